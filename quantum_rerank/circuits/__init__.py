@@ -1,0 +1,6 @@
+"""The circuit as data, and the engines that run it."""
+
+from quantum_rerank.circuits.ansatz import Ansatz, Gate
+from quantum_rerank.circuits.engines import ENGINES, Engine, make_engine
+
+__all__ = ["ENGINES", "Ansatz", "Engine", "Gate", "make_engine"]

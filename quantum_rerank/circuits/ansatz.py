@@ -1,0 +1,112 @@
+"""The circuit, once, as plain data. Engines walk it; nothing else describes it.
+
+    layer 1                      layer 2
+    ─RY(x0)─RZ(x4)─●─────────────RY(x8)─RZ(x12)─ ...
+    ─RY(x1)─RZ(x5)─X─●───────────RY(x9)─RZ(x13)─ ...
+    ─RY(x2)─RZ(x6)───X─●─────────...
+    ─RY(x3)─RZ(x7)─────X─────────...
+
+Each rotation turns by `scale * x + shift`, with x predicted from the text
+(data re-uploading: Pérez-Salinas et al., Quantum 4, 226, 2020) and scale and
+shift trained, so that the circuit has parameters of its own.
+
+Two texts are compared by the overlap of their states, in which whatever does
+not depend on the text cancels when it stands after the last rotation that does.
+Hence no shift on the last layer's RZ, and no trained angle in an entangler
+after the last layer: they would be parameters without a gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+ENTANGLERS = ("cnot_chain", "zz_ring")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One gate: its PennyLane name, its wires, and the column of its angle, if it has one."""
+
+    name: str
+    wires: tuple[int, ...]
+    column: int | None = None
+
+
+@dataclass(frozen=True)
+class Ansatz:
+    """RY and RZ on every qubit in each layer, then an entangler.
+
+    `cnot_chain`: CNOTs from qubit i to i + 1, after every layer.
+    `zz_ring`: exp(-i w ZZ / 2) between neighbours on a ring with trained w,
+    between the layers.
+
+    >>> task = Ansatz(n_qubits=4, n_layers=3)
+    >>> task.depth, task.n_angles, task.n_columns
+    (15, 24, 24)
+    """
+
+    n_qubits: int
+    n_layers: int
+    entangler: str = "cnot_chain"
+
+    def __post_init__(self) -> None:
+        if self.n_qubits < 2 or self.n_layers < 1:
+            raise ValueError(
+                f"n_qubits is {self.n_qubits} and n_layers {self.n_layers}, "
+                "but at least 2 and 1 are needed."
+            )
+        if self.entangler not in ENTANGLERS:
+            raise ValueError(f"`{self.entangler}` is no entangler. Known: {', '.join(ENTANGLERS)}.")
+
+    @property
+    def n_angles(self) -> int:
+        """Angles predicted from a text: an RY and an RZ per qubit and layer."""
+        return 2 * self.n_qubits * self.n_layers
+
+    @property
+    def n_entangler_angles(self) -> int:
+        """Trained angles of the entangler, each of which moves an overlap."""
+        return len(self._ring) * (self.n_layers - 1) if self.entangler == "zz_ring" else 0
+
+    @property
+    def n_columns(self) -> int:
+        """Angles that an engine takes per text: the data angles, then the entangler's."""
+        return self.n_angles + self.n_entangler_angles
+
+    @property
+    def n_shifts(self) -> int:
+        """Data angles that have a trained shift: all but those of the last layer's RZ."""
+        return self.n_angles - self.n_qubits
+
+    @property
+    def depth(self) -> int:
+        """Gates on the longest path, each layer counted as RY, RZ and its entangler in sequence."""
+        links = self.n_qubits - 1 if self.entangler == "cnot_chain" else len(self._ring)
+        entanglers = self.n_layers if self.entangler == "cnot_chain" else self.n_layers - 1
+        return 2 * self.n_layers + links * entanglers
+
+    @cached_property
+    def gates(self) -> tuple[Gate, ...]:
+        """The circuit from first gate to last. Column c is used by exactly one gate."""
+        gates: list[Gate] = []
+        for layer in range(self.n_layers):
+            first = 2 * self.n_qubits * layer
+            gates += [Gate("RY", (q,), first + q) for q in range(self.n_qubits)]
+            gates += [Gate("RZ", (q,), first + self.n_qubits + q) for q in range(self.n_qubits)]
+            gates += self._entangle(layer)
+        return tuple(gates)
+
+    def _entangle(self, layer: int) -> list[Gate]:
+        if self.entangler == "cnot_chain":
+            return [Gate("CNOT", (q, q + 1)) for q in range(self.n_qubits - 1)]
+        if layer == self.n_layers - 1:
+            return []
+        first = self.n_angles + len(self._ring) * layer
+        return [Gate("IsingZZ", edge, first + e) for e, edge in enumerate(self._ring)]
+
+    @property
+    def _ring(self) -> list[tuple[int, int]]:
+        """Neighbours on a ring; two qubits have one edge, not the same one twice."""
+        edges = [(q, q + 1) for q in range(self.n_qubits - 1)]
+        return edges if self.n_qubits == 2 else [*edges, (self.n_qubits - 1, 0)]

@@ -1,0 +1,50 @@
+"""The circuit as a PennyLane QNode: the readable reference, and its drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from quantum_rerank.circuits.ansatz import Ansatz
+
+
+def state_qnode(ansatz: Ansatz) -> Callable[[Tensor], Tensor]:
+    """Build a QNode from one batch of angles to its states.
+
+    angles: (n_columns, batch) float64, radians, the batch last as PennyLane broadcasts it.
+    Returns: (batch, 2**n_qubits) complex128 amplitudes, qubit 0 the most significant bit.
+    """
+    import pennylane as qml
+
+    device = qml.device("default.qubit", wires=ansatz.n_qubits)
+
+    @qml.qnode(device, interface="torch", diff_method="backprop")  # type: ignore[untyped-decorator]
+    def circuit(angles: Tensor) -> object:
+        for gate in ansatz.gates:
+            angle = () if gate.column is None else (angles[gate.column],)
+            getattr(qml, gate.name)(*angle, wires=gate.wires)
+        return qml.state()
+
+    return circuit  # type: ignore[no-any-return]
+
+
+def draw(ansatz: Ansatz) -> str:
+    """Draw the circuit with the columns of its angles as text."""
+    import pennylane as qml
+
+    circuit = state_qnode(ansatz)
+    columns = torch.arange(ansatz.n_columns, dtype=torch.float64)
+    return str(qml.draw(circuit, decimals=0)(columns))
+
+
+class QNodeEngine:
+    """States by PennyLane's own simulator: slow, and what every other engine is held to."""
+
+    def __init__(self, ansatz: Ansatz) -> None:
+        self._circuit = state_qnode(ansatz)
+
+    def states(self, angles: Tensor) -> Tensor:
+        """See `engines.Engine.states`."""
+        return self._circuit(angles.double().T)

@@ -1,0 +1,287 @@
+"""The schema of one run: frozen sections, bounds beside the fields, unknown keys refused.
+
+The defaults are the numbers of the task that this project grew from; the files
+in `configs/` repeat them with a reason beside each, and a test holds the two
+equal. A run is configured by one YAML file that may `include:` others, and by
+overrides with dotted keys (`{"circuit.n_qubits": 5}`), which is what a search
+suggests. Below this module everything takes plain arguments.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from quantum_rerank.errors import ConfigError
+from quantum_rerank.yaml_source import Location, YamlSource, load_yaml, nearest
+
+Arm = Literal["hybrid", "mlp_twin", "quantum_only", "cosine"]
+LossName = Literal["triplet", "margin_ranking", "contrastive", "infonce", "infonce_candidates"]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Rate = Annotated[float, Field(gt=0.0, le=1.0)]
+Width = Annotated[int, Field(ge=1, le=8192)]
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration that knows all its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class CircuitConfig(Section):
+    """The circuit; its depth, angles and weights all follow from these numbers."""
+
+    n_qubits: int = Field(4, ge=2, le=12)
+    n_layers: int = Field(3, ge=1, le=8)
+    entangler: Literal["cnot_chain", "zz_ring"] = "cnot_chain"
+    engine: Literal["lightning.qubit", "qnode"] = "lightning.qubit"
+
+
+class MlpConfig(Section):
+    """The network that predicts the angles from a text embedding."""
+
+    hidden_layers: tuple[Width, ...] = Field((256, 128), max_length=6)
+    dropout: float = Field(0.1, ge=0.0, lt=1.0)
+
+
+class FusionConfig(Section):
+    """score = (1 - w) cosine + w fidelity, with w trained from `initial_weight`."""
+
+    initial_weight: float = Field(0.5, gt=0.0, lt=1.0)
+
+
+class WarmupConfig(Section):
+    """Self-supervised start: fidelities within a batch follow the cosine neighbours."""
+
+    steps: int = Field(400, ge=0)
+    batch_size: int = Field(128, ge=2)
+    learning_rate: Rate = 0.001
+    temperature: float = Field(0.05, gt=0.0)
+    weight: float = Field(0.0, ge=0.0, description="stays in the loss as a regulariser")
+
+
+class LossConfig(Section):
+    """What is minimised, and on which score."""
+
+    name: LossName = "triplet"
+    on: Literal["fused", "fidelity"] = "fidelity"
+    margin: float = Field(0.5, ge=0.0, le=2.0)
+    temperature: float = Field(0.02, gt=0.0)
+    negatives: int = Field(31, ge=1, description="sampled per query; triplet always takes one")
+
+
+class OptimizerConfig(Section):
+    """Two parameter groups, MLP and circuit, each with its own learning rate."""
+
+    name: Literal["adam", "adamw"] = "adam"
+    mlp_lr: Rate = 0.001
+    circuit_lr: Rate = 0.01
+    weight_decay: float = Field(1e-5, ge=0.0, le=1.0)
+    gradient_clipping: float = Field(1.0, gt=0.0)
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    linear_warmup_epochs: float = Field(0.0, ge=0.0)
+    step_epochs: int = Field(30, ge=1)
+    step_factor: float = Field(0.1, gt=0.0, le=1.0)
+
+
+class TrainingConfig(Section):
+    """The loop: batches, epochs, early stopping."""
+
+    batch_size: int = Field(32, ge=1)
+    max_epochs: int = Field(100, ge=1)
+    early_stopping_patience: int = Field(10, ge=1)
+    min_improvement: float = Field(0.001, ge=0.0)
+    max_batch_documents: int = Field(1500, ge=2)
+
+
+class DataConfig(Section):
+    """Which collections, how they are split by query, and who embeds them.
+
+    `seen` collections are split into train, validation and test queries. The
+    domains in `unseen_validation` and `unseen_test` are never trained on.
+    """
+
+    seen: tuple[str, ...] = Field(("icd10:5", "icd10:9"), min_length=1)
+    unseen_validation: tuple[str, ...] = ("icd10:7", "icd10:8")
+    unseen_test: tuple[str, ...] = ("icd10:3",)
+    validation_split: float = Field(0.2, gt=0.0, lt=1.0)
+    test_split: float = Field(0.2, gt=0.0, lt=1.0)
+    split_seed: int = Field(13, ge=0)
+    candidates: int = Field(100, ge=2, description="reranked per query, by falling cosine")
+    encoder: str = Field("minilm", min_length=1)
+
+
+class ExperimentConfig(Section):
+    """Everything that decides the outcome of one training."""
+
+    arm: Arm = "hybrid"
+    seed: int = Field(7, ge=0)
+    circuit: CircuitConfig = CircuitConfig()
+    mlp: MlpConfig = MlpConfig()
+    fusion: FusionConfig = FusionConfig()
+    warmup: WarmupConfig = WarmupConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    data: DataConfig = DataConfig()
+
+
+def load_config(
+    path: Path | None, overrides: Mapping[str, Any] | None = None
+) -> ExperimentConfig:
+    """Read a configuration file, its includes and the overrides given by dotted keys.
+
+    Raises: ConfigError with every mistake of every file, each with file and line.
+    """
+    sources = list(_with_includes(path, ())) if path else []
+    values: dict[str, Any] = {}
+    for source in sources:
+        values = _merge(values, source.values)
+    values.pop("include", None)
+    return build_config(apply_overrides(values, overrides or {}), sources)
+
+
+def build_config(
+    values: Mapping[str, Any], sources: Iterable[YamlSource] = ()
+) -> ExperimentConfig:
+    """Check plain values against the schema, naming the places in `sources`."""
+    try:
+        return ExperimentConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(describe(error, ExperimentConfig, list(sources))) from None
+
+
+def override(config: ExperimentConfig, overrides: Mapping[str, Any]) -> ExperimentConfig:
+    """Return `config` with some values replaced, checked as a file would be.
+
+    >>> override(ExperimentConfig(), {"circuit.n_qubits": 5}).circuit.n_qubits
+    5
+    """
+    return build_config(apply_overrides(config.model_dump(mode="json"), overrides))
+
+
+def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Set dotted keys in nested values.
+
+    A list is set element by element (`mlp.hidden_layers.0`), after its
+    pseudo-key `length`, if given, has cut it or filled it up with its last element.
+
+    >>> apply_overrides({"mlp": {"hidden_layers": [256, 128]}},
+    ...                 {"mlp.hidden_layers.length": 1, "mlp.hidden_layers.0": 64})
+    {'mlp': {'hidden_layers': [64]}}
+    """
+    result: dict[str, Any] = copy.deepcopy(dict(values))
+    lengths_first = sorted(overrides.items(), key=lambda item: not item[0].endswith(".length"))
+    for key, value in lengths_first:
+        *parents, last = key.split(".")
+        node: Any = result
+        for parent in parents:
+            node = node[int(parent)] if isinstance(node, list) else node.setdefault(parent, {})
+        if not isinstance(node, list):
+            node[last] = value
+        elif last == "length":
+            node[:] = (node + node[-1:] * value)[:value]
+        else:
+            node[int(last)] = value
+    return result
+
+
+def value_at(values: Mapping[str, Any], key: str) -> Any:
+    """Read a dotted key as `apply_overrides` would set it; KeyError if it is not there.
+
+    >>> value_at({"mlp": {"hidden_layers": [256, 128]}}, "mlp.hidden_layers.length")
+    2
+    """
+    node: Any = values
+    for part in key.split("."):
+        if isinstance(node, list):
+            if part == "length":
+                return len(node)
+            if not part.isdigit() or int(part) >= len(node):
+                raise KeyError(key)
+            node = node[int(part)]
+        elif isinstance(node, Mapping) and part in node:
+            node = node[part]
+        else:
+            raise KeyError(key)
+    return node
+
+
+def config_keys(model: type[BaseModel] = ExperimentConfig, prefix: str = "") -> list[str]:
+    """List every dotted key of the schema.
+
+    >>> config_keys()[:3]
+    ['arm', 'seed', 'circuit.n_qubits']
+    """
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        section = _section_of(field.annotation)
+        keys += config_keys(section, f"{prefix}{name}.") if section else [f"{prefix}{name}"]
+    return keys
+
+
+def describe(
+    error: ValidationError, model: type[BaseModel], sources: list[YamlSource]
+) -> list[str]:
+    """Turn pydantic's findings into sentences: value, rule, place and the nearest valid key."""
+    return [_sentence(finding, model, sources) for finding in error.errors()]
+
+
+def _sentence(finding: Any, model: type[BaseModel], sources: list[YamlSource]) -> str:
+    location: Location = finding["loc"]
+    key = ".".join(str(part) for part in location)
+    source = next((s for s in reversed(sources) if location in s.lines), None)
+    if source is None and sources:
+        source = sources[0]
+    place = f" ({source.at(location)})" if source else ""
+    if finding["type"] == "extra_forbidden":
+        parent = _model_at(model, location[:-1])
+        return f"`{key}` is not a known key{place}. {nearest(str(location[-1]), parent)}"
+    if finding["type"] == "missing":
+        return f"`{key}` is missing{place}, but is required."
+    rule = finding["msg"].replace("Input should be", "must be", 1)
+    if not rule.startswith("must be"):
+        rule = f"is refused: {rule}"
+    return f"`{key}` is {finding['input']!r}, but {rule}{place}."
+
+
+def _model_at(model: type[BaseModel], location: Location) -> list[str]:
+    """The valid keys of the section at a location."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        section = _section_of(field.annotation) if field else None
+        if section is None:
+            break
+        model = section
+    return list(model.model_fields)
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    candidates = (annotation, *get_args(annotation))
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+
+
+def _with_includes(path: Path, seen: tuple[Path, ...]) -> Iterator[YamlSource]:
+    """Yield the included files first, so that the including file has the last word."""
+    source = load_yaml(path)
+    included = source.values.get("include", [])
+    if not isinstance(included, list):
+        raise ConfigError(f"`include` must be a list of files ({source.at(('include',))}).")
+    for name in included:
+        child = path.parent / str(name)
+        if child in (*seen, path):
+            raise ConfigError(f"`{child}` includes itself ({source.at(('include',))}).")
+        yield from _with_includes(child, (*seen, path))
+    yield source
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if nested else value
+    return merged

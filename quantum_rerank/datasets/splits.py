@@ -1,0 +1,63 @@
+"""Which query may be used for what, decided before anything is mined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from quantum_rerank.datasets.collection import Collection
+from quantum_rerank.errors import DataError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Query ids of one collection by role; no query stands in two of them."""
+
+    train: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+
+
+def split_by_query(
+    collection: Collection, validation_fraction: float, test_fraction: float, seed: int
+) -> Split:
+    """Split the judged queries of a collection that is trained on.
+
+    Official train and test splits are kept, with the validation queries taken
+    from `dev` if there is one and from train otherwise. The same seed gives the
+    same split whatever other collections are loaded.
+
+    Raises: DataError if a role would be left without a query.
+    """
+    official = collection.official
+    if official:
+        test = sorted(official["test"])
+        rest = sorted(official["train"])
+        validation_share = validation_fraction
+    else:
+        shuffled = _shuffled(sorted(collection.queries), seed)
+        n_test = round(len(shuffled) * test_fraction)
+        test, rest = shuffled[:n_test], shuffled[n_test:]
+        validation_share = validation_fraction / (1.0 - test_fraction)
+    if official.get("dev"):
+        validation, train = sorted(official["dev"]), rest
+    else:
+        rest = _shuffled(rest, seed)
+        n_validation = round(len(rest) * validation_share)
+        validation, train = rest[:n_validation], rest[n_validation:]
+    split = Split(tuple(train), tuple(validation), tuple(test))
+    empty = [role for role in ("train", "validation", "test") if not getattr(split, role)]
+    if empty:
+        raise DataError(
+            f"{collection.domain}: {len(collection.queries)} judged queries leave none for "
+            f"{' and '.join(empty)} (validation_split {validation_fraction}, test_split "
+            f"{test_fraction}). Give more queries or larger fractions."
+        )
+    return split
+
+
+def _shuffled(ids: Sequence[str], seed: int) -> list[str]:
+    order = np.random.default_rng(seed).permutation(len(ids))
+    return [ids[position] for position in order]

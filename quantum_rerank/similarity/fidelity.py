@@ -1,0 +1,52 @@
+"""The quantum half: angles to states, and how close two states are."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from quantum_rerank.circuits import Ansatz, make_engine
+
+
+def fidelity(left: Tensor, right: Tensor) -> Tensor:
+    """|<a|b>|^2 of every pair of pure states.
+
+    left: (..., a, dimension) complex.  right: (..., b, dimension) complex, normalised.
+    Returns: (..., a, b) real, from 0 (orthogonal) to 1 (equal up to a phase).
+
+    >>> zero, plus = torch.tensor([[1, 0j]]), torch.tensor([[1, 1 + 0j]]) / 2**0.5
+    >>> round(fidelity(zero, plus).item(), 6)
+    0.5
+    """
+    overlap = left.conj() @ right.mT
+    return overlap.real**2 + overlap.imag**2
+
+
+class TrainedCircuit(nn.Module):
+    """An ansatz with its own weights: scale and shift of each angle, and the entangler's.
+
+    At the start every scale is 1 and every shift 0, so that the circuit turns by
+    just the predicted angles; a ZZ angle starts at pi/2, where it entangles most.
+    """
+
+    def __init__(self, ansatz: Ansatz, engine: str) -> None:
+        super().__init__()
+        self.ansatz = ansatz
+        self.scale = nn.Parameter(torch.ones(ansatz.n_angles))
+        self.shift = nn.Parameter(torch.zeros(ansatz.n_shifts))
+        n_trained = ansatz.n_entangler_angles
+        self.entangler = (
+            nn.Parameter(torch.full((n_trained,), math.pi / 2)) if n_trained else None
+        )
+        self._engine = make_engine(engine, ansatz)
+
+    def forward(self, angles: Tensor) -> Tensor:
+        """(batch, n_angles) radians -> (batch, 2**n_qubits) complex128 amplitudes."""
+        n_unshifted = self.ansatz.n_angles - self.ansatz.n_shifts
+        shift = nn.functional.pad(self.shift, (0, n_unshifted))
+        columns = [self.scale * angles + shift]
+        if self.entangler is not None:
+            columns.append(self.entangler.expand(len(angles), -1))
+        return self._engine.states(torch.cat(columns, dim=1))

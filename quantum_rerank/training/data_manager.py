@@ -1,0 +1,316 @@
+"""From collections to what a training sees: embedded, split, with candidates mined."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quantum_rerank.config import DataConfig
+from quantum_rerank.datasets import Collection, Split, load_collection, split_by_query
+from quantum_rerank.embeddings import Embeddings, EmbeddingSource
+from quantum_rerank.errors import DataError
+from quantum_rerank.training.loss_functions import Sampling
+
+Rows = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class QuerySet:
+    """Judged queries of one domain and one role, with their candidates by cosine.
+
+    queries: (q, dim) float32.  documents: (m, dim) float32, the whole corpus, shared.
+    candidates: (q, k) rows of `documents` by falling cosine.  cosine: (q, k) float32.
+    positives: per query, the rows of its relevant documents, candidates or not.
+    """
+
+    domain: str
+    query_ids: tuple[str, ...]
+    document_ids: tuple[str, ...]
+    queries: Embeddings
+    documents: Embeddings
+    candidates: Rows
+    cosine: Embeddings
+    qrels: dict[str, dict[str, int]]
+    positives: tuple[Rows, ...]
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """All that a trial may see. Test queries are not part of it."""
+
+    train: tuple[QuerySet, ...]
+    seen: tuple[QuerySet, ...]
+    unseen: tuple[QuerySet, ...]
+
+    @property
+    def corpora(self) -> tuple[Embeddings, ...]:
+        """Bare corpora for the warm-up: of the domains trained on and chosen on."""
+        return tuple(queries.documents for queries in (*self.train, *self.unseen))
+
+    @property
+    def embedding_dim(self) -> int:
+        return int(self.train[0].queries.shape[1])
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """Everything that was loaded for a run.
+
+    splits: domain -> role -> query ids, for the record.
+    fingerprint: SHA-256 over texts, judgments and splits.
+    """
+
+    trial: TrialData
+    test_seen: tuple[QuerySet, ...]
+    test_unseen: tuple[QuerySet, ...]
+    splits: dict[str, dict[str, tuple[str, ...]]]
+    fingerprint: str
+    skipped: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def statistics(self) -> list[dict[str, Any]]:
+        """A row per domain: documents, and queries by role."""
+        sizes = {
+            queries.domain: len(queries.documents)
+            for queries in (*self.trial.train, *self.trial.unseen, *self.test_unseen)
+        }
+        return [
+            {"domain": domain, "documents": sizes[domain]}
+            | {role: len(ids) for role, ids in roles.items()}
+            for domain, roles in self.splits.items()
+        ]
+
+
+def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
+    """Load, split and embed every collection of a run, then mine the candidates.
+
+    The split comes before anything is mined; a domain held out has one role only.
+    """
+    named = (*config.seen, *config.unseen_validation, *config.unseen_test)
+    repeated = sorted({spec for spec in named if named.count(spec) > 1})
+    if repeated:
+        raise DataError(f"{', '.join(repeated)}: named twice, but a collection has one role.")
+    collections = {spec: load_collection(spec) for spec in named}
+    splits = {
+        spec: split_by_query(
+            collections[spec], config.validation_split, config.test_split, config.split_seed
+        )
+        for spec in config.seen
+    }
+    everything = {spec: tuple(sorted(c.queries)) for spec, c in collections.items()}
+    splits |= {spec: Split(validation=everything[spec]) for spec in config.unseen_validation}
+    splits |= {spec: Split(test=everything[spec]) for spec in config.unseen_test}
+    embedded = {spec: source.embed(collection) for spec, collection in collections.items()}
+
+    def query_sets(specs: Sequence[str], role: str) -> tuple[QuerySet, ...]:
+        return tuple(
+            query_set(
+                collections[spec], *embedded[spec], getattr(splits[spec], role), config.candidates
+            )
+            for spec in specs
+        )
+
+    return PreparedData(
+        trial=TrialData(
+            train=query_sets(config.seen, "train"),
+            seen=query_sets(config.seen, "validation"),
+            unseen=query_sets(config.unseen_validation, "validation"),
+        ),
+        test_seen=query_sets(config.seen, "test"),
+        test_unseen=query_sets(config.unseen_test, "test"),
+        splits={collections[spec].domain: vars(split) for spec, split in splits.items()},
+        fingerprint=_fingerprint(collections, splits),
+        skipped={c.domain: dict(c.skipped) for c in collections.values() if c.skipped},
+    )
+
+
+def query_set(
+    collection: Collection,
+    queries: Embeddings,
+    documents: Embeddings,
+    query_ids: Sequence[str],
+    n_candidates: int,
+) -> QuerySet:
+    """Select some queries of an embedded collection and find their nearest documents."""
+    row_of_query = {query: row for row, query in enumerate(collection.queries)}
+    row_of_document = {document: row for row, document in enumerate(collection.corpus)}
+    chosen = queries[[row_of_query[query] for query in query_ids]]
+    candidates, cosine = nearest_documents(chosen, documents, n_candidates)
+    qrels = {query: dict(collection.qrels[query]) for query in query_ids}
+    positives = tuple(
+        np.array([row_of_document[document] for document in qrels[query]], dtype=np.int64)
+        for query in query_ids
+    )
+    return QuerySet(
+        collection.domain,
+        tuple(query_ids),
+        tuple(collection.corpus),
+        chosen,
+        documents,
+        candidates,
+        cosine,
+        qrels,
+        positives,
+    )
+
+
+def nearest_documents(
+    queries: Embeddings, documents: Embeddings, n_candidates: int, block: int = 256
+) -> tuple[Rows, Embeddings]:
+    """Rows and cosines of the nearest documents, (q, k) each, best first, ties by row."""
+    k = min(n_candidates, len(documents))
+    rows = np.empty((len(queries), k), dtype=np.int64)
+    cosine = np.empty((len(queries), k), dtype=np.float32)
+    for start in range(0, len(queries), block):
+        scores = queries[start : start + block] @ documents.T
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        rows[start : start + block] = order
+        cosine[start : start + block] = np.take_along_axis(scores, order, axis=1)
+    return rows, cosine
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Queries of one domain, and the documents that they are trained against.
+
+    queries: (q, dim), documents: (d, dim) without repeats, float32.
+    positive, negative: (q, d) boolean.
+    """
+
+    queries: Tensor
+    documents: Tensor
+    positive: Tensor
+    negative: Tensor
+
+
+class TrainingBatches:
+    """Batches of one epoch after another, each batch from one domain, domains mixed.
+
+    Randomness comes from the generator handed in: the same generator gives the
+    same batches.
+    """
+
+    def __init__(
+        self,
+        query_sets: Sequence[QuerySet],
+        sampling: Sampling,
+        batch_size: int,
+        n_negatives: int,
+        max_documents: int,
+        rng: np.random.Generator,
+    ) -> None:
+        self._query_sets = query_sets
+        self._batch_size = batch_size
+        self._n_negatives = 1 if sampling == "one" else n_negatives
+        self._max_documents = max_documents
+        self._rng = rng
+        self._in_batch = sampling == "in_batch"
+        self._documents_of: Callable[[QuerySet, Rows], tuple[Rows, Mask, Mask]] = (
+            self._all_candidates if sampling == "all_candidates" else self._sampled
+        )
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return sum(-(-len(q.query_ids) // self._batch_size) for q in self._query_sets)
+
+    def epoch(self) -> Iterator[Batch]:
+        """Yield every training query once."""
+        parts = [
+            (queries, rows)
+            for queries in self._query_sets
+            for rows in self._shuffled_blocks(len(queries.query_ids))
+        ]
+        for position in self._rng.permutation(len(parts)):
+            queries, rows = parts[position]
+            documents, positive, negative = self._documents_of(queries, rows)
+            yield Batch(
+                torch.from_numpy(queries.queries[rows]),
+                torch.from_numpy(queries.documents[documents]),
+                torch.from_numpy(positive),
+                torch.from_numpy(negative),
+            )
+
+    def _shuffled_blocks(self, n: int) -> list[Rows]:
+        order = self._rng.permutation(n)
+        return [order[start : start + self._batch_size] for start in range(0, n, self._batch_size)]
+
+    def _sampled(self, queries: QuerySet, rows: Rows) -> tuple[Rows, Mask, Mask]:
+        """One positive per query, and negatives drawn from its candidates."""
+        chosen = np.array([self._rng.choice(queries.positives[row]) for row in rows])
+        candidates = queries.candidates[rows]
+        # Random keys order the candidates; a relevant one is moved past the end.
+        keys = self._rng.random(candidates.shape)
+        for position, row in enumerate(rows):
+            keys[position, np.isin(candidates[position], queries.positives[row])] = 2.0
+        order = np.argsort(keys, axis=1)[:, : self._n_negatives]
+        drawn = np.take_along_axis(candidates, order, axis=1)
+        usable = np.take_along_axis(keys, order, axis=1) < 2.0
+        documents, columns = np.unique(
+            np.concatenate([chosen[:, None], drawn], axis=1), return_inverse=True
+        )
+        positive = np.zeros((len(rows), len(documents)), dtype=bool)
+        negative = positive.copy()
+        here = np.arange(len(rows))
+        positive[here, columns[:, 0]] = True
+        if self._in_batch:
+            negative = ~_relevant(queries, rows, documents)
+        else:
+            np.put_along_axis(negative, columns[:, 1:], usable, axis=1)
+        return documents, positive, negative
+
+    def _all_candidates(self, queries: QuerySet, rows: Rows) -> tuple[Rows, Mask, Mask]:
+        """The union of the batch's candidates; all relevant ones stay when it is cut."""
+        relevant = np.unique(np.concatenate([queries.positives[row] for row in rows]))
+        others = np.setdiff1d(queries.candidates[rows], relevant)
+        room = max(self._max_documents - len(relevant), 1)
+        if len(others) > room:
+            others = self._rng.choice(others, room, replace=False)
+        documents = np.sort(np.concatenate([relevant, others]))
+        positive = _relevant(queries, rows, documents)
+        return documents, positive, ~positive
+
+
+def _relevant(queries: QuerySet, rows: Rows, documents: Rows) -> Mask:
+    """(len(rows), len(documents)): which document is judged relevant to which query."""
+    return np.stack([np.isin(documents, queries.positives[row]) for row in rows])
+
+
+class CorpusBatches:
+    """Random texts of one corpus at a time, corpora drawn by their size, without end."""
+
+    def __init__(
+        self, corpora: Sequence[Embeddings], batch_size: int, rng: np.random.Generator
+    ) -> None:
+        self._corpora = corpora
+        self._batch_size = batch_size
+        self._rng = rng
+        sizes = np.array([len(corpus) for corpus in corpora], dtype=float)
+        self._shares = sizes / sizes.sum()
+
+    def next(self) -> Tensor:
+        """(batch, dim) float32; fewer where a corpus has fewer texts."""
+        corpus = self._corpora[self._rng.choice(len(self._corpora), p=self._shares)]
+        size = min(self._batch_size, len(corpus))
+        return torch.from_numpy(corpus[self._rng.choice(len(corpus), size, replace=False)])
+
+
+def _fingerprint(collections: dict[str, Collection], splits: dict[str, Split]) -> str:
+    digest = hashlib.sha256()
+    for spec, collection in collections.items():
+        content = [
+            collection.domain,
+            dict(collection.corpus),
+            dict(collection.queries),
+            {query: dict(judged) for query, judged in collection.qrels.items()},
+            vars(splits[spec]),
+        ]
+        digest.update(json.dumps(content, sort_keys=True).encode())
+    return digest.hexdigest()

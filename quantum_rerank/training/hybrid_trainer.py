@@ -1,0 +1,83 @@
+"""From a configuration and data to a trainer: the one border below which arguments are plain."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from quantum_rerank.circuits import Ansatz
+from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.similarity import FusedSimilarity, Head, build_head
+from quantum_rerank.training.data_manager import CorpusBatches, TrainingBatches, TrialData
+from quantum_rerank.training.loss_functions import make_loss
+from quantum_rerank.training.optimizers import make_optimizer, make_schedule
+from quantum_rerank.training.ranking import Validator
+from quantum_rerank.training.trainer import EarlyStopping, Trainer, WarmUp
+
+
+def make_head(config: ExperimentConfig, embedding_dim: int) -> Head:
+    """The untrained head that a configuration describes."""
+    circuit = config.circuit
+    return build_head(
+        config.arm,
+        embedding_dim,
+        config.mlp.hidden_layers,
+        config.mlp.dropout,
+        Ansatz(circuit.n_qubits, circuit.n_layers, circuit.entangler),
+        circuit.engine,
+    )
+
+
+def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
+    """Assemble a training.
+
+    Seeds torch's global generator, which initial weights and dropout draw from;
+    the order of batches has its own.
+    """
+    torch.manual_seed(config.seed)
+    batch_rng, corpus_rng = np.random.default_rng(config.seed).spawn(2)
+    model = FusedSimilarity(make_head(config, data.embedding_dim), config.fusion.initial_weight)
+    loss = make_loss(config.loss.name, config.loss.margin, config.loss.temperature)
+    batches = TrainingBatches(
+        data.train,
+        loss.sampling,
+        config.training.batch_size,
+        config.loss.negatives,
+        config.training.max_batch_documents,
+        batch_rng,
+    )
+    optimizing = config.optimizer
+    optimizer = make_optimizer(
+        model, optimizing.name, optimizing.mlp_lr, optimizing.circuit_lr, optimizing.weight_decay
+    )
+    schedule = make_schedule(
+        optimizer,
+        optimizing.schedule,
+        len(batches),
+        config.training.max_epochs,
+        optimizing.linear_warmup_epochs,
+        optimizing.step_epochs,
+        optimizing.step_factor,
+    )
+    warm_up = WarmUp(
+        CorpusBatches(data.corpora, config.warmup.batch_size, corpus_rng),
+        config.warmup.steps,
+        config.warmup.learning_rate,
+        config.warmup.temperature,
+        config.warmup.weight,
+    )
+    return Trainer(
+        model,
+        loss,
+        config.loss.on == "fidelity",
+        batches,
+        warm_up,
+        optimizer,
+        schedule,
+        optimizing.gradient_clipping,
+        Validator(data.seen, data.unseen),
+        EarlyStopping(
+            config.training.early_stopping_patience, config.training.min_improvement
+        ),
+        config.training.max_epochs,
+    )

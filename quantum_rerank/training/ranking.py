@@ -1,0 +1,124 @@
+"""How well a model ranks: scores of candidates, the fusion weight, the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from quantum_rerank.evaluation import METRICS, NDCG, Evaluator
+from quantum_rerank.similarity import FUSION_GRID, Head, fuse
+from quantum_rerank.training.data_manager import QuerySet
+
+FloatArray = NDArray[np.float64]
+_BLOCK = 256  # queries compared at once: bounds the memory of their candidates' states
+
+
+def affinities(head: Head, queries: QuerySet) -> FloatArray:
+    """The head's affinity of every query with each of its candidates, (q, k).
+
+    Every document is represented once, however many queries it is a candidate of.
+    """
+    rows, positions = np.unique(queries.candidates, return_inverse=True)
+    positions = positions.reshape(queries.candidates.shape)
+    head.eval()
+    result = np.empty(queries.candidates.shape)
+    with torch.no_grad():
+        documents = head.represent(torch.from_numpy(queries.documents[rows]))
+        for start in range(0, len(queries.query_ids), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            # A copy, since a shared array is read-only and torch asks for more.
+            asked = head.represent(torch.from_numpy(queries.queries[block].copy()))
+            near = documents[torch.from_numpy(positions[block])]
+            result[block] = head.compare(asked[:, None, :], near)[:, 0, :].numpy()
+    return result
+
+
+class RankingValidator:
+    """Ranks the candidates of fixed query sets by scores, and measures the result.
+
+    The evaluators are built once; a call costs the sorting and the metrics.
+    """
+
+    def __init__(self, query_sets: Sequence[QuerySet]) -> None:
+        self.query_sets = tuple(query_sets)
+        self._ids = [_candidate_ids(queries) for queries in query_sets]
+        self._all_metrics = [Evaluator(queries.qrels) for queries in query_sets]
+        self._only_ndcg = [Evaluator(queries.qrels, (NDCG,)) for queries in query_sets]
+
+    def ndcg(self, affinity: Sequence[FloatArray], weight: float) -> list[float]:
+        """NDCG@10 per query set at one fusion weight."""
+        return [
+            evaluator.mean(self._rankings(position, affinity[position], weight, depth=10))[NDCG]
+            for position, evaluator in enumerate(self._only_ndcg)
+        ]
+
+    def per_query(
+        self, affinity: Sequence[FloatArray], weight: float
+    ) -> list[dict[str, dict[str, float]]]:
+        """Metric -> query id -> value, per query set."""
+        return [
+            evaluator.per_query(self._rankings(position, affinity[position], weight, depth=None))
+            for position, evaluator in enumerate(self._all_metrics)
+        ]
+
+    def _rankings(
+        self, position: int, affinity: FloatArray, weight: float, depth: int | None
+    ) -> Mapping[str, Sequence[str]]:
+        queries, ids = self.query_sets[position], self._ids[position]
+        scores = fuse(queries.cosine.astype(np.float64), affinity, weight)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :depth]
+        ranked = np.take_along_axis(ids, order, axis=1).tolist()
+        return dict(zip(queries.query_ids, ranked, strict=True))
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A model's standing on validation, at the fusion weight that suits it best there.
+
+    objective: mean of the seen and the unseen domains' NDCG@10 (seen alone where no
+        domain is held out), each the mean over its domains.
+    metrics: `val_seen_ndcg@10` and the like, for the record.
+    """
+
+    objective: float
+    fusion_weight: float
+    metrics: dict[str, float]
+
+
+class Validator:
+    """Fits the fusion weight on validation queries, the unseen domains' included."""
+
+    def __init__(self, seen: Sequence[QuerySet], unseen: Sequence[QuerySet]) -> None:
+        self._ranking = RankingValidator([*seen, *unseen])
+        self._n_seen = len(seen)
+
+    def __call__(self, head: Head) -> Validation:
+        """Measure a head. Weight 0 is among the choices: never below plain cosine."""
+        affinity = [affinities(head, queries) for queries in self._ranking.query_sets]
+        values = [self._balanced(self._ranking.ndcg(affinity, w))["all"] for w in FUSION_GRID]
+        best = int(np.argmax(values))
+        metrics: dict[str, float] = {}
+        measured = self._ranking.per_query(affinity, FUSION_GRID[best])
+        for metric in METRICS:
+            means = [fmean(per_query[metric].values()) for per_query in measured]
+            for role, value in self._balanced(means).items():
+                metrics[f"val_{metric}" if role == "all" else f"val_{role}_{metric}"] = value
+        return Validation(values[best], FUSION_GRID[best], metrics)
+
+    def _balanced(self, values: Sequence[float]) -> dict[str, float]:
+        """Means over the domains of each role, and their mean."""
+        seen, unseen = values[: self._n_seen], values[self._n_seen :]
+        roles = {"seen": fmean(seen)} | ({"unseen": fmean(unseen)} if unseen else {})
+        return {"all": fmean(roles.values()), **roles}
+
+
+def _candidate_ids(queries: QuerySet) -> NDArray[Any]:
+    """(q, k) document ids; object dtype, so that an id is never cut."""
+    ids: NDArray[Any] = np.array(queries.document_ids, dtype=object)[queries.candidates]
+    return ids

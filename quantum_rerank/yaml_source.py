@@ -1,0 +1,98 @@
+"""YAML files whose every value remembers the line it stands on."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quantum_rerank.errors import ConfigError
+
+Location = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class YamlSource:
+    """The plain values of one YAML file, and where each of them stands.
+
+    values: nested dict, list, str, int, float, bool or None, as written.
+    lines: location (keys and list indices from the root) -> line, counted from 1.
+    """
+
+    path: Path
+    values: dict[str, Any]
+    lines: Mapping[Location, int]
+
+    def at(self, location: Location) -> str:
+        """Name the place of a value: `configs/training_config.yaml, line 12`.
+
+        A location that is not in the file (a missing key) is named by its
+        nearest parent.
+        """
+        while location and location not in self.lines:
+            location = location[:-1]
+        return f"{self.path}, line {self.lines.get(location, 1)}"
+
+
+def load_yaml(path: Path) -> YamlSource:
+    """Read one YAML 1.2 file whose root is a mapping.
+
+    Raises: ConfigError if the file cannot be read or is not valid YAML.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"`{path}` does not exist. Give the path of a YAML file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"`{path}` cannot be read: {error}.") from None
+    try:
+        root = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise ConfigError(f"{path}, line {line}: not valid YAML: {error.problem}.") from None
+    except YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}.") from None
+    if not isinstance(root, Mapping):
+        raise ConfigError(f"{path}, line 1: the file must hold `key: value` pairs.")
+    lines: dict[Location, int] = {}
+    values = _plain(root, (), lines)
+    return YamlSource(path, values, lines)
+
+
+def _plain(node: Any, location: Location, lines: dict[Location, int]) -> Any:
+    """Copy ruamel's nodes into plain Python values, noting the line of each."""
+    if isinstance(node, Mapping):
+        mapping = {}
+        for key, value in node.items():
+            lines[(*location, key)] = node.lc.key(key)[0] + 1  # type: ignore[attr-defined]
+            mapping[key] = _plain(value, (*location, key), lines)
+        return mapping
+    if isinstance(node, list):
+        for index in range(len(node)):
+            lines[(*location, index)] = node.lc.item(index)[0] + 1  # type: ignore[attr-defined]
+        return [_plain(item, (*location, index), lines) for index, item in enumerate(node)]
+    if isinstance(node, bool) or node is None:
+        return node
+    for kind in (int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def nearest(key: str, valid: Iterable[str]) -> str:
+    """Suggest the valid key that a misspelt one was meant to be, as a sentence.
+
+    >>> nearest("n_qubit", ["n_layers", "n_qubits"])
+    'Did you mean `n_qubits`?'
+    >>> nearest("colour", ["n_layers", "n_qubits"])
+    'Valid keys: n_layers, n_qubits.'
+    """
+    options = sorted(valid)
+    close = difflib.get_close_matches(key, options, n=1, cutoff=0.6)
+    return f"Did you mean `{close[0]}`?" if close else f"Valid keys: {', '.join(options)}."
