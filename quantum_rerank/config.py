@@ -96,6 +96,7 @@ class TrainingConfig(Section):
     early_stopping_patience: int = Field(10, ge=1)
     min_improvement: float = Field(0.001, ge=0.0)
     max_batch_documents: int = Field(1500, ge=2)
+    objective: Literal["ndcg@10", "mrr@10", "map"] = "ndcg@10"
 
 
 class DataConfig(Section):
@@ -128,6 +129,10 @@ class ExperimentConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
     data: DataConfig = DataConfig()
+
+    def head_arguments(self) -> dict[str, Any]:
+        """The part that shapes a model, as plain arguments of `similarity.build_head`."""
+        return {"arm": self.arm, **dict(self.mlp), **dict(self.circuit)}
 
 
 def load_config(
@@ -162,6 +167,26 @@ def override(config: ExperimentConfig, overrides: Mapping[str, Any]) -> Experime
     5
     """
     return build_config(apply_overrides(config.model_dump(mode="json"), overrides))
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Read `KEY=VALUE` as given on a command line, the value as YAML.
+
+    >>> parse_override("mlp.hidden_layers=[64]")
+    ('mlp.hidden_layers', [64])
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise ConfigError(f"`{text}` must have the form KEY=VALUE.")
+    if key not in config_keys():
+        raise ConfigError(f"`{key}` is not a known key. {nearest(key, config_keys())}")
+    try:
+        return key, YAML(typ="safe", pure=True).load(value)
+    except YAMLError:
+        raise ConfigError(f"`{text}`: the value is not valid YAML.") from None
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

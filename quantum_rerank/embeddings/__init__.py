@@ -2,5 +2,6 @@
 
 from quantum_rerank.embeddings.cache import Embeddings
 from quantum_rerank.embeddings.encoder import EmbeddingSource, TextEncoder, embedding_source
+from quantum_rerank.embeddings.examples import ExampleTexts
 
-__all__ = ["EmbeddingSource", "Embeddings", "TextEncoder", "embedding_source"]
+__all__ = ["EmbeddingSource", "Embeddings", "ExampleTexts", "TextEncoder", "embedding_source"]

@@ -33,6 +33,11 @@ _CHUNK = 128  # texts between two steps of the progress bar
 class EmbeddingSource(Protocol):
     """Where the vectors of a collection come from."""
 
+    @property
+    def fingerprint(self) -> str:
+        """What decides the vectors, so that others are not taken for them."""
+        ...
+
     def embed(self, collection: Collection) -> tuple[Embeddings, Embeddings]:
         """Query and document vectors, (n, dim) float32, L2-normalised, in the collection's order."""
         ...
@@ -97,7 +102,9 @@ class TextEncoder:
             # Without this the hub is asked for a newer version even of a local folder.
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
         from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # ours counts texts, theirs the tensors of a file
         try:
             return SentenceTransformer(str(path or self.name), device="cpu")
         except (OSError, ValueError) as error:
@@ -140,6 +147,11 @@ class ArraySource:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    @property
+    def fingerprint(self) -> str:
+        """The folder's name: where the vectors came from is known to the user alone."""
+        return f"npy:{self._folder.resolve().name}"
 
     def embed(self, collection: Collection) -> tuple[Embeddings, Embeddings]:
         """See `EmbeddingSource.embed`."""

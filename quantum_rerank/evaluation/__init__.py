@@ -1,6 +1,26 @@
-"""Metrics of a ranking, and the comparison of two rankings."""
+"""Metrics of a ranking, and the comparison of several."""
 
 from quantum_rerank.evaluation.comparison import Comparison, compare
-from quantum_rerank.evaluation.metrics import DEPTH, METRICS, NDCG, Evaluator, Qrels
+from quantum_rerank.evaluation.leaderboard import (
+    COSINE,
+    Scores,
+    difference_sentence,
+    leaderboard,
+    over_domains,
+)
+from quantum_rerank.evaluation.metrics import MAP, METRICS, NDCG, Evaluator, Qrels
 
-__all__ = ["DEPTH", "METRICS", "NDCG", "Comparison", "Evaluator", "Qrels", "compare"]
+__all__ = [
+    "COSINE",
+    "MAP",
+    "METRICS",
+    "NDCG",
+    "Comparison",
+    "Evaluator",
+    "Qrels",
+    "Scores",
+    "compare",
+    "difference_sentence",
+    "leaderboard",
+    "over_domains",
+]

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 
 NDCG, MRR, RECALL, MAP = "ndcg@10", "mrr@10", "recall@100", "map"
 METRICS: tuple[str, ...] = (NDCG, MRR, RECALL, MAP)
-DEPTH = 100  # documents that the deepest metric looks at
 
 Qrels = Mapping[str, Mapping[str, int]]
 PerQuery = dict[str, float]

@@ -55,3 +55,19 @@ class FusedSimilarity(nn.Module):
         both = self.head.represent(torch.cat([queries, documents]))
         affinity = self.head.compare(both[: len(queries)], both[len(queries) :]).float()
         return affinity, fuse(queries @ documents.T, affinity, self.weight)
+
+
+def score(
+    head: Head,
+    weight: float,
+    query: NDArray[np.float32],
+    documents: NDArray[np.float32],
+) -> FloatArray:
+    """Relevance of documents to one query by a trained head, without a gradient.
+
+    query: (dim,), documents: (n, dim), L2-normalised.  Returns: (n,), at most 1.
+    """
+    with torch.no_grad():
+        states = head.represent(torch.from_numpy(np.vstack([query[None, :], documents])))
+        affinity = head.compare(states[:1], states[1:])[0].double().numpy()
+    return fuse((documents @ query).astype(np.float64), affinity, weight)

@@ -122,10 +122,13 @@ def build_head(
     embedding_dim: int,
     hidden_layers: Sequence[int],
     dropout: float,
-    ansatz: Ansatz,
+    n_qubits: int,
+    n_layers: int,
+    entangler: str,
     engine: str,
 ) -> Head:
     """Build the head of an arm: `hybrid`, `mlp_twin`, `quantum_only` or `cosine`."""
+    ansatz = Ansatz(n_qubits, n_layers, entangler)
     if arm == "hybrid":
         return HybridHead(embedding_dim, hidden_layers, dropout, ansatz, engine)
     if arm == "mlp_twin":

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import Collection, Split, load_collection, split_by_query
-from quantum_rerank.embeddings import Embeddings, EmbeddingSource
+from quantum_rerank.embeddings import Embeddings, EmbeddingSource, ExampleTexts
 from quantum_rerank.errors import DataError
 from quantum_rerank.training.loss_functions import Sampling
 
@@ -74,6 +74,7 @@ class PreparedData:
     test_unseen: tuple[QuerySet, ...]
     splits: dict[str, dict[str, tuple[str, ...]]]
     fingerprint: str
+    examples: tuple[ExampleTexts, ...]
     skipped: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def statistics(self) -> list[dict[str, Any]]:
@@ -118,16 +119,18 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
             for spec in specs
         )
 
+    seen = query_sets(config.seen, "validation")
     return PreparedData(
         trial=TrialData(
             train=query_sets(config.seen, "train"),
-            seen=query_sets(config.seen, "validation"),
+            seen=seen,
             unseen=query_sets(config.unseen_validation, "validation"),
         ),
         test_seen=query_sets(config.seen, "test"),
         test_unseen=query_sets(config.unseen_test, "test"),
         splits={collections[spec].domain: vars(split) for spec, split in splits.items()},
         fingerprint=_fingerprint(collections, splits),
+        examples=_examples(collections[config.seen[0]], seen[0]),
         skipped={c.domain: dict(c.skipped) for c in collections.values() if c.skipped},
     )
 
@@ -159,6 +162,21 @@ def query_set(
         cosine,
         qrels,
         positives,
+    )
+
+
+def _examples(
+    collection: Collection, queries: QuerySet, n_queries: int = 3, n_documents: int = 5
+) -> tuple[ExampleTexts, ...]:
+    texts = tuple(collection.corpus.values())
+    return tuple(
+        ExampleTexts(
+            collection.queries[queries.query_ids[row]],
+            queries.queries[row],
+            tuple(texts[near] for near in nearest),
+            queries.documents[nearest],
+        )
+        for row, nearest in enumerate(queries.candidates[:n_queries, :n_documents])
     )
 
 

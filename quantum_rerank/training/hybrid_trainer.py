@@ -5,27 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from quantum_rerank.circuits import Ansatz
 from quantum_rerank.config import ExperimentConfig
-from quantum_rerank.similarity import FusedSimilarity, Head, build_head
+from quantum_rerank.similarity import FusedSimilarity, build_head
 from quantum_rerank.training.data_manager import CorpusBatches, TrainingBatches, TrialData
 from quantum_rerank.training.loss_functions import make_loss
 from quantum_rerank.training.optimizers import make_optimizer, make_schedule
 from quantum_rerank.training.ranking import Validator
 from quantum_rerank.training.trainer import EarlyStopping, Trainer, WarmUp
-
-
-def make_head(config: ExperimentConfig, embedding_dim: int) -> Head:
-    """The untrained head that a configuration describes."""
-    circuit = config.circuit
-    return build_head(
-        config.arm,
-        embedding_dim,
-        config.mlp.hidden_layers,
-        config.mlp.dropout,
-        Ansatz(circuit.n_qubits, circuit.n_layers, circuit.entangler),
-        circuit.engine,
-    )
 
 
 def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
@@ -36,7 +22,8 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
     """
     torch.manual_seed(config.seed)
     batch_rng, corpus_rng = np.random.default_rng(config.seed).spawn(2)
-    model = FusedSimilarity(make_head(config, data.embedding_dim), config.fusion.initial_weight)
+    head = build_head(embedding_dim=data.embedding_dim, **config.head_arguments())
+    model = FusedSimilarity(head, config.fusion.initial_weight)
     loss = make_loss(config.loss.name, config.loss.margin, config.loss.temperature)
     batches = TrainingBatches(
         data.train,
@@ -75,7 +62,7 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
         optimizer,
         schedule,
         optimizing.gradient_clipping,
-        Validator(data.seen, data.unseen),
+        Validator(data.seen, data.unseen, config.training.objective),
         EarlyStopping(
             config.training.early_stopping_patience, config.training.min_improvement
         ),

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from quantum_rerank.evaluation import METRICS, NDCG, Evaluator
+from quantum_rerank.evaluation import MAP, METRICS, NDCG, Evaluator, Scores, over_domains
 from quantum_rerank.similarity import FUSION_GRID, Head, fuse
 from quantum_rerank.training.data_manager import QuerySet
 
@@ -45,17 +45,21 @@ class RankingValidator:
     The evaluators are built once; a call costs the sorting and the metrics.
     """
 
-    def __init__(self, query_sets: Sequence[QuerySet]) -> None:
+    def __init__(self, query_sets: Sequence[QuerySet], objective: str = NDCG) -> None:
         self.query_sets = tuple(query_sets)
+        self._objective = objective
+        self._depth = None if objective == MAP else 10
         self._ids = [_candidate_ids(queries) for queries in query_sets]
         self._all_metrics = [Evaluator(queries.qrels) for queries in query_sets]
-        self._only_ndcg = [Evaluator(queries.qrels, (NDCG,)) for queries in query_sets]
+        self._only_objective = [Evaluator(queries.qrels, (objective,)) for queries in query_sets]
 
-    def ndcg(self, affinity: Sequence[FloatArray], weight: float) -> list[float]:
-        """NDCG@10 per query set at one fusion weight."""
+    def objective(self, affinity: Sequence[FloatArray], weight: float) -> list[float]:
+        """The objective's metric per query set at one fusion weight."""
         return [
-            evaluator.mean(self._rankings(position, affinity[position], weight, depth=10))[NDCG]
-            for position, evaluator in enumerate(self._only_ndcg)
+            evaluator.mean(self._rankings(position, affinity[position], weight, self._depth))[
+                self._objective
+            ]
+            for position, evaluator in enumerate(self._only_objective)
         ]
 
     def per_query(
@@ -81,7 +85,7 @@ class RankingValidator:
 class Validation:
     """A model's standing on validation, at the fusion weight that suits it best there.
 
-    objective: mean of the seen and the unseen domains' NDCG@10 (seen alone where no
+    objective: mean of the seen and the unseen domains' metric (seen alone where no
         domain is held out), each the mean over its domains.
     metrics: `val_seen_ndcg@10` and the like, for the record.
     """
@@ -94,14 +98,16 @@ class Validation:
 class Validator:
     """Fits the fusion weight on validation queries, the unseen domains' included."""
 
-    def __init__(self, seen: Sequence[QuerySet], unseen: Sequence[QuerySet]) -> None:
-        self._ranking = RankingValidator([*seen, *unseen])
+    def __init__(
+        self, seen: Sequence[QuerySet], unseen: Sequence[QuerySet], objective: str = NDCG
+    ) -> None:
+        self._ranking = RankingValidator([*seen, *unseen], objective)
         self._n_seen = len(seen)
 
     def __call__(self, head: Head) -> Validation:
         """Measure a head. Weight 0 is among the choices: never below plain cosine."""
         affinity = [affinities(head, queries) for queries in self._ranking.query_sets]
-        values = [self._balanced(self._ranking.ndcg(affinity, w))["all"] for w in FUSION_GRID]
+        values = [self._balanced(self._ranking.objective(affinity, w))["all"] for w in FUSION_GRID]
         best = int(np.argmax(values))
         metrics: dict[str, float] = {}
         measured = self._ranking.per_query(affinity, FUSION_GRID[best])
@@ -122,3 +128,12 @@ def _candidate_ids(queries: QuerySet) -> NDArray[Any]:
     """(q, k) document ids; object dtype, so that an id is never cut."""
     ids: NDArray[Any] = np.array(queries.document_ids, dtype=object)[queries.candidates]
     return ids
+
+
+def score_on(head: Head, fusion_weight: float, query_sets: Sequence[QuerySet]) -> Scores:
+    """Measure a head at a fusion weight chosen elsewhere: for test queries."""
+    ranking = RankingValidator(query_sets)
+    affinity = [affinities(head, queries) for queries in query_sets]
+    return over_domains(
+        [queries.domain for queries in query_sets], ranking.per_query(affinity, fusion_weight)
+    )

@@ -151,6 +151,8 @@ class Trainer:
             self._update(loss, optimizer, f"step {step + 1} of the warm-up")
 
     def _train_epoch(self) -> float:
+        if not list(self.model.head.parameters()):
+            return 0.0  # plain cosine has nothing to learn
         self.model.train()
         total = 0.0
         for batch in self._batches.epoch():
@@ -177,8 +179,6 @@ class Trainer:
         value = loss.item()
         if not math.isfinite(value):
             raise DivergedError(f"The loss became {value} in {where}.")
-        if not loss.requires_grad:  # plain cosine has nothing to learn
-            return value
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         clip_grad_norm_(self.model.parameters(), self._gradient_clipping)

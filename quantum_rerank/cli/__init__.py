@@ -1,0 +1,1 @@
+"""Commands of one training: `python -m quantum_rerank.cli.<name> --help`."""

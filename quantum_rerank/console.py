@@ -1,0 +1,50 @@
+"""What every command shares: errors without a traceback, and fresh output folders."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quantum_rerank.errors import USAGE_EXIT_CODE, OutputError, QuantumRerankError
+
+if TYPE_CHECKING:
+    import typer
+
+INTERRUPTED_EXIT_CODE = 130
+
+
+def run(app: typer.Typer) -> None:
+    """Run a command line.
+
+    Exit codes: 0 done; 1 a fault of ours, with its traceback; 2 a mistake in
+    what was given, with a message; 130 interrupted.
+    """
+    try:
+        app()
+    except QuantumRerankError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(USAGE_EXIT_CODE)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED_EXIT_CODE)
+
+
+def new_folder(path: Path) -> Path:
+    """Make a folder for a run's output.
+
+    Raises: OutputError if it holds something already or cannot be written.
+    """
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise OutputError(
+                f"`{path}` exists and is not empty; it may hold another run. "
+                "Name a new folder with --output, or remove this one."
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        (path / ".writable").touch()
+        (path / ".writable").unlink()
+    except OSError as error:
+        raise OutputError(f"`{path}` cannot be written: {error.strerror}.") from None
+    return path

@@ -1,0 +1,81 @@
+"""Results side by side: what each arm scored, and what differs by more than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from quantum_rerank.evaluation.comparison import Comparison, compare
+from quantum_rerank.evaluation.metrics import METRICS, NDCG
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+COSINE = "cosine"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Metrics of one system on one set of queries.
+
+    metrics: name -> mean over domains of the mean over their queries.
+    per_query: name -> `domain/query id` -> value.
+    """
+
+    metrics: Mapping[str, float]
+    per_query: Mapping[str, Mapping[str, float]]
+
+    def against(self, baseline: Scores) -> Comparison:
+        """This system minus another in NDCG@10, paired over the queries."""
+        return compare(self.per_query[NDCG], baseline.per_query[NDCG])
+
+
+def over_domains(
+    domains: Sequence[str], measured: Sequence[Mapping[str, Mapping[str, float]]]
+) -> Scores:
+    """Gather metric -> query -> value of several domains; each domain counts the same."""
+    return Scores(
+        {metric: fmean(fmean(one[metric].values()) for one in measured) for metric in METRICS},
+        {
+            metric: {
+                f"{domain}/{query}": value
+                for domain, one in zip(domains, measured, strict=True)
+                for query, value in one[metric].items()
+            }
+            for metric in METRICS
+        },
+    )
+
+
+def leaderboard(title: str, systems: Mapping[str, Scores]) -> Table:
+    """A table of systems, best NDCG@10 first, each held against cosine."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    table.add_column("system")
+    for metric in METRICS:
+        table.add_column(metric.upper(), justify="right")
+    table.add_column("vs cosine", justify="right")
+    table.add_column("p", justify="right")
+    best_first = sorted(systems.items(), key=lambda item: -item[1].metrics[NDCG])
+    for name, scores in best_first:
+        row = [f"{scores.metrics[metric]:.4f}" for metric in METRICS]
+        if name == COSINE:
+            table.add_row(name, *row, "", "")
+            continue
+        gain = scores.metrics[NDCG] / systems[COSINE].metrics[NDCG] - 1.0
+        chance = scores.against(systems[COSINE]).p_value
+        table.add_row(name, *row, f"{gain:+.1%}", f"{chance:.4f}")
+    return table
+
+
+def difference_sentence(name: str, system: Scores, other_name: str, other: Scores) -> str:
+    """State a difference with its sign and interval, whichever way it falls."""
+    found = system.against(other)
+    return (
+        f"{name} minus {other_name}: {found.difference:+.4f} NDCG@10 "
+        f"[{found.low:+.4f}, {found.high:+.4f}], p = {found.p_value:.4f}, "
+        f"{found.n_queries} queries, one seed"
+    )

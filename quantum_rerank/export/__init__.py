@@ -1,0 +1,11 @@
+"""Trained models as folders that can be checked and loaded anywhere."""
+
+from quantum_rerank.export.bundle import (
+    Example,
+    Manifest,
+    export_model,
+    read_bundle,
+    write_bundle,
+)
+
+__all__ = ["Example", "Manifest", "export_model", "read_bundle", "write_bundle"]

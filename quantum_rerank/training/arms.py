@@ -1,0 +1,48 @@
+"""One arm, trained to its end without a search around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from quantum_rerank.config import ExperimentConfig, override
+from quantum_rerank.similarity import Head
+from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.training.hybrid_trainer import make_trainer
+from quantum_rerank.training.ranking import Validation
+from quantum_rerank.training.trainer import EpochReport
+
+
+@dataclass(frozen=True)
+class TrainedArm:
+    """The best epoch of a training: `head` holds its weights."""
+
+    config: ExperimentConfig
+    head: Head
+    validation: Validation
+    best_epoch: int
+    epochs: int
+
+
+def train_arm(
+    config: ExperimentConfig,
+    arm: str,
+    data: TrialData,
+    watch: Callable[[EpochReport], None] = lambda _: None,
+) -> TrainedArm:
+    """Train `arm` with everything else as in `config`; `watch` sees every epoch."""
+    overrides: dict[str, object] = {"arm": arm}
+    if arm == "cosine":  # has nothing to learn
+        overrides |= {"training.max_epochs": 1, "warmup.steps": 0}
+    config = override(config, overrides)
+    trainer = make_trainer(config, data)
+    epochs = 0
+    for report in trainer.epochs():
+        epochs = report.epoch
+        watch(report)
+    assert trainer.best is not None
+    head = trainer.model.head
+    head.load_state_dict(trainer.best.head)
+    return TrainedArm(
+        config, head.eval(), trainer.best.validation, trainer.best.epoch, epochs
+    )

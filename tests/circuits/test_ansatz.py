@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from collections import Counter
+from itertools import product
+
+import pytest
+
+from quantum_rerank.circuits.ansatz import ENTANGLERS, Ansatz
+
+ANSATZE = [Ansatz(*sizes) for sizes in product(range(2, 7), range(1, 5), ENTANGLERS)]
+every_ansatz = pytest.mark.parametrize("ansatz", ANSATZE, ids=str)
+
+
+def test_four_qubits_and_three_layers_have_depth_15_and_24_angles() -> None:
+    ansatz = Ansatz(n_qubits=4, n_layers=3)
+    assert (ansatz.depth, ansatz.n_angles) == (15, 24)
+
+
+@pytest.mark.parametrize(
+    ("ansatz", "depth"),
+    [
+        # Per layer RY and RZ; three neighbours on a ring, between the two layers only.
+        (Ansatz(3, 2, "zz_ring"), 2 * 2 + 3),
+        # Two qubits have one edge, not the same one twice.
+        (Ansatz(2, 3, "zz_ring"), 3 * 2 + 2 * 1),
+        (Ansatz(5, 1, "zz_ring"), 2),
+        (Ansatz(2, 1), 3),
+    ],
+    ids=str,
+)
+def test_depth_counts_the_gates_of_each_layer_in_sequence(ansatz: Ansatz, depth: int) -> None:
+    assert ansatz.depth == depth
+
+
+@every_ansatz
+def test_every_column_is_used_by_exactly_one_gate(ansatz: Ansatz) -> None:
+    used = Counter(gate.column for gate in ansatz.gates if gate.column is not None)
+    assert used == Counter(range(ansatz.n_columns))
+
+
+@every_ansatz
+def test_every_gate_stands_on_wires_that_exist_and_differ(ansatz: Ansatz) -> None:
+    for gate in ansatz.gates:
+        assert len(set(gate.wires)) == len(gate.wires)
+        assert set(gate.wires) <= set(range(ansatz.n_qubits))
+
+
+@every_ansatz
+def test_every_qubit_is_turned_twice_in_every_layer(ansatz: Ansatz) -> None:
+    turns = Counter((g.name, g.wires[0]) for g in ansatz.gates if g.name in {"RY", "RZ"})
+    assert len(turns) == 2 * ansatz.n_qubits
+    assert set(turns.values()) == {ansatz.n_layers}
+
+
+@every_ansatz
+def test_data_angles_come_first_and_the_entanglers_follow(ansatz: Ansatz) -> None:
+    data = {gate.column for gate in ansatz.gates if gate.name in {"RY", "RZ"}}
+    assert data == set(range(ansatz.n_angles))
+    assert ansatz.n_columns == ansatz.n_angles + ansatz.n_entangler_angles
+
+
+@every_ansatz
+def test_the_last_layer_s_rz_are_the_only_angles_without_a_shift(ansatz: Ansatz) -> None:
+    unshifted = [
+        gate
+        for gate in ansatz.gates
+        if gate.column is not None and ansatz.n_shifts <= gate.column < ansatz.n_angles
+    ]
+    assert [gate.wires for gate in unshifted] == [(q,) for q in range(ansatz.n_qubits)]
+    assert {gate.name for gate in unshifted} == {"RZ"}
+
+
+def test_every_qubit_is_entangled_with_another() -> None:
+    for ansatz in ANSATZE:
+        if ansatz.entangler == "zz_ring" and ansatz.n_layers == 1:
+            continue  # it stands between the layers
+        touched = {q for gate in ansatz.gates if len(gate.wires) == 2 for q in gate.wires}
+        assert touched == set(range(ansatz.n_qubits))
+
+
+@pytest.mark.parametrize(("n_qubits", "n_layers"), [(1, 3), (0, 3), (4, 0), (4, -1)])
+def test_too_small_a_circuit_is_refused(n_qubits: int, n_layers: int) -> None:
+    with pytest.raises(ValueError, match=f"n_qubits is {n_qubits} and n_layers {n_layers}"):
+        Ansatz(n_qubits, n_layers)
+
+
+def test_an_unknown_entangler_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="Known: cnot_chain, zz_ring"):
+        Ansatz(4, 3, "glue")

@@ -1,0 +1,115 @@
+"""Small real things that tests share: BEIR folders, and embeddings that need no encoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from quantum_rerank.config import DataConfig, ExperimentConfig, override
+from quantum_rerank.datasets import beir
+from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.training.data_manager import PreparedData, QuerySet, TrialData, prepare
+
+DIMENSION = 16
+KINDS = ("oak", "elm", "ash", "fir", "yew", "fig", "bay", "box")
+PARTS = ("leaf", "bark", "root")
+
+CORPUS = {f"{kind}-{part}": f"The {part} of the {kind}." for kind in KINDS for part in PARTS}
+QUERIES = {
+    f"{kind}?{part}": f"what does the {part} of an {kind} look like"
+    for kind in KINDS
+    for part in PARTS[:2]
+}
+# The root answers a little of everything that is asked about its tree.
+QRELS = {
+    f"{kind}?{part}": {f"{kind}-{part}": 2, f"{kind}-root": 1}
+    for kind in KINDS
+    for part in PARTS[:2]
+}
+
+Folder = Callable[..., Path]
+
+
+@pytest.fixture
+def beir_folder(tmp_path: Path) -> Folder:
+    """Write a BEIR folder: 24 documents and 16 queries, or what the test wants instead."""
+
+    def write(
+        name: str = "trees",
+        corpus: Mapping[str, str] = CORPUS,
+        queries: Mapping[str, str] = QUERIES,
+        **qrels: Mapping[str, Mapping[str, int]],
+    ) -> Path:
+        folder = tmp_path / name
+        (folder / "qrels").mkdir(parents=True)
+        for file, texts in (("corpus", corpus), ("queries", queries)):
+            lines = [json.dumps({"_id": key, "text": text}) for key, text in texts.items()]
+            (folder / f"{file}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        for split, judged in (qrels or {"test": QRELS}).items():
+            rows = ["query-id\tcorpus-id\tscore"]
+            rows += [f"{q}\t{d}\t{grade}" for q in judged for d, grade in judged[q].items()]
+            (folder / "qrels" / f"{split}.tsv").write_text("\n".join(rows), encoding="utf-8")
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def prepared(beir_folder: Folder, tmp_path: Path) -> PreparedData:
+    """Two domains trained on, one unseen for validation and one for test.
+
+    A query's vector is its best document's plus noise, so that the cosine is
+    right more often than not.
+    """
+    names = ("park", "forest", "garden", "orchard")
+    for number, name in enumerate(names):
+        collection = beir.load(str(beir_folder(name)))
+        rng = np.random.default_rng(number)
+        documents = rng.normal(size=(len(collection.corpus), DIMENSION))
+        row_of = {document: row for row, document in enumerate(collection.corpus)}
+        best = [row_of[max(judged, key=judged.__getitem__)] for judged in QRELS.values()]
+        queries = documents[best] + rng.normal(size=(len(best), DIMENSION))
+        vectors = tmp_path / "vectors" / f"beir-{name}"
+        vectors.mkdir(parents=True)
+        np.save(vectors / "corpus.npy", documents)
+        np.save(vectors / "queries.npy", queries)
+    park, forest, garden, orchard = (f"beir:{tmp_path / name}" for name in names)
+    config = DataConfig(
+        seen=(park, forest), unseen_validation=(garden,), unseen_test=(orchard,), candidates=12
+    )
+    return prepare(config, embedding_source(f"npy:{tmp_path / 'vectors'}"))
+
+
+@pytest.fixture
+def trial_data(prepared: PreparedData) -> TrialData:
+    return prepared.trial
+
+
+@pytest.fixture
+def query_set(trial_data: TrialData) -> QuerySet:
+    """Training queries of one domain."""
+    return trial_data.train[0]
+
+
+@pytest.fixture
+def small_config() -> Callable[..., ExperimentConfig]:
+    """A run of some tenths of a second: 2 qubits, 2 layers, 3 epochs, no warm-up."""
+
+    def build(overrides: Mapping[str, Any] | None = None) -> ExperimentConfig:
+        small = {
+            "circuit.n_qubits": 2,
+            "circuit.n_layers": 2,
+            "mlp.hidden_layers": [8],
+            "warmup.steps": 0,
+            "loss.negatives": 3,
+            "training.batch_size": 4,
+            "training.max_epochs": 3,
+        }
+        return override(ExperimentConfig(), small | dict(overrides or {}))
+
+    return build

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from quantum_rerank.datasets import Collection, Split, split_by_query
+from quantum_rerank.errors import DataError
+
+
+def collection_of(n: int, official: Mapping[str, frozenset[str]] | None = None) -> Collection:
+    queries = {f"q{i}": f"query {i}" for i in range(n)}
+    qrels = {query: {"d": 1} for query in queries}
+    return Collection("trees", {"d": "text"}, queries, qrels, official or {})
+
+
+def parts(split: Split) -> list[set[str]]:
+    return [set(split.train), set(split.validation), set(split.test)]
+
+
+@pytest.mark.parametrize("n", [5, 17, 100])
+def test_the_roles_are_disjoint_and_complete(n: int) -> None:
+    split = split_by_query(collection_of(n), 0.2, 0.2, seed=1)
+    train, validation, test = parts(split)
+    assert train | validation | test == {f"q{i}" for i in range(n)}
+    assert len(train) + len(validation) + len(test) == n
+
+
+def test_the_fractions_are_of_all_queries() -> None:
+    split = split_by_query(collection_of(100), 0.3, 0.2, seed=1)
+    assert [len(part) for part in parts(split)] == [50, 30, 20]
+
+
+def test_the_same_seed_gives_the_same_split_and_another_seed_another() -> None:
+    first, again, other = (
+        split_by_query(collection_of(50), 0.2, 0.2, seed) for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_the_order_of_the_queries_does_not_matter() -> None:
+    collection = collection_of(50)
+    backwards = Collection(
+        collection.domain,
+        collection.corpus,
+        dict(reversed(collection.queries.items())),
+        collection.qrels,
+    )
+    assert split_by_query(collection, 0.2, 0.2, 1) == split_by_query(backwards, 0.2, 0.2, 1)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_too_small_a_collection_is_refused_with_what_is_left_empty(n: int) -> None:
+    with pytest.raises(DataError, match=f"trees: {n} judged queries leave none for"):
+        split_by_query(collection_of(n), 0.2, 0.2, seed=1)
+
+
+@pytest.mark.parametrize(("validation", "test"), [(0.5, 0.5), (0.9, 0.9)])
+def test_fractions_that_leave_nothing_to_train_on_are_refused(
+    validation: float, test: float
+) -> None:
+    with pytest.raises(DataError, match="train"):
+        split_by_query(collection_of(40), validation, test, seed=1)
+
+
+def test_official_splits_are_respected() -> None:
+    official = {
+        "train": frozenset(f"q{i}" for i in range(10)),
+        "dev": frozenset({"q10", "q11"}),
+        "test": frozenset({"q12", "q13", "q14"}),
+    }
+    split = split_by_query(collection_of(15, official), 0.2, 0.2, seed=1)
+    assert parts(split) == [set(official["train"]), set(official["dev"]), set(official["test"])]
+
+
+def test_without_an_official_dev_the_validation_queries_come_out_of_train() -> None:
+    official = {
+        "train": frozenset(f"q{i}" for i in range(10)),
+        "test": frozenset({"q10", "q11"}),
+    }
+    train, validation, test = parts(split_by_query(collection_of(12, official), 0.2, 0.5, seed=1))
+    assert test == official["test"]
+    assert train | validation == official["train"]
+    assert len(validation) == 2
+    assert not train & validation
+
+
+def test_an_official_dev_that_became_empty_is_taken_from_train() -> None:
+    official = {
+        "train": frozenset(f"q{i}" for i in range(10)),
+        "dev": frozenset[str](),
+        "test": frozenset({"q10"}),
+    }
+    train, validation, _ = parts(split_by_query(collection_of(11, official), 0.2, 0.2, seed=1))
+    assert train | validation == official["train"]
+    assert validation
+
+
+def test_an_official_test_split_that_became_empty_is_refused() -> None:
+    official = {"train": frozenset({"q0", "q1", "q2", "q3", "q4"}), "test": frozenset[str]()}
+    with pytest.raises(DataError, match="leave none for test"):
+        split_by_query(collection_of(5, official), 0.2, 0.2, seed=1)

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantum_rerank.embeddings.cache import (
+    CACHE_VARIABLE,
+    EmbeddingCache,
+    Embeddings,
+    cache_key,
+    default_cache_folder,
+)
+from quantum_rerank.errors import OutputError
+
+KEY = cache_key("model", ["a text"])
+VECTORS = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+class Counter:
+    """Computes, and says how often."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self) -> Embeddings:
+        self.calls += 1
+        return VECTORS
+
+
+@pytest.mark.parametrize(
+    ("model", "texts"),
+    [
+        ("model", ["b", "a"]),
+        ("model", ["ab"]),
+        ("model", ["a", "b", ""]),
+        ("model", ["", "a", "b"]),
+        ("model", ["a"]),
+        ("other", ["a", "b"]),
+        ("modela", ["b"]),
+    ],
+)
+def test_a_key_tells_model_order_and_boundaries_apart(model: str, texts: list[str]) -> None:
+    assert cache_key(model, texts) != cache_key("model", ["a", "b"])
+
+
+def test_the_same_texts_have_the_same_key() -> None:
+    assert cache_key("model", ["a", "ü"]) == cache_key("model", ("a", "ü"))
+
+
+def test_what_was_computed_once_is_read_afterwards(tmp_path: Path) -> None:
+    compute = Counter()
+    for _ in range(2):
+        # A new object, as a new process would have.
+        found = EmbeddingCache(tmp_path / "cache").get_or_compute(KEY, compute)
+        np.testing.assert_array_equal(found, VECTORS)
+    assert compute.calls == 1
+
+
+@pytest.mark.parametrize("kept", [0, 3, 20, 100, -4], ids="{} bytes".format)
+def test_a_file_that_was_cut_off_is_computed_again(tmp_path: Path, kept: int) -> None:
+    cache, compute = EmbeddingCache(tmp_path), Counter()
+    cache.get_or_compute(KEY, compute)
+    path = tmp_path / f"{KEY}.npy"
+    path.write_bytes(path.read_bytes()[:kept])
+    np.testing.assert_array_equal(cache.get_or_compute(KEY, compute), VECTORS)
+    assert compute.calls == 2
+    np.testing.assert_array_equal(np.load(path), VECTORS)
+
+
+def test_a_computation_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    def fail() -> Embeddings:
+        raise RuntimeError("no model")
+
+    cache, compute = EmbeddingCache(tmp_path), Counter()
+    with pytest.raises(RuntimeError, match="no model"):
+        cache.get_or_compute(KEY, fail)
+    assert not list(tmp_path.glob("*.npy"))
+    cache.get_or_compute(KEY, compute)
+    assert compute.calls == 1
+
+
+def test_no_partial_file_is_left_beside_the_result(tmp_path: Path) -> None:
+    EmbeddingCache(tmp_path).get_or_compute(KEY, Counter())
+    assert not list(tmp_path.glob("*.part"))
+
+
+FILL = """
+import os, sys, time
+from pathlib import Path
+import numpy as np
+from quantum_rerank.embeddings.cache import EmbeddingCache
+
+folder, key = Path(sys.argv[1]), sys.argv[2]
+
+def compute():
+    (folder / f"computed-by-{os.getpid()}").touch()
+    time.sleep(0.3)  # long enough for the other to come and find the lock taken
+    return np.ones((2, 3), dtype=np.float32)
+
+(folder / f"ready-{os.getpid()}").touch()
+while len(list(folder.glob("ready-*"))) < 2:
+    time.sleep(0.005)
+print(EmbeddingCache(folder).get_or_compute(key, compute).sum())
+"""
+
+
+def test_two_processes_that_want_the_same_key_compute_it_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", FILL, str(tmp_path), KEY]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    finished = [process.communicate(timeout=60) for process in running]
+    assert finished == [("6.0\n", ""), ("6.0\n", "")]
+    assert len(list(tmp_path.glob("computed-by-*"))) == 1
+
+
+def test_a_folder_that_cannot_be_made_names_the_variable_that_moves_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=CACHE_VARIABLE):
+        EmbeddingCache(tmp_path / "file" / "cache")
+
+
+def test_the_folder_follows_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "named"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert default_cache_folder() == tmp_path / "named"
+    monkeypatch.delenv(CACHE_VARIABLE)
+    assert default_cache_folder() == tmp_path / "xdg" / "quantum-rerank"

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantum_rerank.datasets import Collection, beir
+from quantum_rerank.embeddings import TextEncoder, embedding_source
+from quantum_rerank.embeddings.encoder import ArraySource, normalised
+from quantum_rerank.errors import EmbeddingError
+
+
+@pytest.fixture
+def trees(beir_folder: Callable[..., Path]) -> Collection:
+    return beir.load(str(beir_folder("trees")))
+
+
+@pytest.fixture
+def vectors(tmp_path: Path, trees: Collection) -> Path:
+    """A folder of vectors that fits the collection."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "vectors"
+    folder.mkdir()
+    np.save(folder / "corpus.npy", rng.normal(size=(len(trees.corpus), 5)))
+    np.save(folder / "queries.npy", rng.normal(size=(len(trees.queries), 5)))
+    return folder
+
+
+def test_vectors_come_normalised_as_float32_and_in_order(
+    vectors: Path, trees: Collection
+) -> None:
+    queries, documents = ArraySource(vectors).embed(trees)
+    for rows, name in ((queries, "queries"), (documents, "corpus")):
+        raw = np.load(vectors / f"{name}.npy")
+        expected = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+        assert rows.dtype == np.float32
+        np.testing.assert_allclose(rows, expected, atol=1e-6)
+
+
+def test_a_subfolder_named_by_the_domain_goes_first(vectors: Path, trees: Collection) -> None:
+    own = vectors / "beir-trees"
+    own.mkdir()
+    np.save(own / "corpus.npy", np.ones((24, 3)))
+    np.save(own / "queries.npy", np.ones((16, 3)))
+    _, documents = ArraySource(vectors).embed(trees)
+    np.testing.assert_allclose(documents, np.full((24, 3), 3**-0.5), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["corpus.npy", "queries.npy"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_row_that_is_not_finite_is_named(
+    vectors: Path, trees: Collection, name: str, value: float
+) -> None:
+    array = np.load(vectors / name)
+    array[3, 1] = value
+    np.save(vectors / name, array)
+    with pytest.raises(EmbeddingError, match=rf"{name}: row 3 holds NaN or infinity"):
+        ArraySource(vectors).embed(trees)
+
+
+def test_a_row_of_zeros_is_named(vectors: Path, trees: Collection) -> None:
+    array = np.load(vectors / "corpus.npy")
+    array[7] = 0.0
+    np.save(vectors / "corpus.npy", array)
+    with pytest.raises(EmbeddingError, match=r"corpus\.npy: row 7 is all zero"):
+        ArraySource(vectors).embed(trees)
+
+
+def test_queries_and_documents_of_different_width_are_refused(
+    vectors: Path, trees: Collection
+) -> None:
+    np.save(vectors / "queries.npy", np.ones((16, 4)))
+    with pytest.raises(EmbeddingError, match=r"queries\.npy has 4 columns and corpus\.npy 5"):
+        ArraySource(vectors).embed(trees)
+
+
+@pytest.mark.parametrize("shape", [(15, 5), (17, 5), (16,), (16, 5, 1), (0, 5)])
+def test_a_wrong_number_of_rows_is_refused(
+    vectors: Path, trees: Collection, shape: tuple[int, ...]
+) -> None:
+    np.save(vectors / "queries.npy", np.ones(shape))
+    with pytest.raises(EmbeddingError, match="must have 16 rows, one per text"):
+        ArraySource(vectors).embed(trees)
+
+
+@pytest.mark.parametrize("name", ["corpus.npy", "queries.npy"])
+def test_a_missing_file_is_named(vectors: Path, trees: Collection, name: str) -> None:
+    (vectors / name).unlink()
+    with pytest.raises(EmbeddingError, match="does not exist") as caught:
+        ArraySource(vectors).embed(trees)
+    assert str(vectors / name) in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"not an array"])
+def test_a_file_that_is_no_array_is_refused(
+    vectors: Path, trees: Collection, content: bytes
+) -> None:
+    (vectors / "corpus.npy").write_bytes(content)
+    with pytest.raises(EmbeddingError, match="is no array"):
+        ArraySource(vectors).embed(trees)
+
+
+def test_an_array_of_words_is_refused(vectors: Path, trees: Collection) -> None:
+    np.save(vectors / "queries.npy", np.full((16, 5), "oak"))
+    with pytest.raises(EmbeddingError):
+        ArraySource(vectors).embed(trees)
+
+
+def test_normalising_twice_changes_nothing_more() -> None:
+    rows = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
+    once = normalised(rows, "rows")
+    np.testing.assert_allclose(np.linalg.norm(once, axis=1), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(normalised(once, "rows"), once, rtol=1e-6)
+
+
+def test_a_source_is_chosen_by_its_name_and_loads_nothing_yet(tmp_path: Path) -> None:
+    assert isinstance(embedding_source("minilm"), TextEncoder)
+    assert isinstance(embedding_source(f"npy:{tmp_path / 'nowhere'}"), ArraySource)
+
+
+@pytest.mark.slow  # imports sentence-transformers
+def test_a_folder_without_a_model_is_an_embedding_error(tmp_path: Path) -> None:
+    with pytest.raises(EmbeddingError, match="cannot be loaded"):
+        TextEncoder(str(tmp_path)).encode(["a text"])
+
+
+def test_the_fingerprint_follows_the_weights(tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"one")
+    first = TextEncoder(str(tmp_path)).fingerprint
+    weights.write_bytes(b"two")
+    assert TextEncoder(str(tmp_path)).fingerprint != first
+    assert first.startswith(f"{tmp_path}@")
+
+
+@pytest.mark.slow
+def test_minilm_places_near_texts_near_and_caches_them(tmp_path: Path) -> None:
+    texts = ["fear of spiders", "irrational fear of spiders and insects", "broken left ankle"]
+    encoder = TextEncoder("minilm", tmp_path)
+    vectors = encoder.encode(texts, "three texts")
+    assert vectors.shape == (3, 384)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
+    near, far = vectors[0] @ vectors[1], vectors[0] @ vectors[2]
+    assert near > 0.6 > 0.3 > far
+    # Nothing about the order or the company of a text may change its vector.
+    np.testing.assert_allclose(encoder.encode(texts[::-1])[::-1], vectors, atol=1e-5)
+    (file,) = tmp_path.glob("*.npy")
+    np.testing.assert_allclose(np.load(file), vectors, atol=1e-6)

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from quantum_rerank.similarity.angle_predictor import AnglePredictor
+
+
+@pytest.mark.parametrize("hidden_layers", [(), (8,), (8, 4, 2)])
+def test_angles_stay_within_a_half_turn_either_way(hidden_layers: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    predictor = AnglePredictor(5, hidden_layers, n_angles=6, dropout=0.1).eval()
+    with torch.no_grad():
+        angles = predictor(100 * torch.randn(50, 5))
+    assert angles.shape == (50, 6)
+    assert angles.abs().max() <= math.pi + 1e-6
+    assert angles.min() < 0 < angles.max()
+
+
+def test_parameters_are_counted_by_hand() -> None:
+    predictor = AnglePredictor(5, (4, 3), n_angles=2, dropout=0.0)
+    assert sum(p.numel() for p in predictor.parameters()) == (5 * 4 + 4) + (4 * 3 + 3) + (3 * 2 + 2)
+
+
+def test_dropout_is_noise_in_training_only() -> None:
+    torch.manual_seed(0)
+    predictor = AnglePredictor(5, (32,), n_angles=2, dropout=0.5)
+    texts = torch.randn(4, 5)
+    assert not torch.equal(predictor(texts), predictor(texts))
+    predictor.eval()
+    assert torch.equal(predictor(texts), predictor(texts))

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor
+
+from quantum_rerank.circuits import ENGINES, Ansatz
+from quantum_rerank.circuits.ansatz import ENTANGLERS
+from quantum_rerank.similarity.fidelity import TrainedCircuit, fidelity
+
+ANSATZE = [Ansatz(*sizes) for sizes in product(range(2, 6), range(1, 5), ENTANGLERS)]
+
+
+def random_states(n: int, seed: int, dimension: int = 8) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    states = torch.randn(n, dimension, generator=generator, dtype=torch.complex128)
+    return states / states.norm(dim=1, keepdim=True)
+
+
+def test_fidelity_of_a_state_with_itself_is_one() -> None:
+    states = random_states(5, seed=0)
+    torch.testing.assert_close(fidelity(states, states).diagonal(), torch.ones(5).double())
+
+
+def test_fidelity_is_symmetric() -> None:
+    left, right = random_states(4, seed=0), random_states(6, seed=1)
+    torch.testing.assert_close(fidelity(left, right), fidelity(right, left).T)
+
+
+def test_fidelity_lies_between_zero_and_one() -> None:
+    values = fidelity(random_states(20, seed=0), random_states(20, seed=1))
+    assert values.min() >= 0.0
+    assert values.max() <= 1.0
+
+
+def test_fidelity_of_orthogonal_states_is_zero() -> None:
+    basis = torch.eye(4, dtype=torch.complex128)
+    torch.testing.assert_close(fidelity(basis, basis), torch.eye(4).double())
+
+
+def test_a_global_phase_changes_no_fidelity() -> None:
+    left, right = random_states(3, seed=0), random_states(3, seed=1)
+    phases = torch.polar(torch.ones(3), torch.tensor([0.3, 2.0, -1.0])).to(torch.complex128)
+    torch.testing.assert_close(fidelity(left * phases[:, None], right), fidelity(left, right))
+
+
+def test_the_same_unitary_on_both_sides_changes_no_fidelity() -> None:
+    left, right = random_states(3, seed=0), random_states(3, seed=1)
+    generator = torch.Generator().manual_seed(2)
+    square = torch.randn(8, 8, generator=generator, dtype=torch.complex128)
+    unitary = torch.linalg.qr(square).Q
+    torch.testing.assert_close(fidelity(left @ unitary, right @ unitary), fidelity(left, right))
+
+
+def test_fidelity_is_the_squared_cosine_of_half_the_angle_between_two_turns() -> None:
+    def turned(angle: float) -> Tensor:
+        return torch.tensor([[math.cos(angle / 2), math.sin(angle / 2)]]).to(torch.complex128)
+
+    expected = math.cos(0.7 / 2) ** 2
+    assert fidelity(turned(0.2), turned(0.9)).item() == pytest.approx(expected)
+
+
+def test_leading_dimensions_are_compared_one_by_one() -> None:
+    left, right = random_states(6, seed=0).reshape(2, 3, 8), random_states(8, seed=1)
+    right = right.reshape(2, 4, 8)
+    values = fidelity(left, right)
+    assert values.shape == (2, 3, 4)
+    for i in range(2):
+        torch.testing.assert_close(values[i], fidelity(left[i], right[i]))
+
+
+def random_angles(ansatz: Ansatz, batch: int = 4) -> Tensor:
+    generator = torch.Generator().manual_seed(3)
+    angles = torch.randn(batch, ansatz.n_angles, generator=generator, dtype=torch.float64)
+    return angles.requires_grad_()
+
+
+@pytest.mark.parametrize("ansatz", ANSATZE, ids=str)
+def test_no_angle_and_no_trained_weight_is_dead(ansatz: Ansatz) -> None:
+    circuit = TrainedCircuit(ansatz, "lightning.qubit")
+    angles = random_angles(ansatz)
+    states = circuit(angles)
+    weights = torch.randn(4, 4, generator=torch.Generator().manual_seed(4)).double()
+    (weights * fidelity(states, states)).sum().backward()
+    for name, weight in (("angles", angles), *circuit.named_parameters()):
+        assert weight.grad is not None, name
+        dead = (weight.grad.abs() < 1e-6).nonzero().tolist()
+        assert not dead, f"no gradient reaches {name} at {dead}"
+
+
+@pytest.mark.parametrize("ansatz", ANSATZE, ids=str)
+def test_a_new_circuit_turns_by_just_the_predicted_angles(ansatz: Ansatz) -> None:
+    angles = random_angles(ansatz)
+    half_turns = torch.full((4, ansatz.n_entangler_angles), math.pi / 2).double()
+    bare = ENGINES["qnode"](ansatz).states(torch.cat([angles, half_turns], dim=1))
+    torch.testing.assert_close(TrainedCircuit(ansatz, "lightning.qubit")(angles), bare)
+
+
+def test_scale_and_shift_turn_the_angles() -> None:
+    ansatz = Ansatz(2, 2)
+    circuit = TrainedCircuit(ansatz, "lightning.qubit")
+    angles = random_angles(ansatz).detach()
+    with torch.no_grad():
+        circuit.scale.fill_(2.0)
+        circuit.shift.fill_(0.5)
+        found = circuit(angles)
+    expected = 2.0 * angles
+    expected[:, : ansatz.n_shifts] += 0.5
+    torch.testing.assert_close(found, ENGINES["qnode"](ansatz).states(expected))
+
+
+def test_a_circuit_s_weights_are_counted_by_hand() -> None:
+    # 3 qubits and 2 layers: 12 scales, 12 - 3 shifts, and 3 edges between the two layers.
+    ring = TrainedCircuit(Ansatz(3, 2, "zz_ring"), "lightning.qubit")
+    assert sum(p.numel() for p in ring.parameters()) == 12 + 9 + 3
+    chain = TrainedCircuit(Ansatz(3, 2), "lightning.qubit")
+    assert sum(p.numel() for p in chain.parameters()) == 12 + 9

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quantum_rerank.config import (
+    ExperimentConfig,
+    apply_overrides,
+    build_config,
+    config_keys,
+    load_config,
+    override,
+    value_at,
+)
+from quantum_rerank.errors import ConfigError
+from quantum_rerank.yaml_source import load_yaml
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+DEFAULTS = ExperimentConfig().model_dump(mode="json")
+
+
+def write(tmp_path: Path, name: str, text: str) -> Path:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value, lists kept whole."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = isinstance(value, Mapping)
+        found |= leaves(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return found
+
+
+def written() -> dict[str, Any]:
+    """Every value of every file in `configs/`."""
+    found: dict[str, Any] = {}
+    for path in sorted(CONFIGS.glob("*.yaml")):
+        found |= leaves(load_yaml(path).values)
+    found.pop("include")
+    return found
+
+
+@pytest.mark.parametrize("key", config_keys())
+def test_every_number_of_the_files_is_the_schema_default(key: str) -> None:
+    assert written()[key] == value_at(DEFAULTS, key)
+
+
+def test_the_files_write_no_key_that_the_schema_does_not_have() -> None:
+    assert set(written()) == set(config_keys())
+
+
+def test_the_training_file_loads_as_the_defaults() -> None:
+    assert load_config(CONFIGS / "training_config.yaml") == ExperimentConfig()
+
+
+def test_no_file_at_all_loads_as_the_defaults() -> None:
+    assert load_config(None) == ExperimentConfig()
+
+
+def test_an_unknown_key_names_the_nearest_with_file_and_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "run.yaml", "seed: 1\ncircuit:\n  n_qubit: 5\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert caught.value.problems == (
+        f"`circuit.n_qubit` is not a known key ({path}, line 3). Did you mean `n_qubits`?",
+    )
+
+
+def test_mistakes_in_several_files_are_all_shown_at_once(tmp_path: Path) -> None:
+    below = write(tmp_path, "below.yaml", "optimizer:\n  mlp_lr: 3.0\n  colour: red\n")
+    path = write(
+        tmp_path,
+        "run.yaml",
+        "include: [below.yaml]\narm: quantum\nmlp:\n  hidden_layers: [64, 0]\n",
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    problems = sorted(caught.value.problems)
+    assert len(problems) == 4
+    expected = [
+        ("`arm` is 'quantum'", f"{path}, line 2"),
+        ("`mlp.hidden_layers.1` is 0", f"{path}, line 4"),
+        ("`optimizer.colour` is not a known key", f"{below}, line 3"),
+        ("`optimizer.mlp_lr` is 3.0", f"{below}, line 2"),
+    ]
+    for problem, (what, where) in zip(problems, expected, strict=True):
+        assert what in problem
+        assert where in problem
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("circuit.n_qubits", 1),
+        ("circuit.n_qubits", 13),
+        ("circuit.n_qubits", 4.5),
+        ("circuit.n_layers", 0),
+        ("circuit.engine", "abacus"),
+        ("mlp.dropout", 1.0),
+        ("mlp.hidden_layers", [8] * 7),
+        ("fusion.initial_weight", 0.0),
+        ("fusion.initial_weight", 1.0),
+        ("loss.temperature", 0.0),
+        ("loss.margin", -0.1),
+        ("loss.name", "tripled"),
+        ("optimizer.mlp_lr", float("nan")),
+        ("optimizer.mlp_lr", 0.0),
+        ("training.batch_size", 0),
+        ("training.early_stopping_patience", 0),
+        ("data.seen", []),
+        ("data.test_split", 1.0),
+        ("data.candidates", 1),
+        ("seed", -1),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_by_its_name_and_value(key: str, value: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        override(ExperimentConfig(), {key: value})
+    assert f"`{key}` is {value!r}" in str(caught.value)
+
+
+def test_the_including_file_has_the_last_word(tmp_path: Path) -> None:
+    write(tmp_path, "below.yaml", "seed: 1\nloss:\n  margin: 0.1\n  temperature: 0.3\n")
+    path = write(tmp_path, "run.yaml", "include: [below.yaml]\nloss:\n  margin: 0.2\n")
+    config = load_config(path)
+    assert (config.seed, config.loss.margin, config.loss.temperature) == (1, 0.2, 0.3)
+
+
+def test_includes_are_found_beside_the_file_that_names_them(tmp_path: Path) -> None:
+    write(tmp_path, "parts/seed.yaml", "seed: 3\n")
+    write(tmp_path, "parts/all.yaml", "include: [seed.yaml]\n")
+    path = write(tmp_path, "run.yaml", "include: [parts/all.yaml]\n")
+    assert load_config(path).seed == 3
+
+
+def test_an_include_that_is_missing_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, "run.yaml", "include: [gone.yaml]\n")
+    with pytest.raises(ConfigError, match=r"gone\.yaml` does not exist"):
+        load_config(path)
+
+
+def test_an_include_that_is_no_list_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "run.yaml", "seed: 1\ninclude: other.yaml\n")
+    with pytest.raises(ConfigError, match="must be a list of files .*line 2"):
+        load_config(path)
+
+
+@pytest.mark.parametrize("back", ["run.yaml", "../conf/run.yaml"])
+def test_files_that_include_each_other_are_refused(tmp_path: Path, back: str) -> None:
+    write(tmp_path, "conf/other.yaml", f"include: [{back}]\n")
+    path = write(tmp_path, "conf/run.yaml", "include: [other.yaml]\n")
+    with pytest.raises(ConfigError, match="includes itself"):
+        load_config(path)
+
+
+def test_an_override_wins_over_the_files(tmp_path: Path) -> None:
+    path = write(tmp_path, "run.yaml", "circuit:\n  n_qubits: 3\n  n_layers: 2\n")
+    circuit = load_config(path, {"circuit.n_qubits": 5}).circuit
+    assert (circuit.n_qubits, circuit.n_layers) == (5, 2)
+
+
+def test_a_refused_override_is_not_blamed_on_a_line_that_holds_another_value(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path, "run.yaml", "seed: 1\ncircuit:\n  n_qubits: 3\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, {"circuit.n_qubits": 99})
+    assert "`circuit.n_qubits` is 99" in str(caught.value)
+    assert "line 3" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"length": 1}, (256,)),
+        ({"length": 4}, (256, 128, 128, 128)),
+        ({"length": 0}, ()),
+        ({"1": 64}, (256, 64)),
+        ({"length": 3, "2": 64}, (256, 128, 64)),
+        ({"2": 64, "length": 3}, (256, 128, 64)),
+    ],
+)
+def test_a_list_is_cut_or_filled_with_its_last_element_before_it_is_set(
+    overrides: dict[str, int], expected: tuple[int, ...]
+) -> None:
+    dotted = {f"mlp.hidden_layers.{key}": value for key, value in overrides.items()}
+    assert override(ExperimentConfig(), dotted).mlp.hidden_layers == expected
+
+
+@pytest.mark.parametrize(
+    "key", ["mlp.hidden_layers.7", "mlp.hidden_layers.first", "seed.deeper", "circuit.nqubits"]
+)
+def test_an_override_of_something_that_is_not_there_is_a_config_error(key: str) -> None:
+    with pytest.raises(ConfigError):
+        override(ExperimentConfig(), {key: 1})
+
+
+def test_overriding_leaves_the_given_values_alone() -> None:
+    values = {"mlp": {"hidden_layers": [256, 128]}}
+    apply_overrides(values, {"mlp.hidden_layers.0": 1, "mlp.dropout": 0.2})
+    assert values == {"mlp": {"hidden_layers": [256, 128]}}
+
+
+@pytest.mark.parametrize("key", config_keys())
+def test_a_value_set_by_its_dotted_key_is_read_by_it(key: str) -> None:
+    value = value_at(DEFAULTS, key)
+    assert value_at(apply_overrides({}, {key: value}), key) == value
+
+
+@pytest.mark.parametrize(
+    "key", ["mlp.hidden_layers.2", "mlp.hidden_layers.x", "loss.colour", "seed.x"]
+)
+def test_reading_a_key_that_is_not_there_is_a_key_error(key: str) -> None:
+    with pytest.raises(KeyError):
+        value_at(DEFAULTS, key)
+
+
+def test_a_configuration_survives_being_written_and_read() -> None:
+    changed = override(ExperimentConfig(), {"arm": "mlp_twin", "mlp.hidden_layers": [7]})
+    assert build_config(changed.model_dump(mode="json")) == changed
+
+
+def test_a_configuration_cannot_be_changed_in_place() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        ExperimentConfig().circuit.n_qubits = 5  # type: ignore[misc]

@@ -1,0 +1,1 @@
+"""The search around the trainer: the only package that knows Ray, Optuna and W&B."""

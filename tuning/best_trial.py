@@ -1,0 +1,148 @@
+"""From a finished run to a model: which trial was best, its weights, its bundle.
+
+    python -m tuning.best_trial runs/default --output runs/default-best
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.console import run
+from quantum_rerank.embeddings import EmbeddingSource
+from quantum_rerank.errors import BundleError, OutputError
+from quantum_rerank.export import export_model
+from quantum_rerank.similarity import Head
+from quantum_rerank.training.data_manager import PreparedData
+from quantum_rerank.training.ranking import Validation
+from tuning.records import CHECKPOINT
+
+if TYPE_CHECKING:
+    import optuna
+
+STUDY, SUMMARY, BEST = "study.db", "summary.json", "best"
+
+app = typer.Typer(add_completion=False)
+
+
+@dataclass(frozen=True)
+class TrainedTrial:
+    """A trial's best epoch, loaded."""
+
+    number: int
+    params: dict[str, Any]
+    state: str
+    config: ExperimentConfig
+    head: Head
+    validation: Validation
+    epoch: int
+
+
+def study_storage(folder: Path) -> optuna.storages.BaseStorage:
+    """The SQLite study of a run folder."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.storages.RDBStorage(f"sqlite:///{folder / STUDY}")
+
+
+def load_study(folder: Path) -> optuna.Study:
+    """Open the study of a run folder; OutputError if it holds none."""
+    import optuna
+
+    if not (folder / STUDY).is_file():
+        raise OutputError(f"`{folder}` holds no run: there is no {STUDY} in it.")
+    storage = study_storage(folder)
+    names = optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=names[0], storage=storage)
+
+
+def ranked_trials(trials: Sequence[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
+    """Trials whose weights were kept, best first: the complete ones, then the others.
+
+    A trial that was cut short is worth its best epoch, but ranks below every
+    trial that had its whole budget.
+    """
+    from optuna.trial import TrialState
+
+    kept = [trial for trial in trials if CHECKPOINT in trial.user_attrs]
+
+    def worth(trial: optuna.trial.FrozenTrial) -> tuple[bool, float, int]:
+        best = max(trial.intermediate_values.values(), default=float("-inf"))
+        return trial.state == TrialState.COMPLETE, best, -trial.number
+
+    return sorted(kept, key=worth, reverse=True)
+
+
+def load_trial(run_folder: Path, trial: optuna.trial.FrozenTrial) -> TrainedTrial:
+    """Load the best epoch of a trial."""
+    from quantum_rerank.training.checkpoint import load_checkpoint
+
+    head, validation, config, epoch = load_checkpoint(run_folder / trial.user_attrs[CHECKPOINT])
+    state = trial.state.name.lower()
+    return TrainedTrial(trial.number, dict(trial.params), state, config, head, validation, epoch)
+
+
+def export_trial(
+    output: Path,
+    trial: TrainedTrial,
+    prepared: PreparedData,
+    source: EmbeddingSource,
+    test: Mapping[str, Mapping[str, float]],
+) -> Path:
+    """Write a trial's bundle, with its validation metrics and what it scored on test."""
+    return export_model(
+        output,
+        trial.head,
+        trial.config,
+        trial.validation.fusion_weight,
+        source.fingerprint,
+        prepared.fingerprint,
+        {"validation": trial.validation.metrics, **test},
+        prepared.examples,
+    )
+
+
+@app.command()
+def main(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a search.")],
+    output: Annotated[Path, typer.Option(help="New folder for the bundle.")],
+    trial: Annotated[int | None, typer.Option(help="Number of another trial than the best.")] = None,
+) -> None:
+    """Export a trial of a finished search again, as a bundle that reranks by itself."""
+    from quantum_rerank.embeddings import embedding_source
+    from quantum_rerank.training.data_manager import prepare
+
+    trials = ranked_trials(load_study(run_folder).get_trials(deepcopy=False))
+    if trial is not None:
+        trials = [one for one in trials if one.number == trial]
+    if not trials:
+        wanted = "no trial" if trial is None else f"no trial {trial}"
+        raise OutputError(f"`{run_folder}` has {wanted} with kept weights.")
+    chosen = load_trial(run_folder, trials[0])
+    source = embedding_source(chosen.config.data.encoder)
+    prepared = prepare(chosen.config.data, source)
+    bundle = export_trial(output, chosen, prepared, source, _test_metrics(run_folder, chosen.number))
+    print(f"Exported trial {chosen.number} (epoch {chosen.epoch}) to {bundle}.")
+
+
+def _test_metrics(folder: Path, number: int) -> dict[str, dict[str, float]]:
+    """What the run measured for a trial on test queries; nothing if it was not among the best."""
+    try:
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        raise BundleError(f"`{folder / SUMMARY}` was cut off.") from None
+    tested = next((one for one in summary["tested"] if one["number"] == number), None)
+    return {role: tested[role] for role in ("test", "test_unseen") if tested.get(role)} if tested else {}
+
+
+if __name__ == "__main__":
+    run(app)

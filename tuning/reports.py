@@ -1,0 +1,184 @@
+"""A finished search as tables: the leaderboard, `trials.csv`, `summary.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from quantum_rerank.evaluation import COSINE, Scores, difference_sentence, leaderboard
+from tuning.best_trial import TrainedTrial
+from tuning.records import CHECKPOINT, FAILURE, PEAK_RSS_MB, SECONDS
+from tuning.space import Space
+
+if TYPE_CHECKING:
+    import optuna
+
+STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A trial and what it scored on test queries, once."""
+
+    trial: TrainedTrial
+    scores: Mapping[str, Scores]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search came to.
+
+    tested: the best trials by validation, best first.
+    default: the first trial of `start_from`, if the space has one and it was kept.
+    baselines: name -> role -> scores; cosine is always among them.
+    ended: why the search ended early; empty if it did not.
+    """
+
+    space: Space
+    trials: list[optuna.trial.FrozenTrial]
+    tested: list[Tested]
+    default: Tested | None
+    baselines: Mapping[str, Mapping[str, Scores]]
+    ended: str = ""
+    bundle: Path | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def summarise(outcome: Outcome, wall_seconds: float, fingerprint: str) -> dict[str, Any]:
+    """The content of `summary.json`."""
+    states = dict.fromkeys(STATES.values(), 0)
+    for trial in outcome.trials:
+        if trial.state.name in STATES:
+            states[STATES[trial.state.name]] += 1
+    peaks = [t.user_attrs[PEAK_RSS_MB] for t in outcome.trials if PEAK_RSS_MB in t.user_attrs]
+    tested = [_tested_record(one) for one in outcome.tested]
+    objective = outcome.space.header.objective
+    return {
+        "name": outcome.space.header.name,
+        "objective": {"metric": f"val_{objective.metric}", "mode": objective.mode},
+        "n_trials": sum(states.values()),
+        "states": states,
+        "ended_early": outcome.ended,
+        "baseline": {"name": COSINE, **_metrics(outcome.baselines[COSINE])},
+        "baselines": {name: _metrics(roles) for name, roles in outcome.baselines.items()},
+        "best": tested[0] if tested else None,
+        "default_config": _tested_record(outcome.default) if outcome.default else None,
+        "tested": tested,
+        "failures": {str(t.number): t.user_attrs[FAILURE] for t in outcome.trials
+                     if FAILURE in t.user_attrs},
+        "data_fingerprint": fingerprint,
+        "wall_seconds": round(wall_seconds, 1),
+        "peak_trial_rss_mb": max(peaks, default=None),
+    }  # fmt: skip
+
+
+def write_trials(trials: list[optuna.trial.FrozenTrial], path: Path) -> None:
+    """Write a row per trial: state, epochs, objective, cost, reason, and every parameter."""
+    import pandas as pd
+
+    rows = [
+        {
+            "number": trial.number,
+            "state": STATES.get(trial.state.name, trial.state.name.lower()),
+            "epochs": max(trial.intermediate_values, default=0),
+            "objective": max(trial.intermediate_values.values(), default=None),
+            "seconds": trial.user_attrs.get(SECONDS),
+            "peak_rss_mb": trial.user_attrs.get(PEAK_RSS_MB),
+            "reason": trial.user_attrs.get(FAILURE, ""),
+            "checkpoint": trial.user_attrs.get(CHECKPOINT, ""),
+            **trial.params,
+        }
+        for trial in trials
+    ]
+    pd.DataFrame(rows).to_csv(path, index=False)
+
+
+def print_outcome(outcome: Outcome, console: Console) -> None:
+    """Print how each trial went, then the test queries' leaderboard with every difference."""
+    console.print(_trial_table(outcome.trials))
+    for role in ("test", "test_unseen"):
+        systems = _systems(outcome, role)
+        if COSINE not in systems:
+            continue
+        console.print(leaderboard(f"{role}: queries that nothing was chosen on", systems))
+        if not outcome.tested:
+            continue
+        best = outcome.tested[0]
+        for name, scores in systems.items():
+            if name != _label(best):
+                console.print(difference_sentence("best", best.scores[role], name, scores))
+    for note in outcome.notes:
+        console.print(note)
+
+
+def _systems(outcome: Outcome, role: str) -> dict[str, Scores]:
+    systems = {
+        name: roles[role] for name, roles in outcome.baselines.items() if role in roles
+    }
+    for one in [*outcome.tested, *([outcome.default] if outcome.default else [])]:
+        if role in one.scores:
+            systems[_label(one)] = one.scores[role]
+    if outcome.default and role in outcome.default.scores:
+        systems[_label(outcome.default)] = outcome.default.scores[role]
+    return systems
+
+
+def _label(tested: Tested) -> str:
+    return f"trial {tested.trial.number}"
+
+
+def _trial_table(trials: list[optuna.trial.FrozenTrial]) -> Table:
+    """Every trial, best first, what failed last with its reason."""
+    table = Table(title="Trials by validation objective", title_justify="left", box=None)
+    for name in ("trial", "state", "epochs", "objective", "s", "MB"):
+        table.add_column(name, justify="left" if name == "state" else "right")
+    table.add_column("what it was, or why it failed", overflow="fold")
+
+    def worth(trial: optuna.trial.FrozenTrial) -> tuple[bool, float]:
+        best = max(trial.intermediate_values.values(), default=float("-inf"))
+        return trial.state.name != "FAIL", best
+
+    for trial in sorted(trials, key=worth, reverse=True):
+        values = trial.intermediate_values
+        params = trial.params
+        what = ", ".join(form.format(params[key]) for key, form in _TELLING.items() if key in params)
+        table.add_row(
+            str(trial.number),
+            STATES.get(trial.state.name, trial.state.name.lower()),
+            str(max(values, default=0)),
+            f"{max(values.values()):.4f}" if values else "-",
+            f"{trial.user_attrs.get(SECONDS, 0):.0f}",
+            f"{trial.user_attrs.get(PEAK_RSS_MB, 0):.0f}",
+            trial.user_attrs.get(FAILURE) or what,
+        )
+    return table
+
+
+_TELLING = {
+    "loss.name": "{}",
+    "circuit.n_qubits": "{} qubits",
+    "circuit.n_layers": "{} layers",
+    "circuit.entangler": "{}",
+}
+
+
+def _tested_record(tested: Tested) -> dict[str, Any]:
+    trial = tested.trial
+    return {
+        "number": trial.number,
+        "state": trial.state,
+        "epoch": trial.epoch,
+        "objective": trial.validation.objective,
+        "fusion_weight": trial.validation.fusion_weight,
+        "params": trial.params,
+        **_metrics(tested.scores),
+    }
+
+
+def _metrics(roles: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
+    return {role: dict(scores.metrics) for role, scores in roles.items()}

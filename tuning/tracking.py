@@ -1,0 +1,155 @@
+"""Weights & Biases: a mirror of the search, written by one thread for all trials.
+
+Ray's own callback starts processes per trial and has lost runs; one writer
+that holds many open runs costs a quarter of a second each. Nothing here may
+harm a trial: a failure is said once and the search goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import queue
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from quantum_rerank.errors import MissingPackage
+from tuning.records import EPOCH, FINAL, OBJECTIVE, TrialEnd
+
+Mode = Literal["online", "offline", "disabled"]
+
+_CLOSING_SECONDS = 60.0
+_INTERNAL = {"trial_id", "done", "date", "timestamp", "pid", "hostname", "node_ip", FINAL}
+
+
+def resolve_mode(asked: Literal["auto", "online", "offline", "disabled"]) -> Mode:
+    """`auto`: online where wandb is logged in, offline elsewhere; WANDB_MODE is heard."""
+    if asked != "auto":
+        return asked
+    named = os.environ.get("WANDB_MODE", "")
+    if named in ("online", "offline", "disabled"):
+        return named  # type: ignore[return-value]
+    return "online" if _logged_in() else "offline"
+
+
+def logged_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a report that W&B shows: the same keys in a search and in a sweep."""
+    return {
+        key: float(value)
+        for key, value in metrics.items()
+        if isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and key not in _INTERNAL
+        and not key.startswith(("time_", "training_iteration", "iterations_", "config/"))
+        and (math.isfinite(value) or key == OBJECTIVE)
+    }
+
+
+def start_run(
+    project: str, group: str, number: int | None, config: Mapping[str, Any], folder: Path, mode: Mode
+) -> Any:
+    """Open one W&B run as every trial has it, and define its axis."""
+    wandb = _import_wandb()
+    run = wandb.init(
+        project=project,
+        group=group,
+        job_type="trial",
+        name=None if number is None else f"{group}-{number:05d}",
+        tags=[str(config["arm"]), str(config["circuit"]["engine"]), str(config["loss"]["name"])],
+        config=dict(config) | ({} if number is None else {"trial": number}),
+        dir=str(folder),
+        mode=mode,
+        reinit="create_new",
+        settings=wandb.Settings(
+            console="off",
+            x_disable_stats=True,
+            x_disable_meta=True,
+            disable_git=True,
+            save_code=False,
+            silent=True,
+        ),
+    )
+    run.define_metric(EPOCH)
+    run.define_metric("*", step_metric=EPOCH)
+    return run
+
+
+def finish_run(run: Any, end: TrialEnd) -> None:
+    """Write what a run ended as, and close it; a failed trial exits with 1."""
+    run.summary["state"] = end.state
+    run.summary[EPOCH] = end.epoch
+    if end.objective is not None:
+        run.summary[OBJECTIVE] = end.objective
+    if end.reason:
+        run.summary["reason"] = end.reason
+    run.finish(exit_code=1 if end.state == "failed" else 0)
+
+
+class WandbTracker:
+    """Follows a search and writes a run per trial, from a thread of its own."""
+
+    def __init__(self, project: str, group: str, folder: Path, mode: Mode) -> None:
+        self._project, self._group, self._folder, self._mode = project, group, folder, mode
+        self._runs: dict[int, Any] = {}
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._failed = False
+        self._thread = threading.Thread(target=self._write, name="wandb-writer", daemon=True)
+        self._thread.start()
+
+    def trial_started(self, number: int, config: Mapping[str, Any]) -> None:
+        self._tasks.put(lambda: self._open(number, config))
+
+    def trial_reported(self, number: int, epoch: int, metrics: Mapping[str, Any]) -> None:
+        shown = logged_metrics(metrics)
+        self._tasks.put(lambda: self._runs[number].log({**shown, EPOCH: epoch}))
+
+    def trial_ended(self, end: TrialEnd) -> None:
+        self._tasks.put(lambda: finish_run(self._runs.pop(end.number), end))
+
+    def close(self) -> None:
+        """Write what is queued and close what is open, or give up after a minute."""
+        self._tasks.put(None)
+        self._thread.join(timeout=_CLOSING_SECONDS)
+        if self._thread.is_alive():
+            warnings.warn("W&B did not finish within a minute; its files may lack the end.",
+                          stacklevel=2)  # fmt: skip
+
+    def _open(self, number: int, config: Mapping[str, Any]) -> None:
+        self._runs[number] = start_run(
+            self._project, self._group, number, config, self._folder, self._mode
+        )
+
+    def _write(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            if self._failed:
+                continue
+            try:
+                task()
+            except Exception as error:  # whatever W&B raises must not reach a trial
+                self._failed = True
+                warnings.warn(f"W&B is given up for this search: {error}", stacklevel=1)
+        with contextlib.suppress(Exception):
+            for run in self._runs.values():
+                run.finish(exit_code=1)
+
+
+def _logged_in() -> bool:
+    wandb = _import_wandb()
+    try:
+        return bool(wandb.Api(timeout=5).api_key)
+    except Exception:  # not logged in, or no network: both mean offline
+        return False
+
+
+def _import_wandb() -> Any:
+    # Before the import, so that W&B never asks a question at a terminal.
+    os.environ.setdefault("WANDB_SILENT", "true")
+    try:
+        import wandb
+    except ImportError:
+        raise MissingPackage("wandb", "tune", "Tracking") from None
+    return wandb
