@@ -135,9 +135,7 @@ class ExperimentConfig(Section):
         return {"arm": self.arm, **dict(self.mlp), **dict(self.circuit)}
 
 
-def load_config(
-    path: Path | None, overrides: Mapping[str, Any] | None = None
-) -> ExperimentConfig:
+def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -> ExperimentConfig:
     """Read a configuration file, its includes and the overrides given by dotted keys.
 
     Raises: ConfigError with every mistake of every file, each with file and line.
@@ -150,9 +148,7 @@ def load_config(
     return build_config(apply_overrides(values, overrides or {}), sources)
 
 
-def build_config(
-    values: Mapping[str, Any], sources: Iterable[YamlSource] = ()
-) -> ExperimentConfig:
+def build_config(values: Mapping[str, Any], sources: Iterable[YamlSource] = ()) -> ExperimentConfig:
     """Check plain values against the schema, naming the places in `sources`."""
     try:
         return ExperimentConfig.model_validate(values)
@@ -215,25 +211,27 @@ def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
     return result
 
 
-def value_at(values: Mapping[str, Any], key: str) -> Any:
-    """Read a dotted key as `apply_overrides` would set it; KeyError if it is not there.
+def flat(config: ExperimentConfig) -> dict[str, bool | int | float | str]:
+    """A configuration as dotted keys with plain values, lists as length and elements.
 
-    >>> value_at({"mlp": {"hidden_layers": [256, 128]}}, "mlp.hidden_layers.length")
-    2
+    >>> keys = flat(ExperimentConfig())
+    >>> keys["mlp.hidden_layers.length"], keys["mlp.hidden_layers.0"], keys["data.encoder"]
+    (2, 256, 'minilm')
     """
-    node: Any = values
-    for part in key.split("."):
+    values: dict[str, bool | int | float | str] = {}
+
+    def add(prefix: str, node: Any) -> None:
         if isinstance(node, list):
-            if part == "length":
-                return len(node)
-            if not part.isdigit() or int(part) >= len(node):
-                raise KeyError(key)
-            node = node[int(part)]
-        elif isinstance(node, Mapping) and part in node:
-            node = node[part]
+            values[f"{prefix}.length"] = len(node)
+            node = dict(enumerate(node))
+        if isinstance(node, dict):
+            for key, value in node.items():
+                add(f"{prefix}.{key}" if prefix else str(key), value)
         else:
-            raise KeyError(key)
-    return node
+            values[prefix] = node
+
+    add("", config.model_dump(mode="json"))
+    return values
 
 
 def config_keys(model: type[BaseModel] = ExperimentConfig, prefix: str = "") -> list[str]:

@@ -47,9 +47,7 @@ class Reranker:
         """
         return cls(*read_bundle(Path(folder)))
 
-    def rank(
-        self, query: str, documents: Sequence[str], top_k: int | None = None
-    ) -> list[Ranked]:
+    def rank(self, query: str, documents: Sequence[str], top_k: int | None = None) -> list[Ranked]:
         """Order documents by relevance, best first, ties as given.
 
         Returns: at most `top_k` documents, all where it is None or larger than their
@@ -71,9 +69,7 @@ class Reranker:
         encoder = self._checked_encoder()
         return self.scores_of_embeddings(encoder.encode([query])[0], encoder.encode(documents))
 
-    def scores_of_embeddings(
-        self, query: Embeddings, documents: Embeddings
-    ) -> NDArray[np.float64]:
+    def scores_of_embeddings(self, query: Embeddings, documents: Embeddings) -> NDArray[np.float64]:
         """The same for vectors of the encoder that the model was trained with.
 
         query: (dim,), documents: (n, dim), L2-normalised float32.

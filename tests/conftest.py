@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from quantum_rerank.config import DataConfig, ExperimentConfig, override
 from quantum_rerank.datasets import beir
@@ -33,6 +34,12 @@ QRELS = {
 }
 
 Folder = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    # Threads that wait for each other cost more than tensors of this size.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from quantum_rerank.config import (
     apply_overrides,
     build_config,
     config_keys,
+    flat,
     load_config,
     override,
-    value_at,
+    parse_override,
 )
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.yaml_source import load_yaml
@@ -49,7 +50,7 @@ def written() -> dict[str, Any]:
 
 @pytest.mark.parametrize("key", config_keys())
 def test_every_number_of_the_files_is_the_schema_default(key: str) -> None:
-    assert written()[key] == value_at(DEFAULTS, key)
+    assert written()[key] == leaves(DEFAULTS)[key]
 
 
 def test_the_files_write_no_key_that_the_schema_does_not_have() -> None:
@@ -148,7 +149,7 @@ def test_an_include_that_is_missing_is_named(tmp_path: Path) -> None:
 
 def test_an_include_that_is_no_list_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "run.yaml", "seed: 1\ninclude: other.yaml\n")
-    with pytest.raises(ConfigError, match="must be a list of files .*line 2"):
+    with pytest.raises(ConfigError, match=r"must be a list of files .*line 2"):
         load_config(path)
 
 
@@ -209,17 +210,52 @@ def test_overriding_leaves_the_given_values_alone() -> None:
 
 
 @pytest.mark.parametrize("key", config_keys())
-def test_a_value_set_by_its_dotted_key_is_read_by_it(key: str) -> None:
-    value = value_at(DEFAULTS, key)
-    assert value_at(apply_overrides({}, {key: value}), key) == value
+def test_a_value_set_by_its_dotted_key_stands_there(key: str) -> None:
+    value = leaves(DEFAULTS)[key]
+    assert leaves(apply_overrides({}, {key: value})) == {key: value}
+
+
+@pytest.mark.parametrize("layers", [[], [7], [256, 128], [8, 4, 2]])
+@pytest.mark.parametrize("before", [[], [7], [9, 9, 9, 9]])
+def test_a_flat_configuration_overrides_any_other_into_itself(
+    before: list[int], layers: list[int]
+) -> None:
+    wanted = override(ExperimentConfig(), {"mlp.hidden_layers": layers, "arm": "mlp_twin"})
+    other = override(ExperimentConfig(), {"mlp.hidden_layers": before, "seed": 1})
+    assert override(other, flat(wanted)) == wanted
+
+
+def test_a_flat_configuration_holds_plain_values_only() -> None:
+    kinds = {type(value) for value in flat(ExperimentConfig()).values()}
+    assert kinds <= {bool, int, float, str}
 
 
 @pytest.mark.parametrize(
-    "key", ["mlp.hidden_layers.2", "mlp.hidden_layers.x", "loss.colour", "seed.x"]
+    ("text", "expected"),
+    [
+        ("seed=3", ("seed", 3)),
+        ("optimizer.mlp_lr=1e-4", ("optimizer.mlp_lr", 1e-4)),
+        ("mlp.hidden_layers=[64, 32]", ("mlp.hidden_layers", [64, 32])),
+        ("data.encoder=npy:a=b", ("data.encoder", "npy:a=b")),
+    ],
 )
-def test_reading_a_key_that_is_not_there_is_a_key_error(key: str) -> None:
-    with pytest.raises(KeyError):
-        value_at(DEFAULTS, key)
+def test_an_override_on_the_command_line_is_read_as_yaml(
+    text: str, expected: tuple[str, object]
+) -> None:
+    assert parse_override(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("seed", "must have the form KEY=VALUE"),
+        ("circuit.n_qubit=3", "Did you mean `circuit.n_qubits`"),
+        ("seed=[1", "not valid YAML"),
+    ],
+)
+def test_an_override_that_cannot_be_read_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        parse_override(text)
 
 
 def test_a_configuration_survives_being_written_and_read() -> None:

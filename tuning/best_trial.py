@@ -1,6 +1,6 @@
 """From a finished run to a model: which trial was best, its weights, its bundle.
 
-    python -m tuning.best_trial runs/default --output runs/default-best
+python -m tuning.best_trial runs/default --output runs/default-best
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ def export_trial(
 def main(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a search.")],
     output: Annotated[Path, typer.Option(help="New folder for the bundle.")],
-    trial: Annotated[int | None, typer.Option(help="Number of another trial than the best.")] = None,
+    trial: Annotated[
+        int | None, typer.Option(help="Number of another trial than the best.")
+    ] = None,
 ) -> None:
     """Export a trial of a finished search again, as a bundle that reranks by itself."""
     from quantum_rerank.embeddings import embedding_source
@@ -128,7 +130,9 @@ def main(
     chosen = load_trial(run_folder, trials[0])
     source = embedding_source(chosen.config.data.encoder)
     prepared = prepare(chosen.config.data, source)
-    bundle = export_trial(output, chosen, prepared, source, _test_metrics(run_folder, chosen.number))
+    bundle = export_trial(
+        output, chosen, prepared, source, _test_metrics(run_folder, chosen.number)
+    )
     print(f"Exported trial {chosen.number} (epoch {chosen.epoch}) to {bundle}.")
 
 
@@ -141,7 +145,11 @@ def _test_metrics(folder: Path, number: int) -> dict[str, dict[str, float]]:
     except ValueError:
         raise BundleError(f"`{folder / SUMMARY}` was cut off.") from None
     tested = next((one for one in summary["tested"] if one["number"] == number), None)
-    return {role: tested[role] for role in ("test", "test_unseen") if tested.get(role)} if tested else {}
+    return (
+        {role: tested[role] for role in ("test", "test_unseen") if tested.get(role)}
+        if tested
+        else {}
+    )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from quantum_rerank.config import ExperimentConfig
 from tuning.budgets import Clock, TimeBudget
 from tuning.records import OBJECTIVE, TrialEnd
 
@@ -55,9 +56,9 @@ class ProgressDisplay:
         self._notice = notice
         self._console.print(notice)
 
-    def trial_started(self, number: int, config: Mapping[str, Any]) -> None:
-        circuit = config["circuit"]
-        label = f"{config['loss']['name']}, {circuit['n_qubits']} qubits, {circuit['n_layers']} layers"
+    def trial_started(self, number: int, config: ExperimentConfig) -> None:
+        circuit = config.circuit
+        label = f"{config.loss.name}, {circuit.n_qubits} qubits, {circuit.n_layers} layers"
         with self._lock:
             self._running[number] = _Running(self._clock(), label)
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from quantum_rerank.config import ExperimentConfig
+
 TrialState = Literal["complete", "pruned", "failed"]
 
 # Keys of a trial's report to Ray, and of what is kept beside a trial in the study.
@@ -33,7 +35,7 @@ class TrialEnd:
 class Listener(Protocol):
     """Someone who follows a search."""
 
-    def trial_started(self, number: int, config: Mapping[str, Any]) -> None:
+    def trial_started(self, number: int, config: ExperimentConfig) -> None:
         """A trial was proposed, with its whole configuration."""
 
     def trial_reported(self, number: int, epoch: int, metrics: Mapping[str, Any]) -> None:
@@ -49,7 +51,7 @@ class Listeners:
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = listeners
 
-    def trial_started(self, number: int, config: Mapping[str, Any]) -> None:
+    def trial_started(self, number: int, config: ExperimentConfig) -> None:
         for listener in self._listeners:
             listener.trial_started(number, config)
 

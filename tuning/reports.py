@@ -45,7 +45,6 @@ class Outcome:
     default: Tested | None
     baselines: Mapping[str, Mapping[str, Scores]]
     ended: str = ""
-    bundle: Path | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -117,9 +116,7 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
 
 
 def _systems(outcome: Outcome, role: str) -> dict[str, Scores]:
-    systems = {
-        name: roles[role] for name, roles in outcome.baselines.items() if role in roles
-    }
+    systems = {name: roles[role] for name, roles in outcome.baselines.items() if role in roles}
     for one in [*outcome.tested, *([outcome.default] if outcome.default else [])]:
         if role in one.scores:
             systems[_label(one)] = one.scores[role]
@@ -146,7 +143,9 @@ def _trial_table(trials: list[optuna.trial.FrozenTrial]) -> Table:
     for trial in sorted(trials, key=worth, reverse=True):
         values = trial.intermediate_values
         params = trial.params
-        what = ", ".join(form.format(params[key]) for key, form in _TELLING.items() if key in params)
+        what = ", ".join(
+            form.format(params[key]) for key, form in _TELLING.items() if key in params
+        )
         table.add_row(
             str(trial.number),
             STATES.get(trial.state.name, trial.state.name.lower()),

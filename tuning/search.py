@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -16,29 +15,18 @@ import typer
 from rich.console import Console
 
 from quantum_rerank.console import INTERRUPTED_EXIT_CODE, new_folder, run
-from quantum_rerank.embeddings import EmbeddingSource, embedding_source
-from quantum_rerank.errors import ConfigError
-from quantum_rerank.evaluation import COSINE, Scores
-from quantum_rerank.training.arms import train_arm
-from quantum_rerank.training.data_manager import PreparedData, QuerySet, TrialData, prepare
-from quantum_rerank.training.ranking import score_on
-from tuning.best_trial import (
-    BEST,
-    SUMMARY,
-    TrainedTrial,
-    export_trial,
-    load_trial,
-    ranked_trials,
-    study_storage,
-)
-from tuning.budgets import GB, Concurrency, Node, TimeBudget, fit_trials
+from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.training.data_manager import TrialData, prepare
+from tuning.best_trial import SUMMARY, load_study, study_storage
+from tuning.budgets import Concurrency, TimeBudget, fit_trials
+from tuning.cluster import ray_cluster, this_machine
+from tuning.conclusion import conclude
+from tuning.plan import print_data, print_plan, write_record
 from tuning.progress import ProgressDisplay
-from tuning.records import CHECKPOINT, FAILURE, NUMBER, Listener, Listeners
-from tuning.reports import Outcome, Tested, print_outcome, summarise, write_trials
+from tuning.records import FAILURE, NUMBER, Listener, Listeners
+from tuning.reports import print_outcome, summarise, write_trials
 from tuning.space import Space, load_space
-from tuning.tracking import WandbTracker, resolve_mode
-
-PROJECT = "quantum-rerank"
+from tuning.tracking import PROJECT, Mode, WandbTracker, resolve_mode
 
 app = typer.Typer(add_completion=False)
 
@@ -109,7 +97,7 @@ class Ending:
 
 
 def search(
-    space: Space, folder: Path, console: Console, address: str | None, wandb_mode: Any
+    space: Space, folder: Path, console: Console, address: str | None, wandb_mode: Mode
 ) -> str:
     """Run a search into an empty folder; returns why it ended early, or nothing."""
     clock = time.monotonic
@@ -133,7 +121,7 @@ def search(
         finally:
             finish_study(folder, ending)
             tracker.close()
-        outcome = conclude(space, prepared, source, folder, ending, console)
+        outcome = conclude(space, prepared, source, folder, ending(), console)
     write_trials(outcome.trials, folder / "trials.csv")
     summary = summarise(outcome, budget.elapsed(), prepared.fingerprint)
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -205,133 +193,6 @@ def run_trials(
     ).fit()
 
 
-def conclude(
-    space: Space,
-    prepared: PreparedData,
-    source: EmbeddingSource,
-    folder: Path,
-    ending: Ending,
-    console: Console,
-) -> Outcome:
-    """Score the best trials and the baselines on test, once, and export the winner."""
-    from tuning.best_trial import load_study
-    from tuning.searcher import START_POINT
-
-    trials = [t for t in load_study(folder).get_trials(deepcopy=False) if t.state.is_finished()]
-    ranked = ranked_trials(trials)
-    notes = []
-
-    def tested(trial: TrainedTrial) -> Tested:
-        return Tested(trial, score_roles(trial.head, trial.validation.fusion_weight, prepared))
-
-    best = [tested(load_trial(folder, trial)) for trial in ranked[: space.header.top_k]]
-    started = (t for t in trials if t.user_attrs.get(START_POINT) == 0 and CHECKPOINT in t.user_attrs)
-    default = next((tested(load_trial(folder, trial)) for trial in started), None)
-    cosine = train_arm(space.base, COSINE, prepared.trial)
-    baselines = {COSINE: score_roles(cosine.head, 0.0, prepared)}
-    if not best:
-        notes.append("No trial reached the end of an epoch: there is nothing to export.")
-        return Outcome(space, trials, [], default, baselines, ending(), None, notes)
-    if ending():
-        notes.append(f"Ended by {ending()}: the MLP twin and the circuit alone were not trained.")
-    else:
-        console.print("Training the MLP twin and the circuit alone with the best trial's numbers ...")
-        for arm, (head, weight) in train_baselines(best[0].trial, prepared.trial).items():
-            baselines[arm] = score_roles(head, weight, prepared)
-    test = {role: dict(scores.metrics) for role, scores in best[0].scores.items()}
-    bundle = export_trial(folder / BEST, best[0].trial, prepared, source, test)
-    return Outcome(space, trials, best, default, baselines, ending(), bundle, notes)
-
-
-def score_roles(head: Any, fusion_weight: float, prepared: PreparedData) -> dict[str, Scores]:
-    """Scores on the test queries of seen and, where there are any, unseen domains."""
-    roles: dict[str, Sequence[QuerySet]] = {
-        "test": prepared.test_seen,
-        "test_unseen": prepared.test_unseen,
-    }
-    return {role: score_on(head, fusion_weight, sets) for role, sets in roles.items() if sets}
-
-
-def train_baselines(best: TrainedTrial, data: TrialData) -> dict[str, tuple[Any, float]]:
-    """Train the classical twin and the circuit alone as the best trial was, side by side."""
-    import ray
-
-    from quantum_rerank.similarity import build_head
-
-    @ray.remote(num_cpus=1)
-    def train(arm: str, shared: TrialData) -> tuple[dict[str, Any], float]:
-        import torch
-
-        torch.set_num_threads(1)
-        trained = train_arm(best_config, arm, shared)
-        return trained.head.state_dict(), trained.validation.fusion_weight
-
-    best_config = best.config
-    reference = ray.put(data)
-    waiting = {arm: train.remote(arm, reference) for arm in ("mlp_twin", "quantum_only")}
-    heads: dict[str, tuple[Any, float]] = {}
-    for arm, result in waiting.items():
-        weights, fusion_weight = ray.get(result)
-        arguments = best_config.head_arguments() | {"arm": arm}
-        head = build_head(embedding_dim=data.embedding_dim, **arguments)
-        head.load_state_dict(weights)
-        heads[arm] = (head, fusion_weight)
-    return heads
-
-
-@contextmanager
-def ray_cluster(address: str | None) -> Iterator[list[Node]]:
-    """Join a running Ray cluster, or start one on this machine and stop it afterwards."""
-    quiet = {
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "RAY_DEDUP_LOGS": "0",
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    }
-    for name, value in quiet.items():
-        os.environ.setdefault(name, value)
-    import ray
-
-    local = address is None
-    try:
-        ray.init(
-            address=address or "local",
-            include_dashboard=False if local else None,
-            log_to_driver=False,
-            logging_level="ERROR",
-            **({"num_cpus": this_machine().cpus} if local else {}),
-        )
-    except ConnectionError as error:
-        raise ConfigError(
-            f"No Ray cluster answers at `{address}`: {error} "
-            "Start one with `ray start --head`, or leave --address out."
-        ) from None
-    try:
-        yield [this_machine()] if local else cluster_nodes()
-    finally:
-        ray.shutdown()
-
-
-def this_machine() -> Node:
-    """Cores that this process may use, and memory that is free."""
-    import psutil
-
-    return Node(len(os.sched_getaffinity(0)), psutil.virtual_memory().available / GB)
-
-
-def cluster_nodes() -> list[Node]:
-    """The live machines of the cluster that was joined, as Ray counts them."""
-    import ray
-
-    return [
-        Node(int(node["Resources"].get("CPU", 0)), node["Resources"].get("memory", 0.0) / GB)
-        for node in ray.nodes()
-        if node["Alive"]
-    ]
-
-
 @contextmanager
 def ctrl_c_ends(ending: Ending, display: ProgressDisplay) -> Iterator[None]:
     """First Ctrl-C: end in order. Second: stop now, by Python's own handler."""
@@ -353,8 +214,6 @@ def finish_study(folder: Path, ending: Ending) -> None:
     """Tell the study of trials that nobody told of: whatever happened, none stays RUNNING."""
     import optuna
 
-    from tuning.best_trial import load_study
-
     study = load_study(folder)
     running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
     for trial in running:
@@ -362,64 +221,6 @@ def finish_study(folder: Path, ending: Ending) -> None:
             trial._trial_id, FAILURE, f"interrupted: {ending() or 'stopped'}"
         )
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-
-
-def write_record(space: Space, prepared: PreparedData, folder: Path) -> None:
-    """Write down what is searched on which data, before it starts."""
-    record: Mapping[str, Any] = {
-        "space": space.header.model_dump(mode="json"),
-        "parameters": {
-            name: parameter.model_dump(mode="json") for name, parameter in space.parameters.items()
-        },
-        "base": space.base.model_dump(mode="json"),
-        "data_fingerprint": prepared.fingerprint,
-        "splits": prepared.splits,
-    }
-    (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
-def print_plan(space: Space, concurrency: Concurrency, folder: Path, console: Console) -> None:
-    """What will run where, for how long, over which parameters."""
-    from rich.table import Table
-
-    header, budget = space.header, space.header.budget
-    rows = {
-        "objective": f"{header.objective.mode} {header.objective.metric} on validation",
-        "seen": ", ".join(space.base.data.seen),
-        "unseen": f"validation {', '.join(space.base.data.unseen_validation) or 'none'}; "
-        f"test {', '.join(space.base.data.unseen_test) or 'none'}",
-        "budget": f"{budget.trials} trials of at most {budget.epochs} epochs and "
-        f"{concurrency.trial_memory_gb:g} GB, {budget.hours:g} h in all",
-        "at once": f"{concurrency.trials} trials ({concurrency.reason})",
-        "sampler": f"{header.sampler.name}, seed {header.sampler.seed}",
-        "scheduler": f"{header.scheduler.name}, from epoch {header.scheduler.grace_epochs}, "
-        f"1 in {header.scheduler.reduction_factor:g} goes on"
-        if header.scheduler.name == "asha"
-        else "none",
-        "first trials": f"{len(header.start_from)} given",
-        "output": str(folder),
-    }
-    plan = Table.grid(padding=(0, 2))
-    for name, value in rows.items():
-        plan.add_row(name, value)
-    console.print(f"[bold]{header.name}[/bold]")
-    console.print(plan)
-    table = Table("parameter", "range", "when", box=None, padding=(0, 2))
-    for name, parameter in space.parameters.items():
-        bounds = parameter.model_dump(exclude={"type", "when"}, exclude_defaults=True)
-        shown = ", ".join(f"{key} {value}" for key, value in bounds.items())
-        when = ", ".join(f"{key} in {values}" for key, values in parameter.when.items())
-        table.add_row(name, shown, when)
-    console.print(table)
-
-
-def print_data(prepared: PreparedData, console: Console) -> None:
-    """How many documents and queries each domain has, and what was left out."""
-    for row in prepared.statistics():
-        console.print("  ".join(f"{key} {value}" for key, value in row.items() if value))
-    for domain, reasons in prepared.skipped.items():
-        for reason, count in reasons.items():
-            console.print(f"{domain}: left out {count} {reason}")
 
 
 if __name__ == "__main__":

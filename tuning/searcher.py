@@ -49,9 +49,7 @@ def trial_folder(number: int) -> Path:
 
 def open_study(storage: optuna.storages.BaseStorage, space: Space) -> optuna.Study:
     """Create the study of a search, with the start points queued as its first trials."""
-    study = optuna.create_study(
-        storage=storage, study_name=space.header.name, direction="maximize"
-    )
+    study = optuna.create_study(storage=storage, study_name=space.header.name, direction="maximize")
     for index, point in enumerate(space.start_points()):
         study.enqueue_trial(point, user_attrs={START_POINT: index})
     return study
@@ -106,8 +104,7 @@ class TruthfulSearch(OptunaSearch):  # type: ignore[misc]  # Ray ships no types
             return Searcher.FINISHED
         params = super().suggest(trial_id)
         number = self._ot_trials[trial_id].number
-        config = self._own_space.config_for(params, number)
-        self._listener.trial_started(number, config.model_dump(mode="json"))
+        self._listener.trial_started(number, self._own_space.config_for(params, number))
         return {**params, NUMBER: number}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -170,7 +167,9 @@ class TruthfulSearch(OptunaSearch):  # type: ignore[misc]  # Ray ships no types
 
     def _keep(self, trial: optuna.Trial, last: Mapping[str, Any], reason: str) -> None:
         """Write beside the trial what it cost, where its weights are, and why it failed."""
-        attributes: dict[str, Any] = {key: last[key] for key in (PEAK_RSS_MB, SECONDS) if key in last}
+        attributes: dict[str, Any] = {
+            key: last[key] for key in (PEAK_RSS_MB, SECONDS) if key in last
+        }
         kept = sorted((self._run_folder / trial_folder(trial.number)).glob("checkpoint_*"))
         if kept:
             attributes[CHECKPOINT] = str(kept[-1].relative_to(self._run_folder))

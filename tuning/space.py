@@ -1,6 +1,6 @@
 """A search space: YAML in, checked against the schema of a run, suggestions out.
 
-    name, base, data, objective, budget, sampler, scheduler, start_from, parameters
+    name, base, data, fixed, objective, budget, sampler, scheduler, start_from, top_k, parameters
 
 A parameter's key is a dotted key of the configuration. A list is searched by
 its `length` and its elements (`mlp.hidden_layers.length`, `mlp.hidden_layers.0`).
@@ -21,9 +21,9 @@ from quantum_rerank.config import (
     Section,
     config_keys,
     describe,
+    flat,
     load_config,
     override,
-    value_at,
 )
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.yaml_source import YamlSource, load_yaml, nearest
@@ -43,7 +43,7 @@ class Suggester(Protocol):
 
 
 class _Parameter(Section):
-    when: dict[str, list[Scalar]] = {}
+    when: dict[str, list[Scalar]] = Field(default_factory=dict)
 
 
 class FloatParameter(_Parameter):
@@ -142,12 +142,15 @@ class Header(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     base: str
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = Field(default_factory=dict)
+    fixed: dict[str, Any] = Field(
+        default_factory=dict, description="dotted keys that differ from the base in every trial"
+    )
     objective: Objective = Objective()
     budget: Budget
     sampler: SamplerConfig = SamplerConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
-    start_from: list[dict[str, Any]] = []
+    start_from: list[dict[str, Any]] = Field(default_factory=list)
     top_k: int = Field(3, ge=1, description="trials that are scored on the test split")
 
 
@@ -171,6 +174,14 @@ class Space:
                 chosen[name] = parameter.suggest(trial, name)
         return chosen
 
+    def active(self, values: Mapping[str, Any]) -> Params:
+        """Of values given for all parameters, those whose condition holds."""
+        chosen: Params = {}
+        for name, parameter in self.parameters.items():
+            if _holds(parameter, chosen) and name in values:
+                chosen[name] = values[name]
+        return chosen
+
     def config_for(self, params: Mapping[str, Any], number: int) -> ExperimentConfig:
         """The configuration of a trial; its seed follows from the search's and its number."""
         return override(self.base, {**params, "seed": self.base.seed + number})
@@ -180,12 +191,7 @@ class Space:
         return [self._point(entry) for entry in self.header.start_from]
 
     def _point(self, entry: Mapping[str, Any]) -> Params:
-        values = self.base.model_dump(mode="json")
-        chosen: Params = {}
-        for name, parameter in self.parameters.items():
-            if _holds(parameter, chosen):
-                chosen[name] = entry[name] if name in entry else value_at(values, name)
-        return chosen
+        return self.active({**flat(self.base), **entry})
 
 
 def load_space(path: Path, overrides: Mapping[str, Any] | None = None) -> Space:
@@ -208,7 +214,10 @@ def load_space(path: Path, overrides: Mapping[str, Any] | None = None) -> Space:
         try:
             base = _base(header, path)
         except ConfigError as error:
-            problems += [*error.problems, f"(named by `base` or `data`, {source.at(('base',))})"]
+            place = source.at(("base",))
+            problems += [
+                f"{text} Set by `base`, `data` or `fixed` ({place})." for text in error.problems
+            ]
     problems += _misplaced(parameters, source, base or ExperimentConfig())
     if header is None or base is None or problems:
         raise ConfigError(problems)
@@ -220,15 +229,13 @@ def load_space(path: Path, overrides: Mapping[str, Any] | None = None) -> Space:
 
 
 def _base(header: Header, path: Path) -> ExperimentConfig:
-    fixed: dict[str, Any] = {f"data.{key}": value for key, value in header.data.items()}
+    fixed = {f"data.{key}": value for key, value in header.data.items()} | header.fixed
     fixed["training.max_epochs"] = header.budget.epochs
     fixed["training.objective"] = header.objective.metric
     return load_config(path.parent / header.base, fixed)
 
 
-def _read_parameters(
-    written: Any, source: YamlSource
-) -> tuple[dict[str, Parameter], list[str]]:
+def _read_parameters(written: Any, source: YamlSource) -> tuple[dict[str, Parameter], list[str]]:
     """Parse each parameter by itself, so that one mistake does not hide another."""
     if not isinstance(written, dict) or not written:
         return {}, [f"`parameters` must name at least one ({source.at(('parameters',))})."]
@@ -252,7 +259,11 @@ def _parameter_sentence(name: str, found: Any, source: YamlSource) -> str:
     place = source.at(("parameters", name, *location))
     if found["type"] == "extra_forbidden":
         kind = next(part for part in found["loc"] if part in kinds)
-        model = {"float": FloatParameter, "int": IntParameter, "categorical": CategoricalParameter}
+        model: dict[str, type[Section]] = {
+            "float": FloatParameter,
+            "int": IntParameter,
+            "categorical": CategoricalParameter,
+        }
         hint = nearest(str(location[-1]), model[kind].model_fields)
         return f"`{key}` is not a known key ({place}). {hint}"
     if found["type"] == "missing":
@@ -335,7 +346,8 @@ def _bad_start_points(space: Space, source: YamlSource) -> Iterator[str]:
         place = source.at(("start_from", index))
         unknown = [key for key in entry if key not in space.parameters]
         for key in unknown:
-            yield f"start_from: `{key}` is not a parameter ({place}). {nearest(key, space.parameters)}"
+            hint = nearest(key, space.parameters)
+            yield f"start_from: `{key}` is not a parameter ({place}). {hint}"
         if unknown:
             continue
         for name, value in space._point(entry).items():

@@ -17,11 +17,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from quantum_rerank.config import ExperimentConfig, flat
 from quantum_rerank.errors import MissingPackage
 from tuning.records import EPOCH, FINAL, OBJECTIVE, TrialEnd
 
 Mode = Literal["online", "offline", "disabled"]
 
+PROJECT = "quantum-rerank"
 _CLOSING_SECONDS = 60.0
 _INTERNAL = {"trial_id", "done", "date", "timestamp", "pid", "hostname", "node_ip", FINAL}
 
@@ -49,18 +51,14 @@ def logged_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def start_run(
-    project: str, group: str, number: int | None, config: Mapping[str, Any], folder: Path, mode: Mode
-) -> Any:
+def start_run(project: str, group: str, name: str | None, folder: Path, mode: Mode) -> Any:
     """Open one W&B run as every trial has it, and define its axis."""
     wandb = _import_wandb()
     run = wandb.init(
         project=project,
         group=group,
         job_type="trial",
-        name=None if number is None else f"{group}-{number:05d}",
-        tags=[str(config["arm"]), str(config["circuit"]["engine"]), str(config["loss"]["name"])],
-        config=dict(config) | ({} if number is None else {"trial": number}),
+        name=name,
         dir=str(folder),
         mode=mode,
         reinit="create_new",
@@ -76,6 +74,15 @@ def start_run(
     run.define_metric(EPOCH)
     run.define_metric("*", step_metric=EPOCH)
     return run
+
+
+def describe_run(run: Any, config: ExperimentConfig) -> None:
+    """Write the whole configuration, under the same typed keys in every run, and the tags.
+
+    What a sweep has set already stays as the sweep set it.
+    """
+    run.config.update({k: v for k, v in flat(config).items() if k not in run.config})
+    run.tags = (config.arm, config.circuit.engine, config.loss.name)
 
 
 def finish_run(run: Any, end: TrialEnd) -> None:
@@ -100,7 +107,7 @@ class WandbTracker:
         self._thread = threading.Thread(target=self._write, name="wandb-writer", daemon=True)
         self._thread.start()
 
-    def trial_started(self, number: int, config: Mapping[str, Any]) -> None:
+    def trial_started(self, number: int, config: ExperimentConfig) -> None:
         self._tasks.put(lambda: self._open(number, config))
 
     def trial_reported(self, number: int, epoch: int, metrics: Mapping[str, Any]) -> None:
@@ -118,10 +125,12 @@ class WandbTracker:
             warnings.warn("W&B did not finish within a minute; its files may lack the end.",
                           stacklevel=2)  # fmt: skip
 
-    def _open(self, number: int, config: Mapping[str, Any]) -> None:
-        self._runs[number] = start_run(
-            self._project, self._group, number, config, self._folder, self._mode
-        )
+    def _open(self, number: int, config: ExperimentConfig) -> None:
+        name = f"{self._group}-{number:05d}"
+        run = start_run(self._project, self._group, name, self._folder, self._mode)
+        self._runs[number] = run
+        describe_run(run, config)
+        run.config.update({"trial": number})
 
     def _write(self) -> None:
         while (task := self._tasks.get()) is not None:

@@ -73,7 +73,7 @@ def main(
         for reason, count in reasons.items():
             console.print(f"{domain}: left out {count} {reason}")
 
-    arms = list(dict.fromkeys(["cosine", "quantum_only", "mlp_twin", experiment.arm]))
+    arms: list[str] = list(dict.fromkeys(["cosine", "quantum_only", "mlp_twin", experiment.arm]))
     trained = {arm: _train(experiment, arm, prepared.trial, console) for arm in arms}
     report: dict[str, dict[str, dict[str, float]]] = {}
     for role, queries in (("test", prepared.test_seen), ("test_unseen", prepared.test_unseen)):
@@ -116,8 +116,14 @@ def main(
 
 def _train(config: ExperimentConfig, arm: str, data: TrialData, console: Console) -> TrainedArm:
     """Train an arm behind a progress bar that counts epochs."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from quantum_rerank.training.arms import train_arm
 

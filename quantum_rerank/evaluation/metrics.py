@@ -24,7 +24,9 @@ class Evaluator:
         measures = {NDCG: nDCG @ 10, MRR: RR @ 10, RECALL: R @ 100, MAP: AP}
         self._names = {measures[name]: name for name in metrics}
         self._n_queries = len(qrels)
-        self._evaluator = ir_measures.evaluator(list(self._names), {q: dict(qrels[q]) for q in qrels})
+        self._evaluator = ir_measures.evaluator(
+            list(self._names), {q: dict(qrels[q]) for q in qrels}
+        )
 
     def per_query(self, rankings: Mapping[str, Sequence[str]]) -> dict[str, PerQuery]:
         """Score rankings, best document first.

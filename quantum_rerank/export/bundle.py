@@ -259,5 +259,3 @@ def model_card(manifest: Manifest) -> str:
             "",
         ]
     )
-
-

@@ -37,9 +37,7 @@ class TrainedCircuit(nn.Module):
         self.scale = nn.Parameter(torch.ones(ansatz.n_angles))
         self.shift = nn.Parameter(torch.zeros(ansatz.n_shifts))
         n_trained = ansatz.n_entangler_angles
-        self.entangler = (
-            nn.Parameter(torch.full((n_trained,), math.pi / 2)) if n_trained else None
-        )
+        self.entangler = nn.Parameter(torch.full((n_trained,), math.pi / 2)) if n_trained else None
         self._engine = make_engine(engine, ansatz)
 
     def forward(self, angles: Tensor) -> Tensor:

@@ -43,6 +43,4 @@ def train_arm(
     assert trainer.best is not None
     head = trainer.model.head
     head.load_state_dict(trainer.best.head)
-    return TrainedArm(
-        config, head.eval(), trainer.best.validation, trainer.best.epoch, epochs
-    )
+    return TrainedArm(config, head.eval(), trainer.best.validation, trainer.best.epoch, epochs)

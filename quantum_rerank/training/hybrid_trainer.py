@@ -63,8 +63,6 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
         schedule,
         optimizing.gradient_clipping,
         Validator(data.seen, data.unseen, config.training.objective),
-        EarlyStopping(
-            config.training.early_stopping_patience, config.training.min_improvement
-        ),
+        EarlyStopping(config.training.early_stopping_patience, config.training.min_improvement),
         config.training.max_epochs,
     )

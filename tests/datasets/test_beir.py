@@ -170,7 +170,7 @@ def test_a_collection_in_which_nothing_is_relevant_is_refused(beir_folder: Folde
 def test_a_wrong_header_is_refused_with_the_right_one(beir_folder: Folder, header: str) -> None:
     folder = beir_folder()
     (folder / "qrels" / "test.tsv").write_text(header + "oak?leaf\toak-leaf\t1\n")
-    with pytest.raises(DataError, match="line 1: the header is .*query-id, corpus-id and score"):
+    with pytest.raises(DataError, match=r"line 1: the header is .*query-id, corpus-id and score"):
         beir.load(str(folder))
 
 

@@ -32,9 +32,7 @@ def test_the_fractions_are_of_all_queries() -> None:
 
 
 def test_the_same_seed_gives_the_same_split_and_another_seed_another() -> None:
-    first, again, other = (
-        split_by_query(collection_of(50), 0.2, 0.2, seed) for seed in (1, 1, 2)
-    )
+    first, again, other = (split_by_query(collection_of(50), 0.2, 0.2, seed) for seed in (1, 1, 2))
     assert first == again
     assert first != other
 

@@ -28,9 +28,7 @@ def vectors(tmp_path: Path, trees: Collection) -> Path:
     return folder
 
 
-def test_vectors_come_normalised_as_float32_and_in_order(
-    vectors: Path, trees: Collection
-) -> None:
+def test_vectors_come_normalised_as_float32_and_in_order(vectors: Path, trees: Collection) -> None:
     queries, documents = ArraySource(vectors).embed(trees)
     for rows, name in ((queries, "queries"), (documents, "corpus")):
         raw = np.load(vectors / f"{name}.npy")

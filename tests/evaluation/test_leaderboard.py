@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from quantum_rerank.evaluation import (
+    COSINE,
+    METRICS,
+    NDCG,
+    Scores,
+    difference_sentence,
+    leaderboard,
+    over_domains,
+)
+
+
+def measured(per_query: dict[str, float]) -> dict[str, dict[str, float]]:
+    """The same values of every metric."""
+    return dict.fromkeys(METRICS, per_query)
+
+
+def scores(*values: float) -> Scores:
+    """The same value of every metric, one query per value."""
+    per_query = {f"q{i}": value for i, value in enumerate(values)}
+    return over_domains(["trees"], [measured(per_query)])
+
+
+def test_every_domain_counts_the_same_however_many_queries_it_has() -> None:
+    large = measured({"a": 1.0, "b": 1.0, "c": 1.0})
+    small = measured({"a": 0.0})
+    found = over_domains(["large", "small"], [large, small])
+    assert found.metrics == dict.fromkeys(METRICS, 0.5)
+
+
+def test_queries_of_the_same_id_are_told_apart_by_their_domain() -> None:
+    one = measured({"a": 1.0})
+    other = measured({"a": 0.0})
+    found = over_domains(["one", "other"], [one, other])
+    assert found.per_query[NDCG] == {"one/a": 1.0, "other/a": 0.0}
+
+
+def test_the_best_system_stands_first_and_is_held_against_cosine() -> None:
+    table = leaderboard("test", {COSINE: scores(0.4, 0.6), "hybrid": scores(0.5, 0.7)})
+    columns = {str(column.header): list(column.cells) for column in table.columns}
+    assert columns["system"] == ["hybrid", COSINE]
+    assert columns[NDCG.upper()] == ["0.6000", "0.5000"]
+    assert columns["vs cosine"] == ["+20.0%", ""]
+
+
+def test_cosine_beside_nothing_is_a_table_of_one_row() -> None:
+    assert leaderboard("test", {COSINE: scores(0.4, 0.6)}).row_count == 1
+
+
+@pytest.mark.parametrize(("value", "sign"), [(0.7, "+0.2000"), (0.3, "-0.2000")])
+def test_a_difference_is_stated_with_its_sign(value: float, sign: str) -> None:
+    text = difference_sentence("hybrid", scores(value, value), "twin", scores(0.5, 0.5))
+    assert text.startswith(f"hybrid minus twin: {sign} NDCG@10")
+    assert "2 queries" in text

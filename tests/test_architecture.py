@@ -1,0 +1,146 @@
+"""Who may import whom: the imports of every module, held against one table."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("quantum_rerank", "tuning")
+ANY = "*"
+
+# A room is a module or package right below `quantum_rerank`; the left may import the right.
+ROOMS: dict[str, set[str]] = {
+    "errors": set(),
+    "yaml_source": {"errors"},
+    "config": {"yaml_source", "errors"},
+    "datasets": {"config", "errors"},
+    "circuits": {"errors"},
+    "embeddings": {"datasets", "config", "errors"},
+    "similarity": {"circuits", "errors"},
+    "evaluation": {"errors"},
+    "training": {
+        "similarity",
+        "circuits",
+        "evaluation",
+        "datasets",
+        "embeddings",
+        "config",
+        "errors",
+    },
+    "export": {"similarity", "circuits", "embeddings", "config", "errors"},
+    "reranker": {"export", "embeddings", "similarity", "config", "errors"},
+    "cli": {ANY},
+}
+
+# What a module of `tuning` may import: rooms, and `tuning` for its neighbours. Those not
+# named here may import anything of both packages.
+TUNING: dict[str, set[str]] = {
+    "space": {"config", "errors", "yaml_source"},
+    "budgets": {"config", "errors", "yaml_source"},
+    "tracking": {"errors", "tuning"},
+}
+
+# Outside packages that only these modules may import.
+RESERVED: dict[str, set[str]] = {
+    "ray": {"tuning"},
+    "optuna": {"tuning"},
+    "wandb": {"tuning.tracking", "tuning.sweep"},
+    "tuning": {"tuning"},
+}
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Dotted name -> file, a package under its own name."""
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """Dotted names that a module imports anywhere, submodules of ours told from their names."""
+    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
+    return frozenset(name for node in ast.walk(tree) for name in _names(node, module))
+
+
+def _names(node: ast.AST, module: str) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = node.module or ""
+        if node.level:
+            is_package = modules()[module].name == "__init__.py"
+            parts = module.split(".")
+            above = parts[: len(parts) - node.level + is_package]
+            base = ".".join([*above, base] if base else above)
+        for alias in node.names:
+            inner = f"{base}.{alias.name}"
+            yield inner if inner in modules() else base
+
+
+def room(module: str) -> str:
+    """`quantum_rerank.training.trainer` -> `training`; the package itself has no name."""
+    return [*module.split("."), ""][1]
+
+
+def rooms_used(module: str) -> set[str]:
+    """Rooms that a module imports besides its own, every other module of `tuning` as `tuning`."""
+    foreign = {name for name in imports(module) if not is_below(name, _own_room(module))}
+    rooms = {room(name) for name in foreign if is_below(name, "quantum_rerank")}
+    neighbours = {"tuning" for name in foreign if is_below(name, "tuning")}
+    return rooms - {""} | neighbours
+
+
+def _own_room(module: str) -> str:
+    return ".".join(module.split(".")[:2])
+
+
+def is_below(module: str, parent: str) -> bool:
+    return module == parent or module.startswith(f"{parent}.")
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if is_below(m, "quantum_rerank")])
+def test_a_room_imports_only_what_the_table_allows(module: str) -> None:
+    own = room(module)
+    assert not own or own in ROOMS, f"`{own}` is not in the table: say what it may import"
+    allowed = ROOMS.get(own, set[str]())
+    if ANY in allowed:
+        return
+    assert rooms_used(module) <= allowed, f"{module}: {sorted(rooms_used(module) - allowed)}"
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if is_below(m, "tuning")])
+def test_a_module_of_the_search_imports_only_what_the_table_allows(module: str) -> None:
+    allowed = TUNING.get(room(module), rooms_used(module))
+    assert rooms_used(module) <= allowed, f"{module}: {sorted(rooms_used(module) - allowed)}"
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_reserved_package_is_imported_only_where_the_table_says(module: str) -> None:
+    for package, owners in RESERVED.items():
+        if any(is_below(name, package) for name in imports(module)):
+            allowed = any(is_below(module, owner) for owner in owners)
+            assert allowed, f"{module} imports {package}; only {sorted(owners)} may"
+
+
+def test_no_two_modules_import_each_other_by_any_way_round() -> None:
+    graph = {module: imports(module) & modules().keys() - {module} for module in modules()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
+
+
+def test_the_table_has_no_room_that_allows_what_is_not_a_room() -> None:
+    for allowed in (*ROOMS.values(), *TUNING.values()):
+        assert allowed <= ROOMS.keys() | {ANY, "tuning"}

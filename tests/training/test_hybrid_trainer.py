@@ -1,0 +1,84 @@
+"""Every arm with every loss, from its configuration, on data as the search shares it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import get_args
+
+import pytest
+import torch
+
+from quantum_rerank.circuits import ENGINES
+from quantum_rerank.config import Arm, ExperimentConfig, LossName
+from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.training.hybrid_trainer import make_trainer
+
+ARMS: tuple[str, ...] = get_args(Arm)
+LOSSES: tuple[str, ...] = get_args(LossName)
+
+
+@pytest.fixture
+def shared(trial_data: TrialData) -> TrialData:
+    """The same data in read-only arrays, as an object store of many processes gives them."""
+    for queries in (*trial_data.train, *trial_data.seen, *trial_data.unseen):
+        arrays = (queries.queries, queries.documents, queries.candidates, queries.cosine)
+        for array in (*arrays, *queries.positives):
+            array.flags.writeable = False
+    return trial_data
+
+
+@pytest.mark.parametrize("on", ["fidelity", "fused"])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_arm_trains_with_every_loss_on_read_only_arrays(
+    shared: TrialData, small_config: Callable[..., ExperimentConfig], arm: str, loss: str, on: str
+) -> None:
+    config = small_config(
+        {
+            "arm": arm,
+            "loss.name": loss,
+            "loss.on": on,
+            "warmup.steps": 2,
+            "warmup.weight": 0.1,
+            "training.max_epochs": 1,
+        }
+    )
+    trainer = make_trainer(config, shared)
+    before = {name: t.clone() for name, t in trainer.model.head.named_parameters()}
+    (report,) = trainer.epochs()
+    assert report.final
+    for name, parameter in trainer.model.head.named_parameters():
+        assert not torch.equal(parameter, before[name]), name
+
+
+@pytest.mark.parametrize("entangler", ["cnot_chain", "zz_ring"])
+def test_every_engine_trains_alike(
+    trial_data: TrialData, small_config: Callable[..., ExperimentConfig], entangler: str
+) -> None:
+    losses = {}
+    for engine in ENGINES:
+        config = small_config(
+            {
+                "circuit.engine": engine,
+                "circuit.entangler": entangler,
+                "warmup.steps": 2,
+                "training.max_epochs": 1,
+            }
+        )
+        losses[engine] = next(make_trainer(config, trial_data).epochs()).metrics["train_loss"]
+    for engine, loss in losses.items():
+        assert loss == pytest.approx(losses["qnode"], rel=1e-5), engine
+
+
+def test_the_configuration_decides_the_shape_of_the_model(
+    trial_data: TrialData, small_config: Callable[..., ExperimentConfig]
+) -> None:
+    config = small_config(
+        {"circuit.n_qubits": 3, "circuit.n_layers": 1, "mlp.hidden_layers": [7, 5]}
+    )
+    model = make_trainer(config, trial_data).model
+    shapes = {name: tuple(p.shape) for name, p in model.head.named_parameters()}
+    widths = [shape for shape in shapes.values() if len(shape) == 2]
+    assert widths == [(7, 16), (5, 7), (2 * 3 * 1, 5)]
+    assert shapes["circuit.scale"] == (6,)
+    assert model.weight.item() == pytest.approx(config.fusion.initial_weight)

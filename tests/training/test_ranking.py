@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from quantum_rerank.config import Arm
+from quantum_rerank.evaluation import METRICS, NDCG, Evaluator
+from quantum_rerank.similarity import FUSION_GRID, Head, build_head
+from quantum_rerank.training.data_manager import QuerySet, TrialData
+from quantum_rerank.training.ranking import RankingValidator, Validator, affinities, score_on
+
+ARMS: tuple[str, ...] = get_args(Arm)
+OBJECTIVES = [metric for metric in METRICS if not metric.startswith("recall")]
+
+
+def random_head(arm: str, seed: int = 0) -> Head:
+    torch.manual_seed(seed)
+    return build_head(arm, 16, (8,), 0.3, 2, 2, "cnot_chain", "lightning.qubit")
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_affinities_are_those_of_a_pair_by_pair_computation(arm: str, query_set: QuerySet) -> None:
+    head = random_head(arm)
+    found = affinities(head, query_set)
+    head.eval()
+    with torch.no_grad():
+        for q in range(len(query_set.query_ids)):
+            for k, document in enumerate(query_set.candidates[q]):
+                pair = torch.from_numpy(
+                    np.stack([query_set.queries[q], query_set.documents[document]])
+                )
+                states = head.represent(pair)
+                expected = head.compare(states[:1], states[1:]).item()
+                assert found[q, k] == pytest.approx(expected, abs=1e-6)
+
+
+def test_more_queries_than_one_block_holds_are_all_compared(query_set: QuerySet) -> None:
+    head = random_head("hybrid")
+    once = affinities(head, query_set)
+    many = replace(
+        query_set,
+        query_ids=query_set.query_ids * 30,
+        queries=np.tile(query_set.queries, (30, 1)),
+        candidates=np.tile(query_set.candidates, (30, 1)),
+    )
+    np.testing.assert_allclose(affinities(head, many), np.tile(once, (30, 1)), atol=1e-9)
+
+
+def test_affinities_are_measured_without_dropout(query_set: QuerySet) -> None:
+    head = random_head("mlp_twin").train()
+    np.testing.assert_array_equal(affinities(head, query_set), affinities(head, query_set))
+
+
+def test_weight_zero_ranks_as_the_cosine_does(query_set: QuerySet) -> None:
+    by_cosine = {
+        query: [query_set.document_ids[row] for row in rows]
+        for query, rows in zip(query_set.query_ids, query_set.candidates, strict=True)
+    }
+    noise = np.random.default_rng(0).uniform(size=query_set.candidates.shape)
+    (found,) = RankingValidator([query_set]).per_query([noise], 0.0)
+    assert found == Evaluator(query_set.qrels).per_query(by_cosine)
+
+
+def test_weight_one_ranks_by_the_affinity_alone(query_set: QuerySet) -> None:
+    relevant = np.stack(
+        [
+            np.isin(candidates, positives).astype(float)
+            for candidates, positives in zip(query_set.candidates, query_set.positives, strict=True)
+        ]
+    )
+    ranking = RankingValidator([query_set])
+    (best,) = ranking.per_query([relevant], 1.0)
+    (worst,) = ranking.per_query([-relevant], 1.0)
+    for query, row in zip(query_set.query_ids, relevant, strict=True):
+        assert best["mrr@10"][query] == (1.0 if row.any() else 0.0)
+        assert worst["mrr@10"][query] < 0.2  # 12 candidates, at most 2 of them relevant
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_the_objective_is_the_mean_of_the_same_metric_per_query(
+    query_set: QuerySet, objective: str, weight: float
+) -> None:
+    affinity = [np.random.default_rng(0).uniform(size=query_set.candidates.shape)]
+    ranking = RankingValidator([query_set], objective)
+    (per_query,) = ranking.per_query(affinity, weight)
+    expected = np.mean(list(per_query[objective].values()))
+    assert ranking.objective(affinity, weight) == [pytest.approx(expected)]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("seed", range(5))
+def test_no_head_is_ever_below_plain_cosine(
+    trial_data: TrialData, arm: str, seed: int, objective: str
+) -> None:
+    validate = Validator(trial_data.seen, trial_data.unseen, objective)
+    cosine = validate(random_head("cosine"))
+    found = validate(random_head(arm, seed))
+    assert found.objective >= cosine.objective
+    assert found.fusion_weight in FUSION_GRID
+
+
+def test_plain_cosine_gains_nothing_from_itself(trial_data: TrialData) -> None:
+    found = Validator(trial_data.seen, trial_data.unseen)(random_head("cosine"))
+    assert found.fusion_weight == 0.0
+
+
+def test_the_fusion_weight_is_the_best_of_the_grid(trial_data: TrialData) -> None:
+    head = random_head("mlp_twin")
+    found = Validator(trial_data.seen, ())(head)
+    ranking = RankingValidator(trial_data.seen)
+    affinity = [affinities(head, queries) for queries in trial_data.seen]
+    by_weight = {w: np.mean(ranking.objective(affinity, w)) for w in FUSION_GRID}
+    assert found.objective == pytest.approx(max(by_weight.values()))
+    assert by_weight[found.fusion_weight] == pytest.approx(max(by_weight.values()))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_seen_and_unseen_count_the_same(trial_data: TrialData, objective: str) -> None:
+    found = Validator(trial_data.seen, trial_data.unseen, objective)(random_head("hybrid"))
+    for metric in METRICS:
+        seen, unseen = found.metrics[f"val_seen_{metric}"], found.metrics[f"val_unseen_{metric}"]
+        assert found.metrics[f"val_{metric}"] == pytest.approx((seen + unseen) / 2)
+    assert found.objective == pytest.approx(found.metrics[f"val_{objective}"])
+
+
+def test_without_an_unseen_domain_the_seen_ones_decide(trial_data: TrialData) -> None:
+    found = Validator(trial_data.seen, ())(random_head("hybrid"))
+    assert found.objective == pytest.approx(found.metrics[f"val_seen_{NDCG}"])
+    assert not [name for name in found.metrics if "unseen" in name]
+
+
+def test_every_domain_counts_the_same_however_many_queries_it_has(
+    trial_data: TrialData,
+) -> None:
+    domains = (trial_data.seen[0], trial_data.unseen[0])
+    assert len(domains[0].query_ids) != len(domains[1].query_ids)
+    head = random_head("cosine")
+    together = Validator(domains, ())(head).metrics[f"val_{NDCG}"]
+    alone = [Validator((queries,), ())(head).metrics[f"val_{NDCG}"] for queries in domains]
+    assert together == pytest.approx(sum(alone) / 2)
+
+
+def test_scores_at_a_given_weight_are_validation_s_at_the_same_weight(
+    trial_data: TrialData,
+) -> None:
+    head = random_head("hybrid")
+    validation = Validator(trial_data.seen, ())(head)
+    scores = score_on(head, validation.fusion_weight, trial_data.seen)
+    for metric in METRICS:
+        assert scores.metrics[metric] == pytest.approx(validation.metrics[f"val_{metric}"])
+    n_queries = sum(len(queries.query_ids) for queries in trial_data.seen)
+    assert len(scores.per_query[NDCG]) == n_queries

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.errors import DivergedError
+from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.training.hybrid_trainer import make_trainer
+from quantum_rerank.training.loss_functions import neighbour_divergence
+from quantum_rerank.training.ranking import Validator
+from quantum_rerank.training.trainer import EarlyStopping, EpochReport, Trainer
+
+Train = Callable[[Mapping[str, Any]], Trainer]
+
+
+@pytest.fixture
+def trainer(trial_data: TrialData, small_config: Callable[..., ExperimentConfig]) -> Train:
+    """Assemble a small training with some values of its configuration replaced."""
+
+    def build(overrides: Mapping[str, Any]) -> Trainer:
+        return make_trainer(small_config(overrides), trial_data)
+
+    return build
+
+
+def weights(trainer: Trainer) -> dict[str, Tensor]:
+    return {name: t.clone() for name, t in trainer.model.head.state_dict().items()}
+
+
+def same(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+
+
+def test_the_first_epoch_reports_what_is_known(trainer: Train) -> None:
+    one = trainer({})
+    report = next(one.epochs())
+    assert (report.epoch, report.improved, report.final) == (1, True, False)
+    assert all(isinstance(value, float) for value in report.metrics.values())
+    assert all(math.isfinite(value) for value in report.metrics.values())
+    assert report.metrics["objective"] == pytest.approx(report.metrics["val_ndcg@10"])
+    assert 0.0 <= report.metrics["fusion_weight"] <= 1.0
+    assert report.metrics["learning_rate"] == 0.001
+    assert report.metrics["train_loss"] > 0.0
+
+
+def test_a_training_ends_with_its_last_epoch_final(trainer: Train) -> None:
+    reports = list(trainer({"training.max_epochs": 3}).epochs())
+    assert [report.epoch for report in reports] == [1, 2, 3]
+    assert [report.final for report in reports] == [False, False, True]
+
+
+def test_the_same_seed_gives_the_same_metrics_and_another_seed_others(trainer: Train) -> None:
+    settings = {"warmup.steps": 3, "mlp.dropout": 0.3}
+
+    def reports(seed: int) -> list[EpochReport]:
+        return list(trainer(settings | {"seed": seed}).epochs())
+
+    first = reports(1)
+    assert reports(1) == first
+    losses = [report.metrics["train_loss"] for report in first]
+    assert [report.metrics["train_loss"] for report in reports(2)] != losses
+
+
+def test_training_lowers_the_loss(trainer: Train) -> None:
+    settings = {"training.max_epochs": 15, "optimizer.mlp_lr": 0.01, "mlp.dropout": 0.0}
+    losses = [
+        report.metrics["train_loss"]
+        for report in trainer(settings | {"training.early_stopping_patience": 99}).epochs()
+    ]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_early_stopping_ends_with_a_final_report(trainer: Train) -> None:
+    one = trainer(
+        {
+            "training.max_epochs": 50,
+            "training.early_stopping_patience": 2,
+            "training.min_improvement": 1.0,  # of a metric that is at most 1
+        }
+    )
+    reports = list(one.epochs())
+    assert [report.final for report in reports] == [False, False, True]
+
+
+def test_the_objective_reported_is_the_best_so_far(trainer: Train) -> None:
+    reports = list(
+        trainer(
+            {
+                "training.max_epochs": 12,
+                "optimizer.mlp_lr": 0.1,
+                "training.early_stopping_patience": 99,
+            }
+        ).epochs()
+    )
+    best = 0.0
+    for report in reports:
+        objective = report.metrics["objective"]
+        assert report.improved == (objective > best)
+        best = max(best, report.metrics["val_ndcg@10"])
+        assert objective == pytest.approx(best)
+        best = objective
+    assert not all(report.improved for report in reports)
+
+
+def test_the_best_weights_are_kept(trainer: Train, trial_data: TrialData) -> None:
+    one = trainer({"training.max_epochs": 8, "optimizer.mlp_lr": 0.1})
+    at_best: dict[str, Tensor] = {}
+    best_epoch = 0
+    for report in one.epochs():
+        if report.improved:
+            at_best, best_epoch = weights(one), report.epoch
+    assert one.best is not None
+    assert one.best.epoch == best_epoch
+    assert same(one.best.head, at_best)
+    assert not same(one.best.head, weights(one))
+    one.model.head.load_state_dict(one.best.head)
+    again = Validator(trial_data.seen, trial_data.unseen)(one.model.head)
+    assert again == one.best.validation
+
+
+@pytest.mark.parametrize(
+    ("overrides", "where"),
+    [
+        ({"warmup.steps": 1, "warmup.temperature": 1e-300}, "step 1 of the warm-up"),
+        ({"loss.name": "infonce", "loss.temperature": 1e-300}, "a batch of the training"),
+    ],
+)
+def test_a_loss_that_is_not_finite_ends_the_training(
+    trainer: Train, overrides: dict[str, Any], where: str
+) -> None:
+    with pytest.raises(DivergedError, match=f"The loss became .* in {where}"):
+        next(trainer(overrides).epochs())
+
+
+@pytest.mark.parametrize("arm", ["hybrid", "mlp_twin", "quantum_only"])
+def test_the_warm_up_brings_affinities_nearer_to_the_cosine_neighbours(
+    trainer: Train, trial_data: TrialData, arm: str
+) -> None:
+    settings = {
+        "arm": arm,
+        "mlp.dropout": 0.0,
+        "warmup.learning_rate": 0.02,
+        # What comes after the warm-up is not to be seen.
+        "optimizer.mlp_lr": 1e-12,
+        "optimizer.circuit_lr": 1e-12,
+    }
+
+    def divergence(steps: int) -> float:
+        one = trainer(settings | {"warmup.steps": steps})
+        next(one.epochs())
+        head = one.model.head.eval()
+        with torch.no_grad():
+            texts = torch.from_numpy(trial_data.corpora[0])
+            states = head.represent(texts)
+            affinity = head.compare(states, states).float()
+            return neighbour_divergence(affinity, texts @ texts.T, 0.05).item()
+
+    assert divergence(steps=30) < 0.95 * divergence(steps=0)
+
+
+def test_the_warm_up_leaves_the_fusion_weight_alone(trainer: Train) -> None:
+    frozen = {"optimizer.mlp_lr": 1e-12, "optimizer.circuit_lr": 1e-12}
+    report = next(trainer(frozen | {"warmup.steps": 20}).epochs())
+    assert report.metrics["trained_fusion_weight"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("on", "moves"), [("fidelity", False), ("fused", True)])
+def test_the_fusion_weight_is_trained_by_a_loss_on_the_fused_score(
+    trainer: Train, on: str, moves: bool
+) -> None:
+    report = next(trainer({"loss.on": on, "loss.name": "infonce"}).epochs())
+    moved = abs(report.metrics["trained_fusion_weight"] - 0.5) > 1e-4
+    assert moved == moves
+
+
+def test_the_regulariser_adds_to_the_loss(trainer: Train) -> None:
+    settings = {"mlp.dropout": 0.0, "optimizer.mlp_lr": 1e-12, "optimizer.circuit_lr": 1e-12}
+    bare, held, held_twice = (
+        next(trainer(settings | {"warmup.weight": weight}).epochs()).metrics["train_loss"]
+        for weight in (0.0, 1.0, 2.0)
+    )
+    assert held > bare
+    assert held_twice - bare == pytest.approx(2 * (held - bare), rel=1e-4)
+
+
+def test_the_schedule_reaches_the_optimizer(trainer: Train) -> None:
+    rates = [
+        report.metrics["learning_rate"]
+        for report in trainer({"optimizer.schedule": "cosine"}).epochs()
+    ]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_gradients_are_clipped(trainer: Train) -> None:
+    clipped = trainer({"optimizer.gradient_clipping": 1e-6})
+    next(clipped.epochs())
+    norms = [p.grad.norm() for p in clipped.model.parameters() if p.grad is not None]
+    assert torch.stack(norms).norm() <= 1e-6 * (1 + 1e-3)
+
+
+def test_plain_cosine_trains_nothing_and_still_reports(trainer: Train) -> None:
+    one = trainer({"arm": "cosine", "warmup.steps": 2})
+    reports = list(one.epochs())
+    assert reports[-1].final
+    assert reports[0].metrics["objective"] == reports[-1].metrics["objective"]
+
+
+def test_early_stopping_waits_for_its_patience() -> None:
+    stopping = EarlyStopping(patience=3, min_improvement=0.1)
+    stops = [stopping.should_stop(value) for value in (0.5, 0.55, 0.59, 0.4)]
+    assert stops == [False, False, False, True]
+
+
+def test_an_improvement_starts_the_wait_anew() -> None:
+    stopping = EarlyStopping(patience=2, min_improvement=0.1)
+    values = (0.5, 0.5, 0.7, 0.7, 0.7)
+    assert [stopping.should_stop(value) for value in values] == [False] * 4 + [True]
+
+
+def test_small_gains_count_once_they_add_up() -> None:
+    stopping = EarlyStopping(patience=2, min_improvement=0.1)
+    values = (0.5, 0.5625, 0.625, 0.6875, 0.75)
+    assert not any(stopping.should_stop(value) for value in values)
+
+
+def test_a_value_that_stays_the_same_is_no_improvement_however_small_one_may_be() -> None:
+    stopping = EarlyStopping(patience=2, min_improvement=0.0)
+    assert [stopping.should_stop(0.5) for _ in range(3)] == [False, False, True]

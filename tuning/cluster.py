@@ -1,0 +1,63 @@
+"""The Ray cluster that a search runs on: joined, or started on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from quantum_rerank.errors import ConfigError
+from tuning.budgets import GB, Node
+
+_QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: see search.ctrl_c_ends
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+
+@contextmanager
+def ray_cluster(address: str | None) -> Iterator[list[Node]]:
+    """Join a running Ray cluster, or start one on this machine and stop it afterwards."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    local = address is None
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=False if local else None,
+            log_to_driver=False,
+            logging_level="ERROR",
+            **({"num_cpus": this_machine().cpus} if local else {}),
+        )
+    except ConnectionError as error:
+        raise ConfigError(
+            f"No Ray cluster answers at `{address}`: {error} "
+            "Start one with `ray start --head`, or leave --address out."
+        ) from None
+    try:
+        yield [this_machine()] if local else cluster_nodes()
+    finally:
+        ray.shutdown()
+
+
+def this_machine() -> Node:
+    """Cores that this process may use, and memory that is free."""
+    import psutil
+
+    return Node(len(os.sched_getaffinity(0)), psutil.virtual_memory().available / GB)
+
+
+def cluster_nodes() -> list[Node]:
+    """The live machines of the cluster that was joined, as Ray counts them."""
+    import ray
+
+    return [
+        Node(int(node["Resources"].get("CPU", 0)), node["Resources"].get("memory", 0.0) / GB)
+        for node in ray.nodes()
+        if node["Alive"]
+    ]

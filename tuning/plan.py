@@ -1,0 +1,70 @@
+"""What a search is going to do, written down before it starts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from quantum_rerank.training.data_manager import PreparedData
+from tuning.budgets import Concurrency
+from tuning.space import Space
+
+
+def write_record(space: Space, prepared: PreparedData, folder: Path) -> None:
+    """Write down what is searched on which data, before it starts."""
+    record = {
+        "space": space.header.model_dump(mode="json"),
+        "parameters": {
+            name: parameter.model_dump(mode="json") for name, parameter in space.parameters.items()
+        },
+        "base": space.base.model_dump(mode="json"),
+        "data_fingerprint": prepared.fingerprint,
+        "splits": prepared.splits,
+    }
+    (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def print_plan(space: Space, concurrency: Concurrency, folder: Path, console: Console) -> None:
+    """What will run where, for how long, over which parameters."""
+    from rich.table import Table
+
+    header, budget = space.header, space.header.budget
+    rows = {
+        "objective": f"{header.objective.mode} {header.objective.metric} on validation",
+        "seen": ", ".join(space.base.data.seen),
+        "unseen": f"validation {', '.join(space.base.data.unseen_validation) or 'none'}; "
+        f"test {', '.join(space.base.data.unseen_test) or 'none'}",
+        "budget": f"{budget.trials} trials of at most {budget.epochs} epochs and "
+        f"{concurrency.trial_memory_gb:g} GB, {budget.hours:g} h in all",
+        "at once": f"{concurrency.trials} trials ({concurrency.reason})",
+        "sampler": f"{header.sampler.name}, seed {header.sampler.seed}",
+        "scheduler": f"{header.scheduler.name}, from epoch {header.scheduler.grace_epochs}, "
+        f"1 in {header.scheduler.reduction_factor:g} goes on"
+        if header.scheduler.name == "asha"
+        else "none",
+        "first trials": f"{len(header.start_from)} given",
+        "output": str(folder),
+    }
+    plan = Table.grid(padding=(0, 2))
+    for name, value in rows.items():
+        plan.add_row(name, value)
+    console.print(f"[bold]{header.name}[/bold]")
+    console.print(plan)
+    table = Table("parameter", "range", "when", box=None, padding=(0, 2))
+    for name, parameter in space.parameters.items():
+        bounds = parameter.model_dump(exclude={"type", "when"}, exclude_defaults=True)
+        shown = ", ".join(f"{key} {value}" for key, value in bounds.items())
+        when = ", ".join(f"{key} in {values}" for key, values in parameter.when.items())
+        table.add_row(name, shown, when)
+    console.print(table)
+
+
+def print_data(prepared: PreparedData, console: Console) -> None:
+    """How many documents and queries each domain has, and what was left out."""
+    for row in prepared.statistics():
+        console.print("  ".join(f"{key} {value}" for key, value in row.items() if value))
+    for domain, reasons in prepared.skipped.items():
+        for reason, count in reasons.items():
+            console.print(f"{domain}: left out {count} {reason}")

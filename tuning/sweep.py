@@ -1,0 +1,158 @@
+"""The same space as a W&B sweep, and the program that its agents run.
+
+    python -m tuning.sweep export --space search_spaces/default.yaml --output sweep.yaml
+    wandb sweep sweep.yaml
+    wandb agent ENTITY/PROJECT/SWEEP
+
+A trial of a sweep is the same function with the same logged keys as one of a
+search of ours, so that the two compare in W&B.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from quantum_rerank.console import run as run_command
+from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.errors import DivergedError, OutputError
+from quantum_rerank.training.data_manager import prepare
+from tuning.records import EPOCH, OBJECTIVE, TrialEnd
+from tuning.space import CategoricalParameter, IntParameter, Parameter, Space, load_space
+from tuning.tracking import (
+    PROJECT,
+    describe_run,
+    finish_run,
+    logged_metrics,
+    resolve_mode,
+    start_run,
+)
+from tuning.trainable import train
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def export(
+    space: Annotated[Path, typer.Option(help="Search space, such as search_spaces/default.yaml.")],
+    output: Annotated[
+        Path | None, typer.Option(help="File to write; printed if not given.")
+    ] = None,
+) -> None:
+    """Write a space as the equal W&B sweep, and name what a sweep cannot express."""
+    text = sweep_yaml(load_space(space), space)
+    if output is None:
+        print(text, end="")
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"`{output}` cannot be written: {error.strerror}.") from None
+    print(f"Wrote {output}. Start it with `wandb sweep {output}`.")
+
+
+@app.command()
+def agent(
+    space: Annotated[Path, typer.Option(help="The space that the sweep was exported from.")],
+    wandb: Annotated[
+        Literal["auto", "online", "offline", "disabled"],
+        typer.Option(help="auto: online where logged in to W&B, else offline."),
+    ] = "auto",
+    folder: Annotated[Path, typer.Option(help="Where W&B keeps its files.")] = Path("runs/sweep"),
+) -> None:
+    """Run one trial with the values that the sweep hands over (called by `wandb agent`)."""
+    known = load_space(space)
+    source = embedding_source(known.base.data.encoder)
+    data = prepare(known.base.data, source).trial
+    folder.mkdir(parents=True, exist_ok=True)
+    run = start_run(PROJECT, known.header.name, None, folder, resolve_mode(wandb))
+    given = {key: run.config[key] for key in known.parameters if key in run.config}
+    params = known.active(given)
+    unused = sorted(given.keys() - params.keys())
+    if unused:
+        print(f"Not used by this trial, since their conditions do not hold: {', '.join(unused)}.")
+        run.config.update({"unused": unused})
+    config = known.config_for(params, number=0)
+    describe_run(run, config)
+    last: dict[str, Any] = {}
+
+    def report(metrics: dict[str, Any], _: Path | None) -> None:
+        last.update(metrics)
+        run.log(logged_metrics(metrics))
+
+    try:
+        train(config, data, report)
+    except DivergedError as error:
+        finish_run(run, TrialEnd(0, "failed", int(last.get(EPOCH, 0)), None, f"nan: {error}"))
+        raise
+    finish_run(run, TrialEnd(0, "complete", int(last[EPOCH]), float(last[OBJECTIVE])))
+
+
+def sweep_yaml(space: Space, path: Path) -> str:
+    """The sweep as YAML; a comment on top names what was lost on the way."""
+    from ruamel.yaml import YAML
+
+    header = space.header
+    sweep: dict[str, Any] = {
+        "name": header.name,
+        "project": PROJECT,
+        "method": "bayes" if header.sampler.name == "tpe" else "random",
+        "metric": {"name": OBJECTIVE, "goal": "maximize"},
+        "run_cap": header.budget.trials,
+        "command": ["${env}", "python", "-m", "tuning.sweep", "agent", "--space", str(path)],
+        "parameters": {name: _distribution(p) for name, p in space.parameters.items()},
+    }
+    if header.scheduler.name == "asha":
+        sweep["early_terminate"] = {
+            "type": "hyperband",
+            "min_iter": header.scheduler.grace_epochs,
+            "eta": round(header.scheduler.reduction_factor),
+        }
+    buffer = io.StringIO()
+    buffer.write(f"# W&B sweep of {path}; a sweep cannot express:\n")
+    buffer.writelines(f"#   {line}\n" for line in inexpressible(space))
+    YAML().dump(sweep, buffer)
+    return buffer.getvalue()
+
+
+def inexpressible(space: Space) -> Iterator[str]:
+    """What a search of ours does with a space and a W&B sweep does not, a line each."""
+    for name, parameter in space.parameters.items():
+        for other, values in parameter.when.items():
+            yield f"{name} only when {other} in {values}: drawn always, and then not used"
+    if space.header.start_from:
+        yield f"start_from: its {len(space.header.start_from)} configurations are not tried first"
+    if space.header.sampler.name == "tpe":
+        yield "sampler tpe: bayes is the nearest that a sweep has"
+    if space.header.scheduler.name == "asha":
+        yield "scheduler asha: hyperband with the same first rung and reduction"
+    hours, memory_gb = space.header.budget.hours, space.header.budget.trial_memory_gb
+    yield f"budget: {hours:g} h in all and {memory_gb:g} GB a trial are not kept"
+
+
+def _distribution(parameter: Parameter) -> dict[str, Any]:
+    if isinstance(parameter, CategoricalParameter):
+        return {"values": parameter.choices}
+    bounds = {"min": parameter.low, "max": parameter.high}
+    if isinstance(parameter, IntParameter):
+        if parameter.log:
+            return {"distribution": "q_log_uniform_values", **bounds, "q": 1}
+        if parameter.step != 1:
+            values = range(parameter.low, parameter.high + 1, parameter.step)
+            return {"values": list(values)}
+        return {"distribution": "int_uniform", **bounds}
+    if parameter.log:
+        return {"distribution": "log_uniform_values", **bounds}
+    if parameter.step:
+        count = math.floor((parameter.high - parameter.low) / parameter.step + 1e-9) + 1
+        return {"values": [parameter.low + parameter.step * i for i in range(count)]}
+    return {"distribution": "uniform", **bounds}
+
+
+if __name__ == "__main__":
+    run_command(app)
