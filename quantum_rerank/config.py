@@ -10,7 +10,7 @@ suggests. Below this module everything takes plain arguments.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -145,15 +145,23 @@ def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -
     for source in sources:
         values = _merge(values, source.values)
     values.pop("include", None)
-    return build_config(apply_overrides(values, overrides or {}), sources)
+    given = overrides or {}
+    return build_config(apply_overrides(values, given), sources, given)
 
 
-def build_config(values: Mapping[str, Any], sources: Iterable[YamlSource] = ()) -> ExperimentConfig:
-    """Check plain values against the schema, naming the places in `sources`."""
+def build_config(
+    values: Mapping[str, Any],
+    sources: Sequence[YamlSource] = (),
+    overridden: Iterable[str] = (),
+) -> ExperimentConfig:
+    """Check plain values against the schema, naming the places they came from.
+
+    overridden: dotted keys whose values came from no file.
+    """
     try:
         return ExperimentConfig.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(describe(error, ExperimentConfig, list(sources))) from None
+        raise ConfigError(describe(error, ExperimentConfig, sources, overridden)) from None
 
 
 def override(config: ExperimentConfig, overrides: Mapping[str, Any]) -> ExperimentConfig:
@@ -200,15 +208,23 @@ def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
     for key, value in lengths_first:
         *parents, last = key.split(".")
         node: Any = result
-        for parent in parents:
-            node = node[int(parent)] if isinstance(node, list) else node.setdefault(parent, {})
-        if not isinstance(node, list):
-            node[last] = value
-        elif last == "length":
-            node[:] = (node + node[-1:] * value)[:value]
-        else:
-            node[int(last)] = value
+        try:
+            for parent in parents:
+                node = node[int(parent)] if isinstance(node, list) else node.setdefault(parent, {})
+            _set(node, last, value)
+        except (IndexError, ValueError, TypeError, AttributeError):
+            raise ConfigError(f"`{key}` cannot be set: there is no such place.") from None
     return result
+
+
+def _set(node: Any, key: str, value: Any) -> None:
+    """Set one key of a mapping, or one element or the length of a list."""
+    if not isinstance(node, list):
+        node[key] = value
+    elif key == "length":
+        node[:] = (node + (node[-1:] or [None]) * value)[:value]
+    else:
+        node[int(key)] = value
 
 
 def flat(config: ExperimentConfig) -> dict[str, bool | int | float | str]:
@@ -248,19 +264,21 @@ def config_keys(model: type[BaseModel] = ExperimentConfig, prefix: str = "") -> 
 
 
 def describe(
-    error: ValidationError, model: type[BaseModel], sources: list[YamlSource]
+    error: ValidationError,
+    model: type[BaseModel],
+    sources: Sequence[YamlSource],
+    overridden: Iterable[str] = (),
 ) -> list[str]:
     """Turn pydantic's findings into sentences: value, rule, place and the nearest valid key."""
-    return [_sentence(finding, model, sources) for finding in error.errors()]
+    return [_sentence(found, model, sources, set(overridden)) for found in error.errors()]
 
 
-def _sentence(finding: Any, model: type[BaseModel], sources: list[YamlSource]) -> str:
+def _sentence(
+    finding: Any, model: type[BaseModel], sources: Sequence[YamlSource], overridden: set[str]
+) -> str:
     location: Location = finding["loc"]
     key = ".".join(str(part) for part in location)
-    source = next((s for s in reversed(sources) if location in s.lines), None)
-    if source is None and sources:
-        source = sources[0]
-    place = f" ({source.at(location)})" if source else ""
+    place = _place(location, sources, overridden)
     if finding["type"] == "extra_forbidden":
         parent = _model_at(model, location[:-1])
         return f"`{key}` is not a known key{place}. {nearest(str(location[-1]), parent)}"
@@ -270,6 +288,18 @@ def _sentence(finding: Any, model: type[BaseModel], sources: list[YamlSource]) -
     if not rule.startswith("must be"):
         rule = f"is refused: {rule}"
     return f"`{key}` is {finding['input']!r}, but {rule}{place}."
+
+
+def _place(location: Location, sources: Sequence[YamlSource], overridden: set[str]) -> str:
+    """Where a value was given: as an override, or in the last file that names it or its parent."""
+    above = [location[:length] for length in range(len(location), 0, -1)]
+    for part in above:
+        if ".".join(str(step) for step in part) in overridden:
+            return " (given as an override)"
+        for source in reversed(sources):
+            if part in source.lines:
+                return f" ({source.at(part)})"
+    return f" ({sources[-1].at(())})" if sources else ""
 
 
 def _model_at(model: type[BaseModel], location: Location) -> list[str]:
@@ -296,9 +326,9 @@ def _with_includes(path: Path, seen: tuple[Path, ...]) -> Iterator[YamlSource]:
         raise ConfigError(f"`include` must be a list of files ({source.at(('include',))}).")
     for name in included:
         child = path.parent / str(name)
-        if child in (*seen, path):
+        if child.resolve() in (*seen, path.resolve()):
             raise ConfigError(f"`{child}` includes itself ({source.at(('include',))}).")
-        yield from _with_includes(child, (*seen, path))
+        yield from _with_includes(child, (*seen, path.resolve()))
     yield source
 
 

@@ -332,13 +332,6 @@ def _out_of_schema(
         except ConfigError as error:
             place = source.at(("parameters", name))
             yield f"`{name}` may become {value!r}, which no run takes ({place}): {error}"
-        except IndexError:
-            place = source.at(("parameters", name))
-            yield (
-                f"`{name}` is an element that the list may not have ({place}). "
-                "Add `when:` with lengths that hold it."
-            )
-            return
 
 
 def _bad_start_points(space: Space, source: YamlSource) -> Iterator[str]:

@@ -10,6 +10,7 @@ import csv
 import json
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +34,19 @@ def load(folder: str) -> Collection:
     ]
     if missing:
         raise DataError(f"{'; '.join(missing)}. A BEIR folder holds all three.")
-    corpus = {record["_id"]: _document_text(record) for record in _records(root / "corpus.jsonl")}
-    queries = {record["_id"]: record["text"] for record in _records(root / "queries.jsonl")}
+    corpus = {key: _with_title(record) for key, record in _records(root / "corpus.jsonl")}
+    queries = {key: record["text"] for key, record in _records(root / "queries.jsonl")}
     qrels: dict[str, dict[str, int]] = defaultdict(dict)
     official: dict[str, frozenset[str]] = {}
     for path in sorted((root / "qrels").glob("*.tsv")):
-        judged = list(_judgments(path))
+        judged = _judgments(path)
         for query, document, grade in judged:
             qrels[query][document] = grade
         if path.stem in SPLITS:
             official[path.stem] = frozenset(query for query, _, _ in judged)
-    shared = official.get("train", frozenset()) & official.get("test", frozenset())
-    if shared:
-        raise DataError(f"`{root / 'qrels'}`: {len(shared)} queries are in train and in test.")
+    for one, other in combinations(official, 2):
+        if shared := official[one] & official[other]:
+            raise DataError(f"`{root / 'qrels'}`: {len(shared)} queries are in {one} and {other}.")
     if not {"train", "test"} <= official.keys():
         official = {}
     judged_queries = {query: text for query, text in queries.items() if query in qrels}
@@ -62,44 +63,55 @@ def load(folder: str) -> Collection:
     )
 
 
-def _document_text(record: dict[str, Any]) -> str:
-    title = str(record.get("title") or "").strip()
-    text = str(record.get("text") or "").strip()
+def _with_title(record: dict[str, Any]) -> str:
+    title, text = str(record.get("title") or "").strip(), record["text"].strip()
     return f"{title}. {text}" if title and text else title or text
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects of a file, each with a string `_id` and a `text`."""
+def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield id and JSON object of each line; ids are unique, and each has a `text`."""
+    seen: set[str] = set()
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
                 record = json.loads(line)
+                place = f"{path}, line {number}"
                 if not isinstance(record, dict) or "_id" not in record or "text" not in record:
-                    raise DataError(f"{path}, line {number}: needs the keys `_id` and `text`.")
-                record["_id"] = str(record["_id"])
-                yield record
+                    raise DataError(f"{place}: needs the keys `_id` and `text`.")
+                key, text = str(record["_id"]), record["text"]
+                if not isinstance(text, str):
+                    raise DataError(f"{place}: `text` is {text!r}, but must be a string.")
+                if key in seen:
+                    raise DataError(f"{place}: the `_id` {key!r} stands above already.")
+                seen.add(key)
+                yield key, record
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {number}: not valid JSON: {error.msg}.") from None
     except UnicodeDecodeError:
         raise DataError(f"{path}: not UTF-8 text.") from None
 
 
-def _judgments(path: Path) -> Iterator[tuple[str, str, int]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        header = next(rows, None)
-        if header != ["query-id", "corpus-id", "score"]:
-            raise DataError(
-                f"{path}, line 1: the header is {header}, but must be "
-                "query-id, corpus-id and score, separated by tabs."
-            )
-        for number, row in enumerate(rows, start=2):
-            try:
-                query, document, grade = row
-                yield query, document, int(grade)
-            except ValueError:
-                raise DataError(
-                    f"{path}, line {number}: {row} is not query id, document id and whole grade."
-                ) from None
+def _judgments(path: Path) -> list[tuple[str, str, int]]:
+    """Rows of query id, document id and grade."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (UnicodeDecodeError, csv.Error):
+        raise DataError(f"{path}: not a table in UTF-8 text.") from None
+    header = rows[0] if rows else None
+    if header != ["query-id", "corpus-id", "score"]:
+        raise DataError(
+            f"{path}, line 1: the header is {header}, but must be "
+            "query-id, corpus-id and score, separated by tabs."
+        )
+    return [_judgment(row, f"{path}, line {n}") for n, row in enumerate(rows[1:], start=2)]
+
+
+def _judgment(row: list[str], place: str) -> tuple[str, str, int]:
+    try:
+        query, document, grade = row
+        return query, document, int(grade)
+    except ValueError:
+        raise DataError(f"{place}: {row} is not query id, document id and whole grade.") from None

@@ -75,5 +75,10 @@ def _read(path: Path) -> Embeddings | None:
 
 def _write(path: Path, array: Embeddings) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        np.save(file, array, allow_pickle=False)
-    Path(file.name).replace(path)
+        part = Path(file.name)
+        try:
+            np.save(file, array, allow_pickle=False)
+            file.close()
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)

@@ -65,6 +65,8 @@ class TextEncoder:
 
     def encode(self, texts: Sequence[str], label: str | None = None) -> Embeddings:
         """Embed texts; a label shows a progress bar and keeps the result in the cache."""
+        if not texts:
+            raise EmbeddingError("There are no texts to embed.")
         if label is None:
             return self._compute(texts, None)
         cache = EmbeddingCache(self._cache_folder or default_cache_folder())
@@ -174,6 +176,8 @@ def _load_rows(path: Path, n_rows: int) -> Embeddings:
         raise EmbeddingError(f"`{path}` does not exist.") from None
     except (ValueError, EOFError) as error:
         raise EmbeddingError(f"`{path}` is no array: {error}.") from None
+    if not np.issubdtype(array.dtype, np.floating):
+        raise EmbeddingError(f"`{path}` holds {array.dtype}, but must hold real numbers.")
     if array.ndim != 2 or len(array) != n_rows:
         raise EmbeddingError(
             f"`{path}` has the shape {array.shape}, but must have {n_rows} rows, one per text."

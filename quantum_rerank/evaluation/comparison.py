@@ -33,6 +33,8 @@ def compare(
     from scipy.stats import bootstrap, permutation_test
 
     queries = sorted(system.keys() & baseline.keys())
+    if not queries:
+        raise ValueError("The two systems share no query.")
     left = np.array([system[query] for query in queries])
     right = np.array([baseline[query] for query in queries])
     differences = left - right

@@ -16,7 +16,7 @@ from torch import Tensor
 from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import Collection, Split, load_collection, split_by_query
 from quantum_rerank.embeddings import Embeddings, EmbeddingSource, ExampleTexts
-from quantum_rerank.errors import DataError
+from quantum_rerank.errors import DataError, EmbeddingError
 from quantum_rerank.training.loss_functions import Sampling
 
 Rows = NDArray[np.int64]
@@ -110,6 +110,9 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
     splits |= {spec: Split(validation=everything[spec]) for spec in config.unseen_validation}
     splits |= {spec: Split(test=everything[spec]) for spec in config.unseen_test}
     embedded = {spec: source.embed(collection) for spec, collection in collections.items()}
+    widths = {spec: documents.shape[1] for spec, (_, documents) in embedded.items()}
+    if len(set(widths.values())) > 1:
+        raise EmbeddingError(f"Vectors of one run must have one width, but there are {widths}.")
 
     def query_sets(specs: Sequence[str], role: str) -> tuple[QuerySet, ...]:
         return tuple(

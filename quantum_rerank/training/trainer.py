@@ -53,7 +53,7 @@ class EarlyStopping:
         >>> [stopping.should_stop(value) for value in (0.5, 0.505, 0.52, 0.52, 0.52)]
         [False, False, False, False, True]
         """
-        if value >= self._best + self.min_improvement:
+        if value > self._best and value >= self._best + self.min_improvement:
             self._best, self._waited = value, 0
         else:
             self._waited += 1
@@ -166,7 +166,8 @@ class Trainer:
         scores = affinity if self._on_fidelity else fused
         loss = self._loss.compute(scores, batch.positive, batch.negative)
         if self._warm_up.weight:
-            texts = batch.documents[:_REGULARISED_TEXTS]
+            # Drawn, since the documents of a batch stand in the order of their corpus.
+            texts = batch.documents[torch.randperm(len(batch.documents))[:_REGULARISED_TEXTS]]
             states = self.model.head.represent(texts)
             loss = loss + self._warm_up.weight * self._divergence(states, texts)
         return loss

@@ -1,0 +1,36 @@
+# `make search` and `make test` are all that a fresh machine needs: both install first.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+SPACE  ?= search_spaces/default.yaml
+ARGS   ?=
+
+BIN := .venv/bin
+
+.PHONY: help install search test lint bench clean
+
+help:              ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/' | expand -t 12
+
+install: .venv/installed  ## make .venv with the pinned versions
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt -e ".[tune,defaults,dev]"
+	touch $@
+
+search: install    ## run the study of SPACE: make search ARGS="--trials 40"
+	$(BIN)/python -m tuning.search --space $(SPACE) $(ARGS)
+
+test: install      ## run the tests: make test ARGS="-m 'not ray' -x"
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: install      ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install     ## the benchmarks, each a table side by side
+	$(BIN)/python -m tests.benchmarks.step $(ARGS)
+
+clean:             ## remove what install made
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,221 @@
+"""A whole search, as a user runs it: Ray, Optuna, ASHA, W&B and the memory watchdog are real."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from quantum_rerank.reranker import Reranker
+from tests.integration.conftest import Finished, run, run_and_interrupt
+from tuning.best_trial import load_study
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+# The second trial asks for three layers of 8192: gigabytes of weights, gradients and moments.
+GLUTTON = """start_from:
+  - {}
+  - {mlp.hidden_layers.0: 8192, mlp.hidden_layers.length: 3}
+"""
+TRIALS, EPOCHS = 8, 4
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished search."""
+
+    folder: Path
+    command: Finished
+
+    @property
+    def summary(self) -> dict:
+        return json.loads((self.folder / "summary.json").read_text())
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        return load_study(self.folder).trials
+
+
+@pytest.fixture(scope="session")
+def finished(make_space: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One search, looked at by every test below."""
+    budget = f"{{trials: {TRIALS}, epochs: {EPOCHS}, trial_memory_gb: 1.2}}"
+    # The glutton alone may have a wide layer: what is drawn at random must fit.
+    space = make_space(budget, GLUTTON)
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    return Run(folder, run("tuning.search", "--space", space, "--output", folder))
+
+
+def test_the_search_ends_well_and_leaves_every_file(finished: Run) -> None:
+    assert finished.command.code == 0, finished.command.text
+    left = {path.name for path in finished.folder.iterdir()}
+    assert {"summary.json", "trials.csv", "study.db", "wandb", "best", "run.json"} <= left
+
+
+def test_no_trial_is_left_running(finished: Run) -> None:
+    states = [trial.state for trial in finished.trials]
+    assert len(states) == TRIALS
+    assert all(state.is_finished() for state in states)
+
+
+def test_a_trial_that_asha_stopped_is_pruned_with_its_step(finished: Run) -> None:
+    pruned = [trial for trial in finished.trials if trial.state == TrialState.PRUNED]
+    assert pruned
+    for trial in pruned:
+        assert 1 <= max(trial.intermediate_values) < EPOCHS
+        assert trial.value == trial.intermediate_values[max(trial.intermediate_values)]
+
+
+def test_the_first_trial_is_the_base_configuration_and_runs_to_its_end(finished: Run) -> None:
+    first = finished.trials[0]
+    assert first.state == TrialState.COMPLETE
+    assert first.params["loss.name"] == "triplet"
+    assert first.params["optimizer.mlp_lr"] == 0.001
+    assert finished.summary["default_config"]["number"] == 0
+
+
+def test_a_trial_that_eats_memory_fails_alone_and_is_named_with_its_reason(finished: Run) -> None:
+    glutton = finished.trials[1]
+    assert glutton.state == TrialState.FAIL
+    assert glutton.user_attrs["failure"].startswith("oom: ")
+    assert glutton.user_attrs["peak_rss_mb"] > 1.2 * 1024
+    assert "budget 1.2 GB" in finished.command.text
+    assert finished.summary["failures"]["1"] == glutton.user_attrs["failure"]
+    others = [trial for trial in finished.trials if trial.number > 1]
+    assert any(trial.state == TrialState.COMPLETE for trial in others)
+
+
+def test_the_summary_counts_what_the_study_holds(finished: Run) -> None:
+    summary = finished.summary
+    names = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+    for name, state in names.items():
+        held = [trial for trial in finished.trials if trial.state.name == state]
+        assert summary["states"][name] == len(held)
+    assert summary["n_trials"] == TRIALS
+    assert summary["wall_seconds"] > 0
+    assert summary["peak_trial_rss_mb"] > 100
+    assert set(summary["baselines"]) == {"cosine", "mlp_twin", "quantum_only"}
+    for roles in (summary["baseline"], summary["best"], summary["default_config"]):
+        assert 0 < roles["test"]["ndcg@10"] <= 1
+        assert 0 < roles["test_unseen"]["ndcg@10"] <= 1
+
+
+def test_the_best_trial_is_the_complete_one_with_the_highest_objective(finished: Run) -> None:
+    complete = [trial for trial in finished.trials if trial.state == TrialState.COMPLETE]
+    best = max(complete, key=lambda trial: trial.value)
+    assert finished.summary["best"]["number"] == best.number
+    assert finished.summary["best"]["objective"] == pytest.approx(best.value)
+
+
+def test_a_trial_sees_no_test_query(finished: Run) -> None:
+    roles = json.loads((finished.folder / "run.json").read_text())["splits"]
+    seen = roles["beir:seen"]
+    sets = [set(seen[role]) for role in ("train", "validation", "test")]
+    assert sum(map(len, sets)) == len(set.union(*sets)) == 90
+    assert roles["beir:near"]["train"] == roles["beir:near"]["test"] == []
+    assert roles["beir:far"]["train"] == roles["beir:far"]["validation"] == []
+
+
+def test_trials_csv_has_a_row_per_trial(finished: Run) -> None:
+    with (finished.folder / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["number"]) for row in rows] == list(range(TRIALS))
+    assert rows[1]["reason"].startswith("oom: ")
+
+
+def test_wandb_reads_every_trial_back(finished: Run) -> None:
+    runs = {}
+    for path in sorted((finished.folder / "wandb").glob("offline-run-*/run-*.wandb")):
+        reader = [Path(sys.executable).parent / "wandb", "leet", "inspect", "--summary", "--json"]
+        read = subprocess.run([*reader, path], capture_output=True, text=True, check=True)
+        record = json.loads(read.stdout)
+        runs[record["config"]["trial"]] = record
+    assert sorted(runs) == list(range(TRIALS))
+    states = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+    for trial in finished.trials:
+        shown = runs[trial.number]["summary"]
+        assert shown["state"] == states[trial.state.name]
+        assert shown["epoch"] == max(trial.intermediate_values, default=0)
+        assert runs[trial.number]["config"]["optimizer.mlp_lr"] == trial.params["optimizer.mlp_lr"]
+        if trial.state == TrialState.COMPLETE:
+            assert shown["objective"] == pytest.approx(trial.value)
+
+
+def test_the_bundle_gives_the_scores_in_its_manifest_and_can_be_exported_again(
+    finished: Run, domains: Path, tmp_path: Path
+) -> None:
+    again = run("tuning.best_trial", finished.folder, "--output", tmp_path / "again")
+    assert again.code == 0, again.text
+    first, second = Reranker.load(finished.folder / "best"), Reranker.load(tmp_path / "again")
+    assert first.manifest.metrics == second.manifest.metrics
+    assert first.manifest.examples == second.manifest.examples
+    vectors = np.load(domains / "vectors" / "beir-seen" / "corpus.npy")
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    scores = first.scores_of_embeddings(vectors[0], vectors[:20])
+    assert scores[0] == pytest.approx(1.0, abs=1e-5)
+    assert np.array_equal(scores, second.scores_of_embeddings(vectors[0], vectors[:20]))
+
+
+def test_a_folder_that_holds_a_run_is_refused_at_once(
+    finished: Run, make_space: Callable[..., Path]
+) -> None:
+    space = make_space("{trials: 2, epochs: 1}")
+    refused = run("tuning.search", "--space", space, "--output", finished.folder)
+    assert refused.code == 2
+    assert "is not empty" in refused.text
+    assert "Traceback" not in refused.text
+
+
+def test_ctrl_c_once_ends_in_order_and_exports_the_best_so_far(
+    make_space: Callable[..., Path], tmp_path: Path
+) -> None:
+    space = make_space("{trials: 40, epochs: 6, trial_memory_gb: 4}", "start_from: [{}]")
+    folder = tmp_path / "run"
+    arguments = ("tuning.search", "--space", space, "--output", folder)
+    stopped = run_and_interrupt("complete", 1, *arguments)
+    assert stopped.code == 130, stopped.text
+    ended = Run(folder, stopped)
+    assert ended.summary["ended_early"] == "Ctrl-C"
+    assert ended.summary["n_trials"] < 40
+    assert Reranker.load(folder / "best").manifest.config.arm == "hybrid"
+    finished_states = {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.WAITING}
+    assert {trial.state for trial in ended.trials} <= finished_states
+
+
+def test_ctrl_c_twice_stops_now_and_leaves_no_trial_running(
+    make_space: Callable[..., Path], tmp_path: Path
+) -> None:
+    space = make_space("{trials: 40, epochs: 50, trial_memory_gb: 4}", "start_from: [{}]")
+    folder = tmp_path / "run"
+    arguments = ("tuning.search", "--space", space, "--output", folder)
+    stopped = run_and_interrupt("pruned", 2, *arguments)
+    assert stopped.code == 130, stopped.text
+    assert not (folder / "summary.json").exists()
+    study = load_study(folder)
+    assert not study.get_trials(states=(TrialState.RUNNING,))
+    assert isinstance(study, optuna.Study)
+
+
+def test_the_time_budget_ends_a_search_in_order(
+    make_space: Callable[..., Path], tmp_path: Path
+) -> None:
+    space = make_space("{trials: 200, epochs: 4, hours: 0.005, trial_memory_gb: 4}")
+    folder = tmp_path / "run"
+    done = run("tuning.search", "--space", space, "--output", folder)
+    assert done.code == 0, done.text
+    ended = Run(folder, done)
+    assert ended.summary["ended_early"] == "time budget of 0.005 h"
+    assert 0 < ended.summary["n_trials"] < 200
+    assert all(trial.state.is_finished() for trial in ended.trials)
+    interrupted = [t for t in ended.trials if t.user_attrs.get("failure", "").startswith("inter")]
+    assert all(trial.state == TrialState.FAIL for trial in interrupted)
+    assert (folder / "best" / "manifest.json").is_file()

@@ -1,0 +1,90 @@
+"""Small real things for the tests of the search: a space, and a run that has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.training.checkpoint import save_checkpoint
+from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.training.hybrid_trainer import make_trainer
+from tuning.best_trial import study_storage
+from tuning.records import CHECKPOINT, FAILURE, PEAK_RSS_MB, SECONDS
+from tuning.searcher import make_sampler, open_study, trial_folder
+from tuning.space import (
+    Budget,
+    CategoricalParameter,
+    FloatParameter,
+    Header,
+    IntParameter,
+    SchedulerConfig,
+    Space,
+)
+
+# state, objective by epoch; the pruned one has seen the highest value of all
+RUN: tuple[tuple[str, tuple[float, ...]], ...] = (
+    ("COMPLETE", (0.3, 0.4, 0.4)),
+    ("COMPLETE", (0.3, 0.5, 0.6)),
+    ("PRUNED", (0.9,)),
+    ("FAIL", (0.2,)),
+)
+
+
+@pytest.fixture
+def tiny_space(small_config: Callable[..., ExperimentConfig]) -> Space:
+    """Four parameters, one of them conditional; the base is the first trial."""
+    header = Header(
+        name="tiny",
+        base="base.yaml",
+        budget=Budget(trials=6, epochs=3, hours=1.0, trial_memory_gb=2.0),
+        scheduler=SchedulerConfig(grace_epochs=1, reduction_factor=2.0),
+        start_from=[{}],
+        top_k=2,
+    )
+    return Space(
+        header,
+        small_config(),
+        {
+            "loss.name": CategoricalParameter(type="categorical", choices=["triplet", "infonce"]),
+            "loss.margin": FloatParameter(
+                type="float", low=0.1, high=0.8, when={"loss.name": ["triplet"]}
+            ),
+            "optimizer.mlp_lr": FloatParameter(type="float", low=1e-4, high=1e-2, log=True),
+            "circuit.n_qubits": IntParameter(type="int", low=2, high=3),
+        },
+    )
+
+
+@pytest.fixture
+def ended_run(tmp_path: Path, tiny_space: Space, trial_data: TrialData) -> Path:
+    """The folder of a run: two trials complete, one pruned, one failed without weights."""
+    from optuna.trial import TrialState
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    study = open_study(study_storage(folder), tiny_space)
+    study.sampler = make_sampler(tiny_space)
+    for state, values in RUN:
+        trial = study.ask()
+        params = tiny_space.suggest(trial)
+        for epoch, value in enumerate(values, start=1):
+            trial.report(value, epoch)
+        trial.set_user_attr(SECONDS, 1.5)
+        trial.set_user_attr(PEAK_RSS_MB, 600.0 + trial.number)
+        if state == "FAIL":
+            trial.set_user_attr(FAILURE, "nan: the loss became nan")
+        else:
+            config = tiny_space.config_for(params, trial.number)
+            trainer = make_trainer(config, trial_data)
+            next(trainer.epochs())
+            assert trainer.best is not None
+            kept = trial_folder(trial.number) / "checkpoint_000000"
+            (folder / kept).mkdir(parents=True)
+            save_checkpoint(folder / kept, trainer.best, config, trial_data.embedding_dim)
+            trial.set_user_attr(CHECKPOINT, str(kept))
+        value = values[-1] if state == "COMPLETE" else None
+        study.tell(trial, value, TrialState[state])
+    return folder

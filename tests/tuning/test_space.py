@@ -1,0 +1,414 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import FixedTrial
+
+from quantum_rerank.config import load_config
+from quantum_rerank.errors import ConfigError
+from tuning.space import IntParameter, Space, load_space
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = [ROOT / "search_spaces" / name for name in ("default.yaml", "smoke.yaml")]
+
+HEADER = """\
+name: tiny
+base: base.yaml
+budget: {trials: 4, epochs: 3}
+parameters:
+  loss.name: {type: categorical, choices: [triplet, infonce]}
+"""
+TRIPLET = "when: {loss.name: [triplet]}"
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a space file beside an empty base."""
+    (tmp_path / "base.yaml").write_text("arm: hybrid\n")
+
+    def file(text: str) -> Path:
+        path = tmp_path / "space.yaml"
+        path.write_text(text)
+        return path
+
+    return file
+
+
+def problems(path: Path) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        load_space(path)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_space_that_is_shipped_loads(path: Path) -> None:
+    space = load_space(path)
+    assert space.header.name == path.stem
+    assert space.base.training.max_epochs == space.header.budget.epochs
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_an_empty_start_point_is_the_configuration_of_the_base(path: Path) -> None:
+    space = load_space(path)
+    (point,) = space.start_points()
+    assert space.config_for(point, number=0) == space.base
+
+
+def test_the_first_trial_of_the_default_space_has_the_numbers_of_the_task() -> None:
+    space = load_space(SHIPPED[0])
+    task = load_config(ROOT / "configs" / "training_config.yaml")
+    first = space.config_for(space.start_points()[0], number=0)
+    for section in ("circuit", "mlp", "fusion", "warmup", "loss", "optimizer"):
+        assert getattr(first, section) == getattr(task, section)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentences"),
+    [
+        pytest.param(
+            "circuit.n_qubit: {type: int, low: 2, high: 4}",
+            ["`circuit.n_qubit` is not a known key", "Did you mean `circuit.n_qubits`?"],
+            id="unknown key",
+        ),
+        pytest.param(
+            "circuit.n_qubits: {type: int, low: 2, hihg: 4}",
+            ["`circuit.n_qubits.hihg` is not a known key", "Did you mean `high`?"],
+            id="unknown key of a parameter",
+        ),
+        pytest.param(
+            "circuit.n_qubits: {type: int, low: 4}",
+            ["`circuit.n_qubits.high` is missing"],
+            id="missing bound",
+        ),
+        pytest.param(
+            "circuit.n_qubits: {type: integer, low: 2, high: 4}",
+            ["`circuit.n_qubits.type` must be one of float, int, categorical"],
+            id="unknown type",
+        ),
+        pytest.param(
+            "circuit.n_qubits: {type: int, low: 4, high: 2}",
+            ["`circuit.n_qubits` has low 4 above high 2"],
+            id="low above high",
+        ),
+        pytest.param(
+            "loss.margin: {type: float, low: 0.0, high: 1.0, log: true}",
+            ["`loss.margin` has log: true with low 0.0"],
+            id="log of zero",
+        ),
+        pytest.param(
+            "loss.margin: {type: float, low: 0.1, high: 0.9, log: true, step: 0.2}",
+            ["`loss.margin` has both log and step"],
+            id="log and step",
+        ),
+        pytest.param(
+            "loss.margin: {type: float, low: 1, high: 2, log: true, step: 1}",
+            ["`loss.margin` has both log and step"],
+            id="log and a step of one",
+        ),
+        pytest.param(
+            "loss.negatives: {type: int, low: 1, high: 8, step: 0}",
+            ["`loss.negatives` has step 0, but it must be above 0"],
+            id="step of zero",
+        ),
+        pytest.param(
+            "loss.margin: {type: float, low: 0.1, high: 0.9, when: {loss.nam: [triplet]}}",
+            ["`loss.margin` depends on `loss.nam`", "Did you mean `loss.name`?"],
+            id="condition on an unknown parameter",
+        ),
+        pytest.param(
+            "loss.margin: {type: float, low: 0.1, high: 0.9, when: {loss.name: [contrastive]}}",
+            ["`loss.margin` waits for ['contrastive'] of `loss.name`, which never comes"],
+            id="a value that never comes",
+        ),
+        pytest.param(
+            "loss.margin: {type: float, low: 0.1, high: 0.9, when: {loss.name: []}}",
+            ["`loss.margin`", "`loss.name`"],
+            id="a condition without values",
+        ),
+        pytest.param(
+            "circuit.entangler: {type: categorical, choices: []}",
+            ["`circuit.entangler` has empty choices"],
+            id="empty choices",
+        ),
+        pytest.param(
+            "circuit.entangler: {type: categorical, choices: [cnot_chain, star]}",
+            ["`circuit.entangler` may become 'star', which no run takes"],
+            id="a choice that no run takes",
+        ),
+        pytest.param(
+            "circuit.n_qubits: {type: int, low: 2, high: 60}",
+            ["`circuit.n_qubits` may become 60", "less than or equal to 12"],
+            id="a range that leaves the schema",
+        ),
+        pytest.param(
+            "mlp.hidden_layers.5: {type: int, low: 8, high: 64}",
+            ["`mlp.hidden_layers.5` is an element that the list may not have", "when:"],
+            id="an element that the list of the base has not",
+        ),
+        pytest.param(
+            "data.candidates: {type: int, low: 10, high: 100}",
+            ["`data.candidates` is not a known key"],
+            id="a key that decides the data",
+        ),
+        pytest.param(
+            "7: {type: int, low: 8, high: 64}",
+            ["`7` is not a known key"],
+            id="a key that is no text",
+        ),
+    ],
+)
+def test_a_mistake_in_a_parameter_is_named_with_its_file_and_line(
+    write: Write, line: str, sentences: list[str]
+) -> None:
+    path = write(f"{HEADER}  {line}\n")
+    (problem,) = problems(path)
+    assert f"{path}, line 6" in problem
+    for sentence in sentences:
+        assert sentence in problem
+
+
+def test_a_condition_on_a_parameter_below_is_refused(write: Write) -> None:
+    path = write(
+        HEADER
+        + "  loss.margin: {type: float, low: 0.1, high: 0.9, when: {circuit.n_qubits: [2]}}\n"
+        + "  circuit.n_qubits: {type: int, low: 2, high: 4}\n"
+    )
+    (problem,) = problems(path)
+    assert "`loss.margin` depends on `circuit.n_qubits`, which must stand above it" in problem
+    assert f"{path}, line 6" in problem
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param("  mlp.hidden_layers.1: {type: int, low: 8, high: 64}\n", id="no condition"),
+        pytest.param(
+            "  mlp.hidden_layers.1:\n"
+            "    {type: int, low: 8, high: 64, when: {mlp.hidden_layers.length: [1, 2]}}\n",
+            id="a condition that is too wide",
+        ),
+    ],
+)
+def test_an_element_beyond_a_length_that_the_space_may_draw_is_refused(
+    write: Write, lines: str
+) -> None:
+    path = write(HEADER + "  mlp.hidden_layers.length: {type: int, low: 1, high: 2}\n" + lines)
+    (problem,) = problems(path)
+    assert "`mlp.hidden_layers.1` is an element that the list may not have" in problem
+    assert f"{path}, line 7" in problem
+
+
+def test_a_condition_on_a_parameter_whose_step_is_zero_is_refused_in_words(write: Write) -> None:
+    path = write(
+        HEADER
+        + "  circuit.n_qubits: {type: int, low: 2, high: 4, step: 0}\n"
+        + "  loss.margin: {type: float, low: 0.1, high: 0.9, when: {circuit.n_qubits: [3]}}\n"
+    )
+    assert "`circuit.n_qubits` has step 0, but it must be above 0" in problems(path)[0]
+
+
+def test_a_mistake_in_a_parameter_does_not_accuse_those_that_wait_for_it(write: Write) -> None:
+    path = write(
+        HEADER.replace("categorical", "categorial")
+        + f"  loss.margin: {{type: float, low: 0.1, high: 0.9, {TRIPLET}}}\n"
+    )
+    (problem,) = problems(path)
+    assert f"`loss.name.type` must be one of float, int, categorical ({path}, line 5)" in problem
+
+
+@pytest.mark.parametrize(
+    ("found", "written", "line", "sentences"),
+    [
+        pytest.param(
+            "budget: {trials: 4, epochs: 3}\n", "", 1, ["`budget` is missing"], id="no budget"
+        ),
+        pytest.param(
+            "epochs: 3", "epochs: 0", 3, ["`budget.epochs` is 0", "greater than"], id="no epochs"
+        ),
+        pytest.param(
+            "name: tiny\n",
+            "name: tiny\nsampler: {name: grid}\n",
+            2,
+            ["`sampler.name` is 'grid'", "'tpe' or 'random'"],
+            id="unknown sampler",
+        ),
+        pytest.param(
+            "name: tiny\n",
+            "name: tiny\nscheduler: {grace: 3}\n",
+            2,
+            ["`scheduler.grace` is not a known key", "Did you mean `grace_epochs`?"],
+            id="unknown key of the scheduler",
+        ),
+        pytest.param(
+            "base.yaml", "nowhere.yaml", 2, ["nowhere.yaml` does not exist"], id="no base file"
+        ),
+        pytest.param(
+            "name: tiny\n",
+            "name: tiny\nfixed: {circuit.n_qubits: 60}\n",
+            3,
+            ["`circuit.n_qubits` is 60", "Set by `base`, `data` or `fixed`"],
+            id="a fixed value that no run takes",
+        ),
+        pytest.param(
+            "name: tiny\n",
+            "name: tiny\ndata: {sean: ['icd10:3']}\n",
+            3,
+            ["`data.sean` is not a known key", "Did you mean `seen`?"],
+            id="unknown key of the data",
+        ),
+    ],
+)
+def test_a_mistake_in_the_header_is_named_with_its_file_and_line(
+    write: Write, found: str, written: str, line: int, sentences: list[str]
+) -> None:
+    path = write(HEADER.replace(found, written))
+    (problem,) = problems(path)
+    assert f"{path}, line {line}" in problem
+    for sentence in sentences:
+        assert sentence in problem
+
+
+@pytest.mark.parametrize("text", ["parameters: {}", "parameters: [loss.name]", ""])
+def test_a_space_without_parameters_is_refused(write: Write, text: str) -> None:
+    (problem,) = problems(write(HEADER.split("parameters", maxsplit=1)[0] + text + "\n"))
+    assert "`parameters` must name at least one" in problem
+
+
+def test_a_base_file_with_a_mistake_is_named_beside_the_line_that_includes_it(
+    write: Write, tmp_path: Path
+) -> None:
+    path = write(HEADER)
+    (tmp_path / "base.yaml").write_text("circuit:\n  n_qubits: 60\n")
+    (problem,) = problems(path)
+    assert f"{tmp_path / 'base.yaml'}, line 2" in problem
+    assert f"{path}, line 2" in problem
+
+
+def test_every_mistake_of_a_file_is_shown_at_once(write: Write) -> None:
+    path = write("""\
+name: tiny
+base: base.yaml
+sampler: {name: grid}
+parameters:
+  circuit.n_qubit: {type: int, low: 2, high: 4}
+  circuit.n_layers: {type: int, low: 4, high: 2}
+  loss.name: {type: categorical, choices: []}
+  loss.margin: {type: float, low: 0.0, high: 0.9, log: true}
+  loss.temperature: {type: float, low: 0.1, high: 0.9, log: true, step: 0.1}
+  mlp.dropout: {type: float, low: 0.1, high: 0.9, when: {loss.nam: [triplet]}}
+  warmup.steps: {type: int, low: 0, high: 9, when: {training.batch_size: [32]}}
+  training.batch_size: {type: categorical, choices: [32, 64]}
+  loss.negatives: {type: int, low: 1, high: 9, when: {training.batch_size: [16]}}
+  optimizer.weight_decay: {type: float, low: 0.1, high: 60.0}
+""")
+    lines = [int(number) for text in problems(path) for number in re.findall(r"line (\d+)", text)]
+    # Line 1 stands for the budget, which is not there.
+    assert sorted(lines) == [1, 3, 5, 6, 7, 8, 9, 10, 11, 13, 14]
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ("{circuit.n_qubits: 4}", "`circuit.n_qubits` is not a parameter"),
+        ("{loss.nam: triplet}", "Did you mean `loss.name`?"),
+        ("{loss.name: contrastive}", "`loss.name` is 'contrastive', which the space does not hold"),
+        ("{loss.margin: 1.5}", "`loss.margin` is 1.5, which the space does not hold"),
+        ("{loss.margin: high}", "`loss.margin` is 'high', which the space does not hold"),
+        ("{loss.negatives: 4}", "`loss.negatives` is 4, which the space does not hold"),
+        ("{warmup.weight: 0.3}", "`warmup.weight` is 0.3, which the space does not hold"),
+    ],
+)
+def test_a_start_point_that_the_space_does_not_hold_is_refused(
+    write: Write, entry: str, sentence: str
+) -> None:
+    path = write(f"""\
+name: tiny
+base: base.yaml
+budget: {{trials: 4, epochs: 3}}
+start_from:
+  - {{}}
+  - {entry}
+parameters:
+  loss.name: {{type: categorical, choices: [triplet, infonce]}}
+  loss.margin: {{type: float, low: 0.1, high: 0.9, {TRIPLET}}}
+  loss.negatives: {{type: int, low: 1, high: 31, step: 2}}
+  warmup.weight: {{type: float, low: 0.0, high: 0.5, step: 0.25}}
+""")
+    (problem,) = problems(path)
+    assert sentence in problem
+    assert f"{path}, line 6" in problem
+
+
+def test_an_empty_start_point_outside_the_ranges_is_refused(write: Write) -> None:
+    path = write(
+        HEADER.replace("parameters:", "start_from: [{}]\nparameters:")
+        + "  circuit.n_qubits: {type: int, low: 2, high: 3}\n"
+    )
+    (problem,) = problems(path)
+    assert "`circuit.n_qubits` is 4, which the space does not hold" in problem
+
+
+def test_overrides_replace_values_of_the_budget_and_are_checked(write: Write) -> None:
+    path = write(HEADER)
+    assert load_space(path, {"trials": 9}).header.budget.trials == 9
+    with pytest.raises(ConfigError, match=r"`budget\.trials` is 0"):
+        load_space(path, {"trials": 0})
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ({"loss.name": "triplet"}, ["loss.name", "loss.margin"]),
+        ({"loss.name": "infonce"}, ["loss.name"]),
+    ],
+)
+def test_a_parameter_is_asked_for_only_where_its_condition_holds(
+    tiny_space: Space, given: dict[str, Any], asked: list[str]
+) -> None:
+    rest = {"optimizer.mlp_lr": 0.003, "circuit.n_qubits": 3}
+    trial = FixedTrial({**given, **rest, "loss.margin": 0.4})
+    params = tiny_space.suggest(trial)
+    assert list(params) == [*asked, *rest]
+    assert params == dict(trial.params)
+
+
+def test_a_condition_on_a_parameter_that_was_not_asked_for_does_not_hold(
+    tiny_space: Space,
+) -> None:
+    chained = IntParameter(type="int", low=1, high=3, when={"loss.margin": [0.4]})
+    space = Space(tiny_space.header, tiny_space.base, {**tiny_space.parameters, "n": chained})
+    values = {"loss.margin": 0.4, "optimizer.mlp_lr": 0.003, "circuit.n_qubits": 3, "n": 2}
+    assert "n" in space.suggest(FixedTrial({**values, "loss.name": "triplet"}))
+    assert "n" not in space.suggest(FixedTrial({**values, "loss.name": "infonce"}))
+
+
+def test_active_drops_what_a_condition_excludes(tiny_space: Space) -> None:
+    values = {"loss.name": "infonce", "loss.margin": 0.4, "circuit.n_qubits": 3, "foreign": 1}
+    assert tiny_space.active(values) == {"loss.name": "infonce", "circuit.n_qubits": 3}
+    values["loss.name"] = "triplet"
+    assert tiny_space.active(values)["loss.margin"] == 0.4
+
+
+def test_a_configuration_takes_the_values_and_its_seed_from_the_number(tiny_space: Space) -> None:
+    params = {"loss.name": "infonce", "circuit.n_qubits": 3}
+    config = tiny_space.config_for(params, number=5)
+    assert (config.loss.name, config.circuit.n_qubits) == ("infonce", 3)
+    assert config.seed == tiny_space.base.seed + 5
+    assert config.data == tiny_space.base.data
+
+
+def test_a_list_is_set_by_its_length_and_elements(tiny_space: Space) -> None:
+    params = {"mlp.hidden_layers.0": 64, "mlp.hidden_layers.1": 32, "mlp.hidden_layers.length": 2}
+    assert tiny_space.config_for(params, number=0).mlp.hidden_layers == (64, 32)
+
+
+def test_a_start_point_changes_the_base_only_where_its_entry_says(tiny_space: Space) -> None:
+    header = tiny_space.header.model_copy(update={"start_from": [{"loss.name": "infonce"}]})
+    (point,) = Space(header, tiny_space.base, tiny_space.parameters).start_points()
+    assert point == {"loss.name": "infonce", "optimizer.mlp_lr": 0.001, "circuit.n_qubits": 2}
