@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,6 +28,8 @@ def ray_cluster(address: str | None) -> Iterator[list[Node]]:
     import ray
 
     local = address is None
+    if address is not None:
+        _refuse_silence(address)
     try:
         ray.init(
             address=address or "local",
@@ -39,10 +43,36 @@ def ray_cluster(address: str | None) -> Iterator[list[Node]]:
             f"No Ray cluster answers at `{address}`: {error} "
             "Start one with `ray start --head`, or leave --address out."
         ) from None
+    _write_our_own_obituaries()
     try:
         yield [this_machine()] if local else cluster_nodes()
     finally:
         ray.shutdown()
+
+
+def _write_our_own_obituaries() -> None:
+    """Keep Ray from printing pages about a trial that failed: the display has its reason in a line.
+
+    Ray's full account stays in its log folder.
+    """
+    from ray._private import worker
+
+    worker.print_to_stdstream = lambda *_, **__: None
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+
+
+def _refuse_silence(address: str) -> None:
+    """Raise at once where nobody listens; Ray would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        return  # `auto`, or a form that Ray itself looks up
+    try:
+        socket.create_connection((host.rpartition("/")[2] or "localhost", int(port)), 5.0).close()
+    except OSError as error:
+        raise ConfigError(
+            f"No Ray cluster answers at `{address}`: {error.strerror or error}. "
+            "Start one with `ray start --head`, or leave --address out."
+        ) from None
 
 
 def this_machine() -> Node:

@@ -13,33 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-WORDS = [
-    "amber",
-    "basil",
-    "cedar",
-    "delta",
-    "ember",
-    "fjord",
-    "grove",
-    "heath",
-    "iris",
-    "juniper",
-    "kelp",
-    "larch",
-    "maple",
-    "nettle",
-    "oak",
-    "pine",
-    "quartz",
-    "reed",
-    "sage",
-    "thyme",
-    "umber",
-    "violet",
-    "willow",
-    "yarrow",
-    "zinnia",
-]
+WORDS = ("amber", "basil", "cedar", "delta", "ember", "fjord", "grove", "heath", "iris", "kelp")
 N_DOCUMENTS, N_QUERIES, DIM = 300, 90, 32
 
 
@@ -81,7 +55,7 @@ def domains(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_space(folder: Path, domains: Path, budget: str, extra: str = "") -> Path:
-    """A space over the small domains, where one trial is far too large for its memory."""
+    """A space over the small domains, in which a trial can be far too large for its memory."""
     config = folder / "config.yaml"
     config.write_text(
         f"mlp: {{hidden_layers: [32]}}\nwarmup: {{steps: 20, batch_size: 32}}\n"
@@ -105,8 +79,10 @@ parameters:
   circuit.n_qubits: {{type: int, low: 2, high: 4}}
   loss.name: {{type: categorical, choices: [triplet, infonce]}}
   loss.margin: {{type: float, low: 0.1, high: 0.8, when: {{loss.name: [triplet]}}}}
-  mlp.hidden_layers.0: {{type: categorical, choices: [32, 8192]}}
-  mlp.hidden_layers.length: {{type: categorical, choices: [1, 3]}}
+  mlp.hidden_layers.0: {{type: categorical, choices: [16, 24, 32, 8192]}}
+  mlp.hidden_layers.length: {{type: int, low: 1, high: 2}}
+  mlp.hidden_layers.1:
+    {{type: categorical, choices: [8, 16, 8192], when: {{mlp.hidden_layers.length: [2]}}}}
 """
     )
     return space
@@ -124,29 +100,34 @@ def environment() -> dict[str, str]:
 def run(*arguments: str | Path) -> Finished:
     """Run `python -m ...` to its end."""
     done = subprocess.run(
-        command(*arguments), capture_output=True, text=True, env=environment(), check=False
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+        timeout=240,
     )
     return Finished(done.returncode, done.stdout + done.stderr)
 
 
 def run_and_interrupt(seen: str, times: int, *arguments: str | Path) -> Finished:
     """Run `python -m ...`, and press Ctrl-C when its output first contains `seen`."""
-    process = subprocess.Popen(
+    lines = []
+    with subprocess.Popen(
         command(*arguments),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env={**environment(), "PYTHONUNBUFFERED": "1"},
-    )
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if times and seen in line:
-            process.send_signal(signal.SIGINT)
-            times -= 1
-            seen = "Ctrl-C again stops now"
-    return Finished(process.wait(), "".join(lines))
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if times and seen in line:
+                process.send_signal(signal.SIGINT)
+                times -= 1
+                seen = "Ctrl-C again stops now"
+    return Finished(process.returncode, "".join(lines))
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,6 @@ def ended_run(tmp_path: Path, tiny_space: Space, trial_data: TrialData) -> Path:
             (folder / kept).mkdir(parents=True)
             save_checkpoint(folder / kept, trainer.best, config, trial_data.embedding_dim)
             trial.set_user_attr(CHECKPOINT, str(kept))
-        value = values[-1] if state == "COMPLETE" else None
-        study.tell(trial, value, TrialState[state])
+        told = values[-1] if state == "COMPLETE" else None
+        study.tell(trial, told, TrialState[state])
     return folder

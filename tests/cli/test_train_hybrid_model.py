@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from quantum_rerank.cli.train_hybrid_model import app
+from quantum_rerank.console import run
+from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.export import read_bundle
+from quantum_rerank.similarity import score
+from quantum_rerank.training.data_manager import prepare
+
+Folder = Callable[..., Path]
+DIM = 16
+SMALL = {
+    "circuit.n_qubits": 2,
+    "circuit.n_layers": 2,
+    "mlp.hidden_layers": "[8]",
+    "warmup.steps": 2,
+    "training.batch_size": 4,
+    "training.max_epochs": 2,
+}
+
+
+@pytest.fixture
+def arguments(beir_folder: Folder, tmp_path: Path) -> Callable[..., list[str]]:
+    """The command line of a training of a second on 16 queries."""
+    folder = beir_folder("trees")
+    rng = np.random.default_rng(0)
+    vectors = tmp_path / "vectors"
+    vectors.mkdir()
+    np.save(vectors / "corpus.npy", rng.normal(size=(24, DIM)))
+    np.save(vectors / "queries.npy", rng.normal(size=(16, DIM)))
+
+    def line(output: Path, *more: str, data: str | None = None) -> list[str]:
+        settings = {**SMALL, "data.encoder": f"npy:{vectors}"}
+        sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+        return ["--output", str(output), "--data", data or f"beir:{folder}", *sets, *more]
+
+    return line
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training that ended: what it wrote, and what it printed."""
+
+    folder: Path
+    printed: str
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads((self.folder / "metrics.json").read_text())
+        return record
+
+
+@pytest.fixture
+def trained(arguments: Callable[..., list[str]], tmp_path: Path) -> Trained:
+    result = CliRunner().invoke(app, arguments(tmp_path / "first"), catch_exceptions=False)
+    assert result.exit_code == 0
+    return Trained(tmp_path / "first", result.output)
+
+
+def test_every_arm_is_scored_once_on_the_test_queries(trained: Trained) -> None:
+    test = trained.metrics["test"]
+    assert list(test) == ["cosine", "quantum_only", "mlp_twin", "hybrid"]
+    for metrics in test.values():
+        assert set(metrics) == {"ndcg@10", "mrr@10", "recall@100", "map"}
+        assert all(0.0 <= value <= 1.0 for value in metrics.values())
+    assert "test_unseen" not in trained.metrics
+
+
+def test_the_record_says_what_was_trained_on_what(trained: Trained) -> None:
+    record = trained.metrics
+    assert record["config"]["circuit"]["n_qubits"] == 2
+    assert record["config"]["mlp"]["hidden_layers"] == [8]
+    assert record["epochs"] == {"cosine": 1, "quantum_only": 2, "mlp_twin": 2, "hybrid": 2}
+    (roles,) = record["splits"].values()
+    queries = [query for ids in roles.values() for query in ids]
+    assert len(queries) == len(set(queries)) == 16
+    assert record["fusion_weight"].keys() == record["validation"].keys() == record["test"].keys()
+
+
+def test_no_arm_is_below_cosine_on_the_validation_queries_it_was_chosen_on(
+    trained: Trained,
+) -> None:
+    values = {arm: one["val_ndcg@10"] for arm, one in trained.metrics["validation"].items()}
+    assert min(values.values()) == values["cosine"]
+
+
+def test_the_bundle_gives_the_scores_of_its_examples(trained: Trained) -> None:
+    head, manifest = read_bundle(trained.folder / "bundle")
+    assert manifest.config.arm == "hybrid"
+    assert manifest.metrics["test"] == trained.metrics["test"]["hybrid"]
+    prepared = prepare(manifest.config.data, embedding_source(manifest.config.data.encoder))
+    assert manifest.data_fingerprint == prepared.fingerprint
+    assert len(manifest.examples) == len(prepared.examples) > 0
+    for kept, example in zip(manifest.examples, prepared.examples, strict=True):
+        scores = score(head, manifest.fusion_weight, example.query_vector, example.document_vectors)
+        np.testing.assert_allclose(kept.scores, scores, atol=1e-12)
+
+
+def test_what_is_printed_holds_every_arm_and_every_difference(trained: Trained) -> None:
+    for other in ("cosine", "quantum_only", "mlp_twin"):
+        assert f"hybrid minus {other}:" in trained.printed
+    assert "test queries, scored once" in trained.printed
+
+
+def test_the_same_seed_gives_the_same_results(
+    trained: Trained, arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    CliRunner().invoke(app, arguments(tmp_path / "second"), catch_exceptions=False)
+    second = Trained(tmp_path / "second", "").metrics
+    timeless = {key: value for key, value in trained.metrics.items() if key != "wall_seconds"}
+    assert {key: second[key] for key in timeless} == timeless
+
+
+def test_another_arm_may_be_the_one_that_is_exported(
+    arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    line = arguments(tmp_path / "twin", "--set", "arm=mlp_twin")
+    CliRunner().invoke(app, line, catch_exceptions=False)
+    trained = Trained(tmp_path / "twin", "")
+    assert list(trained.metrics["test"]) == ["cosine", "quantum_only", "mlp_twin"]
+    assert read_bundle(trained.folder / "bundle")[1].config.arm == "mlp_twin"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--data", "beir:nowhere"], "`nowhere/corpus.jsonl` does not exist"),
+        (["--data", "pigeons:3"], "pigeons"),
+        (["--set", "circuit.n_qubit=3"], "Did you mean `circuit.n_qubits`?"),
+        (["--set", "circuit.n_qubits"], "must have the form KEY=VALUE"),
+        (["--set", "circuit.n_qubits=60"], "`circuit.n_qubits` is 60"),
+        (["--set", "data.encoder=npy:nowhere"], "does not exist"),
+        (["--config", "nowhere.yaml"], "`nowhere.yaml` does not exist"),
+    ],
+)
+def test_a_mistake_ends_with_code_two_and_one_message(
+    arguments: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", *arguments(tmp_path / "first"), *more])
+    with pytest.raises(SystemExit) as ended:
+        run(app)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+def test_a_run_is_not_written_over(
+    trained: Trained,
+    arguments: Callable[..., list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = (trained.folder / "metrics.json").read_bytes()
+    monkeypatch.setattr(sys, "argv", ["train", *arguments(trained.folder)])
+    with pytest.raises(SystemExit) as ended:
+        run(app)
+    assert ended.value.code == 2
+    assert "exists and is not empty" in capsys.readouterr().err
+    assert (trained.folder / "metrics.json").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_missing_folder_ends_the_command_with_one_message(
+    arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    line = arguments(tmp_path / "first", data=f"beir:{tmp_path / 'nowhere'}")
+    command = [sys.executable, "-m", "quantum_rerank.cli.train_hybrid_model", *line]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.count("error: ") == 1
+    assert "nowhere/corpus.jsonl` does not exist" in ended.stderr
+    assert "Traceback" not in ended.stderr

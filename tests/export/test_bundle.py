@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+
+from quantum_rerank.config import Arm, ExperimentConfig
+from quantum_rerank.embeddings import ExampleTexts
+from quantum_rerank.errors import BundleError, OutputError
+from quantum_rerank.export import export_model, read_bundle
+from quantum_rerank.similarity import build_head, score
+
+ARMS: tuple[str, ...] = get_args(Arm)
+DIM = 6
+WEIGHT = 0.4
+METRICS = {"validation": {"val_ndcg@10": 0.5}, "test": {"ndcg@10": 0.25}}
+
+Export = Callable[..., Path]
+
+
+def unit_rows(n: int, seed: int) -> Any:
+    rows = np.random.default_rng(seed).normal(size=(n, DIM)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+EXAMPLE = ExampleTexts("which tree", unit_rows(1, 0)[0], ("oak", "elm", "ash"), unit_rows(3, 1))
+
+
+@pytest.fixture
+def export(small_config: Callable[..., ExperimentConfig], tmp_path: Path) -> Export:
+    """Export an untrained head of some arm into `tmp_path / "bundle"`."""
+
+    def write(arm: str = "hybrid") -> Path:
+        config = small_config({"arm": arm})
+        torch.manual_seed(0)
+        head = build_head(embedding_dim=DIM, **config.head_arguments())
+        folder = tmp_path / "bundle"
+        return export_model(folder, head, config, WEIGHT, "npy:v", "abc", METRICS, [EXAMPLE])
+
+    return write
+
+
+@pytest.fixture
+def bundle(export: Export) -> Path:
+    return export()
+
+
+def rewrite(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the manifest as a text editor would, without mending its hash."""
+    path = bundle / "manifest.json"
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+def example_scores(folder: Path) -> Any:
+    head, manifest = read_bundle(folder)
+    return score(head, manifest.fusion_weight, EXAMPLE.query_vector, EXAMPLE.document_vectors)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_bundle_that_is_read_back_scores_as_before(export: Export, arm: str) -> None:
+    folder = export(arm)
+    (example,) = read_bundle(folder)[1].examples
+    assert (example.query, example.documents) == (EXAMPLE.query, EXAMPLE.documents)
+    np.testing.assert_allclose(example_scores(folder), example.scores, atol=1e-12)
+
+
+def test_a_bundle_says_where_it_comes_from(
+    bundle: Path, small_config: Callable[..., ExperimentConfig]
+) -> None:
+    _, manifest = read_bundle(bundle)
+    assert manifest.config == small_config()
+    assert (manifest.embedding_dim, manifest.fusion_weight) == (DIM, WEIGHT)
+    assert (manifest.encoder_fingerprint, manifest.data_fingerprint) == ("npy:v", "abc")
+    assert manifest.metrics == METRICS
+    assert {"python", "torch", "pennylane", "quantum-rerank"} <= manifest.versions.keys()
+
+
+def test_the_card_holds_the_results_and_the_call_that_uses_the_model(bundle: Path) -> None:
+    card = (bundle / "README.md").read_text(encoding="utf-8")
+    assert "| test | ndcg@10 | 0.2500 |" in card
+    assert "Reranker.load(" in card
+    assert "No quantum advantage is claimed" in card
+
+
+def cut_off(name: str) -> Callable[[Path], object]:
+    def damage(bundle: Path) -> None:
+        content = (bundle / name).read_bytes()
+        (bundle / name).write_bytes(content[: len(content) // 2])
+
+    return damage
+
+
+def flip_a_bit(bundle: Path) -> None:
+    content = bytearray((bundle / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (bundle / "model.safetensors").write_bytes(content)
+
+
+def remove(name: str) -> Callable[[Path], object]:
+    return lambda bundle: (bundle / name).unlink()
+
+
+def set_value(key: str, value: object) -> Callable[[Path], object]:
+    return lambda bundle: rewrite(bundle, lambda record: record.update({key: value}))
+
+
+def add_to_card(bundle: Path) -> None:
+    with (bundle / "README.md").open("a", encoding="utf-8") as card:
+        card.write("Better than everything else.\n")
+
+
+def write_manifest(text: str) -> Callable[[Path], object]:
+    return lambda bundle: (bundle / "manifest.json").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        pytest.param(remove("manifest.json"), "is no bundle: it has no manifest.json", id="none"),
+        pytest.param(remove("model.safetensors"), "model.safetensors` is missing", id="no weights"),
+        pytest.param(remove("README.md"), "README.md` is missing", id="no card"),
+        pytest.param(cut_off("model.safetensors"), "cut off or altered", id="cut-off weights"),
+        pytest.param(cut_off("manifest.json"), "cannot be read", id="cut-off manifest"),
+        pytest.param(flip_a_bit, "cut off or altered", id="altered weights"),
+        pytest.param(add_to_card, "README.md` was cut off or altered", id="altered card"),
+        pytest.param(set_value("fusion_weight", 0.9), "was altered", id="altered fusion weight"),
+        pytest.param(set_value("metrics", {}), "was altered", id="altered metrics"),
+        pytest.param(set_value("more", 1), "was altered", id="added key"),
+        pytest.param(set_value("files", {}), "cut off or altered", id="removed hashes"),
+        pytest.param(set_value("files", []), "altered", id="hashes that are no mapping"),
+        pytest.param(set_value("schema_version", 2), "schema version 2", id="newer version"),
+        pytest.param(write_manifest("{}"), "schema version None", id="empty manifest"),
+        pytest.param(write_manifest("[]"), "schema version None", id="manifest of another kind"),
+    ],
+)
+def test_a_damaged_bundle_is_refused_in_words(
+    bundle: Path, damage: Callable[[Path], object], sentence: str
+) -> None:
+    damage(bundle)
+    with pytest.raises(BundleError) as caught:
+        read_bundle(bundle)
+    assert sentence in str(caught.value)
+    assert str(bundle) in str(caught.value)
+
+
+def signed(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], object]:
+    """A change of the manifest with its hash made to fit."""
+
+    def both(record: dict[str, Any]) -> None:
+        change(record)
+        rest = {key: value for key, value in record.items() if key != "manifest_sha256"}
+        text = json.dumps(rest, sort_keys=True)
+        record["manifest_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+
+    return both
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda record: record.update(embedding_dim=DIM + 1), "does not fit its manifest"),
+        (lambda record: record.update(embedding_dim="wide"), "is damaged"),
+        (lambda record: record["config"]["circuit"].update(n_qubits=60), "is damaged"),
+        (lambda record: record["config"]["circuit"].update(n_qubits=3), "does not fit"),
+        (lambda record: record.pop("examples"), "is damaged"),
+        (lambda record: record["examples"].append("text"), "is damaged"),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_refused_though_its_hash_fits(
+    bundle: Path, change: Callable[[dict[str, Any]], object], sentence: str
+) -> None:
+    rewrite(bundle, signed(change))
+    with pytest.raises(BundleError, match=sentence):
+        read_bundle(bundle)
+
+
+def test_a_folder_that_does_not_exist_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="is no bundle"):
+        read_bundle(tmp_path / "nowhere")
+
+
+def content_of(folder: Path) -> Mapping[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_an_existing_bundle_is_not_written_over(export: Export) -> None:
+    folder = export()
+    before = content_of(folder)
+    with pytest.raises(OutputError, match="exists already"):
+        export("cosine")
+    assert content_of(folder) == before
+
+
+def test_a_file_in_the_way_is_not_written_over(export: Export, tmp_path: Path) -> None:
+    (tmp_path / "bundle").write_text("something else")
+    with pytest.raises(OutputError, match="exists already"):
+        export()
+    assert (tmp_path / "bundle").read_text() == "something else"
+
+
+def test_an_empty_folder_is_taken_and_nothing_else_is_left_beside_it(
+    export: Export, tmp_path: Path
+) -> None:
+    (tmp_path / "bundle").mkdir()
+    read_bundle(export())
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_folder_that_cannot_be_written_is_refused_in_words(
+    small_config: Callable[..., ExperimentConfig], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    config = small_config({"arm": "cosine"})
+    head = build_head(embedding_dim=DIM, **config.head_arguments())
+    with pytest.raises(OutputError, match="cannot be written"):
+        export_model(
+            tmp_path / "file" / "bundle", head, config, WEIGHT, "npy:v", "abc", METRICS, [EXAMPLE]
+        )
+
+
+WITHOUT_THE_SEARCH = """
+import sys
+for name in ("ray", "optuna", "wandb"):
+    sys.modules[name] = None
+import numpy as np
+from quantum_rerank.reranker import Reranker
+reranker = Reranker.load(sys.argv[1])
+query, documents = np.load(sys.argv[2] + "/q.npy"), np.load(sys.argv[2] + "/d.npy")
+np.save(sys.argv[2] + "/scores.npy", reranker.scores_of_embeddings(query, documents))
+"""
+
+
+@pytest.mark.slow
+def test_a_bundle_works_where_ray_optuna_and_wandb_are_not_installed(
+    bundle: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "q.npy", EXAMPLE.query_vector)
+    np.save(tmp_path / "d.npy", EXAMPLE.document_vectors)
+    command = [sys.executable, "-c", WITHOUT_THE_SEARCH, str(bundle), str(tmp_path)]
+    subprocess.run(command, check=True)
+    scores = np.load(tmp_path / "scores.npy")
+    np.testing.assert_allclose(scores, example_scores(bundle), atol=1e-12)

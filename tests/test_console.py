@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from quantum_rerank.console import new_folder
+from quantum_rerank.errors import OutputError
+
+PROGRAM = """
+import typer
+from quantum_rerank.console import run
+from quantum_rerank.errors import ConfigError
+
+app = typer.Typer()
+
+@app.command()
+def main(what: str) -> None:
+    if what == "mistake":
+        raise ConfigError(["first problem", "second problem"])
+    if what == "fault":
+        raise RuntimeError("a fault of ours")
+    if what == "interrupt":
+        raise KeyboardInterrupt
+    if what == "exit":
+        raise typer.Exit(130)
+    print("done")
+
+run(app)
+"""
+
+
+@pytest.fixture(scope="module")
+def program() -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Run a command line that ends in the way it is asked to."""
+
+    def call(what: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", PROGRAM, what]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    return call
+
+
+Program = Callable[[str], subprocess.CompletedProcess[str]]
+
+
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [("nothing", 0), ("fault", 1), ("mistake", 2), ("--unknown", 2), ("exit", 130)],
+)
+def test_a_command_ends_with_the_code_that_says_how(program: Program, what: str, code: int) -> None:
+    assert program(what).returncode == code
+
+
+def test_a_mistake_is_told_line_by_line_without_a_traceback(program: Program) -> None:
+    told = program("mistake")
+    assert told.stderr == "error: first problem\nerror: second problem\n"
+    assert told.stdout == ""
+
+
+def test_a_fault_of_ours_shows_where_it_happened(program: Program) -> None:
+    told = program("fault").stderr
+    assert "Traceback" in told
+    assert "a fault of ours" in told
+
+
+def test_an_interrupted_command_ends_with_130_and_without_a_traceback(program: Program) -> None:
+    told = program("interrupt")
+    assert told.returncode == 130
+    assert "Traceback" not in told.stderr
+
+
+def test_a_new_folder_is_made_with_its_parents_and_is_empty(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path / "runs" / "first")
+    assert folder == tmp_path / "runs" / "first"
+    assert list(folder.iterdir()) == []
+
+
+def test_an_empty_folder_is_taken_as_new(tmp_path: Path) -> None:
+    assert new_folder(tmp_path) == tmp_path
+
+
+def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(OutputError, match="exists and is not empty") as caught:
+        new_folder(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    with pytest.raises(OutputError):
+        new_folder(file)
+    assert file.read_text() == "in the way"
+
+
+def test_a_folder_that_cannot_be_written_is_refused_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    folder = tmp_path / "file" / "run"
+    with pytest.raises(OutputError, match="cannot be written: Not a directory") as caught:
+        new_folder(folder)
+    assert f"`{folder}`" in str(caught.value)
+
+
+def test_a_name_that_no_file_system_takes_is_refused_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written: File name too long"):
+        new_folder(tmp_path / ("n" * 300))

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+from typer.testing import CliRunner
+
+from quantum_rerank.errors import OutputError
+from quantum_rerank.training.data_manager import PreparedData
+from tuning.records import EPOCH, OBJECTIVE, PEAK_RSS_MB, SECONDS
+from tuning.space import FloatParameter, IntParameter, Space, load_space
+from tuning.sweep import app, inexpressible, sweep_yaml
+from tuning.tracking import logged_metrics
+from tuning.trainable import train
+
+DEFAULT = Path(__file__).parents[2] / "search_spaces" / "default.yaml"
+WANDB = str(Path(sys.executable).parent / "wandb")
+
+
+@pytest.fixture(scope="module")
+def space() -> Space:
+    return load_space(DEFAULT)
+
+
+@pytest.fixture(scope="module")
+def sweep(space: Space) -> dict[str, Any]:
+    """The exported sweep, parsed again."""
+    parsed: dict[str, Any] = YAML(typ="safe", pure=True).load(sweep_yaml(space, DEFAULT))
+    return parsed
+
+
+def test_a_sweep_has_every_parameter_with_the_same_values(
+    space: Space, sweep: Mapping[str, Any]
+) -> None:
+    assert list(sweep["parameters"]) == list(space.parameters)
+    for name, parameter in space.parameters.items():
+        written = sweep["parameters"][name]
+        if isinstance(parameter, (FloatParameter, IntParameter)):
+            assert (written["min"], written["max"]) == (parameter.low, parameter.high)
+        else:
+            assert written == {"values": parameter.choices}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "written"),
+    [
+        (
+            FloatParameter(type="float", low=0.1, high=0.9),
+            {"distribution": "uniform", "min": 0.1, "max": 0.9},
+        ),
+        (
+            FloatParameter(type="float", low=0.1, high=0.9, log=True),
+            {"distribution": "log_uniform_values", "min": 0.1, "max": 0.9},
+        ),
+        (FloatParameter(type="float", low=0.0, high=0.5, step=0.25), {"values": [0.0, 0.25, 0.5]}),
+        (
+            IntParameter(type="int", low=2, high=6),
+            {"distribution": "int_uniform", "min": 2, "max": 6},
+        ),
+        (
+            IntParameter(type="int", low=2, high=64, log=True),
+            {"distribution": "q_log_uniform_values", "min": 2, "max": 64, "q": 1},
+        ),
+        (IntParameter(type="int", low=2, high=7, step=2), {"values": [2, 4, 6]}),
+    ],
+)
+def test_each_kind_of_range_has_its_distribution(
+    tiny_space: Space, parameter: FloatParameter | IntParameter, written: dict[str, Any]
+) -> None:
+    space = Space(tiny_space.header, tiny_space.base, {"warmup.weight": parameter})
+    parsed = YAML(typ="safe", pure=True).load(sweep_yaml(space, DEFAULT))
+    assert parsed["parameters"]["warmup.weight"] == written
+
+
+def test_a_sweep_maximises_the_same_objective_for_as_many_runs(
+    space: Space, sweep: Mapping[str, Any]
+) -> None:
+    assert sweep["metric"] == {"name": OBJECTIVE, "goal": "maximize"}
+    assert sweep["run_cap"] == space.header.budget.trials
+    assert sweep["early_terminate"] == {"type": "hyperband", "min_iter": 3, "eta": 3}
+    assert sweep["command"][-2:] == ["--space", str(DEFAULT)]
+
+
+def test_every_condition_is_named_in_a_comment(space: Space) -> None:
+    text = sweep_yaml(space, DEFAULT)
+    comments = [line for line in text.splitlines() if line.startswith("#")]
+    for name, parameter in space.parameters.items():
+        for other, values in parameter.when.items():
+            assert any(f"{name} only when {other} in {values}" in line for line in comments)
+    assert len(comments) == 1 + len(list(inexpressible(space)))
+
+
+def test_a_sweep_is_written_into_the_file_that_was_named(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    result = CliRunner().invoke(app, ["export", "--space", str(DEFAULT), "--output", str(path)])
+    assert result.exit_code == 0
+    assert f"wandb sweep {path}" in result.output
+    assert path.read_text() == sweep_yaml(load_space(DEFAULT), DEFAULT)
+
+
+def test_a_sweep_that_cannot_be_written_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    path = tmp_path / "file" / "sweep.yaml"
+    arguments = ["export", "--space", str(DEFAULT), "--output", str(path)]
+    error = CliRunner().invoke(app, arguments).exception
+    assert isinstance(error, OutputError)
+    assert f"`{path}` cannot be written" in str(error)
+
+
+SPACE = """\
+name: tiny
+base: base.yaml
+data:
+  seen: ["beir:{0}/park", "beir:{0}/forest"]
+  unseen_validation: ["beir:{0}/garden"]
+  unseen_test: []
+  encoder: "npy:{0}/vectors"
+  candidates: 12
+fixed:
+  circuit.n_qubits: 2
+  circuit.n_layers: 2
+  mlp.hidden_layers: [8]
+  warmup.steps: 0
+budget: {{trials: 2, epochs: 2}}
+parameters:
+  loss.name: {{type: categorical, choices: [triplet, infonce]}}
+  loss.margin: {{type: float, low: 0.1, high: 0.9, when: {{loss.name: [triplet]}}}}
+  optimizer.mlp_lr: {{type: float, low: 0.0001, high: 0.01, log: true}}
+"""
+
+
+@dataclass(frozen=True)
+class AgentRun:
+    """What the agent printed, and what W&B reads back of its run."""
+
+    printed: str
+    record: dict[str, Any]
+
+
+def run_agent(folder: Path, values: Mapping[str, Any]) -> AgentRun:
+    """Run the agent as `wandb agent` does, without a server."""
+    (folder / "base.yaml").write_text("arm: hybrid\n")
+    (folder / "space.yaml").write_text(SPACE.format(folder))
+    given = {"wandb_version": 1} | {key: {"value": value} for key, value in values.items()}
+    YAML().dump(given, folder / "sweep-params.yaml")
+    command = [sys.executable, "-m", "tuning.sweep", "agent", "--wandb", "offline"]
+    command += ["--space", str(folder / "space.yaml"), "--folder", str(folder / "sweep")]
+    environment = {
+        "WANDB_SWEEP_ID": "sweep123",
+        "WANDB_RUN_ID": "run123",
+        "WANDB_SWEEP_PARAM_PATH": str(folder / "sweep-params.yaml"),
+        "OMP_NUM_THREADS": "1",
+    }
+    ended = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    (path,) = (folder / "sweep").rglob("*.wandb")
+    inspect = [WANDB, "leet", "inspect", "--summary", "--json", str(path)]
+    record = json.loads(subprocess.run(inspect, capture_output=True, check=True).stdout)
+    return AgentRun(ended.stdout, record)
+
+
+@pytest.mark.slow
+def test_an_agent_takes_the_values_of_the_sweep_and_names_those_it_cannot_use(
+    prepared: PreparedData, tmp_path: Path
+) -> None:
+    values = {"optimizer.mlp_lr": 0.003, "loss.name": "infonce", "loss.margin": 0.3}
+    run = run_agent(tmp_path, values)
+    config = run.record["config"]
+    assert {key: config[key] for key in values} == values
+    assert config["circuit.n_qubits"] == 2
+    assert config["unused"] == ["loss.margin"]
+    assert "do not hold: loss.margin." in run.printed
+    assert run.record["run_id"] == "run123"
+    assert (run.record["exit_code"], run.record["summary"]["state"]) == (0, "complete")
+
+
+@pytest.mark.slow
+def test_an_agent_logs_the_same_keys_as_a_trial_of_a_search(
+    prepared: PreparedData, tmp_path: Path
+) -> None:
+    run = run_agent(tmp_path, {"optimizer.mlp_lr": 0.003})
+    reports: list[dict[str, Any]] = []
+    config = load_space(tmp_path / "space.yaml").config_for({"optimizer.mlp_lr": 0.003}, number=0)
+    # What a trial of a search adds to its training's report: what it costs.
+    cost = {SECONDS: 1.0, PEAK_RSS_MB: 600.0}
+    train(config, prepared.trial, lambda metrics, _: reports.append({**metrics, **cost}))
+    summary = {key for key in run.record["summary"] if not key.startswith("_")}
+    assert summary - {"state"} == set(logged_metrics(reports[-1]))
+    assert run.record["summary"][OBJECTIVE] == pytest.approx(reports[-1][OBJECTIVE])
+    assert run.record["summary"][EPOCH] == reports[-1][EPOCH]
