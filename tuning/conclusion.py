@@ -41,17 +41,17 @@ def conclude(
 ) -> Outcome:
     """Score the best trials and the baselines on test, once, and export the winner."""
     trials = [t for t in load_study(folder).get_trials(deepcopy=False) if t.state.is_finished()]
-    ranked = ranked_trials(trials)
-    notes = []
-
-    def tested(trial: TrainedTrial) -> Tested:
-        return Tested(trial, score_roles(trial.head, trial.validation.fusion_weight, prepared))
-
-    best = [tested(load_trial(folder, trial)) for trial in ranked[: space.header.top_k]]
-    started = (
+    chosen = ranked_trials(trials)[: space.header.top_k]
+    starts = [
         t for t in trials if t.user_attrs.get(START_POINT) == 0 and CHECKPOINT in t.user_attrs
-    )
-    default = next((tested(load_trial(folder, trial)) for trial in started), None)
+    ]
+    tested = {
+        trial.number: tested_trial(load_trial(folder, trial), prepared)
+        for trial in {t.number: t for t in [*chosen, *starts]}.values()
+    }
+    best = [tested[trial.number] for trial in chosen]
+    default = next((tested[trial.number] for trial in starts), None)
+    notes = []
     cosine = train_arm(space.base, COSINE, prepared.trial)
     baselines = {COSINE: score_roles(cosine.head, 0.0, prepared)}
     if not best:
@@ -68,6 +68,11 @@ def conclude(
     test = {role: dict(scores.metrics) for role, scores in best[0].scores.items()}
     export_trial(folder / BEST, best[0].trial, prepared, source, test)
     return Outcome(space, trials, best, default, baselines, ended, notes)
+
+
+def tested_trial(trial: TrainedTrial, prepared: PreparedData) -> Tested:
+    """Score a trial's best epoch on the test queries."""
+    return Tested(trial, score_roles(trial.head, trial.validation.fusion_weight, prepared))
 
 
 def score_roles(head: Head, fusion_weight: float, prepared: PreparedData) -> dict[str, Scores]:

@@ -52,7 +52,10 @@ def print_plan(space: Space, concurrency: Concurrency, folder: Path, console: Co
         plan.add_row(name, value)
     console.print(f"[bold]{header.name}[/bold]")
     console.print(plan)
-    table = Table("parameter", "range", "when", box=None, padding=(0, 2))
+    table = Table(box=None, padding=(0, 2))
+    table.add_column("parameter", no_wrap=True)
+    table.add_column("range")
+    table.add_column("when")
     for name, parameter in space.parameters.items():
         bounds = parameter.model_dump(exclude={"type", "when"}, exclude_defaults=True)
         shown = ", ".join(f"{key} {value}" for key, value in bounds.items())

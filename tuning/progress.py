@@ -85,20 +85,20 @@ class ProgressDisplay:
 
     def _summary(self) -> str:
         counts = self._counts
-        done = sum(counts.values())
         best = f", best {self._best[0]:.4f} (trial {self._best[1]})" if self._best else ""
         return (
-            f"{done}/{self._n_trials} done, {counts['pruned']} pruned, "
-            f"{counts['failed']} failed{best}, about {_clock_text(self._time_left())} left"
+            f"{sum(counts.values())}/{self._n_trials} done, {counts['pruned']} pruned, "
+            f"{counts['failed']} failed{best}, {self._time_left()} left"
         )
 
-    def _time_left(self) -> float:
-        """Seconds: what the trials so far took, for those to come, within the budget."""
+    def _time_left(self) -> str:
+        """By what the trials so far took, for those to come, within the budget."""
         done = sum(self._counts.values())
         if not done:
-            return self._budget.left()
+            return f"at most {_clock_text(self._budget.left())}"
         pace = self._budget.elapsed() / done
-        return min(pace * max(self._n_trials - done, 0), self._budget.left())
+        rest = min(pace * max(self._n_trials - done, 0), self._budget.left())
+        return f"about {_clock_text(rest)}"
 
     def _render(self) -> Group:
         table = Table.grid(padding=(0, 1))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from quantum_rerank.evaluation import COSINE, Scores, difference_sentence, leaderboard
+from quantum_rerank.evaluation import COSINE, Scores, difference_table, leaderboard
 from tuning.best_trial import TrainedTrial
 from tuning.records import CHECKPOINT, FAILURE, PEAK_RSS_MB, SECONDS
 from tuning.space import Space
@@ -105,28 +105,24 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         if COSINE not in systems:
             continue
         console.print(leaderboard(f"{role}: queries that nothing was chosen on", systems))
-        if not outcome.tested:
-            continue
-        best = outcome.tested[0]
-        for name, scores in systems.items():
-            if name != _label(best):
-                console.print(difference_sentence("best", best.scores[role], name, scores))
+        if outcome.tested:
+            best = outcome.tested[0].scores[role]
+            others = {name: scores for name, scores in systems.items() if scores is not best}
+            console.print(difference_table("best", best, others))
     for note in outcome.notes:
         console.print(note)
 
 
 def _systems(outcome: Outcome, role: str) -> dict[str, Scores]:
+    """Baselines and tested trials by the names that they are shown under."""
+    named = {f"trial {one.trial.number}": one for one in outcome.tested[1:]}
+    if outcome.default:
+        named.pop(f"trial {outcome.default.trial.number}", None)
+        named[f"default (trial {outcome.default.trial.number})"] = outcome.default
+    if outcome.tested:
+        named = {f"best (trial {outcome.tested[0].trial.number})": outcome.tested[0], **named}
     systems = {name: roles[role] for name, roles in outcome.baselines.items() if role in roles}
-    for one in [*outcome.tested, *([outcome.default] if outcome.default else [])]:
-        if role in one.scores:
-            systems[_label(one)] = one.scores[role]
-    if outcome.default and role in outcome.default.scores:
-        systems[_label(outcome.default)] = outcome.default.scores[role]
-    return systems
-
-
-def _label(tested: Tested) -> str:
-    return f"trial {tested.trial.number}"
+    return systems | {name: one.scores[role] for name, one in named.items() if role in one.scores}
 
 
 def _trial_table(trials: list[optuna.trial.FrozenTrial]) -> Table:

@@ -53,7 +53,7 @@ def main(
 
     from quantum_rerank.config import load_config, parse_override
     from quantum_rerank.embeddings import embedding_source
-    from quantum_rerank.evaluation import difference_sentence, leaderboard
+    from quantum_rerank.evaluation import difference_table, leaderboard
     from quantum_rerank.export import export_model
     from quantum_rerank.training.data_manager import prepare
     from quantum_rerank.training.ranking import score_on
@@ -85,9 +85,8 @@ def main(
         }
         report[role] = {arm: dict(one.metrics) for arm, one in scores.items()}
         console.print(leaderboard(f"{role} queries, scored once", scores))
-        for other in (arm for arm in arms if arm != experiment.arm):
-            mine = scores[experiment.arm]
-            console.print(difference_sentence(experiment.arm, mine, other, scores[other]))
+        mine = scores.pop(experiment.arm)
+        console.print(difference_table(experiment.arm, mine, scores))
     chosen = trained[experiment.arm]
     bundle = export_model(
         folder / "bundle",

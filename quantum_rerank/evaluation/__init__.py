@@ -4,7 +4,7 @@ from quantum_rerank.evaluation.comparison import Comparison, compare
 from quantum_rerank.evaluation.leaderboard import (
     COSINE,
     Scores,
-    difference_sentence,
+    difference_table,
     leaderboard,
     over_domains,
 )
@@ -20,7 +20,7 @@ __all__ = [
     "Qrels",
     "Scores",
     "compare",
-    "difference_sentence",
+    "difference_table",
     "leaderboard",
     "over_domains",
 ]

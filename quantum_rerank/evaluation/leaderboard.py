@@ -71,11 +71,18 @@ def leaderboard(title: str, systems: Mapping[str, Scores]) -> Table:
     return table
 
 
-def difference_sentence(name: str, system: Scores, other_name: str, other: Scores) -> str:
-    """State a difference with its sign and interval, whichever way it falls."""
-    found = system.against(other)
-    return (
-        f"{name} minus {other_name}: {found.difference:+.4f} NDCG@10 "
-        f"[{found.low:+.4f}, {found.high:+.4f}], p = {found.p_value:.4f}, "
-        f"{found.n_queries} queries, one seed"
+def difference_table(name: str, system: Scores, others: Mapping[str, Scores]) -> Table:
+    """State each difference with its sign and interval, whichever way it falls."""
+    from rich.table import Table
+
+    found = {other: system.against(scores) for other, scores in others.items()}
+    n_queries = max((one.n_queries for one in found.values()), default=0)
+    table = Table(
+        title=f"NDCG@10, paired over {n_queries} queries, one seed", title_justify="left", box=None
     )
+    for column in (f"{name} minus", "difference", "95 % interval", "p"):
+        table.add_column(column, justify="right" if column in ("difference", "p") else "left")
+    for other, one in found.items():
+        interval = f"{one.low:+.4f} to {one.high:+.4f}"
+        table.add_row(other, f"{one.difference:+.4f}", interval, f"{one.p_value:.4f}")
+    return table

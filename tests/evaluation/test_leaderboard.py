@@ -7,7 +7,7 @@ from quantum_rerank.evaluation import (
     METRICS,
     NDCG,
     Scores,
-    difference_sentence,
+    difference_table,
     leaderboard,
     over_domains,
 )
@@ -52,6 +52,8 @@ def test_cosine_beside_nothing_is_a_table_of_one_row() -> None:
 
 @pytest.mark.parametrize(("value", "sign"), [(0.7, "+0.2000"), (0.3, "-0.2000")])
 def test_a_difference_is_stated_with_its_sign(value: float, sign: str) -> None:
-    text = difference_sentence("hybrid", scores(value, value), "twin", scores(0.5, 0.5))
-    assert text.startswith(f"hybrid minus twin: {sign} NDCG@10")
-    assert "2 queries" in text
+    table = difference_table("hybrid", scores(value, value), {"twin": scores(0.5, 0.5)})
+    columns = {str(column.header): list(column.cells) for column in table.columns}
+    assert columns["hybrid minus"] == ["twin"]
+    assert columns["difference"] == [sign]
+    assert "2 queries" in str(table.title)

@@ -24,12 +24,12 @@ from tuning.space import (
     Space,
 )
 
-# state, objective by epoch; the pruned one has seen the highest value of all
+# State, and objective by epoch. Those that did not complete have seen the higher values.
 RUN: tuple[tuple[str, tuple[float, ...]], ...] = (
     ("COMPLETE", (0.3, 0.4, 0.4)),
     ("COMPLETE", (0.3, 0.5, 0.6)),
     ("PRUNED", (0.9,)),
-    ("FAIL", (0.2,)),
+    ("FAIL", (0.95,)),
 )
 
 

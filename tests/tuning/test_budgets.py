@@ -62,6 +62,7 @@ def test_the_watchdog_calls_once_when_memory_goes_above_the_limit() -> None:
     memory = Memory([10, 20, 101, 300])
     with MemoryWatchdog(100, memory, on_excess, interval=0.001):
         assert called.wait(5)
+        assert not memory.at_end.wait(0.05)
     assert excesses == [101]
 
 

@@ -263,9 +263,10 @@ def test_a_listener_hears_what_the_study_is_told(bench: Bench, tiny_space: Space
     assert (trial.user_attrs[SECONDS], trial.user_attrs[PEAK_RSS_MB]) == (4.0, 612.0)
 
 
-def test_the_weights_that_were_kept_are_written_beside_the_trial(bench: Bench) -> None:
+def test_the_newest_weights_that_were_kept_are_written_beside_the_trial(bench: Bench) -> None:
     bench.search.suggest("a")
-    (bench.folder / trial_folder(0) / "checkpoint_000002").mkdir(parents=True)
+    for number in (0, 2):
+        (bench.folder / trial_folder(0) / f"checkpoint_{number:06d}").mkdir(parents=True)
     bench.search.on_trial_complete("a", result(3, 0.5, **{FINAL: True}))
     assert bench.trials()[0].user_attrs[CHECKPOINT] == "trials/00000/checkpoint_000002"
 

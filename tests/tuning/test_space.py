@@ -363,6 +363,11 @@ def test_overrides_replace_values_of_the_budget_and_are_checked(write: Write) ->
         load_space(path, {"trials": 0})
 
 
+def test_the_objective_is_what_every_trial_is_chosen_by(write: Write) -> None:
+    path = write(HEADER.replace("parameters:", "objective: {metric: map}\nparameters:"))
+    assert load_space(path).base.training.objective == "map"
+
+
 @pytest.mark.parametrize(
     ("given", "asked"),
     [
