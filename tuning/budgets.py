@@ -17,6 +17,8 @@ The trials of search_spaces/smoke.yaml peak at 0.50 GB (`peak_rss_mb` in its tri
 DRIVER_GB = 1.5
 """Left to the driver, Ray's own processes and the object store when trials are counted."""
 
+INTERRUPT = "Ctrl-C"
+
 Clock = Callable[[], float]
 
 
@@ -39,6 +41,20 @@ class TimeBudget:
     def expired(self) -> bool:
         """Whether nothing is left."""
         return self.left() <= 0.0
+
+
+class Ending:
+    """Why a search is over: `""` while it is not. Ctrl-C and the time budget end it."""
+
+    def __init__(self, budget: TimeBudget, hours: float) -> None:
+        self._budget, self._hours = budget, hours
+        self.interrupted = False
+
+    def __call__(self) -> str:
+        """The reason, once there is one."""
+        if self.interrupted:
+            return INTERRUPT
+        return f"time budget of {self._hours:g} h" if self._budget.expired() else ""
 
 
 class MemoryWatchdog:

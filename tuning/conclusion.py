@@ -23,6 +23,7 @@ from tuning.best_trial import (
     load_trial,
     ranked_trials,
 )
+from tuning.budgets import INTERRUPT
 from tuning.records import CHECKPOINT
 from tuning.reports import Outcome, Tested
 from tuning.searcher import START_POINT
@@ -57,16 +58,17 @@ def conclude(
     if not best:
         notes.append("No trial reached the end of an epoch: there is nothing to export.")
         return Outcome(space, trials, [], default, baselines, ended, notes)
-    if ended:
-        notes.append(f"Ended by {ended}: the MLP twin and the circuit alone were not trained.")
-    else:
-        console.print(
-            "Training the MLP twin and the circuit alone with the best trial's numbers ..."
-        )
-        for arm, (head, weight) in train_baselines(best[0].trial, prepared.trial).items():
-            baselines[arm] = score_roles(head, weight, prepared)
     test = {role: dict(scores.metrics) for role, scores in best[0].scores.items()}
     export_trial(folder / BEST, best[0].trial, prepared, source, test)
+    if not ended:
+        console.print("Training the MLP twin and the circuit alone as the best trial was ...")
+        try:
+            for arm, (head, weight) in train_baselines(best[0].trial, prepared.trial).items():
+                baselines[arm] = score_roles(head, weight, prepared)
+        except KeyboardInterrupt:
+            ended = INTERRUPT
+    if ended:
+        notes.append(f"Ended by {ended}: the MLP twin and the circuit alone are missing.")
     return Outcome(space, trials, best, default, baselines, ended, notes)
 
 

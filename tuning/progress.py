@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -104,17 +104,20 @@ class ProgressDisplay:
         table = Table.grid(padding=(0, 1))
         with self._lock:
             for number, trial in sorted(self._running.items()):
-                bar = ProgressBar(total=self._max_epochs, completed=trial.epoch, width=20)
-                value = "warming up" if trial.objective is None else f"{trial.objective:.4f}"
-                spent = self._clock() - trial.started
-                rest = spent / trial.epoch * (self._max_epochs - trial.epoch) if trial.epoch else 0
-                left = f"at most {_clock_text(rest)} left" if trial.epoch else ""
-                table.add_row(
-                    f"trial {number}", bar, f"{trial.epoch}/{self._max_epochs}", value, left,
-                    Text(trial.label, style="dim"),
-                )  # fmt: skip
+                table.add_row(*self._row(number, trial))
             summary = Text(self._summary(), style="bold")
         return Group(table, summary, *([Text(self._notice)] if self._notice else []))
+
+    def _row(self, number: int, trial: _Running) -> tuple[RenderableType, ...]:
+        bar = ProgressBar(total=self._max_epochs, completed=trial.epoch, width=20)
+        value = "warming up" if trial.objective is None else f"{trial.objective:.4f}"
+        left = ""
+        if trial.epoch:
+            spent = self._clock() - trial.started
+            rest = spent / trial.epoch * (self._max_epochs - trial.epoch)
+            left = f"at most {_clock_text(rest)} left"
+        epochs = f"{trial.epoch}/{self._max_epochs}"
+        return f"trial {number}", bar, epochs, value, left, Text(trial.label, style="dim")
 
 
 def _clock_text(seconds: float) -> str:

@@ -54,6 +54,9 @@ def summarise(outcome: Outcome, wall_seconds: float, fingerprint: str) -> dict[s
     for trial in outcome.trials:
         if trial.state.name in STATES:
             states[STATES[trial.state.name]] += 1
+    failures = {
+        str(t.number): t.user_attrs[FAILURE] for t in outcome.trials if FAILURE in t.user_attrs
+    }
     peaks = [t.user_attrs[PEAK_RSS_MB] for t in outcome.trials if PEAK_RSS_MB in t.user_attrs]
     tested = [_tested_record(one) for one in outcome.tested]
     objective = outcome.space.header.objective
@@ -68,12 +71,11 @@ def summarise(outcome: Outcome, wall_seconds: float, fingerprint: str) -> dict[s
         "best": tested[0] if tested else None,
         "default_config": _tested_record(outcome.default) if outcome.default else None,
         "tested": tested,
-        "failures": {str(t.number): t.user_attrs[FAILURE] for t in outcome.trials
-                     if FAILURE in t.user_attrs},
+        "failures": failures,
         "data_fingerprint": fingerprint,
         "wall_seconds": round(wall_seconds, 1),
         "peak_trial_rss_mb": max(peaks, default=None),
-    }  # fmt: skip
+    }
 
 
 def write_trials(trials: list[optuna.trial.FrozenTrial], path: Path) -> None:

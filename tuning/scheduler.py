@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+from ray.tune import Stopper
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from tuning.records import EPOCH, FAILURE, NUMBER, OBJECTIVE
@@ -44,6 +46,23 @@ class Asha(AsyncHyperBandScheduler):  # type: ignore[misc]  # Ray ships no types
             self._trial_info.pop(trial.trial_id, None)
             return
         super().on_trial_complete(tune_controller, trial, result)
+
+
+class AtEnding(Stopper):  # type: ignore[misc]  # Ray ships no types
+    """Stops each trial at its next report once the search is over.
+
+    The same path as ASHA's, so that everybody is told; Ray's own time budget
+    tells neither searcher nor callbacks.
+    """
+
+    def __init__(self, ending: Callable[[], str]) -> None:
+        self._ending = ending
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return bool(self._ending())
+
+    def stop_all(self) -> bool:
+        return False
 
 
 def make_scheduler(space: Space) -> TrialScheduler:

@@ -18,13 +18,14 @@ from quantum_rerank.console import INTERRUPTED_EXIT_CODE, new_folder, run
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.training.data_manager import TrialData, prepare
 from tuning.best_trial import SUMMARY, load_study, study_storage
-from tuning.budgets import Concurrency, TimeBudget, fit_trials
+from tuning.budgets import INTERRUPT, Concurrency, Ending, TimeBudget, fit_trials
 from tuning.cluster import ray_cluster, this_machine
 from tuning.conclusion import conclude
 from tuning.plan import print_data, print_plan, write_record
 from tuning.progress import ProgressDisplay
 from tuning.records import FAILURE, NUMBER, Listener, Listeners
 from tuning.reports import print_outcome, summarise, write_trials
+from tuning.searcher import open_study
 from tuning.space import Space, load_space
 from tuning.tracking import PROJECT, Mode, WandbTracker, resolve_mode
 
@@ -79,23 +80,6 @@ def main(
         raise typer.Exit(INTERRUPTED_EXIT_CODE)
 
 
-INTERRUPT = "Ctrl-C"
-
-
-class Ending:
-    """Why a search is over: `""` while it is not. Ctrl-C and the time budget end it."""
-
-    def __init__(self, budget: TimeBudget, hours: float) -> None:
-        self._budget, self._hours = budget, hours
-        self.interrupted = False
-
-    def __call__(self) -> str:
-        """The reason, once there is one."""
-        if self.interrupted:
-            return INTERRUPT
-        return f"time budget of {self._hours:g} h" if self._budget.expired() else ""
-
-
 def search(
     space: Space, folder: Path, console: Console, address: str | None, wandb_mode: Mode
 ) -> str:
@@ -114,10 +98,11 @@ def search(
         display = ProgressDisplay(
             console, space.header.budget.trials, space.header.budget.epochs, budget, clock
         )
+        listeners = Listeners([display, tracker])
+        open_study(study_storage(folder), space)
         try:
             with display, ctrl_c_ends(ending, display):
-                run_trials(space, prepared.trial, folder, concurrency, ending,
-                           Listeners([display, tracker]))  # fmt: skip
+                run_trials(space, prepared.trial, folder, concurrency, ending, listeners)
         finally:
             finish_study(folder, ending)
             tracker.close()
@@ -126,8 +111,8 @@ def search(
     summary = summarise(outcome, budget.elapsed(), prepared.fingerprint)
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     print_outcome(outcome, console)
-    console.print(f"Wrote {folder}. Peak memory of a trial {summary['peak_trial_rss_mb']} MB, "
-                  f"{summary['wall_seconds']} s in all.", soft_wrap=True)  # fmt: skip
+    peak, seconds = summary["peak_trial_rss_mb"], summary["wall_seconds"]
+    console.print(f"Wrote {folder}: {seconds} s, at most {peak} MB a trial.", soft_wrap=True)
     return outcome.ended
 
 
@@ -142,26 +127,12 @@ def run_trials(
     """Let Ray Tune run the trials of a space until they, the budget or the user end it."""
     from ray import tune
 
-    from tuning.scheduler import make_scheduler
-    from tuning.searcher import TRIALS, TruthfulSearch, open_study, trial_folder
+    from tuning.scheduler import AtEnding, make_scheduler
+    from tuning.searcher import TRIALS, TruthfulSearch, trial_folder
     from tuning.trainable import TrialLimits, read_death_note, run_trial
 
-    storage = study_storage(folder)
-    open_study(storage, space)
     notes = folder / TRIALS
     notes.mkdir()
-
-    class AtEnding(tune.Stopper):  # type: ignore[misc]  # Ray ships no types
-        """Stops each trial at its next report once the search is over.
-
-        Ray's own time budget tells neither searcher nor callbacks.
-        """
-
-        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-            return bool(ending())
-
-        def stop_all(self) -> bool:
-            return False
 
     def own_name(trial: Any) -> str:
         return trial_folder(trial.config[NUMBER]).name
@@ -173,7 +144,12 @@ def run_trials(
         tune.with_resources(trainable, {"cpu": 1}),
         tune_config=tune.TuneConfig(
             search_alg=TruthfulSearch(
-                space, storage, listener, ending, lambda n: read_death_note(notes, n), folder
+                space,
+                study_storage(folder),
+                listener,
+                ending,
+                lambda n: read_death_note(notes, n),
+                folder,
             ),
             scheduler=make_scheduler(space),
             num_samples=space.header.budget.trials,
@@ -185,7 +161,7 @@ def run_trials(
         run_config=tune.RunConfig(
             name=TRIALS,
             storage_path=str(folder),
-            stop=AtEnding(),
+            stop=AtEnding(ending),
             verbose=0,
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
             failure_config=tune.FailureConfig(max_failures=0),

@@ -122,8 +122,8 @@ class WandbTracker:
         self._tasks.put(None)
         self._thread.join(timeout=_CLOSING_SECONDS)
         if self._thread.is_alive():
-            warnings.warn("W&B did not finish within a minute; its files may lack the end.",
-                          stacklevel=2)  # fmt: skip
+            text = "W&B did not finish within a minute; its files may lack the end."
+            warnings.warn(text, stacklevel=2)
 
     def _open(self, number: int, config: ExperimentConfig) -> None:
         name = f"{self._group}-{number:05d}"
