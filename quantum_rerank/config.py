@@ -10,7 +10,7 @@ suggests. Below this module everything takes plain arguments.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -135,28 +135,33 @@ class ExperimentConfig(Section):
         return {"arm": self.arm, **dict(self.mlp), **dict(self.circuit)}
 
 
-def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -> ExperimentConfig:
+def load_config(
+    path: Path | None,
+    overrides: Mapping[str, Any] | None = None,
+    places: Mapping[str, str] | None = None,
+) -> ExperimentConfig:
     """Read a configuration file, its includes and the overrides given by dotted keys.
 
+    places: override -> where it was written, for the errors.
     Raises: ConfigError with every mistake of every file, each with file and line.
     """
     sources = list(_with_includes(path, ())) if path else []
-    values: dict[str, Any] = {}
+    values = ExperimentConfig().model_dump(mode="json")
     for source in sources:
         values = _merge(values, source.values)
     values.pop("include", None)
-    given = overrides or {}
-    return build_config(apply_overrides(values, given), sources, given)
+    given = {key: (places or {}).get(key, "given as an override") for key in overrides or {}}
+    return build_config(apply_overrides(values, overrides or {}), sources, given)
 
 
 def build_config(
     values: Mapping[str, Any],
     sources: Sequence[YamlSource] = (),
-    overridden: Iterable[str] = (),
+    overridden: Mapping[str, str] | None = None,
 ) -> ExperimentConfig:
     """Check plain values against the schema, naming the places they came from.
 
-    overridden: dotted keys whose values came from no file.
+    overridden: dotted keys whose values came from no source, and where they came from.
     """
     try:
         return ExperimentConfig.model_validate(values)
@@ -267,14 +272,17 @@ def describe(
     error: ValidationError,
     model: type[BaseModel],
     sources: Sequence[YamlSource],
-    overridden: Iterable[str] = (),
+    overridden: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Turn pydantic's findings into sentences: value, rule, place and the nearest valid key."""
-    return [_sentence(found, model, sources, set(overridden)) for found in error.errors()]
+    return [_sentence(found, model, sources, overridden or {}) for found in error.errors()]
 
 
 def _sentence(
-    finding: Any, model: type[BaseModel], sources: Sequence[YamlSource], overridden: set[str]
+    finding: Any,
+    model: type[BaseModel],
+    sources: Sequence[YamlSource],
+    overridden: Mapping[str, str],
 ) -> str:
     location: Location = finding["loc"]
     key = ".".join(str(part) for part in location)
@@ -290,12 +298,12 @@ def _sentence(
     return f"`{key}` is {finding['input']!r}, but {rule}{place}."
 
 
-def _place(location: Location, sources: Sequence[YamlSource], overridden: set[str]) -> str:
+def _place(location: Location, sources: Sequence[YamlSource], overridden: Mapping[str, str]) -> str:
     """Where a value was given: as an override, or in the last file that names it or its parent."""
     above = [location[:length] for length in range(len(location), 0, -1)]
     for part in above:
-        if ".".join(str(step) for step in part) in overridden:
-            return " (given as an override)"
+        if given := overridden.get(".".join(str(step) for step in part)):
+            return f" ({given})"
         for source in reversed(sources):
             if part in source.lines:
                 return f" ({source.at(part)})"

@@ -18,7 +18,7 @@ def run(app: typer.Typer) -> None:
     """Run a command line.
 
     Exit codes: 0 done; 1 a fault of ours, with its traceback; 2 a mistake in
-    what was given, with a message; 130 interrupted.
+    what was given, with a message; 130 interrupted (typer sees to that).
     """
     try:
         app()
@@ -26,9 +26,6 @@ def run(app: typer.Typer) -> None:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         sys.exit(USAGE_EXIT_CODE)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED_EXIT_CODE)
 
 
 def new_folder(path: Path) -> Path:

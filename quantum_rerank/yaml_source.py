@@ -70,11 +70,12 @@ def _plain(node: Any, location: Location, lines: dict[Location, int]) -> Any:
     if isinstance(node, Mapping):
         mapping = {}
         for key, value in node.items():
+            place = (*location, str(key))
             try:
-                lines[(*location, key)] = node.lc.key(key)[0] + 1  # type: ignore[attr-defined]
+                lines[place] = node.lc.key(key)[0] + 1  # type: ignore[attr-defined]
             except KeyError:  # came in by a merge key (<<), which keeps no lines
-                lines[(*location, key)] = lines.get(location, 1)
-            mapping[key] = _plain(value, (*location, key), lines)
+                lines[place] = lines.get(location, 1)
+            mapping[str(key)] = _plain(value, place, lines)
         return mapping
     if isinstance(node, list):
         for index in range(len(node)):

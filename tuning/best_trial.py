@@ -58,8 +58,15 @@ def load_study(folder: Path) -> optuna.Study:
 
     if not (folder / STUDY).is_file():
         raise OutputError(f"`{folder}` holds no run: there is no {STUDY} in it.")
-    storage = study_storage(folder)
-    names = optuna.get_all_study_names(storage)
+    from sqlalchemy.exc import DatabaseError
+
+    try:
+        storage = study_storage(folder)
+        names = optuna.get_all_study_names(storage)
+    except DatabaseError as error:
+        raise OutputError(f"`{folder / STUDY}` is damaged: {error.orig}.") from None
+    if not names:
+        raise OutputError(f"`{folder / STUDY}` holds no study.")
     return optuna.load_study(study_name=names[0], storage=storage)
 
 

@@ -26,7 +26,8 @@ from tuning.progress import ProgressDisplay
 from tuning.records import FAILURE, NUMBER, Listener, Listeners
 from tuning.reports import print_outcome, summarise, write_trials
 from tuning.searcher import open_study
-from tuning.space import Space, load_space
+from tuning.space import Space
+from tuning.space_file import load_space
 from tuning.tracking import PROJECT, Mode, WandbTracker, resolve_mode
 
 app = typer.Typer(add_completion=False)

@@ -1,4 +1,4 @@
-"""A search space: YAML in, checked against the schema of a run, suggestions out.
+"""A search space: what is searched, on what, within which budget; suggestions out.
 
     name, base, data, fixed, objective, budget, sampler, scheduler, start_from, top_k, parameters
 
@@ -9,24 +9,13 @@ its `length` and its elements (`mlp.hidden_layers.length`, `mlp.hidden_layers.0`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from quantum_rerank.config import (
-    ExperimentConfig,
-    Section,
-    config_keys,
-    describe,
-    flat,
-    load_config,
-    override,
-)
-from quantum_rerank.errors import ConfigError
-from quantum_rerank.yaml_source import YamlSource, load_yaml, nearest
+from quantum_rerank.config import ExperimentConfig, Section, config_keys, flat, override
 
 Scalar = bool | int | float | str
 Params = dict[str, Any]
@@ -45,7 +34,7 @@ class Suggester(Protocol):
 
 
 class _Parameter(Section):
-    when: dict[str, list[Scalar]] = Field(default_factory=dict)
+    when: dict[str, Annotated[list[Scalar], Field(min_length=1)]] = Field(default_factory=dict)
 
 
 class FloatParameter(_Parameter):
@@ -55,13 +44,16 @@ class FloatParameter(_Parameter):
     low: float
     high: float
     log: bool = False
-    step: float | None = None
+    step: float | None = Field(None, gt=0)
 
     def suggest(self, trial: Suggester, name: str) -> float:
         return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
 
     def admits(self, value: Any) -> bool:
-        return isinstance(value, (int, float)) and self.low <= value <= self.high
+        if not isinstance(value, (int, float)) or not self.low <= value <= self.high:
+            return False
+        steps = (value - self.low) / self.step if self.step else 0.0
+        return abs(steps - round(steps)) < 1e-9
 
     def extremes(self) -> list[Any]:
         return [self.low, self.high]
@@ -74,7 +66,7 @@ class IntParameter(_Parameter):
     low: int
     high: int
     log: bool = False
-    step: int = 1
+    step: int = Field(1, gt=0)
 
     def suggest(self, trial: Suggester, name: str) -> int:
         return trial.suggest_int(name, self.low, self.high, step=self.step, log=self.log)
@@ -104,7 +96,6 @@ class CategoricalParameter(_Parameter):
 
 
 Parameter = FloatParameter | IntParameter | CategoricalParameter
-_PARAMETER: TypeAdapter[Parameter] = TypeAdapter(Annotated[Parameter, Field(discriminator="type")])
 
 
 class Objective(Section):
@@ -190,164 +181,8 @@ class Space:
 
     def start_points(self) -> list[Params]:
         """The trials of `start_from`: the base's own values, and what an entry changes."""
-        return [self._point(entry) for entry in self.header.start_from]
-
-    def _point(self, entry: Mapping[str, Any]) -> Params:
-        return self.active({**flat(self.base), **entry})
-
-
-def load_space(path: Path, overrides: Mapping[str, Any] | None = None) -> Space:
-    """Read and check a space file; `overrides` replace values of its budget.
-
-    Raises: ConfigError with every mistake found, each with file, line, value and rule.
-    """
-    source = load_yaml(path)
-    values = dict(source.values)
-    parameters, problems = _read_parameters(values.pop("parameters", None), source)
-    if overrides and isinstance(values.get("budget"), dict):
-        values["budget"] = {**values["budget"], **overrides}
-    header: Header | None = None
-    try:
-        header = Header.model_validate(values)
-    except ValidationError as error:
-        problems += describe(error, Header, [source])
-    base: ExperimentConfig | None = None
-    if header:
-        try:
-            base = _base(header, path)
-        except ConfigError as error:
-            place = source.at(("base",))
-            problems += [
-                f"{text} Set by `base`, `data` or `fixed` ({place})." for text in error.problems
-            ]
-    problems += _misplaced(parameters, source, base or ExperimentConfig())
-    if header is None or base is None or problems:
-        raise ConfigError(problems)
-    space = Space(header, base, parameters)
-    problems = list(_bad_start_points(space, source))
-    if problems:
-        raise ConfigError(problems)
-    return space
-
-
-def _base(header: Header, path: Path) -> ExperimentConfig:
-    fixed = {f"data.{key}": value for key, value in header.data.items()} | header.fixed
-    fixed["training.max_epochs"] = header.budget.epochs
-    fixed["training.objective"] = header.objective.metric
-    return load_config(path.parent / header.base, fixed)
-
-
-def _read_parameters(written: Any, source: YamlSource) -> tuple[dict[str, Parameter], list[str]]:
-    """Parse each parameter by itself, so that one mistake does not hide another."""
-    if not isinstance(written, dict) or not written:
-        return {}, [f"`parameters` must name at least one ({source.at(('parameters',))})."]
-    parameters: dict[str, Parameter] = {}
-    problems: list[str] = []
-    for name, value in written.items():
-        place = source.at(("parameters", name))
-        try:
-            parameters[name] = _PARAMETER.validate_python(value)
-        except ValidationError as error:
-            problems += [_parameter_sentence(name, found, source) for found in error.errors()]
-        else:
-            problems += [f"{text} ({place})." for text in _contradictions(name, parameters[name])]
-    return parameters, problems
-
-
-def _parameter_sentence(name: str, found: Any, source: YamlSource) -> str:
-    kinds = ("float", "int", "categorical")
-    location = tuple(part for part in found["loc"] if part not in kinds)
-    key = ".".join(str(part) for part in (name, *location))
-    place = source.at(("parameters", name, *location))
-    if found["type"] == "extra_forbidden":
-        kind = next(part for part in found["loc"] if part in kinds)
-        model: dict[str, type[Section]] = {
-            "float": FloatParameter,
-            "int": IntParameter,
-            "categorical": CategoricalParameter,
-        }
-        hint = nearest(str(location[-1]), model[kind].model_fields)
-        return f"`{key}` is not a known key ({place}). {hint}"
-    if found["type"] == "missing":
-        return f"`{key}` is missing ({place}), but is required."
-    if found["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        return f"`{name}.type` must be one of float, int, categorical ({place})."
-    return f"`{key}` is {found['input']!r}: {found['msg']} ({place})."
-
-
-def _contradictions(name: str, parameter: Parameter) -> Iterator[str]:
-    if isinstance(parameter, CategoricalParameter):
-        if not parameter.choices:
-            yield f"`{name}` has empty choices, but needs at least one"
-        return
-    low, high = parameter.low, parameter.high
-    if low > high:
-        yield f"`{name}` has low {low} above high {high}; exchange them"
-    if parameter.log and low <= 0:
-        yield f"`{name}` has log: true with low {low}, but a logarithm needs low above 0"
-    if parameter.step is not None and parameter.step <= 0:
-        yield f"`{name}` has step {parameter.step}, but it must be above 0"
-    if parameter.log and parameter.step not in (None, 1):
-        yield f"`{name}` has both log and step; take one of them"
-
-
-def _misplaced(
-    parameters: Mapping[str, Parameter], source: YamlSource, base: ExperimentConfig
-) -> Iterator[str]:
-    """Unknown keys, conditions that point nowhere, and ranges that leave the schema."""
-    valid = searchable_keys()
-    above: list[str] = []
-    for name, parameter in parameters.items():
-        place = source.at(("parameters", name))
-        if name not in valid:
-            yield f"`{name}` is not a known key ({place}). {nearest(name, valid)}"
-        else:
-            yield from _out_of_schema(name, parameter, parameters, base, source)
-        for other, values in parameter.when.items():
-            where = source.at(("parameters", name, "when", other))
-            if other not in parameters:
-                hint = nearest(other, parameters)
-                yield f"`{name}` depends on `{other}`, which is not a parameter ({where}). {hint}"
-            elif other not in above:
-                yield f"`{name}` depends on `{other}`, which must stand above it ({where})."
-            else:
-                refused = [value for value in values if not parameters[other].admits(value)]
-                if refused:
-                    yield f"`{name}` waits for {refused} of `{other}`, which never comes ({where})."
-        above.append(name)
-
-
-def _out_of_schema(
-    name: str,
-    parameter: Parameter,
-    parameters: Mapping[str, Parameter],
-    base: ExperimentConfig,
-    source: YamlSource,
-) -> Iterator[str]:
-    """Try the ends of a range, or every choice, in a real configuration."""
-    conditions = {
-        other: values[-1] for other, values in parameter.when.items() if other in parameters
-    }
-    for value in parameter.extremes():
-        try:
-            override(base, {**conditions, name: value})
-        except ConfigError as error:
-            place = source.at(("parameters", name))
-            yield f"`{name}` may become {value!r}, which no run takes ({place}): {error}"
-
-
-def _bad_start_points(space: Space, source: YamlSource) -> Iterator[str]:
-    for index, entry in enumerate(space.header.start_from):
-        place = source.at(("start_from", index))
-        unknown = [key for key in entry if key not in space.parameters]
-        for key in unknown:
-            hint = nearest(key, space.parameters)
-            yield f"start_from: `{key}` is not a parameter ({place}). {hint}"
-        if unknown:
-            continue
-        for name, value in space._point(entry).items():
-            if not space.parameters[name].admits(value):
-                yield f"start_from: `{name}` is {value!r}, which the space does not hold ({place})."
+        known = flat(self.base)
+        return [self.active({**known, **entry}) for entry in self.header.start_from]
 
 
 def searchable_keys() -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,7 +24,8 @@ from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import DivergedError, OutputError
 from quantum_rerank.training.data_manager import prepare
 from tuning.records import EPOCH, OBJECTIVE, TrialEnd
-from tuning.space import CategoricalParameter, IntParameter, Parameter, Space, load_space
+from tuning.space import CategoricalParameter, IntParameter, Parameter, Space
+from tuning.space_file import load_space
 from tuning.tracking import (
     PROJECT,
     describe_run,
@@ -32,7 +34,7 @@ from tuning.tracking import (
     resolve_mode,
     start_run,
 )
-from tuning.trainable import train
+from tuning.trainable import OUT_OF_MEMORY_EXIT_CODE, memory_excess, train_within
 
 app = typer.Typer(add_completion=False)
 
@@ -85,8 +87,16 @@ def agent(
         last.update(metrics)
         run.log(logged_metrics(metrics))
 
+    memory_gb = known.header.budget.trial_memory_gb
+
+    def on_excess(used: int) -> None:
+        reason = memory_excess(used, memory_gb)
+        finish_run(run, TrialEnd(0, "failed", int(last.get(EPOCH, 0)), None, reason))
+        print(reason, flush=True)
+        os._exit(OUT_OF_MEMORY_EXIT_CODE)
+
     try:
-        train(config, data, report)
+        train_within(memory_gb, on_excess, config, data, report)
     except DivergedError as error:
         finish_run(run, TrialEnd(0, "failed", int(last.get(EPOCH, 0)), None, f"nan: {error}"))
         raise
@@ -131,8 +141,7 @@ def inexpressible(space: Space) -> Iterator[str]:
         yield "sampler tpe: bayes is the nearest that a sweep has"
     if space.header.scheduler.name == "asha":
         yield "scheduler asha: hyperband with the same first rung and reduction"
-    hours, memory_gb = space.header.budget.hours, space.header.budget.trial_memory_gb
-    yield f"budget: {hours:g} h in all and {memory_gb:g} GB a trial are not kept"
+    yield f"budget: {space.header.budget.hours:g} h in all are not kept; the memory of a trial is"
 
 
 def _distribution(parameter: Parameter) -> dict[str, Any]:

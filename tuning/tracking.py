@@ -54,6 +54,7 @@ def logged_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
 def start_run(project: str, group: str, name: str | None, folder: Path, mode: Mode) -> Any:
     """Open one W&B run as every trial has it, and define its axis."""
     wandb = _import_wandb()
+    folder.mkdir(parents=True, exist_ok=True)  # else W&B takes a temporary one, silently
     run = wandb.init(
         project=project,
         group=group,

@@ -44,39 +44,52 @@ def run_trial(params: dict[str, Any], space: Space, data: TrialData, limits: Tri
 
     number = int(params[NUMBER])
     suggested = {key: value for key, value in params.items() if key != NUMBER}
+    last: dict[str, Any] = {EPOCH: 0}
 
     def report(metrics: dict[str, Any], checkpoint: Path | None) -> None:
+        last.update(metrics)
         folder = tune.Checkpoint.from_directory(str(checkpoint)) if checkpoint else None
         tune.report(metrics, checkpoint=folder)
 
-    started, epoch = time.monotonic(), 0
-    with MemoryWatchdog(
-        int(limits.memory_gb * GB),
-        resident_bytes,
-        lambda used: _die_of_memory(limits, number, used),
-    ) as watchdog:
+    def on_excess(used: int) -> None:
+        leave_death_note(limits, number, used)
+        # Not an exception: a thread cannot raise one in another that sits in an allocation.
+        os._exit(OUT_OF_MEMORY_EXIT_CODE)
+
+    try:
+        config = space.config_for(suggested, number)
+        train_within(limits.memory_gb, on_excess, config, data, report)
+    except DivergedError as error:
+        reason = f"nan: {error}"
+    except MemoryError as error:
+        reason = f"oom: {error or 'an allocation was refused'}"
+    except Exception as error:
+        (limits.death_notes / f"{number:05d}.traceback.txt").write_text(traceback.format_exc())
+        reason = f"error: {type(error).__name__}: {error}"
+    else:
+        return
+    report({**last, FINAL: False, OBJECTIVE: float("nan"), FAILURE: reason}, None)
+
+
+def train_within(
+    memory_gb: float,
+    on_excess: Callable[[int], None],
+    config: ExperimentConfig,
+    data: TrialData,
+    report: Reporter,
+) -> None:
+    """Train under a memory watchdog; every report says what the trial has cost so far."""
+    started = time.monotonic()
+    with MemoryWatchdog(int(memory_gb * GB), resident_bytes, on_excess) as watchdog:
 
         def measured(metrics: dict[str, Any], checkpoint: Path | None) -> None:
-            nonlocal epoch
-            epoch = metrics[EPOCH]
             cost = {
                 SECONDS: round(time.monotonic() - started, 2),
                 PEAK_RSS_MB: round(watchdog.peak / 2**20, 1),
             }
             report({**metrics, **cost}, checkpoint)
 
-        try:
-            train(space.config_for(suggested, number), data, measured)
-        except DivergedError as error:
-            reason = f"nan: {error}"
-        except MemoryError as error:
-            reason = f"oom: {error or 'an allocation was refused'}"
-        except Exception as error:
-            (limits.death_notes / f"{number:05d}.traceback.txt").write_text(traceback.format_exc())
-            reason = f"error: {type(error).__name__}: {error}"
-        else:
-            return
-        measured({EPOCH: epoch, OBJECTIVE: float("nan"), FAILURE: reason}, None)
+        train(config, data, measured)
 
 
 def train(config: ExperimentConfig, data: TrialData, report: Reporter) -> None:
@@ -115,9 +128,16 @@ def read_death_note(folder: Path, number: int) -> dict[str, Any]:
     return dict(note)
 
 
-def _die_of_memory(limits: TrialLimits, number: int, used: int) -> None:
-    reason = f"oom: {used / GB:.2f} GB resident, budget {limits.memory_gb:g} GB"
-    note = limits.death_notes / f"{number:05d}.json"
-    note.write_text(json.dumps({FAILURE: reason, PEAK_RSS_MB: round(used / 2**20, 1)}))
-    # Not an exception: a thread cannot raise one in another that sits in an allocation.
-    os._exit(OUT_OF_MEMORY_EXIT_CODE)
+def leave_death_note(limits: TrialLimits, number: int, used: int) -> None:
+    """Write why a worker is about to end itself, for the driver to read."""
+    note = {FAILURE: memory_excess(used, limits.memory_gb), PEAK_RSS_MB: round(used / 2**20, 1)}
+    (limits.death_notes / f"{number:05d}.json").write_text(json.dumps(note), encoding="utf-8")
+
+
+def memory_excess(used: int, memory_gb: float) -> str:
+    """The reason of a trial that was above its memory budget.
+
+    >>> memory_excess(9 * 2**30, 8)
+    'oom: 9.00 GB resident, budget 8 GB'
+    """
+    return f"oom: {used / GB:.2f} GB resident, budget {memory_gb:g} GB"

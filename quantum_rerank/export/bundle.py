@@ -171,16 +171,18 @@ def _checked_record(folder: Path) -> dict[str, Any]:
             f"`{folder}` has the schema version {found!r}, but this package reads "
             f"{SCHEMA_VERSION}. Export it again, or use the package that wrote it."
         )
-    for name, expected in {WEIGHTS: "", CARD: "", **record.get("files", {})}.items():
-        path = folder / Path(name).name
-        if not path.is_file():
-            raise BundleError(f"`{path}` is missing.")
-        if _sha256(path) != expected:
-            raise BundleError(
-                f"`{path}` was cut off or altered: its hash is not the one in {MANIFEST}."
-            )
     if record.get("manifest_sha256") != _own_hash(record):
         raise BundleError(f"`{folder / MANIFEST}` was altered: its hash does not fit.")
+    files = record.get("files")
+    if not isinstance(files, dict) or set(files) != {WEIGHTS, CARD}:
+        raise BundleError(f"`{folder / MANIFEST}` must name the hashes of {WEIGHTS} and {CARD}.")
+    for name, expected in files.items():
+        if not (folder / name).is_file():
+            raise BundleError(f"`{folder / name}` is missing.")
+        if _sha256(folder / name) != expected:
+            raise BundleError(
+                f"`{folder / name}` was cut off or altered: its hash is not the one in {MANIFEST}."
+            )
     return dict(record)
 
 

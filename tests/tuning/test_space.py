@@ -10,7 +10,8 @@ from optuna.trial import FixedTrial
 
 from quantum_rerank.config import load_config
 from quantum_rerank.errors import ConfigError
-from tuning.space import IntParameter, Space, load_space
+from tuning.space import IntParameter, Space
+from tuning.space_file import load_space
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = [ROOT / "search_spaces" / name for name in ("default.yaml", "smoke.yaml")]
@@ -113,7 +114,7 @@ def test_the_first_trial_of_the_default_space_has_the_numbers_of_the_task() -> N
         ),
         pytest.param(
             "loss.negatives: {type: int, low: 1, high: 8, step: 0}",
-            ["`loss.negatives` has step 0, but it must be above 0"],
+            ["`loss.negatives.step` is 0, but must be greater than 0"],
             id="step of zero",
         ),
         pytest.param(
@@ -128,7 +129,7 @@ def test_the_first_trial_of_the_default_space_has_the_numbers_of_the_task() -> N
         ),
         pytest.param(
             "loss.margin: {type: float, low: 0.1, high: 0.9, when: {loss.name: []}}",
-            ["`loss.margin`", "`loss.name`"],
+            ["`loss.margin.when.loss.name` is []", "at least 1 item"],
             id="a condition without values",
         ),
         pytest.param(
@@ -212,7 +213,7 @@ def test_a_condition_on_a_parameter_whose_step_is_zero_is_refused_in_words(write
         + "  circuit.n_qubits: {type: int, low: 2, high: 4, step: 0}\n"
         + "  loss.margin: {type: float, low: 0.1, high: 0.9, when: {circuit.n_qubits: [3]}}\n"
     )
-    assert "`circuit.n_qubits` has step 0, but it must be above 0" in problems(path)[0]
+    assert "`circuit.n_qubits.step` is 0, but must be greater than 0" in problems(path)[0]
 
 
 def test_a_mistake_in_a_parameter_does_not_accuse_those_that_wait_for_it(write: Write) -> None:
@@ -248,7 +249,11 @@ def test_a_mistake_in_a_parameter_does_not_accuse_those_that_wait_for_it(write: 
             id="unknown key of the scheduler",
         ),
         pytest.param(
-            "base.yaml", "nowhere.yaml", 2, ["nowhere.yaml` does not exist"], id="no base file"
+            "base.yaml",
+            "nowhere.yaml",
+            2,
+            ["nowhere.yaml`, which does not exist"],
+            id="no base file",
         ),
         pytest.param(
             "name: tiny\n",
@@ -282,14 +287,13 @@ def test_a_space_without_parameters_is_refused(write: Write, text: str) -> None:
     assert "`parameters` must name at least one" in problem
 
 
-def test_a_base_file_with_a_mistake_is_named_beside_the_line_that_includes_it(
+def test_a_mistake_in_the_base_file_is_named_with_that_file_and_its_line(
     write: Write, tmp_path: Path
 ) -> None:
     path = write(HEADER)
     (tmp_path / "base.yaml").write_text("circuit:\n  n_qubits: 60\n")
     (problem,) = problems(path)
     assert f"{tmp_path / 'base.yaml'}, line 2" in problem
-    assert f"{path}, line 2" in problem
 
 
 def test_every_mistake_of_a_file_is_shown_at_once(write: Write) -> None:

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import PreparedData
 from tuning.records import EPOCH, OBJECTIVE, PEAK_RSS_MB, SECONDS
-from tuning.space import FloatParameter, IntParameter, Space, load_space
+from tuning.space import FloatParameter, IntParameter, Space
+from tuning.space_file import load_space
 from tuning.sweep import app, inexpressible, sweep_yaml
 from tuning.tracking import logged_metrics
 from tuning.trainable import train

@@ -1,0 +1,226 @@
+"""Reading a space file: every mistake is found before anything starts, and shown at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from quantum_rerank.config import ExperimentConfig, Section, describe, flat, load_config, override
+from quantum_rerank.errors import ConfigError
+from quantum_rerank.yaml_source import YamlSource, load_yaml, nearest
+from tuning.space import (
+    CategoricalParameter,
+    FloatParameter,
+    Header,
+    IntParameter,
+    Parameter,
+    Space,
+    searchable_keys,
+)
+
+_PARAMETER: TypeAdapter[Parameter] = TypeAdapter(Annotated[Parameter, Field(discriminator="type")])
+_KINDS: dict[str, type[Section]] = {
+    "float": FloatParameter,
+    "int": IntParameter,
+    "categorical": CategoricalParameter,
+}
+
+
+def load_space(path: Path, overrides: Mapping[str, Any] | None = None) -> Space:
+    """Read and check a space file; `overrides` replace values of its budget.
+
+    Raises: ConfigError with every mistake found, each with file, line, value and rule.
+    """
+    source = load_yaml(path)
+    values = dict(source.values)
+    written = values.pop("parameters", None)
+    parameters, problems = _read_parameters(written, source)
+    if overrides and isinstance(values.get("budget"), dict):
+        values["budget"] = {**values["budget"], **overrides}
+    header, found = _read_header(values, source)
+    problems += found
+    base, found = _read_base(header, source) if header else (None, [])
+    problems += found
+    names = set(written) if isinstance(written, dict) else set()
+    problems += _Checker(parameters, names, base or ExperimentConfig(), source).problems()
+    if header is None or base is None or problems:
+        raise ConfigError(problems)
+    space = Space(header, base, parameters)
+    problems = list(_bad_start_points(space, source))
+    if problems:
+        raise ConfigError(problems)
+    return space
+
+
+def _read_header(values: Mapping[str, Any], source: YamlSource) -> tuple[Header | None, list[str]]:
+    try:
+        header = Header.model_validate(values)
+    except ValidationError as error:
+        return None, describe(error, Header, [source])
+    grace, epochs = header.scheduler.grace_epochs, header.budget.epochs
+    written = "grace_epochs" in header.scheduler.model_fields_set
+    if header.scheduler.name == "asha" and written and grace > epochs:
+        place = source.at(("scheduler", "grace_epochs"))
+        return header, [
+            f"`scheduler.grace_epochs` is {grace}, but must be at most `budget.epochs`, "
+            f"{epochs} ({place})."
+        ]
+    return header, []
+
+
+def _read_base(header: Header, source: YamlSource) -> tuple[ExperimentConfig | None, list[str]]:
+    """The base configuration with what the space sets in every trial."""
+    file = source.path.parent / header.base
+    if not file.is_file():
+        return None, [f"`base` names `{file}`, which does not exist ({source.at(('base',))})."]
+    fixed = {f"data.{key}": value for key, value in header.data.items()} | header.fixed
+    places = {f"data.{key}": source.at(("data", key)) for key in header.data}
+    places |= {key: source.at(("fixed", key)) for key in header.fixed}
+    budget = {
+        "training.max_epochs": header.budget.epochs,
+        "training.objective": header.objective.metric,
+    }
+    try:
+        return load_config(file, fixed | budget, places), []
+    except ConfigError as error:
+        return None, list(error.problems)
+
+
+def _read_parameters(written: Any, source: YamlSource) -> tuple[dict[str, Parameter], list[str]]:
+    """Parse each parameter by itself, so that one mistake does not hide another."""
+    if not isinstance(written, dict) or not written:
+        return {}, [f"`parameters` must name at least one ({source.at(('parameters',))})."]
+    parameters: dict[str, Parameter] = {}
+    problems: list[str] = []
+    for name, value in written.items():
+        place = source.at(("parameters", name))
+        try:
+            parameters[name] = _PARAMETER.validate_python(value)
+        except ValidationError as error:
+            problems += [_parameter_sentence(name, found, source) for found in error.errors()]
+        else:
+            problems += [f"{text} ({place})." for text in _contradictions(name, parameters[name])]
+    return parameters, problems
+
+
+def _parameter_sentence(name: str, found: Any, source: YamlSource) -> str:
+    location = tuple(part for part in found["loc"] if part not in _KINDS)
+    key = ".".join(str(part) for part in (name, *location))
+    place = source.at(("parameters", name, *location))
+    if found["type"] == "extra_forbidden":
+        kind = next(part for part in found["loc"] if part in _KINDS)
+        hint = nearest(str(location[-1]), _KINDS[kind].model_fields)
+        return f"`{key}` is not a known key ({place}). {hint}"
+    if found["type"] == "missing":
+        return f"`{key}` is missing ({place}), but is required."
+    if found["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return f"`{name}.type` must be one of float, int, categorical ({place})."
+    rule = found["msg"].replace("Input should be", "must be", 1)
+    return f"`{key}` is {found['input']!r}, but {rule} ({place})."
+
+
+def _contradictions(name: str, parameter: Parameter) -> Iterator[str]:
+    if isinstance(parameter, CategoricalParameter):
+        if not parameter.choices:
+            yield f"`{name}` has empty choices, but needs at least one"
+        return
+    low, high = parameter.low, parameter.high
+    if low > high:
+        yield f"`{name}` has low {low} above high {high}; exchange them"
+    if parameter.log and low <= 0:
+        yield f"`{name}` has log: true with low {low}, but a logarithm needs low above 0"
+    no_step = 1 if isinstance(parameter, IntParameter) else None
+    if parameter.log and parameter.step != no_step:
+        yield f"`{name}` has both log and step; take one of them"
+
+
+@dataclass(frozen=True)
+class _Checker:
+    """Finds unknown keys, conditions that point nowhere, and ranges that leave the schema.
+
+    written: every name in the file, also of parameters that could not be parsed and
+        have been reported already.
+    """
+
+    parameters: Mapping[str, Parameter]
+    written: set[str]
+    base: ExperimentConfig
+    source: YamlSource
+
+    def problems(self) -> Iterator[str]:
+        valid = searchable_keys()
+        above: set[str] = set()
+        for name, parameter in self.parameters.items():
+            if name not in valid:
+                yield f"`{name}` is not a known key ({self._at(name)}). {nearest(name, valid)}"
+            else:
+                yield from self._out_of_schema(name, parameter)
+            for other, values in parameter.when.items():
+                yield from self._bad_condition(name, other, values, above)
+            above.add(name)
+
+    def _at(self, name: str, *below: str) -> str:
+        return self.source.at(("parameters", name, *below))
+
+    def _bad_condition(
+        self, name: str, other: str, values: list[Any], above: set[str]
+    ) -> Iterator[str]:
+        place = self._at(name, "when", other)
+        if other not in self.written:
+            hint = nearest(other, self.written)
+            yield f"`{name}` depends on `{other}`, which is not a parameter ({place}). {hint}"
+        elif other in self.parameters and other not in above:
+            yield f"`{name}` depends on `{other}`, which must stand above it ({place})."
+        elif other in self.parameters:
+            refused = [value for value in values if not self.parameters[other].admits(value)]
+            if refused:
+                yield f"`{name}` waits for {refused} of `{other}`, which never comes ({place})."
+
+    def _out_of_schema(self, name: str, parameter: Parameter) -> Iterator[str]:
+        """Try the ends of a range, or every choice, in a real configuration."""
+        conditions = {other: values[-1] for other, values in parameter.when.items()}
+        owner, _, place_in_list = name.rpartition(".")
+        if place_in_list.isdigit():
+            length = f"{owner}.length"
+            lengths = self._lengths(length, parameter)
+            if min(lengths) <= int(place_in_list):
+                yield (
+                    f"`{name}` does not exist when `{length}` is {min(lengths)} "
+                    f"({self._at(name)}). Add `when:` with the lengths that have it."
+                )
+                return
+            conditions[length] = max(lengths)
+        known = {key: value for key, value in conditions.items() if key in searchable_keys()}
+        for value in parameter.extremes():
+            try:
+                override(self.base, {**known, name: value})
+            except ConfigError as error:
+                at = self._at(name)
+                yield f"`{name}` may become {value!r}, which no run takes ({at}): {error}"
+
+    def _lengths(self, key: str, parameter: Parameter) -> list[int]:
+        """The lengths that a list can have where one of its elements is drawn."""
+        if key in parameter.when:
+            return [int(value) for value in parameter.when[key]]
+        drawn = self.parameters.get(key)
+        return drawn.extremes() if drawn else [int(flat(self.base)[key])]
+
+
+def _bad_start_points(space: Space, source: YamlSource) -> Iterator[str]:
+    for index, (entry, point) in enumerate(
+        zip(space.header.start_from, space.start_points(), strict=True)
+    ):
+        place = source.at(("start_from", index))
+        for key in entry:
+            if key not in space.parameters:
+                hint = nearest(key, space.parameters)
+                yield f"start_from: `{key}` is not a parameter ({place}). {hint}"
+            elif key not in point:
+                yield f"start_from: `{key}` is given, but its condition does not hold ({place})."
+        for name, value in point.items():
+            if not space.parameters[name].admits(value):
+                yield f"start_from: `{name}` is {value!r}, which the space does not hold ({place})."
