@@ -62,5 +62,5 @@ class MissingPackage(QuantumRerankError):
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
             f"{purpose} needs the package `{package}`, which is not installed. "
-            f'Run `pip install "quantum-rerank[{extra}]"`.'
+            f"Run `pip install {package}`, or install this project with its extra `{extra}`."
         )

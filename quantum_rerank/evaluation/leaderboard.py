@@ -53,8 +53,8 @@ def leaderboard(title: str, systems: Mapping[str, Scores]) -> Table:
     """A table of systems, best NDCG@10 first, each held against cosine."""
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
-    table.add_column("system")
+    table = Table(title=title, title_justify="left", box=None)
+    table.add_column("system", no_wrap=True)
     for metric in METRICS:
         table.add_column(metric.upper(), justify="right")
     table.add_column("vs cosine", justify="right")
@@ -80,8 +80,9 @@ def difference_table(name: str, system: Scores, others: Mapping[str, Scores]) ->
     table = Table(
         title=f"NDCG@10, paired over {n_queries} queries, one seed", title_justify="left", box=None
     )
-    for column in (f"{name} minus", "difference", "95 % interval", "p"):
-        table.add_column(column, justify="right" if column in ("difference", "p") else "left")
+    table.add_column(f"{name} minus", no_wrap=True)
+    for column in ("difference", "95 % interval", "p"):
+        table.add_column(column, justify="right")
     for other, one in found.items():
         interval = f"{one.low:+.4f} to {one.high:+.4f}"
         table.add_row(other, f"{one.difference:+.4f}", interval, f"{one.p_value:.4f}")

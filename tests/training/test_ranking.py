@@ -11,7 +11,13 @@ from quantum_rerank.config import Arm
 from quantum_rerank.evaluation import METRICS, NDCG, Evaluator
 from quantum_rerank.similarity import FUSION_GRID, Head, build_head
 from quantum_rerank.training.data_manager import QuerySet, TrialData
-from quantum_rerank.training.ranking import RankingValidator, Validator, affinities, score_on
+from quantum_rerank.training.ranking import (
+    RankingValidator,
+    Validator,
+    affinities,
+    losses_doubled,
+    score_on,
+)
 
 ARMS: tuple[str, ...] = get_args(Arm)
 OBJECTIVES = [metric for metric in METRICS if not metric.startswith("recall")]
@@ -121,12 +127,24 @@ def test_the_fusion_weight_is_the_best_of_the_grid(trial_data: TrialData) -> Non
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_seen_and_unseen_count_the_same(trial_data: TrialData, objective: str) -> None:
-    found = Validator(trial_data.seen, trial_data.unseen, objective)(random_head("hybrid"))
+def test_seen_and_unseen_count_the_same_and_a_loss_double(
+    trial_data: TrialData, objective: str
+) -> None:
+    validate = Validator(trial_data.seen, trial_data.unseen, objective)
+    found, cosine = validate(random_head("hybrid")), validate(random_head("cosine"))
     for metric in METRICS:
         seen, unseen = found.metrics[f"val_seen_{metric}"], found.metrics[f"val_unseen_{metric}"]
         assert found.metrics[f"val_{metric}"] == pytest.approx((seen + unseen) / 2)
-    assert found.objective == pytest.approx(found.metrics[f"val_{objective}"])
+    names = (f"val_seen_{objective}", f"val_unseen_{objective}")
+    lost = sum(max(cosine.metrics[name] - found.metrics[name], 0.0) for name in names)
+    assert found.objective == pytest.approx(found.metrics[f"val_{objective}"] - lost / 2)
+
+
+def test_a_gain_is_not_bought_with_a_loss_elsewhere() -> None:
+    cosine = {"seen": 0.5, "unseen": 0.4}
+    assert losses_doubled(cosine, cosine) == pytest.approx(0.45)
+    assert losses_doubled({"seen": 0.58, "unseen": 0.34}, cosine) < 0.45
+    assert losses_doubled({"seen": 0.58, "unseen": 0.40}, cosine) > 0.45
 
 
 def test_without_an_unseen_domain_the_seen_ones_decide(trial_data: TrialData) -> None:
