@@ -49,7 +49,11 @@ class MlpConfig(Section):
 
 
 class FusionConfig(Section):
-    """score = (1 - w) cosine + w fidelity, with w trained from `initial_weight`."""
+    """score = (1 - w) cosine + w fidelity.
+
+    Where the loss is on the fused score, w is trained from `initial_weight`; it is
+    fitted on validation in any case.
+    """
 
     initial_weight: float = Field(0.5, gt=0.0, lt=1.0)
 

@@ -16,7 +16,7 @@ import typer
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.console import run
 from quantum_rerank.embeddings import EmbeddingSource
-from quantum_rerank.errors import BundleError, OutputError
+from quantum_rerank.errors import BundleError, DataError, OutputError
 from quantum_rerank.export import export_model
 from quantum_rerank.similarity import Head
 from quantum_rerank.training.data_manager import PreparedData
@@ -26,7 +26,7 @@ from tuning.records import CHECKPOINT
 if TYPE_CHECKING:
     import optuna
 
-STUDY, SUMMARY, BEST = "study.db", "summary.json", "best"
+STUDY, SUMMARY, BEST, RECORD = "study.db", "summary.json", "best", "run.json"
 
 app = typer.Typer(add_completion=False)
 
@@ -137,10 +137,24 @@ def main(
     chosen = load_trial(run_folder, trials[0])
     source = embedding_source(chosen.config.data.encoder)
     prepared = prepare(chosen.config.data, source)
+    _refuse_other_data(run_folder, prepared.fingerprint)
     bundle = export_trial(
         output, chosen, prepared, source, _test_metrics(run_folder, chosen.number)
     )
     print(f"Exported trial {chosen.number} (epoch {chosen.epoch}) to {bundle}.")
+
+
+def _refuse_other_data(folder: Path, fingerprint: str) -> None:
+    """Raise where the data are no longer those that the run was trained and tested on."""
+    try:
+        recorded = json.loads((folder / RECORD).read_text(encoding="utf-8"))["data_fingerprint"]
+    except (OSError, ValueError, KeyError):
+        raise OutputError(f"`{folder / RECORD}` is missing or damaged.") from None
+    if recorded != fingerprint:
+        raise DataError(
+            f"The data have changed since `{folder}` was made ({recorded[:12]}, now "
+            f"{fingerprint[:12]}). Put them back, or search again."
+        )
 
 
 def _test_metrics(folder: Path, number: int) -> dict[str, dict[str, float]]:

@@ -112,11 +112,20 @@ class Node:
 
 @dataclass(frozen=True)
 class Concurrency:
-    """How many trials run at once, with how much memory each, and why."""
+    """How many trials run at once, with how much memory each, and why.
+
+    spread: over several machines, or over one whose memory Ray itself counts.
+    """
 
     trials: int
     trial_memory_gb: float
     reason: str
+    spread: bool = False
+
+    @property
+    def reservation(self) -> dict[str, float]:
+        """The memory that Ray sets aside for a trial, so that it lands where there is room."""
+        return {"memory": self.trial_memory_gb * GB} if self.spread else {}
 
 
 def fit_trials(nodes: Sequence[Node], trial_memory_gb: float) -> Concurrency:
@@ -135,7 +144,7 @@ def fit_trials(nodes: Sequence[Node], trial_memory_gb: float) -> Concurrency:
             "before it trains. Give at least that."
         )
     fitting = sum(
-        min(node.cpus, int((node.free_gb - DRIVER_GB) / trial_memory_gb)) for node in nodes
+        min(node.cpus, max(int((node.free_gb - DRIVER_GB) / trial_memory_gb), 0)) for node in nodes
     )
     cpus = sum(node.cpus for node in nodes)
     free = sum(node.free_gb for node in nodes)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from quantum_rerank.errors import ConfigError
 from tuning.budgets import GB, Node
@@ -76,14 +78,29 @@ def _refuse_silence(address: str) -> None:
 
 
 def this_machine() -> Node:
-    """Cores that this process may use, and memory that is free."""
+    """Cores that this process may use, and memory that is free, within its container's limits."""
     import psutil
 
-    return Node(len(os.sched_getaffinity(0)), psutil.virtual_memory().available / GB)
+    free = min(psutil.virtual_memory().available, container_memory_left())
+    return Node(len(os.sched_getaffinity(0)), free / GB)
+
+
+def container_memory_left(root: Path = Path("/sys/fs/cgroup")) -> float:
+    """Bytes left below the control group's limit, version 2 or 1; infinite without one."""
+    files = (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    )
+    for limit, usage in files:
+        try:
+            return int((root / limit).read_text()) - int((root / usage).read_text())
+        except (OSError, ValueError):  # not there, or `max`
+            continue
+    return math.inf
 
 
 def cluster_nodes() -> list[Node]:
-    """The live machines of the cluster that was joined, as Ray counts them."""
+    """The live machines of the cluster that was joined, with the memory that Ray hands out."""
     import ray
 
     return [

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from quantum_rerank.training.data_manager import PreparedData
+from tuning.best_trial import RECORD
 from tuning.budgets import Concurrency
 from tuning.space import Space
 
@@ -23,7 +24,7 @@ def write_record(space: Space, prepared: PreparedData, folder: Path) -> None:
         "data_fingerprint": prepared.fingerprint,
         "splits": prepared.splits,
     }
-    (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def print_plan(space: Space, concurrency: Concurrency, folder: Path, console: Console) -> None:
@@ -62,12 +63,3 @@ def print_plan(space: Space, concurrency: Concurrency, folder: Path, console: Co
         when = ", ".join(f"{key} in {values}" for key, values in parameter.when.items())
         table.add_row(name, shown, when)
     console.print(table)
-
-
-def print_data(prepared: PreparedData, console: Console) -> None:
-    """How many documents and queries each domain has, and what was left out."""
-    for row in prepared.statistics():
-        console.print("  ".join(f"{key} {value}" for key, value in row.items() if value))
-    for domain, reasons in prepared.skipped.items():
-        for reason, count in reasons.items():
-            console.print(f"{domain}: left out {count} {reason}")

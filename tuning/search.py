@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,7 +22,7 @@ from tuning.best_trial import SUMMARY, load_study, study_storage
 from tuning.budgets import INTERRUPT, Concurrency, Ending, TimeBudget, fit_trials
 from tuning.cluster import ray_cluster, this_machine
 from tuning.conclusion import conclude
-from tuning.plan import print_data, print_plan, write_record
+from tuning.plan import print_plan, write_record
 from tuning.progress import ProgressDisplay
 from tuning.records import FAILURE, NUMBER, Listener, Listeners
 from tuning.reports import print_outcome, summarise, write_trials
@@ -92,8 +93,9 @@ def search(
     prepared = prepare(space.base.data, source)
     with ray_cluster(address) as nodes:
         concurrency = fit_trials(nodes, space.header.budget.trial_memory_gb)
+        concurrency = replace(concurrency, spread=address is not None)
         print_plan(space, concurrency, folder, console)
-        print_data(prepared, console)
+        console.print(*prepared.description(), sep="\n")
         write_record(space, prepared, folder)
         tracker = WandbTracker(PROJECT, folder.name, folder, wandb_mode)
         display = ProgressDisplay(
@@ -107,8 +109,8 @@ def search(
         finally:
             finish_study(folder, ending)
             tracker.close()
-        outcome = conclude(space, prepared, source, folder, ending(), console)
-    write_trials(outcome.trials, folder / "trials.csv")
+        write_trials(load_study(folder).trials, folder / "trials.csv")
+        outcome = conclude(space, prepared, source, folder, ending, console)
     summary = summarise(outcome, budget.elapsed(), prepared.fingerprint)
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     print_outcome(outcome, console)
@@ -142,7 +144,7 @@ def run_trials(
         run_trial, space=space, data=data, limits=TrialLimits(concurrency.trial_memory_gb, notes)
     )
     tune.Tuner(
-        tune.with_resources(trainable, {"cpu": 1}),
+        tune.with_resources(trainable, {"cpu": 1, **concurrency.reservation}),
         tune_config=tune.TuneConfig(
             search_alg=TruthfulSearch(
                 space,

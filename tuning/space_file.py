@@ -41,12 +41,15 @@ def load_space(path: Path, overrides: Mapping[str, Any] | None = None) -> Space:
     parameters, problems = _read_parameters(written, source)
     if overrides and isinstance(values.get("budget"), dict):
         values["budget"] = {**values["budget"], **overrides}
-    header, found = _read_header(values, source)
+    given = {f"budget.{key}": f"--{key.replace('_', '-')}" for key in overrides or {}}
+    header, found = _read_header(values, source, given)
     problems += found
     base, found = _read_base(header, source) if header else (None, [])
     problems += found
     names = set(written) if isinstance(written, dict) else set()
-    problems += _Checker(parameters, names, base or ExperimentConfig(), source).problems()
+    fixed = header.fixed if header else {}
+    checker = _Checker(parameters, names, base or ExperimentConfig(), source, fixed)
+    problems += checker.problems()
     if header is None or base is None or problems:
         raise ConfigError(problems)
     space = Space(header, base, parameters)
@@ -56,11 +59,13 @@ def load_space(path: Path, overrides: Mapping[str, Any] | None = None) -> Space:
     return space
 
 
-def _read_header(values: Mapping[str, Any], source: YamlSource) -> tuple[Header | None, list[str]]:
+def _read_header(
+    values: Mapping[str, Any], source: YamlSource, given: Mapping[str, str]
+) -> tuple[Header | None, list[str]]:
     try:
         header = Header.model_validate(values)
     except ValidationError as error:
-        return None, describe(error, Header, [source])
+        return None, describe(error, Header, [source], given)
     grace, epochs = header.scheduler.grace_epochs, header.budget.epochs
     written = "grace_epochs" in header.scheduler.model_fields_set
     if header.scheduler.name == "asha" and written and grace > epochs:
@@ -80,6 +85,14 @@ def _read_base(header: Header, source: YamlSource) -> tuple[ExperimentConfig | N
     fixed = {f"data.{key}": value for key, value in header.data.items()} | header.fixed
     places = {f"data.{key}": source.at(("data", key)) for key in header.data}
     places |= {key: source.at(("fixed", key)) for key in header.fixed}
+    taken = {"training.max_epochs": "budget.epochs", "training.objective": "objective.metric"}
+    twice = [
+        f"`fixed` sets `{key}`, but `{taken[key]}` does that ({places[key]})."
+        for key in header.fixed
+        if key in taken
+    ]
+    if twice:
+        return None, twice
     budget = {
         "training.max_epochs": header.budget.epochs,
         "training.objective": header.objective.metric,
@@ -151,7 +164,13 @@ class _Checker:
     base: ExperimentConfig
     source: YamlSource
 
+    fixed: Mapping[str, Any]
+
     def problems(self) -> Iterator[str]:
+        for name in self.fixed:
+            if name in self.parameters:
+                place = self.source.at(("fixed", name))
+                yield f"`{name}` is both fixed and a parameter ({place}). Remove one of them."
         valid = searchable_keys()
         above: set[str] = set()
         for name, parameter in self.parameters.items():

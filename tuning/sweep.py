@@ -15,13 +15,14 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Annotated, Any, Literal
 
 import typer
 
 from quantum_rerank.console import run as run_command
 from quantum_rerank.embeddings import embedding_source
-from quantum_rerank.errors import DivergedError, OutputError
+from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import prepare
 from tuning.records import EPOCH, OBJECTIVE, TrialEnd
 from tuning.space import CategoricalParameter, IntParameter, Parameter, Space
@@ -34,7 +35,12 @@ from tuning.tracking import (
     resolve_mode,
     start_run,
 )
-from tuning.trainable import OUT_OF_MEMORY_EXIT_CODE, memory_excess, train_within
+from tuning.trainable import (
+    OUT_OF_MEMORY_EXIT_CODE,
+    failure_reason,
+    memory_excess,
+    train_within,
+)
 
 app = typer.Typer(add_completion=False)
 
@@ -89,16 +95,20 @@ def agent(
 
     memory_gb = known.header.budget.trial_memory_gb
 
-    def on_excess(used: int) -> None:
-        reason = memory_excess(used, memory_gb)
-        finish_run(run, TrialEnd(0, "failed", int(last.get(EPOCH, 0)), None, reason))
+    def fail(reason: str) -> None:
         print(reason, flush=True)
+        finish_run(run, TrialEnd(0, "failed", int(last.get(EPOCH, 0)), None, reason))
+
+    def on_excess(used: int) -> None:
+        telling = Thread(target=fail, args=(memory_excess(used, memory_gb),), daemon=True)
+        telling.start()
+        telling.join(timeout=10.0)
         os._exit(OUT_OF_MEMORY_EXIT_CODE)
 
     try:
         train_within(memory_gb, on_excess, config, data, report)
-    except DivergedError as error:
-        finish_run(run, TrialEnd(0, "failed", int(last.get(EPOCH, 0)), None, f"nan: {error}"))
+    except Exception as error:
+        fail(failure_reason(error))
         raise
     finish_run(run, TrialEnd(0, "complete", int(last[EPOCH]), float(last[OBJECTIVE])))
 
@@ -141,6 +151,7 @@ def inexpressible(space: Space) -> Iterator[str]:
         yield "sampler tpe: bayes is the nearest that a sweep has"
     if space.header.scheduler.name == "asha":
         yield "scheduler asha: hyperband with the same first rung and reduction"
+    yield f"seeds: every trial has the seed {space.base.seed}, in a search each has its own"
     yield f"budget: {space.header.budget.hours:g} h in all are not kept; the memory of a trial is"
 
 

@@ -52,23 +52,34 @@ def run_trial(params: dict[str, Any], space: Space, data: TrialData, limits: Tri
         tune.report(metrics, checkpoint=folder)
 
     def on_excess(used: int) -> None:
-        leave_death_note(limits, number, used)
-        # Not an exception: a thread cannot raise one in another that sits in an allocation.
-        os._exit(OUT_OF_MEMORY_EXIT_CODE)
+        try:
+            leave_death_note(limits, number, used)
+        finally:
+            # Not an exception: a thread cannot raise one in another that sits in an allocation.
+            os._exit(OUT_OF_MEMORY_EXIT_CODE)
 
     try:
         config = space.config_for(suggested, number)
         train_within(limits.memory_gb, on_excess, config, data, report)
-    except DivergedError as error:
-        reason = f"nan: {error}"
-    except MemoryError as error:
-        reason = f"oom: {error or 'an allocation was refused'}"
     except Exception as error:
         (limits.death_notes / f"{number:05d}.traceback.txt").write_text(traceback.format_exc())
-        reason = f"error: {type(error).__name__}: {error}"
+        reason = failure_reason(error)
     else:
         return
     report({**last, FINAL: False, OBJECTIVE: float("nan"), FAILURE: reason}, None)
+
+
+def failure_reason(error: Exception) -> str:
+    """One line on why a trial failed, its kind first.
+
+    >>> failure_reason(DivergedError("The loss became nan in a batch."))
+    'nan: The loss became nan in a batch.'
+    """
+    if isinstance(error, DivergedError):
+        return f"nan: {error}"
+    if isinstance(error, MemoryError):
+        return f"oom: {error or 'an allocation was refused'}"
+    return f"error: {type(error).__name__}: {error}"
 
 
 def train_within(

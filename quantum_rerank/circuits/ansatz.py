@@ -81,7 +81,7 @@ class Ansatz:
 
     @property
     def depth(self) -> int:
-        """Gates on the longest path, each layer counted as RY, RZ and its entangler in sequence."""
+        """Steps in sequence: RY, RZ and every gate of the entangler, layer by layer."""
         links = self.n_qubits - 1 if self.entangler == "cnot_chain" else len(self._ring)
         entanglers = self.n_layers if self.entangler == "cnot_chain" else self.n_layers - 1
         return 2 * self.n_layers + links * entanglers

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from quantum_rerank.console import new_folder, run
+from quantum_rerank.evaluation import Scores, difference_table, leaderboard
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from quantum_rerank.config import ExperimentConfig
+    from quantum_rerank.embeddings import EmbeddingSource
     from quantum_rerank.training.arms import TrainedArm
-    from quantum_rerank.training.data_manager import TrialData
+    from quantum_rerank.training.data_manager import PreparedData, TrialData
     from quantum_rerank.training.trainer import EpochReport
+
+METRICS_FILE, BUNDLE = "metrics.json", "bundle"
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -53,10 +58,7 @@ def main(
 
     from quantum_rerank.config import load_config, parse_override
     from quantum_rerank.embeddings import embedding_source
-    from quantum_rerank.evaluation import difference_table, leaderboard
-    from quantum_rerank.export import export_model
     from quantum_rerank.training.data_manager import prepare
-    from quantum_rerank.training.ranking import score_on
 
     overrides = dict(parse_override(text) for text in set_ or [])
     if data:
@@ -67,50 +69,74 @@ def main(
     started = time.monotonic()
     source = embedding_source(experiment.data.encoder)
     prepared = prepare(experiment.data, source)
-    for row in prepared.statistics():
-        console.print(", ".join(f"{key} {value}" for key, value in row.items()))
-    for domain, reasons in prepared.skipped.items():
-        for reason, count in reasons.items():
-            console.print(f"{domain}: left out {count} {reason}")
-
-    arms: list[str] = list(dict.fromkeys(["cosine", "quantum_only", "mlp_twin", experiment.arm]))
+    console.print(*prepared.description(), sep="\n")
+    arms: dict[str, None] = dict.fromkeys(["cosine", "quantum_only", "mlp_twin", experiment.arm])
     trained = {arm: _train(experiment, arm, prepared.trial, console) for arm in arms}
-    report: dict[str, dict[str, dict[str, float]]] = {}
-    for role, queries in (("test", prepared.test_seen), ("test_unseen", prepared.test_unseen)):
-        if not queries:
-            continue
-        scores = {
-            arm: score_on(result.head, result.validation.fusion_weight, queries)
-            for arm, result in trained.items()
+    scores = _score(trained, prepared)
+    _write(folder, trained, scores, prepared, source, time.monotonic() - started)
+    for role, systems in scores.items():
+        console.print(leaderboard(f"{role} queries, scored once", systems))
+        others = {arm: one for arm, one in systems.items() if arm != experiment.arm}
+        console.print(difference_table(experiment.arm, systems[experiment.arm], others))
+    console.print(f"Wrote {folder / METRICS_FILE} and {folder / BUNDLE}.", soft_wrap=True)
+
+
+def _score(
+    trained: Mapping[str, TrainedArm], prepared: PreparedData
+) -> dict[str, dict[str, Scores]]:
+    """Role -> arm -> scores on the test queries, of unseen domains too where there are any."""
+    from quantum_rerank.training.ranking import score_on
+
+    roles = {"test": prepared.test_seen, "test_unseen": prepared.test_unseen}
+    return {
+        role: {
+            arm: score_on(one.head, one.validation.fusion_weight, queries)
+            for arm, one in trained.items()
         }
-        report[role] = {arm: dict(one.metrics) for arm, one in scores.items()}
-        console.print(leaderboard(f"{role} queries, scored once", scores))
-        mine = scores.pop(experiment.arm)
-        console.print(difference_table(experiment.arm, mine, scores))
-    chosen = trained[experiment.arm]
-    bundle = export_model(
-        folder / "bundle",
+        for role, queries in roles.items()
+        if queries
+    }
+
+
+def _write(
+    folder: Path,
+    trained: Mapping[str, TrainedArm],
+    scores: Mapping[str, Mapping[str, Scores]],
+    prepared: PreparedData,
+    source: EmbeddingSource,
+    seconds: float,
+) -> None:
+    """Write metrics.json, and the last trained arm, the one that was asked for, as a bundle."""
+    from quantum_rerank.export import export_model
+
+    report = {
+        role: {arm: dict(one.metrics) for arm, one in systems.items()}
+        for role, systems in scores.items()
+    }
+    arm, chosen = list(trained.items())[-1]
+    export_model(
+        folder / BUNDLE,
         chosen.head,
         chosen.config,
         chosen.validation.fusion_weight,
         source.fingerprint,
         prepared.fingerprint,
         {"validation": chosen.validation.metrics}
-        | {role: arms[experiment.arm] for role, arms in report.items()},
+        | {role: systems[arm] for role, systems in report.items()},
         prepared.examples,
     )
     record = {
         **report,
-        "validation": {arm: result.validation.metrics for arm, result in trained.items()},
-        "fusion_weight": {arm: result.validation.fusion_weight for arm, result in trained.items()},
-        "epochs": {arm: result.epochs for arm, result in trained.items()},
-        "config": experiment.model_dump(mode="json"),
+        "validation": {name: one.validation.metrics for name, one in trained.items()},
+        "fusion_weight": {name: one.validation.fusion_weight for name, one in trained.items()},
+        "epochs": {name: one.epochs for name, one in trained.items()},
+        "config": chosen.config.model_dump(mode="json"),
         "splits": prepared.splits,
         "data_fingerprint": prepared.fingerprint,
-        "wall_seconds": round(time.monotonic() - started, 1),
+        "wall_seconds": round(seconds, 1),
     }
-    (folder / "metrics.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    console.print(f"Wrote {folder / 'metrics.json'} and {bundle}.")
+    text = json.dumps(record, indent=2) + "\n"
+    (folder / METRICS_FILE).write_text(text, encoding="utf-8")
 
 
 def _train(config: ExperimentConfig, arm: str, data: TrialData, console: Console) -> TrainedArm:
@@ -138,7 +164,7 @@ def _train(config: ExperimentConfig, arm: str, data: TrialData, console: Console
         task = progress.add_task(arm, total=total)
 
         def watch(report: EpochReport) -> None:
-            text = f"{arm}: validation NDCG@10 {report.metrics['objective']:.4f}"
+            text = f"{arm}: validation objective {report.metrics['objective']:.4f}"
             end = report.epoch if report.final else total
             progress.update(task, completed=report.epoch, description=text, total=end)
 

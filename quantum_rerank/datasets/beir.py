@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,15 @@ from typing import Any
 from quantum_rerank.datasets.collection import Collection, checked
 from quantum_rerank.errors import DataError
 
-SPLITS = ("train", "dev", "test")
+SPLITS = {"train": "train", "dev": "dev", "valid": "dev", "test": "test"}  # file -> split
 
 
 def load(folder: str) -> Collection:
     """Load a folder; the name of the folder becomes the domain.
 
-    Where both `train.tsv` and `test.tsv` exist they are taken as the official
-    splits; otherwise all judged queries are pooled and split by seed.
+    With two or more of `train.tsv`, `dev.tsv` (or `valid.tsv`) and `test.tsv` they are
+    the official splits, and queries judged elsewhere are left out; otherwise all
+    judged queries are pooled and split by seed.
     """
     root = Path(folder)
     missing = [
@@ -36,19 +37,22 @@ def load(folder: str) -> Collection:
         raise DataError(f"{'; '.join(missing)}. A BEIR folder holds all three.")
     corpus = {key: _with_title(record) for key, record in _records(root / "corpus.jsonl")}
     queries = {key: record["text"] for key, record in _records(root / "queries.jsonl")}
-    qrels: dict[str, dict[str, int]] = defaultdict(dict)
+    qrels: Mapping[str, dict[str, int]] = defaultdict(dict)
     official: dict[str, frozenset[str]] = {}
     for path in sorted((root / "qrels").glob("*.tsv")):
         judged = _judgments(path)
         for query, document, grade in judged:
             qrels[query][document] = grade
-        if path.stem in SPLITS:
-            official[path.stem] = frozenset(query for query, _, _ in judged)
+        if split := SPLITS.get(path.stem):
+            official[split] = frozenset(query for query, _, _ in judged)
     for one, other in combinations(official, 2):
         if shared := official[one] & official[other]:
             raise DataError(f"`{root / 'qrels'}`: {len(shared)} queries are in {one} and {other}.")
-    if not {"train", "test"} <= official.keys():
+    if len(official) < 2:
         official = {}
+    else:
+        used = frozenset().union(*official.values())
+        qrels = {query: judged for query, judged in qrels.items() if query in used}
     judged_queries = {query: text for query, text in queries.items() if query in qrels}
     skipped = len(queries) - len(judged_queries)
     return checked(
@@ -58,7 +62,7 @@ def load(folder: str) -> Collection:
             queries=judged_queries,
             qrels=qrels,
             official=official,
-            skipped={"queries without judgments": skipped} if skipped else {},
+            skipped={"queries without judgments in its splits": skipped} if skipped else {},
         )
     )
 
@@ -89,8 +93,8 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield key, record
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {number}: not valid JSON: {error.msg}.") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8 text.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a readable file of UTF-8 text: {error}.") from None
 
 
 def _judgments(path: Path) -> list[tuple[str, str, int]]:
@@ -98,7 +102,7 @@ def _judgments(path: Path) -> list[tuple[str, str, int]]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (UnicodeDecodeError, csv.Error):
+    except (OSError, UnicodeDecodeError, csv.Error):
         raise DataError(f"{path}: not a table in UTF-8 text.") from None
     header = rows[0] if rows else None
     if header != ["query-id", "corpus-id", "score"]:

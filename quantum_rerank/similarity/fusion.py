@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,17 @@ def fuse(cosine: Scores, affinity: Scores, weight: Scores | float) -> Scores:
     return (1.0 - weight) * cosine + weight * affinity
 
 
+class Scored(NamedTuple):
+    """Scores of queries against documents.
+
+    affinity, fused: (q, d) float32.  documents: (d, size), the representations compared.
+    """
+
+    affinity: Tensor
+    fused: Tensor
+    documents: Tensor
+
+
 class FusedSimilarity(nn.Module):
     """A head and the weight that its affinity has beside the cosine, trained together."""
 
@@ -46,15 +57,16 @@ class FusedSimilarity(nn.Module):
         """The circuit's weights and the fusion weight: few, and each far-reaching."""
         return [*self.head.circuit_parameters(), self.fusion_logit]
 
-    def forward(self, queries: Tensor, documents: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, queries: Tensor, documents: Tensor) -> Scored:
         """Score every query against every document.
 
         queries: (q, dim), documents: (d, dim), both L2-normalised float32.
-        Returns: affinity and fused score, each (q, d) float32.
+        Each text is represented once.
         """
         both = self.head.represent(torch.cat([queries, documents]))
-        affinity = self.head.compare(both[: len(queries)], both[len(queries) :]).float()
-        return affinity, fuse(queries @ documents.T, affinity, self.weight)
+        asked, found = both[: len(queries)], both[len(queries) :]
+        affinity = self.head.compare(asked, found).float()
+        return Scored(affinity, fuse(queries @ documents.T, affinity, self.weight), found)
 
 
 def score(

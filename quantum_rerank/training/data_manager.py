@@ -77,6 +77,18 @@ class PreparedData:
     examples: tuple[ExampleTexts, ...]
     skipped: dict[str, dict[str, int]] = field(default_factory=dict)
 
+    def description(self) -> list[str]:
+        """A line per domain: documents, queries by role, and what was left out."""
+        lines = [
+            "  ".join(f"{key} {value}" for key, value in row.items() if value)
+            for row in self.statistics()
+        ]
+        return lines + [
+            f"{domain}: left out {count} {reason}"
+            for domain, reasons in self.skipped.items()
+            for reason, count in reasons.items()
+        ]
+
     def statistics(self) -> list[dict[str, Any]]:
         """A row per domain: documents, and queries by role."""
         sizes = {
@@ -100,6 +112,13 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
     if repeated:
         raise DataError(f"{', '.join(repeated)}: named twice, but a collection has one role.")
     collections = {spec: load_collection(spec) for spec in named}
+    domains = [collection.domain for collection in collections.values()]
+    shared = sorted({domain for domain in domains if domains.count(domain) > 1})
+    if shared:
+        raise DataError(
+            f"{', '.join(shared)}: two collections of this name. A collection has one role, "
+            "and folders need names of their own."
+        )
     splits = {
         spec: split_by_query(
             collections[spec], config.validation_split, config.test_split, config.split_seed

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from quantum_rerank.errors import DivergedError
 from quantum_rerank.evaluation import MAP, METRICS, NDCG, Evaluator, Scores, over_domains
 from quantum_rerank.similarity import FUSION_GRID, Head, fuse
 from quantum_rerank.training.data_manager import QuerySet
@@ -36,6 +37,9 @@ def affinities(head: Head, queries: QuerySet) -> FloatArray:
             asked = head.represent(torch.from_numpy(queries.queries[block].copy()))
             near = documents[torch.from_numpy(positions[block])]
             result[block] = head.compare(asked[:, None, :], near)[:, 0, :].numpy()
+    if not np.isfinite(result).all():
+        # NaN sorts as if it were the cosine's own order, and would be scored as that.
+        raise DivergedError(f"The model gives affinities that are not finite on {queries.domain}.")
     return result
 
 

@@ -162,14 +162,14 @@ class Trainer:
         return total / len(self._batches)
 
     def _batch_loss(self, batch: Batch) -> Tensor:
-        affinity, fused = self.model(batch.queries, batch.documents)
-        scores = affinity if self._on_fidelity else fused
+        scored = self.model(batch.queries, batch.documents)
+        scores = scored.affinity if self._on_fidelity else scored.fused
         loss = self._loss.compute(scores, batch.positive, batch.negative)
         if self._warm_up.weight:
             # Drawn, since the documents of a batch stand in the order of their corpus.
-            texts = batch.documents[torch.randperm(len(batch.documents))[:_REGULARISED_TEXTS]]
-            states = self.model.head.represent(texts)
-            loss = loss + self._warm_up.weight * self._divergence(states, texts)
+            drawn = torch.randperm(len(batch.documents))[:_REGULARISED_TEXTS]
+            divergence = self._divergence(scored.documents[drawn], batch.documents[drawn])
+            loss = loss + self._warm_up.weight * divergence
         return loss
 
     def _divergence(self, states: Tensor, texts: Tensor) -> Tensor:
@@ -182,6 +182,8 @@ class Trainer:
             raise DivergedError(f"The loss became {value} in {where}.")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        clip_grad_norm_(self.model.parameters(), self._gradient_clipping)
+        norm = clip_grad_norm_(self.model.parameters(), self._gradient_clipping)
+        if not torch.isfinite(norm):
+            raise DivergedError(f"The gradient's norm became {norm.item()} in {where}.")
         optimizer.step()
         return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import pytest
@@ -141,3 +142,27 @@ def test_angles_without_a_gradient_give_states_without_one(name: str) -> None:
 def test_an_unknown_engine_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"`abacus` is no engine\. Known: lightning\.qubit, qnode"):
         make_engine("abacus", SMALL)
+
+
+def test_an_engine_shared_by_threads_gives_each_its_own_states() -> None:
+    ansatz = Ansatz(3, 2)
+    engine = make_engine("lightning.qubit", ansatz)
+    batches = [torch.randn(400, ansatz.n_columns, dtype=torch.float64) for _ in range(4)]
+    alone = [engine.states(angles) for angles in batches]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(engine.states, batches))
+    for one, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_the_reference_takes_over_where_an_engine_does_not_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Changed:
+        def __init__(self, ansatz: Ansatz) -> None:
+            raise AttributeError("no attribute 'StateVectorC128'")
+
+    monkeypatch.setitem(ENGINES, "lightning.qubit", Changed)
+    with pytest.warns(UserWarning, match="`qnode` takes its place"):
+        engine = make_engine("lightning.qubit", Ansatz(2, 1))
+    assert isinstance(engine, QNodeEngine)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from quantum_rerank.datasets import beir, load_collection
+from quantum_rerank.datasets import beir, load_collection, split_by_query
 from quantum_rerank.errors import DataError
 
 Folder = Callable[..., Path]
@@ -142,7 +142,7 @@ def test_an_id_that_stands_twice_is_refused(beir_folder: Folder, name: str) -> N
 def test_queries_that_nobody_judged_are_left_out_and_counted(beir_folder: Folder) -> None:
     collection = beir.load(str(beir_folder(test=TEST)))
     assert list(collection.queries) == ["oak?leaf"]
-    assert collection.skipped == {"queries without judgments": 15}
+    assert collection.skipped == {"queries without judgments in its splits": 15}
 
 
 def test_grades_of_zero_and_below_are_dropped_and_their_queries_counted(
@@ -231,13 +231,25 @@ def test_an_official_query_that_nothing_answers_leaves_its_split(beir_folder: Fo
     assert collection.official["train"] == {"fig?leaf", "fig?bark"}
 
 
-@pytest.mark.parametrize("splits", [{"test": TEST}, {"train": TRAIN, "dev": DEV}])
-def test_a_folder_without_both_train_and_test_has_no_official_splits(
-    beir_folder: Folder, splits: dict[str, dict[str, dict[str, int]]]
-) -> None:
-    collection = beir.load(str(beir_folder(**splits)))
+def test_a_folder_with_one_file_of_judgments_has_no_official_splits(beir_folder: Folder) -> None:
+    collection = beir.load(str(beir_folder(test=TEST)))
     assert collection.official == {}
-    assert set(collection.queries) == {query for judged in splits.values() for query in judged}
+    assert set(collection.queries) == set(TEST)
+
+
+@pytest.mark.parametrize("name", ["dev", "valid"])
+def test_official_test_queries_stay_test_queries_without_a_train_file(
+    beir_folder: Folder, name: str
+) -> None:
+    collection = beir.load(str(beir_folder(**{name: TRAIN | DEV, "test": TEST})))
+    split = split_by_query(collection, 0.4, 0.4, seed=1)
+    assert set(split.test) == set(TEST)
+    assert set(split.train) | set(split.validation) == set(TRAIN | DEV)
+
+
+def test_queries_judged_outside_the_official_splits_are_left_out(beir_folder: Folder) -> None:
+    collection = beir.load(str(beir_folder(train=TRAIN, test=TEST, other=DEV)))
+    assert set(collection.queries) == set(TRAIN) | set(TEST)
 
 
 @pytest.mark.parametrize(

@@ -57,3 +57,14 @@ def test_a_source_is_found_by_its_name() -> None:
 def test_a_spec_that_names_no_source_lists_the_known_ones(spec: str) -> None:
     with pytest.raises(DataError, match=r"`icd10:\.\.\.`, `beir:\.\.\.`"):
         load_collection(spec)
+
+
+def test_codes_of_one_title_answer_the_same_terms() -> None:
+    collection = icd10.load("8")
+    twins = 0
+    for judged in collection.qrels.values():
+        titles = {collection.corpus[code].lower() for code in judged}
+        same = {code for code, title in collection.corpus.items() if title.lower() in titles}
+        assert set(judged) == same
+        twins += len(judged) > len(titles)
+    assert twins > 0

@@ -79,7 +79,7 @@ def test_a_wrong_number_of_rows_is_refused(
     vectors: Path, trees: Collection, shape: tuple[int, ...]
 ) -> None:
     np.save(vectors / "queries.npy", np.ones(shape))
-    with pytest.raises(EmbeddingError, match="must have 16 rows, one per text"):
+    with pytest.raises(EmbeddingError, match="must have 16 rows: one per text"):
         ArraySource(vectors).embed(trees)
 
 
@@ -96,7 +96,7 @@ def test_a_file_that_is_no_array_is_refused(
     vectors: Path, trees: Collection, content: bytes
 ) -> None:
     (vectors / "corpus.npy").write_bytes(content)
-    with pytest.raises(EmbeddingError, match="is no array"):
+    with pytest.raises(EmbeddingError, match="is no readable array"):
         ArraySource(vectors).embed(trees)
 
 
@@ -130,7 +130,28 @@ def test_the_fingerprint_follows_the_weights(tmp_path: Path) -> None:
     first = TextEncoder(str(tmp_path)).fingerprint
     weights.write_bytes(b"two")
     assert TextEncoder(str(tmp_path)).fingerprint != first
-    assert first.startswith(f"{tmp_path}@")
+    settings = tmp_path / "config.json"
+    settings.write_text("{}")
+    with_settings = TextEncoder(str(tmp_path)).fingerprint
+    settings.write_text('{"pooling": "max"}')
+    assert TextEncoder(str(tmp_path)).fingerprint != with_settings
+
+
+def test_the_fingerprint_does_not_follow_the_place(tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(b"one")
+    here, there = (TextEncoder(str(tmp_path / name)).fingerprint for name in ("here", "there"))
+    assert here == there
+
+
+@pytest.mark.parametrize("name", ["no/such/folder", "a name with spaces", "org/never-made"])
+def test_a_name_that_is_nowhere_is_an_embedding_error(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(EmbeddingError, match=f"The encoder `{name}` cannot be loaded"):
+        TextEncoder(name).encode(["a text"])
 
 
 @pytest.mark.slow

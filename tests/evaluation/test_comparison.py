@@ -90,3 +90,15 @@ def test_the_same_seed_gives_the_same_interval(
     baseline: dict[str, float], better: dict[str, float]
 ) -> None:
     assert compare(better, baseline, seed=3) == compare(better, baseline, seed=3)
+
+
+def test_with_domains_each_counts_the_same_as_in_the_table() -> None:
+    rng = np.random.default_rng(2)
+    large = {f"large{i}": float(v) for i, v in enumerate(rng.normal(-0.01, 0.002, 100))}
+    small = {f"small{i}": float(v) for i, v in enumerate(rng.normal(0.06, 0.002, 10))}
+    system = large | small
+    domains = dict.fromkeys(large, "large") | dict.fromkeys(small, "small")
+    result = compare(system, dict.fromkeys(system, 0.0), domains)
+    assert result.difference == pytest.approx(0.025, abs=0.002)
+    assert 0.0 < result.low < result.difference < result.high
+    assert compare(system, dict.fromkeys(system, 0.0)).difference < 0.0

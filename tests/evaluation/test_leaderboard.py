@@ -57,3 +57,9 @@ def test_a_difference_is_stated_with_its_sign(value: float, sign: str) -> None:
     assert columns["hybrid minus"] == ["twin"]
     assert columns["difference"] == [sign]
     assert "2 queries" in str(table.title)
+
+
+def test_a_gain_over_nothing_is_no_number() -> None:
+    table = leaderboard("test", {COSINE: scores(0.0, 0.0), "hybrid": scores(0.5, 0.7)})
+    columns = {str(column.header): list(column.cells) for column in table.columns}
+    assert columns["vs cosine"] == ["-", ""]

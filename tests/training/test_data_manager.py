@@ -400,3 +400,13 @@ def test_a_corpus_smaller_than_the_batch_is_taken_whole() -> None:
     corpus = np.arange(6, dtype=np.float32).reshape(3, 2)
     texts = CorpusBatches((corpus,), 128, np.random.default_rng(0)).next()
     assert sorted(rows_of(texts, corpus)) == [0, 1, 2]
+
+
+def test_one_collection_under_two_names_is_refused(beir_folder: Folder, tmp_path: Path) -> None:
+    folder = beir_folder("trees")
+    spelt = f"{folder.parent}/./{folder.name}"
+    config = DataConfig(
+        seen=(f"beir:{folder}",), unseen_validation=(), unseen_test=(f"beir:{spelt}",)
+    )
+    with pytest.raises(DataError, match="beir:trees: two collections of this name"):
+        prepare(config, embedding_source(f"npy:{tmp_path}"))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from quantum_rerank.config import Arm
+from quantum_rerank.errors import DivergedError
 from quantum_rerank.evaluation import METRICS, NDCG, Evaluator
 from quantum_rerank.similarity import FUSION_GRID, Head, build_head
 from quantum_rerank.training.data_manager import QuerySet, TrialData
@@ -174,3 +175,11 @@ def test_scores_at_a_given_weight_are_validation_s_at_the_same_weight(
         assert scores.metrics[metric] == pytest.approx(validation.metrics[f"val_{metric}"])
     n_queries = sum(len(queries.query_ids) for queries in trial_data.seen)
     assert len(scores.per_query[NDCG]) == n_queries
+
+
+def test_a_model_of_nan_is_not_scored_as_the_cosine(trial_data: TrialData) -> None:
+    head = random_head("mlp_twin")
+    for parameter in head.parameters():
+        parameter.data.fill_(float("nan"))
+    with pytest.raises(DivergedError, match="not finite"):
+        Validator(trial_data.seen, trial_data.unseen)(head)

@@ -9,9 +9,10 @@ import pytest
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.training.checkpoint import save_checkpoint
-from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from tuning.best_trial import study_storage
+from tuning.plan import write_record
 from tuning.records import CHECKPOINT, FAILURE, PEAK_RSS_MB, SECONDS
 from tuning.searcher import make_sampler, open_study, trial_folder
 from tuning.space import (
@@ -59,7 +60,9 @@ def tiny_space(small_config: Callable[..., ExperimentConfig]) -> Space:
 
 
 @pytest.fixture
-def ended_run(tmp_path: Path, tiny_space: Space, trial_data: TrialData) -> Path:
+def ended_run(
+    tmp_path: Path, tiny_space: Space, prepared: PreparedData, trial_data: TrialData
+) -> Path:
     """The folder of a run: two trials complete, one pruned, one failed without weights."""
     from optuna.trial import TrialState
 
@@ -87,4 +90,5 @@ def ended_run(tmp_path: Path, tiny_space: Space, trial_data: TrialData) -> Path:
             trial.set_user_attr(CHECKPOINT, str(kept))
         told = values[-1] if state == "COMPLETE" else None
         study.tell(trial, told, TrialState[state])
+    write_record(tiny_space, prepared, folder)
     return folder

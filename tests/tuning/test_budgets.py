@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from quantum_rerank.errors import ConfigError
-from tuning.budgets import DRIVER_GB, WORKER_GB, MemoryWatchdog, Node, TimeBudget, fit_trials
+from tuning.budgets import DRIVER_GB, GB, WORKER_GB, MemoryWatchdog, Node, TimeBudget, fit_trials
 
 
 @dataclass
@@ -124,3 +124,14 @@ def test_a_machine_without_room_for_one_worker_is_refused_with_the_rule() -> Non
 
 def test_a_machine_with_room_for_just_one_worker_runs_one() -> None:
     assert fit_trials([Node(4, DRIVER_GB + WORKER_GB)], trial_memory_gb=2.0).trials == 1
+
+
+def test_a_machine_without_room_takes_nothing_from_the_others() -> None:
+    large, full = Node(4, 17.5), Node(4, 0.2)
+    assert fit_trials([large, full], 1.0).trials == fit_trials([large], 1.0).trials == 4
+
+
+def test_memory_is_reserved_with_ray_only_where_trials_spread() -> None:
+    alone = fit_trials([Node(2, 20.0)], 2.0)
+    assert alone.reservation == {}
+    assert replace(alone, spread=True).reservation == {"memory": 2.0 * GB}

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from quantum_rerank.training.data_manager import PreparedData
 from tuning.budgets import Concurrency
-from tuning.plan import print_data, print_plan, write_record
+from tuning.plan import print_plan, write_record
 from tuning.space import SchedulerConfig, Space
 
 AT_ONCE = Concurrency(2, 2.0, "2 cores, 9.0 GB free: bounded by cores")
@@ -81,7 +81,7 @@ def test_the_record_tells_what_is_searched_on_which_data(
 
 def test_the_data_is_printed_with_a_line_per_domain(prepared: PreparedData) -> None:
     console = Console(file=(file := StringIO()), width=200)
-    print_data(prepared, console)
+    console.print(*prepared.description(), sep="\n")
     lines = file.getvalue().splitlines()
     assert [line.split()[1] for line in lines] == [
         f"beir:{name}" for name in ("park", "forest", "garden", "orchard")

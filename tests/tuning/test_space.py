@@ -423,3 +423,22 @@ def test_a_start_point_changes_the_base_only_where_its_entry_says(tiny_space: Sp
     header = tiny_space.header.model_copy(update={"start_from": [{"loss.name": "infonce"}]})
     (point,) = Space(header, tiny_space.base, tiny_space.parameters).start_points()
     assert point == {"loss.name": "infonce", "optimizer.mlp_lr": 0.001, "circuit.n_qubits": 2}
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("fixed: {training.max_epochs: 9}", "`fixed` sets `training.max_epochs`, but `budget."),
+        ("fixed: {circuit.n_qubits: 3}", "`circuit.n_qubits` is both fixed and a parameter"),
+    ],
+)
+def test_what_is_set_twice_is_refused(write: Write, line: str, sentence: str) -> None:
+    space = "  circuit.n_qubits: {type: int, low: 2, high: 4}\n"
+    path = write(HEADER.replace("parameters:", f"{line}\nparameters:") + space)
+    assert any(sentence in problem for problem in problems(path))
+
+
+def test_a_mistake_on_the_command_line_is_not_blamed_on_the_file(write: Write) -> None:
+    path = write(HEADER + "  circuit.n_qubits: {type: int, low: 2, high: 4}\n")
+    with pytest.raises(ConfigError, match=r"`budget\.trials` is 0, .* \(--trials\)"):
+        load_space(path, {"trials": 0})

@@ -6,9 +6,11 @@ engine is one class and one line in ENGINES, and joins the conformance suite.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from quantum_rerank.circuits.ansatz import Ansatz
@@ -28,6 +30,8 @@ class Engine(Protocol):
         ...
 
 
+REFERENCE = "qnode"
+
 ENGINES: dict[str, Callable[[Ansatz], Engine]] = {
     "lightning.qubit": LightningEngine,
     "qnode": QNodeEngine,
@@ -35,10 +39,27 @@ ENGINES: dict[str, Callable[[Ansatz], Engine]] = {
 
 
 def make_engine(name: str, ansatz: Ansatz) -> Engine:
-    """Build the engine of a name; ValueError if there is none."""
+    """Build the engine of a name; ValueError if there is none.
+
+    Where lightning's undocumented module has changed its shape, the reference
+    takes over with a warning: the same numbers, slower.
+    """
     if name not in ENGINES:
         raise ValueError(f"`{name}` is no engine. Known: {', '.join(ENGINES)}.")
-    return ENGINES[name](ansatz)
+    try:
+        engine = ENGINES[name](ansatz)
+        probe = torch.zeros(1, ansatz.n_columns, dtype=torch.float64, requires_grad=True)
+        torch.autograd.grad(engine.states(probe).abs().sum(), probe)
+    except (ImportError, AttributeError, TypeError) as error:
+        if name == REFERENCE:
+            raise
+        warnings.warn(
+            f"The engine `{name}` does not work with the installed PennyLane ({error}); "
+            f"`{REFERENCE}` takes its place.",
+            stacklevel=2,
+        )
+        return ENGINES[REFERENCE](ansatz)
+    return engine
 
 
 __all__ = ["ENGINES", "Engine", "make_engine"]

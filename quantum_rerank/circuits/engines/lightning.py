@@ -9,6 +9,7 @@ conformance suite holds it to the QNode.
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ class LightningEngine:
     def __init__(self, ansatz: Ansatz) -> None:
         from pennylane_lightning import lightning_qubit_ops
 
+        # One state vector serves all calls, and C++ lets other threads in between two gates.
+        self._lock = Lock()
         self._dimension = 2**ansatz.n_qubits
         self._n_columns = ansatz.n_columns
         self._state = lightning_qubit_ops.StateVectorC128(ansatz.n_qubits)
@@ -55,11 +58,12 @@ class LightningEngine:
         """(batch, n_columns) radians -> (batch, 2**n_qubits) amplitudes."""
         out = np.empty((len(angles), self._dimension), dtype=np.complex128)
         state, steps = self._state, self._steps
-        for row, values in enumerate(angles.tolist()):
-            state.resetStateVector()
-            for apply, wires, column in steps:
-                apply(wires, False, [] if column is None else [values[column]])
-            state.getState(out[row])
+        with self._lock:
+            for row, values in enumerate(angles.tolist()):
+                state.resetStateVector()
+                for apply, wires, column in steps:
+                    apply(wires, False, [] if column is None else [values[column]])
+                state.getState(out[row])
         return out
 
     def backward(self, angles: Angles, states: Amplitudes, cotangents: Amplitudes) -> Angles:
@@ -69,20 +73,21 @@ class LightningEngine:
         Returns: (batch, n_columns) float64.
         """
         gradient = np.zeros((len(angles), self._n_columns))
-        for row, values in enumerate(angles.tolist()):
-            parameters = [[] if c is None else [values[c]] for c in self._gate_columns]
-            operations = self._make_ops(
-                self._names,
-                parameters,
-                self._wires,
-                self._not_inverted,
-                self._no_matrices,
-                self._no_controls,
-                self._no_controls,
-            )
-            self._state.updateData(states[row])
-            product = self._product(self._state, operations, cotangents[row], self._trainable)
-            gradient[row, self._column_of_parameter] = product.real
+        with self._lock:
+            for row, values in enumerate(angles.tolist()):
+                parameters = [[] if c is None else [values[c]] for c in self._gate_columns]
+                operations = self._make_ops(
+                    self._names,
+                    parameters,
+                    self._wires,
+                    self._not_inverted,
+                    self._no_matrices,
+                    self._no_controls,
+                    self._no_controls,
+                )
+                self._state.updateData(states[row])
+                product = self._product(self._state, operations, cotangents[row], self._trainable)
+                gradient[row, self._column_of_parameter] = product.real
         return gradient
 
 
