@@ -207,13 +207,13 @@ def test_ctrl_c_twice_stops_now_and_leaves_no_trial_running(
 def test_the_time_budget_ends_a_search_in_order(
     make_space: Callable[..., Path], tmp_path: Path
 ) -> None:
-    space = make_space("{trials: 200, epochs: 4, hours: 0.005, trial_memory_gb: 4}")
+    space = make_space("{trials: 500, epochs: 4, hours: 0.01, trial_memory_gb: 4}")
     folder = tmp_path / "run"
     done = run("tuning.search", "--space", space, "--output", folder)
     assert done.code == 0, done.text
     ended = Run(folder, done)
-    assert ended.summary["ended_early"] == "time budget of 0.005 h"
-    assert 0 < ended.summary["n_trials"] < 200
+    assert ended.summary["ended_early"] == "time budget of 0.01 h"
+    assert 0 < ended.summary["n_trials"] < 500
     assert all(trial.state.is_finished() for trial in ended.trials)
     interrupted = [t for t in ended.trials if t.user_attrs.get("failure", "").startswith("inter")]
     assert all(trial.state == TrialState.FAIL for trial in interrupted)
