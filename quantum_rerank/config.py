@@ -21,7 +21,6 @@ from quantum_rerank.yaml_source import Location, YamlSource, load_yaml, nearest
 
 Arm = Literal["hybrid", "mlp_twin", "quantum_only", "cosine"]
 LossName = Literal["triplet", "margin_ranking", "contrastive", "infonce", "infonce_candidates"]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 Width = Annotated[int, Field(ge=1, le=8192)]
 

@@ -15,7 +15,7 @@ from quantum_rerank.errors import BundleError
 from quantum_rerank.evaluation import COSINE, Scores
 from quantum_rerank.similarity import Head, build_head
 from quantum_rerank.training.arms import train_arm
-from quantum_rerank.training.data_manager import PreparedData, QuerySet, TrialData
+from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.ranking import score_on
 from tuning.best_trial import (
     BEST,
@@ -114,11 +114,8 @@ def tested_trial(trial: TrainedTrial, prepared: PreparedData) -> Tested:
 
 def score_roles(head: Head, fusion_weight: float, prepared: PreparedData) -> dict[str, Scores]:
     """Scores on the test queries of seen and, where there are any, unseen domains."""
-    roles: dict[str, Sequence[QuerySet]] = {
-        "test": prepared.test_seen,
-        "test_unseen": prepared.test_unseen,
-    }
-    return {role: score_on(head, fusion_weight, sets) for role, sets in roles.items() if sets}
+    tests = prepared.tests.items()
+    return {role: score_on(head, fusion_weight, queries) for role, queries in tests}
 
 
 def train_baselines(

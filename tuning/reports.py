@@ -34,7 +34,7 @@ class Outcome:
     """What a search came to.
 
     tested: the best trials by validation, best first.
-    default: the first trial of `start_from`, if the space has one and it was kept.
+    default: the trial of the base configuration, if the space starts with it and it was kept.
     baselines: name -> role -> scores; cosine is always among them.
     ended: why the search ended early; empty if it did not.
     """

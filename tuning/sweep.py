@@ -77,7 +77,6 @@ def agent(
     known = load_space(space)
     source = embedding_source(known.base.data.encoder)
     data = prepare(known.base.data, source).trial
-    folder.mkdir(parents=True, exist_ok=True)
     run = start_run(PROJECT, known.header.name, None, folder, resolve_mode(wandb))
     given = {key: run.config[key] for key in known.parameters if key in run.config}
     params = known.active(given)

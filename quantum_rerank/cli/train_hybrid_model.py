@@ -87,14 +87,12 @@ def _score(
     """Role -> arm -> scores on the test queries, of unseen domains too where there are any."""
     from quantum_rerank.training.ranking import score_on
 
-    roles = {"test": prepared.test_seen, "test_unseen": prepared.test_unseen}
     return {
         role: {
             arm: score_on(one.head, one.validation.fusion_weight, queries)
             for arm, one in trained.items()
         }
-        for role, queries in roles.items()
-        if queries
+        for role, queries in prepared.tests.items()
     }
 
 

@@ -77,6 +77,12 @@ class PreparedData:
     examples: tuple[ExampleTexts, ...]
     skipped: dict[str, dict[str, int]] = field(default_factory=dict)
 
+    @property
+    def tests(self) -> dict[str, tuple[QuerySet, ...]]:
+        """Role -> test queries: `test` of seen domains, `test_unseen` where there are such."""
+        roles = {"test": self.test_seen, "test_unseen": self.test_unseen}
+        return {role: query_sets for role, query_sets in roles.items() if query_sets}
+
     def description(self) -> list[str]:
         """A line per domain: documents, queries by role, and what was left out."""
         lines = [
