@@ -14,7 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.yaml_source import Location, YamlSource, load_yaml, nearest
@@ -37,7 +45,18 @@ class CircuitConfig(Section):
     n_qubits: int = Field(4, ge=2, le=12)
     n_layers: int = Field(3, ge=1, le=8)
     entangler: Literal["cnot_chain", "zz_ring"] = "cnot_chain"
-    engine: Literal["lightning.qubit", "qnode"] = "lightning.qubit"
+    engine: Literal["lightning.qubit", "statevector", "torch", "qnode", "auto"] = "lightning.qubit"
+    precision: Literal["float64", "float32"] = "float64"
+    threads: int = Field(1, ge=1, le=256, description="of the engine statevector")
+
+    @field_validator("threads")
+    @classmethod
+    def _of_an_engine_that_has_them(cls, threads: int, info: ValidationInfo) -> int:
+        if threads > 1 and info.data.get("engine") not in ("statevector", "auto"):
+            raise PydanticCustomError(
+                "threads", "must be 1 where `circuit.engine` is neither statevector nor auto"
+            )
+        return threads
 
 
 class MlpConfig(Section):
@@ -133,9 +152,19 @@ class ExperimentConfig(Section):
     training: TrainingConfig = TrainingConfig()
     data: DataConfig = DataConfig()
 
+    def resolved(self) -> ExperimentConfig:
+        """The same with the engine named that `auto` stands for: what a record says was run."""
+        if self.circuit.engine != "auto":
+            return self
+        from quantum_rerank.circuits.choice import fastest_engine
+
+        # A step has a query, a positive and a negative, or more: at least this many texts.
+        n_texts = 3 * self.training.batch_size
+        return override(self, {"circuit.engine": fastest_engine(self.circuit.n_qubits, n_texts)})
+
     def head_arguments(self) -> dict[str, Any]:
         """The part that shapes a model, as plain arguments of `similarity.build_head`."""
-        return {"arm": self.arm, **dict(self.mlp), **dict(self.circuit)}
+        return {"arm": self.arm, **dict(self.mlp), **dict(self.resolved().circuit)}
 
 
 def load_config(

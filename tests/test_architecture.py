@@ -19,7 +19,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "console": {"errors"},
     "yaml_source": {"errors"},
-    "config": {"yaml_source", "errors"},
+    "config": {"circuits", "yaml_source", "errors"},
     "datasets": {"config", "errors"},
     "circuits": {"errors"},
     "embeddings": {"datasets", "config", "errors"},

@@ -177,7 +177,7 @@ class Space:
 
     def config_for(self, params: Mapping[str, Any], number: int) -> ExperimentConfig:
         """The configuration of a trial; its seed follows from the search's and its number."""
-        return override(self.base, {**params, "seed": self.base.seed + number})
+        return override(self.base, {**params, "seed": self.base.seed + number}).resolved()
 
     def start_points(self) -> list[Params]:
         """The trials of `start_from`: the base's own values, and what an entry changes."""

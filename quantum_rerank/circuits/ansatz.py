@@ -34,6 +34,15 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Layer:
+    """One layer: on each qubit q an RY of column `ry[q]`, then an RZ of `rz[q]`; the entangler."""
+
+    ry: tuple[int, ...]
+    rz: tuple[int, ...]
+    entangler: tuple[Gate, ...]
+
+
+@dataclass(frozen=True)
 class Ansatz:
     """RY and RZ on every qubit in each layer, then an entangler.
 
@@ -87,23 +96,32 @@ class Ansatz:
         return 2 * self.n_layers + links * entanglers
 
     @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The circuit layer by layer. Column c is used by exactly one gate."""
+        n = self.n_qubits
+        firsts = range(0, self.n_angles, 2 * n)
+        return tuple(
+            Layer(tuple(range(c, c + n)), tuple(range(c + n, c + 2 * n)), self._entangle(layer))
+            for layer, c in enumerate(firsts)
+        )
+
+    @cached_property
     def gates(self) -> tuple[Gate, ...]:
-        """The circuit from first gate to last. Column c is used by exactly one gate."""
+        """The same from first gate to last, for whoever needs no layers."""
         gates: list[Gate] = []
-        for layer in range(self.n_layers):
-            first = 2 * self.n_qubits * layer
-            gates += [Gate("RY", (q,), first + q) for q in range(self.n_qubits)]
-            gates += [Gate("RZ", (q,), first + self.n_qubits + q) for q in range(self.n_qubits)]
-            gates += self._entangle(layer)
+        for layer in self.layers:
+            gates += [Gate("RY", (q,), column) for q, column in enumerate(layer.ry)]
+            gates += [Gate("RZ", (q,), column) for q, column in enumerate(layer.rz)]
+            gates += layer.entangler
         return tuple(gates)
 
-    def _entangle(self, layer: int) -> list[Gate]:
+    def _entangle(self, layer: int) -> tuple[Gate, ...]:
         if self.entangler == "cnot_chain":
-            return [Gate("CNOT", (q, q + 1)) for q in range(self.n_qubits - 1)]
+            return tuple(Gate("CNOT", (q, q + 1)) for q in range(self.n_qubits - 1))
         if layer == self.n_layers - 1:
-            return []
+            return ()
         first = self.n_angles + len(self._ring) * layer
-        return [Gate("IsingZZ", edge, first + e) for e, edge in enumerate(self._ring)]
+        return tuple(Gate("IsingZZ", edge, first + e) for e, edge in enumerate(self._ring))
 
     @property
     def _ring(self) -> list[tuple[int, int]]:

@@ -42,9 +42,10 @@ def draw(ansatz: Ansatz) -> str:
 class QNodeEngine:
     """States by PennyLane's own simulator: slow, and what every other engine is held to."""
 
-    def __init__(self, ansatz: Ansatz) -> None:
+    def __init__(self, ansatz: Ansatz, precision: str = "float64", threads: int = 1) -> None:
         self._circuit = state_qnode(ansatz)
+        self._dtype = {"float64": torch.complex128, "float32": torch.complex64}[precision]
 
     def states(self, angles: Tensor) -> Tensor:
-        """See `engines.Engine.states`."""
-        return self._circuit(angles.double().T)
+        """See `engines.Engine.states`; simulated in double precision in any case."""
+        return self._circuit(angles.double().T).to(self._dtype)

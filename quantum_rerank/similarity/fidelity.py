@@ -31,17 +31,19 @@ class TrainedCircuit(nn.Module):
     just the predicted angles; a ZZ angle starts at pi/2, where it entangles most.
     """
 
-    def __init__(self, ansatz: Ansatz, engine: str) -> None:
+    def __init__(
+        self, ansatz: Ansatz, engine: str, precision: str = "float64", threads: int = 1
+    ) -> None:
         super().__init__()
         self.ansatz = ansatz
         self.scale = nn.Parameter(torch.ones(ansatz.n_angles))
         self.shift = nn.Parameter(torch.zeros(ansatz.n_shifts))
         n_trained = ansatz.n_entangler_angles
         self.entangler = nn.Parameter(torch.full((n_trained,), math.pi / 2)) if n_trained else None
-        self._engine = make_engine(engine, ansatz)
+        self._engine = make_engine(engine, ansatz, precision, threads)
 
     def forward(self, angles: Tensor) -> Tensor:
-        """(batch, n_angles) radians -> (batch, 2**n_qubits) complex128 amplitudes."""
+        """(batch, n_angles) radians -> (batch, 2**n_qubits) complex amplitudes."""
         n_unshifted = self.ansatz.n_angles - self.ansatz.n_shifts
         shift = nn.functional.pad(self.shift, (0, n_unshifted))
         columns = [self.scale * angles + shift]

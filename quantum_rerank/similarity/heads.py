@@ -48,12 +48,12 @@ class HybridHead(Head):
         embedding_dim: int,
         hidden_layers: Sequence[int],
         dropout: float,
-        ansatz: Ansatz,
-        engine: str,
+        circuit: TrainedCircuit,
     ) -> None:
         super().__init__()
-        self.predictor = AnglePredictor(embedding_dim, hidden_layers, ansatz.n_angles, dropout)
-        self.circuit = TrainedCircuit(ansatz, engine)
+        n_angles = circuit.ansatz.n_angles
+        self.predictor = AnglePredictor(embedding_dim, hidden_layers, n_angles, dropout)
+        self.circuit = circuit
 
     def represent(self, embeddings: Tensor) -> Tensor:
         return self.circuit(self.predictor(embeddings))  # type: ignore[no-any-return]
@@ -74,12 +74,12 @@ class QuantumOnlyHead(Head):
 
     projection: Tensor
 
-    def __init__(self, embedding_dim: int, ansatz: Ansatz, engine: str) -> None:
+    def __init__(self, embedding_dim: int, circuit: TrainedCircuit) -> None:
         super().__init__()
-        weights = torch.empty(ansatz.n_angles, embedding_dim)
+        weights = torch.empty(circuit.ansatz.n_angles, embedding_dim)
         nn.init.orthogonal_(weights, gain=embedding_dim**0.5)
         self.register_buffer("projection", weights)
-        self.circuit = TrainedCircuit(ansatz, engine)
+        self.circuit = circuit
 
     def represent(self, embeddings: Tensor) -> Tensor:
         return self.circuit(embeddings @ self.projection.T)  # type: ignore[no-any-return]
@@ -126,15 +126,18 @@ def build_head(
     n_layers: int,
     entangler: str,
     engine: str,
+    precision: str = "float64",
+    threads: int = 1,
 ) -> Head:
     """Build the head of an arm: `hybrid`, `mlp_twin`, `quantum_only` or `cosine`."""
     ansatz = Ansatz(n_qubits, n_layers, entangler)
     if arm == "hybrid":
-        return HybridHead(embedding_dim, hidden_layers, dropout, ansatz, engine)
+        circuit = TrainedCircuit(ansatz, engine, precision, threads)
+        return HybridHead(embedding_dim, hidden_layers, dropout, circuit)
     if arm == "mlp_twin":
         return MlpTwinHead(embedding_dim, hidden_layers, dropout, ansatz.n_angles)
     if arm == "quantum_only":
-        return QuantumOnlyHead(embedding_dim, ansatz, engine)
+        return QuantumOnlyHead(embedding_dim, TrainedCircuit(ansatz, engine, precision, threads))
     if arm == "cosine":
         return CosineHead()
     raise ValueError(f"`{arm}` is no arm. Known: hybrid, mlp_twin, quantum_only, cosine.")

@@ -34,7 +34,7 @@ def train_arm(
     overrides: dict[str, object] = {"arm": arm}
     if arm == "cosine":  # has nothing to learn
         overrides |= {"training.max_epochs": 1, "warmup.steps": 0}
-    config = override(config, overrides)
+    config = override(config, overrides).resolved()
     trainer = make_trainer(config, data)
     epochs = 0
     for report in trainer.epochs():

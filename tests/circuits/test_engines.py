@@ -140,7 +140,9 @@ def test_angles_without_a_gradient_give_states_without_one(name: str) -> None:
 
 
 def test_an_unknown_engine_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"`abacus` is no engine\. Known: lightning\.qubit, qnode"):
+    with pytest.raises(
+        ValueError, match=r"`abacus` is no engine\. Known: lightning\.qubit, statevector"
+    ):
         make_engine("abacus", SMALL)
 
 
@@ -159,7 +161,7 @@ def test_the_reference_takes_over_where_an_engine_does_not_fit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Changed:
-        def __init__(self, ansatz: Ansatz) -> None:
+        def __init__(self, ansatz: Ansatz, precision: str, threads: int) -> None:
             raise AttributeError("no attribute 'StateVectorC128'")
 
     monkeypatch.setitem(ENGINES, "lightning.qubit", Changed)

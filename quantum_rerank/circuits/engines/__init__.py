@@ -1,7 +1,8 @@
 """Engines: from angles to states, differentiably.
 
-`lightning.qubit` is the device of every trial; `qnode` is the reference. A new
-engine is one class and one line in ENGINES, and joins the conformance suite.
+`lightning.qubit` is the device of a trial by default, `statevector` the fastest for
+batches, `torch` for GPUs and export, `qnode` the reference. A new engine is one
+class and one line in ENGINES, and joins the conformance suite.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from quantum_rerank.circuits.ansatz import Ansatz
 from quantum_rerank.circuits.engines.lightning import LightningEngine
+from quantum_rerank.circuits.engines.pure_torch import TorchEngine
+from quantum_rerank.circuits.engines.statevector import StatevectorEngine
 from quantum_rerank.circuits.qnode import QNodeEngine
 
 
@@ -25,20 +28,25 @@ class Engine(Protocol):
         """Run the circuit once per text.
 
         angles: (batch, n_columns) real, radians, in the order of the ansatz's columns.
-        Returns: (batch, 2**n_qubits) complex128 amplitudes, with a gradient to `angles`.
+        Returns: (batch, 2**n_qubits) amplitudes with a gradient to `angles`; complex128, or
+            complex64 for an engine of precision float32.
         """
         ...
 
 
 REFERENCE = "qnode"
 
-ENGINES: dict[str, Callable[[Ansatz], Engine]] = {
+# Built from the ansatz, the precision (`float64` or `float32`) and a number of threads, which
+# only `statevector` uses: torch has a setting of its own, lightning takes one text at a time.
+ENGINES: dict[str, Callable[[Ansatz, str, int], Engine]] = {
     "lightning.qubit": LightningEngine,
+    "statevector": StatevectorEngine,
+    "torch": TorchEngine,
     "qnode": QNodeEngine,
 }
 
 
-def make_engine(name: str, ansatz: Ansatz) -> Engine:
+def make_engine(name: str, ansatz: Ansatz, precision: str = "float64", threads: int = 1) -> Engine:
     """Build the engine of a name; ValueError if there is none.
 
     Where lightning's undocumented module has changed its shape, the reference
@@ -47,7 +55,7 @@ def make_engine(name: str, ansatz: Ansatz) -> Engine:
     if name not in ENGINES:
         raise ValueError(f"`{name}` is no engine. Known: {', '.join(ENGINES)}.")
     try:
-        engine = ENGINES[name](ansatz)
+        engine = ENGINES[name](ansatz, precision, threads)
         probe = torch.zeros(1, ansatz.n_columns, dtype=torch.float64, requires_grad=True)
         torch.autograd.grad(engine.states(probe).abs().sum(), probe)
     except (ImportError, AttributeError, TypeError) as error:
@@ -58,7 +66,7 @@ def make_engine(name: str, ansatz: Ansatz) -> Engine:
             f"`{REFERENCE}` takes its place.",
             stacklevel=2,
         )
-        return ENGINES[REFERENCE](ansatz)
+        return ENGINES[REFERENCE](ansatz, precision, threads)
     return engine
 
 

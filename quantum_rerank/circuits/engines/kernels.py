@@ -1,0 +1,315 @@
+"""Loops compiled by numba. Imported where an engine runs, never at the top: numba is heavy.
+
+Compiled code is cached on disk, so that only the first process of all pays for it.
+"""
+
+from __future__ import annotations
+
+from math import cos, sin
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    def compiled(function: Callable[..., Any]) -> Callable[..., Any]: ...
+
+else:
+    from numba import njit
+
+    compiled = njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+
+
+@compiled
+def rotation_gradient(psi: Any, cotangent: Any, angles: Any, first: int, out: Any) -> None:
+    """Gradients of one layer's RY and RZ, from states after them.
+
+    psi, cotangent: (batch, 2**n) complex.  angles, out: (batch, n_columns), of which the
+    layer has `first` to `first + 2n`. RY stands before RZ(z): what it turns by is, after
+    both, Y cos z - X sin z.
+    """
+    batch, dimension = psi.shape
+    n_qubits = 0
+    while 1 << n_qubits < dimension:
+        n_qubits += 1
+    for row in range(batch):
+        for q in range(n_qubits):
+            stride = dimension >> (q + 1)
+            x = y = z = 0.0
+            for base in range(0, dimension, 2 * stride):
+                for k in range(base, base + stride):
+                    a, b = psi[row, k], psi[row, k + stride]
+                    c, d = cotangent[row, k], cotangent[row, k + stride]
+                    z += c.real * a.imag - c.imag * a.real - d.real * b.imag + d.imag * b.real
+                    x += c.real * b.imag - c.imag * b.real + d.real * a.imag - d.imag * a.real
+                    y += d.real * a.real + d.imag * a.imag - c.real * b.real - c.imag * b.imag
+            angle = angles[row, first + n_qubits + q]
+            out[row, first + q] = 0.5 * (cos(angle) * y - sin(angle) * x)
+            out[row, first + n_qubits + q] = 0.5 * z
+
+
+@compiled
+def _sign(k: int, left: int, right: int) -> int:
+    """What ZZ makes of amplitude k."""
+    return 1 if ((k & left) == 0) == ((k & right) == 0) else -1
+
+
+@compiled
+def entangler_gradient(psi: Any, cotangent: Any, left: int, right: int, out: Any) -> None:
+    """Gradient of a ZZ angle between the qubits of two bit masks, (batch,)."""
+    batch, dimension = psi.shape
+    for row in range(batch):
+        total = 0.0
+        for k in range(dimension):
+            a, c = psi[row, k], cotangent[row, k]
+            product = c.real * a.imag - c.imag * a.real
+            total += _sign(k, left, right) * product
+        out[row] = 0.5 * total
+
+
+# The batched state vector. Amplitude k of text t of a block stands at [k * block + t], real and
+# imaginary parts apart: a rotation of a qubit combines two runs of neighbouring numbers, which
+# the compiler turns into SIMD instructions. A run longer than the block meets each text several
+# times; so the cosines and sines of a gate's half angles are repeated to the run's length.
+
+
+@compiled
+def _repeat(source: Any, start: int, count: int, block: int, run: int, out: Any) -> None:
+    """out[j] = source[start + j % block] for j < run; texts beyond `count` do not matter."""
+    for t in range(count):
+        out[t] = source[start + t]
+    for t in range(count, block):
+        out[t] = 1
+    done = block
+    while done < run:
+        for t in range(done):
+            out[done + t] = out[t]
+        done *= 2
+
+
+@compiled
+def _rotate(a_re: Any, a_im: Any, b_re: Any, b_im: Any, cy: Any, sy: Any, cz: Any, sz: Any) -> None:
+    """RY, then RZ, of the amplitudes a (qubit 0) and b (qubit 1)."""
+    for t in range(cy.shape[0]):
+        ar = cy[t] * a_re[t] - sy[t] * b_re[t]
+        ai = cy[t] * a_im[t] - sy[t] * b_im[t]
+        br = sy[t] * a_re[t] + cy[t] * b_re[t]
+        bi = sy[t] * a_im[t] + cy[t] * b_im[t]
+        a_re[t] = cz[t] * ar + sz[t] * ai
+        a_im[t] = cz[t] * ai - sz[t] * ar
+        b_re[t] = cz[t] * br - sz[t] * bi
+        b_im[t] = cz[t] * bi + sz[t] * br
+
+
+@compiled
+def _rotate_back(
+    a_re: Any, a_im: Any, b_re: Any, b_im: Any,  # of psi
+    c_re: Any, c_im: Any, d_re: Any, d_im: Any,  # of the cotangent
+    cy: Any, sy: Any, cz: Any, sz: Any,
+    gy: Any, gz: Any,
+) -> None:  # fmt: skip
+    """Undo RZ and RY on both, adding up twice their gradients on the way."""
+    for t in range(cy.shape[0]):
+        gz[t] += c_re[t] * a_im[t] - c_im[t] * a_re[t] - d_re[t] * b_im[t] + d_im[t] * b_re[t]
+        ar = cz[t] * a_re[t] - sz[t] * a_im[t]
+        ai = cz[t] * a_im[t] + sz[t] * a_re[t]
+        br = cz[t] * b_re[t] + sz[t] * b_im[t]
+        bi = cz[t] * b_im[t] - sz[t] * b_re[t]
+        cr = cz[t] * c_re[t] - sz[t] * c_im[t]
+        ci = cz[t] * c_im[t] + sz[t] * c_re[t]
+        dr = cz[t] * d_re[t] + sz[t] * d_im[t]
+        di = cz[t] * d_im[t] - sz[t] * d_re[t]
+        gy[t] += dr * ar + di * ai - cr * br - ci * bi
+        a_re[t] = cy[t] * ar + sy[t] * br
+        a_im[t] = cy[t] * ai + sy[t] * bi
+        b_re[t] = cy[t] * br - sy[t] * ar
+        b_im[t] = cy[t] * bi - sy[t] * ai
+        c_re[t] = cy[t] * cr + sy[t] * dr
+        c_im[t] = cy[t] * ci + sy[t] * di
+        d_re[t] = cy[t] * dr - sy[t] * cr
+        d_im[t] = cy[t] * di - sy[t] * ci
+
+
+@compiled
+def _turn(re: Any, im: Any, c: Any, s: Any, sign: float) -> None:
+    """Multiply by c - i sign s."""
+    for t in range(c.shape[0]):
+        real = c[t] * re[t] + sign * s[t] * im[t]
+        im[t] = c[t] * im[t] - sign * s[t] * re[t]
+        re[t] = real
+
+
+@compiled
+def _turn_back(
+    re: Any, im: Any, c_re: Any, c_im: Any, c: Any, s: Any, sign: float, gradient: Any
+) -> None:
+    """Undo `_turn` on state and cotangent, adding up twice the angle's gradient."""
+    for t in range(c.shape[0]):
+        gradient[t] += sign * (c_re[t] * im[t] - c_im[t] * re[t])
+    _turn(re, im, c, s, -sign)
+    _turn(c_re, c_im, c, s, -sign)
+
+
+@compiled
+def _collect(gradient: Any, run: int, block: int, count: int, out: Any, start: int) -> None:
+    """out[start + t] = half of what a run has added up for text t."""
+    for t in range(count):
+        total = gradient[t]
+        for j in range(t + block, run, block):
+            total += gradient[j]
+        out[start + t] = total / 2
+
+
+@compiled
+def _load(states: Any, start: int, count: int, block: int, re: Any, im: Any) -> None:
+    """Lay the states of `count` texts out by amplitude; what is left of the block is zero."""
+    for k in range(states.shape[1]):
+        at = k * block
+        for t in range(count):
+            re[at + t] = states[start + t, k].real
+            im[at + t] = states[start + t, k].imag
+        for t in range(count, block):
+            re[at + t] = im[at + t] = 0
+
+
+@compiled
+def _reordered(amplitudes: Any, spare: Any, order: Any, block: int) -> None:
+    """spare[k] = amplitudes[order[k]], block by block."""
+    for k in range(order.shape[0]):
+        source, target = order[k] * block, k * block
+        for t in range(block):
+            spare[target + t] = amplitudes[source + t]
+
+
+@compiled
+def forward(
+    cosines: Any, sines: Any, order: Any, edges: Any, n_qubits: int,
+    block: int, width: int, first: int, last: int, out: Any,
+) -> None:  # fmt: skip
+    """States of the texts from `first` to `last`, into out (batch, 2**n) complex.
+
+    cosines, sines: (n_columns, batch), of half the angles.
+    order: (2**n,), where each amplitude comes from in the CNOT chain, or empty.
+    edges: (n_layers, e, 3), the bit masks and the column of each ZZ; a column below 0 is none.
+    block, width: powers of 2, texts at a time and the longest run.
+    """
+    dimension = 1 << n_qubits
+    re = np.empty(dimension * block, cosines.dtype)
+    im = np.empty(dimension * block, cosines.dtype)
+    spare = np.empty(dimension * block, cosines.dtype)
+    cy, sy = np.empty(width, cosines.dtype), np.empty(width, cosines.dtype)
+    cz, sz = np.empty(width, cosines.dtype), np.empty(width, cosines.dtype)
+    for start in range(first, last, block):
+        count = min(block, last - start)
+        re[:] = 0
+        im[:] = 0
+        re[:block] = 1
+        for layer in range(edges.shape[0]):
+            for q in range(n_qubits):
+                half = block << (n_qubits - 1 - q)
+                run = min(half, width)
+                y = 2 * n_qubits * layer + q
+                _repeat(cosines[y], start, count, block, run, cy)
+                _repeat(sines[y], start, count, block, run, sy)
+                _repeat(cosines[y + n_qubits], start, count, block, run, cz)
+                _repeat(sines[y + n_qubits], start, count, block, run, sz)
+                for base in range(0, dimension * block, 2 * half):
+                    for a in range(base, base + half, run):
+                        b = a + half
+                        _rotate(
+                            re[a : a + run], im[a : a + run], re[b : b + run], im[b : b + run],
+                            cy[:run], sy[:run], cz[:run], sz[:run],
+                        )  # fmt: skip
+            if order.shape[0]:
+                _reordered(re, spare, order, block)
+                re, spare = spare, re
+                _reordered(im, spare, order, block)
+                im, spare = spare, im
+            for left, right, column in edges[layer]:
+                if column >= 0:
+                    span = block * min(left, right)
+                    run = min(span, width)
+                    _repeat(cosines[column], start, count, block, run, cz)
+                    _repeat(sines[column], start, count, block, run, sz)
+                    for base in range(0, dimension * block, span):
+                        sign = _sign(base // block, left, right)
+                        for a in range(base, base + span, run):
+                            _turn(re[a : a + run], im[a : a + run], cz[:run], sz[:run], sign)
+        for k in range(dimension):
+            for t in range(count):
+                out[start + t, k] = complex(re[k * block + t], im[k * block + t])
+
+
+@compiled
+def backward(
+    cosines: Any, sines: Any, order: Any, edges: Any, n_qubits: int,
+    block: int, width: int, first: int, last: int,
+    states: Any, cotangents: Any, out: Any,
+) -> None:  # fmt: skip
+    """Gradients of the texts from `first` to `last`, into out (n_columns, batch).
+
+    order: the inverse of `forward`'s.  states, cotangents: (batch, 2**n) complex.
+    State and cotangent are both carried back to the start: nothing but the final
+    states is kept between the passes.
+    """
+    dimension = 1 << n_qubits
+    re = np.empty(dimension * block, cosines.dtype)
+    im = np.empty(dimension * block, cosines.dtype)
+    c_re = np.empty(dimension * block, cosines.dtype)
+    c_im = np.empty(dimension * block, cosines.dtype)
+    spare = np.empty(dimension * block, cosines.dtype)
+    cy, sy = np.empty(width, cosines.dtype), np.empty(width, cosines.dtype)
+    cz, sz = np.empty(width, cosines.dtype), np.empty(width, cosines.dtype)
+    gy, gz = np.empty(width, cosines.dtype), np.empty(width, cosines.dtype)
+    for start in range(first, last, block):
+        count = min(block, last - start)
+        _load(states, start, count, block, re, im)
+        _load(cotangents, start, count, block, c_re, c_im)
+        for layer in range(edges.shape[0] - 1, -1, -1):
+            for left, right, column in edges[layer]:
+                if column >= 0:
+                    span = block * min(left, right)
+                    run = min(span, width)
+                    _repeat(cosines[column], start, count, block, run, cz)
+                    _repeat(sines[column], start, count, block, run, sz)
+                    gz[:run] = 0
+                    for base in range(0, dimension * block, span):
+                        sign = _sign(base // block, left, right)
+                        for a in range(base, base + span, run):
+                            b = a + run
+                            _turn_back(
+                                re[a:b], im[a:b], c_re[a:b], c_im[a:b],
+                                cz[:run], sz[:run], sign, gz[:run],
+                            )  # fmt: skip
+                    _collect(gz, run, block, count, out[column], start)
+            if order.shape[0]:
+                _reordered(re, spare, order, block)
+                re, spare = spare, re
+                _reordered(im, spare, order, block)
+                im, spare = spare, im
+                _reordered(c_re, spare, order, block)
+                c_re, spare = spare, c_re
+                _reordered(c_im, spare, order, block)
+                c_im, spare = spare, c_im
+            for q in range(n_qubits):
+                half = block << (n_qubits - 1 - q)
+                run = min(half, width)
+                y = 2 * n_qubits * layer + q
+                _repeat(cosines[y], start, count, block, run, cy)
+                _repeat(sines[y], start, count, block, run, sy)
+                _repeat(cosines[y + n_qubits], start, count, block, run, cz)
+                _repeat(sines[y + n_qubits], start, count, block, run, sz)
+                gy[:run] = 0
+                gz[:run] = 0
+                for base in range(0, dimension * block, 2 * half):
+                    for a in range(base, base + half, run):
+                        b = a + half
+                        _rotate_back(
+                            re[a : a + run], im[a : a + run], re[b : b + run], im[b : b + run],
+                            c_re[a : a + run], c_im[a : a + run],
+                            c_re[b : b + run], c_im[b : b + run],
+                            cy[:run], sy[:run], cz[:run], sz[:run], gy[:run], gz[:run],
+                        )  # fmt: skip
+                _collect(gy, run, block, count, out[y], start)
+                _collect(gz, run, block, count, out[y + n_qubits], start)

@@ -1,0 +1,58 @@
+"""The circuit in plain torch operations, on whatever device the angles are.
+
+For a GPU, and for `torch.export`: it has no compiled loop and no gradient of its own.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from quantum_rerank.circuits.ansatz import Ansatz
+from quantum_rerank.circuits.engines.statevector import cnot_orders
+
+_DTYPES = {"float64": torch.float64, "float32": torch.float32}
+
+
+class TorchEngine:
+    """States by torch, gradients by its autograd."""
+
+    def __init__(self, ansatz: Ansatz, precision: str, threads: int) -> None:
+        self._ansatz = ansatz
+        self._dtype = _DTYPES[precision]
+        self._order = torch.from_numpy(cnot_orders(ansatz)[0])
+
+    def states(self, angles: Tensor) -> Tensor:
+        """See `engines.Engine.states`."""
+        halves = angles.to(self._dtype) / 2
+        # Of each angle: cos and sin for RY, exp(-i a / 2) for RZ and ZZ.
+        cosine, sine = halves.cos(), halves.sin()
+        phase = torch.complex(cosine, -sine)
+        dimension = 2**self._ansatz.n_qubits
+        state = torch.zeros(len(angles), dimension, dtype=phase.dtype, device=angles.device)
+        state[:, 0] = 1
+        for layer in self._ansatz.layers:
+            for q in range(self._ansatz.n_qubits):
+                y, z = layer.ry[q], layer.rz[q]
+                state = _rotated(state, q, cosine[:, y], sine[:, y], phase[:, z])
+            if len(self._order):
+                state = state[:, self._order.to(angles.device)]
+            for gate in layer.entangler:
+                if gate.column is not None:
+                    state = state * _zz(phase[:, gate.column], gate.wires, dimension)
+        return state
+
+
+def _rotated(state: Tensor, q: int, cosine: Tensor, sine: Tensor, phase: Tensor) -> Tensor:
+    """RY, then RZ on one qubit."""
+    zero, one = state.view(len(state), 2**q, 2, -1).unbind(2)
+    c, s, p = (factor[:, None, None] for factor in (cosine, sine, phase))
+    turned = torch.stack([p * (c * zero - s * one), p.conj() * (s * zero + c * one)], dim=2)
+    return turned.reshape(state.shape)
+
+
+def _zz(phase: Tensor, wires: tuple[int, ...], dimension: int) -> Tensor:
+    """The diagonal of exp(-i w ZZ / 2), (batch, dimension)."""
+    index = torch.arange(dimension, device=phase.device)
+    left, right = ((index & (dimension >> (wire + 1))) == 0 for wire in wires)
+    return torch.where(left == right, phase[:, None], phase.conj()[:, None])
