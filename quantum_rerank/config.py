@@ -52,7 +52,7 @@ class CircuitConfig(Section):
     @field_validator("threads")
     @classmethod
     def _of_an_engine_that_has_them(cls, threads: int, info: ValidationInfo) -> int:
-        if threads > 1 and info.data.get("engine") not in ("statevector", "auto"):
+        if threads > 1 and info.data.get("engine", "auto") not in ("statevector", "auto"):
             raise PydanticCustomError(
                 "threads", "must be 1 where `circuit.engine` is neither statevector nor auto"
             )
@@ -160,7 +160,9 @@ class ExperimentConfig(Section):
 
         # A step has a query, a positive and a negative, or more: at least this many texts.
         n_texts = 3 * self.training.batch_size
-        return override(self, {"circuit.engine": fastest_engine(self.circuit.n_qubits, n_texts)})
+        engine = fastest_engine(self.circuit.n_qubits, n_texts)
+        threads = self.circuit.threads if engine == "statevector" else 1
+        return override(self, {"circuit.engine": engine, "circuit.threads": threads})
 
     def head_arguments(self) -> dict[str, Any]:
         """The part that shapes a model, as plain arguments of `similarity.build_head`."""

@@ -1,5 +1,7 @@
 """Use an exported model: `Reranker.load("best").rank(query, documents, top_k=10)`.
 
+For documents that are searched more than once, `index` keeps what does not depend on the query.
+
 Needs neither Ray, Optuna nor Weights & Biases.
 """
 
@@ -10,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from quantum_rerank.document_index import DocumentIndex, require_free
 from quantum_rerank.embeddings import Embeddings, TextEncoder
 from quantum_rerank.errors import BundleError, DataError, EmbeddingError
 from quantum_rerank.export import Manifest, read_bundle
-from quantum_rerank.similarity import Head, score
+from quantum_rerank.similarity import Head, represent, score, score_represented
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,18 @@ class Ranked:
     score: float
 
 
+@dataclass(frozen=True)
+class RankedRow:
+    """A document of an index in its new place.
+
+    row: its position among the documents that were indexed.
+    score: as of `Ranked`.
+    """
+
+    row: int
+    score: float
+
+
 class Reranker:
     """Scores documents against a query."""
 
@@ -40,12 +56,14 @@ class Reranker:
         self._encoder = TextEncoder(manifest.config.data.encoder)
 
     @classmethod
-    def load(cls, folder: str | Path) -> Reranker:
+    def load(cls, folder: str | Path, engine: str | None = None) -> Reranker:
         """Load a bundle.
 
-        Raises: BundleError if a file is missing, cut off, altered, or of another version.
+        engine: takes the place of the one trained with; all score the same to 1e-6.
+        Raises: BundleError if a file is missing, cut off, altered, or of another version;
+            ConfigError if there is no such engine.
         """
-        return cls(*read_bundle(Path(folder)))
+        return cls(*read_bundle(Path(folder), engine))
 
     def rank(self, query: str, documents: Sequence[str], top_k: int | None = None) -> list[Ranked]:
         """Order documents by relevance, best first, ties as given.
@@ -54,20 +72,17 @@ class Reranker:
         number; an empty list for no documents.
         Raises: DataError if the query has no text or top_k is below 1.
         """
-        if top_k is not None and top_k < 1:
-            raise DataError(f"`top_k` is {top_k}, but must be at least 1, or None for all.")
+        _check_top_k(top_k)
         scores = self.scores(query, documents)
         order = np.argsort(-scores, kind="stable")[:top_k]
         return [Ranked(int(i), documents[i], float(scores[i])) for i in order]
 
     def scores(self, query: str, documents: Sequence[str]) -> NDArray[np.float64]:
         """Relevance of each document, in the order given, (len(documents),)."""
-        if not query.strip():
-            raise DataError("The query has no text.")
+        _check_text(query)
         if not documents:
             return np.empty(0)
-        encoder = self._checked_encoder()
-        return self.scores_of_embeddings(encoder.encode([query])[0], encoder.encode(documents))
+        return self.scores_of_embeddings(self._encode([query])[0], self._encode(documents))
 
     def scores_of_embeddings(self, query: Embeddings, documents: Embeddings) -> NDArray[np.float64]:
         """The same for vectors of the encoder that the model was trained with.
@@ -82,6 +97,86 @@ class Reranker:
             )
         return score(self._head, self.manifest.fusion_weight, query, documents)
 
+    def index(self, documents: Sequence[str], folder: str | Path) -> DocumentIndex:
+        """Encode documents and keep their vectors and states in a folder.
+
+        Raises: OutputError if the folder exists already or cannot be written.
+        """
+        require_free(Path(folder))  # before a corpus is encoded in vain
+        return self.index_embeddings(self._encode(documents), folder)
+
+    def index_embeddings(self, embeddings: Embeddings, folder: str | Path) -> DocumentIndex:
+        """The same for vectors of the encoder that the model was trained with.
+
+        embeddings: (n, dim), L2-normalised float32; they may be a mapped file.
+        """
+        expected = self.manifest.embedding_dim
+        if embeddings.shape[1:] != (expected,):
+            raise EmbeddingError(
+                f"The vectors have the shape {embeddings.shape}, but must be (n, {expected})."
+            )
+        return DocumentIndex.build(Path(folder), self._head, self._bundle_sha256(), embeddings)
+
+    def open_index(self, folder: str | Path) -> DocumentIndex:
+        """Open what `index` has written with this model, by any engine.
+
+        Raises: BundleError if it was made with another model, or if a file is missing, cut
+            off, damaged, or of another version.
+        """
+        return DocumentIndex.open(Path(folder), self._bundle_sha256())
+
+    def rank_indexed(
+        self,
+        query: str,
+        index: DocumentIndex,
+        rows: Sequence[int] | None = None,
+        top_k: int | None = None,
+    ) -> list[RankedRow]:
+        """Order documents of an index by relevance, best first, ties as given.
+
+        rows: the candidates, or None for all documents.
+        Returns: at most `top_k` of them.
+        Raises: DataError if the query has no text, top_k is below 1, or a row is not in
+            the index.
+        """
+        _check_top_k(top_k)
+        _check_text(query)
+        scores = self.scores_of_indexed(self._encode([query])[0], index, rows)
+        order = np.argsort(-scores, kind="stable")[:top_k]
+        return [RankedRow(int(i if rows is None else rows[i]), float(scores[i])) for i in order]
+
+    def scores_of_indexed(
+        self, query: Embeddings, index: DocumentIndex, rows: Sequence[int] | None = None
+    ) -> NDArray[np.float64]:
+        """Relevance of documents of an index, in the order of `rows`, or of all.
+
+        query: (dim,), L2-normalised float32.
+        """
+        if query.shape != (self.manifest.embedding_dim,):
+            raise EmbeddingError(
+                f"The query's vector has the shape {query.shape}, but must be "
+                f"({self.manifest.embedding_dim},)."
+            )
+        if index.bundle_sha256 != self._bundle_sha256():
+            raise BundleError("The index was made with another model. Open it with `open_index`.")
+        asked, weight = represent(self._head, query[None, :]), self.manifest.fusion_weight
+        scores = [
+            score_represented(self._head, weight, query, asked, vectors, torch.tensor(states))
+            for vectors, states in index.blocks(rows)
+        ]
+        return np.concatenate([np.empty(0), *scores])
+
+    def _bundle_sha256(self) -> str:
+        if not self.manifest.sha256:
+            raise BundleError(
+                "This model was not read from a bundle, so that an index could not tell it from "
+                "others. Export it, and use `Reranker.load`."
+            )
+        return self.manifest.sha256
+
+    def _encode(self, texts: Sequence[str]) -> Embeddings:
+        return self._checked_encoder().encode(texts)
+
     def _checked_encoder(self) -> TextEncoder:
         if self._encoder.name.startswith("npy:"):
             raise EmbeddingError(
@@ -94,3 +189,13 @@ class Reranker:
                 f"with `{self.manifest.encoder_fingerprint}`. Install the same one."
             )
         return self._encoder
+
+
+def _check_text(query: str) -> None:
+    if not query.strip():
+        raise DataError("The query has no text.")
+
+
+def _check_top_k(top_k: int | None) -> None:
+    if top_k is not None and top_k < 1:
+        raise DataError(f"`top_k` is {top_k}, but must be at least 1, or None for all.")

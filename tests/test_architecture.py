@@ -35,7 +35,8 @@ ROOMS: dict[str, set[str]] = {
         "errors",
     },
     "export": {"similarity", "circuits", "embeddings", "config", "errors"},
-    "reranker": {"export", "embeddings", "similarity", "config", "errors"},
+    "document_index": {"similarity", "errors"},
+    "reranker": {"export", "document_index", "embeddings", "similarity", "config", "errors"},
     "cli": {ANY},
 }
 

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from quantum_rerank.circuits import ENGINES
+from quantum_rerank.circuits.choice import fastest_engine
 from quantum_rerank.config import (
+    CircuitConfig,
     ExperimentConfig,
     apply_overrides,
     build_config,
@@ -104,6 +107,9 @@ def test_mistakes_in_several_files_are_all_shown_at_once(tmp_path: Path) -> None
         ("circuit.n_qubits", 4.5),
         ("circuit.n_layers", 0),
         ("circuit.engine", "abacus"),
+        ("circuit.precision", "float16"),
+        ("circuit.threads", 0),
+        ("circuit.threads", 257),
         ("mlp.dropout", 1.0),
         ("mlp.hidden_layers", [8] * 7),
         ("fusion.initial_weight", 0.0),
@@ -266,3 +272,68 @@ def test_a_configuration_survives_being_written_and_read() -> None:
 def test_a_configuration_cannot_be_changed_in_place() -> None:
     with pytest.raises(ValueError, match="frozen"):
         ExperimentConfig().circuit.n_qubits = 5  # type: ignore[misc]
+
+
+def test_every_engine_can_be_named_and_auto_is_the_only_other_word() -> None:
+    words = get_args(CircuitConfig.model_fields["engine"].annotation)
+    assert set(words) == {*ENGINES, "auto"}
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 32, 256])
+@pytest.mark.parametrize("n_qubits", [2, 4, 8, 10, 12])
+def test_auto_is_the_fastest_engine_for_the_circuit_and_a_batch_of_triplets(
+    n_qubits: int, batch_size: int
+) -> None:
+    sizes = {"circuit.n_qubits": n_qubits, "training.batch_size": batch_size}
+    auto = override(ExperimentConfig(), {"circuit.engine": "auto", **sizes})
+    fastest = fastest_engine(n_qubits, 3 * batch_size)
+    named = override(ExperimentConfig(), {"circuit.engine": fastest, **sizes})
+    assert auto.resolved() == named
+    assert auto.resolved().resolved() == named
+    # The configuration itself is left as it was written.
+    assert auto.circuit.engine == "auto"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_named_engine_needs_no_resolving(engine: str) -> None:
+    config = override(ExperimentConfig(), {"circuit.engine": engine})
+    assert config.resolved() is config
+
+
+@pytest.mark.parametrize("engine", [*ENGINES, "auto"])
+def test_a_model_is_never_built_with_auto(engine: str) -> None:
+    config = override(ExperimentConfig(), {"circuit.engine": engine})
+    arguments = config.head_arguments()
+    assert arguments["engine"] == config.resolved().circuit.engine
+    assert arguments["engine"] in ENGINES
+
+
+@pytest.mark.parametrize("engine", ["statevector", "auto"])
+def test_threads_are_for_an_engine_that_has_them(engine: str) -> None:
+    config = override(ExperimentConfig(), {"circuit.engine": engine, "circuit.threads": 4})
+    assert config.circuit.threads == 4
+
+
+@pytest.mark.parametrize("engine", ["lightning.qubit", "torch", "qnode"])
+def test_threads_of_an_engine_without_them_are_refused(tmp_path: Path, engine: str) -> None:
+    path = write(tmp_path, "run.yaml", f"circuit:\n  engine: {engine}\n  threads: 4\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert caught.value.problems == (
+        "`circuit.threads` is 4, but must be 1 where `circuit.engine` is neither statevector "
+        f"nor auto ({path}, line 3).",
+    )
+
+
+@pytest.mark.parametrize("n_qubits", [4, 12])
+def test_auto_with_threads_resolves_whichever_engine_is_the_fastest(n_qubits: int) -> None:
+    wanted = {"circuit.engine": "auto", "circuit.threads": 4, "circuit.n_qubits": n_qubits}
+    circuit = override(ExperimentConfig(), wanted).resolved().circuit
+    assert circuit.threads == (4 if circuit.engine == "statevector" else 1)
+
+
+def test_a_misspelt_engine_is_the_only_mistake_of_a_circuit_with_threads() -> None:
+    with pytest.raises(ConfigError) as caught:
+        override(ExperimentConfig(), {"circuit.engine": "statevectr", "circuit.threads": 4})
+    (problem,) = caught.value.problems
+    assert "`circuit.engine` is 'statevectr'" in problem

@@ -1,29 +1,33 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 
-from quantum_rerank.config import ExperimentConfig, override
+from quantum_rerank.circuits import ENGINES
+from quantum_rerank.config import Arm, ExperimentConfig, override
+from quantum_rerank.document_index import DocumentIndex
 from quantum_rerank.embeddings import Embeddings, ExampleTexts, TextEncoder
-from quantum_rerank.errors import BundleError, DataError, EmbeddingError
-from quantum_rerank.export import Manifest, export_model
+from quantum_rerank.errors import BundleError, ConfigError, DataError, EmbeddingError, OutputError
+from quantum_rerank.export import Manifest, export_model, read_bundle, write_bundle
 from quantum_rerank.reranker import Reranker
 from quantum_rerank.similarity import build_head
 
 DIM = 3
+ARMS: tuple[str, ...] = get_args(Arm)
 
 
 class ReadVectors(Reranker):
     """A reranker that reads a text's vector off the text: `1 0 0`."""
 
-    def scores(self, query: str, documents: Sequence[str]) -> Any:
-        return self.scores_of_embeddings(vector(query), np.stack([vector(d) for d in documents]))
+    def _encode(self, texts: Sequence[str]) -> Embeddings:
+        return np.stack([vector(text) for text in texts])
 
 
 def vector(text: str) -> Embeddings:
@@ -125,6 +129,206 @@ def test_another_encoder_than_the_one_trained_with_is_refused(
     moved = Reranker(head, replace(manifest, config=config, encoder_fingerprint="minilm@0123"))
     with pytest.raises(BundleError, match="but the model was trained with `minilm@0123`"):
         moved.rank("a query", ["a document"])
+
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(small_config: Callable[..., ExperimentConfig], tmp_path: Path) -> Write:
+    """Write an untrained bundle of some arm to `tmp_path`, under the name given."""
+
+    def write_one(arm: str = "hybrid", name: str = "bundle", **more: Any) -> Path:
+        config = small_config({"arm": arm, "data.encoder": "npy:vectors"} | more)
+        torch.manual_seed(0)
+        head = build_head(embedding_dim=DIM, **config.head_arguments())
+        manifest = Manifest(config, DIM, 0.4, "npy:vectors", "abc", {})
+        return write_bundle(tmp_path / name, head.state_dict(), manifest)
+
+    return write_one
+
+
+def unit_rows(n: int, seed: int = 0) -> Embeddings:
+    rows = np.random.default_rng(seed).normal(size=(n, DIM)).astype(np.float32)
+    unit: Embeddings = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit
+
+
+QUERY = unit_rows(1, seed=1)[0]
+ROWS = [7, 0, 19, 7, 3]
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_documents_of_an_index_score_as_when_they_are_given(
+    write: Write, arm: str, tmp_path: Path
+) -> None:
+    reranker, vectors = Reranker.load(write(arm)), unit_rows(20)
+    index = reranker.index_embeddings(vectors, tmp_path / "index")
+    given = reranker.scores_of_embeddings(QUERY, vectors)
+    np.testing.assert_allclose(reranker.scores_of_indexed(QUERY, index), given, atol=1e-12)
+    some = reranker.scores_of_indexed(QUERY, index, ROWS)
+    np.testing.assert_allclose(some, given[ROWS], atol=1e-12)
+    # Alone, documents go through the float32 MLP in another batch, which rounds in another way.
+    alone = reranker.scores_of_embeddings(QUERY, vectors[ROWS])
+    np.testing.assert_allclose(some, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_an_index_that_is_opened_scores_as_the_one_that_was_made(
+    write: Write, arm: str, tmp_path: Path
+) -> None:
+    reranker = Reranker.load(write(arm))
+    made = reranker.index_embeddings(unit_rows(20), tmp_path / "index")
+    opened = Reranker.load(tmp_path / "bundle").open_index(tmp_path / "index")
+    for rows in (None, ROWS):
+        np.testing.assert_array_equal(
+            reranker.scores_of_indexed(QUERY, opened, rows),
+            reranker.scores_of_indexed(QUERY, made, rows),
+        )
+
+
+@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_gives_the_same_scores_and_reads_the_same_index(
+    write: Write, arm: str, engine: str, tmp_path: Path
+) -> None:
+    trained = Reranker.load(write(arm))
+    expected = trained.scores_of_embeddings(QUERY, unit_rows(6))
+    trained.index_embeddings(unit_rows(6), tmp_path / "index")
+    other = Reranker.load(tmp_path / "bundle", engine=engine)
+    own = other.index_embeddings(unit_rows(6), tmp_path / "own index")
+    opened = other.open_index(tmp_path / "index")
+    for scores in (
+        other.scores_of_embeddings(QUERY, unit_rows(6)),
+        other.scores_of_indexed(QUERY, opened),
+        other.scores_of_indexed(QUERY, own),
+    ):
+        np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+def test_the_manifest_names_the_engine_of_the_training_whichever_is_used(write: Write) -> None:
+    bundle = write()
+    assert Reranker.load(bundle, engine="torch").manifest == Reranker.load(bundle).manifest
+
+
+def test_a_model_trained_by_several_threads_can_be_used_with_an_engine_that_has_one(
+    write: Write,
+) -> None:
+    bundle = write(**{"circuit.engine": "statevector", "circuit.threads": 2})
+    given = Reranker.load(bundle).scores_of_embeddings(QUERY, unit_rows(6))
+    other = Reranker.load(bundle, engine="torch").scores_of_embeddings(QUERY, unit_rows(6))
+    np.testing.assert_allclose(other, given, atol=1e-6)
+
+
+def test_an_unknown_engine_is_refused(write: Write) -> None:
+    with pytest.raises(ConfigError, match=r"`circuit\.engine` is 'abacus', but must be 'lightning"):
+        Reranker.load(write(), engine="abacus")
+
+
+def test_the_manifest_that_was_read_has_the_hash_of_the_bundle(
+    write: Write, tmp_path: Path
+) -> None:
+    bundle = write()
+    head, manifest = read_bundle(bundle)
+    written = json.loads((bundle / "manifest.json").read_text())
+    assert manifest.sha256 == written["manifest_sha256"]
+    assert "sha256" not in written
+    again = write_bundle(tmp_path / "again", head.state_dict(), manifest)
+    assert read_bundle(again)[1].sha256 == manifest.sha256
+
+
+@pytest.fixture
+def reading(write: Write) -> ReadVectors:
+    """A reranker with a bundle that reads a text's vector off the text."""
+    reranker = ReadVectors.load(write("cosine"))
+    assert isinstance(reranker, ReadVectors)
+    return reranker
+
+
+@pytest.fixture
+def index(reading: ReadVectors, tmp_path: Path) -> DocumentIndex:
+    return reading.index(DOCUMENTS, tmp_path / "index")
+
+
+@pytest.mark.parametrize("top_k", [None, 1, 3, 100])
+def test_an_index_is_ranked_like_its_documents(
+    reading: ReadVectors, index: DocumentIndex, top_k: int | None
+) -> None:
+    ranked = reading.rank_indexed("1 0.1 0", index, top_k=top_k)
+    given = reading.rank("1 0.1 0", DOCUMENTS, top_k)
+    assert [one.row for one in ranked] == [one.index for one in given]
+    assert [one.score for one in ranked] == pytest.approx([one.score for one in given])
+
+
+@pytest.mark.parametrize(
+    ("rows", "top_k", "expected"),
+    [
+        ([3, 0, 2], None, [2, 0, 3]),
+        ([3, 0, 2], 2, [2, 0]),
+        ([0, 1, 0], None, [1, 0, 0]),
+        (np.array([3, 0]), None, [0, 3]),
+        ([], None, []),
+    ],
+)
+def test_candidates_are_ranked_among_themselves_by_their_rows(
+    reading: ReadVectors, index: DocumentIndex, rows: Any, top_k: int | None, expected: list[int]
+) -> None:
+    ranked = reading.rank_indexed("1 0.1 0", index, rows, top_k)
+    assert [one.row for one in ranked] == expected
+    scores = [one.score for one in ranked]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_equal_documents_of_an_index_stay_in_the_order_asked(
+    reading: ReadVectors, index: DocumentIndex
+) -> None:
+    # Row 0 and row 3 are both orthogonal to the query.
+    assert [one.row for one in reading.rank_indexed("1 0 0", index, [3, 0])] == [3, 0]
+    assert [one.row for one in reading.rank_indexed("1 0 0", index, [0, 3])] == [0, 3]
+
+
+def test_a_query_to_an_index_is_held_to_the_same_rules(
+    reading: ReadVectors, index: DocumentIndex
+) -> None:
+    with pytest.raises(DataError, match="`top_k` is 0, but must be at least 1"):
+        reading.rank_indexed("1 0 0", index, top_k=0)
+    with pytest.raises(DataError, match="The query has no text"):
+        reading.rank_indexed(" ", index)
+    with pytest.raises(DataError, match="Row 4 is not in the index, which has 4 documents"):
+        reading.rank_indexed("1 0 0", index, [0, 4])
+    with pytest.raises(EmbeddingError, match=r"has the shape \(4,\), but must be \(3,\)"):
+        reading.scores_of_indexed(np.ones(4, dtype=np.float32), index)
+
+
+def test_an_index_of_another_model_is_refused(
+    write: Write, index: DocumentIndex, tmp_path: Path
+) -> None:
+    other = Reranker.load(write("cosine", "other", seed=8))
+    with pytest.raises(BundleError, match="made with another model"):
+        other.open_index(tmp_path / "index")
+    with pytest.raises(BundleError, match="made with another model"):
+        other.scores_of_indexed(QUERY, index)
+
+
+def test_vectors_of_a_wrong_shape_are_not_indexed(reading: ReadVectors, tmp_path: Path) -> None:
+    for shape in ((2, 4), (3,), (2, 2, 3)):
+        with pytest.raises(EmbeddingError, match=r"must be \(n, 3\)"):
+            reading.index_embeddings(np.ones(shape, dtype=np.float32), tmp_path / "index")
+
+
+def test_a_folder_in_use_is_refused_before_anything_is_encoded(
+    write: Write, index: DocumentIndex, tmp_path: Path
+) -> None:
+    # A model of bare vectors has no encoder: it would say so if it were asked for one.
+    with pytest.raises(OutputError, match="exists already"):
+        Reranker.load(write(name="other")).index(["a document"], tmp_path / "index")
+
+
+def test_a_model_that_was_not_read_from_a_bundle_makes_no_index(
+    plain: Reranker, tmp_path: Path
+) -> None:
+    with pytest.raises(BundleError, match=r"Export it, and use `Reranker\.load`"):
+        plain.index_embeddings(unit_rows(2), tmp_path / "index")
 
 
 @pytest.mark.slow  # imports sentence-transformers

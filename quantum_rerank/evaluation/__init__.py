@@ -1,5 +1,6 @@
 """Metrics of a ranking, and the comparison of several."""
 
+from quantum_rerank.evaluation.candidate_metrics import CandidateMetrics
 from quantum_rerank.evaluation.comparison import Comparison, compare
 from quantum_rerank.evaluation.leaderboard import (
     COSINE,
@@ -15,6 +16,7 @@ __all__ = [
     "MAP",
     "METRICS",
     "NDCG",
+    "CandidateMetrics",
     "Comparison",
     "Evaluator",
     "Qrels",

@@ -24,7 +24,7 @@ from typing import Any
 
 from torch import Tensor
 
-from quantum_rerank.config import ExperimentConfig, build_config
+from quantum_rerank.config import ExperimentConfig, build_config, override
 from quantum_rerank.embeddings import ExampleTexts
 from quantum_rerank.errors import BundleError, ConfigError, OutputError
 from quantum_rerank.similarity import Head, build_head, score
@@ -49,6 +49,7 @@ class Manifest:
 
     metrics: role (`validation`, `test`) -> name -> value.
     encoder_fingerprint: what the embeddings came from; see `TextEncoder.fingerprint`.
+    sha256: of a bundle that was read, over all of it; no part of what is written.
     """
 
     config: ExperimentConfig
@@ -59,6 +60,7 @@ class Manifest:
     metrics: Mapping[str, Mapping[str, float]]
     examples: tuple[Example, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    sha256: str = ""
 
 
 def write_bundle(folder: Path, weights: Mapping[str, Tensor], manifest: Manifest) -> Path:
@@ -126,10 +128,12 @@ def export_model(
     return write_bundle(folder, head.state_dict(), manifest)
 
 
-def read_bundle(folder: Path) -> tuple[Head, Manifest]:
+def read_bundle(folder: Path, engine: str | None = None) -> tuple[Head, Manifest]:
     """Check and load a bundle; the head is ready to be used.
 
-    Raises: BundleError if a file is missing, cut off, altered, or of another version.
+    engine: takes the place of the one trained with, which the manifest still names.
+    Raises: BundleError if a file is missing, cut off, altered, or of another version;
+        ConfigError if there is no such engine.
     """
     from safetensors.torch import load_file
 
@@ -148,9 +152,13 @@ def read_bundle(folder: Path) -> tuple[Head, Manifest]:
                 for e in record["examples"]
             ),
             versions=record["versions"],
+            sha256=record["manifest_sha256"],
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise BundleError(f"`{folder / MANIFEST}` is damaged: {error!r}.") from None
+    if engine is not None:
+        # Threads suited the engine and the machine of the training.
+        config = override(config, {"circuit.engine": engine, "circuit.threads": 1})
     head = build_head(embedding_dim=manifest.embedding_dim, **config.head_arguments())
     try:
         head.load_state_dict(load_file(folder / WEIGHTS))

@@ -1,6 +1,22 @@
 """Similarity of two texts: the arms, and their fusion with the cosine."""
 
-from quantum_rerank.similarity.fusion import FUSION_GRID, FusedSimilarity, fuse, score
+from quantum_rerank.similarity.fusion import (
+    FUSION_GRID,
+    FusedSimilarity,
+    fuse,
+    represent,
+    score,
+    score_represented,
+)
 from quantum_rerank.similarity.heads import Head, build_head
 
-__all__ = ["FUSION_GRID", "FusedSimilarity", "Head", "build_head", "fuse", "score"]
+__all__ = [
+    "FUSION_GRID",
+    "FusedSimilarity",
+    "Head",
+    "build_head",
+    "fuse",
+    "represent",
+    "score",
+    "score_represented",
+]

@@ -21,7 +21,7 @@ def fidelity(left: Tensor, right: Tensor) -> Tensor:
     0.5
     """
     overlap = left.conj() @ right.mT
-    return overlap.real**2 + overlap.imag**2
+    return (overlap * overlap.conj()).real
 
 
 class TrainedCircuit(nn.Module):
@@ -46,7 +46,7 @@ class TrainedCircuit(nn.Module):
         """(batch, n_angles) radians -> (batch, 2**n_qubits) complex amplitudes."""
         n_unshifted = self.ansatz.n_angles - self.ansatz.n_shifts
         shift = nn.functional.pad(self.shift, (0, n_unshifted))
-        columns = [self.scale * angles + shift]
+        columns = torch.addcmul(shift, self.scale, angles)
         if self.entangler is not None:
-            columns.append(self.entangler.expand(len(angles), -1))
-        return self._engine.states(torch.cat(columns, dim=1))
+            columns = torch.cat([columns, self.entangler.expand(angles.shape[0], -1)], dim=1)
+        return self._engine.states(columns)

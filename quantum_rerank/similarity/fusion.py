@@ -28,14 +28,13 @@ def fuse(cosine: Scores, affinity: Scores, weight: Scores | float) -> Scores:
     return (1.0 - weight) * cosine + weight * affinity
 
 
-class Scored(NamedTuple):
-    """Scores of queries against documents.
+class Compared(NamedTuple):
+    """Queries against documents.
 
-    affinity, fused: (q, d) float32.  documents: (d, size), the representations compared.
+    affinity: (q, d) float32.  documents: (d, size), the representations compared.
     """
 
     affinity: Tensor
-    fused: Tensor
     documents: Tensor
 
 
@@ -57,16 +56,26 @@ class FusedSimilarity(nn.Module):
         """The circuit's weights and the fusion weight: few, and each far-reaching."""
         return [*self.head.circuit_parameters(), self.fusion_logit]
 
-    def forward(self, queries: Tensor, documents: Tensor) -> Scored:
-        """Score every query against every document.
+    def forward(self, queries: Tensor, documents: Tensor) -> Compared:
+        """Compare every query with every document.
 
         queries: (q, dim), documents: (d, dim), both L2-normalised float32.
         Each text is represented once.
         """
         both = self.head.represent(torch.cat([queries, documents]))
         asked, found = both[: len(queries)], both[len(queries) :]
-        affinity = self.head.compare(asked, found).float()
-        return Scored(affinity, fuse(queries @ documents.T, affinity, self.weight), found)
+        return Compared(self.head.compare(asked, found).float(), found)
+
+    def fused(self, affinity: Tensor, queries: Tensor, documents: Tensor) -> Tensor:
+        """Affinities weighed with the cosine by the trained weight, (q, d)."""
+        return fuse(queries @ documents.T, affinity, self.weight)
+
+
+def represent(head: Head, embeddings: NDArray[np.float32]) -> Tensor:
+    """What a trained head makes of texts, without a gradient: (n, dim) -> (n, size)."""
+    with torch.inference_mode():
+        # Copied, because torch warns of arrays that it may not write to.
+        return head.represent(torch.from_numpy(np.array(embeddings, dtype=np.float32)))
 
 
 def score(
@@ -79,7 +88,31 @@ def score(
 
     query: (dim,), documents: (n, dim), L2-normalised.  Returns: (n,), at most 1.
     """
-    with torch.no_grad():
-        states = head.represent(torch.from_numpy(np.vstack([query[None, :], documents])))
-        affinity = head.compare(states[:1], states[1:])[0].double().numpy()
-    return fuse((documents @ query).astype(np.float64), affinity, weight)
+    if not len(documents):
+        return np.empty(0)
+    asked, found = represent(head, query[None, :]), represent(head, documents)
+    return score_represented(head, weight, query, asked, documents, found)
+
+
+def score_represented(
+    head: Head,
+    weight: float,
+    query: NDArray[np.float32],
+    asked: Tensor,
+    documents: NDArray[np.float32],
+    found: Tensor,
+) -> FloatArray:
+    """`score` for texts that are represented already.
+
+    asked: (1, size), of the query.  found: (n, size), of the documents.
+
+    In double precision, and the cosine row by row: a document's score does not depend
+    on which others are scored with it, as it would by the rounding of a matrix product.
+    """
+    with torch.inference_mode():
+        affinity = head.compare(_double(asked), _double(found))[0].numpy()
+    return fuse(np.vecdot(documents, query).astype(np.float64), affinity, weight)
+
+
+def _double(values: Tensor) -> Tensor:
+    return values.to(torch.complex128 if values.is_complex() else torch.float64)

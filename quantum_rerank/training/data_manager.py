@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ class QuerySet:
 
     queries: (q, dim) float32.  documents: (m, dim) float32, the whole corpus, shared.
     candidates: (q, k) rows of `documents` by falling cosine.  cosine: (q, k) float32.
+    grades: (q, k) judged relevance of the candidates, 0 where they have none.
     positives: per query, the rows of its relevant documents, candidates or not.
     """
 
@@ -39,6 +40,7 @@ class QuerySet:
     documents: Embeddings
     candidates: Rows
     cosine: Embeddings
+    grades: NDArray[np.int32]
     qrels: dict[str, dict[str, int]]
     positives: tuple[Rows, ...]
 
@@ -188,9 +190,21 @@ def query_set(
         documents,
         candidates,
         cosine,
+        _grades(candidates, positives, list(qrels.values())),
         qrels,
         positives,
     )
+
+
+def _grades(
+    candidates: Rows, positives: Sequence[Rows], judged: Sequence[Mapping[str, int]]
+) -> NDArray[np.int32]:
+    """(q, k) relevance of each candidate; `positives` are the rows of `judged`, in its order."""
+    grades = np.zeros(candidates.shape, dtype=np.int32)
+    for query, (rows, relevance) in enumerate(zip(positives, judged, strict=True)):
+        for row, grade in zip(rows, relevance.values(), strict=True):
+            grades[query, candidates[query] == row] = grade
+    return grades
 
 
 def _examples(
@@ -259,6 +273,7 @@ class TrainingBatches:
         self._max_documents = max_documents
         self._rng = rng
         self._in_batch = sampling == "in_batch"
+        self._relevant = {q.domain: _RelevantDocuments(q.positives) for q in query_sets}
         self._documents_of: Callable[[QuerySet, Rows], tuple[Rows, Mask, Mask]] = (
             self._all_candidates if sampling == "all_candidates" else self._sampled
         )
@@ -290,43 +305,70 @@ class TrainingBatches:
 
     def _sampled(self, queries: QuerySet, rows: Rows) -> tuple[Rows, Mask, Mask]:
         """One positive per query, and negatives drawn from its candidates."""
-        chosen = np.array([self._rng.choice(queries.positives[row]) for row in rows])
+        relevant = self._relevant[queries.domain]
         candidates = queries.candidates[rows]
         # Random keys order the candidates; a relevant one is moved past the end.
         keys = self._rng.random(candidates.shape)
-        for position, row in enumerate(rows):
-            keys[position, np.isin(candidates[position], queries.positives[row])] = 2.0
+        keys[queries.grades[rows] > 0] = 2.0
         order = np.argsort(keys, axis=1)[:, : self._n_negatives]
         drawn = np.take_along_axis(candidates, order, axis=1)
         usable = np.take_along_axis(keys, order, axis=1) < 2.0
         documents, columns = np.unique(
-            np.concatenate([chosen[:, None], drawn], axis=1), return_inverse=True
+            np.concatenate([relevant.draw(rows, self._rng)[:, None], drawn], axis=1),
+            return_inverse=True,
         )
+        columns = columns.reshape(len(rows), -1)
         positive = np.zeros((len(rows), len(documents)), dtype=bool)
         negative = positive.copy()
-        here = np.arange(len(rows))
-        positive[here, columns[:, 0]] = True
+        positive[np.arange(len(rows)), columns[:, 0]] = True
         if self._in_batch:
-            negative = ~_relevant(queries, rows, documents)
+            negative = ~relevant.mask(rows, documents)
         else:
             np.put_along_axis(negative, columns[:, 1:], usable, axis=1)
         return documents, positive, negative
 
     def _all_candidates(self, queries: QuerySet, rows: Rows) -> tuple[Rows, Mask, Mask]:
         """The union of the batch's candidates; all relevant ones stay when it is cut."""
-        relevant = np.unique(np.concatenate([queries.positives[row] for row in rows]))
-        others = np.setdiff1d(queries.candidates[rows], relevant)
-        room = max(self._max_documents - len(relevant), 1)
+        relevant = self._relevant[queries.domain]
+        wanted = np.unique(relevant.of(rows)[1])
+        others = np.setdiff1d(queries.candidates[rows], wanted)
+        room = max(self._max_documents - len(wanted), 1)
         if len(others) > room:
             others = self._rng.choice(others, room, replace=False)
-        documents = np.sort(np.concatenate([relevant, others]))
-        positive = _relevant(queries, rows, documents)
+        documents = np.sort(np.concatenate([wanted, others]))
+        positive = relevant.mask(rows, documents)
         return documents, positive, ~positive
 
 
-def _relevant(queries: QuerySet, rows: Rows, documents: Rows) -> Mask:
-    """(len(rows), len(documents)): which document is judged relevant to which query."""
-    return np.stack([np.isin(documents, queries.positives[row]) for row in rows])
+class _RelevantDocuments:
+    """The relevant documents of every query of a set, in one array, for whole batches at once."""
+
+    def __init__(self, positives: Sequence[Rows]) -> None:
+        self._documents = np.concatenate(positives)
+        self._counts = np.array([len(rows) for rows in positives])
+        self._firsts = np.cumsum(self._counts) - self._counts
+
+    def draw(self, rows: Rows, rng: np.random.Generator) -> Rows:
+        """One relevant document per query."""
+        chosen = self._firsts[rows] + rng.integers(self._counts[rows])
+        drawn: Rows = self._documents[chosen]
+        return drawn
+
+    def of(self, rows: Rows) -> tuple[Rows, Rows]:
+        """Positions within `rows`, and documents, of every relevant pair."""
+        counts = self._counts[rows]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        queries = np.repeat(np.arange(len(rows)), counts)
+        return queries, self._documents[np.repeat(self._firsts[rows], counts) + within]
+
+    def mask(self, rows: Rows, documents: Rows) -> Mask:
+        """(len(rows), len(documents)): which of some sorted documents is relevant to which."""
+        queries, relevant = self.of(rows)
+        columns = np.searchsorted(documents, relevant).clip(max=len(documents) - 1)
+        here = documents[columns] == relevant
+        result = np.zeros((len(rows), len(documents)), dtype=bool)
+        result[queries[here], columns[here]] = True
+        return result
 
 
 class CorpusBatches:

@@ -10,79 +10,79 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from quantum_rerank.embeddings import Embeddings
 from quantum_rerank.errors import DivergedError
-from quantum_rerank.evaluation import MAP, METRICS, NDCG, Evaluator, Scores, over_domains
+from quantum_rerank.evaluation import (
+    METRICS,
+    NDCG,
+    CandidateMetrics,
+    Evaluator,
+    Scores,
+    over_domains,
+)
 from quantum_rerank.similarity import FUSION_GRID, Head, fuse
 from quantum_rerank.training.data_manager import QuerySet
 
 FloatArray = NDArray[np.float64]
-_BLOCK = 256  # queries compared at once: bounds the memory of their candidates' states
+_TEXTS = 2048  # represented at once: what lies between the layers stays in the cache
+_PAIRS = 2**20  # compared at once: bounds the memory of a matrix product
 
 
-def affinities(head: Head, queries: QuerySet) -> FloatArray:
-    """The head's affinity of every query with each of its candidates, (q, k).
+class Candidates:
+    """The candidates of a query set, laid out once for all the times that they are ranked."""
 
-    Every document is represented once, however many queries it is a candidate of.
-    """
-    rows, positions = np.unique(queries.candidates, return_inverse=True)
-    positions = positions.reshape(queries.candidates.shape)
-    head.eval()
-    result = np.empty(queries.candidates.shape)
-    with torch.no_grad():
-        documents = head.represent(torch.from_numpy(queries.documents[rows]))
-        for start in range(0, len(queries.query_ids), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            # A copy, since a shared array is read-only and torch asks for more.
-            asked = head.represent(torch.from_numpy(queries.queries[block].copy()))
-            near = documents[torch.from_numpy(positions[block])]
-            result[block] = head.compare(asked[:, None, :], near)[:, 0, :].numpy()
-    if not np.isfinite(result).all():
-        # NaN sorts as if it were the cosine's own order, and would be scored as that.
-        raise DivergedError(f"The model gives affinities that are not finite on {queries.domain}.")
-    return result
+    def __init__(self, queries: QuerySet) -> None:
+        self.queries = queries
+        self._cosine = queries.cosine.astype(np.float64)
+        self._rows, positions = np.unique(queries.candidates, return_inverse=True)
+        self._positions = positions.reshape(queries.candidates.shape)
+        judged = [list(queries.qrels[query].values()) for query in queries.query_ids]
+        self._metrics = CandidateMetrics(queries.grades, judged)
+
+    def affinities(self, head: Head) -> FloatArray:
+        """The head's affinity of every query with each of its candidates, (q, k).
+
+        Every document is represented once, however many queries it is a candidate of.
+        """
+        head.eval()
+        result = np.empty(self._positions.shape)
+        with torch.no_grad():
+            documents = _represented(head, self.queries.documents, self._rows)
+            asked = _represented(head, self.queries.queries, np.arange(len(result)))
+            size = max(_PAIRS // len(documents), 1)
+            for start in range(0, len(result), size):
+                block = slice(start, start + size)
+                all_pairs = head.compare(asked[block], documents).numpy()
+                result[block] = np.take_along_axis(all_pairs, self._positions[block], axis=1)
+        if not np.isfinite(result).all():
+            # NaN sorts as if it were the cosine's own order, and would be scored as that.
+            raise DivergedError(
+                f"The model gives affinities that are not finite on {self.queries.domain}."
+            )
+        return result
+
+    def means(
+        self, affinity: FloatArray, weight: float, metrics: Sequence[str]
+    ) -> dict[str, float]:
+        """The mean of each metric at one fusion weight."""
+        ranks = self._metrics.ranks(fuse(self._cosine, affinity, weight))
+        return {name: float(self._metrics.values(name, ranks).mean()) for name in metrics}
+
+    def rankings(self, affinity: FloatArray, weight: float) -> Mapping[str, Sequence[str]]:
+        """Query id -> document ids, best first."""
+        order = np.argsort(-fuse(self._cosine, affinity, weight), axis=1, kind="stable")
+        # Object dtype, so that an id is never cut.
+        ids: NDArray[Any] = np.array(self.queries.document_ids, dtype=object)
+        ranked = np.take_along_axis(ids[self.queries.candidates], order, axis=1).tolist()
+        return dict(zip(self.queries.query_ids, ranked, strict=True))
 
 
-class RankingValidator:
-    """Ranks the candidates of fixed query sets by scores, and measures the result.
-
-    The evaluators are built once; a call costs the sorting and the metrics.
-    """
-
-    def __init__(self, query_sets: Sequence[QuerySet], objective: str = NDCG) -> None:
-        self.query_sets = tuple(query_sets)
-        self._objective = objective
-        self._depth = None if objective == MAP else 10
-        self._ids = [_candidate_ids(queries) for queries in query_sets]
-        self._all_metrics = [Evaluator(queries.qrels) for queries in query_sets]
-        self._only_objective = [Evaluator(queries.qrels, (objective,)) for queries in query_sets]
-
-    def objective(self, affinity: Sequence[FloatArray], weight: float) -> list[float]:
-        """The objective's metric per query set at one fusion weight."""
-        return [
-            evaluator.mean(self._rankings(position, affinity[position], weight, self._depth))[
-                self._objective
-            ]
-            for position, evaluator in enumerate(self._only_objective)
-        ]
-
-    def per_query(
-        self, affinity: Sequence[FloatArray], weight: float
-    ) -> list[dict[str, dict[str, float]]]:
-        """Metric -> query id -> value, per query set."""
-        return [
-            evaluator.per_query(self._rankings(position, affinity[position], weight, depth=None))
-            for position, evaluator in enumerate(self._all_metrics)
-        ]
-
-    def _rankings(
-        self, position: int, affinity: FloatArray, weight: float, depth: int | None
-    ) -> Mapping[str, Sequence[str]]:
-        queries, ids = self.query_sets[position], self._ids[position]
-        scores = fuse(queries.cosine.astype(np.float64), affinity, weight)
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :depth]
-        ranked = np.take_along_axis(ids, order, axis=1).tolist()
-        return dict(zip(queries.query_ids, ranked, strict=True))
+def _represented(head: Head, vectors: Embeddings, rows: NDArray[np.int64]) -> Tensor:
+    """The representations of some rows, block by block: no copy of the whole is made."""
+    blocks = (rows[start : start + _TEXTS] for start in range(0, len(rows), _TEXTS))
+    return torch.cat([head.represent(torch.from_numpy(vectors[block])) for block in blocks])
 
 
 @dataclass(frozen=True)
@@ -106,23 +106,35 @@ class Validator:
     def __init__(
         self, seen: Sequence[QuerySet], unseen: Sequence[QuerySet], objective: str = NDCG
     ) -> None:
-        self._ranking = RankingValidator([*seen, *unseen], objective)
+        self._candidates = [Candidates(queries) for queries in (*seen, *unseen)]
         self._n_seen = len(seen)
+        self._objective = objective
 
     def __call__(self, head: Head) -> Validation:
         """Measure a head. Weight 0 is among the choices: never below plain cosine."""
-        affinity = [affinities(head, queries) for queries in self._ranking.query_sets]
-        by_weight = [self._by_role(self._ranking.objective(affinity, w)) for w in FUSION_GRID]
+        affinity = [candidates.affinities(head) for candidates in self._candidates]
+        by_weight = [
+            self._roles(affinity, weight, (self._objective,))[self._objective]
+            for weight in FUSION_GRID
+        ]
         cosine = by_weight[FUSION_GRID.index(0.0)]
         values = [losses_doubled(roles, cosine) for roles in by_weight]
         best = int(np.argmax(values))
         metrics: dict[str, float] = {}
-        measured = self._ranking.per_query(affinity, FUSION_GRID[best])
-        for metric in METRICS:
-            roles = self._by_role([fmean(per_query[metric].values()) for per_query in measured])
+        for metric, roles in self._roles(affinity, FUSION_GRID[best], METRICS).items():
             metrics[f"val_{metric}"] = fmean(roles.values())
             metrics |= {f"val_{role}_{metric}": value for role, value in roles.items()}
         return Validation(values[best], FUSION_GRID[best], metrics)
+
+    def _roles(
+        self, affinity: Sequence[FloatArray], weight: float, metrics: Sequence[str]
+    ) -> dict[str, dict[str, float]]:
+        """Metric -> role -> the mean over the role's domains."""
+        means = [
+            candidates.means(values, weight, metrics)
+            for candidates, values in zip(self._candidates, affinity, strict=True)
+        ]
+        return {metric: self._by_role([mean[metric] for mean in means]) for metric in metrics}
 
     def _by_role(self, values: Sequence[float]) -> dict[str, float]:
         """The mean over the domains of each role."""
@@ -142,16 +154,11 @@ def losses_doubled(roles: Mapping[str, float], cosine: Mapping[str, float]) -> f
     return fmean(value - max(cosine[role] - value, 0.0) for role, value in roles.items())
 
 
-def _candidate_ids(queries: QuerySet) -> NDArray[Any]:
-    """(q, k) document ids; object dtype, so that an id is never cut."""
-    ids: NDArray[Any] = np.array(queries.document_ids, dtype=object)[queries.candidates]
-    return ids
-
-
 def score_on(head: Head, fusion_weight: float, query_sets: Sequence[QuerySet]) -> Scores:
     """Measure a head at a fusion weight chosen elsewhere: for test queries."""
-    ranking = RankingValidator(query_sets)
-    affinity = [affinities(head, queries) for queries in query_sets]
-    return over_domains(
-        [queries.domain for queries in query_sets], ranking.per_query(affinity, fusion_weight)
-    )
+    per_query = []
+    for queries in query_sets:
+        candidates = Candidates(queries)
+        rankings = candidates.rankings(candidates.affinities(head), fusion_weight)
+        per_query.append(Evaluator(queries.qrels).per_query(rankings))
+    return over_domains([queries.domain for queries in query_sets], per_query)

@@ -142,7 +142,7 @@ class Trainer:
         parameters = [p for p in self.model.head.parameters() if p.requires_grad]
         if not parameters:
             return
-        optimizer = torch.optim.Adam(parameters, lr=self._warm_up.learning_rate)
+        optimizer = torch.optim.Adam(parameters, lr=self._warm_up.learning_rate, fused=True)
         self.model.train()
         for step in range(self._warm_up.steps):
             texts = self._warm_up.batches.next()
@@ -162,13 +162,15 @@ class Trainer:
         return total / len(self._batches)
 
     def _batch_loss(self, batch: Batch) -> Tensor:
-        scored = self.model(batch.queries, batch.documents)
-        scores = scored.affinity if self._on_fidelity else scored.fused
+        compared = self.model(batch.queries, batch.documents)
+        scores = compared.affinity
+        if not self._on_fidelity:
+            scores = self.model.fused(scores, batch.queries, batch.documents)
         loss = self._loss.compute(scores, batch.positive, batch.negative)
         if self._warm_up.weight:
             # Drawn, since the documents of a batch stand in the order of their corpus.
             drawn = torch.randperm(len(batch.documents))[:_REGULARISED_TEXTS]
-            divergence = self._divergence(scored.documents[drawn], batch.documents[drawn])
+            divergence = self._divergence(compared.documents[drawn], batch.documents[drawn])
             loss = loss + self._warm_up.weight * divergence
         return loss
 

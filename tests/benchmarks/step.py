@@ -1,35 +1,122 @@
 """One training step by each engine beside the MLP alone, in one run.
 
-    python -m tests.benchmarks.step --repeats 30 --json
+    python -m tests.benchmarks.step --json
 
 A step is 32 triplets: 96 texts through MLP and circuit, fidelities, triplet
-loss, backward and Adam, on one thread. `mlp_only` is the same step with the
-classical twin: no circuit, a cosine in its place.
+loss, backward, clipping and Adam, on one thread. `mlp_only` is the same step with the
+classical twin: no circuit, a cosine in its place. `qnode_per_pair` is what a
+PennyLane tutorial does: a `lightning.qubit` QNode with adjoint gradients for
+each of the 64 pairs. `torchquantum` is there where it is installed.
 """
 
 from __future__ import annotations
 
-import json
-import statistics
-import time
 from collections.abc import Callable
-from typing import Annotated
+from typing import Any
 
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
+from torch import Tensor, nn
 
-from quantum_rerank.similarity import build_head
+from quantum_rerank.circuits import ENGINES, Ansatz
+from quantum_rerank.similarity import FusedSimilarity, build_head
+from quantum_rerank.similarity.heads import HybridHead
 from quantum_rerank.training.loss_functions import pairwise_hinge
+from quantum_rerank.training.optimizers import make_optimizer
+from tests.benchmarks.measuring import AsJson, in_turns, show, table
 
 TRIPLETS, EMBEDDING_DIM = 32, 384
+ENGINE_OF = {
+    "qnode_broadcast_states": "qnode",
+    "torch": "torch",
+    "lightning": "lightning.qubit",
+    "statevector": "statevector",
+}
+
+
+class QNodePerPair(nn.Module):
+    """Fidelities as a tutorial computes them: both circuits on one register, pair by pair."""
+
+    def __init__(self, ansatz: Ansatz) -> None:
+        super().__init__()
+        import pennylane as qml
+
+        device = qml.device("lightning.qubit", wires=ansatz.n_qubits)
+
+        def apply(angles: Tensor) -> None:
+            for gate in ansatz.gates:
+                angle = () if gate.column is None else (angles[gate.column],)
+                getattr(qml, gate.name)(*angle, wires=gate.wires)
+
+        zeros = torch.zeros(2**ansatz.n_qubits, 2**ansatz.n_qubits, dtype=torch.complex128)
+        zeros[0, 0] = 1
+
+        @qml.qnode(device, interface="torch", diff_method="adjoint")
+        def overlap(left: Tensor, right: Tensor) -> Any:
+            apply(left)
+            qml.adjoint(apply)(right)
+            return qml.expval(qml.Hermitian(zeros.numpy(), wires=range(ansatz.n_qubits)))
+
+        self._overlap = overlap
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        """(n, n_angles) each -> (n,)."""
+        pairs = zip(left.double(), right.double(), strict=True)
+        return torch.stack([self._overlap(a, b) for a, b in pairs])
+
+
+class TorchQuantumEngine:
+    """The same circuit by TorchQuantum, the whole batch at once."""
+
+    def __init__(self, ansatz: Ansatz, precision: str, threads: int) -> None:
+        import torchquantum
+
+        self._quantum, self._ansatz = torchquantum, ansatz
+
+    def states(self, angles: Tensor) -> Tensor:
+        apply = self._quantum.functional
+        device = self._quantum.QuantumDevice(n_wires=self._ansatz.n_qubits, bsz=len(angles))
+        names = {"RY": apply.ry, "RZ": apply.rz, "CNOT": apply.cnot, "IsingZZ": apply.rzz}
+        for gate in self._ansatz.gates:
+            angle = {} if gate.column is None else {"params": angles[:, gate.column]}
+            names[gate.name](device, wires=list(gate.wires), **angle)
+        states: Tensor = device.get_states_1d()
+        return states
 
 
 def make_step(arm: str, engine: str, n_qubits: int, n_layers: int) -> Callable[[], None]:
     """Build a training step of an arm on random unit vectors."""
+    model = FusedSimilarity(_head(arm, engine, n_qubits, n_layers), 0.5)
+    texts = _texts()
+    positive = torch.cat([torch.eye(TRIPLETS), torch.zeros(TRIPLETS, TRIPLETS)], dim=1).bool()
+    negative = positive.roll(TRIPLETS, dims=1)
+
+    def loss() -> Tensor:
+        affinity, _ = model(texts[:TRIPLETS], texts[TRIPLETS:])
+        return pairwise_hinge(affinity, positive, negative, margin=0.5)
+
+    return _with_update(model, loss)
+
+
+def make_step_per_pair(n_qubits: int, n_layers: int) -> Callable[[], None]:
+    """The same step with one QNode call per pair."""
+    head = _head("hybrid", "lightning.qubit", n_qubits, n_layers)
+    assert isinstance(head, HybridHead)
+    fidelities = QNodePerPair(Ansatz(n_qubits, n_layers))
+    texts = _texts()
+
+    def loss() -> Tensor:
+        queries, relevant, other = head.predictor(texts).split(TRIPLETS)
+        near = fidelities(queries, relevant)
+        far = fidelities(queries, other)
+        return torch.relu(0.5 + far - near).mean()
+
+    return _with_update(FusedSimilarity(head, 0.5), loss)
+
+
+def _head(arm: str, engine: str, n_qubits: int, n_layers: int) -> Any:
     torch.manual_seed(0)
-    head = build_head(
+    return build_head(
         arm=arm,
         embedding_dim=EMBEDDING_DIM,
         hidden_layers=(256, 128),
@@ -39,59 +126,67 @@ def make_step(arm: str, engine: str, n_qubits: int, n_layers: int) -> Callable[[
         entangler="cnot_chain",
         engine=engine,
     )
-    optimizer = torch.optim.Adam(head.parameters(), lr=1e-3)
-    texts = torch.nn.functional.normalize(torch.randn(3 * TRIPLETS, EMBEDDING_DIM), dim=1)
-    positive = torch.cat([torch.eye(TRIPLETS), torch.zeros(TRIPLETS, TRIPLETS)], dim=1).bool()
-    negative = positive.roll(TRIPLETS, dims=1)
+
+
+def _texts() -> Tensor:
+    return nn.functional.normalize(torch.randn(3 * TRIPLETS, EMBEDDING_DIM), dim=1)
+
+
+def _with_update(model: FusedSimilarity, loss: Callable[[], Tensor]) -> Callable[[], None]:
+    optimizer = make_optimizer(model, "adam", mlp_lr=1e-3, circuit_lr=1e-2, weight_decay=1e-5)
 
     def step() -> None:
-        states = head.represent(texts)
-        affinity = head.compare(states[:TRIPLETS], states[TRIPLETS:]).float()
-        loss = pairwise_hinge(affinity, positive, negative, margin=0.5)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
 
     return step
 
 
-def milliseconds(steps: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
-    """Time the steps in turn, so that a noisy moment hits them all."""
-    taken: dict[str, list[float]] = {name: [] for name in steps}
-    for step in steps.values():
-        step()
-    for _ in range(repeats):
-        for name, step in steps.items():
-            started = time.perf_counter()
-            step()
-            taken[name].append(1e3 * (time.perf_counter() - started))
-    return taken
+def torchquantum_is_installed() -> bool:
+    """Whether it can be imported: it asks for much that it does not need."""
+    try:
+        import torchquantum  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def main(
     n_qubits: int = 4,
     n_layers: int = 3,
     repeats: int = 30,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
+    pair_repeats: int = 5,
+    as_json: AsJson = False,
 ) -> None:
     """Print milliseconds per step: median, and the middle half of the runs."""
     torch.set_num_threads(1)
-    arms = {"qnode_broadcast_states": "qnode", "lightning": "lightning.qubit"}
-    steps = {name: make_step("hybrid", engine, n_qubits, n_layers) for name, engine in arms.items()}
+    engines = dict(ENGINE_OF)
+    if torchquantum_is_installed():
+        ENGINES["torchquantum"] = TorchQuantumEngine
+        engines = {"torchquantum": "torchquantum", **engines}
+    per_pair = {"qnode_per_pair": make_step_per_pair(n_qubits, n_layers)}
+    steps = {
+        name: make_step("hybrid", engine, n_qubits, n_layers) for name, engine in engines.items()
+    }
     steps["mlp_only"] = make_step("mlp_twin", "lightning.qubit", n_qubits, n_layers)
-    taken = milliseconds(steps, repeats)
-    medians = {name: statistics.median(values) for name, values in taken.items()}
-    if as_json:
-        print(json.dumps({"ms": medians, "n_qubits": n_qubits, "n_layers": n_layers}))
-        return
-    table = Table(title=f"a step of 32 triplets, {n_qubits} qubits, {n_layers} layers")
-    for column in ("engine", "ms", "middle half", "times the MLP"):
-        table.add_column(column, justify="left" if column == "engine" else "right")
-    for name, values in taken.items():
-        low, _, high = statistics.quantiles(values, n=4)
-        ratio = medians[name] / medians["mlp_only"]
-        table.add_row(name, f"{medians[name]:.2f}", f"{low:.2f} to {high:.2f}", f"{ratio:.1f}")
-    Console().print(table)
+    taken = in_turns(per_pair, pair_repeats) | in_turns(steps, repeats)
+    medians = {name: spread.median for name, spread in taken.items()}
+    record = {
+        "ms": medians,
+        "qnode_per_pair/lightning": medians["qnode_per_pair"] / medians["lightning"],
+        "statevector/mlp_only": medians["statevector"] / medians["mlp_only"],
+        "n_qubits": n_qubits,
+        "n_layers": n_layers,
+    }
+    rows = [
+        (name, *spread.cells(2), f"{spread.median / medians['mlp_only']:.2f}")
+        for name, spread in taken.items()
+    ]
+    title = f"a step of {TRIPLETS} triplets, {n_qubits} qubits, {n_layers} layers"
+    columns = ("engine", "ms", "middle half", "times mlp_only")
+    show(record, [table(title, columns, rows)], as_json)
 
 
 if __name__ == "__main__":

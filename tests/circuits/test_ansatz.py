@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from quantum_rerank.circuits.ansatz import ENTANGLERS, Ansatz
+from quantum_rerank.circuits.ansatz import ENTANGLERS, Ansatz, Gate
 
 ANSATZE = [Ansatz(*sizes) for sizes in product(range(2, 7), range(1, 5), ENTANGLERS)]
 every_ansatz = pytest.mark.parametrize("ansatz", ANSATZE, ids=str)
@@ -36,6 +36,40 @@ def test_depth_counts_the_gates_of_each_layer_in_sequence(ansatz: Ansatz, depth:
 def test_every_column_is_used_by_exactly_one_gate(ansatz: Ansatz) -> None:
     used = Counter(gate.column for gate in ansatz.gates if gate.column is not None)
     assert used == Counter(range(ansatz.n_columns))
+
+
+@every_ansatz
+def test_every_column_stands_in_exactly_one_place_of_one_layer(ansatz: Ansatz) -> None:
+    used: Counter[int] = Counter()
+    for layer in ansatz.layers:
+        used.update(layer.ry)
+        used.update(layer.rz)
+        used.update(gate.column for gate in layer.entangler if gate.column is not None)
+    assert used == Counter(range(ansatz.n_columns))
+
+
+@every_ansatz
+def test_layers_and_gates_tell_the_same_circuit(ansatz: Ansatz) -> None:
+    # Gates on different wires commute: what each wire meets, in its order, is the circuit.
+    by_layer: dict[int, list[Gate]] = {q: [] for q in range(ansatz.n_qubits)}
+    for layer in ansatz.layers:
+        for q, (y, z) in enumerate(zip(layer.ry, layer.rz, strict=True)):
+            by_layer[q] += [Gate("RY", (q,), y), Gate("RZ", (q,), z)]
+        for gate in layer.entangler:
+            for wire in gate.wires:
+                by_layer[wire].append(gate)
+    for q, met in by_layer.items():
+        assert met == [gate for gate in ansatz.gates if q in gate.wires]
+
+
+@every_ansatz
+def test_every_layer_has_the_same_cnots_and_its_angles_side_by_side(ansatz: Ansatz) -> None:
+    # Compiled engines rely on both.
+    for number, layer in enumerate(ansatz.layers):
+        first = 2 * ansatz.n_qubits * number
+        assert [*layer.ry, *layer.rz] == list(range(first, first + 2 * ansatz.n_qubits))
+        cnots = [gate for gate in layer.entangler if gate.name == "CNOT"]
+        assert cnots == [gate for gate in ansatz.layers[0].entangler if gate.name == "CNOT"]
 
 
 @every_ansatz

@@ -46,7 +46,8 @@ def test_training_starts_from_the_weight_that_was_asked_for(weight: float) -> No
 def test_the_fused_score_is_made_of_cosine_and_affinity() -> None:
     fused = model(0.25)
     queries, documents = texts(3, seed=1), texts(5, seed=2)
-    affinity, score, _ = fused(queries, documents)
+    affinity, _ = fused(queries, documents)
+    score = fused.fused(affinity, queries, documents)
     assert affinity.shape == score.shape == (3, 5)
     assert affinity.dtype == score.dtype == torch.float32
     expected = 0.75 * (queries @ documents.T) + 0.25 * affinity
@@ -56,7 +57,7 @@ def test_the_fused_score_is_made_of_cosine_and_affinity() -> None:
 def test_the_affinity_of_a_model_is_its_head_s() -> None:
     fused = model()
     queries, documents = texts(3, seed=1), texts(5, seed=2)
-    affinity, _, kept = fused(queries, documents)
+    affinity, kept = fused(queries, documents)
     states = fused.head.represent(queries), fused.head.represent(documents)
     torch.testing.assert_close(affinity, fused.head.compare(*states).float())
     torch.testing.assert_close(kept, states[1])
@@ -64,7 +65,9 @@ def test_the_affinity_of_a_model_is_its_head_s() -> None:
 
 def test_the_fusion_weight_learns_from_the_fused_score_only() -> None:
     fused = model()
-    affinity, score, _ = fused(texts(2, seed=1), texts(3, seed=2))
+    queries, documents = texts(2, seed=1), texts(3, seed=2)
+    affinity, _ = fused(queries, documents)
+    score = fused.fused(affinity, queries, documents)
     (from_affinity,) = torch.autograd.grad(
         affinity.sum(), fused.fusion_logit, allow_unused=True, retain_graph=True
     )

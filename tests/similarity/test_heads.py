@@ -6,9 +6,11 @@ from typing import get_args
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from quantum_rerank.circuits import ENGINES
+from quantum_rerank.circuits.ansatz import ENTANGLERS
 from quantum_rerank.config import Arm
 from quantum_rerank.similarity import Head, build_head
 
@@ -127,6 +129,60 @@ def test_hybrid_and_quantum_only_run_the_same_circuit() -> None:
     shapes = [p.shape for p in hybrid.circuit_parameters()]
     assert [p.shape for p in alone.circuit_parameters()] == shapes
     assert hybrid.represent(texts(2)).shape == alone.represent(texts(2)).shape == (2, 16)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("arm", ["hybrid", "quantum_only"])
+def test_single_precision_changes_affinities_by_no_more_than_rounding(arm: str, name: str) -> None:
+    def built(precision: str) -> Head:
+        torch.manual_seed(0)
+        return build_head(arm, 16, (12,), 0.1, 4, 3, "cnot_chain", name, precision).eval()
+
+    exact, single = built("float64"), built("float32")
+    states = single.represent(texts(6))
+    assert states.dtype == torch.complex64
+    assert single.compare(states, states).dtype == torch.float32
+    reference = exact.represent(texts(6))
+    torch.testing.assert_close(
+        single.compare(states, states).double(),
+        exact.compare(reference, reference),
+        rtol=0,
+        atol=5e-6,
+    )
+
+
+class Represent(nn.Module):
+    """The part of a head that is run once per text, as a module of its own."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        return self.head.represent(embeddings)
+
+
+def torch_head(entangler: str) -> Head:
+    torch.manual_seed(0)
+    return build_head("hybrid", 16, (8,), 0.1, 3, 2, entangler, "torch").eval()
+
+
+@pytest.mark.parametrize("entangler", ENTANGLERS)
+def test_a_hybrid_of_plain_torch_can_be_exported(entangler: str) -> None:
+    one = torch_head(entangler)
+    program = torch.export.export(Represent(one), (texts(4),)).module()
+    again = texts(4, seed=1)
+    torch.testing.assert_close(program(again), one.represent(again))
+
+
+@pytest.mark.parametrize("entangler", ENTANGLERS)
+def test_an_exported_hybrid_takes_any_number_of_texts(entangler: str) -> None:
+    one = torch_head(entangler)
+    any_number = {"embeddings": {0: torch.export.Dim("texts")}}
+    exported = torch.export.export(Represent(one), (texts(4),), dynamic_shapes=any_number)
+    program = exported.module()
+    for n in (1, 2, 7):
+        torch.testing.assert_close(program(texts(n)), one.represent(texts(n)))
 
 
 def test_an_unknown_arm_lists_the_known_ones() -> None:

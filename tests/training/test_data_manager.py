@@ -363,11 +363,23 @@ def test_a_query_all_of_whose_candidates_are_relevant_gets_no_negative(
     query_set: QuerySet, sampling: Sampling
 ) -> None:
     relevant = np.stack([rows[:2] for rows in query_set.positives])
-    tight = replace(query_set, candidates=relevant, cosine=query_set.cosine[:, :2])
+    grades = np.ones(relevant.shape, dtype=np.int32)
+    tight = replace(query_set, candidates=relevant, cosine=query_set.cosine[:, :2], grades=grades)
     for batch in batches([tight], sampling, batch_size=1).epoch():
         ((_, positive, negative),) = judged(batch, tight)
         assert positive
         assert not negative
+
+
+def test_grades_are_the_judgments_of_the_candidates(trial_data: TrialData) -> None:
+    for queries in (*trial_data.train, *trial_data.seen, *trial_data.unseen):
+        assert queries.grades.any()
+        for query, rows, grades in zip(
+            queries.query_ids, queries.candidates, queries.grades, strict=True
+        ):
+            names = [queries.document_ids[row] for row in rows]
+            expected = [queries.qrels[query].get(name, 0) for name in names]
+            assert grades.tolist() == expected
 
 
 # Bare corpora.

@@ -11,11 +11,11 @@ from quantum_rerank.config import Arm
 from quantum_rerank.errors import DivergedError
 from quantum_rerank.evaluation import METRICS, NDCG, Evaluator
 from quantum_rerank.similarity import FUSION_GRID, Head, build_head
+from quantum_rerank.training import ranking
 from quantum_rerank.training.data_manager import QuerySet, TrialData
 from quantum_rerank.training.ranking import (
-    RankingValidator,
+    Candidates,
     Validator,
-    affinities,
     losses_doubled,
     score_on,
 )
@@ -32,7 +32,7 @@ def random_head(arm: str, seed: int = 0) -> Head:
 @pytest.mark.parametrize("arm", ARMS)
 def test_affinities_are_those_of_a_pair_by_pair_computation(arm: str, query_set: QuerySet) -> None:
     head = random_head(arm)
-    found = affinities(head, query_set)
+    found = Candidates(query_set).affinities(head)
     head.eval()
     with torch.no_grad():
         for q in range(len(query_set.query_ids)):
@@ -45,21 +45,28 @@ def test_affinities_are_those_of_a_pair_by_pair_computation(arm: str, query_set:
                 assert found[q, k] == pytest.approx(expected, abs=1e-6)
 
 
-def test_more_queries_than_one_block_holds_are_all_compared(query_set: QuerySet) -> None:
+def test_more_texts_than_one_block_holds_are_all_compared(
+    query_set: QuerySet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     head = random_head("hybrid")
-    once = affinities(head, query_set)
+    once = Candidates(query_set).affinities(head)
     many = replace(
         query_set,
         query_ids=query_set.query_ids * 30,
         queries=np.tile(query_set.queries, (30, 1)),
         candidates=np.tile(query_set.candidates, (30, 1)),
+        grades=np.tile(query_set.grades, (30, 1)),
     )
-    np.testing.assert_allclose(affinities(head, many), np.tile(once, (30, 1)), atol=1e-9)
+    monkeypatch.setattr(ranking, "_PAIRS", 100)
+    monkeypatch.setattr(ranking, "_TEXTS", 5)
+    found = Candidates(many).affinities(head)
+    np.testing.assert_allclose(found, np.tile(once, (30, 1)), atol=1e-9)
 
 
 def test_affinities_are_measured_without_dropout(query_set: QuerySet) -> None:
     head = random_head("mlp_twin").train()
-    np.testing.assert_array_equal(affinities(head, query_set), affinities(head, query_set))
+    candidates = Candidates(query_set)
+    np.testing.assert_array_equal(candidates.affinities(head), candidates.affinities(head))
 
 
 def test_weight_zero_ranks_as_the_cosine_does(query_set: QuerySet) -> None:
@@ -68,35 +75,26 @@ def test_weight_zero_ranks_as_the_cosine_does(query_set: QuerySet) -> None:
         for query, rows in zip(query_set.query_ids, query_set.candidates, strict=True)
     }
     noise = np.random.default_rng(0).uniform(size=query_set.candidates.shape)
-    (found,) = RankingValidator([query_set]).per_query([noise], 0.0)
-    assert found == Evaluator(query_set.qrels).per_query(by_cosine)
+    assert Candidates(query_set).rankings(noise, 0.0) == by_cosine
 
 
 def test_weight_one_ranks_by_the_affinity_alone(query_set: QuerySet) -> None:
-    relevant = np.stack(
-        [
-            np.isin(candidates, positives).astype(float)
-            for candidates, positives in zip(query_set.candidates, query_set.positives, strict=True)
-        ]
-    )
-    ranking = RankingValidator([query_set])
-    (best,) = ranking.per_query([relevant], 1.0)
-    (worst,) = ranking.per_query([-relevant], 1.0)
+    relevant = (query_set.grades > 0).astype(float)
+    candidates = Candidates(query_set)
+    evaluator = Evaluator(query_set.qrels)
+    best = evaluator.per_query(candidates.rankings(relevant, 1.0))
+    worst = evaluator.per_query(candidates.rankings(-relevant, 1.0))
     for query, row in zip(query_set.query_ids, relevant, strict=True):
         assert best["mrr@10"][query] == (1.0 if row.any() else 0.0)
         assert worst["mrr@10"][query] < 0.2  # 12 candidates, at most 2 of them relevant
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
-def test_the_objective_is_the_mean_of_the_same_metric_per_query(
-    query_set: QuerySet, objective: str, weight: float
-) -> None:
-    affinity = [np.random.default_rng(0).uniform(size=query_set.candidates.shape)]
-    ranking = RankingValidator([query_set], objective)
-    (per_query,) = ranking.per_query(affinity, weight)
-    expected = np.mean(list(per_query[objective].values()))
-    assert ranking.objective(affinity, weight) == [pytest.approx(expected)]
+def test_means_are_those_of_the_rankings(query_set: QuerySet, weight: float) -> None:
+    affinity = np.random.default_rng(0).uniform(size=query_set.candidates.shape)
+    candidates = Candidates(query_set)
+    expected = Evaluator(query_set.qrels).mean(candidates.rankings(affinity, weight))
+    assert candidates.means(affinity, weight, METRICS) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -120,9 +118,7 @@ def test_plain_cosine_gains_nothing_from_itself(trial_data: TrialData) -> None:
 def test_the_fusion_weight_is_the_best_of_the_grid(trial_data: TrialData) -> None:
     head = random_head("mlp_twin")
     found = Validator(trial_data.seen, ())(head)
-    ranking = RankingValidator(trial_data.seen)
-    affinity = [affinities(head, queries) for queries in trial_data.seen]
-    by_weight = {w: np.mean(ranking.objective(affinity, w)) for w in FUSION_GRID}
+    by_weight = {w: score_on(head, w, trial_data.seen).metrics[NDCG] for w in FUSION_GRID}
     assert found.objective == pytest.approx(max(by_weight.values()))
     assert by_weight[found.fusion_weight] == pytest.approx(max(by_weight.values()))
 

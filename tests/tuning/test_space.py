@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.trial import FixedTrial
 
-from quantum_rerank.config import load_config
+from quantum_rerank.circuits.choice import fastest_engine
+from quantum_rerank.config import load_config, override
 from quantum_rerank.errors import ConfigError
 from tuning.space import IntParameter, Space
 from tuning.space_file import load_space
@@ -412,6 +414,25 @@ def test_a_configuration_takes_the_values_and_its_seed_from_the_number(tiny_spac
     assert (config.loss.name, config.circuit.n_qubits) == ("infonce", 3)
     assert config.seed == tiny_space.base.seed + 5
     assert config.data == tiny_space.base.data
+
+
+@pytest.mark.parametrize("n_qubits", [2, 3, 10, 12])
+def test_the_configuration_of_a_trial_names_the_engine_that_auto_stands_for(
+    tiny_space: Space, n_qubits: int
+) -> None:
+    space = replace(tiny_space, base=override(tiny_space.base, {"circuit.engine": "auto"}))
+    config = space.config_for({"circuit.n_qubits": n_qubits}, number=1)
+    expected = fastest_engine(n_qubits, 3 * space.base.training.batch_size)
+    assert config.circuit.engine == expected
+    named = tiny_space.config_for(
+        {"circuit.n_qubits": n_qubits, "circuit.engine": expected}, number=1
+    )
+    assert config == named
+
+
+def test_a_trial_s_own_auto_is_resolved_too(tiny_space: Space) -> None:
+    config = tiny_space.config_for({"circuit.engine": "auto"}, number=0)
+    assert config.circuit.engine == fastest_engine(2, 3 * config.training.batch_size)
 
 
 def test_a_list_is_set_by_its_length_and_elements(tiny_space: Space) -> None:

@@ -49,12 +49,17 @@ class _States(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, angles: Tensor, engine: TwoPasses) -> Tensor:
         values = angles.detach().cpu().numpy().astype(engine.dtype, copy=False)
-        states, kept = engine.forward(values, keep=ctx.needs_input_grad[0])
-        ctx.engine, ctx.kept, ctx.states, ctx.dtype = engine, kept, states, angles.dtype
-        return torch.from_numpy(states)
+        amplitudes, kept = engine.forward(values, keep=ctx.needs_input_grad[0])
+        states = torch.from_numpy(amplitudes)
+        ctx.save_for_backward(states)  # so that torch notices if they are changed in place
+        ctx.engine, ctx.kept, ctx.dtype = engine, kept, angles.dtype
+        return states
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("This engine has no second derivatives; the engine `torch` has.")
+        (states,) = ctx.saved_tensors
         cotangents = np.ascontiguousarray(gradients[0].resolve_conj().numpy())
-        gradient = ctx.engine.backward(ctx.kept, ctx.states, cotangents)
+        gradient = ctx.engine.backward(ctx.kept, states.numpy(), cotangents)
         return torch.from_numpy(gradient).to(ctx.dtype), None

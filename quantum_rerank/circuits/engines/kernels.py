@@ -75,6 +75,15 @@ def entangler_gradient(psi: Any, cotangent: Any, left: int, right: int, out: Any
 
 
 @compiled
+def _run(block: int, span: int, width: int) -> int:
+    """The longest run up to `width` in a span of a power of 2 of blocks."""
+    run = block
+    while run < span and 2 * run <= width:
+        run *= 2
+    return run
+
+
+@compiled
 def _repeat(source: Any, start: int, count: int, block: int, run: int, out: Any) -> None:
     """out[j] = source[start + j % block] for j < run; texts beyond `count` do not matter."""
     for t in range(count):
@@ -192,7 +201,7 @@ def forward(
     cosines, sines: (n_columns, batch), of half the angles.
     order: (2**n,), where each amplitude comes from in the CNOT chain, or empty.
     edges: (n_layers, e, 3), the bit masks and the column of each ZZ; a column below 0 is none.
-    block, width: powers of 2, texts at a time and the longest run.
+    block: texts at a time.  width: the longest run, at least a block.
     """
     dimension = 1 << n_qubits
     re = np.empty(dimension * block, cosines.dtype)
@@ -208,7 +217,7 @@ def forward(
         for layer in range(edges.shape[0]):
             for q in range(n_qubits):
                 half = block << (n_qubits - 1 - q)
-                run = min(half, width)
+                run = _run(block, half, width)
                 y = 2 * n_qubits * layer + q
                 _repeat(cosines[y], start, count, block, run, cy)
                 _repeat(sines[y], start, count, block, run, sy)
@@ -229,7 +238,7 @@ def forward(
             for left, right, column in edges[layer]:
                 if column >= 0:
                     span = block * min(left, right)
-                    run = min(span, width)
+                    run = _run(block, span, width)
                     _repeat(cosines[column], start, count, block, run, cz)
                     _repeat(sines[column], start, count, block, run, sz)
                     for base in range(0, dimension * block, span):
@@ -270,7 +279,7 @@ def backward(
             for left, right, column in edges[layer]:
                 if column >= 0:
                     span = block * min(left, right)
-                    run = min(span, width)
+                    run = _run(block, span, width)
                     _repeat(cosines[column], start, count, block, run, cz)
                     _repeat(sines[column], start, count, block, run, sz)
                     gz[:run] = 0
@@ -294,7 +303,7 @@ def backward(
                 c_im, spare = spare, c_im
             for q in range(n_qubits):
                 half = block << (n_qubits - 1 - q)
-                run = min(half, width)
+                run = _run(block, half, width)
                 y = 2 * n_qubits * layer + q
                 _repeat(cosines[y], start, count, block, run, cy)
                 _repeat(sines[y], start, count, block, run, sy)

@@ -80,7 +80,7 @@ class LightningEngine:
         angles, after_rotations = kept
         gradient = np.zeros(angles.shape, dtype=self.dtype)
         layers = self._ansatz.layers
-        size = max(_CHUNK_BYTES // (len(layers) * states[0].nbytes), 1)
+        size = max(_CHUNK_BYTES // (len(layers) * self._dimension * states.itemsize), 1)
         for start in range(0, len(angles), size):
             rows = slice(start, start + size)
             pulled = self._pull_back(angles[rows], cotangents[rows])

@@ -29,7 +29,7 @@ class TorchEngine:
         cosine, sine = halves.cos(), halves.sin()
         phase = torch.complex(cosine, -sine)
         dimension = 2**self._ansatz.n_qubits
-        state = torch.zeros(len(angles), dimension, dtype=phase.dtype, device=angles.device)
+        state = torch.zeros(angles.shape[0], dimension, dtype=phase.dtype, device=angles.device)
         state[:, 0] = 1
         for layer in self._ansatz.layers:
             for q in range(self._ansatz.n_qubits):
@@ -45,7 +45,8 @@ class TorchEngine:
 
 def _rotated(state: Tensor, q: int, cosine: Tensor, sine: Tensor, phase: Tensor) -> Tensor:
     """RY, then RZ on one qubit."""
-    zero, one = state.view(len(state), 2**q, 2, -1).unbind(2)
+    batch, dimension = state.shape
+    zero, one = state.view(batch, 2**q, 2, dimension >> (q + 1)).unbind(2)
     c, s, p = (factor[:, None, None] for factor in (cosine, sine, phase))
     turned = torch.stack([p * (c * zero - s * one), p.conj() * (s * zero + c * one)], dim=2)
     return turned.reshape(state.shape)

@@ -66,7 +66,7 @@ class StatevectorEngine:
         self, kernel: Callable[..., Any], cosines: Any, sines: Any, order: Any, *arrays: Any
     ) -> None:
         batch = cosines.shape[1]
-        share = -(-batch // self._threads)
+        share = max(-(-batch // self._threads), 1)
         block = self._block(share)
 
         def run(first: int) -> None:
@@ -82,9 +82,10 @@ class StatevectorEngine:
             list(self._pool.map(run, range(0, batch, share)))
 
     def _block(self, batch: int) -> int:
-        """Texts at a time: a power of 2, no larger than useful or than the cache holds."""
-        room: int = _SCRATCH_BYTES // (4 * 2**self._n_qubits * np.dtype(self.dtype).itemsize)
-        return min(_BLOCK, 1 << max(batch - 1, 0).bit_length(), 1 << (room.bit_length() - 1))
+        """Texts at a time: as many as the cache holds, in blocks of about the same size."""
+        room = _SCRATCH_BYTES // (4 * 2**self._n_qubits * np.dtype(self.dtype).itemsize)
+        n_blocks = -(-batch // min(_BLOCK, room))
+        return max(-(-batch // max(n_blocks, 1)), 1)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:

@@ -1,0 +1,98 @@
+"""What every benchmark shares: calls timed in turns, tables with a spread, JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and the middle half of some measurements."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        low, median, high = (
+            statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
+        )
+        return cls(median, low, high)
+
+    def cells(self, digits: int) -> tuple[str, str]:
+        """The median, and the middle half as text."""
+        return f"{self.median:.{digits}f}", f"{self.low:.{digits}f} to {self.high:.{digits}f}"
+
+
+def in_turns(calls: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, Spread]:
+    """Milliseconds of each call, timed in turns so that a noisy moment hits them all.
+
+    Each is called once before, unmeasured.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        call()
+    for _ in range(repeats):
+        for name, call in calls.items():
+            taken[name].append(milliseconds(call))
+    return {name: Spread.of(values) for name, values in taken.items()}
+
+
+def milliseconds(call: Callable[[], Any]) -> float:
+    """How long a call takes."""
+    started = time.perf_counter()
+    call()
+    return 1e3 * (time.perf_counter() - started)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table whose first column is text and whose others are numbers."""
+    result = Table(title=title, title_justify="left")
+    for position, column in enumerate(columns):
+        result.add_column(column, justify="right" if position else "left", no_wrap=True)
+    for row in rows:
+        result.add_row(*row)
+    return result
+
+
+def show(record: Mapping[str, Any], tables: Sequence[Table], as_json: bool) -> None:
+    """Print the figures as one JSON object, or as tables with the machine below them."""
+    if as_json:
+        print(json.dumps({**record, "machine": machine()}))
+        return
+    console = Console(width=None if Console().is_terminal else 120)
+    for one in tables:
+        console.print(one)
+    console.print(machine(), style="dim", highlight=False, soft_wrap=True)
+
+
+def machine() -> str:
+    """Processor, cores, and the versions that decide the speed."""
+    packages = ("numpy", "torch", "numba", "pennylane-lightning")
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    cores = len(os.sched_getaffinity(0))
+    return f"{_processor()}, {cores} cores, Python {platform.python_version()}, {versions}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((x.partition(": ")[2] for x in lines if x.startswith("model name")), "unknown")
