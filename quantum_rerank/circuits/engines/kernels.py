@@ -161,13 +161,13 @@ def _turn_back(
 
 
 @compiled
-def _collect(gradient: Any, run: int, block: int, count: int, out: Any, start: int) -> None:
-    """out[start + t] = half of what a run has added up for text t."""
+def _collect(gradient: Any, run: int, block: int, count: int, out: Any) -> None:
+    """out[t] = half of what a run has added up for text t."""
     for t in range(count):
         total = gradient[t]
         for j in range(t + block, run, block):
             total += gradient[j]
-        out[start + t] = total / 2
+        out[t] = total / 2
 
 
 @compiled
@@ -256,7 +256,7 @@ def backward(
     block: int, width: int, first: int, last: int,
     states: Any, cotangents: Any, out: Any,
 ) -> None:  # fmt: skip
-    """Gradients of the texts from `first` to `last`, into out (n_columns, batch).
+    """Gradients of the texts from `first` to `last`, into out (batch, n_columns).
 
     order: the inverse of `forward`'s.  states, cotangents: (batch, 2**n) complex.
     State and cotangent are both carried back to the start: nothing but the final
@@ -291,7 +291,7 @@ def backward(
                                 re[a:b], im[a:b], c_re[a:b], c_im[a:b],
                                 cz[:run], sz[:run], sign, gz[:run],
                             )  # fmt: skip
-                    _collect(gz, run, block, count, out[column], start)
+                    _collect(gz, run, block, count, out[start:, column])
             if order.shape[0]:
                 _reordered(re, spare, order, block)
                 re, spare = spare, re
@@ -320,5 +320,5 @@ def backward(
                             c_re[b : b + run], c_im[b : b + run],
                             cy[:run], sy[:run], cz[:run], sz[:run], gy[:run], gz[:run],
                         )  # fmt: skip
-                _collect(gy, run, block, count, out[y], start)
-                _collect(gz, run, block, count, out[y + n_qubits], start)
+                _collect(gy, run, block, count, out[start:, y])
+                _collect(gz, run, block, count, out[start:, y + n_qubits])

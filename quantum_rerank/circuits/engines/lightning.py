@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from quantum_rerank.circuits.ansatz import Ansatz, Gate
+from quantum_rerank.circuits.ansatz import Ansatz
 from quantum_rerank.circuits.engines.adjoint import (
     COMPLEX,
     REAL,
@@ -25,8 +25,11 @@ from quantum_rerank.circuits.engines.adjoint import (
     Angles,
     adjoint_states,
 )
+from quantum_rerank.circuits.engines.statevector import cnot_orders
 
 _CHUNK_BYTES = 2**22  # of cotangents at a time: they stay in a core's cache
+
+Parameters = list[list[float]]  # of gates in sequence
 
 
 class LightningEngine:
@@ -47,8 +50,13 @@ class LightningEngine:
         }
         self._state = vectors[precision](ansatz.n_qubits)
         self._wires = [[q] for q in range(ansatz.n_qubits)]
-        # Bound once: a gate's method, its wires, and the column of its angle.
-        self._entanglers = [[self._bound(gate) for gate in x.entangler] for x in ansatz.layers]
+        # The entanglers between the layers, bound once. CNOTs after the last layer only
+        # reorder amplitudes, which numpy does for the whole batch.
+        self._is_chain = ansatz.entangler == "cnot_chain"
+        self._rotate = self._state.Rot
+        self._entangle = self._state.CNOT if self._is_chain else self._state.IsingZZ
+        self._links = [list(gate.wires) for gate in ansatz.layers[0].entangler]
+        self._order, self._inverse = cnot_orders(ansatz)
 
     def states(self, angles: Tensor) -> Tensor:
         """See `engines.Engine.states`."""
@@ -56,35 +64,38 @@ class LightningEngine:
 
     def forward(self, angles: Angles, keep: bool) -> tuple[Amplitudes, Any]:
         """See `adjoint.TwoPasses.forward`; kept are the states after each layer's rotations."""
-        n_layers, batch = len(self._entanglers), len(angles)
-        out = np.empty((batch, self._dimension), dtype=self._complex)
-        kept = np.empty((n_layers if keep else 0, batch, self._dimension), dtype=self._complex)
-        state, rotate = self._state, self._state.Rot
+        n_kept = self._ansatz.n_layers if keep else 1
+        after = np.empty((n_kept, len(angles), self._dimension), dtype=self._complex)
+        state, rotate, entangle = self._state, self._rotate, self._entangle
+        # Plain loops over bound methods: a helper between would cost as much as the gates.
         with self._lock:
-            for row, (triples, values) in enumerate(self._plain(angles)):
+            for row, (rotations, links) in enumerate(self._plain(angles)):
                 state.resetStateVector()
-                for layer, entangler in enumerate(self._entanglers):
-                    for wires, triple in zip(self._wires, triples[layer], strict=True):
+                for layer, parameters in enumerate(rotations):
+                    if layer:
+                        for wires, angle in zip(self._links, links[layer - 1], strict=True):
+                            entangle(wires, False, angle)
+                    for wires, triple in zip(self._wires, parameters, strict=True):
                         rotate(wires, False, triple)
                     if keep:
-                        state.getState(kept[layer, row])
-                    for apply, wires, column in entangler:
-                        apply(wires, False, [] if column is None else [values[column]])
-                state.getState(out[row])
-        return out, (angles, kept)
+                        state.getState(after[layer, row])
+                if not keep:
+                    state.getState(after[0, row])
+        states = after[-1][:, self._order] if self._is_chain else after[-1]
+        return states, (angles, after)
 
     def backward(self, kept: Any, states: Amplitudes, cotangents: Amplitudes) -> Angles:
         """See `adjoint.TwoPasses.backward`."""
         from quantum_rerank.circuits.engines.kernels import entangler_gradient, rotation_gradient
 
-        angles, after_rotations = kept
+        angles, after = kept
         gradient = np.zeros(angles.shape, dtype=self.dtype)
         layers = self._ansatz.layers
         size = max(_CHUNK_BYTES // (len(layers) * self._dimension * states.itemsize), 1)
         for start in range(0, len(angles), size):
             rows = slice(start, start + size)
             pulled = self._pull_back(angles[rows], cotangents[rows])
-            for layer, psi, cotangent in zip(layers, after_rotations[:, rows], pulled, strict=True):
+            for layer, psi, cotangent in zip(layers, after[:, rows], pulled, strict=True):
                 rotation_gradient(psi, cotangent, angles[rows], layer.ry[0], gradient[rows])
                 for gate in layer.entangler:
                     if gate.column is not None:
@@ -94,30 +105,32 @@ class LightningEngine:
 
     def _pull_back(self, angles: Angles, cotangents: Amplitudes) -> Amplitudes:
         """The cotangents after each layer's rotations, (n_layers, batch, 2**n_qubits)."""
-        n_layers = len(self._entanglers)
-        pulled = np.empty((n_layers, *cotangents.shape), dtype=self._complex)
-        state, rotate = self._state, self._state.Rot
+        last = self._ansatz.n_layers - 1
+        pulled = np.empty((last + 1, *cotangents.shape), dtype=self._complex)
+        pulled[last] = cotangents[:, self._inverse] if self._is_chain else cotangents
+        state, rotate, entangle = self._state, self._rotate, self._entangle
+        backwards = self._links[::-1]
         with self._lock:
-            for row, (triples, values) in enumerate(self._plain(angles)):
-                state.updateData(cotangents[row])
-                for layer in reversed(range(n_layers)):
-                    for apply, wires, column in reversed(self._entanglers[layer]):
-                        apply(wires, True, [] if column is None else [values[column]])
+            for row, (rotations, links) in enumerate(self._plain(angles)):
+                state.updateData(pulled[last, row])
+                for layer in range(last - 1, -1, -1):
+                    for wires, triple in zip(self._wires, rotations[layer + 1], strict=True):
+                        rotate(wires, True, triple)
+                    # From the last to the first: the CNOTs of a chain do not commute.
+                    for wires, angle in zip(backwards, reversed(links[layer]), strict=True):
+                        entangle(wires, True, angle)
                     state.getState(pulled[layer, row])
-                    if layer:
-                        for wires, triple in zip(self._wires, triples[layer], strict=True):
-                            rotate(wires, True, triple)
         return pulled
 
-    def _plain(self, angles: Angles) -> Iterator[tuple[list[list[list[float]]], list[float]]]:
-        """Per text: [0, RY, RZ] by layer and qubit, as Rot takes them, and all its angles."""
-        n_layers, n_qubits = len(self._entanglers), self._ansatz.n_qubits
-        data = angles[:, : self._ansatz.n_angles].reshape(-1, n_layers, 2, n_qubits)
-        triples = np.zeros((len(angles), n_layers, n_qubits, 3))
-        triples[..., 1:] = data.swapaxes(2, 3)
+    def _plain(self, angles: Angles) -> Iterator[tuple[list[Parameters], list[Parameters]]]:
+        """Per text and layer: [0, RY, RZ] of each qubit, as Rot takes them; those of the links."""
+        batch, n_layers, n_qubits = len(angles), self._ansatz.n_layers, self._ansatz.n_qubits
+        data = angles[:, : self._ansatz.n_angles].reshape(batch, n_layers, 2, n_qubits)
+        rotations = np.zeros((batch, n_layers, n_qubits, 3))
+        rotations[..., 1:] = data.swapaxes(2, 3)
+        nothing: list[Parameters] = [[[] for _ in self._links]] * (n_layers - 1)
+        per_layer = 0 if self._is_chain else len(self._links)
+        weights = angles[:, self._ansatz.n_angles :].reshape(batch, n_layers - 1, per_layer, 1)
         # Row by row: lists of a whole batch would keep the garbage collector busy.
-        for row, values in zip(triples, angles, strict=True):
-            yield row.tolist(), values.tolist()
-
-    def _bound(self, gate: Gate) -> tuple[Any, list[int], int | None]:
-        return getattr(self._state, gate.name), list(gate.wires), gate.column
+        for row in range(batch):
+            yield rotations[row].tolist(), nothing if self._is_chain else weights[row].tolist()
