@@ -27,7 +27,10 @@ class TwoPasses(Protocol):
     dtype: type[np.floating]
 
     def forward(self, angles: Angles, keep: bool) -> tuple[Amplitudes, Any]:
-        """(batch, n_columns) radians -> (batch, 2**n_qubits), and what `backward` wants kept."""
+        """States, (batch, 2**n_qubits), and what `backward` wants kept.
+
+        angles: (batch, n_columns) radians of any precision.
+        """
         ...
 
     def backward(self, kept: Any, states: Amplitudes, cotangents: Amplitudes) -> Angles:
@@ -48,7 +51,7 @@ def adjoint_states(angles: Tensor, engine: TwoPasses) -> Tensor:
 class _States(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, angles: Tensor, engine: TwoPasses) -> Tensor:
-        values = angles.detach().cpu().numpy().astype(engine.dtype, copy=False)
+        values = angles.detach().cpu().numpy()
         amplitudes, kept = engine.forward(values, keep=ctx.needs_input_grad[0])
         states = torch.from_numpy(amplitudes)
         ctx.save_for_backward(states)  # so that torch notices if they are changed in place

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]: ...
+    def compiled_to_the_letter(function: Callable[..., Any]) -> Callable[..., Any]: ...
 
 else:
     from numba import njit
 
     compiled = njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+    compiled_to_the_letter = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @compiled
@@ -72,6 +74,40 @@ def entangler_gradient(psi: Any, cotangent: Any, left: int, right: int, out: Any
 # imaginary parts apart: a rotation of a qubit combines two runs of neighbouring numbers, which
 # the compiler turns into SIMD instructions. A run longer than the block meets each text several
 # times; so the cosines and sines of a gate's half angles are repeated to the run's length.
+
+
+@compiled_to_the_letter
+def half_angles(angles: Any, cosines: Any, sines: Any) -> None:
+    """Cosines and sines of half the angles; (batch, n_columns) -> (n_columns, batch), twice.
+
+    A call of the C library per angle would take longer than all that follows. So: x / 2 = k pi / 2
+    + r with |r| <= pi / 4 by Cody and Waite's reduction, and the polynomials of fdlibm
+    (k_sin.c, k_cos.c), in double precision; the error is below 1e-15 for |x| < 1e5.
+    Without fast-math, which would undo the reduction.
+    """
+    batch, n_columns = angles.shape
+    for column in range(n_columns):
+        for t in range(batch):  # turned first: what follows then reads neighbouring numbers
+            sines[column, t] = angles[t, column]
+        for t in range(batch):
+            x = 0.5 * sines[column, t]
+            k = np.floor(x * 0.6366197723675814 + 0.5)
+            r = x - k * 1.5707963267341256 - k * 6.077100506303966e-11
+            r -= k * 2.0222662487959506e-21
+            z = r * r
+            sine = r + r * z * (
+                -1.66666666666666324348e-01 + z * (8.33333333332248946124e-03 + z * (
+                -1.98412698298579493134e-04 + z * (2.75573137070700676789e-06 + z * (
+                -2.50507602534068634195e-08 + z * 1.58969099521155010221e-10)))))  # fmt: skip
+            cosine = 1.0 - 0.5 * z + z * z * (
+                4.16666666666666019037e-02 + z * (-1.38888888888741095749e-03 + z * (
+                2.48015872894767294178e-05 + z * (-2.75573143513906633035e-07 + z * (
+                2.08757232129817482790e-09 - z * 1.13596475577881948265e-11)))))  # fmt: skip
+            quarter = k - 4.0 * np.floor(0.25 * k)
+            swapped = quarter == 1.0 or quarter == 3.0
+            c, s = (sine, cosine) if swapped else (cosine, sine)
+            cosines[column, t] = -c if quarter == 1.0 or quarter == 2.0 else c
+            sines[column, t] = -s if quarter >= 2.0 else s
 
 
 @compiled
