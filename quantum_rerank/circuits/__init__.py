@@ -2,5 +2,6 @@
 
 from quantum_rerank.circuits.ansatz import Ansatz, Gate
 from quantum_rerank.circuits.engines import ENGINES, Engine, make_engine
+from quantum_rerank.circuits.weights import Weights
 
-__all__ = ["ENGINES", "Ansatz", "Engine", "Gate", "make_engine"]
+__all__ = ["ENGINES", "Ansatz", "Engine", "Gate", "Weights", "make_engine"]

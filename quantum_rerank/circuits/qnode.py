@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from quantum_rerank.circuits.ansatz import Ansatz
+from quantum_rerank.circuits.weights import Weights
 
 
 def state_qnode(ansatz: Ansatz) -> Callable[[Tensor], Tensor]:
@@ -46,6 +47,7 @@ class QNodeEngine:
         self._circuit = state_qnode(ansatz)
         self._dtype = {"float64": torch.complex128, "float32": torch.complex64}[precision]
 
-    def states(self, angles: Tensor) -> Tensor:
+    def states(self, angles: Tensor, weights: Weights | None = None) -> Tensor:
         """See `engines.Engine.states`; simulated in double precision in any case."""
-        return self._circuit(angles.double().T).to(self._dtype)
+        columns = angles if weights is None else weights.columns(angles)
+        return self._circuit(columns.double().T).to(self._dtype)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from quantum_rerank.circuits import Ansatz, make_engine
+from quantum_rerank.circuits import Ansatz, Weights, make_engine
 
 
 def fidelity(left: Tensor, right: Tensor) -> Tensor:
@@ -38,16 +38,10 @@ class TrainedCircuit(nn.Module):
         self.ansatz = ansatz
         self.scale = nn.Parameter(torch.ones(ansatz.n_angles))
         self.shift = nn.Parameter(torch.zeros(ansatz.n_shifts))
-        unshifted = torch.zeros(ansatz.n_angles - ansatz.n_shifts)
-        self.register_buffer("_no_shift", unshifted, persistent=False)
         n_trained = ansatz.n_entangler_angles
         self.entangler = nn.Parameter(torch.full((n_trained,), math.pi / 2)) if n_trained else None
         self._engine = make_engine(engine, ansatz, precision, threads)
 
     def forward(self, angles: Tensor) -> Tensor:
         """(batch, n_angles) radians -> (batch, 2**n_qubits) complex amplitudes."""
-        shift = torch.cat([self.shift, self._no_shift])
-        columns = torch.addcmul(shift, self.scale, angles)
-        if self.entangler is not None:
-            columns = torch.cat([columns, self.entangler.expand(angles.shape[0], -1)], dim=1)
-        return self._engine.states(columns)
+        return self._engine.states(angles, Weights(self.scale, self.shift, self.entangler))

@@ -19,15 +19,18 @@ from quantum_rerank.circuits.engines.lightning import LightningEngine
 from quantum_rerank.circuits.engines.pure_torch import TorchEngine
 from quantum_rerank.circuits.engines.statevector import StatevectorEngine
 from quantum_rerank.circuits.qnode import QNodeEngine
+from quantum_rerank.circuits.weights import Weights
 
 
 class Engine(Protocol):
     """A simulator of one ansatz."""
 
-    def states(self, angles: Tensor) -> Tensor:
+    def states(self, angles: Tensor, weights: Weights | None = None) -> Tensor:
         """Run the circuit once per text.
 
-        angles: (batch, n_columns) real, radians, in the order of the ansatz's columns.
+        angles: real, radians; with weights (batch, n_angles), those predicted from the text,
+            which `Weights.columns` describes the way of to the gates; without,
+            (batch, n_columns), one per gate, in the order of the ansatz's columns.
         Returns: (batch, 2**n_qubits) amplitudes with a gradient to `angles`; complex128, or
             complex64 for an engine of precision float32.
         """

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from quantum_rerank.circuits.weights import Weights
+
 Angles = NDArray[np.floating]
 Amplitudes = NDArray[np.complexfloating]
 REAL: dict[str, type[np.floating]] = {"float64": np.float64, "float32": np.float32}
@@ -42,27 +44,57 @@ class TwoPasses(Protocol):
         ...
 
 
-def adjoint_states(angles: Tensor, engine: TwoPasses) -> Tensor:
+def adjoint_states(engine: TwoPasses, angles: Tensor, weights: Weights | None) -> Tensor:
     """States of an engine, with its own backward pass as their gradient."""
-    states: Tensor = _States.apply(angles, engine)  # type: ignore[no-untyped-call]
+    given = (None, None, None) if weights is None else weights
+    states: Tensor = _States.apply(engine, angles, *given)  # type: ignore[no-untyped-call]
     return states
 
 
 class _States(torch.autograd.Function):
+    """From predicted angles to states in one step: a node of torch's graph costs more than both."""
+
     @staticmethod
-    def forward(ctx: Any, angles: Tensor, engine: TwoPasses) -> Tensor:
-        values = angles.detach().cpu().numpy()
-        amplitudes, kept = engine.forward(values, keep=ctx.needs_input_grad[0])
+    def forward(
+        ctx: Any,
+        engine: TwoPasses,
+        angles: Tensor,
+        scale: Tensor | None,
+        shift: Tensor | None,
+        entangler: Tensor | None,
+    ) -> Tensor:
+        columns = angles
+        if scale is not None and shift is not None:
+            columns = Weights(scale, shift, entangler).columns(angles)
+        values = columns.detach().cpu().numpy()
+        amplitudes, kept = engine.forward(values, keep=any(ctx.needs_input_grad))
         states = torch.from_numpy(amplitudes)
-        ctx.save_for_backward(states)  # so that torch notices if they are changed in place
-        ctx.engine, ctx.kept, ctx.dtype = engine, kept, angles.dtype
+        # Among what is saved, so that torch notices if they are changed in place.
+        ctx.save_for_backward(states, angles, scale)
+        ctx.engine, ctx.kept = engine, kept
+        ctx.n_shifts = 0 if shift is None else len(shift)
         return states
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError("This engine has no second derivatives; the engine `torch` has.")
-        (states,) = ctx.saved_tensors
+        states, angles, scale = ctx.saved_tensors
         cotangents = np.ascontiguousarray(gradients[0].resolve_conj().numpy())
         gradient = ctx.engine.backward(ctx.kept, states.numpy(), cotangents)
-        return torch.from_numpy(gradient).to(ctx.dtype), None
+        if scale is None:
+            return None, torch.from_numpy(gradient).to(angles.dtype), None, None, None
+        of_angles, of_scale, sums = _through_weights(gradient, angles.numpy(), scale.numpy())
+        of_entangler = torch.from_numpy(sums[len(scale) :]) if len(sums) > len(scale) else None
+        of_shift = torch.from_numpy(sums[: ctx.n_shifts])
+        return None, torch.from_numpy(of_angles), torch.from_numpy(of_scale), of_shift, of_entangler
+
+
+def _through_weights(gradient: Angles, angles: Angles, scale: Angles) -> tuple[Angles, ...]:
+    """Gradients of the predicted angles and of their scale, and the sum of each gate's angle."""
+    from quantum_rerank.circuits.engines.kernels import through_weights
+
+    of_angles = np.empty_like(angles)
+    of_scale, sums = np.zeros_like(scale), np.zeros(gradient.shape[1], dtype=scale.dtype)
+    through_weights(gradient, angles, scale, of_angles, of_scale, sums)
+    return of_angles, of_scale, sums

@@ -24,6 +24,23 @@ else:
 
 
 @compiled
+def through_weights(
+    gradient: Any, angles: Any, scale: Any, of_angles: Any, of_scale: Any, sums: Any
+) -> None:
+    """Pull a gradient of every gate's angle back through `Weights.columns`.
+
+    gradient: (batch, n_columns).  angles, of_angles: (batch, n_angles).
+    of_scale: (n_angles,) and sums: (n_columns,), both zero at first.
+    """
+    for row in range(gradient.shape[0]):
+        for column in range(gradient.shape[1]):
+            sums[column] += gradient[row, column]
+        for column in range(angles.shape[1]):
+            of_angles[row, column] = gradient[row, column] * scale[column]
+            of_scale[column] += gradient[row, column] * angles[row, column]
+
+
+@compiled
 def rotation_gradient(psi: Any, cotangent: Any, angles: Any, first: int, out: Any) -> None:
     """Gradients of one layer's RY and RZ, from states after them.
 
@@ -104,9 +121,9 @@ def half_angles(angles: Any, cosines: Any, sines: Any) -> None:
                 2.48015872894767294178e-05 + z * (-2.75573143513906633035e-07 + z * (
                 2.08757232129817482790e-09 - z * 1.13596475577881948265e-11)))))  # fmt: skip
             quarter = k - 4.0 * np.floor(0.25 * k)
-            swapped = quarter == 1.0 or quarter == 3.0
+            swapped = quarter == 1.0 or quarter == 3.0  # noqa: PLR1714
             c, s = (sine, cosine) if swapped else (cosine, sine)
-            cosines[column, t] = -c if quarter == 1.0 or quarter == 2.0 else c
+            cosines[column, t] = -c if quarter == 1.0 or quarter == 2.0 else c  # noqa: PLR1714
             sines[column, t] = -s if quarter >= 2.0 else s
 
 

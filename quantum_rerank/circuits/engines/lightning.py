@@ -11,6 +11,7 @@ conformance suite holds it to the QNode.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import repeat
 from threading import Lock
 from typing import Any
 
@@ -26,7 +27,9 @@ from quantum_rerank.circuits.engines.adjoint import (
     adjoint_states,
 )
 from quantum_rerank.circuits.engines.statevector import cnot_orders
+from quantum_rerank.circuits.weights import Weights
 
+_ROWS = 32  # texts whose angles are lists at the same time
 _CHUNK_BYTES = 2**22  # of cotangents at a time: they stay in a core's cache
 
 Parameters = list[list[float]]  # of gates in sequence
@@ -58,9 +61,9 @@ class LightningEngine:
         self._links = [list(gate.wires) for gate in ansatz.layers[0].entangler]
         self._order, self._inverse = cnot_orders(ansatz)
 
-    def states(self, angles: Tensor) -> Tensor:
+    def states(self, angles: Tensor, weights: Weights | None = None) -> Tensor:
         """See `engines.Engine.states`."""
-        return adjoint_states(angles, self)
+        return adjoint_states(self, angles, weights)
 
     def forward(self, angles: Angles, keep: bool) -> tuple[Amplitudes, Any]:
         """See `adjoint.TwoPasses.forward`; kept are the states after each layer's rotations."""
@@ -131,6 +134,12 @@ class LightningEngine:
         nothing: list[Parameters] = [[[] for _ in self._links]] * (n_layers - 1)
         per_layer = 0 if self._is_chain else len(self._links)
         weights = angles[:, self._ansatz.n_angles :].reshape(batch, n_layers - 1, per_layer, 1)
-        # Row by row: lists of a whole batch would keep the garbage collector busy.
-        for row in range(batch):
-            yield rotations[row].tolist(), nothing if self._is_chain else weights[row].tolist()
+        # By a few rows: lists of a whole batch would keep the garbage collector busy.
+        for start in range(0, batch, _ROWS):
+            rows = slice(start, start + _ROWS)
+            chain = repeat(nothing)
+            yield from zip(
+                rotations[rows].tolist(),
+                chain if self._is_chain else weights[rows].tolist(),
+                strict=False,
+            )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from quantum_rerank.circuits.ansatz import Ansatz
 from quantum_rerank.circuits.engines.statevector import cnot_orders
+from quantum_rerank.circuits.weights import Weights
 
 _DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
@@ -22,9 +23,10 @@ class TorchEngine:
         self._dtype = _DTYPES[precision]
         self._order = torch.from_numpy(cnot_orders(ansatz)[0])
 
-    def states(self, angles: Tensor) -> Tensor:
+    def states(self, angles: Tensor, weights: Weights | None = None) -> Tensor:
         """See `engines.Engine.states`."""
-        halves = angles.to(self._dtype) / 2
+        columns = angles if weights is None else weights.columns(angles)
+        halves = columns.to(self._dtype) / 2
         # Of each angle: cos and sin for RY, exp(-i a / 2) for RZ and ZZ.
         cosine, sine = halves.cos(), halves.sin()
         phase = torch.complex(cosine, -sine)

@@ -19,6 +19,7 @@ from quantum_rerank.circuits.engines.adjoint import (
     Angles,
     adjoint_states,
 )
+from quantum_rerank.circuits.weights import Weights
 
 _BLOCK = 128  # texts carried through the circuit together
 _WIDTH = 512  # longest run of one loop: its operands stay in the first-level cache
@@ -39,9 +40,9 @@ class StatevectorEngine:
         self._order, self._inverse = cnot_orders(ansatz)
         self._edges = _edges(ansatz)
 
-    def states(self, angles: Tensor) -> Tensor:
+    def states(self, angles: Tensor, weights: Weights | None = None) -> Tensor:
         """See `engines.Engine.states`."""
-        return adjoint_states(angles, self)
+        return adjoint_states(self, angles, weights)
 
     def forward(self, angles: Angles, keep: bool) -> tuple[Amplitudes, Any]:
         """See `adjoint.TwoPasses.forward`."""
