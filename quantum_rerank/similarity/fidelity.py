@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +21,44 @@ def fidelity(left: Tensor, right: Tensor) -> Tensor:
     >>> round(fidelity(zero, plus).item(), 6)
     0.5
     """
+    if left.dim() == 2 and left.device.type == "cpu":
+        result: Tensor = _Fidelity.apply(left, right)  # type: ignore[no-untyped-call]
+        return result
+    return _fidelity(left, right)
+
+
+def _fidelity(left: Tensor, right: Tensor) -> Tensor:
     overlap = left.conj() @ right.mT
     return (overlap * overlap.conj()).real
+
+
+class _Fidelity(torch.autograd.Function):
+    """`_fidelity` on a CPU: two matrix products, and one pass between them instead of five."""
+
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
+        from quantum_rerank.circuits.engines.kernels import squared_moduli
+
+        overlap = left.conj() @ right.mT
+        result = torch.empty(overlap.shape, dtype=overlap.real.dtype)
+        squared_moduli(overlap.numpy(), result.numpy())
+        ctx.save_for_backward(left, right)
+        ctx.overlap = overlap.numpy()
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        from quantum_rerank.circuits.engines.kernels import twice_scaled
+
+        left, right = ctx.saved_tensors
+        if torch.is_grad_enabled():  # someone wants second derivatives
+            inputs = [tensor for tensor in (left, right) if tensor.requires_grad]
+            value = _fidelity(left, right)
+            found = iter(torch.autograd.grad(value, inputs, gradients[0], create_graph=True))
+            return tuple(next(found) if x.requires_grad else None for x in (left, right))
+        weighted = torch.empty(ctx.overlap.shape, dtype=left.dtype)
+        twice_scaled(ctx.overlap, gradients[0].numpy(), weighted.numpy())
+        return weighted.conj() @ right, weighted.mT @ left
 
 
 class TrainedCircuit(nn.Module):

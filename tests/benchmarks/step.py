@@ -48,14 +48,12 @@ class QNodePerPair(nn.Module):
                 angle = () if gate.column is None else (angles[gate.column],)
                 getattr(qml, gate.name)(*angle, wires=gate.wires)
 
-        zeros = torch.zeros(2**ansatz.n_qubits, 2**ansatz.n_qubits, dtype=torch.complex128)
-        zeros[0, 0] = 1
-
         @qml.qnode(device, interface="torch", diff_method="adjoint")
         def overlap(left: Tensor, right: Tensor) -> Any:
             apply(left)
             qml.adjoint(apply)(right)
-            return qml.expval(qml.Hermitian(zeros.numpy(), wires=range(ansatz.n_qubits)))
+            zeros = [0] * ansatz.n_qubits
+            return qml.expval(qml.Projector(zeros, wires=range(ansatz.n_qubits)))
 
         self._overlap = overlap
 

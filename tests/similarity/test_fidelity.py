@@ -118,3 +118,23 @@ def test_a_circuit_s_weights_are_counted_by_hand() -> None:
     assert sum(p.numel() for p in ring.parameters()) == 12 + 9 + 3
     chain = TrainedCircuit(Ansatz(3, 2), "lightning.qubit")
     assert sum(p.numel() for p in chain.parameters()) == 12 + 9
+
+
+def test_gradients_of_a_fidelity_are_those_of_finite_differences_twice() -> None:
+    generator = torch.Generator().manual_seed(0)
+    left, right = (
+        torch.randn(n, 4, dtype=torch.complex128, generator=generator).requires_grad_()
+        for n in (2, 3)
+    )
+    assert torch.autograd.gradcheck(fidelity, (left, right))
+    assert torch.autograd.gradgradcheck(fidelity, (left, right))
+
+
+@pytest.mark.parametrize("strided", [False, True])
+def test_a_batch_of_fidelities_is_that_of_its_members(strided: bool) -> None:
+    left, right = (torch.randn(5, n, 8, dtype=torch.complex128) for n in (2, 3))
+    if strided:
+        left, right = left[..., ::2], right[..., ::2]
+    together = fidelity(left, right)
+    for member, expected in enumerate(together):
+        torch.testing.assert_close(fidelity(left[member], right[member]), expected)

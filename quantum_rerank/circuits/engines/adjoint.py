@@ -63,10 +63,9 @@ class _States(torch.autograd.Function):
         shift: Tensor | None,
         entangler: Tensor | None,
     ) -> Tensor:
-        columns = angles
+        values = angles.numpy(force=True)
         if scale is not None and shift is not None:
-            columns = Weights(scale, shift, entangler).columns(angles)
-        values = columns.detach().cpu().numpy()
+            values = _columns(values, scale, shift, entangler)
         amplitudes, kept = engine.forward(values, keep=any(ctx.needs_input_grad))
         states = torch.from_numpy(amplitudes)
         # Among what is saved, so that torch notices if they are changed in place.
@@ -88,6 +87,16 @@ class _States(torch.autograd.Function):
         of_entangler = torch.from_numpy(sums[len(scale) :]) if len(sums) > len(scale) else None
         of_shift = torch.from_numpy(sums[: ctx.n_shifts])
         return None, torch.from_numpy(of_angles), torch.from_numpy(of_scale), of_shift, of_entangler
+
+
+def _columns(angles: Angles, scale: Tensor, shift: Tensor, entangler: Tensor | None) -> Angles:
+    """What `Weights.columns` computes, at a tenth of the cost for a small batch."""
+    from quantum_rerank.circuits.engines.kernels import weighted
+
+    own = np.empty(0, angles.dtype) if entangler is None else entangler.numpy(force=True)
+    out = np.empty((len(angles), angles.shape[1] + len(own)), angles.dtype)
+    weighted(angles, scale.numpy(force=True), shift.numpy(force=True), own, out)
+    return out
 
 
 def _through_weights(gradient: Angles, angles: Angles, scale: Angles) -> tuple[Angles, ...]:

@@ -24,6 +24,36 @@ else:
 
 
 @compiled
+def weighted(angles: Any, scale: Any, shift: Any, entangler: Any, out: Any) -> None:
+    """`Weights.columns`, into out (batch, n_columns)."""
+    n_angles, n_shifts = angles.shape[1], shift.shape[0]
+    for row in range(angles.shape[0]):
+        for column in range(n_angles):
+            out[row, column] = scale[column] * angles[row, column]
+        for column in range(n_shifts):
+            out[row, column] += shift[column]
+        for column in range(entangler.shape[0]):
+            out[row, n_angles + column] = entangler[column]
+
+
+@compiled
+def squared_moduli(amplitudes: Any, out: Any) -> None:
+    """|a|^2 of complex numbers, (n, m)."""
+    for row in range(amplitudes.shape[0]):
+        for column in range(amplitudes.shape[1]):
+            a = amplitudes[row, column]
+            out[row, column] = a.real * a.real + a.imag * a.imag
+
+
+@compiled
+def twice_scaled(amplitudes: Any, factors: Any, out: Any) -> None:
+    """2 f a of complex numbers a and real ones f, (n, m)."""
+    for row in range(amplitudes.shape[0]):
+        for column in range(amplitudes.shape[1]):
+            out[row, column] = 2 * factors[row, column] * amplitudes[row, column]
+
+
+@compiled
 def through_weights(
     gradient: Any, angles: Any, scale: Any, of_angles: Any, of_scale: Any, sums: Any
 ) -> None:
