@@ -71,50 +71,53 @@ def through_weights(
 
 
 @compiled
-def rotation_gradient(psi: Any, cotangent: Any, angles: Any, first: int, out: Any) -> None:
-    """Gradients of one layer's RY and RZ, from states after them.
+def layer_gradients(psi: Any, cotangent: Any, angles: Any, edges: Any, out: Any) -> None:
+    """Gradients of every gate, from states and cotangents after each layer's rotations.
 
-    psi, cotangent: (batch, 2**n) complex.  angles, out: (batch, n_columns), of which the
-    layer has `first` to `first + 2n`. RY stands before RZ(z): what it turns by is, after
-    both, Y cos z - X sin z.
+    psi, cotangent: (batch, n_layers, 2**n) complex.  angles, out: (batch, n_columns).
+    edges: (n_layers, e, 3), as `forward` takes them.
+    RY stands before RZ(z): what it turns by is, after both, Y cos z - X sin z.
     """
-    batch, dimension = psi.shape
+    batch, n_layers, dimension = psi.shape
     n_qubits = 0
     while 1 << n_qubits < dimension:
         n_qubits += 1
     for row in range(batch):
-        for q in range(n_qubits):
-            stride = dimension >> (q + 1)
-            x = y = z = 0.0
-            for base in range(0, dimension, 2 * stride):
-                for k in range(base, base + stride):
-                    a, b = psi[row, k], psi[row, k + stride]
-                    c, d = cotangent[row, k], cotangent[row, k + stride]
-                    z += c.real * a.imag - c.imag * a.real - d.real * b.imag + d.imag * b.real
-                    x += c.real * b.imag - c.imag * b.real + d.real * a.imag - d.imag * a.real
-                    y += d.real * a.real + d.imag * a.imag - c.real * b.real - c.imag * b.imag
-            angle = angles[row, first + n_qubits + q]
-            out[row, first + q] = 0.5 * (cos(angle) * y - sin(angle) * x)
-            out[row, first + n_qubits + q] = 0.5 * z
+        for layer in range(n_layers):
+            own, pulled = psi[row, layer], cotangent[row, layer]
+            first = 2 * n_qubits * layer
+            for q in range(n_qubits):
+                x, y, z = _turned_by(own, pulled, dimension >> (q + 1))
+                angle = angles[row, first + n_qubits + q]
+                out[row, first + q] = 0.5 * (cos(angle) * y - sin(angle) * x)
+                out[row, first + n_qubits + q] = 0.5 * z
+            for left, right, column in edges[layer]:
+                if column >= 0:
+                    total = 0.0
+                    for k in range(dimension):
+                        a, c = own[k], pulled[k]
+                        total += _sign(k, left, right) * (c.real * a.imag - c.imag * a.real)
+                    out[row, column] = 0.5 * total
+
+
+@compiled
+def _turned_by(psi: Any, cotangent: Any, stride: int) -> tuple[float, float, float]:
+    """Im <cotangent| P |psi> for P = X, Y, Z of the qubit whose amplitudes lie `stride` apart."""
+    x = y = z = 0.0
+    for base in range(0, psi.shape[0], 2 * stride):
+        for k in range(base, base + stride):
+            a, b = psi[k], psi[k + stride]
+            c, d = cotangent[k], cotangent[k + stride]
+            z += c.real * a.imag - c.imag * a.real - d.real * b.imag + d.imag * b.real
+            x += c.real * b.imag - c.imag * b.real + d.real * a.imag - d.imag * a.real
+            y += d.real * a.real + d.imag * a.imag - c.real * b.real - c.imag * b.imag
+    return x, y, z
 
 
 @compiled
 def _sign(k: int, left: int, right: int) -> int:
     """What ZZ makes of amplitude k."""
     return 1 if ((k & left) == 0) == ((k & right) == 0) else -1
-
-
-@compiled
-def entangler_gradient(psi: Any, cotangent: Any, left: int, right: int, out: Any) -> None:
-    """Gradient of a ZZ angle between the qubits of two bit masks, (batch,)."""
-    batch, dimension = psi.shape
-    for row in range(batch):
-        total = 0.0
-        for k in range(dimension):
-            a, c = psi[row, k], cotangent[row, k]
-            product = c.real * a.imag - c.imag * a.real
-            total += _sign(k, left, right) * product
-        out[row] = 0.5 * total
 
 
 # The batched state vector. Amplitude k of text t of a block stands at [k * block + t], real and

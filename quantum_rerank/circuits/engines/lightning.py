@@ -26,7 +26,7 @@ from quantum_rerank.circuits.engines.adjoint import (
     Angles,
     adjoint_states,
 )
-from quantum_rerank.circuits.engines.statevector import cnot_orders
+from quantum_rerank.circuits.engines.statevector import cnot_orders, zz_edges
 from quantum_rerank.circuits.weights import Weights
 
 _ROWS = 32  # texts whose angles are lists at the same time
@@ -60,6 +60,7 @@ class LightningEngine:
         self._entangle = self._state.CNOT if self._is_chain else self._state.IsingZZ
         self._links = [list(gate.wires) for gate in ansatz.layers[0].entangler]
         self._order, self._inverse = cnot_orders(ansatz)
+        self._edges = zz_edges(ansatz)
 
     def states(self, angles: Tensor, weights: Weights | None = None) -> Tensor:
         """See `engines.Engine.states`."""
@@ -68,61 +69,57 @@ class LightningEngine:
     def forward(self, angles: Angles, keep: bool) -> tuple[Amplitudes, Any]:
         """See `adjoint.TwoPasses.forward`; kept are the states after each layer's rotations."""
         n_kept = self._ansatz.n_layers if keep else 1
-        after = np.empty((n_kept, len(angles), self._dimension), dtype=self._complex)
+        after = np.empty((len(angles), n_kept, self._dimension), dtype=self._complex)
         state, rotate, entangle = self._state, self._rotate, self._entangle
-        # Plain loops over bound methods: a helper between would cost as much as the gates.
+        all_wires, all_links = self._wires, self._links
+        # Plain loops over bound methods: a helper, or a check of lengths, would cost as much as
+        # the gates.
         with self._lock:
-            for row, (rotations, links) in enumerate(self._plain(angles)):
+            for own, (rotations, links) in zip(after, self._plain(angles)):  # noqa: B905
                 state.resetStateVector()
                 for layer, parameters in enumerate(rotations):
                     if layer:
-                        for wires, angle in zip(self._links, links[layer - 1], strict=True):
+                        for wires, angle in zip(all_links, links[layer - 1]):  # noqa: B905
                             entangle(wires, False, angle)
-                    for wires, triple in zip(self._wires, parameters, strict=True):
+                    for wires, triple in zip(all_wires, parameters):  # noqa: B905
                         rotate(wires, False, triple)
                     if keep:
-                        state.getState(after[layer, row])
+                        state.getState(own[layer])
                 if not keep:
-                    state.getState(after[0, row])
-        states = after[-1][:, self._order] if self._is_chain else after[-1]
-        return states, (angles, after)
+                    state.getState(own[0])
+        last = after[:, -1]
+        return last[:, self._order] if self._is_chain else last.copy(), (angles, after)
 
     def backward(self, kept: Any, states: Amplitudes, cotangents: Amplitudes) -> Angles:
         """See `adjoint.TwoPasses.backward`."""
-        from quantum_rerank.circuits.engines.kernels import entangler_gradient, rotation_gradient
+        from quantum_rerank.circuits.engines.kernels import layer_gradients
 
         angles, after = kept
-        gradient = np.zeros(angles.shape, dtype=self.dtype)
-        layers = self._ansatz.layers
-        size = max(_CHUNK_BYTES // (len(layers) * self._dimension * states.itemsize), 1)
+        gradient = np.empty(angles.shape, dtype=self.dtype)
+        size = max(_CHUNK_BYTES // (after.shape[1] * self._dimension * states.itemsize), 1)
         for start in range(0, len(angles), size):
             rows = slice(start, start + size)
             pulled = self._pull_back(angles[rows], cotangents[rows])
-            for layer, psi, cotangent in zip(layers, after[:, rows], pulled, strict=True):
-                rotation_gradient(psi, cotangent, angles[rows], layer.ry[0], gradient[rows])
-                for gate in layer.entangler:
-                    if gate.column is not None:
-                        masks = [self._dimension >> (wire + 1) for wire in gate.wires]
-                        entangler_gradient(psi, cotangent, *masks, gradient[rows, gate.column])
+            layer_gradients(after[rows], pulled, angles[rows], self._edges, gradient[rows])
         return gradient
 
     def _pull_back(self, angles: Angles, cotangents: Amplitudes) -> Amplitudes:
-        """The cotangents after each layer's rotations, (n_layers, batch, 2**n_qubits)."""
+        """The cotangents after each layer's rotations, (batch, n_layers, 2**n_qubits)."""
         last = self._ansatz.n_layers - 1
-        pulled = np.empty((last + 1, *cotangents.shape), dtype=self._complex)
-        pulled[last] = cotangents[:, self._inverse] if self._is_chain else cotangents
+        pulled = np.empty((len(angles), last + 1, self._dimension), dtype=self._complex)
+        pulled[:, last] = cotangents[:, self._inverse] if self._is_chain else cotangents
         state, rotate, entangle = self._state, self._rotate, self._entangle
-        backwards = self._links[::-1]
+        # From the last to the first: the CNOTs of a chain do not commute.
+        all_wires, all_links = self._wires, self._links[::-1]
         with self._lock:
-            for row, (rotations, links) in enumerate(self._plain(angles)):
-                state.updateData(pulled[last, row])
+            for own, (rotations, links) in zip(pulled, self._plain(angles)):  # noqa: B905
+                state.updateData(own[last])
                 for layer in range(last - 1, -1, -1):
-                    for wires, triple in zip(self._wires, rotations[layer + 1], strict=True):
+                    for wires, triple in zip(all_wires, rotations[layer + 1]):  # noqa: B905
                         rotate(wires, True, triple)
-                    # From the last to the first: the CNOTs of a chain do not commute.
-                    for wires, angle in zip(backwards, reversed(links[layer]), strict=True):
+                    for wires, angle in zip(all_links, reversed(links[layer])):  # noqa: B905
                         entangle(wires, True, angle)
-                    state.getState(pulled[layer, row])
+                    state.getState(own[layer])
         return pulled
 
     def _plain(self, angles: Angles) -> Iterator[tuple[list[Parameters], list[Parameters]]]:

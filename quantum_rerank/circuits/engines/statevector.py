@@ -38,7 +38,7 @@ class StatevectorEngine:
         self._n_qubits = ansatz.n_qubits
         self._threads = threads
         self._order, self._inverse = cnot_orders(ansatz)
-        self._edges = _edges(ansatz)
+        self._edges = zz_edges(ansatz)
 
     def states(self, angles: Tensor, weights: Weights | None = None) -> Tensor:
         """See `engines.Engine.states`."""
@@ -107,7 +107,7 @@ def cnot_orders(ansatz: Ansatz) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.argsort(goes_to), goes_to
 
 
-def _edges(ansatz: Ansatz) -> NDArray[np.int64]:
+def zz_edges(ansatz: Ansatz) -> NDArray[np.int64]:
     """The ZZ gates of each layer as bit masks and column, (n_layers, e, 3), filled up with -1."""
     rows = [
         [
