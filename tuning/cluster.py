@@ -16,6 +16,8 @@ from tuning.budgets import GB, Node
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # The study and W&B hold every epoch; Ray's CSV, JSON and TensorBoard files would again.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: see search.ctrl_c_ends
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
@@ -50,6 +52,19 @@ def ray_cluster(address: str | None) -> Iterator[list[Node]]:
         yield [this_machine()] if local else cluster_nodes()
     finally:
         ray.shutdown()
+
+
+def warm_up(n_workers: int) -> None:
+    """Let workers of this machine load what every trial needs, while the driver goes on."""
+    import ray
+
+    def load() -> None:
+        from ray import tune  # noqa: F401
+
+        import quantum_rerank.training.hybrid_trainer  # noqa: F401
+
+    for _ in range(n_workers):
+        ray.remote(num_cpus=1)(load).remote()
 
 
 def _write_our_own_obituaries() -> None:

@@ -7,14 +7,13 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 from rich.console import Console
-from torch import Tensor
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import BundleError
 from quantum_rerank.evaluation import COSINE, Scores
 from quantum_rerank.similarity import Head, build_head
-from quantum_rerank.training.arms import train_arm
+from quantum_rerank.training.arms import train_weights
 from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.ranking import score_on
 from tuning.best_trial import (
@@ -128,7 +127,7 @@ def train_baselines(
     """
     import ray
 
-    train = ray.remote(num_cpus=1, max_retries=0)(_train_on_one_thread)
+    train = ray.remote(num_cpus=1, max_retries=0)(train_weights)
     shared = ray.put(data)
     waiting = {arm: train.remote(best.config, arm, shared) for arm in BASELINES}
     heads: dict[str, tuple[Head, float]] = {}
@@ -154,13 +153,3 @@ def train_baselines(
 def _untrained(config: ExperimentConfig, arm: str, data: TrialData) -> Head:
     arguments = config.head_arguments() | {"arm": arm}
     return build_head(embedding_dim=data.embedding_dim, **arguments)
-
-
-def _train_on_one_thread(
-    config: ExperimentConfig, arm: str, data: TrialData
-) -> tuple[dict[str, Tensor], float]:
-    import torch
-
-    torch.set_num_threads(1)
-    trained = train_arm(config, arm, data)
-    return trained.head.state_dict(), trained.validation.fusion_weight

@@ -27,6 +27,7 @@ from tuning.records import (
     OBJECTIVE,
     PEAK_RSS_MB,
     SECONDS,
+    TRAINING_SECONDS,
     Listener,
     TrialEnd,
     TrialState,
@@ -168,7 +169,7 @@ class TruthfulSearch(OptunaSearch):  # type: ignore[misc]  # Ray ships no types
     def _keep(self, trial: optuna.Trial, last: Mapping[str, Any], reason: str) -> None:
         """Write beside the trial what it cost, where its weights are, and why it failed."""
         attributes: dict[str, Any] = {
-            key: last[key] for key in (PEAK_RSS_MB, SECONDS) if key in last
+            key: last[key] for key in (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS) if key in last
         }
         kept = sorted((self._run_folder / trial_folder(trial.number)).glob("checkpoint_*"))
         if kept:

@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,18 @@ from typing import Any
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import DivergedError
 from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.training.trainer import EpochReport
 from tuning.budgets import GB, MemoryWatchdog
-from tuning.records import EPOCH, FAILURE, FINAL, NUMBER, OBJECTIVE, PEAK_RSS_MB, SECONDS
+from tuning.records import (
+    EPOCH,
+    FAILURE,
+    FINAL,
+    NUMBER,
+    OBJECTIVE,
+    PEAK_RSS_MB,
+    SECONDS,
+    TRAINING_SECONDS,
+)
 from tuning.space import Space
 
 OUT_OF_MEMORY_EXIT_CODE = 137
@@ -112,8 +122,13 @@ def train(config: ExperimentConfig, data: TrialData, report: Reporter) -> None:
 
     torch.set_num_threads(1)
     trainer = make_trainer(config, data)
-    for epoch in trainer.epochs():
-        metrics = {EPOCH: epoch.epoch, FINAL: epoch.final, **epoch.metrics}
+    for epoch, seconds in timed(trainer.epochs()):
+        metrics = {
+            EPOCH: epoch.epoch,
+            FINAL: epoch.final,
+            TRAINING_SECONDS: round(seconds, 3),
+            **epoch.metrics,
+        }
         if not epoch.improved:
             report(metrics, None)
             continue
@@ -121,6 +136,18 @@ def train(config: ExperimentConfig, data: TrialData, report: Reporter) -> None:
         with tempfile.TemporaryDirectory() as folder:
             save_checkpoint(Path(folder), trainer.best, config, data.embedding_dim)
             report(metrics, Path(folder))
+
+
+def timed(epochs: Iterator[EpochReport]) -> Iterator[tuple[EpochReport, float]]:
+    """Each epoch's report, and the seconds that training has taken so far, the caller's apart."""
+    spent = 0.0
+    while True:
+        started = time.monotonic()
+        report = next(epochs, None)
+        spent += time.monotonic() - started
+        if report is None:
+            return
+        yield report, spent
 
 
 def resident_bytes() -> int:

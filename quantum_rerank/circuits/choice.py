@@ -8,12 +8,12 @@ from __future__ import annotations
 # Qubits up to -> texts from which `statevector` is ahead of `lightning.qubit`, whose kernels
 # for a single large state are hand-written, at the cost of a call per gate and text.
 STATEVECTOR_FROM: dict[int, float] = {
-    4: 2,
-    6: 8,
+    3: 1,
+    4: 4,
+    5: 8,
     7: 16,
     8: 32,
-    9: 64,
-    10: 128,
+    10: 64,
     12: float("inf"),
 }
 

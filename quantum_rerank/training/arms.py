@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.similarity import Head
 from quantum_rerank.training.data_manager import TrialData
@@ -44,3 +47,12 @@ def train_arm(
     head = trainer.model.head
     head.load_state_dict(trainer.best.head)
     return TrainedArm(config, head.eval(), trainer.best.validation, trainer.best.epoch, epochs)
+
+
+def train_weights(
+    config: ExperimentConfig, arm: str, data: TrialData
+) -> tuple[dict[str, Tensor], float]:
+    """Train `arm` on one thread; its weights and its fusion weight, for another process to load."""
+    torch.set_num_threads(1)
+    trained = train_arm(config, arm, data)
+    return trained.head.state_dict(), trained.validation.fusion_weight

@@ -81,8 +81,13 @@ class Candidates:
 
 def _represented(head: Head, vectors: Embeddings, rows: NDArray[np.int64]) -> Tensor:
     """The representations of some rows, block by block: no copy of the whole is made."""
-    blocks = (rows[start : start + _TEXTS] for start in range(0, len(rows), _TEXTS))
-    return torch.cat([head.represent(torch.from_numpy(vectors[block])) for block in blocks])
+    first = head.represent(torch.from_numpy(vectors[rows[:_TEXTS]]))
+    result = first.new_empty((len(rows), first.shape[1]))
+    result[: len(first)] = first
+    for start in range(_TEXTS, len(rows), _TEXTS):
+        block = rows[start : start + _TEXTS]
+        result[start : start + len(block)] = head.represent(torch.from_numpy(vectors[block]))
+    return result
 
 
 @dataclass(frozen=True)
