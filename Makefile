@@ -29,8 +29,10 @@ lint: install      ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: install     ## the benchmarks, each a table side by side
-	$(BIN)/python -m tests.benchmarks.step $(ARGS)
+bench: install     ## the benchmarks, each a table side by side: make bench ARGS=--json
+	for name in step engines epoch rerank memory search; do \
+		OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.$$name $(ARGS) || exit 1; \
+	done
 
 clean:             ## remove what install made
 	rm -rf .venv build *.egg-info

@@ -49,19 +49,7 @@ def study_storage(folder: Path) -> optuna.storages.BaseStorage:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{folder / STUDY}")
-    from sqlalchemy import event
-
-    # Written ahead, a change waits for the disk once in a while and not every time; what a
-    # dying process has told stays told.
-    event.listen(storage.engine, "connect", _write_ahead)
-    storage.engine.dispose()
-    return storage
-
-
-def _write_ahead(connection: Any, _: Any) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
+    return optuna.storages.RDBStorage(f"sqlite:///{folder / STUDY}")
 
 
 def load_study(folder: Path) -> optuna.Study:

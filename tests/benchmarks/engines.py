@@ -3,12 +3,11 @@
     python -m tests.benchmarks.engines --json
 
 A call computes the states of random angles and pulls a random cotangent back to the
-angles, on one thread; figures are microseconds per text. `growth / 4` is the cost per
-text over that of the row before, over 4, by which two more qubits multiply the
-amplitudes: at most 1 is no worse than 2^n. (The gates grow with n as well, and n 2^n
-alone gives 1.2 from 10 to 12 qubits.) The last table is what `engine: auto` goes by: the
-texts from which `statevector` is at least as fast as `lightning.qubit`, for every
-entangler, next to what `circuits/choice.py` says.
+angles, on one thread; figures are microseconds per text. `ns per amplitude` is the same over the
+2^n amplitudes of a state: where it is not above the first row's, the cost has grown no faster
+than 2^n. (A layer has a gate more with each qubit: the work is n 2^n.) The last table is
+what `engine: auto` goes by: the texts from which `statevector` is at least as fast as
+`lightning.qubit`, for every entangler, next to what `circuits/choice.py` says.
 """
 
 from __future__ import annotations
@@ -94,13 +93,9 @@ def costs(names: Sequence[str], ansatz: Ansatz, n_texts: int, seconds: float) ->
     }
 
 
-def growth(by_qubits: Costs, name: str) -> dict[int, float]:
-    """Qubits -> cost per text over that of two qubits less, over 4."""
-    return {
-        n_qubits: by_qubits[n_qubits][name].median / by_qubits[n_qubits - 2][name].median / 4
-        for n_qubits in by_qubits
-        if n_qubits - 2 in by_qubits
-    }
+def per_amplitude(by_qubits: Costs, name: str) -> dict[int, float]:
+    """Qubits -> nanoseconds per text and amplitude."""
+    return {n: 1e3 * taken[name].median / 2**n for n, taken in by_qubits.items()}
 
 
 def overtaken_from(ansatz: Ansatz, seconds: float) -> int | None:
@@ -134,16 +129,16 @@ def later(measured: Mapping[str, int | None]) -> int | None:
     return max(known) if len(known) == len(measured) else None
 
 
-def costs_table(title: str, first: str, rows: Costs, *growing: str) -> Table:
-    """A row per size: medians, the middle half below them, and how some of them grow."""
+def costs_table(title: str, first: str, rows: Costs, *divided: str) -> Table:
+    """A row per size: medians, the middle half below them, and some over the amplitudes."""
     names = list(next(iter(rows.values())))
-    growths = {name: growth(rows, name) for name in growing}
-    columns = (first, *names, *(f"{name}\ngrowth / 4" for name in growing))
+    shares = [per_amplitude(rows, name) for name in divided]
+    columns = (first, *names, *(f"{name}\nns per amplitude" for name in divided))
     cells = [
         (
             str(size),
             *(_cell(taken[name]) if name in taken else "" for name in names),
-            *(f"{found[size]:.2f}" if size in found else "" for found in growths.values()),
+            *(f"{share[size]:.0f}" for share in shares),
         )
         for size, taken in rows.items()
     ]
@@ -192,7 +187,9 @@ def main(seconds: float = 0.3, as_json: AsJson = False) -> None:
     }
     record = {
         "microseconds_by_qubits": as_figures(by_qubits),
-        "growth/4": {name: growth(by_qubits, name) for name in (STATEVECTOR, LIGHTNING)},
+        "nanoseconds_per_amplitude": {
+            name: per_amplitude(by_qubits, name) for name in (STATEVECTOR, LIGHTNING)
+        },
         "microseconds_by_layers": as_figures(by_layers),
         "microseconds_by_texts": as_figures(by_texts),
         "statevector_from": {

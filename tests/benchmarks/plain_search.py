@@ -89,6 +89,7 @@ def main(space: Path, folder: Path) -> None:
         "epochs": sum(int(one.metrics["training_iteration"]) for one in results),
         "training_seconds": sum(float(one.metrics["training_seconds"]) for one in results),
         "trials_phase_seconds": time.time() - started,
+        "ended": time.time(),
     }
     (folder / "took.json").write_text(json.dumps(took))
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,23 @@ from quantum_rerank.errors import DivergedError
 from quantum_rerank.training.checkpoint import load_checkpoint
 from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.ranking import Validator
-from tuning.records import EPOCH, FAILURE, FINAL, OBJECTIVE, PEAK_RSS_MB
+from quantum_rerank.training.trainer import EpochReport
+from tuning import trainable
+from tuning.records import (
+    EPOCH,
+    FAILURE,
+    FINAL,
+    OBJECTIVE,
+    PEAK_RSS_MB,
+    TRAINING_SECONDS,
+)
 from tuning.tracking import logged_metrics
 from tuning.trainable import (
     TrialLimits,
     leave_death_note,
     read_death_note,
     resident_bytes,
+    timed,
     train,
 )
 
@@ -56,7 +66,7 @@ def test_every_epoch_is_reported_with_every_key(
     ]
     state = ["train_loss", "fusion_weight", "trained_fusion_weight", "learning_rate"]
     for metrics in reports.metrics:
-        assert set(metrics) == {EPOCH, FINAL, OBJECTIVE, *state, *scores}
+        assert set(metrics) == {EPOCH, FINAL, OBJECTIVE, TRAINING_SECONDS, *state, *scores}
         assert all(math.isfinite(value) for value in logged_metrics(metrics).values())
 
 
@@ -105,3 +115,19 @@ def test_a_note_of_a_worker_names_what_it_used_and_its_budget(tmp_path: Path) ->
         FAILURE: "oom: 3.00 GB resident, budget 2 GB",
         PEAK_RSS_MB: 3072.0,
     }
+
+
+def test_training_seconds_leave_out_what_the_caller_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(trainable.time, "monotonic", lambda: now[0])
+
+    def epochs() -> Iterator[EpochReport]:
+        for epoch in (1, 2):
+            now[0] += 3.0
+            yield EpochReport(epoch, {}, improved=True, final=epoch == 2)
+
+    seconds = []
+    for _, spent in timed(epochs()):
+        seconds.append(spent)
+        now[0] += 100.0
+    assert seconds == [3.0, 6.0]
