@@ -158,7 +158,7 @@ class ExperimentConfig(Section):
             return self
         from quantum_rerank.circuits.choice import fastest_engine
 
-        # A step has a query, a positive and a negative, or more: at least this many texts.
+        # A step has a query, a positive and a negative each, or more: about this many texts.
         n_texts = 3 * self.training.batch_size
         engine = fastest_engine(self.circuit.n_qubits, n_texts)
         threads = self.circuit.threads if engine == "statevector" else 1

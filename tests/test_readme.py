@@ -27,7 +27,7 @@ def test_every_command_is_a_module(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted(set(re.findall(r"(?:search_spaces|configs)/[\w.]+\.yaml", README)))
+    "path", sorted(set(re.findall(r"(?:search_spaces|configs|docs)/[\w.]+\.(?:yaml|md)", README)))
 )
 def test_every_file_named_is_there(path: str) -> None:
     assert (ROOT / path).is_file()

@@ -1,7 +1,7 @@
 """The same metrics over arrays, for the many rankings of the same candidates within a training.
 
 Fitting the fusion weight ranks every candidate list twenty-one times an epoch. What counts
-is only at which rank the relevant candidates stand, so nothing is sorted. The values are those of
+is only at which rank the relevant candidates stand, so no list is sorted. The values are those of
 `metrics.Evaluator`, to which a test holds them; figures that are published come from there.
 """
 

@@ -21,7 +21,8 @@ def fidelity(left: Tensor, right: Tensor) -> Tensor:
     >>> round(fidelity(zero, plus).item(), 6)
     0.5
     """
-    if left.dim() == 2 and left.device.type == "cpu":
+    exporting = torch.compiler.is_compiling()
+    if left.dim() == 2 and left.device.type == "cpu" and not exporting:
         result: Tensor = _Fidelity.apply(left, right)  # type: ignore[no-untyped-call]
         return result
     return _fidelity(left, right)
@@ -52,10 +53,12 @@ class _Fidelity(torch.autograd.Function):
 
         left, right = ctx.saved_tensors
         if torch.is_grad_enabled():  # someone wants second derivatives
-            inputs = [tensor for tensor in (left, right) if tensor.requires_grad]
-            value = _fidelity(left, right)
+            # Views, since the two may be the same tensor and each wants its own share.
+            sides = [x.view_as(x) for x in (left, right)]
+            inputs = [side for side in sides if side.requires_grad]
+            value = _fidelity(*sides)
             found = iter(torch.autograd.grad(value, inputs, gradients[0], create_graph=True))
-            return tuple(next(found) if x.requires_grad else None for x in (left, right))
+            return tuple(next(found) if side.requires_grad else None for side in sides)
         weighted = torch.empty(ctx.overlap.shape, dtype=left.dtype)
         twice_scaled(ctx.overlap, gradients[0].numpy(), weighted.numpy())
         return weighted.conj() @ right, weighted.mT @ left

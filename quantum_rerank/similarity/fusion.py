@@ -106,8 +106,8 @@ def score_represented(
 
     asked: (1, size), of the query.  found: (n, size), of the documents.
 
-    In double precision, and the cosine row by row: a document's score does not depend
-    on which others are scored with it, as it would by the rounding of a matrix product.
+    In double precision, and the cosine row by row: what a document's score
+    owes to the others that are scored with it is below what a float32 can show.
     """
     with torch.inference_mode():
         affinity = head.compare(_double(asked), _double(found))[0].numpy()

@@ -273,7 +273,7 @@ class TrainingBatches:
         self._max_documents = max_documents
         self._rng = rng
         self._in_batch = sampling == "in_batch"
-        self._relevant = {q.domain: _RelevantDocuments(q.positives) for q in query_sets}
+        self._relevant = {id(q): _RelevantDocuments(q.positives) for q in query_sets}
         self._documents_of: Callable[[QuerySet, Rows], tuple[Rows, Mask, Mask]] = (
             self._all_candidates if sampling == "all_candidates" else self._sampled
         )
@@ -305,7 +305,7 @@ class TrainingBatches:
 
     def _sampled(self, queries: QuerySet, rows: Rows) -> tuple[Rows, Mask, Mask]:
         """One positive per query, and negatives drawn from its candidates."""
-        relevant = self._relevant[queries.domain]
+        relevant = self._relevant[id(queries)]
         candidates = queries.candidates[rows]
         # Random keys order the candidates; a relevant one is moved past the end.
         keys = self._rng.random(candidates.shape)
@@ -329,7 +329,7 @@ class TrainingBatches:
 
     def _all_candidates(self, queries: QuerySet, rows: Rows) -> tuple[Rows, Mask, Mask]:
         """The union of the batch's candidates; all relevant ones stay when it is cut."""
-        relevant = self._relevant[queries.domain]
+        relevant = self._relevant[id(queries)]
         wanted = np.unique(relevant.of(rows)[1])
         others = np.setdiff1d(queries.candidates[rows], wanted)
         room = max(self._max_documents - len(wanted), 1)

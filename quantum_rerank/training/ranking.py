@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 from typing import Any
 
@@ -27,7 +28,8 @@ from quantum_rerank.training.data_manager import QuerySet
 
 FloatArray = NDArray[np.float64]
 _TEXTS = 2048  # represented at once: what lies between the layers stays in the cache
-_PAIRS = 2**20  # compared at once: bounds the memory of a matrix product
+_PAIRS = 2**18  # compared at once: bounds the memory of a matrix product
+_ONE_PRODUCT = 100  # times the candidates of a query; beyond it only those are compared
 
 
 class Candidates:
@@ -38,8 +40,12 @@ class Candidates:
         self._cosine = queries.cosine.astype(np.float64)
         self._rows, positions = np.unique(queries.candidates, return_inverse=True)
         self._positions = positions.reshape(queries.candidates.shape)
+
+    @cached_property
+    def _metrics(self) -> CandidateMetrics:
+        queries = self.queries
         judged = [list(queries.qrels[query].values()) for query in queries.query_ids]
-        self._metrics = CandidateMetrics(queries.grades, judged)
+        return CandidateMetrics(queries.grades, judged)
 
     def affinities(self, head: Head) -> FloatArray:
         """The head's affinity of every query with each of its candidates, (q, k).
@@ -51,11 +57,19 @@ class Candidates:
         with torch.no_grad():
             documents = _represented(head, self.queries.documents, self._rows)
             asked = _represented(head, self.queries.queries, np.arange(len(result)))
-            size = max(_PAIRS // len(documents), 1)
+            # Against all documents at once, unless their number outweighs the one product.
+            n_candidates = self._positions.shape[1]
+            one_product = len(documents) <= _ONE_PRODUCT * n_candidates
+            size = max(_PAIRS // (len(documents) if one_product else n_candidates), 1)
             for start in range(0, len(result), size):
                 block = slice(start, start + size)
-                all_pairs = head.compare(asked[block], documents).numpy()
-                result[block] = np.take_along_axis(all_pairs, self._positions[block], axis=1)
+                own = self._positions[block]
+                if one_product:
+                    all_pairs = head.compare(asked[block], documents).numpy()
+                    result[block] = np.take_along_axis(all_pairs, own, axis=1)
+                else:
+                    near = documents[torch.from_numpy(own)]
+                    result[block] = head.compare(asked[block, None], near)[:, 0].numpy()
         if not np.isfinite(result).all():
             # NaN sorts as if it were the cosine's own order, and would be scored as that.
             raise DivergedError(

@@ -146,9 +146,12 @@ class Trainer:
         self.model.train()
         for step in range(self._warm_up.steps):
             texts = self._warm_up.batches.next()
-            states = self.model.head.represent(texts)
-            loss = self._divergence(states, texts)
-            self._update(loss, optimizer, f"step {step + 1} of the warm-up")
+            # Nothing is named: a name would hold what the step kept through the next one.
+            self._update(
+                self._divergence(self.model.head.represent(texts), texts),
+                optimizer,
+                f"step {step + 1} of the warm-up",
+            )
 
     def _train_epoch(self) -> float:
         if not list(self.model.head.parameters()):
@@ -156,8 +159,9 @@ class Trainer:
         self.model.train()
         total = 0.0
         for batch in self._batches.epoch():
-            loss = self._batch_loss(batch)
-            total += self._update(loss, self._optimizer, "a batch of the training")
+            total += self._update(
+                self._batch_loss(batch), self._optimizer, "a batch of the training"
+            )
             self._schedule.step()
         return total / len(self._batches)
 

@@ -18,7 +18,7 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from quantum_rerank.circuits import ENGINES, Ansatz
+from quantum_rerank.circuits import ENGINES, Ansatz, Weights
 from quantum_rerank.similarity import FusedSimilarity, build_head
 from quantum_rerank.similarity.heads import HybridHead
 from quantum_rerank.training.loss_functions import pairwise_hinge
@@ -71,12 +71,13 @@ class TorchQuantumEngine:
 
         self._quantum, self._ansatz = torchquantum, ansatz
 
-    def states(self, angles: Tensor) -> Tensor:
+    def states(self, angles: Tensor, weights: Weights | None = None) -> Tensor:
+        columns = angles if weights is None else weights.columns(angles)
         apply = self._quantum.functional
-        device = self._quantum.QuantumDevice(n_wires=self._ansatz.n_qubits, bsz=len(angles))
+        device = self._quantum.QuantumDevice(n_wires=self._ansatz.n_qubits, bsz=len(columns))
         names = {"RY": apply.ry, "RZ": apply.rz, "CNOT": apply.cnot, "IsingZZ": apply.rzz}
         for gate in self._ansatz.gates:
-            angle = {} if gate.column is None else {"params": angles[:, gate.column]}
+            angle = {} if gate.column is None else {"params": columns[:, gate.column]}
             names[gate.name](device, wires=list(gate.wires), **angle)
         states: Tensor = device.get_states_1d()
         return states
@@ -154,7 +155,7 @@ def torchquantum_is_installed() -> bool:
 def main(
     n_qubits: int = 4,
     n_layers: int = 3,
-    repeats: int = 30,
+    repeats: int = 20,
     pair_repeats: int = 5,
     as_json: AsJson = False,
 ) -> None:
@@ -169,7 +170,7 @@ def main(
         name: make_step("hybrid", engine, n_qubits, n_layers) for name, engine in engines.items()
     }
     steps["mlp_only"] = make_step("mlp_twin", "lightning.qubit", n_qubits, n_layers)
-    taken = in_turns(per_pair, pair_repeats) | in_turns(steps, repeats)
+    taken = in_turns(per_pair, pair_repeats) | in_turns(steps, repeats, burst=10)
     medians = {name: spread.median for name, spread in taken.items()}
     record = {
         "ms": medians,

@@ -320,3 +320,34 @@ def test_a_second_derivative_is_refused_where_there_is_none(name: str) -> None:
     loss = fidelities(make_engine(name, SMALL).states(angles))[0].sum()
     with pytest.raises(RuntimeError, match="no second derivatives; the engine `torch` has"):
         torch.autograd.grad(loss, angles, create_graph=True)
+
+
+@pytest.mark.parametrize("name", ["lightning.qubit", "statevector"])
+@pytest.mark.parametrize("with_gradient", [False, True])
+def test_nothing_is_kept_for_a_gradient_that_nobody_wants(
+    name: str, with_gradient: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(name, SMALL)
+    forward, asked = engine.forward, []  # type: ignore[attr-defined]
+
+    def spied(angles: object, keep: bool) -> object:
+        asked.append(keep)
+        return forward(angles, keep)
+
+    monkeypatch.setattr(engine, "forward", spied)
+    with torch.set_grad_enabled(with_gradient):
+        engine.states(random_angles(SMALL))
+    assert asked == [with_gradient]
+
+
+@pytest.mark.parametrize("name", ["lightning.qubit", "statevector"])
+def test_angles_elsewhere_than_on_the_cpu_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="The engine `torch` computes where they are"):
+        make_engine(name, SMALL).states(torch.zeros(1, SMALL.n_columns, device="meta"))
+
+
+@every_engine
+def test_half_precision_angles_are_taken(name: str) -> None:
+    angles = random_angles(SMALL).detach().bfloat16()
+    found, expected = (make_engine(name, SMALL).states(x) for x in (angles, angles.float()))
+    torch.testing.assert_close(found, expected)

@@ -138,3 +138,14 @@ def test_a_batch_of_fidelities_is_that_of_its_members(strided: bool) -> None:
     together = fidelity(left, right)
     for member, expected in enumerate(together):
         torch.testing.assert_close(fidelity(left[member], right[member]), expected)
+
+
+def test_a_batch_against_itself_has_the_gradient_of_both_sides() -> None:
+    states = torch.randn(3, 4, dtype=torch.complex128, requires_grad=True)
+    weights = torch.randn(3, 3, dtype=torch.float64)
+    once, kept = (
+        torch.autograd.grad((weights * fidelity(states, states)).sum(), states, create_graph=more)
+        for more in (False, True)
+    )
+    torch.testing.assert_close(kept[0], once[0])
+    assert torch.autograd.gradgradcheck(lambda x: fidelity(x, x), (states,))

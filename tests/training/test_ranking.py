@@ -63,6 +63,16 @@ def test_more_texts_than_one_block_holds_are_all_compared(
     np.testing.assert_allclose(found, np.tile(once, (30, 1)), atol=1e-9)
 
 
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_large_corpus_is_compared_candidate_by_candidate_with_the_same_result(
+    arm: str, query_set: QuerySet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = random_head(arm)
+    one_product = Candidates(query_set).affinities(head)
+    monkeypatch.setattr(ranking, "_ONE_PRODUCT", 0)
+    np.testing.assert_allclose(Candidates(query_set).affinities(head), one_product, atol=1e-7)
+
+
 def test_affinities_are_measured_without_dropout(query_set: QuerySet) -> None:
     head = random_head("mlp_twin").train()
     candidates = Candidates(query_set)

@@ -28,9 +28,8 @@ class Engine(Protocol):
     def states(self, angles: Tensor, weights: Weights | None = None) -> Tensor:
         """Run the circuit once per text.
 
-        angles: real, radians; with weights (batch, n_angles), those predicted from the text,
-            which `Weights.columns` describes the way of to the gates; without,
-            (batch, n_columns), one per gate, in the order of the ansatz's columns.
+        angles: real, radians; with weights (batch, n_angles), turned into one per gate by
+            `Weights.columns`; without, (batch, n_columns), one per gate as they are.
         Returns: (batch, 2**n_qubits) amplitudes with a gradient to `angles`; complex128, or
             complex64 for an engine of precision float32.
         """
@@ -65,7 +64,7 @@ def make_engine(name: str, ansatz: Ansatz, precision: str = "float64", threads: 
         if name == REFERENCE:
             raise
         warnings.warn(
-            f"The engine `{name}` does not work with the installed PennyLane ({error}); "
+            f"The engine `{name}` does not work with what is installed ({error}); "
             f"`{REFERENCE}` takes its place.",
             stacklevel=2,
         )

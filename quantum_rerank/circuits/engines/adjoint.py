@@ -26,8 +26,6 @@ COMPLEX: dict[str, type[np.complexfloating]] = {"float64": np.complex128, "float
 class TwoPasses(Protocol):
     """What `adjoint_states` needs of an engine."""
 
-    dtype: type[np.floating]
-
     def forward(self, angles: Angles, keep: bool) -> tuple[Amplitudes, Any]:
         """States, (batch, 2**n_qubits), and what `backward` wants kept.
 
@@ -45,9 +43,22 @@ class TwoPasses(Protocol):
 
 
 def adjoint_states(engine: TwoPasses, angles: Tensor, weights: Weights | None) -> Tensor:
-    """States of an engine, with its own backward pass as their gradient."""
+    """States of an engine, with its own backward pass as their gradient.
+
+    Raises: ValueError for angles that are not on the CPU.
+    """
+    if angles.device.type != "cpu":
+        raise ValueError(
+            f"The angles are on `{angles.device}`, but this engine needs them on the CPU. "
+            "The engine `torch` computes where they are."
+        )
+    if angles.dtype not in (torch.float32, torch.float64):  # of autocast; numpy has no bfloat16
+        angles = angles.float()
     given = (None, None, None) if weights is None else weights
-    states: Tensor = _States.apply(engine, angles, *given)  # type: ignore[no-untyped-call]
+    wanted = any(x is not None and x.requires_grad for x in (angles, *given))
+    # Asked here: within the function torch counts every parameter as wanted, gradient or not.
+    keep = wanted and torch.is_grad_enabled()
+    states: Tensor = _States.apply(engine, keep, angles, *given)  # type: ignore[no-untyped-call]
     return states
 
 
@@ -58,6 +69,7 @@ class _States(torch.autograd.Function):
     def forward(
         ctx: Any,
         engine: TwoPasses,
+        keep: bool,
         angles: Tensor,
         scale: Tensor | None,
         shift: Tensor | None,
@@ -66,7 +78,7 @@ class _States(torch.autograd.Function):
         values = angles.numpy(force=True)
         if scale is not None and shift is not None:
             values = _columns(values, scale, shift, entangler)
-        amplitudes, kept = engine.forward(values, keep=any(ctx.needs_input_grad))
+        amplitudes, kept = engine.forward(values, keep)
         states = torch.from_numpy(amplitudes)
         # Among what is saved, so that torch notices if they are changed in place.
         ctx.save_for_backward(states, angles, scale)
@@ -82,11 +94,12 @@ class _States(torch.autograd.Function):
         cotangents = np.ascontiguousarray(gradients[0].resolve_conj().numpy())
         gradient = ctx.engine.backward(ctx.kept, states.numpy(), cotangents)
         if scale is None:
-            return None, torch.from_numpy(gradient).to(angles.dtype), None, None, None
+            return None, None, torch.from_numpy(gradient).to(angles.dtype), None, None, None
         of_angles, of_scale, sums = _through_weights(gradient, angles.numpy(), scale.numpy())
         of_entangler = torch.from_numpy(sums[len(scale) :]) if len(sums) > len(scale) else None
         of_shift = torch.from_numpy(sums[: ctx.n_shifts])
-        return None, torch.from_numpy(of_angles), torch.from_numpy(of_scale), of_shift, of_entangler
+        first = (None, None, torch.from_numpy(of_angles), torch.from_numpy(of_scale))
+        return *first, of_shift, of_entangler
 
 
 def _columns(angles: Angles, scale: Tensor, shift: Tensor, entangler: Tensor | None) -> Angles:

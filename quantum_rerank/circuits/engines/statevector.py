@@ -81,7 +81,7 @@ class StatevectorEngine:
     def _block(self, batch: int) -> int:
         """Texts at a time: as many as the cache holds, in blocks of about the same size."""
         room: int = _SCRATCH_BYTES // (4 * 2**self._n_qubits * np.dtype(self.dtype).itemsize)
-        n_blocks = -(-batch // min(_BLOCK, room))
+        n_blocks = -(-batch // min(_BLOCK, max(room, 1)))
         return max(-(-batch // max(n_blocks, 1)), 1)
 
     @cached_property
