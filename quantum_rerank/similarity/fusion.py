@@ -63,7 +63,7 @@ class FusedSimilarity(nn.Module):
         Each text is represented once.
         """
         both = self.head.represent(torch.cat([queries, documents]))
-        asked, found = both[: len(queries)], both[len(queries) :]
+        asked, found = torch.split(both, [len(queries), len(documents)])
         return Compared(self.head.compare(asked, found).float(), found)
 
     def fused(self, affinity: Tensor, queries: Tensor, documents: Tensor) -> Tensor:

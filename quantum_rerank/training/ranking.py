@@ -58,7 +58,7 @@ class Candidates:
             documents = _represented(head, self.queries.documents, self._rows)
             asked = _represented(head, self.queries.queries, np.arange(len(result)))
             # Against all documents at once, unless their number outweighs the one product.
-            n_candidates = self._positions.shape[1]
+            n_candidates = self.queries.candidates.shape[1]
             one_product = len(documents) <= _ONE_PRODUCT * n_candidates
             size = max(_PAIRS // (len(documents) if one_product else n_candidates), 1)
             for start in range(0, len(result), size):

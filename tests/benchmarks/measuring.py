@@ -81,7 +81,7 @@ def show(record: Mapping[str, Any], tables: Sequence[Table], as_json: bool) -> N
     if as_json:
         print(json.dumps({**record, "machine": machine()}))
         return
-    console = Console(width=None if Console().is_terminal else 120)
+    console = Console(width=None if Console().is_terminal else 160)
     for one in tables:
         console.print(one)
     console.print(machine(), style="dim", highlight=False, soft_wrap=True)
