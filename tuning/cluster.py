@@ -54,19 +54,6 @@ def ray_cluster(address: str | None) -> Iterator[list[Node]]:
         ray.shutdown()
 
 
-def warm_up(n_workers: int) -> None:
-    """Let workers of this machine load what every trial needs, while the driver goes on."""
-    import ray
-
-    def load() -> None:
-        from ray import tune  # noqa: F401
-
-        import quantum_rerank.training.hybrid_trainer  # noqa: F401
-
-    for _ in range(n_workers):
-        ray.remote(num_cpus=1)(load).remote()
-
-
 def _write_our_own_obituaries() -> None:
     """Keep Ray from printing pages about a trial that failed: the display has its reason in a line.
 

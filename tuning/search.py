@@ -20,7 +20,7 @@ from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.training.data_manager import TrialData, prepare
 from tuning.best_trial import SUMMARY, load_study, study_storage
 from tuning.budgets import INTERRUPT, Concurrency, Ending, TimeBudget, fit_trials
-from tuning.cluster import ray_cluster, this_machine, warm_up
+from tuning.cluster import ray_cluster, this_machine
 from tuning.conclusion import conclude
 from tuning.plan import print_plan, write_record
 from tuning.progress import ProgressDisplay
@@ -94,8 +94,6 @@ def search(
     with ray_cluster(address) as nodes:
         concurrency = fit_trials(nodes, space.header.budget.trial_memory_gb)
         concurrency = replace(concurrency, spread=address is not None)
-        if address is None:
-            warm_up(concurrency.trials)
         print_plan(space, concurrency, folder, console)
         console.print(*prepared.description(), sep="\n")
         write_record(space, prepared, folder)
