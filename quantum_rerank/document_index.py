@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +21,9 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from quantum_rerank.errors import BundleError, DataError, EmbeddingError, OutputError
+from quantum_rerank.errors import BundleError, DataError, EmbeddingError
 from quantum_rerank.similarity import Head, represent
+from quantum_rerank.whole_folder import appearing, require_free
 
 SCHEMA_VERSION = 1
 EMBEDDINGS, STATES, RECORD = "embeddings.npy", "states.npy", "index.json"
@@ -63,7 +62,7 @@ class DocumentIndex:
         require_free(folder)
         if not len(embeddings):
             raise EmbeddingError("There are no documents to index.")
-        with _appearing(folder) as staging:
+        with appearing(folder) as staging:
             _write_arrays(staging, head.eval(), embeddings)
             record = {
                 "schema_version": SCHEMA_VERSION,
@@ -121,28 +120,6 @@ class DocumentIndex:
                 f"rows go from 0 to {len(self) - 1}."
             )
         return found.astype(np.intp, copy=False)
-
-
-def require_free(folder: Path) -> None:
-    """Raise OutputError if something stands where an index is to be written."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"`{folder}` exists already. Name a new folder, or remove this one.")
-
-
-@contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which takes its name when all has gone well."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as private:
-            staging = Path(private) / folder.name
-            staging.mkdir()
-            yield staging
-            if folder.exists():
-                folder.rmdir()
-            staging.replace(folder)
-    except OSError as error:
-        raise OutputError(f"`{folder}` cannot be written: {error.strerror}.") from None
 
 
 def _write_arrays(folder: Path, head: Head, embeddings: Embeddings) -> None:

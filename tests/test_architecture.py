@@ -19,6 +19,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "console": {"errors"},
     "yaml_source": {"errors"},
+    "whole_folder": {"errors"},
     "config": {"circuits", "yaml_source", "errors"},
     "datasets": {"config", "errors"},
     "circuits": {"errors"},
@@ -34,9 +35,17 @@ ROOMS: dict[str, set[str]] = {
         "config",
         "errors",
     },
-    "export": {"similarity", "circuits", "embeddings", "config", "errors"},
-    "document_index": {"similarity", "errors"},
-    "reranker": {"export", "document_index", "embeddings", "similarity", "config", "errors"},
+    "export": {"whole_folder", "similarity", "circuits", "embeddings", "config", "errors"},
+    "document_index": {"whole_folder", "similarity", "errors"},
+    "reranker": {
+        "whole_folder",
+        "export",
+        "document_index",
+        "embeddings",
+        "similarity",
+        "config",
+        "errors",
+    },
     "cli": {ANY},
 }
 

@@ -13,8 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -26,8 +24,9 @@ from torch import Tensor
 
 from quantum_rerank.config import ExperimentConfig, build_config, override
 from quantum_rerank.embeddings import ExampleTexts
-from quantum_rerank.errors import BundleError, ConfigError, OutputError
+from quantum_rerank.errors import BundleError, ConfigError
 from quantum_rerank.similarity import Head, build_head, score
+from quantum_rerank.whole_folder import appearing, require_free
 
 SCHEMA_VERSION = 1
 WEIGHTS, MANIFEST, CARD = "model.safetensors", "manifest.json", "README.md"
@@ -70,27 +69,13 @@ def write_bundle(folder: Path, weights: Mapping[str, Tensor], manifest: Manifest
     """
     from safetensors.torch import save_file
 
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"`{folder}` exists already. Name a new folder, or remove this one.")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    except OSError as error:
-        raise OutputError(f"`{folder}` cannot be written: {error.strerror}.") from None
-    try:
+    require_free(folder)
+    with appearing(folder) as staging:
         tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
         save_file(tensors, staging / WEIGHTS)
         (staging / CARD).write_text(model_card(manifest), encoding="utf-8")
         text = json.dumps(_as_json(manifest, staging), indent=2, ensure_ascii=False)
         (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        staging.chmod(0o755)
-        if folder.exists():
-            folder.rmdir()
-        staging.replace(folder)
-    except OSError as error:
-        raise OutputError(f"`{folder}` cannot be written: {error.strerror}.") from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return folder
 
 

@@ -1,0 +1,35 @@
+"""Folders that appear under their name only when everything in them has been written."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from quantum_rerank.errors import OutputError
+
+
+def require_free(folder: Path) -> None:
+    """Raise OutputError if something stands where a folder is to be written."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"`{folder}` exists already. Name a new folder, or remove this one.")
+
+
+@contextmanager
+def appearing(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which takes its name when all has gone well.
+
+    Raises: OutputError if it cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as private:
+            staging = Path(private) / folder.name
+            staging.mkdir()
+            yield staging
+            if folder.exists():
+                folder.rmdir()
+            staging.replace(folder)
+    except OSError as error:
+        raise OutputError(f"`{folder}` cannot be written: {error.strerror}.") from None
