@@ -184,6 +184,15 @@ def _repeat(source: Any, start: int, count: int, block: int, run: int, out: Any)
 
 
 @compiled
+def _repeat_both(
+    cosines: Any, sines: Any, start: int, count: int, block: int, run: int, c: Any, s: Any
+) -> None:
+    """`_repeat` of one gate's cosines and sines."""
+    _repeat(cosines, start, count, block, run, c)
+    _repeat(sines, start, count, block, run, s)
+
+
+@compiled
 def _rotate(a_re: Any, a_im: Any, b_re: Any, b_im: Any, cy: Any, sy: Any, cz: Any, sz: Any) -> None:
     """RY, then RZ, of the amplitudes a (qubit 0) and b (qubit 1)."""
     for t in range(cy.shape[0]):
@@ -305,10 +314,9 @@ def forward(
                 half = block << (n_qubits - 1 - q)
                 run = _run(block, half, width)
                 y = 2 * n_qubits * layer + q
-                _repeat(cosines[y], start, count, block, run, cy)
-                _repeat(sines[y], start, count, block, run, sy)
-                _repeat(cosines[y + n_qubits], start, count, block, run, cz)
-                _repeat(sines[y + n_qubits], start, count, block, run, sz)
+                z = y + n_qubits
+                _repeat_both(cosines[y], sines[y], start, count, block, run, cy, sy)
+                _repeat_both(cosines[z], sines[z], start, count, block, run, cz, sz)
                 for base in range(0, dimension * block, 2 * half):
                     for a in range(base, base + half, run):
                         b = a + half
@@ -325,8 +333,7 @@ def forward(
                 if column >= 0:
                     span = block * min(left, right)
                     run = _run(block, span, width)
-                    _repeat(cosines[column], start, count, block, run, cz)
-                    _repeat(sines[column], start, count, block, run, sz)
+                    _repeat_both(cosines[column], sines[column], start, count, block, run, cz, sz)
                     for base in range(0, dimension * block, span):
                         sign = _sign(base // block, left, right)
                         for a in range(base, base + span, run):
@@ -366,8 +373,7 @@ def backward(
                 if column >= 0:
                     span = block * min(left, right)
                     run = _run(block, span, width)
-                    _repeat(cosines[column], start, count, block, run, cz)
-                    _repeat(sines[column], start, count, block, run, sz)
+                    _repeat_both(cosines[column], sines[column], start, count, block, run, cz, sz)
                     gz[:run] = 0
                     for base in range(0, dimension * block, span):
                         sign = _sign(base // block, left, right)
@@ -391,10 +397,9 @@ def backward(
                 half = block << (n_qubits - 1 - q)
                 run = _run(block, half, width)
                 y = 2 * n_qubits * layer + q
-                _repeat(cosines[y], start, count, block, run, cy)
-                _repeat(sines[y], start, count, block, run, sy)
-                _repeat(cosines[y + n_qubits], start, count, block, run, cz)
-                _repeat(sines[y + n_qubits], start, count, block, run, sz)
+                z = y + n_qubits
+                _repeat_both(cosines[y], sines[y], start, count, block, run, cy, sy)
+                _repeat_both(cosines[z], sines[z], start, count, block, run, cz, sz)
                 gy[:run] = 0
                 gz[:run] = 0
                 for base in range(0, dimension * block, 2 * half):
@@ -407,4 +412,4 @@ def backward(
                             cy[:run], sy[:run], cz[:run], sz[:run], gy[:run], gz[:run],
                         )  # fmt: skip
                 _collect(gy, run, block, count, out[start:, y])
-                _collect(gz, run, block, count, out[start:, y + n_qubits])
+                _collect(gz, run, block, count, out[start:, z])
