@@ -9,27 +9,27 @@ from torch import Tensor
 
 
 class Weights(NamedTuple):
-    """Trained numbers of a circuit.
+    """Trained numbers of a circuit, in one tensor: a step pays for every tensor, however small.
 
-    scale: (n_angles,).  shift: (n_shifts,), of the first angles.
-    entangler: (n_entangler_angles,) radians, or None where the entangler has none.
+    values: (n_angles + n_shifts + n_entangler_angles,): a scale for each predicted angle, a
+        shift for each of the first, and the entangler's own angles in radians.
     """
 
-    scale: Tensor
-    shift: Tensor
-    entangler: Tensor | None
+    values: Tensor
+    n_angles: int
+    n_shifts: int
 
     def columns(self, angles: Tensor) -> Tensor:
         """One angle per gate: scale * angle + shift, then the entangler's own.
 
         angles: (batch, n_angles) radians.  Returns: (batch, n_columns).
 
-        >>> weights = Weights(torch.tensor([2.0, 1.0]), torch.tensor([0.5]), torch.tensor([0.1]))
+        >>> weights = Weights(torch.tensor([2.0, 1.0, 0.5, 0.1]), n_angles=2, n_shifts=1)
         >>> weights.columns(torch.tensor([[1.0, 1.0]]))
         tensor([[2.5000, 1.0000, 0.1000]])
         """
-        unshifted = self.scale.new_zeros(len(self.scale) - len(self.shift))
-        columns = torch.addcmul(torch.cat([self.shift, unshifted]), self.scale, angles)
-        if self.entangler is None:
-            return columns
-        return torch.cat([columns, self.entangler.expand(angles.shape[0], -1)], dim=1)
+        scale, shift = self.values[: self.n_angles], self.values[self.n_angles :][: self.n_shifts]
+        entangler = self.values[self.n_angles + self.n_shifts :]
+        unshifted = scale.new_zeros(self.n_angles - self.n_shifts)
+        columns = torch.addcmul(torch.cat([shift, unshifted]), scale, angles)
+        return torch.cat([columns, entangler.expand(angles.shape[0], -1)], dim=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +30,7 @@ def fidelity(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _fidelity(left: Tensor, right: Tensor) -> Tensor:
-    overlap = left.conj() @ right.mT
+    overlap = left @ right.mH
     return (overlap * overlap.conj()).real
 
 
@@ -40,12 +41,13 @@ class _Fidelity(torch.autograd.Function):
     def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
         from quantum_rerank.circuits.engines.kernels import squared_moduli
 
-        overlap = left.conj() @ right.mT
-        result = torch.empty(overlap.shape, dtype=overlap.real.dtype)
-        squared_moduli(overlap.numpy(), result.numpy())
+        # Written so that what is conjugated is transposed too: BLAS does both on the way.
+        overlap = (left @ right.mH).numpy()
+        result = np.empty(overlap.shape, overlap.real.dtype)
+        squared_moduli(overlap, result)
         ctx.save_for_backward(left, right)
-        ctx.overlap = overlap.numpy()
-        return result
+        ctx.overlap = overlap
+        return torch.from_numpy(result)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -59,9 +61,10 @@ class _Fidelity(torch.autograd.Function):
             value = _fidelity(*sides)
             found = iter(torch.autograd.grad(value, inputs, gradients[0], create_graph=True))
             return tuple(next(found) if side.requires_grad else None for side in sides)
-        weighted = torch.empty(ctx.overlap.shape, dtype=left.dtype)
-        twice_scaled(ctx.overlap, gradients[0].numpy(), weighted.numpy())
-        return weighted.conj() @ right, weighted.mT @ left
+        scaled = np.empty_like(ctx.overlap)
+        twice_scaled(ctx.overlap, gradients[0].numpy(), scaled)
+        weighted = torch.from_numpy(scaled)
+        return weighted @ right, weighted.mH @ left
 
 
 class TrainedCircuit(nn.Module):
@@ -76,12 +79,12 @@ class TrainedCircuit(nn.Module):
     ) -> None:
         super().__init__()
         self.ansatz = ansatz
-        self.scale = nn.Parameter(torch.ones(ansatz.n_angles))
-        self.shift = nn.Parameter(torch.zeros(ansatz.n_shifts))
-        n_trained = ansatz.n_entangler_angles
-        self.entangler = nn.Parameter(torch.full((n_trained,), math.pi / 2)) if n_trained else None
+        scale, shift = torch.ones(ansatz.n_angles), torch.zeros(ansatz.n_shifts)
+        entangler = torch.full((ansatz.n_entangler_angles,), math.pi / 2)
+        self.weights = nn.Parameter(torch.cat([scale, shift, entangler]))
         self._engine = make_engine(engine, ansatz, precision, threads)
 
     def forward(self, angles: Tensor) -> Tensor:
         """(batch, n_angles) radians -> (batch, 2**n_qubits) complex amplitudes."""
-        return self._engine.states(angles, Weights(self.scale, self.shift, self.entangler))
+        weights = Weights(self.weights, self.ansatz.n_angles, self.ansatz.n_shifts)
+        return self._engine.states(angles, weights)

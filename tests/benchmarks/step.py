@@ -170,7 +170,7 @@ def main(
         name: make_step("hybrid", engine, n_qubits, n_layers) for name, engine in engines.items()
     }
     steps["mlp_only"] = make_step("mlp_twin", "lightning.qubit", n_qubits, n_layers)
-    taken = in_turns(per_pair, pair_repeats) | in_turns(steps, repeats, burst=10)
+    taken = in_turns(per_pair, pair_repeats) | in_turns(steps, repeats, burst=25)
     medians = {name: spread.median for name, spread in taken.items()}
     record = {
         "ms": medians,

@@ -104,8 +104,8 @@ def test_scale_and_shift_turn_the_angles() -> None:
     circuit = TrainedCircuit(ansatz, "lightning.qubit")
     angles = random_angles(ansatz).detach()
     with torch.no_grad():
-        circuit.scale.fill_(2.0)
-        circuit.shift.fill_(0.5)
+        circuit.weights[: ansatz.n_angles] = 2.0
+        circuit.weights[ansatz.n_angles :] = 0.5
         found = circuit(angles)
     expected = 2.0 * angles
     expected[:, : ansatz.n_shifts] += 0.5

@@ -80,5 +80,5 @@ def test_the_configuration_decides_the_shape_of_the_model(
     shapes = {name: tuple(p.shape) for name, p in model.head.named_parameters()}
     widths = [shape for shape in shapes.values() if len(shape) == 2]
     assert widths == [(7, 16), (5, 7), (2 * 3 * 1, 5)]
-    assert shapes["circuit.scale"] == (6,)
+    assert shapes["circuit.weights"] == (6 + 3,)
     assert model.weight.item() == pytest.approx(config.fusion.initial_weight)

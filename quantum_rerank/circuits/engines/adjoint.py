@@ -54,11 +54,11 @@ def adjoint_states(engine: TwoPasses, angles: Tensor, weights: Weights | None) -
         )
     if angles.dtype not in (torch.float32, torch.float64):  # of autocast; numpy has no bfloat16
         angles = angles.float()
-    given = (None, None, None) if weights is None else weights
-    wanted = any(x is not None and x.requires_grad for x in (angles, *given))
+    values, n_shifts = (None, 0) if weights is None else (weights.values, weights.n_shifts)
+    wanted = angles.requires_grad or (values is not None and values.requires_grad)
     # Asked here: within the function torch counts every parameter as wanted, gradient or not.
     keep = wanted and torch.is_grad_enabled()
-    states: Tensor = _States.apply(engine, keep, angles, *given)  # type: ignore[no-untyped-call]
+    states: Tensor = _States.apply(engine, keep, n_shifts, angles, values)  # type: ignore[no-untyped-call]
     return states
 
 
@@ -70,53 +70,48 @@ class _States(torch.autograd.Function):
         ctx: Any,
         engine: TwoPasses,
         keep: bool,
+        n_shifts: int,
         angles: Tensor,
-        scale: Tensor | None,
-        shift: Tensor | None,
-        entangler: Tensor | None,
+        weights: Tensor | None,
     ) -> Tensor:
-        values = angles.numpy(force=True)
-        if scale is not None and shift is not None:
-            values = _columns(values, scale, shift, entangler)
-        amplitudes, kept = engine.forward(values, keep)
+        columns = angles.numpy(force=True)
+        if weights is not None:
+            columns = _columns(columns, weights.numpy(force=True), n_shifts)
+        amplitudes, kept = engine.forward(columns, keep)
         states = torch.from_numpy(amplitudes)
         # Among what is saved, so that torch notices if they are changed in place.
-        ctx.save_for_backward(states, angles, scale)
-        ctx.engine, ctx.kept = engine, kept
-        ctx.n_shifts = 0 if shift is None else len(shift)
+        ctx.save_for_backward(states, angles, weights)
+        ctx.engine, ctx.kept, ctx.n_shifts = engine, kept, n_shifts
         return states
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError("This engine has no second derivatives; the engine `torch` has.")
-        states, angles, scale = ctx.saved_tensors
+        states, angles, weights = ctx.saved_tensors
         cotangents = np.ascontiguousarray(gradients[0].resolve_conj().numpy())
         gradient = ctx.engine.backward(ctx.kept, states.numpy(), cotangents)
-        if scale is None:
-            return None, None, torch.from_numpy(gradient).to(angles.dtype), None, None, None
-        of_angles, of_scale, sums = _through_weights(gradient, angles.numpy(), scale.numpy())
-        of_entangler = torch.from_numpy(sums[len(scale) :]) if len(sums) > len(scale) else None
-        of_shift = torch.from_numpy(sums[: ctx.n_shifts])
-        first = (None, None, torch.from_numpy(of_angles), torch.from_numpy(of_scale))
-        return *first, of_shift, of_entangler
+        if weights is None:
+            return None, None, None, torch.from_numpy(gradient).to(angles.dtype), None
+        of_both = _through_weights(gradient, angles.numpy(), weights.numpy(), ctx.n_shifts)
+        return None, None, None, *map(torch.from_numpy, of_both)
 
 
-def _columns(angles: Angles, scale: Tensor, shift: Tensor, entangler: Tensor | None) -> Angles:
+def _columns(angles: Angles, weights: Angles, n_shifts: int) -> Angles:
     """What `Weights.columns` computes, at a tenth of the cost for a small batch."""
     from quantum_rerank.circuits.engines.kernels import weighted
 
-    own = np.empty(0, angles.dtype) if entangler is None else entangler.numpy(force=True)
-    out = np.empty((len(angles), angles.shape[1] + len(own)), angles.dtype)
-    weighted(angles, scale.numpy(force=True), shift.numpy(force=True), own, out)
+    out = np.empty((len(angles), len(weights) - n_shifts), angles.dtype)
+    weighted(angles, weights, n_shifts, out)
     return out
 
 
-def _through_weights(gradient: Angles, angles: Angles, scale: Angles) -> tuple[Angles, ...]:
-    """Gradients of the predicted angles and of their scale, and the sum of each gate's angle."""
+def _through_weights(
+    gradient: Angles, angles: Angles, weights: Angles, n_shifts: int
+) -> tuple[Angles, Angles]:
+    """Gradients of the predicted angles and of the weights."""
     from quantum_rerank.circuits.engines.kernels import through_weights
 
-    of_angles = np.empty_like(angles)
-    of_scale, sums = np.zeros_like(scale), np.zeros(gradient.shape[1], dtype=scale.dtype)
-    through_weights(gradient, angles, scale, of_angles, of_scale, sums)
-    return of_angles, of_scale, sums
+    of_angles, of_weights = np.empty_like(angles), np.zeros_like(weights)
+    through_weights(gradient, angles, weights, n_shifts, of_angles, of_weights)
+    return of_angles, of_weights

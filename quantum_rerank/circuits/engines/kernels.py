@@ -24,16 +24,16 @@ else:
 
 
 @compiled
-def weighted(angles: Any, scale: Any, shift: Any, entangler: Any, out: Any) -> None:
+def weighted(angles: Any, weights: Any, n_shifts: int, out: Any) -> None:
     """`Weights.columns`, into out (batch, n_columns)."""
-    n_angles, n_shifts = angles.shape[1], shift.shape[0]
+    n_angles = angles.shape[1]
     for row in range(angles.shape[0]):
         for column in range(n_angles):
-            out[row, column] = scale[column] * angles[row, column]
+            out[row, column] = weights[column] * angles[row, column]
         for column in range(n_shifts):
-            out[row, column] += shift[column]
-        for column in range(entangler.shape[0]):
-            out[row, n_angles + column] = entangler[column]
+            out[row, column] += weights[n_angles + column]
+        for column in range(n_angles, out.shape[1]):
+            out[row, column] = weights[n_shifts + column]
 
 
 @compiled
@@ -55,19 +55,22 @@ def twice_scaled(amplitudes: Any, factors: Any, out: Any) -> None:
 
 @compiled
 def through_weights(
-    gradient: Any, angles: Any, scale: Any, of_angles: Any, of_scale: Any, sums: Any
+    gradient: Any, angles: Any, weights: Any, n_shifts: int, of_angles: Any, of_weights: Any
 ) -> None:
     """Pull a gradient of every gate's angle back through `Weights.columns`.
 
     gradient: (batch, n_columns).  angles, of_angles: (batch, n_angles).
-    of_scale: (n_angles,) and sums: (n_columns,), both zero at first.
+    weights, of_weights: (n,), the latter zero at first.
     """
+    n_angles = angles.shape[1]
     for row in range(gradient.shape[0]):
-        for column in range(gradient.shape[1]):
-            sums[column] += gradient[row, column]
-        for column in range(angles.shape[1]):
-            of_angles[row, column] = gradient[row, column] * scale[column]
-            of_scale[column] += gradient[row, column] * angles[row, column]
+        for column in range(n_angles):
+            of_angles[row, column] = gradient[row, column] * weights[column]
+            of_weights[column] += gradient[row, column] * angles[row, column]
+        for column in range(n_shifts):
+            of_weights[n_angles + column] += gradient[row, column]
+        for column in range(n_angles, gradient.shape[1]):
+            of_weights[n_shifts + column] += gradient[row, column]
 
 
 @compiled
@@ -310,14 +313,16 @@ def forward(
         im[:] = 0
         re[:block] = 1
         for layer in range(edges.shape[0]):
-            for q in range(n_qubits):
+            for q in range(n_qubits - 1, -1, -1):
                 half = block << (n_qubits - 1 - q)
                 run = _run(block, half, width)
                 y = 2 * n_qubits * layer + q
                 z = y + n_qubits
                 _repeat_both(cosines[y], sines[y], start, count, block, run, cy, sy)
                 _repeat_both(cosines[z], sines[z], start, count, block, run, cz, sz)
-                for base in range(0, dimension * block, 2 * half):
+                # At the first layer the qubits not yet turned are 0: so is all beyond.
+                filled = dimension * block if layer else 2 * half
+                for base in range(0, filled, 2 * half):
                     for a in range(base, base + half, run):
                         b = a + half
                         _rotate(
