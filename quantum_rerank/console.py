@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantum_rerank.errors import USAGE_EXIT_CODE, OutputError, QuantumRerankError
+from quantum_rerank.errors import OutputError, QuantumRerankError
 
 if TYPE_CHECKING:
     import typer
@@ -17,15 +17,16 @@ INTERRUPTED_EXIT_CODE = 130
 def run(app: typer.Typer) -> None:
     """Run a command line.
 
-    Exit codes: 0 done; 1 a fault of ours, with its traceback; 2 a mistake in
-    what was given, with a message; 130 interrupted (typer sees to that).
+    Exit codes: 0 done; 1 a fault of ours, with its traceback, or of the disk, with a
+    message; 2 a mistake in what was given, with a message; 130 interrupted (typer sees
+    to that).
     """
     try:
         app()
     except QuantumRerankError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
-        sys.exit(USAGE_EXIT_CODE)
+        sys.exit(error.exit_code)
 
 
 def new_folder(path: Path) -> Path:

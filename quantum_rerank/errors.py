@@ -7,10 +7,11 @@
     ├── OutputError       a folder cannot be written, or holds something else
     ├── DivergedError     a training produced NaN or infinity
     ├── BundleError       an exported model is cut off, altered or of another version
+    ├── SearchError       the disk or the study failed while a search ran; exit code 1
     └── MissingPackage    an optional dependency is not installed
 
 All of them are a user's to mend: a command prints the message without a
-traceback and ends with exit code 2.
+traceback and ends with exit code 2, where nothing else is said.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ USAGE_EXIT_CODE = 2
 
 class QuantumRerankError(Exception):
     """Base of the tree above."""
+
+    exit_code = USAGE_EXIT_CODE
 
 
 class _Problems(QuantumRerankError):
@@ -54,6 +57,12 @@ class DivergedError(QuantumRerankError):
 
 class BundleError(QuantumRerankError):
     """An exported model is cut off, altered or of another version."""
+
+
+class SearchError(QuantumRerankError):
+    """The disk or the study failed while a search ran."""
+
+    exit_code = 1
 
 
 class MissingPackage(QuantumRerankError):

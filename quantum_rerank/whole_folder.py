@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,3 +34,13 @@ def appearing(folder: Path) -> Iterator[Path]:
             staging.replace(folder)
     except OSError as error:
         raise OutputError(f"`{folder}` cannot be written: {error.strerror}.") from None
+
+
+def put_in_place(finished: Path, folder: Path) -> None:
+    """Move a finished folder to where another may stand, which is removed afterwards."""
+    before = folder.with_name(f"{folder.name}.before")
+    shutil.rmtree(before, ignore_errors=True)
+    if folder.exists():
+        folder.rename(before)
+    finished.rename(folder)
+    shutil.rmtree(before, ignore_errors=True)

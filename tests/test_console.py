@@ -13,7 +13,7 @@ from quantum_rerank.errors import OutputError
 PROGRAM = """
 import typer
 from quantum_rerank.console import run
-from quantum_rerank.errors import ConfigError
+from quantum_rerank.errors import ConfigError, SearchError
 
 app = typer.Typer()
 
@@ -21,6 +21,8 @@ app = typer.Typer()
 def main(what: str) -> None:
     if what == "mistake":
         raise ConfigError(["first problem", "second problem"])
+    if what == "disk":
+        raise SearchError("no space left")
     if what == "fault":
         raise RuntimeError("a fault of ours")
     if what == "interrupt":
@@ -49,7 +51,14 @@ Program = Callable[[str], subprocess.CompletedProcess[str]]
 
 @pytest.mark.parametrize(
     ("what", "code"),
-    [("nothing", 0), ("fault", 1), ("mistake", 2), ("--unknown", 2), ("exit", 130)],
+    [
+        ("nothing", 0),
+        ("fault", 1),
+        ("disk", 1),
+        ("mistake", 2),
+        ("--unknown", 2),
+        ("exit", 130),
+    ],
 )
 def test_a_command_ends_with_the_code_that_says_how(program: Program, what: str, code: int) -> None:
     assert program(what).returncode == code
@@ -59,6 +68,10 @@ def test_a_mistake_is_told_line_by_line_without_a_traceback(program: Program) ->
     told = program("mistake")
     assert told.stderr == "error: first problem\nerror: second problem\n"
     assert told.stdout == ""
+
+
+def test_a_fault_of_the_disk_is_told_without_a_traceback(program: Program) -> None:
+    assert program("disk").stderr == "error: no space left\n"
 
 
 def test_a_fault_of_ours_shows_where_it_happened(program: Program) -> None:

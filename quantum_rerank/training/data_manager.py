@@ -299,6 +299,14 @@ class TrainingBatches:
                 torch.from_numpy(negative),
             )
 
+    def state_dict(self) -> dict[str, Any]:
+        """Where the generator stands: between two epochs, all that has changed."""
+        return dict(self._rng.bit_generator.state)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put the generator where a `state_dict` says."""
+        self._rng.bit_generator.state = dict(state)
+
     def _shuffled_blocks(self, n: int) -> list[Rows]:
         order = self._rng.permutation(n)
         return [order[start : start + self._batch_size] for start in range(0, n, self._batch_size)]
@@ -388,6 +396,14 @@ class CorpusBatches:
         corpus = self._corpora[self._rng.choice(len(self._corpora), p=self._shares)]
         size = min(self._batch_size, len(corpus))
         return torch.from_numpy(corpus[self._rng.choice(len(corpus), size, replace=False)])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the generator stands."""
+        return dict(self._rng.bit_generator.state)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put the generator where a `state_dict` says."""
+        self._rng.bit_generator.state = dict(state)
 
 
 def _fingerprint(collections: dict[str, Collection], splits: dict[str, Split]) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,6 +60,14 @@ class EarlyStopping:
             self._waited += 1
         return self._waited >= self.patience
 
+    def state_dict(self) -> dict[str, Any]:
+        """The best value so far, and how many epochs ago it was."""
+        return {"best": self._best, "waited": self._waited}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+        self._best, self._waited = state["best"], state["waited"]
+
 
 @dataclass(frozen=True)
 class WarmUp:
@@ -81,7 +90,11 @@ class BestModel:
 
 
 class Trainer:
-    """Trains one model; all collaborators are handed in."""
+    """Trains one model; all collaborators are handed in.
+
+    Between two epochs its state can be taken, and put into another trainer of the
+    same configuration and data, which then goes on bit for bit as this one would.
+    """
 
     def __init__(
         self,
@@ -109,34 +122,96 @@ class Trainer:
         self._validator = validator
         self._early_stopping = early_stopping
         self._max_epochs = max_epochs
+        self._epochs_done = 0
+        self._finished = False
+        self._between_epochs = True  # stays False where one was broken off
 
     def epochs(self) -> Iterator[EpochReport]:
         """Warm up, then train epoch by epoch until the last or until nothing improves.
 
+        Goes on after the epochs that are done, of which the state loaded may have some.
+
         Raises: DivergedError as soon as a loss is not finite.
         """
-        self._run_warm_up()
-        for epoch in range(1, self._max_epochs + 1):
-            train_loss = self._train_epoch()
-            validation = self._validator(self.model.head)
-            improved = self.best is None or validation.objective > self.best.validation.objective
-            if improved:
-                weights = copy.deepcopy(self.model.head.state_dict())
-                self.best = BestModel(epoch, weights, validation)
-            assert self.best is not None
-            stop = self._early_stopping.should_stop(validation.objective)
-            metrics = {
-                "objective": self.best.validation.objective,
-                "train_loss": train_loss,
-                "fusion_weight": validation.fusion_weight,
-                "trained_fusion_weight": self.model.weight.item(),
-                "learning_rate": float(self._optimizer.param_groups[0]["lr"]),
-                **validation.metrics,
-            }
-            final = stop or epoch == self._max_epochs
-            yield EpochReport(epoch, metrics, improved, final)
-            if final:
-                return
+        while not self._finished:
+            self._require_between_epochs()
+            self._between_epochs = False
+            if not self._epochs_done:
+                self._run_warm_up()
+            report = self._run_epoch()
+            self._between_epochs = True
+            yield report
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that an epoch changes, torch's global generator included.
+
+        Tensors, and values that JSON knows. The tensors are the training's own: the next
+        epoch changes them.
+        """
+        self._require_between_epochs()
+        best = self.best
+        return {
+            "epochs_done": self._epochs_done,
+            "finished": self._finished,
+            "model": self.model.state_dict(),
+            "best": best and {**vars(best), "validation": asdict(best.validation)},
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "early_stopping": self._early_stopping.state_dict(),
+            "batches": self._batches.state_dict(),
+            "warm_up_batches": self._warm_up.batches.state_dict(),
+            "torch_generator": torch.get_rng_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of the same configuration and data.
+
+        Where it does not fit, the trainer may be left between the two, and refuses to train.
+        """
+        self._between_epochs = False
+        self.model.load_state_dict(state["model"])
+        # The keys are indices of parameters, which became strings where the state was JSON.
+        moments = {int(index): own for index, own in state["optimizer"]["state"].items()}
+        self._optimizer.load_state_dict({**state["optimizer"], "state": moments})
+        self._schedule.load_state_dict(state["schedule"])
+        self._early_stopping.load_state_dict(state["early_stopping"])
+        self._batches.load_state_dict(state["batches"])
+        self._warm_up.batches.load_state_dict(state["warm_up_batches"])
+        best = state["best"]
+        self.best = best and BestModel(
+            best["epoch"], best["head"], Validation(**best["validation"])
+        )
+        self._epochs_done, self._finished = state["epochs_done"], state["finished"]
+        torch.set_rng_state(state["torch_generator"])
+        self._between_epochs = True
+
+    def _require_between_epochs(self) -> None:
+        if not self._between_epochs:
+            raise RuntimeError(
+                "The training is within an epoch, or was broken off there: its state is neither "
+                "the last epoch's nor the next one's. Assemble it anew."
+            )
+
+    def _run_epoch(self) -> EpochReport:
+        train_loss = self._train_epoch()
+        validation = self._validator(self.model.head)
+        self._epochs_done += 1
+        improved = self.best is None or validation.objective > self.best.validation.objective
+        if improved:
+            weights = copy.deepcopy(self.model.head.state_dict())
+            self.best = BestModel(self._epochs_done, weights, validation)
+        assert self.best is not None
+        stop = self._early_stopping.should_stop(validation.objective)
+        self._finished = stop or self._epochs_done == self._max_epochs
+        metrics = {
+            "objective": self.best.validation.objective,
+            "train_loss": train_loss,
+            "fusion_weight": validation.fusion_weight,
+            "trained_fusion_weight": self.model.weight.item(),
+            "learning_rate": float(self._optimizer.param_groups[0]["lr"]),
+            **validation.metrics,
+        }
+        return EpochReport(self._epochs_done, metrics, improved, self._finished)
 
     def _run_warm_up(self) -> None:
         parameters = [p for p in self.model.head.parameters() if p.requires_grad]

@@ -1,0 +1,57 @@
+"""A training between two epochs as bytes: another process goes on from them, bit for bit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from quantum_rerank.errors import BundleError
+from quantum_rerank.training.sealed import seal, unseal
+from quantum_rerank.training.trainer import Trainer
+
+
+def progress_bytes(trainer: Trainer, record: Mapping[str, Any]) -> bytes:
+    """Write a training down: all that `restore` needs to go on with its next epoch.
+
+    record: what else the caller wants to find again; JSON knows all of it.
+    """
+    # The record as a text of its own, in which nothing is taken for the place of a tensor.
+    return seal({"record": json.dumps(dict(record)), "state": trainer.state_dict()})
+
+
+def restore(trainer: Trainer, content: bytes) -> dict[str, Any]:
+    """Put a training into a trainer assembled from the same configuration and data.
+
+    Sets torch's global generator too: whoever draws from it before the next epoch changes
+    that epoch. A training that was at its end has no more epochs.
+
+    Returns: the record that was written with it.
+    Raises: BundleError, and leaves the trainer as it was, if the bytes were cut off or
+        altered, or are of another version or configuration.
+    """
+    found = unseal(content, "The progress")
+    state: dict[str, Any] = found["state"]
+    theirs, ours = _layout(state), _layout(trainer.state_dict())
+    for name in ours | theirs:
+        there, here = theirs.get(name, "absent"), ours.get(name, "absent")
+        if there != here:
+            raise BundleError(
+                f"The progress is of another configuration: {name} is {there} in it, but {here} "
+                "in this training. Restore it with the configuration that it was written with, "
+                "or start the training anew."
+            )
+    trainer.load_state_dict(state)
+    return dict(json.loads(found["record"]))
+
+
+def _layout(state: Mapping[str, Any]) -> dict[str, str]:
+    """What all states of one configuration have in common, by name, as JSON writes it."""
+    shapes = {f"the shape of `{name}`": list(t.shape) for name, t in state["model"].items()}
+    settings = {
+        f"`{key}` of the optimizer's group {number}": value
+        for number, group in enumerate(state["optimizer"]["param_groups"])
+        for key, value in group.items()
+        if key != "lr"  # goes with the schedule
+    }
+    return {name: json.dumps(value) for name, value in (shapes | settings).items()}

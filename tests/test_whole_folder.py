@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from quantum_rerank.errors import OutputError
+from quantum_rerank.whole_folder import appearing, put_in_place, require_free
+
+
+def made(folder: Path, content: str) -> Path:
+    folder.mkdir()
+    (folder / "file").write_text(content)
+    return folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_folder_appears_when_all_has_been_written(tmp_path: Path) -> None:
+    folder = tmp_path / "below" / "best"
+    with appearing(folder) as staging:
+        (staging / "file").write_text("new")
+        assert not folder.exists()
+    assert (folder / "file").read_text() == "new"
+    assert names(folder.parent) == ["best"]
+
+
+def test_a_folder_whose_writing_failed_does_not_appear(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), appearing(tmp_path / "best") as staging:
+        (staging / "file").write_text("half")
+        raise KeyError
+    assert names(tmp_path) == []
+
+
+def test_a_folder_is_free_where_nothing_stands_or_an_empty_one(tmp_path: Path) -> None:
+    require_free(tmp_path / "new")
+    require_free(tmp_path)
+    made(tmp_path / "old", "old")
+    with pytest.raises(OutputError, match="exists already"):
+        require_free(tmp_path / "old")
+
+
+@pytest.mark.parametrize("stands", [False, True])
+def test_a_finished_folder_takes_the_place_of_another(tmp_path: Path, stands: bool) -> None:
+    if stands:
+        made(tmp_path / "best", "old")
+    put_in_place(made(tmp_path / ".best", "new"), tmp_path / "best")
+    assert names(tmp_path) == ["best"]
+    assert (tmp_path / "best" / "file").read_text() == "new"
+
+
+@pytest.mark.parametrize("stands", [False, True])
+def test_a_folder_that_was_left_over_between_the_two_moves_is_no_obstacle(
+    tmp_path: Path, stands: bool
+) -> None:
+    made(tmp_path / "best.before", "older")
+    if stands:
+        made(tmp_path / "best", "old")
+    put_in_place(made(tmp_path / ".best", "new"), tmp_path / "best")
+    assert names(tmp_path) == ["best"]
+    assert (tmp_path / "best" / "file").read_text() == "new"

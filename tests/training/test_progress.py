@@ -1,0 +1,297 @@
+"""A training that went on from its bytes, held to one that was never interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.errors import BundleError, DivergedError
+from quantum_rerank.training import sealed
+from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.training.hybrid_trainer import make_trainer
+from quantum_rerank.training.progress import progress_bytes, restore
+from quantum_rerank.training.trainer import Trainer
+
+Train = Callable[..., Trainer]
+
+TRAININGS: dict[str, dict[str, Any]] = {
+    "triplet": {"loss.name": "triplet", "circuit.engine": "lightning.qubit"},
+    "infonce_candidates": {
+        "loss.name": "infonce_candidates",
+        "loss.on": "fused",
+        "warmup.weight": 0.1,
+        "training.max_batch_documents": 12,
+        "circuit.engine": "statevector",
+        "circuit.entangler": "zz_ring",
+        "optimizer.name": "adamw",
+        "optimizer.schedule": "cosine",
+    },
+    "float32": {"circuit.precision": "float32", "circuit.engine": "statevector"},
+    "mlp_twin": {"arm": "mlp_twin", "loss.name": "infonce", "optimizer.schedule": "step"},
+    "quantum_only": {"arm": "quantum_only", "loss.name": "contrastive"},
+    "cosine": {"arm": "cosine"},
+}
+
+
+@pytest.fixture
+def trainer(trial_data: TrialData, small_config: Callable[..., ExperimentConfig]) -> Train:
+    """Assemble a training of 4 epochs in which everything that draws or remembers is at work."""
+
+    def build(overrides: Mapping[str, Any] | None = None) -> Trainer:
+        settings = {
+            "training.max_epochs": 4,
+            "warmup.steps": 3,
+            "mlp.dropout": 0.3,
+            "optimizer.mlp_lr": 0.02,
+            "optimizer.linear_warmup_epochs": 1.5,
+        }
+        return make_trainer(small_config(settings | dict(overrides or {})), trial_data)
+
+    return build
+
+
+def after(epochs: int, one: Trainer) -> Trainer:
+    """The training with some of its epochs done."""
+    for _, _ in zip(range(epochs), one.epochs(), strict=False):
+        pass
+    return one
+
+
+def drawn_from(seed: int) -> None:
+    """Leave torch's generator where another program would have left it."""
+    torch.manual_seed(seed)
+    torch.randn(7)
+
+
+def same(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_training_goes_on_from_every_epoch_as_if_never_interrupted(
+    trainer: Train, name: str
+) -> None:
+    whole = trainer(TRAININGS[name])
+    written, reports = [progress_bytes(whole, {})], []
+    for report in whole.epochs():
+        written.append(progress_bytes(whole, {}))
+        reports.append(report)
+    assert len(reports) == 4
+    for done, content in enumerate(written):
+        again = trainer(TRAININGS[name])
+        drawn_from(123)
+        restore(again, content)
+        assert list(again.epochs()) == reports[done:]
+        assert same(again.model.state_dict(), whole.model.state_dict())
+        assert again.best is not None
+        assert whole.best is not None
+        assert same(again.best.head, whole.best.head)
+        assert (again.best.epoch, again.best.validation) == (
+            whole.best.epoch,
+            whole.best.validation,
+        )
+        # The moments of the optimizer, the schedule and the generators as well.
+        assert progress_bytes(again, {}) == written[-1]
+
+
+def test_what_was_restored_is_written_down_as_the_same_bytes(trainer: Train) -> None:
+    content = progress_bytes(after(2, trainer()), {"cost": 1.5})
+    again = trainer()
+    drawn_from(123)
+    record = restore(again, content)
+    assert progress_bytes(again, record) == content
+
+
+def test_a_training_may_be_interrupted_after_each_of_its_epochs(trainer: Train) -> None:
+    reports = list(trainer().epochs())
+    content = progress_bytes(trainer(), {})
+    for expected in reports:
+        one = trainer()
+        drawn_from(123)
+        restore(one, content)
+        assert next(one.epochs()) == expected
+        content = progress_bytes(one, {})
+
+
+def test_writing_down_changes_nothing(trainer: Train) -> None:
+    one = trainer()
+    watched = [(report, progress_bytes(one, {}))[0] for report in one.epochs()]
+    assert watched == list(trainer().epochs())
+
+
+def test_the_same_bytes_restore_a_training_twice(trainer: Train) -> None:
+    content = progress_bytes(after(1, trainer()), {})
+    restored = trainer()
+    restore(restored, content)
+    weights = {name: t.clone() for name, t in restored.model.state_dict().items()}
+    after(2, restored)
+    assert not same(restored.model.state_dict(), weights)
+    restore(restored, content)
+    assert same(restored.model.state_dict(), weights)
+
+
+@pytest.mark.parametrize("done", [1, 2])
+def test_early_stopping_remembers_how_long_it_has_waited(trainer: Train, done: int) -> None:
+    impatient = {
+        "training.max_epochs": 50,
+        "training.early_stopping_patience": 2,
+        "training.min_improvement": 1.0,  # of a metric that is at most 1
+    }
+    content = progress_bytes(after(done, trainer(impatient)), {})
+    again = trainer(impatient)
+    restore(again, content)
+    assert [report.epoch for report in again.epochs()] == [2, 3][done - 1 :]
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        {"training.max_epochs": 2},
+        {"training.early_stopping_patience": 1, "training.min_improvement": 1.0},
+    ],
+)
+def test_a_training_that_was_at_its_end_has_no_more_epochs(
+    trainer: Train, ending: dict[str, Any]
+) -> None:
+    one = trainer(ending)
+    *_, last = one.epochs()
+    assert (last.epoch, last.final) == (2, True)
+    assert list(one.epochs()) == []
+    again = trainer(ending)
+    restore(again, progress_bytes(one, {}))
+    assert list(again.epochs()) == []
+    assert again.best is not None
+
+
+def test_the_best_model_survives_though_later_epochs_were_worse(trainer: Train) -> None:
+    one = trainer()
+    best_epoch = max(report.epoch for report in one.epochs() if report.improved)
+    again = trainer()
+    restore(again, progress_bytes(one, {}))
+    assert one.best is not None
+    assert again.best is not None
+    assert best_epoch == one.best.epoch == again.best.epoch
+    assert again.best.validation == one.best.validation
+    assert same(again.best.head, one.best.head)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"seconds": 0.1 + 0.2, "peak": 2**60, "fingerprint": "ä", "nested": {"list": [1, None]}},
+        {"$tensor": "0", "schema_version": -1},
+    ],
+)
+def test_the_record_comes_back(trainer: Train, record: dict[str, Any]) -> None:
+    assert restore(trainer(), progress_bytes(trainer(), record)) == record
+
+
+def test_a_record_that_json_does_not_know_is_refused(trainer: Train) -> None:
+    with pytest.raises(TypeError):
+        progress_bytes(trainer(), {"weights": torch.ones(2)})
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    altered = bytearray(content)
+    altered[place] ^= 1
+    return bytes(altered)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        *(lambda content, n=n: content[:n] for n in (0, 7, 100, 9_000, -1)),
+        *(lambda content, n=n: flipped(content, n) for n in (0, 7, -1)),
+        *(lambda content, n=n: flipped(content, n * len(content) // 20) for n in range(1, 20)),
+        lambda content: content + b"\0",
+        lambda content: content[8:],
+        lambda _: save({"json": torch.zeros(3)}),
+    ],
+)
+def test_bytes_that_were_cut_off_or_altered_are_refused(
+    trainer: Train, damaged: Callable[[bytes], bytes]
+) -> None:
+    content = progress_bytes(after(1, trainer()), {})
+    one = trainer()
+    before = progress_bytes(one, {})
+    with pytest.raises(BundleError, match=r"cut off or altered: its SHA-256.*train anew"):
+        restore(one, damaged(content))
+    assert progress_bytes(one, {}) == before
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"circuit.n_qubits": 3}, r"`head\.[a-z0-9.]+` is \[8, 8\] in it, but \[12, 8\]"),
+        ({"mlp.hidden_layers": [8, 8]}, r"`head\.predictor\.[a-z0-9.]+` is absent in it, but"),
+        ({"arm": "mlp_twin"}, r"`head\.layers\.[a-z0-9.]+` is absent in it, but \[8, 16\]"),
+        ({"optimizer.mlp_lr": 0.03}, r"`initial_lr` of .* group 0 is 0\.02 in it, but 0\.03"),
+        ({"optimizer.name": "adamw"}, r"`decoupled_weight_decay` of the optimizer's group 0"),
+    ],
+)
+def test_the_progress_of_another_configuration_is_refused(
+    trainer: Train, other: dict[str, Any], named: str
+) -> None:
+    content = progress_bytes(after(1, trainer()), {})
+    one = trainer(other)
+    before = progress_bytes(one, {})
+    with pytest.raises(BundleError, match=f"another configuration: .*{named}"):
+        restore(one, content)
+    assert progress_bytes(one, {}) == before
+    assert next(one.epochs()).epoch == 1
+
+
+def test_no_byte_of_the_header_can_be_altered_unseen(trainer: Train) -> None:
+    content = progress_bytes(trainer({"arm": "cosine"}), {})
+    one = trainer({"arm": "cosine"})
+    end = 8 + int.from_bytes(content[:8], "little")
+    for place in range(end):
+        with pytest.raises(BundleError, match="cut off or altered"):
+            restore(one, flipped(content, place))
+
+
+def test_numbers_of_another_type_are_seen_though_their_bytes_are_the_same(trainer: Train) -> None:
+    tensors = load(progress_bytes(trainer(), {}))
+    tensors["0"] = tensors["0"].view(torch.int32)
+    with pytest.raises(BundleError, match="cut off or altered"):
+        restore(trainer(), save(tensors))
+
+
+def test_the_progress_of_another_version_is_refused(
+    trainer: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealed, "SCHEMA_VERSION", 0)
+    content = progress_bytes(trainer(), {})
+    monkeypatch.undo()
+    with pytest.raises(BundleError, match="schema version 0, but this package reads 1"):
+        restore(trainer(), content)
+
+
+def test_an_epoch_that_was_broken_off_is_neither_written_down_nor_gone_on_with(
+    trainer: Train,
+) -> None:
+    one = trainer({"loss.name": "infonce", "loss.temperature": 1e-300})
+    with pytest.raises(DivergedError):
+        next(one.epochs())
+    with pytest.raises(RuntimeError, match="broken off"):
+        progress_bytes(one, {})
+    with pytest.raises(RuntimeError, match="broken off"):
+        next(one.epochs())
+
+
+def test_a_state_that_fits_only_in_part_leaves_a_trainer_that_refuses_to_train(
+    trainer: Train,
+) -> None:
+    state = after(1, trainer()).state_dict()
+    one = trainer()
+    with pytest.raises(KeyError):
+        one.load_state_dict({**state, "schedule": {}})
+    with pytest.raises(RuntimeError, match="broken off"):
+        next(one.epochs())
