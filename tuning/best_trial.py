@@ -21,12 +21,13 @@ from quantum_rerank.export import export_model
 from quantum_rerank.similarity import Head
 from quantum_rerank.training.data_manager import PreparedData
 from quantum_rerank.training.ranking import Validation
+from tuning.history import outdone
 from tuning.records import CHECKPOINT
+from tuning.run_folder import SUMMARY, TRIALS, load_study, read_record
+from tuning.trial_files import BEST_EPOCH, TrialFiles
 
 if TYPE_CHECKING:
     import optuna
-
-STUDY, SUMMARY, BEST, RECORD = "study.db", "summary.json", "best", "run.json"
 
 app = typer.Typer(add_completion=False)
 
@@ -44,41 +45,18 @@ class TrainedTrial:
     epoch: int
 
 
-def study_storage(folder: Path) -> optuna.storages.BaseStorage:
-    """The SQLite study of a run folder."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.storages.RDBStorage(f"sqlite:///{folder / STUDY}")
-
-
-def load_study(folder: Path) -> optuna.Study:
-    """Open the study of a run folder; OutputError if it holds none."""
-    import optuna
-
-    if not (folder / STUDY).is_file():
-        raise OutputError(f"`{folder}` holds no run: there is no {STUDY} in it.")
-    from sqlalchemy.exc import DatabaseError
-
-    try:
-        storage = study_storage(folder)
-        names = optuna.get_all_study_names(storage)
-    except DatabaseError as error:
-        raise OutputError(f"`{folder / STUDY}` is damaged: {error.orig}.") from None
-    if not names:
-        raise OutputError(f"`{folder / STUDY}` holds no study.")
-    return optuna.load_study(study_name=names[0], storage=storage)
-
-
 def ranked_trials(trials: Sequence[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
     """Trials whose weights were kept, best first: the complete ones, then the others.
 
     A trial that was cut short is worth its best epoch, but ranks below every
-    trial that had its whole budget.
+    trial that had its whole budget. Where another continued it, that one counts,
+    as soon as it has left weights itself.
     """
     from optuna.trial import TrialState
 
-    kept = [trial for trial in trials if CHECKPOINT in trial.user_attrs]
+    with_weights = [trial for trial in trials if trial.user_attrs.get(CHECKPOINT)]
+    continued = outdone(trials, by=with_weights)
+    kept = [trial for trial in with_weights if trial.number not in continued]
 
     def worth(trial: optuna.trial.FrozenTrial) -> tuple[bool, float, int]:
         best = max(trial.intermediate_values.values(), default=float("-inf"))
@@ -89,9 +67,14 @@ def ranked_trials(trials: Sequence[optuna.trial.FrozenTrial]) -> list[optuna.tri
 
 def load_trial(run_folder: Path, trial: optuna.trial.FrozenTrial) -> TrainedTrial:
     """Load the best epoch of a trial."""
-    from quantum_rerank.training.checkpoint import load_checkpoint
+    from quantum_rerank.training.checkpoint import read_checkpoint
 
-    head, validation, config, epoch = load_checkpoint(run_folder / trial.user_attrs[CHECKPOINT])
+    name = f"trial {trial.number} in {run_folder}"
+    found = TrialFiles(str(run_folder / TRIALS)).versions(trial.number, BEST_EPOCH)
+    content = next(found, None)
+    if content is None:
+        raise BundleError(f"There are no weights of {name}.")
+    head, validation, config, epoch = read_checkpoint(content, name)
     state = trial.state.name.lower()
     return TrainedTrial(trial.number, dict(trial.params), state, config, head, validation, epoch)
 
@@ -146,10 +129,7 @@ def main(
 
 def _refuse_other_data(folder: Path, fingerprint: str) -> None:
     """Raise where the data are no longer those that the run was trained and tested on."""
-    try:
-        recorded = json.loads((folder / RECORD).read_text(encoding="utf-8"))["data_fingerprint"]
-    except (OSError, ValueError, KeyError):
-        raise OutputError(f"`{folder / RECORD}` is missing or damaged.") from None
+    recorded = read_record(folder)["data_fingerprint"]
     if recorded != fingerprint:
         raise DataError(
             f"The data have changed since `{folder}` was made ({recorded[:12]}, now "

@@ -17,44 +17,65 @@ The trials of search_spaces/smoke.yaml peak at 0.50 GB (`peak_rss_mb` in its tri
 DRIVER_GB = 1.5
 """Left to the driver, Ray's own processes and the object store when trials are counted."""
 
-INTERRUPT = "Ctrl-C"
+INTERRUPT, TERMINATED = "Ctrl-C", "SIGTERM"
 
 Clock = Callable[[], float]
 
 
 class TimeBudget:
-    """Seconds left of a search, by a clock that is handed in."""
+    """Hours that a search may take; `elapsed` tells the seconds that it has run."""
 
-    def __init__(self, hours: float, clock: Clock) -> None:
-        self._clock = clock
-        self._started = clock()
-        self._seconds = hours * 3600.0
-
-    def elapsed(self) -> float:
-        """Seconds since the search started."""
-        return self._clock() - self._started
+    def __init__(self, hours: float, elapsed: Callable[[], float]) -> None:
+        self.hours = hours
+        self.elapsed = elapsed
 
     def left(self) -> float:
         """Seconds until the budget ends, at least 0."""
-        return max(self._seconds - self.elapsed(), 0.0)
+        return max(self.hours * 3600.0 - self.elapsed(), 0.0)
 
-    def expired(self) -> bool:
-        """Whether nothing is left."""
-        return self.left() <= 0.0
+    def __call__(self) -> str:
+        """Why the search is over, once nothing is left."""
+        return "" if self.left() else f"time budget of {self.hours:g} h"
+
+
+class CoreBudget:
+    """Core-hours that the trials of a search may take together; `spent` tells the seconds."""
+
+    def __init__(self, core_hours: float, spent: Callable[[], float]) -> None:
+        self._core_hours, self._spent = core_hours, spent
+
+    def __call__(self) -> str:
+        """Why the search is over, once nothing is left."""
+        is_left = self._spent() < self._core_hours * 3600.0
+        return "" if is_left else f"budget of {self._core_hours:g} core-hours"
 
 
 class Ending:
-    """Why a search is over: `""` while it is not. Ctrl-C and the time budget end it."""
+    """Why a search is over: `""` while it is not. The first reason stays.
 
-    def __init__(self, budget: TimeBudget, hours: float) -> None:
-        self._budget, self._hours = budget, hours
-        self.interrupted = False
+    limits: budgets, each of which says why it is exhausted once it is.
+    """
+
+    def __init__(self, limits: Sequence[Callable[[], str]], clock: Clock) -> None:
+        self._limits, self._clock = limits, clock
+        self._reason = ""
+        self._since = 0.0
+
+    def stop(self, reason: str) -> None:
+        """End the search, unless it is over already."""
+        if not self._reason:
+            self._reason, self._since = reason, self._clock()
 
     def __call__(self) -> str:
         """The reason, once there is one."""
-        if self.interrupted:
-            return INTERRUPT
-        return f"time budget of {self._hours:g} h" if self._budget.expired() else ""
+        for limit in self._limits:
+            if not self._reason and (reason := limit()):
+                self.stop(reason)
+        return self._reason
+
+    def seconds(self) -> float:
+        """How long the search has been over."""
+        return self._clock() - self._since if self() else 0.0
 
 
 class MemoryWatchdog:

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from quantum_rerank.errors import ConfigError
 from tuning.budgets import GB, Node
@@ -21,6 +22,10 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: see search.ctrl_c_ends
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    # Nothing is ever restored from Ray's snapshots, which grow with every trial.
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
+    # A worker that hangs gets no longer than this once its trial was stopped.
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "5",
 }
 
 
@@ -40,7 +45,7 @@ def ray_cluster(address: str | None) -> Iterator[list[Node]]:
             include_dashboard=False if local else None,
             log_to_driver=False,
             logging_level="ERROR",
-            **({"num_cpus": this_machine().cpus} if local else {}),
+            **({"num_cpus": this_machine().cpus} if local else {"runtime_env": _our_code()}),
         )
     except ConnectionError as error:
         raise ConfigError(
@@ -48,10 +53,40 @@ def ray_cluster(address: str | None) -> Iterator[list[Node]]:
             "Start one with `ray start --head`, or leave --address out."
         ) from None
     _write_our_own_obituaries()
+    _survive_memory_monitor()
     try:
         yield [this_machine()] if local else cluster_nodes()
     finally:
         ray.shutdown()
+
+
+def _our_code() -> dict[str, Any]:
+    """This project's packages, for nodes on which they are not installed."""
+    import quantum_rerank
+    import tuning
+
+    return {"py_modules": [str(Path(p.__path__[0])) for p in (quantum_rerank, tuning)]}
+
+
+def _survive_memory_monitor() -> None:
+    """Take a worker that Ray's memory monitor killed for a worker that died.
+
+    Ray Tune's actor manager knows no OutOfMemoryError: one would end the whole search.
+    """
+    from ray.air.execution._internal.actor_manager import RayActorManager
+    from ray.exceptions import OutOfMemoryError, RayActorError
+
+    if hasattr(RayActorManager, "_survives_memory_monitor"):
+        return
+    original = RayActorManager._actor_task_failed
+
+    def actor_task_failed(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, OutOfMemoryError):
+            exception = RayActorError(error_msg=f"Ray's memory monitor ended it: {exception}")
+        original(self, tracked_actor_task, exception)
+
+    RayActorManager._actor_task_failed = actor_task_failed
+    RayActorManager._survives_memory_monitor = True
 
 
 def _write_our_own_obituaries() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import optuna
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
@@ -16,70 +18,72 @@ from quantum_rerank.similarity import Head, build_head
 from quantum_rerank.training.arms import train_weights
 from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.ranking import score_on
-from tuning.best_trial import (
-    BEST,
-    TrainedTrial,
-    export_trial,
-    load_study,
-    load_trial,
-    ranked_trials,
-)
+from quantum_rerank.whole_folder import put_in_place
+from tuning.best_trial import TrainedTrial, export_trial, load_trial, ranked_trials
 from tuning.budgets import Ending
-from tuning.records import CHECKPOINT
+from tuning.confirmation import confirm
+from tuning.history import START_POINT
 from tuning.reports import Outcome, Tested
-from tuning.searcher import START_POINT
+from tuning.run_folder import BEST
 from tuning.space import Space
+from tuning.tasks import finished
 
 BASELINES = ("mlp_twin", "quantum_only")
 
 
 def conclude(
     space: Space,
+    study: optuna.Study,
     prepared: PreparedData,
     source: EmbeddingSource,
     folder: Path,
+    memory_gb: float,
     ending: Ending,
     console: Console,
 ) -> Outcome:
-    """Score the best trials and the baselines on test, once, and export the winner."""
-    trials = [t for t in load_study(folder).get_trials(deepcopy=False) if t.state.is_finished()]
-    notes: list[str] = []
-    tested = load_best(trials, space.header.top_k, folder, prepared, notes)
+    """Confirm the best trials on fresh seeds, then read the test queries, once, and export."""
+    trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+    data, notes = prepared.trial, list[str]()
+    best = load_best(trials, space.header.top_k, folder, notes)
+    n_seeds = space.header.confirm_seeds if len(best) > 1 else 0
+    if n_seeds and not ending():
+        console.print(f"Training the best {len(best)} trials on {n_seeds} fresh seeds ...")
+    confirmed = confirm(best, n_seeds, data, memory_gb, study, ending, notes)
+    tested = [tested_trial(one.trial, prepared) for one in confirmed]
     default = load_default(space, trials, tested, folder, prepared, notes)
-    cosine = _untrained(space.base, COSINE, prepared.trial)
+    cosine = _untrained(space.base, COSINE, data)
     baselines = {COSINE: score_roles(cosine, 0.0, prepared)}
     if not tested:
         notes.append("No trial reached the end of an epoch: there is nothing to export.")
-        return Outcome(space, trials, [], default, baselines, ending(), notes)
+        return Outcome(space, trials, [], [], default, baselines, ending(), notes)
     test = {role: dict(scores.metrics) for role, scores in tested[0].scores.items()}
-    export_trial(folder / BEST, tested[0].trial, prepared, source, test)
+    unfinished = folder / f".{BEST}"
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a session that was killed here
+    export_trial(unfinished, tested[0].trial, prepared, source, test)
+    put_in_place(unfinished, folder / BEST)
     if not ending():
         console.print("Training the MLP twin and the circuit alone as the best trial was ...")
-        found = train_baselines(tested[0].trial, prepared.trial, ending, notes)
+        found = train_baselines(tested[0].trial, data, memory_gb, ending, notes)
         baselines |= {arm: score_roles(*model, prepared) for arm, model in found.items()}
         notes.append("mlp_twin and quantum_only have the best trial's numbers; neither was tuned.")
     if ended := ending():
         notes.append(f"Ended by {ended}.")
-    return Outcome(space, trials, tested, default, baselines, ending(), notes)
+    return Outcome(space, trials, confirmed, tested, default, baselines, ending(), notes)
 
 
 def load_best(
-    trials: Sequence[FrozenTrial],
-    top_k: int,
-    folder: Path,
-    prepared: PreparedData,
-    notes: list[str],
-) -> list[Tested]:
-    """Load and test the best trials; one whose checkpoint was cut off gives way to the next."""
-    tested: list[Tested] = []
+    trials: Sequence[FrozenTrial], top_k: int, folder: Path, notes: list[str]
+) -> list[TrainedTrial]:
+    """Load the best trials; one whose checkpoint was cut off gives way to the next."""
+    best: list[TrainedTrial] = []
     for frozen in ranked_trials(trials):
-        if len(tested) == top_k:
+        if len(best) == top_k:
             break
         try:
-            tested.append(tested_trial(load_trial(folder, frozen), prepared))
+            best.append(load_trial(folder, frozen))
         except BundleError as error:
             notes.append(f"Trial {frozen.number} is passed over: {error}")
-    return tested
+    return best
 
 
 def load_default(
@@ -92,12 +96,14 @@ def load_default(
 ) -> Tested | None:
     """The trial of the base configuration, if the space starts with it and it was kept."""
     starts = space.header.start_from
-    index = starts.index({}) if {} in starts else None
-    for frozen in trials:
-        if index is None or frozen.user_attrs.get(START_POINT) != index:
+    if {} not in starts:
+        return None
+    index = starts.index({})
+    for frozen in ranked_trials(trials):
+        if frozen.user_attrs.get(START_POINT) != index:
             continue
         known = next((one for one in tested if one.trial.number == frozen.number), None)
-        if known or CHECKPOINT not in frozen.user_attrs:
+        if known:
             return known
         try:
             return tested_trial(load_trial(folder, frozen), prepared)
@@ -118,36 +124,25 @@ def score_roles(head: Head, fusion_weight: float, prepared: PreparedData) -> dic
 
 
 def train_baselines(
-    best: TrainedTrial, data: TrialData, ending: Ending, notes: list[str]
+    best: TrainedTrial, data: TrialData, memory_gb: float, ending: Ending, notes: list[str]
 ) -> dict[str, tuple[Head, float]]:
     """Train the classical twin and the circuit alone as the best trial was, side by side.
 
     What fails or is cut short is noted and left out: the search's own result stands.
     Returns: arm -> head and the fusion weight fitted to it.
     """
-    import ray
 
-    train = ray.remote(num_cpus=1, max_retries=0)(train_weights)
-    shared = ray.put(data)
-    waiting = {arm: train.remote(best.config, arm, shared) for arm in BASELINES}
+    def failed(arm: str, reason: str) -> None:
+        notes.append(f"{arm} could not be trained: {reason}")
+
     heads: dict[str, tuple[Head, float]] = {}
-    try:
-        for arm, result in waiting.items():
-            while not ray.wait([result], timeout=1.0)[0] and not ending():
-                pass
-            if ending():
-                break
-            try:
-                weights, fusion_weight = ray.get(result)
-            except Exception as error:  # whatever it was, it is not the search's fault
-                notes.append(f"{arm} could not be trained: {str(error).splitlines()[-1]}")
-                continue
-            head = _untrained(best.config, arm, data)
-            head.load_state_dict(weights)
-            heads[arm] = (head, fusion_weight)
-    except KeyboardInterrupt:
-        ending.interrupted = True
-    return heads
+    arms = {arm: (best.config, arm) for arm in BASELINES}
+    for arm, trained in finished(train_weights, arms, data, memory_gb, ending, failed):
+        weights, fusion_weight = trained
+        head = _untrained(best.config, arm, data)
+        head.load_state_dict(weights)
+        heads[arm] = (head, fusion_weight)
+    return {arm: heads[arm] for arm in BASELINES if arm in heads}
 
 
 def _untrained(config: ExperimentConfig, arm: str, data: TrialData) -> Head:

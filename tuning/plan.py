@@ -1,30 +1,14 @@
-"""What a search is going to do, written down before it starts."""
+"""What a search is going to do, shown before it starts."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 
-from quantum_rerank.training.data_manager import PreparedData
-from tuning.best_trial import RECORD
 from tuning.budgets import Concurrency
-from tuning.space import Space
-
-
-def write_record(space: Space, prepared: PreparedData, folder: Path) -> None:
-    """Write down what is searched on which data, before it starts."""
-    record = {
-        "space": space.header.model_dump(mode="json"),
-        "parameters": {
-            name: parameter.model_dump(mode="json") for name, parameter in space.parameters.items()
-        },
-        "base": space.base.model_dump(mode="json"),
-        "data_fingerprint": prepared.fingerprint,
-        "splits": prepared.splits,
-    }
-    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+from tuning.space import SchedulerConfig, Space
 
 
 def print_plan(space: Space, concurrency: Concurrency, folder: Path, console: Console) -> None:
@@ -41,10 +25,7 @@ def print_plan(space: Space, concurrency: Concurrency, folder: Path, console: Co
         f"{concurrency.trial_memory_gb:g} GB, {budget.hours:g} h in all",
         "at once": f"{concurrency.trials} trials ({concurrency.reason})",
         "sampler": f"{header.sampler.name}, seed {header.sampler.seed}",
-        "scheduler": f"{header.scheduler.name}, from epoch {header.scheduler.grace_epochs}, "
-        f"1 in {header.scheduler.reduction_factor:g} goes on"
-        if header.scheduler.name == "asha"
-        else "none",
+        "scheduler": ", ".join(_rules(header.scheduler)),
         "first trials": f"{len(header.start_from)} given",
         "output": str(folder),
     }
@@ -63,3 +44,16 @@ def print_plan(space: Space, concurrency: Concurrency, folder: Path, console: Co
         when = ", ".join(f"{key} in {values}" for key, values in parameter.when.items())
         table.add_row(name, shown, when)
     console.print(table)
+
+
+def _rules(scheduler: SchedulerConfig) -> Iterator[str]:
+    """The scheduler's name, and the numbers that its rule goes by."""
+    yield scheduler.name
+    if scheduler.name == "none":
+        return
+    yield f"from epoch {scheduler.grace_epochs}"
+    if scheduler.name == "median":
+        return
+    yield f"1 in {scheduler.reduction_factor:g} goes on"
+    if scheduler.name == "hyperband":
+        yield f"{scheduler.brackets} brackets"

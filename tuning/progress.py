@@ -30,10 +30,17 @@ class ProgressDisplay:
     """Follows a search; live in a terminal, a line per ended trial elsewhere."""
 
     def __init__(
-        self, console: Console, n_trials: int, max_epochs: int, budget: TimeBudget, clock: Clock
+        self,
+        console: Console,
+        n_trials: int,
+        max_epochs: int,
+        budget: TimeBudget,
+        clock: Clock,
+        n_told: int = 0,
     ) -> None:
         self._console, self._clock, self._budget = console, clock, budget
         self._n_trials, self._max_epochs = n_trials, max_epochs
+        self._n_told, self._started = n_told, clock()
         self._running: dict[int, _Running] = {}
         self._counts = {"complete": 0, "pruned": 0, "failed": 0}
         self._best: tuple[float, int] | None = None
@@ -86,8 +93,9 @@ class ProgressDisplay:
     def _summary(self) -> str:
         counts = self._counts
         best = f", best {self._best[0]:.4f} (trial {self._best[1]})" if self._best else ""
+        done = self._n_told + sum(counts.values())
         return (
-            f"{sum(counts.values())}/{self._n_trials} done, {counts['pruned']} pruned, "
+            f"{done}/{self._n_trials} done, {counts['pruned']} pruned, "
             f"{counts['failed']} failed{best}, {self._time_left()} left"
         )
 
@@ -96,8 +104,9 @@ class ProgressDisplay:
         done = sum(self._counts.values())
         if not done:
             return f"at most {_clock_text(self._budget.left())}"
-        pace = self._budget.elapsed() / done
-        rest = min(pace * max(self._n_trials - done, 0), self._budget.left())
+        pace = (self._clock() - self._started) / done
+        todo = max(self._n_trials - self._n_told - done, 0)
+        rest = min(pace * todo, self._budget.left())
         return f"about {_clock_text(rest)}"
 
     def _render(self) -> Group:

@@ -14,8 +14,17 @@ TrialState = Literal["complete", "pruned", "failed"]
 EPOCH, OBJECTIVE, FINAL = "epoch", "objective", "final"
 FAILURE, PEAK_RSS_MB, SECONDS = "failure", "peak_rss_mb", "seconds"
 TRAINING_SECONDS = "training_seconds"  # of `seconds`, without reports and checkpoints
-CHECKPOINT = "checkpoint"
+CHECKPOINT = "best_epoch"  # whose weights are kept; None once they were removed
+
+# First words of a failure's reason that are not the configuration's fault.
+INTERRUPTED, WORKER_LOST = "interrupted", "worker lost"
+
+# Keys of what Ray hands to a trial beside its parameters.
 NUMBER = "trial.number"
+ORIGIN = "trial.origin"  # the first attempt at this configuration; its seed follows from it
+EARLIER = "trial.earlier"  # attempts that were cut short, the latest first
+PROTECTED = "trial.protected"  # never stopped by the scheduler
+ASIDE = (NUMBER, ORIGIN, EARLIER, PROTECTED)
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,11 @@ class TrialEnd:
     objective: float | None
     reason: str = ""
     metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether it failed for a reason that is not its configuration's."""
+        return self.reason.startswith((INTERRUPTED, WORKER_LOST))
 
 
 class Listener(Protocol):

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from quantum_rerank.evaluation import COSINE, Scores, difference_table, leaderboard
 from tuning.best_trial import TrainedTrial
+from tuning.confirmation import Confirmed, print_confirmed
 from tuning.records import CHECKPOINT, FAILURE, PEAK_RSS_MB, SECONDS
 from tuning.space import Space
 
@@ -33,7 +34,8 @@ class Tested:
 class Outcome:
     """What a search came to.
 
-    tested: the best trials by validation, best first.
+    confirmed: the best trials by validation on fresh seeds, best first.
+    tested: the same on test.
     default: the trial of the base configuration, if the space starts with it and it was kept.
     baselines: name -> role -> scores; cosine is always among them.
     ended: why the search ended early; empty if it did not.
@@ -41,6 +43,7 @@ class Outcome:
 
     space: Space
     trials: list[optuna.trial.FrozenTrial]
+    confirmed: list[Confirmed]
     tested: list[Tested]
     default: Tested | None
     baselines: Mapping[str, Mapping[str, Scores]]
@@ -70,6 +73,16 @@ def summarise(outcome: Outcome, wall_seconds: float, fingerprint: str) -> dict[s
         "baselines": {name: _metrics(roles) for name, roles in outcome.baselines.items()},
         "best": tested[0] if tested else None,
         "default_config": _tested_record(outcome.default) if outcome.default else None,
+        "confirmed": [
+            {
+                "number": c.trial.number,
+                "mean": c.mean,
+                "std": c.spread,
+                "values": list(c.objectives),
+            }
+            for c in outcome.confirmed
+            if c.objectives
+        ],
         "tested": tested,
         "failures": failures,
         "data_fingerprint": fingerprint,
@@ -91,7 +104,7 @@ def write_trials(trials: list[optuna.trial.FrozenTrial], path: Path) -> None:
             "seconds": trial.user_attrs.get(SECONDS),
             "peak_rss_mb": trial.user_attrs.get(PEAK_RSS_MB),
             "reason": trial.user_attrs.get(FAILURE, ""),
-            "checkpoint": trial.user_attrs.get(CHECKPOINT, ""),
+            CHECKPOINT: trial.user_attrs.get(CHECKPOINT, ""),
             **trial.params,
         }
         for trial in trials
@@ -102,6 +115,7 @@ def write_trials(trials: list[optuna.trial.FrozenTrial], path: Path) -> None:
 def print_outcome(outcome: Outcome, console: Console) -> None:
     """Print how each trial went, then the test queries' leaderboard with every difference."""
     console.print(_trial_table(outcome.trials))
+    print_confirmed(outcome.confirmed, console)
     for role in ("test", "test_unseen"):
         systems = _systems(outcome, role)
         if COSINE not in systems:

@@ -1,62 +1,151 @@
-"""ASHA on our own epochs, and the ways in which it must not decide."""
+"""Who stops weak trials: rules on the values of epochs, and their place in Ray Tune.
+
+A rule's state follows from the values alone, so a continued search refills it
+from its study and decides as if it had never stopped.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
+import numpy as np
+import ray
 from ray.tune import Stopper
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from tuning.records import EPOCH, FAILURE, NUMBER, OBJECTIVE
+from tuning.records import EPOCH, FAILURE, NUMBER, OBJECTIVE, PROTECTED
 from tuning.space import Space
 
 
-class Asha(AsyncHyperBandScheduler):  # type: ignore[misc]  # Ray ships no types
-    """Asynchronous successive halving (Li et al., arXiv:1810.05934).
+class Rule(Protocol):
+    """Decides on one trial after another, epoch by epoch."""
 
-    A trial without a finite objective counts as the worst and stops, where Ray
-    would let NaN run on. Protected trials fill their rungs but are never
-    stopped: they are the configurations that the search is compared with.
+    def stops(self, trial: int, epoch: int, value: float) -> bool:
+        """Take a trial's value at an epoch, the higher the better; True if it should stop."""
+        ...
+
+
+class SuccessiveHalving:
+    """Asynchronous successive halving: ASHA (Li et al., arXiv:1810.05934).
+
+    At each rung, grace * reduction**k epochs, a trial goes on if it is among the
+    best 1/reduction of those that came there before it. With several brackets,
+    asynchronous Hyperband: bracket b's first rung is b steps later, and a trial's
+    bracket is drawn by the seed and its number, the early ones more often.
     """
 
-    def __init__(self, max_epochs: int, grace: int, reduction: float, protected: set[int]) -> None:
-        super().__init__(
-            time_attr=EPOCH,
-            metric=OBJECTIVE,
-            mode="max",
-            max_t=max_epochs,
-            grace_period=grace,
-            reduction_factor=reduction,
-        )
-        self._protected = protected
+    def __init__(
+        self, max_epochs: int, grace: int, reduction: float, brackets: int = 1, seed: int = 0
+    ) -> None:
+        rungs = [round(grace * reduction**k) for k in range(_steps(max_epochs, grace, reduction))]
+        self._brackets: list[dict[int, dict[int, float]]] = [
+            {rung: {} for rung in rungs[first:]} for first in range(min(brackets, len(rungs)))
+        ]
+        self._reduction, self._seed = reduction, seed
+
+    def stops(self, trial: int, epoch: int, value: float) -> bool:
+        """Whether the value is too low for the highest rung that the trial has come to."""
+        rungs = self._brackets[self._bracket(trial)]
+        rung = max((rung for rung in rungs if rung <= epoch), default=None)
+        if rung is None or trial in rungs[rung]:
+            return False
+        others = list(rungs[rung].values())
+        rungs[rung][trial] = value
+        cutoff = np.quantile(others, 1.0 - 1.0 / self._reduction) if others else -math.inf
+        return value < float(cutoff)
+
+    def rungs(self) -> list[dict[int, int]]:
+        """How many trials have come to each rung, by bracket."""
+        return [{rung: len(seen) for rung, seen in bracket.items()} for bracket in self._brackets]
+
+    def _bracket(self, trial: int) -> int:
+        if len(self._brackets) == 1:
+            return 0
+        # A bracket that starts a rung later gives each of its trials reduction times the epochs.
+        shares = self._reduction ** -np.arange(len(self._brackets), dtype=np.float64)
+        rng = np.random.default_rng([self._seed, trial])
+        return int(rng.choice(len(self._brackets), p=shares / shares.sum()))
+
+
+class MedianRule:
+    """Stops a trial whose value is below the median of the others' averages up to its epoch.
+
+    The median stopping rule of Golovin et al., "Google Vizier", KDD 2017.
+    """
+
+    def __init__(self, grace: int, startup_trials: int) -> None:
+        self._grace, self._startup_trials = grace, startup_trials
+        self._values: defaultdict[int, dict[int, float]] = defaultdict(dict)
+
+    def stops(self, trial: int, epoch: int, value: float) -> bool:
+        """Whether the trial is worse than half of the others were."""
+        self._values[trial][epoch] = value
+        averages = [
+            float(np.mean([v for e, v in values.items() if e <= epoch]))
+            for other, values in self._values.items()
+            if other != trial and max(values) >= epoch
+        ]
+        if epoch < self._grace or len(averages) < self._startup_trials:
+            return False
+        return value < float(np.median(averages))
+
+
+class NoRule:
+    """Stops nothing."""
+
+    def stops(self, trial: int, epoch: int, value: float) -> bool:
+        return False
+
+
+class StopByRule(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
+    """A rule as Ray Tune's scheduler.
+
+    A trial without a finite objective stops, where Ray's own would let NaN run on.
+    Protected trials are taken into account but never stopped: they are the
+    configurations that the search is compared with. on_tick: called at every turn of
+    Ray's loop with its controller, some ten times a second.
+    """
+
+    def __init__(self, rule: Rule, on_tick: Callable[[Any], None] = lambda _: None) -> None:
+        super().__init__()
+        self._rule = rule
+        self._on_tick = on_tick
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Decide whether a trial goes on after an epoch."""
         if FAILURE in result or not math.isfinite(result[OBJECTIVE]):
             return str(TrialScheduler.STOP)
-        decision = str(super().on_trial_result(tune_controller, trial, result))
-        protected = trial.config[NUMBER] in self._protected
-        return str(TrialScheduler.CONTINUE) if protected else decision
+        stops = self._rule.stops(trial.config[NUMBER], result[EPOCH], result[OBJECTIVE])
+        if stops and not trial.config[PROTECTED]:
+            return str(TrialScheduler.STOP)
+        return str(TrialScheduler.CONTINUE)
 
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Fill the last rung; what failed fills none."""
-        if FAILURE in result or not math.isfinite(result.get(OBJECTIVE, math.nan)):
-            self._trial_info.pop(trial.trial_id, None)
-            return
-        super().on_trial_complete(tune_controller, trial, result)
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Ray pickles a scheduler only to restore it, and here the study does that."""
+        return {}
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The next trial that waits; Ray asks at every turn of its loop."""
+        self._on_tick(tune_controller)
+        return super().choose_trial_to_run(tune_controller)
 
 
 class AtEnding(Stopper):  # type: ignore[misc]  # Ray ships no types
     """Stops each trial at its next report once the search is over.
 
-    The same path as ASHA's, so that everybody is told; Ray's own time budget
-    tells neither searcher nor callbacks.
+    The same path as the scheduler's, so that everybody is told; Ray's own time
+    budget tells neither searcher nor callbacks.
     """
 
     def __init__(self, ending: Callable[[], str]) -> None:
         self._ending = ending
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as with the scheduler."""
+        return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return bool(self._ending())
@@ -65,14 +154,44 @@ class AtEnding(Stopper):  # type: ignore[misc]  # Ray ships no types
         return False
 
 
-def make_scheduler(space: Space) -> TrialScheduler:
-    """The scheduler that a space names; its start points are protected."""
+def stop_with_worker(tune_controller: Any, trial: Any) -> None:
+    """Stop a trial that does not report, and kill its worker, which cannot be asked to end.
+
+    Ray would give the worker to the next trial, which would then wait for what hangs in it.
+    """
+    controller = tune_controller.stop_trial.__self__  # a scheduler gets a wrapper around it
+    worker = trial.temporary_state.ray_actor
+    reuse, controller._reuse_actors = controller._reuse_actors, False
+    try:
+        controller.stop_trial(trial)
+    finally:
+        controller._reuse_actors = reuse
+    if worker is not None:
+        ray.kill(worker)
+
+
+def make_rule(space: Space, history: Mapping[int, Mapping[int, float]]) -> Rule:
+    """The rule that a space names, filled with the values that trials had in earlier sessions.
+
+    history: trial number -> epoch -> value.
+    """
     scheduler, budget = space.header.scheduler, space.header.budget
+    grace = min(scheduler.grace_epochs, budget.epochs)
+    rule: Rule
     if scheduler.name == "none":
-        return FIFOScheduler()
-    return Asha(
-        budget.epochs,
-        min(scheduler.grace_epochs, budget.epochs),
-        scheduler.reduction_factor,
-        set(range(len(space.header.start_from))),
-    )
+        return NoRule()
+    if scheduler.name == "median":
+        rule = MedianRule(grace, space.header.sampler.startup_trials)
+    else:
+        brackets = scheduler.brackets if scheduler.name == "hyperband" else 1
+        seed = space.header.sampler.seed
+        rule = SuccessiveHalving(budget.epochs, grace, scheduler.reduction_factor, brackets, seed)
+    for trial, values in history.items():
+        for epoch, value in sorted(values.items()):
+            rule.stops(trial, epoch, value)
+    return rule
+
+
+def _steps(max_epochs: int, grace: int, reduction: float) -> int:
+    """How many rungs there are: the powers of the reduction that fit, the first included."""
+    return int(math.log(max_epochs / grace) / math.log(reduction) + 1e-9) + 1

@@ -1,37 +1,42 @@
-"""OptunaSearch that tells the study the truth.
+"""Optuna as Ray Tune's searcher, telling the study the truth.
 
-Ray's own tells a trial that the scheduler stopped as COMPLETE with the value of
-its low rung, leaves a trial that returned NaN RUNNING for ever, and reports on
-Ray's iteration count. Here a stopped trial is PRUNED at its epoch, whatever
-failed is FAIL with a reason, and the steps are our epochs.
+Ray's own OptunaSearch tells a trial that the scheduler stopped as COMPLETE with
+the value of its low rung, leaves a trial that returned NaN RUNNING for ever, and
+reports on Ray's iteration count. Here a stopped trial is PRUNED at its epoch,
+whatever failed is FAIL with a reason, and the steps are our epochs.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState as OptunaState
 from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
+from quantum_rerank.config import ExperimentConfig
+from tuning.history import START_POINT, place
 from tuning.records import (
     CHECKPOINT,
     EPOCH,
     FAILURE,
     FINAL,
+    INTERRUPTED,
     NUMBER,
     OBJECTIVE,
+    ORIGIN,
     PEAK_RSS_MB,
+    PROTECTED,
     SECONDS,
     TRAINING_SECONDS,
+    WORKER_LOST,
     Listener,
     TrialEnd,
     TrialState,
 )
+from tuning.samplers import make_sampler, points_left
 from tuning.space import Space
 
 _STATES = {
@@ -39,82 +44,77 @@ _STATES = {
     "pruned": OptunaState.PRUNED,
     "failed": OptunaState.FAIL,
 }
-TRIALS = "trials"  # folder of a run with a folder per trial
-START_POINT = "start_from"  # user attribute of a trial of the space's start_from
 
 
-def trial_folder(number: int) -> Path:
-    """Where a trial's files are, below the folder of its run."""
-    return Path(TRIALS) / f"{number:05d}"
-
-
-def open_study(storage: optuna.storages.BaseStorage, space: Space) -> optuna.Study:
-    """Create the study of a search, with the start points queued as its first trials."""
-    study = optuna.create_study(storage=storage, study_name=space.header.name, direction="maximize")
-    for index, point in enumerate(space.start_points()):
-        study.enqueue_trial(point, user_attrs={START_POINT: index})
-    return study
-
-
-def make_sampler(space: Space) -> optuna.samplers.BaseSampler:
-    """The sampler that a space names, seeded."""
-    sampler = space.header.sampler
-    if sampler.name == "random":
-        return optuna.samplers.RandomSampler(seed=sampler.seed)
-    return optuna.samplers.TPESampler(
-        seed=sampler.seed, n_startup_trials=sampler.startup_trials, constant_liar=True
-    )
-
-
-class TruthfulSearch(OptunaSearch):  # type: ignore[misc]  # Ray ships no types
+class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
     """Proposes trials from a space, and tells the study how each ended.
 
+    n_trials: how many to propose at most; what is queued in the study comes first.
+    refusal: why a configuration should not even start, or nothing.
     ending: whether the search is over; then nothing more is proposed, and a trial
         that was cut short by it is FAIL with what `ending` says as its reason.
     death_note: what a trial's worker left behind before it ended itself, if it did.
-    run_folder: where Ray keeps each trial's checkpoints, in `trials/NUMBER/`.
     """
 
     def __init__(
         self,
         space: Space,
-        storage: optuna.storages.BaseStorage,
+        study: optuna.Study,
+        n_trials: int,
         listener: Listener,
         ending: Callable[[], str],
         death_note: Callable[[int], dict[str, Any]],
-        run_folder: Path,
+        refusal: Callable[[ExperimentConfig], str] = lambda _: "",
     ) -> None:
-        self._own_space = space
+        super().__init__(metric=OBJECTIVE, mode="max")
+        self._space = space
+        self._study = study
+        self._left = n_trials
         self._listener = listener
         self._ending = ending
         self._death_note = death_note
-        self._run_folder = run_folder
+        self._refusal = refusal
+        self._trials: dict[str, optuna.Trial] = {}
         self._last: dict[str, dict[str, Any]] = {}
-        super().__init__(
-            space=space.suggest,
-            metric=OBJECTIVE,
-            mode="max",
-            sampler=make_sampler(space),
-            study_name=space.header.name,
-            storage=storage,
-        )
 
     def suggest(self, trial_id: str) -> Any:
-        """Propose parameters and the trial's number, or say that the search is over."""
-        if self._ending():
-            return Searcher.FINISHED
-        params = super().suggest(trial_id)
-        number = self._ot_trials[trial_id].number
-        self._listener.trial_started(number, self._own_space.config_for(params, number))
-        return {**params, NUMBER: number}
+        """Propose parameters, with what Ray hands to the trial beside them; or say it is over."""
+        while self._left and not self._ending():
+            self._left -= 1
+            n_known = len(self._study.get_trials(deepcopy=False))
+            self._study.sampler = make_sampler(self._space, n_known)
+            if not points_left(self._study.sampler, self._study):
+                return Searcher.FINISHED
+            params, refused = self._propose(trial_id)
+            if not refused:
+                return params
+            self._last[trial_id] = {FAILURE: refused}
+            self.on_trial_complete(trial_id)
+        return Searcher.FINISHED
+
+    def fail(self, trial_id: str, reason: str) -> None:
+        """Give a trial that is about to be stopped a reason to have failed."""
+        self._last[trial_id] = {**self._last.get(trial_id, {}), FAILURE: reason}
+
+    def _propose(self, trial_id: str) -> tuple[dict[str, Any], str]:
+        """The next trial's parameters, and why it should not start, if so."""
+        trial = self._trials[trial_id] = self._study.ask()
+        params = self._space.suggest(trial)
+        aside = place(self._study.get_trials(deepcopy=False), trial.number)
+        aside |= {NUMBER: trial.number, PROTECTED: START_POINT in trial.user_attrs}
+        config = self._space.config_for(params, aside[ORIGIN])
+        self._listener.trial_started(trial.number, config)
+        return params | aside, self._refusal(config)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Keep an epoch's objective as the trial's value at that step."""
         seen = self._last.get(trial_id, {}).get(EPOCH, 0)
+        if FAILURE not in result and result[EPOCH] <= seen:
+            return  # told twice: by Ray at a trial's end, or by a worker that took over
         self._last[trial_id] = result
-        if FAILURE in result or result[EPOCH] <= seen:
+        if FAILURE in result:
             return
-        trial = self._ot_trials[trial_id]
+        trial = self._trials[trial_id]
         if math.isfinite(result[OBJECTIVE]):
             trial.report(result[OBJECTIVE], result[EPOCH])
         self._listener.trial_reported(trial.number, result[EPOCH], result)
@@ -123,21 +123,20 @@ class TruthfulSearch(OptunaSearch):  # type: ignore[misc]  # Ray ships no types
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Tell the study how a trial ended, once."""
-        if trial_id in self._completed_trials:
+        if trial_id not in self._trials:
             return
-        self._completed_trials.add(trial_id)
         if result and EPOCH in result:
             self.on_trial_result(trial_id, result)  # Ray keeps a stopping result to itself
-        trial = self._ot_trials.pop(trial_id)
+        trial = self._trials.pop(trial_id)
         last = self._last.pop(trial_id, {})
         if error:
-            last = {**last, FAILURE: "worker died", **self._death_note(trial.number)}
+            last = {**last, FAILURE: WORKER_LOST, **self._death_note(trial.number)}
         state, reason = self._verdict(last)
         objective = last.get(OBJECTIVE)
         known = objective is not None and math.isfinite(objective)
         self._keep(trial, last, reason)
         # A pruned trial's value is its last step's, which Optuna takes by itself.
-        self._ot_study.tell(trial, objective if state == "complete" else None, _STATES[state])
+        self._study.tell(trial, objective if state == "complete" else None, _STATES[state])
         epoch = int(last.get(EPOCH, 0))
         self._listener.trial_ended(
             TrialEnd(trial.number, state, epoch, objective if known else None, reason, last)
@@ -161,19 +160,15 @@ class TruthfulSearch(OptunaSearch):  # type: ignore[misc]  # Ray ships no types
         if last.get(FINAL):
             return "complete", ""
         if why := self._ending():
-            return "failed", f"interrupted: {why}"
+            return "failed", f"{INTERRUPTED}: {why}"
         if EPOCH not in last:
             return "failed", "ended without a report"
         return "pruned", ""
 
     def _keep(self, trial: optuna.Trial, last: Mapping[str, Any], reason: str) -> None:
-        """Write beside the trial what it cost, where its weights are, and why it failed."""
-        attributes: dict[str, Any] = {
-            key: last[key] for key in (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS) if key in last
-        }
-        kept = sorted((self._run_folder / trial_folder(trial.number)).glob("checkpoint_*"))
-        if kept:
-            attributes[CHECKPOINT] = str(kept[-1].relative_to(self._run_folder))
+        """Write beside the trial what it cost, whether it left weights, and why it failed."""
+        kept = (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS, CHECKPOINT)
+        attributes: dict[str, Any] = {key: last[key] for key in kept if key in last}
         if reason:
             attributes[FAILURE] = reason
         for key, value in attributes.items():

@@ -9,6 +9,7 @@ its `length` and its elements (`mlp.hidden_layers.length`, `mlp.hidden_layers.0`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol
@@ -58,6 +59,13 @@ class FloatParameter(_Parameter):
     def extremes(self) -> list[Any]:
         return [self.low, self.high]
 
+    def values(self) -> list[Any]:
+        """All values that it takes; none that could be listed without a `step`."""
+        if self.step is None:
+            return []
+        n_steps = math.floor((self.high - self.low) / self.step + 1e-9)
+        return [min(self.low + self.step * index, self.high) for index in range(n_steps + 1)]
+
 
 class IntParameter(_Parameter):
     """A whole number between two bounds, both included."""
@@ -78,6 +86,9 @@ class IntParameter(_Parameter):
     def extremes(self) -> list[Any]:
         return [self.low, self.high]
 
+    def values(self) -> list[Any]:
+        return list(range(self.low, self.high + 1, self.step))
+
 
 class CategoricalParameter(_Parameter):
     """One of some values."""
@@ -92,6 +103,9 @@ class CategoricalParameter(_Parameter):
         return value in self.choices
 
     def extremes(self) -> list[Any]:
+        return list(self.choices)
+
+    def values(self) -> list[Any]:
         return list(self.choices)
 
 
@@ -111,13 +125,18 @@ class Budget(Section):
     trials: int = Field(ge=1)
     epochs: int = Field(ge=1, description="of each trial, at most")
     hours: float = Field(24.0, gt=0.0, description="of the whole search")
-    trial_memory_gb: float = Field(8.0, gt=0.0, description="resident memory of each trial")
+    trial_memory_gb: float = Field(8.0, gt=0.0, description="memory of each trial")
+    trial_hours: float | None = Field(None, gt=0.0, description="of each trial")
+    epoch_minutes: float | None = Field(None, gt=0.0, description="of each epoch: ends what hangs")
+    core_hours: float | None = Field(None, gt=0.0, description="of all trials together")
+    retries: int = Field(3, ge=0, description="of a trial whose worker was lost")
+    failures_in_a_row: int = Field(5, ge=1, description="for the same reason, then the search ends")
 
 
 class SamplerConfig(Section):
     """Who proposes the next trial."""
 
-    name: Literal["tpe", "random"] = "tpe"
+    name: Literal["tpe", "gp", "cmaes", "random", "grid", "qmc"] = "tpe"
     seed: int = Field(0, ge=0)
     startup_trials: int = Field(8, ge=0, description="drawn at random before TPE takes over")
 
@@ -125,9 +144,10 @@ class SamplerConfig(Section):
 class SchedulerConfig(Section):
     """Who stops weak trials, and when at the earliest."""
 
-    name: Literal["asha", "none"] = "asha"
+    name: Literal["asha", "hyperband", "median", "none"] = "asha"
     grace_epochs: int = Field(3, ge=1)
     reduction_factor: float = Field(3.0, gt=1.0)
+    brackets: int = Field(3, ge=1, description="of hyperband")
 
 
 class Header(Section):
@@ -144,7 +164,8 @@ class Header(Section):
     sampler: SamplerConfig = SamplerConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     start_from: list[dict[str, Any]] = Field(default_factory=list)
-    top_k: int = Field(3, ge=1, description="trials that are scored on the test split")
+    top_k: int = Field(3, ge=1, description="trials that are confirmed, then scored on test")
+    confirm_seeds: int = Field(5, ge=0, description="fresh seeds on which each of them is trained")
 
 
 @dataclass(frozen=True)
@@ -174,6 +195,10 @@ class Space:
             if _holds(parameter, chosen) and name in values:
                 chosen[name] = values[name]
         return chosen
+
+    def grid(self) -> dict[str, list[Any]]:
+        """Every value of every parameter, for the sampler that tries them all."""
+        return {name: parameter.values() for name, parameter in self.parameters.items()}
 
     def config_for(self, params: Mapping[str, Any], number: int) -> ExperimentConfig:
         """The configuration of a trial; its seed follows from the search's and its number."""

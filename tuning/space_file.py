@@ -53,7 +53,7 @@ def load_space(path: Path, overrides: Mapping[str, Any] | None = None) -> Space:
     if header is None or base is None or problems:
         raise ConfigError(problems)
     space = Space(header, base, parameters)
-    problems = list(_bad_start_points(space, source))
+    problems = [*_bad_start_points(space, source), *_endless_grid(space, source)]
     if problems:
         raise ConfigError(problems)
     return space
@@ -68,7 +68,7 @@ def _read_header(
         return None, describe(error, Header, [source], given)
     grace, epochs = header.scheduler.grace_epochs, header.budget.epochs
     written = "grace_epochs" in header.scheduler.model_fields_set
-    if header.scheduler.name == "asha" and written and grace > epochs:
+    if header.scheduler.name != "none" and written and grace > epochs:
         place = source.at(("scheduler", "grace_epochs"))
         return header, [
             f"`scheduler.grace_epochs` is {grace}, but must be at most `budget.epochs`, "
@@ -243,3 +243,12 @@ def _bad_start_points(space: Space, source: YamlSource) -> Iterator[str]:
         for name, value in point.items():
             if not space.parameters[name].admits(value):
                 yield f"start_from: `{name}` is {value!r}, which the space does not hold ({place})."
+
+
+def _endless_grid(space: Space, source: YamlSource) -> Iterator[str]:
+    if space.header.sampler.name != "grid":
+        return
+    for name, values in space.grid().items():
+        if not values:
+            place = source.at(("parameters", name))
+            yield f"`{name}` has endlessly many values ({place}). For a grid give it a `step`."

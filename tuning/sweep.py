@@ -15,6 +15,7 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,7 @@ from quantum_rerank.console import run as run_command
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import prepare
+from tuning.failures import failure_reason, memory_excess
 from tuning.records import EPOCH, OBJECTIVE, TrialEnd
 from tuning.space import CategoricalParameter, IntParameter, Parameter, Space
 from tuning.space_file import load_space
@@ -35,12 +37,8 @@ from tuning.tracking import (
     resolve_mode,
     start_run,
 )
-from tuning.trainable import (
-    OUT_OF_MEMORY_EXIT_CODE,
-    failure_reason,
-    memory_excess,
-    train_within,
-)
+from tuning.trainable import OUT_OF_MEMORY_EXIT_CODE, TrialPlace, train_within
+from tuning.trial_files import TrialFiles
 
 app = typer.Typer(add_completion=False)
 
@@ -88,7 +86,7 @@ def agent(
     describe_run(run, config)
     last: dict[str, Any] = {}
 
-    def report(metrics: dict[str, Any], _: Path | None) -> None:
+    def report(metrics: dict[str, Any]) -> None:
         last.update(metrics)
         run.log(logged_metrics(metrics))
 
@@ -105,7 +103,9 @@ def agent(
         os._exit(OUT_OF_MEMORY_EXIT_CODE)
 
     try:
-        train_within(memory_gb, on_excess, config, data, report)
+        with TemporaryDirectory() as files:
+            place = TrialPlace(TrialFiles(files), 0)
+            train_within(memory_gb, on_excess, config, data, report, place)
     except Exception as error:
         fail(failure_reason(error))
         raise

@@ -4,92 +4,110 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from quantum_rerank.config import ExperimentConfig
-from quantum_rerank.errors import DivergedError
+from quantum_rerank.errors import BundleError
 from quantum_rerank.training.data_manager import TrialData
-from quantum_rerank.training.trainer import EpochReport
+from quantum_rerank.training.trainer import EpochReport, Trainer
 from tuning.budgets import GB, MemoryWatchdog
+from tuning.failures import failure_reason, memory_excess
+from tuning.memory import TrialMemory, kill_descendants
 from tuning.records import (
+    ASIDE,
+    CHECKPOINT,
+    EARLIER,
     EPOCH,
     FAILURE,
     FINAL,
     NUMBER,
     OBJECTIVE,
+    ORIGIN,
     PEAK_RSS_MB,
     SECONDS,
     TRAINING_SECONDS,
 )
 from tuning.space import Space
+from tuning.trial_files import BEST_EPOCH, PROGRESS, TrialFiles
 
 OUT_OF_MEMORY_EXIT_CODE = 137
+DEATH_NOTE, TRACEBACK = "death.json", "traceback.txt"
+_SAVING_SHARE = 0.02  # of a trial's time that goes into writing its progress down
+
+Reporter = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
 class TrialLimits:
-    """What a trial may use, and where its worker says why it died."""
+    """What a trial may use."""
 
     memory_gb: float
-    death_notes: Path
 
 
-Reporter = Callable[[dict[str, Any], Path | None], None]
-
-
-def run_trial(params: dict[str, Any], space: Space, data: TrialData, limits: TrialLimits) -> None:
-    """Train one suggestion under Ray Tune.
+def run_trial(
+    params: dict[str, Any], space: Space, data: TrialData, limits: TrialLimits, files: str
+) -> None:
+    """Train one suggestion under Ray Tune; `files` is the root of `TrialFiles`.
 
     An error of the trial's own is reported as its failure and ends it alone. A
     worker above its memory budget leaves a note and exits, which frees the
-    memory at once; Ray replaces it.
+    memory at once. A worker that takes over from another, in this search or in
+    one that was continued, goes on from the last progress that was written down.
     """
     from ray import tune
 
-    number = int(params[NUMBER])
-    suggested = {key: value for key, value in params.items() if key != NUMBER}
+    place = TrialPlace(TrialFiles(files), int(params[NUMBER]), tuple(params[EARLIER]))
+    suggested = {key: value for key, value in params.items() if key not in ASIDE}
     last: dict[str, Any] = {EPOCH: 0}
 
-    def report(metrics: dict[str, Any], checkpoint: Path | None) -> None:
+    def report(metrics: dict[str, Any]) -> None:
         last.update(metrics)
-        folder = tune.Checkpoint.from_directory(str(checkpoint)) if checkpoint else None
-        tune.report(metrics, checkpoint=folder)
+        tune.report(metrics)
 
     def on_excess(used: int) -> None:
         try:
-            leave_death_note(limits, number, used)
+            place.leave_death_note(used, limits.memory_gb)
+            kill_descendants(os.getpid())
         finally:
             # Not an exception: a thread cannot raise one in another that sits in an allocation.
             os._exit(OUT_OF_MEMORY_EXIT_CODE)
 
+    note = read_death_note(place.files, place.number)
+    if note:  # the worker before this one ended itself: the configuration's fault
+        report({**last, FINAL: False, OBJECTIVE: float("nan"), **note})
+        return
     try:
-        config = space.config_for(suggested, number)
-        train_within(limits.memory_gb, on_excess, config, data, report)
+        config = space.config_for(suggested, params[ORIGIN])
+        train_within(limits.memory_gb, on_excess, config, data, report, place)
     except Exception as error:
-        (limits.death_notes / f"{number:05d}.traceback.txt").write_text(traceback.format_exc())
+        place.files.write(place.number, TRACEBACK, traceback.format_exc().encode())
         reason = failure_reason(error)
     else:
         return
-    report({**last, FINAL: False, OBJECTIVE: float("nan"), FAILURE: reason}, None)
+    report({**last, FINAL: False, OBJECTIVE: float("nan"), FAILURE: reason})
 
 
-def failure_reason(error: Exception) -> str:
-    """One line on why a trial failed, its kind first.
+@dataclass(frozen=True)
+class TrialPlace:
+    """Where a trial keeps its files, and the numbers of the attempts before it."""
 
-    >>> failure_reason(DivergedError("The loss became nan in a batch."))
-    'nan: The loss became nan in a batch.'
-    """
-    if isinstance(error, DivergedError):
-        return f"nan: {error}"
-    if isinstance(error, MemoryError):
-        return f"oom: {error or 'an allocation was refused'}"
-    return f"error: {type(error).__name__}: {error}"
+    files: TrialFiles
+    number: int
+    earlier: Sequence[int] = ()
+
+    def leave_death_note(self, used: int, memory_gb: float) -> None:
+        """Write why a worker is about to end itself, for the driver to read."""
+        note = {FAILURE: memory_excess(used, memory_gb), PEAK_RSS_MB: round(used / 2**20, 1)}
+        self.files.write(self.number, DEATH_NOTE, json.dumps(note).encode())
+
+    def progress(self) -> Iterator[bytes]:
+        """What was written down of this configuration's training, the newest first."""
+        for number in (self.number, *self.earlier):
+            yield from self.files.versions(number, PROGRESS)
 
 
 def train_within(
@@ -98,44 +116,93 @@ def train_within(
     config: ExperimentConfig,
     data: TrialData,
     report: Reporter,
+    place: TrialPlace,
 ) -> None:
     """Train under a memory watchdog; every report says what the trial has cost so far."""
     started = time.monotonic()
-    with MemoryWatchdog(int(memory_gb * GB), resident_bytes, on_excess) as watchdog:
+    with MemoryWatchdog(int(memory_gb * GB), TrialMemory(), on_excess) as watchdog:
 
-        def measured(metrics: dict[str, Any], checkpoint: Path | None) -> None:
+        def measured(metrics: dict[str, Any]) -> None:
             cost = {
                 SECONDS: round(time.monotonic() - started, 2),
                 PEAK_RSS_MB: round(watchdog.peak / 2**20, 1),
             }
-            report({**metrics, **cost}, checkpoint)
+            report({**metrics, **cost})
 
-        train(config, data, measured)
+        train(config, data, measured, place)
 
 
-def train(config: ExperimentConfig, data: TrialData, report: Reporter) -> None:
-    """Train on one thread, reporting every epoch, with the weights where it is the best."""
+def train(config: ExperimentConfig, data: TrialData, report: Reporter, place: TrialPlace) -> None:
+    """Train on one thread, reporting every epoch; the best weights and the progress are kept.
+
+    What was trained before a worker was lost is not trained but reported again,
+    so that whoever decides about the trial sees all of it.
+    """
     import torch
 
-    from quantum_rerank.training.checkpoint import save_checkpoint
+    from quantum_rerank.training.checkpoint import checkpoint_bytes
     from quantum_rerank.training.hybrid_trainer import make_trainer
+    from quantum_rerank.training.progress import progress_bytes
+
+    def keep_best() -> None:
+        assert trainer.best is not None
+        content = checkpoint_bytes(trainer.best, config, data.embedding_dim)
+        place.files.write(place.number, BEST_EPOCH, content)
 
     torch.set_num_threads(1)
     trainer = make_trainer(config, data)
+    history = restored(trainer, place)
+    if history:
+        keep_best()
+    for metrics in history:
+        report(metrics)
+    before = history[-1][TRAINING_SECONDS] if history else 0.0
+    saving = Paced(_SAVING_SHARE)
     for epoch, seconds in timed(trainer.epochs()):
+        if epoch.improved:
+            keep_best()
         metrics = {
             EPOCH: epoch.epoch,
             FINAL: epoch.final,
-            TRAINING_SECONDS: round(seconds, 3),
+            TRAINING_SECONDS: round(before + seconds, 3),
+            CHECKPOINT: trainer.best.epoch if trainer.best else 0,
             **epoch.metrics,
         }
-        if not epoch.improved:
-            report(metrics, None)
+        history.append(metrics)
+        with saving as due:
+            if due:
+                content = progress_bytes(trainer, {"history": history})
+                place.files.write(place.number, PROGRESS, content)
+        report(metrics)
+
+
+def restored(trainer: Trainer, place: TrialPlace) -> list[dict[str, Any]]:
+    """Take up the newest progress that can be read; the reports made until then, or none."""
+    from quantum_rerank.training.progress import restore
+
+    for content in place.progress():
+        try:
+            return list(restore(trainer, content)["history"])
+        except BundleError:  # cut off or altered: the one before it, or from the start
             continue
-        assert trainer.best is not None
-        with tempfile.TemporaryDirectory() as folder:
-            save_checkpoint(Path(folder), trainer.best, config, data.embedding_dim)
-            report(metrics, Path(folder))
+    return []
+
+
+class Paced:
+    """Lets something be done as often as it takes up at most a share of the time."""
+
+    def __init__(self, share: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._share, self._clock = share, clock
+        self._due = self._started = clock()
+
+    def __enter__(self) -> bool:
+        self._started = self._clock()
+        return self._started >= self._due
+
+    def __exit__(self, *_: object) -> None:
+        if self._started >= self._due:
+            now = self._clock()
+            self._due = now + (now - self._started) / self._share
 
 
 def timed(epochs: Iterator[EpochReport]) -> Iterator[tuple[EpochReport, float]]:
@@ -150,32 +217,11 @@ def timed(epochs: Iterator[EpochReport]) -> Iterator[tuple[EpochReport, float]]:
         yield report, spent
 
 
-def resident_bytes() -> int:
-    """Resident memory of this process, what it shares with others included."""
-    import psutil
-
-    return int(psutil.Process().memory_info().rss)
-
-
-def read_death_note(folder: Path, number: int) -> dict[str, Any]:
+def read_death_note(files: TrialFiles, number: int) -> dict[str, Any]:
     """Why a trial's worker ended itself, and its peak memory; empty if it left no note."""
-    try:
-        note = json.loads((folder / f"{number:05d}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return dict(note)
-
-
-def leave_death_note(limits: TrialLimits, number: int, used: int) -> None:
-    """Write why a worker is about to end itself, for the driver to read."""
-    note = {FAILURE: memory_excess(used, limits.memory_gb), PEAK_RSS_MB: round(used / 2**20, 1)}
-    (limits.death_notes / f"{number:05d}.json").write_text(json.dumps(note), encoding="utf-8")
-
-
-def memory_excess(used: int, memory_gb: float) -> str:
-    """The reason of a trial that was above its memory budget.
-
-    >>> memory_excess(9 * 2**30, 8)
-    'oom: 9.00 GB resident, budget 8 GB'
-    """
-    return f"oom: {used / GB:.2f} GB resident, budget {memory_gb:g} GB"
+    for content in files.versions(number, DEATH_NOTE):
+        try:
+            return dict(json.loads(content))
+        except ValueError:  # cut off, with the machine: as if there were none
+            continue
+    return {}

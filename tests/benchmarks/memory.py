@@ -18,7 +18,7 @@ import gc
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,8 @@ from quantum_rerank.training.data_manager import QuerySet, TrialData, query_set
 from tests.benchmarks.measuring import AsJson, show, table
 from tuning.budgets import MemoryWatchdog
 from tuning.cluster import ray_cluster
-from tuning.trainable import resident_bytes, train
+from tuning.trainable import TrialPlace, train
+from tuning.trial_files import TrialFiles
 
 EMBEDDING_DIM, N_QUERIES, N_CANDIDATES = 384, 50, 100
 QUBITS, DOCUMENTS = 4, 10_000
@@ -97,7 +98,7 @@ class Worker:
     def __init__(self, config: ExperimentConfig) -> None:
         self._config = config
         # The smallest training: what is compiled or loaded on its first use is there after it.
-        train(override(config, {"circuit.n_qubits": 2}), trial_data(2 * N_CANDIDATES), _ignore)
+        _train(override(config, {"circuit.n_qubits": 2}), trial_data(2 * N_CANDIDATES))
         gc.collect()
 
     def take(self, reference: list[Any]) -> None:
@@ -114,8 +115,8 @@ class Worker:
 
     def train(self) -> Trial:
         """Train, and say what all of it took."""
-        with _watching(_own_bytes) as own, _watching(resident_bytes) as resident:
-            train(self._config, self._data, _ignore)
+        with _watching(_own_bytes) as own, _watching(_resident_bytes) as resident:
+            _train(self._config, self._data)
         return Trial(
             self._before,
             self._unpickled,
@@ -137,8 +138,15 @@ def _watching(used: Callable[[], int]) -> MemoryWatchdog:
     return MemoryWatchdog(sys.maxsize, used, lambda _: None, WATCHED_EVERY)
 
 
-def _ignore(metrics: dict[str, Any], checkpoint: Path | None) -> None:
-    pass
+def _resident_bytes() -> int:
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def _train(config: ExperimentConfig, data: TrialData) -> None:
+    with TemporaryDirectory() as folder:
+        train(config, data, lambda _: None, TrialPlace(TrialFiles(folder), 0))
 
 
 def trial_data(n_documents: int) -> TrialData:

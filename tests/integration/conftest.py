@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +75,7 @@ budget: {budget}
 sampler: {{name: random, seed: 3}}
 scheduler: {{name: asha, grace_epochs: 1, reduction_factor: 2}}
 top_k: 2
+confirm_seeds: 1
 {extra}
 parameters:
   optimizer.mlp_lr: {{type: float, low: 0.0001, high: 0.01, log: true}}
@@ -128,6 +131,24 @@ def run_and_interrupt(seen: str, times: int, *arguments: str | Path) -> Finished
                 times -= 1
                 seen = "Ctrl-C again stops now"
     return Finished(process.returncode, "".join(lines))
+
+
+def run_and_kill(is_time: Callable[[], bool], *arguments: str | Path) -> None:
+    """Run `python -m ...`, and kill it with SIGKILL as soon as it is time."""
+    with (
+        tempfile.TemporaryFile() as output,
+        subprocess.Popen(
+            command(*arguments), stdout=output, stderr=output, env=environment()
+        ) as process,
+    ):
+        try:
+            while not is_time():
+                if process.poll() is not None:
+                    output.seek(0)
+                    pytest.fail(f"it ended before it was time: {output.read().decode()}")
+                time.sleep(0.02)
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,10 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from quantum_rerank.reranker import Reranker
-from tests.integration.conftest import Finished, run, run_and_interrupt
-from tuning.best_trial import load_study
+from tests.integration.conftest import Finished, run, run_and_interrupt, run_and_kill
+from tuning.history import attempts, is_cut_short, told
+from tuning.ledger import sessions
+from tuning.run_folder import EVENTS, load_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -57,7 +59,9 @@ def finished(make_space: Callable[..., Path], tmp_path_factory: pytest.TempPathF
 def test_the_search_ends_well_and_leaves_every_file(finished: Run) -> None:
     assert finished.command.code == 0, finished.command.text
     left = {path.name for path in finished.folder.iterdir()}
-    assert {"summary.json", "trials.csv", "study.db", "wandb", "best", "run.json"} <= left
+    tables, kept = {"summary.json", "trials.csv"}, {"study.db", "run.json", "trials", "wandb"}
+    assert tables | kept | {"best", "events.jsonl", "search.log"} <= left
+    assert not any(name.endswith((".unfinished", ".before")) for name in left)
 
 
 def test_no_trial_is_left_running(finished: Run) -> None:
@@ -202,6 +206,58 @@ def test_ctrl_c_twice_stops_now_and_leaves_no_trial_running(
     study = load_study(folder)
     assert not study.get_trials(states=(TrialState.RUNNING,))
     assert isinstance(study, optuna.Study)
+
+
+def is_in_the_middle(folder: Path) -> bool:
+    """Whether some trials are over and another one has just reported."""
+    if not (folder / EVENTS).exists():
+        return False
+    events = (folder / EVENTS).read_text().splitlines()
+    n_ended = sum('"event": "ended"' in event for event in events)
+    return n_ended >= 3 and '"event": "reported"' in events[-1]
+
+
+def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(
+    make_space: Callable[..., Path], tmp_path: Path
+) -> None:
+    space = make_space("{trials: 6, epochs: 8, trial_memory_gb: 4}", "start_from: [{}]")
+    folder = tmp_path / "run"
+    arguments = ("tuning.search", "--space", space, "--output", folder)
+    run_and_kill(lambda: is_in_the_middle(folder), *arguments)
+    killed = load_study(folder).trials
+    running = [trial for trial in killed if trial.state == TrialState.RUNNING]
+    complete = {trial.number: trial for trial in killed if trial.state == TrialState.COMPLETE}
+    assert running
+    assert complete
+
+    resumed = Run(folder, run("tuning.search", "--resume", folder))
+    assert resumed.command.code == 0, resumed.command.text
+    trials = resumed.trials
+    assert all(trial.state.is_finished() for trial in trials)
+    assert {number: trials[number] for number in complete} == complete
+    assert len(told(trials)) == 6
+    assert len({str(trial.params) for trial in told(trials)}) == 6
+    for before in running:
+        assert is_cut_short(trials[before.number])
+        (after,) = (t for t in trials if before.number in attempts(trials, t.number)[1:])
+        assert after.params == before.params
+        epochs = before.intermediate_values
+        assert {epoch: after.intermediate_values[epoch] for epoch in epochs} == epochs
+    first, second = sessions(load_study(folder).user_attrs)
+    assert ("ended" in first, second["ended"]) == (False, "")
+    assert resumed.summary["wall_seconds"] == pytest.approx(
+        first["seconds"] + second["seconds"], abs=1.0
+    )
+    best = Reranker.load(folder / "best").manifest
+
+    extended = Run(folder, run("tuning.search", "--resume", folder, "--trials", "+2"))
+    assert extended.command.code == 0, extended.command.text
+    assert len(told(extended.trials)) == 8
+    assert len({str(trial.params) for trial in told(extended.trials)}) == 8
+    assert extended.trials[: len(trials)] == trials
+    assert all(trial.state.is_finished() for trial in extended.trials)
+    again = Reranker.load(folder / "best").manifest
+    assert again == best or extended.summary["best"]["number"] >= len(trials)
 
 
 def test_the_time_budget_ends_a_search_in_order(

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from quantum_rerank.config import ExperimentConfig
-from quantum_rerank.training.checkpoint import save_checkpoint
+from quantum_rerank.training.checkpoint import checkpoint_bytes
 from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
-from tuning.best_trial import study_storage
-from tuning.plan import write_record
+from tuning.history import enqueue_missing
 from tuning.records import CHECKPOINT, FAILURE, PEAK_RSS_MB, SECONDS
-from tuning.searcher import make_sampler, open_study, trial_folder
+from tuning.run_folder import TRIALS, open_study, write_record
+from tuning.samplers import make_sampler
 from tuning.space import (
     Budget,
     CategoricalParameter,
@@ -24,6 +25,7 @@ from tuning.space import (
     SchedulerConfig,
     Space,
 )
+from tuning.trial_files import BEST_EPOCH, TrialFiles
 
 # State, and objective by epoch. Those that did not complete have seen the higher values.
 RUN: tuple[tuple[str, tuple[float, ...]], ...] = (
@@ -60,6 +62,18 @@ def tiny_space(small_config: Callable[..., ExperimentConfig]) -> Space:
 
 
 @pytest.fixture
+def data_keys(prepared: PreparedData, tmp_path: Path) -> dict[str, Any]:
+    """Where the data of `prepared` lies, as keys of a configuration."""
+    return {
+        "data.seen": [f"beir:{tmp_path / name}" for name in ("park", "forest")],
+        "data.unseen_validation": [f"beir:{tmp_path / 'garden'}"],
+        "data.unseen_test": [f"beir:{tmp_path / 'orchard'}"],
+        "data.candidates": 12,
+        "data.encoder": f"npy:{tmp_path / 'vectors'}",
+    }
+
+
+@pytest.fixture
 def ended_run(
     tmp_path: Path, tiny_space: Space, prepared: PreparedData, trial_data: TrialData
 ) -> Path:
@@ -68,9 +82,11 @@ def ended_run(
 
     folder = tmp_path / "run"
     folder.mkdir()
-    study = open_study(study_storage(folder), tiny_space)
-    study.sampler = make_sampler(tiny_space)
-    for state, values in RUN:
+    files = TrialFiles(str(folder / TRIALS))
+    study = open_study(folder, tiny_space.header.name)
+    enqueue_missing(study, tiny_space)
+    for turn, (state, values) in enumerate(RUN):
+        study.sampler = make_sampler(tiny_space, turn)
         trial = study.ask()
         params = tiny_space.suggest(trial)
         for epoch, value in enumerate(values, start=1):
@@ -84,10 +100,9 @@ def ended_run(
             trainer = make_trainer(config, trial_data)
             next(trainer.epochs())
             assert trainer.best is not None
-            kept = trial_folder(trial.number) / "checkpoint_000000"
-            (folder / kept).mkdir(parents=True)
-            save_checkpoint(folder / kept, trainer.best, config, trial_data.embedding_dim)
-            trial.set_user_attr(CHECKPOINT, str(kept))
+            content = checkpoint_bytes(trainer.best, config, trial_data.embedding_dim)
+            files.write(trial.number, BEST_EPOCH, content)
+            trial.set_user_attr(CHECKPOINT, trainer.best.epoch)
         told = values[-1] if state == "COMPLETE" else None
         study.tell(trial, told, TrialState[state])
     write_record(tiny_space, prepared, folder)

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from optuna.trial import TrialState
 from typer.testing import CliRunner
 
 from quantum_rerank.config import override
@@ -13,15 +15,12 @@ from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.export import read_bundle
 from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.ranking import Validator
-from tuning.best_trial import (
-    STUDY,
-    SUMMARY,
-    app,
-    export_trial,
-    load_study,
-    load_trial,
-    ranked_trials,
-)
+from quantum_rerank.training.sealed import seal, unseal
+from tuning.best_trial import app, export_trial, load_trial, ranked_trials
+from tuning.history import CONTINUES
+from tuning.records import CHECKPOINT
+from tuning.run_folder import SUMMARY, TRIALS, load_study
+from tuning.trial_files import BEST_EPOCH, TrialFiles
 
 
 def test_complete_trials_come_before_pruned_ones_and_those_without_weights_not_at_all(
@@ -36,6 +35,34 @@ def test_no_trial_with_weights_ranks_as_nothing(ended_run: Path) -> None:
     assert ranked_trials(failed) == []
 
 
+def cut_short(run: Path, values: tuple[float, ...], **attributes: int) -> int:
+    """Another trial of the run, which was interrupted after some epochs."""
+    study = load_study(run)
+    trial = study.ask()
+    for epoch, value in enumerate(values, start=1):
+        trial.report(value, epoch)
+    for key, attribute in attributes.items():
+        trial.set_user_attr(key, attribute)
+    study.tell(trial, state=TrialState.FAIL)
+    return trial.number
+
+
+def test_a_trial_that_was_cut_short_ranks_with_its_weights_until_another_continues_it(
+    ended_run: Path,
+) -> None:
+    def ranked() -> list[int]:
+        return [trial.number for trial in ranked_trials(load_study(ended_run).get_trials())]
+
+    first = cut_short(ended_run, (0.99,), **{CHECKPOINT: 1})
+    assert ranked() == [1, 0, first, 2]
+    second = cut_short(ended_run, (), **{CONTINUES: first})  # again, before its first epoch
+    load_study(ended_run).enqueue_trial({}, user_attrs={CONTINUES: second})
+    assert ranked() == [1, 0, first, 2]
+    third = cut_short(ended_run, (0.99, 0.95), **{CONTINUES: second, CHECKPOINT: 1})
+    assert third == first + 2
+    assert ranked() == [1, 0, third, 2]
+
+
 def test_a_trial_is_loaded_with_the_weights_of_its_best_epoch(
     ended_run: Path, trial_data: TrialData
 ) -> None:
@@ -44,24 +71,6 @@ def test_a_trial_is_loaded_with_the_weights_of_its_best_epoch(
     assert (loaded.number, loaded.state, loaded.epoch) == (1, "complete", 1)
     assert loaded.params == trial.params
     assert Validator(trial_data.seen, trial_data.unseen)(loaded.head) == loaded.validation
-
-
-@pytest.mark.parametrize("content", [None, "other.txt"])
-def test_a_folder_without_a_study_is_refused_in_words(tmp_path: Path, content: str | None) -> None:
-    if content:
-        (tmp_path / content).write_text("something else")
-    with pytest.raises(OutputError, match=r"holds no run: there is no study\.db in it"):
-        load_study(tmp_path)
-    assert not (tmp_path / STUDY).exists()
-
-
-@pytest.mark.parametrize("content", [b"", b"no database at all"])
-def test_a_study_file_that_holds_no_study_is_refused_in_words(
-    tmp_path: Path, content: bytes
-) -> None:
-    (tmp_path / STUDY).write_bytes(content)
-    with pytest.raises(OutputError):
-        load_study(tmp_path)
 
 
 def test_a_trial_is_exported_with_its_metrics(
@@ -82,20 +91,14 @@ def test_a_trial_is_exported_with_its_metrics(
 
 
 @pytest.fixture
-def exportable(ended_run: Path, prepared: PreparedData, tmp_path: Path) -> Path:
+def exportable(ended_run: Path, data_keys: dict[str, Any]) -> Path:
     """The run again, with its checkpoints saying where its data lies."""
-    data = {
-        "data.seen": [f"beir:{tmp_path / name}" for name in ("park", "forest")],
-        "data.unseen_validation": [f"beir:{tmp_path / 'garden'}"],
-        "data.unseen_test": [f"beir:{tmp_path / 'orchard'}"],
-        "data.candidates": 12,
-        "data.encoder": f"npy:{tmp_path / 'vectors'}",
-    }
+    files = TrialFiles(str(ended_run / TRIALS))
     for trial in ranked_trials(load_study(ended_run).get_trials()):
-        path = ended_run / trial.user_attrs["checkpoint"] / "checkpoint.json"
-        record = json.loads(path.read_text())
-        config = override(load_trial(ended_run, trial).config, data)
-        path.write_text(json.dumps(record | {"config": config.model_dump(mode="json")}))
+        record = unseal(next(files.versions(trial.number, BEST_EPOCH)), "the checkpoint")
+        config = override(load_trial(ended_run, trial).config, data_keys)
+        content = seal({**record, "config": config.model_dump(mode="json")})
+        files.write(trial.number, BEST_EPOCH, content)
     return ended_run
 
 

@@ -6,7 +6,18 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from quantum_rerank.errors import ConfigError
-from tuning.budgets import DRIVER_GB, GB, WORKER_GB, MemoryWatchdog, Node, TimeBudget, fit_trials
+from tuning.budgets import (
+    DRIVER_GB,
+    GB,
+    INTERRUPT,
+    WORKER_GB,
+    CoreBudget,
+    Ending,
+    MemoryWatchdog,
+    Node,
+    TimeBudget,
+    fit_trials,
+)
 
 
 @dataclass
@@ -35,20 +46,63 @@ class Memory:
         return value
 
 
-def test_a_time_budget_counts_from_its_start() -> None:
-    clock = HandTurned()
-    budget = TimeBudget(hours=0.5, clock=clock)
-    clock.now += 600
-    assert (budget.elapsed(), budget.left(), budget.expired()) == (600.0, 1200.0, False)
+def test_a_time_budget_has_left_what_the_search_has_not_run() -> None:
+    budget = TimeBudget(hours=0.5, elapsed=HandTurned(600.0))
+    assert (budget.left(), budget()) == (1200.0, "")
 
 
-def test_a_time_budget_expires_and_has_then_nothing_left() -> None:
-    clock = HandTurned()
-    budget = TimeBudget(hours=0.5, clock=clock)
-    clock.now += 1800
-    assert budget.expired()
-    clock.now += 1
-    assert (budget.left(), budget.elapsed()) == (0.0, 1801.0)
+def test_a_time_budget_that_is_used_up_says_so_and_has_nothing_left() -> None:
+    elapsed = HandTurned(1799.9)
+    budget = TimeBudget(hours=0.5, elapsed=elapsed)
+    assert budget() == ""
+    for elapsed.now in (1800.0, 5000.0):
+        assert (budget.left(), budget()) == (0.0, "time budget of 0.5 h")
+
+
+def test_a_budget_of_core_hours_counts_what_trials_have_spent() -> None:
+    spent = HandTurned(2 * 3600.0 - 1)
+    budget = CoreBudget(2.0, spent)
+    assert budget() == ""
+    spent.now += 1
+    assert budget() == "budget of 2 core-hours"
+
+
+def test_a_search_ends_when_one_of_its_budgets_is_used_up() -> None:
+    elapsed, spent = HandTurned(0.0), HandTurned(0.0)
+    ending = Ending([TimeBudget(2.0, elapsed), CoreBudget(3.0, spent)], HandTurned())
+    assert ending() == ""
+    spent.now = 3 * 3600.0
+    assert ending() == "budget of 3 core-hours"
+
+
+def test_the_first_reason_stays() -> None:
+    elapsed = HandTurned(0.0)
+    ending = Ending([TimeBudget(2.0, elapsed)], HandTurned())
+    ending.stop(INTERRUPT)
+    ending.stop("another")
+    elapsed.now = 9999.0
+    assert ending() == INTERRUPT
+
+
+def test_a_budget_that_is_used_up_ends_a_search_for_good() -> None:
+    elapsed = HandTurned(7200.0)
+    ending = Ending([TimeBudget(2.0, elapsed)], HandTurned())
+    assert ending() == "time budget of 2 h"
+    elapsed.now = 0.0
+    ending.stop(INTERRUPT)
+    assert ending() == "time budget of 2 h"
+
+
+def test_an_ending_knows_for_how_long_the_search_has_been_over() -> None:
+    clock, elapsed = HandTurned(), HandTurned(0.0)
+    ending = Ending([TimeBudget(2.0, elapsed)], clock)
+    clock.now += 50
+    assert ending.seconds() == 0.0
+    elapsed.now = 7200.0
+    assert ending.seconds() == 0.0
+    clock.now += 12
+    ending.stop(INTERRUPT)
+    assert ending.seconds() == 12.0
 
 
 def test_the_watchdog_calls_once_when_memory_goes_above_the_limit() -> None:

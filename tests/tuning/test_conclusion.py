@@ -2,22 +2,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from optuna.trial import TrialState
+
 from quantum_rerank.training.data_manager import PreparedData
-from tuning.best_trial import load_study, ranked_trials
+from tuning.best_trial import ranked_trials
 from tuning.conclusion import load_best, load_default
-from tuning.records import CHECKPOINT
+from tuning.conclusion import tested_trial as scored  # pytest would take it for a test
+from tuning.history import CONTINUES, START_POINT
+from tuning.run_folder import TRIALS, load_study
 from tuning.space import Space
+from tuning.trial_files import BEST_EPOCH, TrialFiles
 
 
-def test_a_trial_whose_checkpoint_was_cut_off_gives_way_to_the_next(
-    ended_run: Path, prepared: PreparedData
-) -> None:
+def test_a_trial_whose_checkpoint_was_cut_off_gives_way_to_the_next(ended_run: Path) -> None:
     trials = load_study(ended_run).trials
     first, second, *_ = ranked_trials(trials)
-    (ended_run / first.user_attrs[CHECKPOINT] / "model.safetensors").write_bytes(b"cut")
+    TrialFiles(str(ended_run / TRIALS)).write(first.number, BEST_EPOCH, b"cut")
     notes: list[str] = []
-    (best,) = load_best(trials, 1, ended_run, prepared, notes)
-    assert best.trial.number == second.number
+    (best,) = load_best(trials, 1, ended_run, notes)
+    assert best.number == second.number
     assert f"Trial {first.number} is passed over" in notes[0]
 
 
@@ -26,11 +29,38 @@ def test_the_default_is_the_trial_of_the_empty_start_point(
 ) -> None:
     trials = load_study(ended_run).trials
     notes: list[str] = []
-    tested = load_best(trials, 2, ended_run, prepared, notes)
+    tested = [scored(one, prepared) for one in load_best(trials, 2, ended_run, notes)]
     default = load_default(tiny_space, trials, tested, ended_run, prepared, notes)
     assert default is not None
     assert default.trial.number == 0
     assert any(default is one for one in tested)
+
+
+def test_a_default_that_is_not_among_the_best_is_loaded_and_tested(
+    ended_run: Path, prepared: PreparedData, tiny_space: Space
+) -> None:
+    notes: list[str] = []
+    default = load_default(tiny_space, load_study(ended_run).trials, [], ended_run, prepared, notes)
+    assert default is not None
+    assert default.trial.number == 0
+    assert set(default.scores) == {"test", "test_unseen"}
+    TrialFiles(str(ended_run / TRIALS)).remove(0)
+    missing = load_default(tiny_space, load_study(ended_run).trials, [], ended_run, prepared, notes)
+    assert missing is None
+    assert "The default configuration is missing: There are no weights of trial 0" in notes[0]
+
+
+def test_a_default_that_was_cut_short_counts_until_another_attempt_has_left_weights(
+    ended_run: Path, prepared: PreparedData, tiny_space: Space
+) -> None:
+    study = load_study(ended_run)
+    again = study.ask()
+    for key, value in ((START_POINT, 0), (CONTINUES, 0)):
+        again.set_user_attr(key, value)
+    study.tell(again, state=TrialState.FAIL)
+    default = load_default(tiny_space, study.trials, [], ended_run, prepared, [])
+    assert default is not None
+    assert default.trial.number == 0
 
 
 def test_without_an_empty_start_point_there_is_no_default(

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
-import json
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from quantum_rerank.training.data_manager import PreparedData
 from tuning.budgets import Concurrency
-from tuning.plan import print_plan, write_record
+from tuning.plan import print_plan
 from tuning.space import SchedulerConfig, Space
 
 AT_ONCE = Concurrency(2, 2.0, "2 cores, 9.0 GB free: bounded by cores")
@@ -61,22 +61,23 @@ def test_the_plan_names_every_parameter_with_its_range_and_condition(
     assert row(plan(tiny_space), name) == content
 
 
-def test_a_plan_without_a_scheduler_says_so(tiny_space: Space) -> None:
-    header = tiny_space.header.model_copy(update={"scheduler": SchedulerConfig(name="none")})
-    assert row(plan(Space(header, tiny_space.base, tiny_space.parameters)), "scheduler") == "none"
-
-
-def test_the_record_tells_what_is_searched_on_which_data(
-    tiny_space: Space, prepared: PreparedData, tmp_path: Path
+@pytest.mark.parametrize(
+    ("values", "content"),
+    [
+        ({"name": "none"}, "none"),
+        ({"name": "median", "grace_epochs": 2}, "median, from epoch 2"),
+        (
+            {"name": "hyperband", "grace_epochs": 2, "brackets": 4},
+            "hyperband, from epoch 2, 1 in 3 goes on, 4 brackets",
+        ),
+    ],
+)
+def test_a_plan_names_its_scheduler(
+    tiny_space: Space, values: dict[str, Any], content: str
 ) -> None:
-    write_record(tiny_space, prepared, tmp_path)
-    record = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
-    assert record["space"]["budget"]["trials"] == 6
-    assert list(record["parameters"]) == list(tiny_space.parameters)
-    assert record["parameters"]["loss.margin"]["when"] == {"loss.name": ["triplet"]}
-    assert record["base"]["circuit"]["n_qubits"] == 2
-    assert record["data_fingerprint"] == prepared.fingerprint
-    assert record["splits"]["beir:park"]["test"] == list(prepared.splits["beir:park"]["test"])
+    header = tiny_space.header.model_copy(update={"scheduler": SchedulerConfig(**values)})
+    rows = plan(Space(header, tiny_space.base, tiny_space.parameters))
+    assert row(rows, "scheduler") == content
 
 
 def test_the_data_is_printed_with_a_line_per_domain(prepared: PreparedData) -> None:

@@ -24,7 +24,7 @@ class Screen:
     def __post_init__(self) -> None:
         self.file = StringIO()
         self.console = Console(file=self.file, width=160, force_terminal=self.terminal)
-        budget = TimeBudget(hours=2.0, clock=lambda: self.now)
+        budget = TimeBudget(hours=2.0, elapsed=lambda: self.now)
         self.display = ProgressDisplay(self.console, 10, 9, budget, lambda: self.now)
 
     def lines(self) -> list[str]:

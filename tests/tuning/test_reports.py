@@ -10,9 +10,11 @@ from rich.console import Console
 
 from quantum_rerank.training.data_manager import PreparedData
 from quantum_rerank.training.ranking import score_on
-from tuning.best_trial import load_study, load_trial, ranked_trials
+from tuning.best_trial import load_trial, ranked_trials
+from tuning.confirmation import Confirmed
 from tuning.reports import Outcome, print_outcome, summarise, write_trials
 from tuning.reports import Tested as Scored  # pytest would take `Tested` for a test
+from tuning.run_folder import load_study
 from tuning.space import Space
 
 
@@ -29,8 +31,10 @@ def outcome(ended_run: Path, tiny_space: Space, prepared: PreparedData) -> Outco
 
     # At fusion weight 0 any head is plain cosine.
     cosine = tested(0, weight=0.0).scores
+    best = [tested(0), tested(1)]
+    confirmed = [Confirmed(best[0].trial, (0.5, 0.7)), Confirmed(best[1].trial, (0.3, 0.5))]
     return Outcome(
-        tiny_space, trials, [tested(0), tested(1)], tested(1), {"cosine": cosine}, notes=["A note."]
+        tiny_space, trials, confirmed, best, best[1], {"cosine": cosine}, notes=["A note."]
     )
 
 
@@ -64,6 +68,13 @@ def test_a_summary_holds_the_best_trial_beside_the_default_and_the_baseline(
     assert summary["baseline"]["test"] == outcome.baselines["cosine"]["test"].metrics
 
 
+def test_a_summary_tells_what_the_best_trials_came_to_on_fresh_seeds(outcome: Outcome) -> None:
+    first, second = summarise(outcome, 1.0, "abc")["confirmed"]
+    assert (first["number"], first["values"]) == (1, [0.5, 0.7])
+    assert (first["mean"], first["std"]) == pytest.approx((0.6, 0.2 / 2**0.5))
+    assert second["number"] == 0
+
+
 def test_a_summary_is_plain_json(outcome: Outcome) -> None:
     summary = summarise(outcome, 1.0, "abc")
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
@@ -71,7 +82,7 @@ def test_a_summary_is_plain_json(outcome: Outcome) -> None:
 
 def test_a_search_without_a_kept_trial_has_a_summary_all_the_same(outcome: Outcome) -> None:
     failed = outcome.trials[3:]
-    none = Outcome(outcome.space, failed, [], None, outcome.baselines, "Ctrl-C")
+    none = Outcome(outcome.space, failed, [], [], None, outcome.baselines, "Ctrl-C")
     summary = summarise(none, 1.0, "abc")
     assert (summary["best"], summary["default_config"], summary["tested"]) == (None, None, [])
     assert summary["ended_early"] == "Ctrl-C"
@@ -89,7 +100,7 @@ def test_the_table_of_trials_has_a_row_per_trial_with_its_parameters(
     assert list(table["epochs"]) == [3, 3, 1, 1]
     assert [float(value) for value in table["objective"]] == [0.4, 0.6, 0.9, 0.95]
     assert list(table["reason"]) == ["", "", "", "nan: the loss became nan"]
-    assert table["checkpoint"][1] == "trials/00001/checkpoint_000000"
+    assert list(table["best_epoch"]) == ["1", "1", "1", ""]
     assert set(outcome.space.parameters) <= set(table.columns)
 
 

@@ -1,101 +1,30 @@
 from __future__ import annotations
 
-import os
-import signal
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.trial import TrialState
-from rich.console import Console
 from typer.testing import CliRunner
 
 from quantum_rerank.errors import ConfigError, OutputError
-from tuning.best_trial import load_study
-from tuning.budgets import TimeBudget
-from tuning.progress import ProgressDisplay
-from tuning.records import FAILURE
-from tuning.search import INTERRUPT, Ending, app, ctrl_c_ends, finish_study
+from tuning.run_folder import BUDGET, RECORD, STUDY, load_study, locked
+from tuning.search import app
 
 SMOKE = Path(__file__).parents[2] / "search_spaces" / "smoke.yaml"
 
 
-@pytest.fixture
-def budget() -> TimeBudget:
-    """Two hours, by a clock that stands still."""
-    return TimeBudget(2.0, lambda: 0.0)
+def call(*arguments: str | Path) -> Any:
+    given = [str(argument) for argument in arguments]
+    return CliRunner().invoke(app, ["--wandb", "disabled", *given])
 
 
-@pytest.fixture
-def display(budget: TimeBudget) -> ProgressDisplay:
-    return ProgressDisplay(Console(file=StringIO()), 4, 3, budget, lambda: 0.0)
-
-
-def test_a_search_ends_when_its_time_is_over() -> None:
-    now = 0.0
-    ending = Ending(TimeBudget(2.0, lambda: now), 2.0)
-    assert ending() == ""
-    now = 7200.0
-    assert ending() == "time budget of 2 h"
-
-
-def test_ctrl_c_goes_before_the_time_budget_as_the_reason() -> None:
-    times = iter((0.0, 9999.0))
-    ending = Ending(TimeBudget(2.0, lambda: next(times)), 2.0)
-    ending.interrupted = True
-    assert ending() == INTERRUPT
-
-
-def test_the_first_ctrl_c_ends_in_order_and_the_second_stops_now(
-    budget: TimeBudget, display: ProgressDisplay
-) -> None:
-    ending = Ending(budget, 2.0)
-    before = signal.getsignal(signal.SIGINT)
-    with ctrl_c_ends(ending, display):
-        os.kill(os.getpid(), signal.SIGINT)
-        assert ending() == INTERRUPT
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_without_ctrl_c_the_handler_is_put_back_too(
-    budget: TimeBudget, display: ProgressDisplay
-) -> None:
-    ending = Ending(budget, 2.0)
-    before = signal.getsignal(signal.SIGINT)
-    with ctrl_c_ends(ending, display):
-        assert signal.getsignal(signal.SIGINT) is not before
-    assert signal.getsignal(signal.SIGINT) is before
-    assert ending() == ""
-
-
-@pytest.mark.parametrize(
-    ("interrupted", "reason"),
-    [(True, f"interrupted: {INTERRUPT}"), (False, "interrupted: stopped")],
-)
-def test_trials_that_nobody_told_of_are_failed_and_the_others_left_alone(
-    ended_run: Path, budget: TimeBudget, interrupted: bool, reason: str
-) -> None:
-    study = load_study(ended_run)
-    told = [trial.state for trial in study.get_trials()]
-    left = [study.ask().number for _ in range(2)]
-    ending = Ending(budget, 2.0)
-    ending.interrupted = interrupted
-    finish_study(ended_run, ending)
-    trials = load_study(ended_run).get_trials()
-    assert [trial.state for trial in trials] == [*told, TrialState.FAIL, TrialState.FAIL]
-    assert [trials[number].user_attrs[FAILURE] for number in left] == [reason, reason]
-
-
-def call(*arguments: str) -> Any:
-    return CliRunner().invoke(app, ["--space", str(SMOKE), "--wandb", "disabled", *arguments])
+def start(*arguments: str | Path) -> Any:
+    return call("--space", SMOKE, *arguments)
 
 
 def test_a_dry_run_prints_the_plan_and_leaves_nothing_behind(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    result = call("--dry-run", "--output", str(folder), "--trials", "5", "--hours", "0.5")
+    result = start("--dry-run", "--output", folder, "--trials", "5", "--hours", "0.5")
     assert result.exit_code == 0
     assert "5 trials of at most 4 epochs" in result.output
     assert "0.5 h in all" in result.output
@@ -105,23 +34,128 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing_behind(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("option", "value", "named"),
     [
-        ("--trials", "0", "budget.trials"),
-        ("--hours", "0", "budget.hours"),
-        ("--hours", "nan", "budget.hours"),
-        ("--trial-memory-gb", "-1", "budget.trial_memory_gb"),
-        ("--trial-memory-gb", "0.1", "budget.trial_memory_gb"),
+        ("--trials", "0", "`budget.trials`"),
+        ("--hours", "0", "`budget.hours`"),
+        ("--hours", "nan", "`budget.hours`"),
+        ("--trial-memory-gb", "-1", "`budget.trial_memory_gb`"),
+        ("--trial-memory-gb", "0.1", "`budget.trial_memory_gb`"),
+        ("--trials", "+x", "`--trials +x` is not a whole number"),
+        ("--trials", "2.5", "`--trials 2.5` is not a whole number"),
+        ("--hours", "two", "`--hours two` is not a number"),
     ],
 )
 def test_a_budget_that_no_search_can_have_is_refused_before_anything_is_written(
     tmp_path: Path, option: str, value: str, named: str
 ) -> None:
-    error = call("--output", str(tmp_path / "run"), option, value).exception
+    error = start("--output", tmp_path / "run", option, value).exception
     assert isinstance(error, ConfigError)
-    assert f"`{named}`" in str(error)
+    assert named in str(error)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_that_holds_another_run_is_refused(ended_run: Path) -> None:
-    error = call("--output", str(ended_run)).exception
+    error = start("--output", ended_run).exception
     assert isinstance(error, OutputError)
     assert len(load_study(ended_run).get_trials()) == 4
+
+
+def test_neither_a_space_nor_a_run_is_a_mistake_with_the_way_out() -> None:
+    error = call().exception
+    assert isinstance(error, ConfigError)
+    assert "--space" in str(error)
+    assert "--resume" in str(error)
+
+
+@pytest.mark.parametrize("option", ["--space", "--output"])
+def test_a_run_is_continued_as_it_is(ended_run: Path, option: str) -> None:
+    error = call("--resume", ended_run, option, SMOKE).exception
+    assert isinstance(error, ConfigError)
+    assert "leave out --space and --output" in str(error)
+
+
+@pytest.mark.parametrize("content", [None, "other.txt"])
+def test_a_folder_without_a_run_cannot_be_continued(tmp_path: Path, content: str | None) -> None:
+    if content:
+        (tmp_path / content).write_text("something else")
+    before = list(tmp_path.iterdir())
+    error = call("--resume", tmp_path).exception
+    assert isinstance(error, OutputError)
+    assert f"`{tmp_path}` holds no run: there is no {RECORD} in it" in str(error)
+    assert list(tmp_path.iterdir()) == before
+
+
+def test_a_folder_that_is_not_there_cannot_be_continued(tmp_path: Path) -> None:
+    error = call("--resume", tmp_path / "typo").exception
+    assert isinstance(error, OutputError)
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_run_without_its_study_cannot_be_continued(ended_run: Path) -> None:
+    (ended_run / STUDY).unlink()
+    error = call("--resume", ended_run).exception
+    assert isinstance(error, OutputError)
+    assert f"there is no {STUDY} in it" in str(error)
+
+
+def plan_of(folder: Path, *arguments: str) -> str:
+    result = call("--resume", folder, "--dry-run", *arguments)
+    assert result.exit_code == 0, result.output
+    return " ".join(result.output.split())
+
+
+def test_a_run_is_continued_over_the_space_that_it_was_started_with(ended_run: Path) -> None:
+    plan = plan_of(ended_run)
+    assert plan.startswith("tiny ")
+    assert "6 trials of at most 3 epochs and 2 GB, 1 h in all" in plan
+    assert "loss.margin low 0.1, high 0.8 loss.name in ['triplet']" in plan
+
+
+@pytest.mark.parametrize(
+    ("arguments", "budget"),
+    [
+        (("--trials", "+20"), "26 trials of at most 3 epochs and 2 GB, 1 h"),
+        (("--trials", "20"), "20 trials of at most 3 epochs and 2 GB, 1 h"),
+        (("--hours", "+0.5"), "6 trials of at most 3 epochs and 2 GB, 1.5 h"),
+        (("--hours", "8", "--trials", "+1"), "7 trials of at most 3 epochs and 2 GB, 8 h"),
+        (("--trial-memory-gb", "1"), "6 trials of at most 3 epochs and 1 GB, 1 h"),
+    ],
+)
+def test_a_run_can_be_continued_for_longer(
+    ended_run: Path, arguments: tuple[str, ...], budget: str
+) -> None:
+    assert budget in plan_of(ended_run, *arguments)
+
+
+def test_what_is_added_is_added_to_the_budget_as_it_was_last(ended_run: Path) -> None:
+    load_study(ended_run).set_user_attr(BUDGET, {"trials": 10, "hours": 3.0})
+    plan = plan_of(ended_run, "--trials", "+5")
+    assert "15 trials of at most 3 epochs and 2 GB, 3 h in all" in plan
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--trials", "+x", "`--trials +x` is not a whole number"),
+        ("--trials", "+", "`--trials +` is not a whole number"),
+        ("--hours", "+two", "`--hours +two` is not a number"),
+        ("--trials", "0", "`trials` is 0, but must be greater than or equal to 1 (--trials 0)"),
+        ("--trials", "-6", "`trials` is -6"),
+        ("--hours", "nan", "`hours` is nan"),
+        ("--trial-memory-gb", "0.1", "`budget.trial_memory_gb` is 0.1"),
+    ],
+)
+def test_a_budget_that_no_search_can_have_is_refused_for_a_run_too(
+    ended_run: Path, option: str, value: str, named: str
+) -> None:
+    error = call("--resume", ended_run, option, value).exception
+    assert isinstance(error, ConfigError)
+    assert named in str(error)
+    assert BUDGET not in load_study(ended_run).user_attrs
+
+
+def test_a_run_that_another_process_continues_is_refused(ended_run: Path) -> None:
+    # flock holds between two open files, so that the same process stands for another here.
+    with locked(ended_run):
+        error = call("--resume", ended_run).exception
+    assert isinstance(error, OutputError)
+    assert "Another process searches into" in str(error)

@@ -12,19 +12,26 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from quantum_rerank.config import ExperimentConfig
-from tuning.best_trial import load_study, study_storage
+from tuning.history import CONTINUES, START_POINT, close_running, enqueue_missing
 from tuning.records import (
+    ASIDE,
     CHECKPOINT,
+    EARLIER,
     EPOCH,
     FAILURE,
     FINAL,
     NUMBER,
     OBJECTIVE,
+    ORIGIN,
     PEAK_RSS_MB,
+    PROTECTED,
     SECONDS,
+    WORKER_LOST,
     TrialEnd,
 )
-from tuning.searcher import START_POINT, TruthfulSearch, make_sampler, open_study, trial_folder
+from tuning.run_folder import load_study, open_study
+from tuning.samplers import make_sampler
+from tuning.searcher import TruthfulSearch
 from tuning.space import Space
 
 NAN = float("nan")
@@ -66,18 +73,29 @@ class Bench:
         return [trial for trial in self.trials() if trial.state != TrialState.WAITING]
 
 
+def search_in(folder: Path, space: Space, n_trials: int = 20, **more: Any) -> TruthfulSearch:
+    """A search over the study of a folder, as a session has it; nobody listens."""
+    study = open_study(folder, space.header.name)
+    close_running(study, "the search was killed")
+    enqueue_missing(study, space)
+    given = {"listener": Recorder(), "ending": lambda: "", "death_note": lambda _: {}} | more
+    return TruthfulSearch(space, study, n_trials, **given)
+
+
+def own(proposed: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a proposal, without what Ray hands to the trial beside them."""
+    return {key: value for key, value in proposed.items() if key not in ASIDE}
+
+
 @pytest.fixture
 def bench(tmp_path: Path, tiny_space: Space) -> Bench:
-    storage = study_storage(tmp_path)
-    open_study(storage, tiny_space)
     heard, notes, why = Recorder(), dict[int, dict[str, Any]](), list[str]()
-    search = TruthfulSearch(
-        tiny_space,
-        storage,
-        heard,
-        lambda: why[-1] if why else "",
-        lambda number: notes.get(number, {}),
+    search = search_in(
         tmp_path,
+        tiny_space,
+        listener=heard,
+        ending=lambda: why[-1] if why else "",
+        death_note=lambda number: notes.get(number, {}),
     )
     return Bench(search, tmp_path, heard, notes, why)
 
@@ -173,7 +191,7 @@ def test_a_worker_that_died_without_a_note_fails_all_the_same(bench: Bench, epoc
         bench.search.on_trial_result("a", result(epoch + 1, 0.3))
     bench.search.on_trial_complete("a", error=True)
     (trial,) = bench.trials()
-    assert (trial.state, trial.user_attrs[FAILURE]) == (TrialState.FAIL, "worker died")
+    assert (trial.state, trial.user_attrs[FAILURE]) == (TrialState.FAIL, WORKER_LOST)
     assert bench.heard.ended[0].epoch == epochs
 
 
@@ -236,18 +254,103 @@ def test_nothing_is_proposed_once_the_search_is_over(bench: Bench) -> None:
     assert bench.heard.started == {}
 
 
+def test_no_more_trials_are_proposed_than_were_asked_for(tmp_path: Path, tiny_space: Space) -> None:
+    search = search_in(tmp_path, tiny_space, n_trials=2)
+    proposed = [search.suggest(name) for name in "abcd"]
+    assert [one[NUMBER] for one in proposed[:2]] == [0, 1]
+    assert proposed[2:] == [Searcher.FINISHED] * 2
+    assert len(load_study(tmp_path).get_trials()) == 2
+
+
 def test_start_points_come_first_and_carry_their_place(tmp_path: Path, tiny_space: Space) -> None:
     header = tiny_space.header.model_copy(update={"start_from": [{}, {"loss.name": "infonce"}]})
     space = Space(header, tiny_space.base, tiny_space.parameters)
-    storage = study_storage(tmp_path)
-    open_study(storage, space)
-    search = TruthfulSearch(space, storage, Recorder(), lambda: "", lambda _: {}, tmp_path)
+    search = search_in(tmp_path, space)
     first, second, third = (search.suggest(name) for name in "abc")
-    assert first == {**space.start_points()[0], NUMBER: 0}
-    assert second == {**space.start_points()[1], NUMBER: 1}
-    assert third[NUMBER] == 2
+    assert [own(first), own(second)] == space.start_points()
+    assert [one[NUMBER] for one in (first, second, third)] == [0, 1, 2]
+    assert [one[PROTECTED] for one in (first, second, third)] == [True, True, False]
     trials = load_study(tmp_path).get_trials()
     assert [trial.user_attrs.get(START_POINT) for trial in trials] == [0, 1, None]
+
+
+def test_a_first_attempt_has_its_own_number_as_its_origin(bench: Bench) -> None:
+    proposed = [bench.search.suggest(name) for name in "ab"]
+    assert [(one[ORIGIN], one[EARLIER]) for one in proposed] == [(0, []), (1, [])]
+
+
+def test_an_attempt_that_was_cut_short_is_proposed_again_as_it_was(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    search = search_in(tmp_path, tiny_space)
+    first = [search.suggest(name) for name in "ab"]
+    heard = Recorder()
+    search = search_in(tmp_path, tiny_space, listener=heard)
+    second = [search.suggest(name) for name in "ab"]
+    assert [own(one) for one in second] == [own(one) for one in first]
+    assert [one[NUMBER] for one in second] == [2, 3]
+    assert [one[ORIGIN] for one in second] == [0, 1]
+    assert [one[EARLIER] for one in second] == [[0], [1]]
+    assert [one[PROTECTED] for one in second] == [True, False]
+    # The seed of an attempt is the first one's, so that it can go on with its training.
+    expected = [tiny_space.config_for(own(one), number) for number, one in enumerate(first)]
+    assert list(heard.started.values()) == expected
+    third = search_in(tmp_path, tiny_space).suggest("a")
+    assert (third[NUMBER], third[ORIGIN], third[EARLIER]) == (4, 0, [2, 0])
+    assert load_study(tmp_path).get_trials()[4].user_attrs[CONTINUES] == 2
+
+
+def test_a_configuration_that_is_refused_fails_without_a_start(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    heard = Recorder()
+    search = search_in(
+        tmp_path,
+        tiny_space,
+        n_trials=3,
+        listener=heard,
+        refusal=lambda config: "oom: too large" if config == heard.started.get(1) else "",
+    )
+    proposed = [search.suggest(name) for name in "abc"]
+    assert [one[NUMBER] for one in proposed[:2]] == [0, 2]
+    assert proposed[2] == Searcher.FINISHED
+    trial = load_study(tmp_path).get_trials()[1]
+    assert (trial.state, trial.user_attrs[FAILURE]) == (TrialState.FAIL, "oom: too large")
+    (end,) = heard.ended
+    assert (end.number, end.state, end.reason) == (1, "failed", "oom: too large")
+
+
+def test_a_trial_that_is_stopped_for_a_reason_fails_with_it_and_keeps_its_epochs(
+    bench: Bench,
+) -> None:
+    bench.search.suggest("a")
+    bench.search.on_trial_result("a", result(1, 0.3))
+    bench.search.fail("a", "timeout: longer than 2 h")
+    bench.search.on_trial_complete("a")
+    (trial,) = bench.trials()
+    assert (trial.state, trial.user_attrs[FAILURE]) == (TrialState.FAIL, "timeout: longer than 2 h")
+    assert trial.intermediate_values == {1: 0.3}
+    assert bench.heard.ended[0].epoch == 1
+
+
+def test_epochs_that_a_worker_reports_again_count_once(bench: Bench) -> None:
+    bench.search.suggest("a")
+    for epoch, value in ((1, 0.3), (2, 0.4), (1, 0.3), (2, 0.4), (3, 0.5)):
+        bench.search.on_trial_result("a", result(epoch, value))
+    bench.search.on_trial_complete("a", result(3, 0.5))
+    assert bench.heard.reported == [(0, 1, 0.3), (0, 2, 0.4), (0, 3, 0.5)]
+    assert bench.trials()[0].intermediate_values == {1: 0.3, 2: 0.4, 3: 0.5}
+
+
+def test_a_trial_that_ends_while_its_epochs_are_reported_again_stays_where_it_was(
+    bench: Bench,
+) -> None:
+    bench.search.suggest("a")
+    for epoch in (1, 2, 3):
+        bench.search.on_trial_result("a", result(epoch, epoch / 10))
+    bench.search.on_trial_complete("a", result(1, 0.1))
+    (end,) = bench.heard.ended
+    assert (end.state, end.epoch, end.objective) == ("pruned", 3, 0.3)
 
 
 def test_a_listener_hears_what_the_study_is_told(bench: Bench, tiny_space: Space) -> None:
@@ -255,31 +358,59 @@ def test_a_listener_hears_what_the_study_is_told(bench: Bench, tiny_space: Space
     bench.search.on_trial_result("a", result(1, 0.3))
     stopping = result(2, 0.2, **{SECONDS: 4.0, PEAK_RSS_MB: 612.0})
     bench.search.on_trial_complete("a", stopping)
-    params = {key: value for key, value in proposed.items() if key != NUMBER}
-    assert bench.heard.started == {0: tiny_space.config_for(params, 0)}
+    assert bench.heard.started == {0: tiny_space.config_for(own(proposed), 0)}
     assert bench.heard.reported == [(0, 1, 0.3), (0, 2, 0.2)]
     assert bench.heard.ended == [TrialEnd(0, "pruned", 2, 0.2, "", stopping)]
     (trial,) = bench.trials()
     assert (trial.user_attrs[SECONDS], trial.user_attrs[PEAK_RSS_MB]) == (4.0, 612.0)
 
 
-def test_the_newest_weights_that_were_kept_are_written_beside_the_trial(bench: Bench) -> None:
+def test_the_epoch_whose_weights_were_kept_is_written_beside_the_trial(bench: Bench) -> None:
     bench.search.suggest("a")
-    for number in (0, 2):
-        (bench.folder / trial_folder(0) / f"checkpoint_{number:06d}").mkdir(parents=True)
-    bench.search.on_trial_complete("a", result(3, 0.5, **{FINAL: True}))
-    assert bench.trials()[0].user_attrs[CHECKPOINT] == "trials/00000/checkpoint_000002"
+    bench.search.on_trial_result("a", result(1, 0.3, **{CHECKPOINT: 1}))
+    bench.search.on_trial_result("a", result(2, 0.5, **{CHECKPOINT: 2}))
+    bench.search.on_trial_complete("a", result(3, 0.5, **{CHECKPOINT: 2}))
+    assert bench.trials()[0].user_attrs[CHECKPOINT] == 2
+
+
+def test_a_worker_that_was_lost_leaves_the_weights_that_it_had_kept(bench: Bench) -> None:
+    bench.search.suggest("a")
+    bench.search.on_trial_result("a", result(1, 0.3, **{CHECKPOINT: 1}))
+    bench.search.on_trial_complete("a", error=True)
+    assert bench.trials()[0].user_attrs[CHECKPOINT] == 1
 
 
 def test_the_same_seed_proposes_the_same_trials(tmp_path: Path, tiny_space: Space) -> None:
     proposals = []
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
-        storage = study_storage(tmp_path / name)
-        open_study(storage, tiny_space)
-        search = TruthfulSearch(tiny_space, storage, Recorder(), lambda: "", lambda _: {}, tmp_path)
+        search = search_in(tmp_path / name, tiny_space)
         proposals.append([search.suggest(trial) for trial in "abcd"])
     assert proposals[0] == proposals[1]
+
+
+def test_a_continued_search_proposes_what_one_that_never_stopped_would(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    sampler = tiny_space.header.sampler.model_copy(update={"startup_trials": 2})
+    header = tiny_space.header.model_copy(update={"sampler": sampler})
+    space = Space(header, tiny_space.base, tiny_space.parameters)
+    proposals: dict[str, list[Any]] = {"one": [], "other": []}
+    for name, stops in (("one", set[int]()), ("other", {1, 4})):
+        (tmp_path / name).mkdir()
+        search = search_in(tmp_path / name, space)
+        for turn in range(6):
+            if turn in stops:
+                search = search_in(tmp_path / name, space)
+            proposals[name].append(search.suggest("a"))
+            search.on_trial_complete("a", result(3, turn / 10, **{FINAL: True}))
+    assert proposals["one"] == proposals["other"]
+
+
+def test_no_two_trials_are_drawn_alike(tmp_path: Path, tiny_space: Space) -> None:
+    search = search_in(tmp_path, tiny_space)
+    drawn = [str(own(search.suggest(f"trial{turn}"))) for turn in range(5)]
+    assert len(set(drawn)) == 5
 
 
 @pytest.mark.parametrize(
@@ -291,7 +422,8 @@ def test_the_sampler_is_the_one_that_the_space_names(
 ) -> None:
     sampler = tiny_space.header.sampler.model_copy(update={"name": name})
     header = tiny_space.header.model_copy(update={"sampler": sampler})
-    assert type(make_sampler(Space(header, tiny_space.base, tiny_space.parameters))) is kind
+    space = Space(header, tiny_space.base, tiny_space.parameters)
+    assert type(make_sampler(space, 0)) is kind
 
 
 def test_saving_and_restoring_leave_no_file_behind(bench: Bench, tmp_path: Path) -> None:
@@ -309,7 +441,7 @@ def test_saving_and_restoring_leave_no_file_behind(bench: Bench, tmp_path: Path)
 @pytest.fixture
 def plain(tiny_space: Space) -> OptunaSearch:
     return OptunaSearch(
-        space=tiny_space.suggest, metric=OBJECTIVE, mode="max", sampler=make_sampler(tiny_space)
+        space=tiny_space.suggest, metric=OBJECTIVE, mode="max", sampler=make_sampler(tiny_space, 0)
     )
 
 

@@ -12,7 +12,7 @@ from optuna.trial import FixedTrial
 from quantum_rerank.circuits.choice import fastest_engine
 from quantum_rerank.config import load_config, override
 from quantum_rerank.errors import ConfigError
-from tuning.space import IntParameter, Space
+from tuning.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Space
 from tuning.space_file import load_space
 
 ROOT = Path(__file__).parents[2]
@@ -238,9 +238,9 @@ def test_a_mistake_in_a_parameter_does_not_accuse_those_that_wait_for_it(write: 
         ),
         pytest.param(
             "name: tiny\n",
-            "name: tiny\nsampler: {name: grid}\n",
+            "name: tiny\nsampler: {name: annealing}\n",
             2,
-            ["`sampler.name` is 'grid'", "'tpe' or 'random'"],
+            ["`sampler.name` is 'annealing'", "'tpe', 'gp'"],
             id="unknown sampler",
         ),
         pytest.param(
@@ -249,6 +249,16 @@ def test_a_mistake_in_a_parameter_does_not_accuse_those_that_wait_for_it(write: 
             2,
             ["`scheduler.grace_epoch` is not a known key", "Did you mean `grace_epochs`?"],
             id="unknown key of the scheduler",
+        ),
+        *(
+            pytest.param(
+                "name: tiny\n",
+                f"name: tiny\nscheduler: {{name: {name}, grace_epochs: 9}}\n",
+                2,
+                ["`scheduler.grace_epochs` is 9, but must be at most `budget.epochs`, 3"],
+                id=f"no epoch in which {name} may stop",
+            )
+            for name in ("asha", "hyperband", "median")
         ),
         pytest.param(
             "base.yaml",
@@ -302,7 +312,7 @@ def test_every_mistake_of_a_file_is_shown_at_once(write: Write) -> None:
     path = write("""\
 name: tiny
 base: base.yaml
-sampler: {name: grid}
+sampler: {name: annealing}
 parameters:
   circuit.n_qubit: {type: int, low: 2, high: 4}
   circuit.n_layers: {type: int, low: 4, high: 2}
@@ -406,6 +416,25 @@ def test_active_drops_what_a_condition_excludes(tiny_space: Space) -> None:
     assert tiny_space.active(values) == {"loss.name": "infonce", "circuit.n_qubits": 3}
     values["loss.name"] = "triplet"
     assert tiny_space.active(values)["loss.margin"] == 0.4
+
+
+@pytest.mark.parametrize(
+    ("parameter", "values"),
+    [
+        (IntParameter(type="int", low=2, high=7, step=2), [2, 4, 6]),
+        (IntParameter(type="int", low=2, high=3), [2, 3]),
+        (FloatParameter(type="float", low=0.0, high=0.5, step=0.25), [0.0, 0.25, 0.5]),
+        (FloatParameter(type="float", low=0.1, high=0.7, step=0.1), [0.1 * n for n in range(1, 8)]),
+        (FloatParameter(type="float", low=0.0, high=1.0, step=0.35), [0.0, 0.35, 0.7]),
+        (FloatParameter(type="float", low=0.1, high=0.7), []),
+        (CategoricalParameter(type="categorical", choices=["b", "a"]), ["b", "a"]),
+    ],
+)
+def test_a_grid_has_every_value_that_a_parameter_takes_and_none_beyond(
+    parameter: Parameter, values: list[Any]
+) -> None:
+    assert parameter.values() == pytest.approx(values)
+    assert all(parameter.admits(value) for value in parameter.values())
 
 
 def test_a_configuration_takes_the_values_and_its_seed_from_the_number(tiny_space: Space) -> None:

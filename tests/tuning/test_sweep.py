@@ -20,7 +20,8 @@ from tuning.space import FloatParameter, IntParameter, Space
 from tuning.space_file import load_space
 from tuning.sweep import app, inexpressible, sweep_yaml
 from tuning.tracking import logged_metrics
-from tuning.trainable import train
+from tuning.trainable import TrialPlace, train
+from tuning.trial_files import TrialFiles
 
 DEFAULT = Path(__file__).parents[2] / "search_spaces" / "default.yaml"
 WANDB = str(Path(sys.executable).parent / "wandb")
@@ -194,7 +195,8 @@ def test_an_agent_logs_the_same_keys_as_a_trial_of_a_search(
     config = load_space(tmp_path / "space.yaml").config_for({"optimizer.mlp_lr": 0.003}, number=0)
     # What a trial of a search adds to its training's report: what it costs.
     cost = {SECONDS: 1.0, PEAK_RSS_MB: 600.0}
-    train(config, prepared.trial, lambda metrics, _: reports.append({**metrics, **cost}))
+    place = TrialPlace(TrialFiles(str(tmp_path / "trials")), 0)
+    train(config, prepared.trial, lambda metrics: reports.append({**metrics, **cost}), place)
     summary = {key for key in run.record["summary"] if not key.startswith("_")}
     assert summary - {"state"} == set(logged_metrics(reports[-1]))
     assert run.record["summary"][OBJECTIVE] == pytest.approx(reports[-1][OBJECTIVE])

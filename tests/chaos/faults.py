@@ -1,0 +1,171 @@
+"""Trials that misbehave in a real search, two at a time: only the guilty fail.
+
+    python -m tests.chaos.faults
+
+Some leak, some take 10 GB at once, some start a process that does, some hang (with
+and without holding Python's lock), some raise. Then a search whose trial Ray's own
+memory monitor kills.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import typer
+from rich.console import Console
+
+from tests.benchmarks.measuring import AsJson, show, table
+from tests.integration.conftest import write_domain, write_space
+from tuning.records import FAILURE, ORIGIN, PEAK_RSS_MB
+from tuning.run_folder import load_study
+from tuning.session import search
+from tuning.space_file import load_space
+from tuning.trainable import run_trial
+
+BUDGET_GB, TRIALS, EPOCHS, WATCH_SECONDS = 1.2, 14, 12, 0.25
+_TAKE_1_5_GB = "import time; taken = b'1' * 1_500_000_000; time.sleep(60)"
+
+
+def leak(_: Any) -> None:
+    taken = []
+    for _ in range(1000):
+        taken.append(np.ones(2_500_000))  # 20 MB
+        time.sleep(0.05)
+
+
+def gulp(_: Any) -> None:
+    np.ones(1_250_000_000)  # 10 GB
+    time.sleep(60)
+
+
+def fork(_: Any) -> None:
+    subprocess.run([sys.executable, "-c", _TAKE_1_5_GB], check=False)
+
+
+def hang(_: Any) -> None:
+    time.sleep(1e6)
+
+
+def hang_with_the_lock(_: Any) -> None:
+    ctypes.PyDLL(None).sleep(1_000_000)
+
+
+def fail(_: Any) -> None:
+    raise ValueError("this trial fails by itself")
+
+
+def take_3_gb(_: Any) -> None:
+    np.ones(375_000_000)
+    time.sleep(60)
+
+
+FAULTS: dict[int, Callable[[Any], None]] = {
+    2: leak, 3: hang, 4: gulp, 6: fork, 7: hang_with_the_lock, 9: fail,
+}  # fmt: skip
+EXPECTED = {2: "oom", 3: "timeout", 4: "oom", 6: "oom", 7: "timeout", 9: "error"}
+GREEDY = 3  # of the search that Ray's memory monitor watches
+
+
+def misbehaving(params: dict[str, Any], **given: Any) -> None:
+    """`run_trial`, with a fault for some."""
+    from quantum_rerank.training.trainer import Trainer
+
+    honest = Trainer._run_epoch
+    Trainer._run_epoch = FAULTS.get(params[ORIGIN], honest)  # type: ignore[assignment]
+    try:
+        run_trial(params, **given)
+    finally:
+        Trainer._run_epoch = honest  # type: ignore[method-assign]
+
+
+def greedy(params: dict[str, Any], **given: Any) -> None:
+    """`run_trial`, with one that takes more than the node has, within its own budget."""
+    from quantum_rerank.training.trainer import Trainer
+
+    honest = Trainer._run_epoch
+    if params[ORIGIN] == GREEDY:
+        Trainer._run_epoch = take_3_gb  # type: ignore[assignment,method-assign]
+    try:
+        run_trial(params, **given)
+    finally:
+        Trainer._run_epoch = honest  # type: ignore[method-assign]
+
+
+def main(as_json: AsJson = False) -> None:
+    """Print what became of each trial, and whether any innocent one failed."""
+    with tempfile.TemporaryDirectory(prefix="chaos-") as name:
+        root = Path(name)
+        for seed, domain in enumerate(("seen", "near", "far")):
+            write_domain(root, domain, seed)
+        rows, broken = with_faults(root)
+        broken += with_memory_monitor(root)
+    columns = ("trial", "fault", "state", "reason", "peak MB")
+    title = f"{TRIALS} trials, {BUDGET_GB} GB each, watched every {WATCH_SECONDS} s"
+    record = {"trials": [dict(zip(columns, row, strict=True)) for row in rows], "broken": broken}
+    show(record, [table(title, columns, rows)], as_json)
+    for line in broken:
+        Console(stderr=True).print(f"BROKEN: {line}", markup=False)
+    raise typer.Exit(1 if broken else 0)
+
+
+def with_faults(root: Path) -> tuple[list[tuple[str, ...]], list[str]]:
+    """A search with every fault; its trials as rows, and what is wrong with them."""
+    folder = root / "faults"
+    more = f"trials: {TRIALS}, epochs: {EPOCHS}, trial_memory_gb: {BUDGET_GB}"
+    run(root, folder, f"{{{more}, epoch_minutes: 0.25, failures_in_a_row: 9}}", misbehaving)
+    rows, broken = [], []
+    for trial in load_study(folder).trials:
+        reason = str(trial.user_attrs.get(FAILURE, ""))
+        fault = FAULTS[trial.number].__name__ if trial.number in FAULTS else ""
+        peak = trial.user_attrs.get(PEAK_RSS_MB, 0.0)
+        rows.append((str(trial.number), fault, trial.state.name, reason, f"{peak:.0f}"))
+        if reason.partition(":")[0] != EXPECTED.get(trial.number, ""):
+            broken.append(f"trial {trial.number} ({fault or 'innocent'}) ended with `{reason}`")
+    if len(rows) != TRIALS:
+        broken.append(f"{len(rows)} trials, not {TRIALS}")
+    return rows, broken
+
+
+def with_memory_monitor(root: Path) -> list[str]:
+    """A search on a node that Ray keeps below a limit; what is wrong with its trials."""
+    memory = psutil.virtual_memory()
+    limit = (memory.total - memory.available + 3.0e9) / memory.total
+    os.environ |= {"RAY_memory_usage_threshold": f"{limit:.3f}"}
+    os.environ |= {"RAY_memory_monitor_refresh_ms": "100"}
+    folder = root / "monitored"
+    run(root, folder, "{trials: 6, epochs: 8, trial_memory_gb: 6, retries: 1}", greedy)
+    trials = load_study(folder).trials
+    failed = {t.number: t.user_attrs.get(FAILURE) for t in trials if FAILURE in t.user_attrs}
+    Console(stderr=True).print(f"with Ray's memory monitor: {failed}", markup=False)
+    broken = [
+        f"innocent trial {number}: {why}" for number, why in failed.items() if number != GREEDY
+    ]
+    return broken + ([] if GREEDY in failed else ["Ray's memory monitor ended nothing"])
+
+
+def run(root: Path, folder: Path, budget: str, trial: Callable[..., None]) -> None:
+    """A search to its end, in this process, its output thrown away."""
+    space = write_space(root, root, budget, "fixed: {training.batch_size: 1}")
+    text = space.read_text().replace(", 8192", "").replace("name: asha, ", "name: none, ")
+    space.write_text(text)
+    folder.mkdir()
+    with contextlib.redirect_stderr(io.StringIO()):
+        search(
+            load_space(space), folder, Console(file=io.StringIO()), None, "disabled", trial=trial
+        )
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,133 @@
+"""Kills workers and nodes of a search again and again, and sees that every trial ends told.
+
+    python -m tests.chaos.workers --rounds 20
+
+A real Ray cluster of several nodes on this machine; in every round a random
+worker is killed with SIGKILL, or a node is removed and another one joins.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import psutil
+import typer
+from rich.console import Console
+
+from tests.benchmarks.measuring import AsJson, show, table
+from tests.chaos.driver import broken_at_the_end, read_events, write_search
+from tests.integration.conftest import command, environment
+from tuning.history import is_cut_short
+from tuning.records import FAILURE
+from tuning.run_folder import load_study
+
+NODES, TRIALS_TO_RUN = 2, 60
+
+
+def main(
+    rounds: Annotated[int, typer.Option(help="How often something is killed.")] = 20,
+    trials: Annotated[int, typer.Option(help="Trials of the search.")] = TRIALS_TO_RUN,
+    seed: Annotated[int, typer.Option(help="Of what is killed, and when.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Print what was killed in each round, and what the search made of it."""
+    from ray.cluster_utils import Cluster
+
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory(prefix="chaos-") as name:
+        root = Path(name)
+        folder, space = root / "run", write_search(root, trials)
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        nodes = [cluster.add_node(num_cpus=1) for _ in range(NODES)]
+        try:
+            process = start(space, folder, cluster.address, root / "output.txt")
+            rows = strike_until_the_end(process, cluster, nodes, folder, rounds, rng)
+            code = process.wait(timeout=600)
+        finally:
+            cluster.shutdown()
+        broken = [] if code == 0 else [f"exit code {code}: {(root / 'output.txt').read_text()}"]
+        broken += broken_at_the_end(folder, trials)
+        told = load_study(folder).get_trials(deepcopy=False)
+        lost = [t.number for t in told if is_cut_short(t)]
+        failures = {t.number: t.user_attrs[FAILURE] for t in told if FAILURE in t.user_attrs}
+    struck = sum(row[1] != "nothing" for row in rows)
+    record = {"struck": struck, "trials": len(told), "failures": failures, "broken": broken}
+    title = f"{struck} strikes: {len(told)} trials told, given up {len(lost)}"
+    show(record, [table(title, ("round", "killed", "after s", "ended by then"), rows)], as_json)
+    for line in broken:
+        Console(stderr=True).print(f"BROKEN: {line}", markup=False)
+    raise typer.Exit(1 if broken else 0)
+
+
+def start(space: Path, folder: Path, address: str, output: Path) -> subprocess.Popen[bytes]:
+    """The search, on the cluster; what it prints goes into a file."""
+    arguments = ("--space", space, "--output", folder, "--address", address, "--wandb", "offline")
+    with output.open("wb") as file:
+        return subprocess.Popen(
+            command("tuning.search", *arguments),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment(),
+        )
+
+
+def strike_until_the_end(
+    process: subprocess.Popen[bytes],
+    cluster: Any,
+    nodes: list[Any],
+    folder: Path,
+    rounds: int,
+    rng: random.Random,
+) -> list[tuple[str, ...]]:
+    """Kill something every few seconds, once trials report, until the rounds are over."""
+    rows = []
+    started = time.monotonic()
+    while process.poll() is None and not read_events(folder):
+        time.sleep(0.1)
+    for number in range(rounds):
+        until = time.monotonic() + rng.uniform(2.0, 6.0)
+        while process.poll() is None and time.monotonic() < until:
+            time.sleep(0.1)
+        if process.poll() is not None:
+            break
+        what = strike_a_node(cluster, nodes, rng) if number % 4 == 3 else strike_a_worker(rng)
+        ended = sum(event["event"] == "ended" for event in read_events(folder))
+        rows.append((str(number), what, f"{time.monotonic() - started:.1f}", str(ended)))
+        Console(stderr=True).print("  ".join(rows[-1]), markup=False)
+    return rows
+
+
+def strike_a_worker(rng: random.Random) -> str:
+    """Kill a random worker that trains."""
+    workers = [p for p in psutil.process_iter(["cmdline"]) if _trains(p)]
+    if not workers:
+        return "nothing"
+    worker = rng.choice(workers)
+    try:
+        worker.send_signal(signal.SIGKILL)
+    except psutil.NoSuchProcess:
+        return "nothing"
+    return f"worker {worker.pid}"
+
+
+def strike_a_node(cluster: Any, nodes: list[Any], rng: random.Random) -> str:
+    """Remove a random node with all its workers; another one joins."""
+    node = nodes.pop(rng.randrange(len(nodes)))
+    cluster.remove_node(node, allow_graceful=False)
+    nodes.append(cluster.add_node(num_cpus=1))
+    return f"node {node.node_id[:8]}"
+
+
+def _trains(process: psutil.Process) -> bool:
+    cmdline = process.info["cmdline"] or [""]
+    return cmdline[0].startswith("ray::ImplicitFunc")
+
+
+if __name__ == "__main__":
+    typer.run(main)

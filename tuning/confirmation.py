@@ -1,0 +1,110 @@
+"""The best trials once more, on fresh seeds: a maximum over many trials is partly luck."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from quantum_rerank.config import ExperimentConfig, override
+from quantum_rerank.training.arms import train_arm
+from quantum_rerank.training.data_manager import TrialData
+from tuning.best_trial import TrainedTrial
+from tuning.budgets import Ending
+from tuning.tasks import finished
+
+if TYPE_CHECKING:
+    import optuna
+
+_FRESH = 1_000_003  # first of the seeds that no trial of a search has
+_CONFIRMED = "confirmed"  # attribute of the study: number -> seed -> objective
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """Validation objectives of one trial's configuration on fresh seeds."""
+
+    trial: TrainedTrial
+    objectives: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """The mean over seeds; the trial's own objective where there are none."""
+        return fmean(self.objectives) if self.objectives else self.trial.validation.objective
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation over seeds, 0 where there are not two."""
+        return stdev(self.objectives) if len(self.objectives) > 1 else 0.0
+
+
+def confirm(
+    best: Sequence[TrainedTrial],
+    n_seeds: int,
+    data: TrialData,
+    memory_gb: float,
+    study: optuna.Study,
+    ending: Ending,
+    notes: list[str],
+) -> list[Confirmed]:
+    """Train the best trials' configurations on the same fresh seeds; the best mean first.
+
+    What was trained in an earlier session is in the study and not trained again. Where
+    the search ends before all is known, the trials keep their order.
+    """
+    known: dict[str, dict[str, float]] = study.user_attrs.get(_CONFIRMED, {})
+    seeds = [_FRESH + index for index in range(n_seeds)]
+    todo = {
+        (trial.number, seed): (override(trial.config, {"seed": seed}),)
+        for trial in best
+        for seed in seeds
+        if str(seed) not in known.get(str(trial.number), {})
+    }
+
+    def failed(key: tuple[int, int], reason: str) -> None:
+        notes.append(f"Trial {key[0]} on seed {key[1]}: {reason}")
+
+    for (number, seed), value in finished(best_objective, todo, data, memory_gb, ending, failed):
+        known = {**known, str(number): {**known.get(str(number), {}), str(seed): value}}
+        study.set_user_attr(_CONFIRMED, known)
+    found = [
+        Confirmed(trial, tuple(known[str(trial.number)][seed] for seed in map(str, seeds)))
+        for trial in best
+        if all(str(seed) in known.get(str(trial.number), {}) for seed in seeds)
+    ]
+    if len(found) < len(best):
+        if n_seeds:
+            notes.append("Not all of the best trials were confirmed on fresh seeds.")
+        return [Confirmed(trial, ()) for trial in best]
+    return sorted(found, key=lambda one: one.mean, reverse=True)
+
+
+def best_objective(config: ExperimentConfig, data: TrialData) -> float:
+    """The validation objective of a training's best epoch, on one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    return train_arm(config, config.arm, data).validation.objective
+
+
+def print_confirmed(confirmed: Sequence[Confirmed], console: Console) -> None:
+    """Print what each of the best trials came to on fresh seeds."""
+    if not any(one.objectives for one in confirmed):
+        return
+    n_seeds = len(confirmed[0].objectives)
+    table = Table(
+        title=f"The best trials on {n_seeds} fresh seeds: validation objective",
+        title_justify="left",
+        box=None,
+    )
+    for name in ("trial", "in the search", "mean", "standard deviation", "lowest", "highest"):
+        table.add_column(name, justify="right")
+    for one in confirmed:
+        values = (one.trial.validation.objective, one.mean, one.spread)
+        ends = (min(one.objectives), max(one.objectives))
+        table.add_row(str(one.trial.number), *(f"{value:.4f}" for value in (*values, *ends)))
+    console.print(table)

@@ -1,0 +1,63 @@
+"""What a search did, for whoever reads it later: a line of JSON per event, and a log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from quantum_rerank.config import ExperimentConfig, flat
+from tuning.records import EPOCH, OBJECTIVE, SECONDS, TrialEnd
+
+
+class EventLog:
+    """A listener that appends each event to a file, whole lines at a time.
+
+    Every line has `time` (UTC) and `event`: started, reported or ended, with the trial's number;
+    session_started and session_ended for the search itself.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def trial_started(self, number: int, config: ExperimentConfig) -> None:
+        self.write("started", trial=number, config=flat(config))
+
+    def trial_reported(self, number: int, epoch: int, metrics: Mapping[str, Any]) -> None:
+        facts = {key: metrics[key] for key in (OBJECTIVE, SECONDS) if key in metrics}
+        self.write("reported", trial=number, epoch=epoch, **facts)
+
+    def trial_ended(self, end: TrialEnd) -> None:
+        facts = {"state": end.state, EPOCH: end.epoch, OBJECTIVE: end.objective}
+        self.write("ended", trial=end.number, **facts, reason=end.reason)
+
+    def write(self, event: str, **facts: Any) -> None:
+        """Append an event now; what is not finite is left out."""
+        finite = {k: v for k, v in facts.items() if not isinstance(v, float) or math.isfinite(v)}
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"time": now, "event": event, **finite})
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+@contextmanager
+def write_log(path: Path) -> Iterator[None]:
+    """Append what the packages of this project log, tracebacks included, to a file."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger(name) for name in ("tuning", "quantum_rerank")]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+        handler.close()

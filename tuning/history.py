@@ -1,0 +1,103 @@
+"""What a study holds of earlier sessions, and what is left to do.
+
+An attempt at a configuration that was cut short (by Ctrl-C, a budget, a lost
+worker, a killed driver) is FAIL, since Optuna ends a trial only once; another
+trial with the same parameters continues from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.trial import TrialState
+
+from tuning.records import EARLIER, FAILURE, INTERRUPTED, ORIGIN, WORKER_LOST
+from tuning.space import Space
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+START_POINT = "start_from"  # user attribute of a trial of the space's start_from
+CONTINUES = "continues"  # user attribute: number of the attempt that this trial continues
+
+
+def is_cut_short(trial: FrozenTrial) -> bool:
+    """Whether a trial ended for a reason that is not its configuration's."""
+    reason = str(trial.user_attrs.get(FAILURE, ""))
+    return trial.state == TrialState.FAIL and reason.startswith((INTERRUPTED, WORKER_LOST))
+
+
+def close_running(study: optuna.Study, why: str) -> int:
+    """Tell the study of trials that nobody told of: none stays RUNNING. Returns how many."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    for trial in running:
+        reason = f"{INTERRUPTED}: {why}"
+        optuna.Trial(study, trial._trial_id).set_user_attr(FAILURE, reason)
+        study.tell(trial.number, state=TrialState.FAIL)
+    return len(running)
+
+
+def superseded(trials: Iterable[FrozenTrial]) -> set[int]:
+    """Numbers of attempts that another trial continues."""
+    return {t.user_attrs[CONTINUES] for t in trials if CONTINUES in t.user_attrs}
+
+
+def outdone(trials: Iterable[FrozenTrial], by: Iterable[FrozenTrial]) -> set[int]:
+    """Numbers of attempts, among some trials, that some of them continue, also by way of others."""
+    before = {t.number: t.user_attrs[CONTINUES] for t in trials if CONTINUES in t.user_attrs}
+    found: set[int] = set()
+    for trial in by:
+        number = trial.number
+        while (number := before.get(number, -1)) >= 0:
+            found.add(number)
+    return found
+
+
+def attempts(trials: Sequence[FrozenTrial], number: int) -> list[int]:
+    """The attempts at a trial's configuration, the latest first, down to the first.
+
+    trials: all of the study, by number.
+    """
+    chain = [number]
+    while (before := trials[chain[-1]].user_attrs.get(CONTINUES)) is not None:
+        chain.append(before)
+    return chain
+
+
+def place(trials: Sequence[FrozenTrial], number: int) -> dict[str, Any]:
+    """What a trial has to know of the attempts before it, as keys of its parameters."""
+    chain = attempts(trials, number)
+    return {ORIGIN: chain[-1], EARLIER: chain[1:]}
+
+
+def enqueue_missing(study: optuna.Study, space: Space) -> None:
+    """Queue the space's start points, and every attempt that was cut short, each once.
+
+    Safe to be called again after a death in the middle of it.
+    """
+    trials = study.get_trials(deepcopy=False)
+    started = {trial.user_attrs.get(START_POINT) for trial in trials}
+    for index, point in enumerate(space.start_points()):
+        if index not in started:
+            study.enqueue_trial(point, user_attrs={START_POINT: index})
+    continued = superseded(trials)
+    for trial in trials:
+        if is_cut_short(trial) and trial.number not in continued:
+            attributes = {CONTINUES: trial.number}
+            if START_POINT in trial.user_attrs:
+                attributes[START_POINT] = trial.user_attrs[START_POINT]
+            # Killed before it was given all of them, it had been given what was queued.
+            queued = trial.system_attrs.get("fixed_params", {})
+            study.enqueue_trial({**queued, **trial.params}, user_attrs=attributes)
+
+
+def told(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """Trials that are over for good: what the budget of trials counts."""
+    return [t for t in trials if t.state.is_finished() and not is_cut_short(t)]
+
+
+def rung_values(trials: Iterable[FrozenTrial]) -> dict[int, dict[int, float]]:
+    """Number -> epoch -> objective of what a scheduler may compare with."""
+    return {t.number: dict(t.intermediate_values) for t in told(trials) if t.intermediate_values}

@@ -1,0 +1,112 @@
+"""What a trial's memory is: measured in its process, and foretold from its configuration."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.training.data_manager import QuerySet, TrialData
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_SHARE_EVERY = 5.0  # seconds: to ask the system for what is shared takes some milliseconds
+BARE_WORKER = 250 * 2**20
+"""What a worker that has imported torch and PennyLane owns at the least, in bytes.
+
+`python -m tests.benchmarks.memory` prints it: own before training.
+"""
+
+
+class TrialMemory:
+    """Bytes that a process and those it has started own, with their share of what is shared.
+
+    The share counts a page that n processes map as 1/n page (Linux's PSS), so that a
+    corpus that all trials of a node read is not counted for each. Elsewhere than on
+    Linux: resident memory.
+    """
+
+    def __init__(self, pid: int | None = None) -> None:
+        self._pid = pid or os.getpid()
+        self._share = 0
+        self._asked = float("-inf")
+
+    def __call__(self) -> int:
+        """The bytes now."""
+        if not Path("/proc/self/smaps_rollup").exists():
+            import psutil
+
+            return int(psutil.Process(self._pid).memory_info().rss)
+        family = [self._pid, *descendants(self._pid)]
+        if time.monotonic() - self._asked >= _SHARE_EVERY:
+            self._share = sum(_share(pid) for pid in family)
+            self._asked = time.monotonic()
+        return sum(_private(pid) for pid in family) + self._share
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """Processes that a process has started, and theirs."""
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = task.read_text().split()
+        except OSError:  # the thread has ended
+            continue
+        for child in map(int, children):
+            yield child
+            yield from descendants(child)
+
+
+def kill_descendants(pid: int) -> None:
+    """End what a process has started, at once."""
+    for child in list(descendants(pid)):
+        try:
+            os.kill(child, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def least_bytes(config: ExperimentConfig, embedding_dim: int, n_ranked: int) -> int:
+    """Memory below which a trial cannot be trained; what is above the budget need not start.
+
+    Counts a bare worker; weights, gradients and Adam's two moments in float32; and the
+    states of the `n_ranked` documents that a validation ranks, complex128.
+
+    >>> config = ExperimentConfig()
+    >>> least_bytes(config, 384, 1000) // 2**20
+    252
+    """
+    n_angles = 2 * config.circuit.n_qubits * config.circuit.n_layers
+    widths = [embedding_dim, *config.mlp.hidden_layers, n_angles]
+    n_weights = sum(a * b for a, b in pairwise(widths))
+    is_quantum = config.arm in ("hybrid", "quantum_only")
+    states = 16 * 2**config.circuit.n_qubits * n_ranked if is_quantum else 0
+    return BARE_WORKER + 4 * 4 * n_weights + states
+
+
+def ranked_documents(data: TrialData) -> int:
+    """Documents of the largest collection that a validation ranks."""
+    sets: Sequence[QuerySet] = [*data.seen, *data.unseen]
+    return max((len(np.unique(one.candidates)) for one in sets), default=0)
+
+
+def _private(pid: int) -> int:
+    try:
+        _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()
+    except OSError:  # has ended
+        return 0
+    return (int(resident) - int(shared)) * _PAGE
+
+
+def _share(pid: int) -> int:
+    """This process's part of pages that are of files or shared, whoever maps them."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:  # has ended, or belongs to someone else
+        return 0
+    found = {name: value for name, _, value in (line.partition(":") for line in lines)}
+    return sum(int(found[key].split()[0]) * 1024 for key in ("Pss_File", "Pss_Shmem"))

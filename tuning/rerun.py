@@ -1,0 +1,49 @@
+"""One trial of a run again, alone: the same configuration, seed and data."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from rich.console import Console
+
+from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.errors import DataError, OutputError
+from quantum_rerank.training.data_manager import prepare
+from quantum_rerank.training.hybrid_trainer import make_trainer
+from tuning.history import attempts
+from tuning.records import OBJECTIVE
+from tuning.run_folder import load_study, read_record, recorded_space
+
+
+def rerun(folder: Path, number: int, console: Console) -> bool:
+    """Train a trial of a run once more, epoch by epoch beside what the run had.
+
+    Returns: whether every epoch that the run had came out the same.
+    Raises: OutputError if the run has no such trial; DataError if its data have changed.
+    """
+    import torch
+
+    record = read_record(folder)
+    space = recorded_space(record)
+    trials = load_study(folder).get_trials(deepcopy=False)
+    if not 0 <= number < len(trials):
+        raise OutputError(f"`{folder}` has no trial {number}: they go from 0 to {len(trials) - 1}.")
+    trial = trials[number]
+    prepared = prepare(space.base.data, embedding_source(space.base.data.encoder))
+    if prepared.fingerprint != record["data_fingerprint"]:
+        raise DataError(f"The data have changed since `{folder}` was started. Put them back.")
+    torch.set_num_threads(1)
+    config = space.config_for(trial.params, attempts(trials, number)[-1])
+    recorded = trial.intermediate_values
+    same = True
+    console.print(f"Trial {number}, {trial.state.name.lower()} after {max(recorded, default=0)}:")
+    for report in make_trainer(config, prepared.trial).epochs():
+        now, then = report.metrics[OBJECTIVE], recorded.get(report.epoch)
+        known = "" if then is None else f"in the run {then:.6f}"
+        if then is not None and not math.isclose(now, then, rel_tol=0.0, abs_tol=1e-12):
+            same = False
+            known += "  DIFFERS"
+        console.print(f"epoch {report.epoch:>3}  objective {now:.6f}  {known}", highlight=False)
+    console.print("Every epoch that the run had is the same." if same else "Not the same.")
+    return same

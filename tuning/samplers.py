@@ -1,0 +1,62 @@
+"""Who proposes the next trial, by the name that a space gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, GridSampler, QMCSampler
+
+from quantum_rerank.errors import MissingPackage
+from tuning.space import Space
+
+
+def make_sampler(space: Space, turn: int) -> BaseSampler:
+    """The sampler of a space, seeded by the space's seed and the turn it has.
+
+    With a seed of its own for each trial, what a trial is given follows from the seed and
+    the study alone, also where a search was continued. TPE takes a stopped trial into
+    account at the epoch it came to, below every trial that came further.
+    """
+    sampler = space.header.sampler
+    seed = int(np.random.SeedSequence([sampler.seed, turn]).generate_state(1)[0])
+    startup = sampler.startup_trials
+    if sampler.name == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    if sampler.name == "gp":
+        return GPSampler(seed=seed, n_startup_trials=startup)
+    if sampler.name == "cmaes":
+        return _cmaes(seed, startup)
+    if sampler.name == "qmc":
+        # One sequence over all trials, so one seed; its place in it is kept in the study.
+        return QMCSampler(seed=sampler.seed, scramble=True, warn_independent_sampling=False)
+    if sampler.name == "grid":
+        return EveryPoint(space.grid(), seed=sampler.seed)
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, constant_liar=True)
+
+
+def points_left(sampler: BaseSampler, study: optuna.Study) -> bool:
+    """Whether a sampler has anything more to propose: only a grid comes to its end."""
+    return not (isinstance(sampler, GridSampler) and sampler.is_exhausted(study))
+
+
+class EveryPoint(GridSampler):
+    """A grid that ends when it is asked, where Optuna's own stops a study that nobody runs."""
+
+    def after_trial(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        state: optuna.trial.TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Nothing; see `points_left`."""
+
+
+def _cmaes(seed: int, startup: int) -> BaseSampler:
+    try:
+        import cmaes  # noqa: F401
+    except ImportError:
+        raise MissingPackage("cmaes", "tune", "The sampler `cmaes`") from None
+    return CmaEsSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
