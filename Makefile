@@ -5,7 +5,7 @@ ARGS   ?=
 
 BIN := .venv/bin
 
-.PHONY: help install search test lint bench clean
+.PHONY: help install search test lint bench chaos clean
 
 help:              ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -32,6 +32,11 @@ lint: install      ## ruff and mypy
 bench: install     ## the benchmarks, each a table side by side: make bench ARGS=--json
 	for name in step engines epoch rerank memory search; do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.$$name $(ARGS) || exit 1; \
+	done
+
+chaos: install     ## kill drivers, workers and nodes of searches, and see that nothing is lost
+	for name in driver workers faults; do \
+		OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos.$$name $(ARGS) || exit 1; \
 	done
 
 clean:             ## remove what install made

@@ -8,6 +8,7 @@ trial with the same parameters continues from its last checkpoint.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -85,12 +86,23 @@ def enqueue_missing(study: optuna.Study, space: Space) -> None:
     continued = superseded(trials)
     for trial in trials:
         if is_cut_short(trial) and trial.number not in continued:
-            attributes = {CONTINUES: trial.number}
-            if START_POINT in trial.user_attrs:
-                attributes[START_POINT] = trial.user_attrs[START_POINT]
-            # Killed before it was given all of them, it had been given what was queued.
-            queued = trial.system_attrs.get("fixed_params", {})
-            study.enqueue_trial({**queued, **trial.params}, user_attrs=attributes)
+            enqueue_next_attempt(study, trial)
+
+
+def enqueue_next_attempt(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Queue a trial that continues one that was cut short."""
+    attributes = {CONTINUES: trial.number}
+    if START_POINT in trial.user_attrs:
+        attributes[START_POINT] = trial.user_attrs[START_POINT]
+    # Killed before it was given all of them, it had been given what was queued.
+    queued = trial.system_attrs.get("fixed_params", {})
+    study.enqueue_trial({**queued, **trial.params}, user_attrs=attributes)
+
+
+def times_lost(trials: Sequence[FrozenTrial], number: int) -> int:
+    """How many workers in a row a trial's configuration has lost, this attempt's included."""
+    chain = (trials[one].user_attrs.get(FAILURE, "") for one in attempts(trials, number))
+    return sum(1 for _ in takewhile(lambda reason: reason.startswith(WORKER_LOST), chain))
 
 
 def told(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:

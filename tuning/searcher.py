@@ -17,7 +17,7 @@ from optuna.trial import TrialState as OptunaState
 from ray.tune.search import Searcher
 
 from quantum_rerank.config import ExperimentConfig
-from tuning.history import START_POINT, place
+from tuning.history import START_POINT, enqueue_next_attempt, place, times_lost
 from tuning.records import (
     CHECKPOINT,
     EPOCH,
@@ -50,6 +50,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
     """Proposes trials from a space, and tells the study how each ended.
 
     n_trials: how many to propose at most; what is queued in the study comes first.
+    retries: how often in a row a trial whose worker was lost is continued.
     refusal: why a configuration should not even start, or nothing.
     ending: whether the search is over; then nothing more is proposed, and a trial
         that was cut short by it is FAIL with what `ending` says as its reason.
@@ -64,6 +65,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         listener: Listener,
         ending: Callable[[], str],
         death_note: Callable[[int], dict[str, Any]],
+        retries: int = 0,
         refusal: Callable[[ExperimentConfig], str] = lambda _: "",
     ) -> None:
         super().__init__(metric=OBJECTIVE, mode="max")
@@ -73,12 +75,17 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         self._listener = listener
         self._ending = ending
         self._death_note = death_note
+        self._retries = retries
         self._refusal = refusal
         self._trials: dict[str, optuna.Trial] = {}
         self._last: dict[str, dict[str, Any]] = {}
 
     def suggest(self, trial_id: str) -> Any:
-        """Propose parameters, with what Ray hands to the trial beside them; or say it is over."""
+        """Propose parameters, with what Ray hands to the trial beside them.
+
+        Or nothing, as long as a running trial may yet have to be continued; or say that
+        the search is over.
+        """
         while self._left and not self._ending():
             self._left -= 1
             n_known = len(self._study.get_trials(deepcopy=False))
@@ -90,7 +97,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
                 return params
             self._last[trial_id] = {FAILURE: refused}
             self.on_trial_complete(trial_id)
-        return Searcher.FINISHED
+        return None if self._trials and not self._ending() else Searcher.FINISHED
 
     def fail(self, trial_id: str, reason: str) -> None:
         """Give a trial that is about to be stopped a reason to have failed."""
@@ -141,6 +148,8 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         self._listener.trial_ended(
             TrialEnd(trial.number, state, epoch, objective if known else None, reason, last)
         )
+        if reason.startswith(WORKER_LOST):
+            self._try_again(trial.number)
 
     def save(self, checkpoint_path: str) -> None:
         """Write nothing: the study is the truth, and a space of closures does not pickle."""
@@ -151,6 +160,12 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
     def __getstate__(self) -> dict[str, Any]:
         """Nothing either: Ray pickles a searcher only to restore it."""
         return {}
+
+    def _try_again(self, number: int) -> None:
+        trials = self._study.get_trials(deepcopy=False)
+        if times_lost(trials, number) <= self._retries:
+            enqueue_next_attempt(self._study, trials[number])
+            self._left += 1
 
     def _verdict(self, last: Mapping[str, Any]) -> tuple[TrialState, str]:
         if FAILURE in last:

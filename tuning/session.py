@@ -141,6 +141,10 @@ def _session(
         try:
             with display, signals_end(ending, display):
                 run_trials(session, prepared.trial, concurrency, trial)
+                # Should Ray have lost sight of a trial, it is continued in this session too.
+                if not ending() and close_running(study, "nothing was heard of it"):
+                    enqueue_missing(study, space)
+                    run_trials(session, prepared.trial, concurrency, trial)
         finally:
             close_running(study, ending() or "stopped")
             ledger.write()
@@ -215,6 +219,7 @@ def run_trials(
     search_alg = TruthfulSearch(
         space, session.study, n_trials, session.listener, ending,
         lambda number: read_death_note(files, number),
+        space.header.budget.retries,
         lambda config: memory_refusal(least(config), memory_gb),
     )  # fmt: skip
     limits = TrialLimits(memory_gb)
@@ -238,7 +243,7 @@ def run_trials(
                 storage_path=scratch,
                 stop=AtEnding(ending),
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=space.header.budget.retries),
+                failure_config=tune.FailureConfig(max_failures=0),  # the searcher tries again
             ),
         ).fit()
 

@@ -76,10 +76,6 @@ def run_trial(
             # Not an exception: a thread cannot raise one in another that sits in an allocation.
             os._exit(OUT_OF_MEMORY_EXIT_CODE)
 
-    note = read_death_note(place.files, place.number)
-    if note:  # the worker before this one ended itself: the configuration's fault
-        report({**last, FINAL: False, OBJECTIVE: float("nan"), **note})
-        return
     try:
         config = space.config_for(suggested, params[ORIGIN])
         train_within(limits.memory_gb, on_excess, config, data, report, place)

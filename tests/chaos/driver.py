@@ -32,6 +32,7 @@ from tests.benchmarks.measuring import AsJson, show, table
 from tests.integration.conftest import command, environment, write_domain, write_space
 from tuning.history import CONTINUES, is_cut_short, told
 from tuning.ledger import sessions
+from tuning.records import FAILURE
 from tuning.run_folder import BEST, EVENTS, TRIALS, load_study
 
 TRIALS_TO_RUN, EPOCHS = 100, 27
@@ -237,7 +238,9 @@ def broken_at_the_end(folder: Path, n_trials: int) -> list[str]:
     continued = Counter(t.user_attrs[CONTINUES] for t in trials if CONTINUES in t.user_attrs)
     for trial in trials:
         if is_cut_short(trial) and continued[trial.number] != 1:
-            broken.append(f"{continued[trial.number]} trials continue trial {trial.number}")
+            reason = trial.user_attrs.get(FAILURE)
+            count = continued[trial.number]
+            broken.append(f"{count} trials continue trial {trial.number} ({reason})")
     broken += broken_curves(trials) + broken_rungs(folder)
     if not (folder / BEST / "manifest.json").is_file():
         broken.append("there is no bundle")

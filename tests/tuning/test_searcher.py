@@ -256,10 +256,59 @@ def test_nothing_is_proposed_once_the_search_is_over(bench: Bench) -> None:
 
 def test_no_more_trials_are_proposed_than_were_asked_for(tmp_path: Path, tiny_space: Space) -> None:
     search = search_in(tmp_path, tiny_space, n_trials=2)
-    proposed = [search.suggest(name) for name in "abcd"]
-    assert [one[NUMBER] for one in proposed[:2]] == [0, 1]
-    assert proposed[2:] == [Searcher.FINISHED] * 2
+    proposed = [search.suggest(name) for name in "ab"]
+    assert [one[NUMBER] for one in proposed] == [0, 1]
+    assert search.suggest("c") is None  # not yet over: a worker may be lost
+    for name in "ab":
+        search.on_trial_complete(name, result(1, 0.3))
+    assert search.suggest("c") == Searcher.FINISHED
     assert len(load_study(tmp_path).get_trials()) == 2
+
+
+def test_a_search_that_is_over_proposes_nothing_though_trials_still_run(bench: Bench) -> None:
+    bench.search.suggest("a")
+    bench.why.append("Ctrl-C")
+    assert bench.search.suggest("b") == Searcher.FINISHED
+
+
+def lose(search: TruthfulSearch, *reports: dict[str, Any]) -> Any:
+    """Propose a trial and lose its worker after some reports; returns what was proposed."""
+    proposed = search.suggest("a")
+    for report in reports:
+        search.on_trial_result("a", report)
+    search.on_trial_complete("a", error=True)
+    return proposed
+
+
+def test_a_trial_whose_worker_was_lost_is_continued_by_another_at_once(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    search = search_in(tmp_path, tiny_space, n_trials=1, retries=2)
+    first = lose(search, result(1, 0.3))
+    second = search.suggest("a")
+    assert own(second) == own(first)
+    assert (second[NUMBER], second[ORIGIN], second[EARLIER]) == (1, 0, [0])
+    search.on_trial_complete("a", result(3, 0.5, **{FINAL: True}))
+    assert search.suggest("a") == Searcher.FINISHED
+    states = [trial.state.name for trial in load_study(tmp_path).get_trials()]
+    assert states == ["FAIL", "COMPLETE"]
+
+
+def test_a_trial_is_continued_as_often_in_a_row_as_it_may(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    search = search_in(tmp_path, tiny_space, n_trials=1, retries=2)
+    proposed = [lose(search) for _ in range(3)]
+    assert [one[EARLIER] for one in proposed] == [[], [0], [1, 0]]
+    assert search.suggest("a") == Searcher.FINISHED
+    trials = load_study(tmp_path).get_trials()
+    assert [trial.user_attrs[FAILURE] for trial in trials] == [WORKER_LOST] * 3
+
+
+def test_a_worker_that_ended_itself_is_not_tried_again(bench: Bench) -> None:
+    bench.death_notes[0] = {FAILURE: "oom: 8.1 GB used, budget 8 GB"}
+    lose(bench.search)
+    assert [trial.state.name for trial in bench.trials()] == ["FAIL"]
 
 
 def test_start_points_come_first_and_carry_their_place(tmp_path: Path, tiny_space: Space) -> None:
@@ -311,9 +360,9 @@ def test_a_configuration_that_is_refused_fails_without_a_start(
         listener=heard,
         refusal=lambda config: "oom: too large" if config == heard.started.get(1) else "",
     )
-    proposed = [search.suggest(name) for name in "abc"]
-    assert [one[NUMBER] for one in proposed[:2]] == [0, 2]
-    assert proposed[2] == Searcher.FINISHED
+    proposed = [search.suggest(name) for name in "ab"]
+    assert [one[NUMBER] for one in proposed] == [0, 2]
+    assert search.suggest("c") is None
     trial = load_study(tmp_path).get_trials()[1]
     assert (trial.state, trial.user_attrs[FAILURE]) == (TrialState.FAIL, "oom: too large")
     (end,) = heard.ended
