@@ -112,6 +112,9 @@ def main(
     from quantum_rerank.training.data_manager import prepare
 
     trials = ranked_trials(load_study(run_folder).get_trials(deepcopy=False))
+    tested = _tested(run_folder)
+    if trial is None and tested:
+        trials = [one for one in trials if one.number == tested[0]["number"]]
     if trial is not None:
         trials = [one for one in trials if one.number == trial]
     if not trials:
@@ -121,9 +124,7 @@ def main(
     source = embedding_source(chosen.config.data.encoder)
     prepared = prepare(chosen.config.data, source)
     _refuse_other_data(run_folder, prepared.fingerprint)
-    bundle = export_trial(
-        output, chosen, prepared, source, _test_metrics(run_folder, chosen.number)
-    )
+    bundle = export_trial(output, chosen, prepared, source, _test_metrics(tested, chosen.number))
     print(f"Exported trial {chosen.number} (epoch {chosen.epoch}) to {bundle}.")
 
 
@@ -137,20 +138,20 @@ def _refuse_other_data(folder: Path, fingerprint: str) -> None:
         )
 
 
-def _test_metrics(folder: Path, number: int) -> dict[str, dict[str, float]]:
-    """What the run measured for a trial on test queries; nothing if it was not among the best."""
+def _tested(folder: Path) -> list[dict[str, Any]]:
+    """The trials that a run scored on test queries, the winner first; none if it did not end."""
     try:
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        return list(json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["tested"])
     except FileNotFoundError:
-        return {}
-    except ValueError:
+        return []
+    except (ValueError, KeyError):
         raise BundleError(f"`{folder / SUMMARY}` was cut off.") from None
-    tested = next((one for one in summary["tested"] if one["number"] == number), None)
-    return (
-        {role: tested[role] for role in ("test", "test_unseen") if tested.get(role)}
-        if tested
-        else {}
-    )
+
+
+def _test_metrics(tested: list[dict[str, Any]], number: int) -> dict[str, dict[str, float]]:
+    """What a trial scored on test queries; nothing if it was not among the best."""
+    record = next((one for one in tested if one["number"] == number), {})
+    return {role: record[role] for role in ("test", "test_unseen") if record.get(role)}
 
 
 if __name__ == "__main__":

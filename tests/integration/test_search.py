@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from quantum_rerank.reranker import Reranker
 from tests.integration.conftest import Finished, run, run_and_interrupt, run_and_kill
+from tuning.best_trial import ranked_trials
 from tuning.history import attempts, is_cut_short, told
 from tuning.ledger import sessions
 from tuning.run_folder import EVENTS, load_study
@@ -50,7 +51,7 @@ class Run:
 @pytest.fixture(scope="session")
 def finished(make_space: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One search, looked at by every test below."""
-    budget = f"{{trials: {TRIALS}, epochs: {EPOCHS}, trial_memory_gb: 1.2}}"
+    budget = f"{{trials: {TRIALS}, epochs: {EPOCHS}, trial_memory_gb: 1.4}}"
     space = make_space(budget, GLUTTON)
     folder = tmp_path_factory.mktemp("runs") / "run"
     return Run(folder, run("tuning.search", "--space", space, "--output", folder))
@@ -90,8 +91,8 @@ def test_a_trial_that_eats_memory_fails_alone_and_is_named_with_its_reason(finis
     glutton = finished.trials[1]
     assert glutton.state == TrialState.FAIL
     assert glutton.user_attrs["failure"].startswith("oom: ")
-    assert glutton.user_attrs["peak_rss_mb"] > 1.2 * 1024
-    assert "budget 1.2 GB" in finished.command.text
+    assert glutton.user_attrs["peak_rss_mb"] > 1.4 * 1024
+    assert "budget 1.4 GB" in finished.command.text
     assert finished.summary["failures"]["1"] == glutton.user_attrs["failure"]
     after = [trial.state for trial in finished.trials if trial.number > 1]
     assert TrialState.PRUNED in after or TrialState.COMPLETE in after
@@ -112,11 +113,15 @@ def test_the_summary_counts_what_the_study_holds(finished: Run) -> None:
         assert 0 < roles["test_unseen"]["ndcg@10"] <= 1
 
 
-def test_the_best_trial_is_the_complete_one_with_the_highest_objective(finished: Run) -> None:
-    complete = [trial for trial in finished.trials if trial.state == TrialState.COMPLETE]
-    best = max(complete, key=lambda trial: trial.value)
-    assert finished.summary["best"]["number"] == best.number
-    assert finished.summary["best"]["objective"] == pytest.approx(best.value)
+def test_the_best_trials_are_confirmed_and_the_best_mean_wins(finished: Run) -> None:
+    highest = ranked_trials(finished.trials)[:2]
+    confirmed = finished.summary["confirmed"]
+    assert {one["number"] for one in confirmed} == {trial.number for trial in highest}
+    assert confirmed == sorted(confirmed, key=lambda one: one["mean"], reverse=True)
+    assert finished.summary["best"]["number"] == confirmed[0]["number"]
+    values = {trial.number: max(trial.intermediate_values.values()) for trial in highest}
+    value = values[confirmed[0]["number"]]
+    assert finished.summary["best"]["objective"] == pytest.approx(value)
 
 
 def test_a_trial_sees_no_test_query(finished: Run) -> None:
