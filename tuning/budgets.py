@@ -60,6 +60,7 @@ class Ending:
         self._limits, self._clock = limits, clock
         self._reason = ""
         self._since = 0.0
+        self.is_at_once = False  # without waiting for trials to come to their next report
 
     def stop(self, reason: str) -> None:
         """End the search, unless it is over already."""

@@ -123,6 +123,10 @@ class StopByRule(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
             return str(TrialScheduler.STOP)
         return str(TrialScheduler.CONTINUE)
 
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Forget what a dead worker was asked: whoever waits for the answer gets its error."""
+        trial._default_result_or_future = None
+
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray pickles a scheduler only to restore it, and here the study does that."""
         return {}

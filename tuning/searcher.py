@@ -162,6 +162,8 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         return {}
 
     def _try_again(self, number: int) -> None:
+        if self._ending():
+            return  # the next session does
         trials = self._study.get_trials(deepcopy=False)
         if times_lost(trials, number) <= self._retries:
             enqueue_next_attempt(self._study, trials[number])

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import optuna
@@ -208,6 +209,8 @@ def run_trials(
 
     def on_tick(controller: Any) -> None:
         session.ledger.tick()
+        if ending.is_at_once:
+            raise KeyboardInterrupt
         is_overdue = ending.seconds() > _STOPPING_SECONDS
         for live in list(controller.get_live_trials()):
             late = session.deadlines.overdue(live.config[NUMBER], live.status == "RUNNING")
@@ -250,15 +253,23 @@ def run_trials(
 
 @contextmanager
 def signals_end(ending: Ending, display: ProgressDisplay) -> Iterator[None]:
-    """First Ctrl-C, or SIGTERM: end in order. Second: stop now, by Python's own handler."""
+    """First Ctrl-C, or SIGTERM: end in order. Second: at the next tick. Third: here and now.
+
+    An exception at any place may leave the study locked; between two ticks it is at rest.
+    """
     names = {signal.SIGINT: INTERRUPT, signal.SIGTERM: TERMINATED}
     before = {number: signal.getsignal(number) for number in names}
+    n_heard = 0
 
-    def on_signal(number: int, _: object) -> None:
-        ending.stop(names[signal.Signals(number)])
-        for each in names:
-            signal.signal(each, signal.default_int_handler)
-        display.say("Ending: each trial stops after its epoch. Ctrl-C again stops now.")
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal n_heard
+        n_heard += 1
+        if n_heard > 2:
+            signal.default_int_handler(number, frame)
+        ending.is_at_once = n_heard == 2
+        if n_heard == 1:
+            ending.stop(names[signal.Signals(number)])
+            display.say("Ending: each trial stops after its epoch. Ctrl-C again stops now.")
 
     for number in names:
         signal.signal(number, on_signal)

@@ -13,9 +13,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
     "arguments",
     [
         # So short a search is mostly the start of its workers.
-        ("driver", "--rounds", "4", "--trials", "12", "--most-work", "9"),
-        ("workers", "--rounds", "4", "--trials", "10"),
-        ("faults",),
+        ("driver", "--rounds", "3", "--trials", "10", "--most-work", "9"),
+        ("faults", "--no-monitor"),
     ],
     ids=lambda arguments: arguments[0],
 )

@@ -78,7 +78,11 @@ def search_in(folder: Path, space: Space, n_trials: int = 20, **more: Any) -> Tr
     study = open_study(folder, space.header.name)
     close_running(study, "the search was killed")
     enqueue_missing(study, space)
-    given = {"listener": Recorder(), "ending": lambda: "", "death_note": lambda _: {}} | more
+    given: dict[str, Any] = {
+        "listener": Recorder(),
+        "ending": lambda: "",
+        "death_note": lambda _: {},
+    } | more
     return TruthfulSearch(space, study, n_trials, **given)
 
 
@@ -303,6 +307,18 @@ def test_a_trial_is_continued_as_often_in_a_row_as_it_may(
     assert search.suggest("a") == Searcher.FINISHED
     trials = load_study(tmp_path).get_trials()
     assert [trial.user_attrs[FAILURE] for trial in trials] == [WORKER_LOST] * 3
+
+
+def test_a_worker_that_is_lost_when_the_search_is_over_waits_for_the_next_session(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    why = [""]
+    search = search_in(tmp_path, tiny_space, retries=2, ending=lambda: why[-1])
+    search.suggest("a")
+    why.append("Ctrl-C")
+    search.on_trial_complete("a", error=True)
+    assert [trial.state.name for trial in load_study(tmp_path).get_trials()] == ["FAIL"]
+    assert search_in(tmp_path, tiny_space).suggest("a")[EARLIER] == [0]
 
 
 def test_a_worker_that_ended_itself_is_not_tried_again(bench: Bench) -> None:

@@ -37,16 +37,18 @@ def ending() -> Ending:
 
 @pytest.mark.parametrize("first", SIGNALS)
 @pytest.mark.parametrize("second", SIGNALS)
-def test_the_first_signal_ends_in_order_and_the_second_stops_now(
+def test_the_first_signal_ends_in_order_the_second_at_once_and_the_third_here_and_now(
     ending: Ending, display: ProgressDisplay, first: signal.Signals, second: signal.Signals
 ) -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     with signals_end(ending, display):
         os.kill(os.getpid(), first)
-        assert ending() == SIGNALS[first]
+        assert (ending(), ending.is_at_once) == (SIGNALS[first], False)
+        os.kill(os.getpid(), second)
+        assert (ending(), ending.is_at_once) == (SIGNALS[first], True)
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), second)
-    assert ending() == SIGNALS[first]
+            os.kill(os.getpid(), first)
+    assert (ending(), ending.is_at_once) == (SIGNALS[first], True)
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
