@@ -16,14 +16,14 @@ import typer
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.console import run
 from quantum_rerank.embeddings import EmbeddingSource
-from quantum_rerank.errors import BundleError, DataError, OutputError
+from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.export import export_model
 from quantum_rerank.similarity import Head
 from quantum_rerank.training.data_manager import PreparedData
 from quantum_rerank.training.ranking import Validation
 from tuning.history import outdone
 from tuning.records import CHECKPOINT
-from tuning.run_folder import SUMMARY, TRIALS, load_study, read_record
+from tuning.run_folder import SUMMARY, TRIALS, load_study, read_record, refuse_other_data
 from tuning.trial_files import BEST_EPOCH, TrialFiles
 
 if TYPE_CHECKING:
@@ -123,19 +123,9 @@ def main(
     chosen = load_trial(run_folder, trials[0])
     source = embedding_source(chosen.config.data.encoder)
     prepared = prepare(chosen.config.data, source)
-    _refuse_other_data(run_folder, prepared.fingerprint)
+    refuse_other_data(read_record(run_folder), prepared.fingerprint, run_folder)
     bundle = export_trial(output, chosen, prepared, source, _test_metrics(tested, chosen.number))
     print(f"Exported trial {chosen.number} (epoch {chosen.epoch}) to {bundle}.")
-
-
-def _refuse_other_data(folder: Path, fingerprint: str) -> None:
-    """Raise where the data are no longer those that the run was trained and tested on."""
-    recorded = read_record(folder)["data_fingerprint"]
-    if recorded != fingerprint:
-        raise DataError(
-            f"The data have changed since `{folder}` was made ({recorded[:12]}, now "
-            f"{fingerprint[:12]}). Put them back, or search again."
-        )
 
 
 def _tested(folder: Path) -> list[dict[str, Any]]:

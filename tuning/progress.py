@@ -84,7 +84,7 @@ class ProgressDisplay:
         value = "" if end.objective is None else f", objective {end.objective:.4f}"
         reason = f" ({end.reason})" if end.reason else ""
         self._console.print(
-            f"[{_clock_text(self._budget.elapsed())}] trial {end.number:>3} {end.state:<8} "
+            f"[{duration(self._budget.elapsed())}] trial {end.number:>3} {end.state:<8} "
             f"epoch {end.epoch}{value}{reason}  {self._summary()}",
             markup=False,
             highlight=False,
@@ -103,11 +103,11 @@ class ProgressDisplay:
         """By what the trials so far took, for those to come, within the budget."""
         done = sum(self._counts.values())
         if not done:
-            return f"at most {_clock_text(self._budget.left())}"
+            return f"at most {duration(self._budget.left())}"
         pace = (self._clock() - self._started) / done
         todo = max(self._n_trials - self._n_told - done, 0)
         rest = min(pace * todo, self._budget.left())
-        return f"about {_clock_text(rest)}"
+        return f"about {duration(rest)}"
 
     def _render(self) -> Group:
         table = Table.grid(padding=(0, 1))
@@ -124,12 +124,17 @@ class ProgressDisplay:
         if trial.epoch:
             spent = self._clock() - trial.started
             rest = spent / trial.epoch * (self._max_epochs - trial.epoch)
-            left = f"at most {_clock_text(rest)} left"
+            left = f"at most {duration(rest)} left"
         epochs = f"{trial.epoch}/{self._max_epochs}"
         return f"trial {number}", bar, epochs, value, left, Text(trial.label, style="dim")
 
 
-def _clock_text(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as h:mm:ss, or m:ss below an hour.
+
+    >>> duration(59.6), duration(3725)
+    ('1:00', '1:02:05')
+    """
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

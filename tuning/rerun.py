@@ -8,12 +8,12 @@ from pathlib import Path
 from rich.console import Console
 
 from quantum_rerank.embeddings import embedding_source
-from quantum_rerank.errors import DataError, OutputError
+from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from tuning.history import attempts
 from tuning.records import OBJECTIVE
-from tuning.run_folder import load_study, read_record, recorded_space
+from tuning.run_folder import load_study, read_record, recorded_space, refuse_other_data
 
 
 def rerun(folder: Path, number: int, console: Console) -> bool:
@@ -31,8 +31,7 @@ def rerun(folder: Path, number: int, console: Console) -> bool:
         raise OutputError(f"`{folder}` has no trial {number}: they go from 0 to {len(trials) - 1}.")
     trial = trials[number]
     prepared = prepare(space.base.data, embedding_source(space.base.data.encoder))
-    if prepared.fingerprint != record["data_fingerprint"]:
-        raise DataError(f"The data have changed since `{folder}` was started. Put them back.")
+    refuse_other_data(record, prepared.fingerprint, folder)
     torch.set_num_threads(1)
     config = space.config_for(trial.params, attempts(trials, number)[-1])
     recorded = trial.intermediate_values

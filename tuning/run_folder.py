@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from quantum_rerank.config import build_config
-from quantum_rerank.errors import OutputError
+from quantum_rerank.errors import DataError, OutputError
 from tuning.space import Header, Parameter, Space
 
 if TYPE_CHECKING:
@@ -53,6 +53,16 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise OutputError(f"`{folder / RECORD}` is damaged.") from None
 
 
+def refuse_other_data(record: Mapping[str, Any], fingerprint: str, folder: Path) -> None:
+    """Raise DataError where the data are no longer those that a run was started with."""
+    recorded = record["data_fingerprint"]
+    if recorded != fingerprint:
+        raise DataError(
+            f"The data have changed since `{folder}` was started ({recorded[:12]}, now "
+            f"{fingerprint[:12]}). Put them back, or search again."
+        )
+
+
 def recorded_space(record: Mapping[str, Any]) -> Space:
     """The space that a run was started with."""
     parameters = TypeAdapter(dict[str, Annotated[Parameter, Field(discriminator="type")]])
@@ -87,6 +97,24 @@ def locked(folder: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def holder(folder: Path) -> int | None:
+    """The process that searches into a folder, 0 if it has not said which; None if none does.
+
+    The lock is asked for and let go of within microseconds, since only the system
+    knows whether who wrote a process number is still alive.
+    """
+    try:
+        with (folder / _LOCK).open(encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                number = file.read()
+                return int(number) if number.isdigit() else 0
+    except OSError:  # no lock was ever taken, or none that this user may see
+        pass
+    return None
 
 
 def study_storage(folder: Path) -> optuna.storages.BaseStorage:

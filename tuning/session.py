@@ -23,7 +23,7 @@ import optuna
 from rich.console import Console
 
 from quantum_rerank.embeddings import embedding_source
-from quantum_rerank.errors import DataError, SearchError
+from quantum_rerank.errors import SearchError
 from quantum_rerank.training.data_manager import PreparedData, TrialData, prepare
 from tuning.budgets import (
     INTERRUPT,
@@ -57,6 +57,7 @@ from tuning.run_folder import (
     TRIALS,
     open_study,
     read_record,
+    refuse_other_data,
     write_record,
 )
 from tuning.space import Space
@@ -284,10 +285,8 @@ def _record_or_compare(space: Space, prepared: PreparedData, folder: Path) -> No
     """Write the run's record, or see that the data are still those it names."""
     if not (folder / RECORD).exists():
         write_record(space, prepared, folder)
-    elif read_record(folder)["data_fingerprint"] != prepared.fingerprint:
-        raise DataError(
-            f"The data have changed since `{folder}` was started. Put them back, or search again."
-        )
+    else:
+        refuse_other_data(read_record(folder), prepared.fingerprint, folder)
 
 
 def _limits(space: Space, budget: TimeBudget, ledger: Ledger) -> list[Callable[[], str]]:

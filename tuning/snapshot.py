@@ -6,7 +6,6 @@ for so long a search that writes would wait, and nothing here can write to what 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import sqlite3
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.errors import OutputError
 from tuning.ledger import sessions
-from tuning.run_folder import _LOCK, BUDGET, EVENTS, STUDY, read_record, recorded_space
+from tuning.run_folder import BUDGET, EVENTS, STUDY, holder, read_record, recorded_space
 from tuning.space import Budget
 
 if TYPE_CHECKING:
@@ -80,24 +79,6 @@ def read_snapshot(folder: Path) -> Snapshot:
         holder=holding,
         now=now,
     )
-
-
-def holder(folder: Path) -> int | None:
-    """The process that searches into a folder, 0 if it has not said which; None if none does.
-
-    The lock is asked for and let go of within microseconds, since only the system
-    knows whether who wrote a process number is still alive.
-    """
-    try:
-        with (folder / _LOCK).open(encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                number = file.read()
-                return int(number) if number.isdigit() else 0
-    except OSError:  # no lock was ever taken, or none that this user may see
-        pass
-    return None
 
 
 def read_events(path: Path) -> list[Event]:

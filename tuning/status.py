@@ -18,9 +18,10 @@ from rich.text import Text
 
 from quantum_rerank.console import run
 from tuning.forecast import Forecast
+from tuning.progress import duration
 from tuning.records import EPOCH, OBJECTIVE
-from tuning.run_folder import STUDY
-from tuning.snapshot import Event, holder, read_snapshot
+from tuning.run_folder import STUDY, holder
+from tuning.snapshot import Event, read_snapshot
 from tuning.standing import (
     Best,
     Cost,
@@ -249,17 +250,6 @@ def _event_text(event: Event) -> str:
 
 def _local(moment: datetime) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def duration(seconds: float) -> str:
-    """Seconds as h:mm:ss, or m:ss below an hour.
-
-    >>> duration(59.6), duration(3725)
-    ('1:00', '1:02:05')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 if __name__ == "__main__":

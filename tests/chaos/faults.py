@@ -82,23 +82,22 @@ GREEDY = 3  # of the search that Ray's memory monitor watches
 
 def misbehaving(params: dict[str, Any], **given: Any) -> None:
     """`run_trial`, with a fault for some."""
-    from quantum_rerank.training.trainer import Trainer
-
-    honest = Trainer._run_epoch
-    Trainer._run_epoch = FAULTS.get(params[ORIGIN], honest)  # type: ignore[assignment]
-    try:
-        run_trial(params, **given)
-    finally:
-        Trainer._run_epoch = honest  # type: ignore[method-assign]
+    with_fault(FAULTS.get(params[ORIGIN]), params, given)
 
 
 def greedy(params: dict[str, Any], **given: Any) -> None:
     """`run_trial`, with one that takes more than the node has, within its own budget."""
+    with_fault(take_6_gb if params[ORIGIN] == GREEDY else None, params, given)
+
+
+def with_fault(
+    fault: Callable[[Any], None] | None, params: dict[str, Any], given: dict[str, Any]
+) -> None:
+    """`run_trial`, with something else in the place of each epoch, if given."""
     from quantum_rerank.training.trainer import Trainer
 
     honest = Trainer._run_epoch
-    if params[ORIGIN] == GREEDY:
-        Trainer._run_epoch = take_6_gb  # type: ignore[assignment,method-assign]
+    Trainer._run_epoch = fault or honest  # type: ignore[assignment,method-assign]
     try:
         run_trial(params, **given)
     finally:

@@ -16,8 +16,8 @@ from quantum_rerank.errors import OutputError
 from tuning import snapshot
 from tuning.events import EventLog
 from tuning.records import EPOCH, OBJECTIVE, SECONDS, TrialEnd
-from tuning.run_folder import EVENTS, STUDY, locked, open_study
-from tuning.snapshot import holder, read_events, read_study
+from tuning.run_folder import EVENTS, STUDY, holder, locked, open_study
+from tuning.snapshot import read_events, read_study
 
 
 @pytest.fixture
