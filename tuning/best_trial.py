@@ -21,10 +21,10 @@ from quantum_rerank.export import export_model
 from quantum_rerank.similarity import Head
 from quantum_rerank.training.data_manager import PreparedData
 from quantum_rerank.training.ranking import Validation
-from tuning.history import outdone
 from tuning.records import CHECKPOINT
-from tuning.run_folder import SUMMARY, TRIALS, load_study, read_record, refuse_other_data
-from tuning.trial_files import BEST_EPOCH, TrialFiles
+from tuning.study.history import outdone
+from tuning.study.run_folder import SUMMARY, TRIALS, load_study, read_record, refuse_other_data
+from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 if TYPE_CHECKING:
     import optuna

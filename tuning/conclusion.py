@@ -20,13 +20,13 @@ from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.ranking import score_on
 from quantum_rerank.whole_folder import put_in_place
 from tuning.best_trial import TrainedTrial, export_trial, load_trial, ranked_trials
-from tuning.budgets import Ending
 from tuning.confirmation import confirm
-from tuning.history import START_POINT
-from tuning.reports import Outcome, Tested
-from tuning.run_folder import BEST
+from tuning.limits.budgets import Ending
+from tuning.reporting.reports import Outcome, Tested
 from tuning.space import Space
-from tuning.tasks import finished
+from tuning.study.history import START_POINT
+from tuning.study.run_folder import BEST
+from tuning.workers.tasks import finished
 
 BASELINES = ("mlp_twin", "quantum_only")
 

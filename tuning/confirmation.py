@@ -14,8 +14,8 @@ from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.training.arms import train_arm
 from quantum_rerank.training.data_manager import TrialData
 from tuning.best_trial import TrainedTrial
-from tuning.budgets import Ending
-from tuning.tasks import finished
+from tuning.limits.budgets import Ending
+from tuning.workers.tasks import finished
 
 if TYPE_CHECKING:
     import optuna

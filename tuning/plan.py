@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tuning.budgets import Concurrency
+from tuning.limits.budgets import Concurrency
 from tuning.space import SchedulerConfig, Space
 
 

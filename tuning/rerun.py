@@ -11,9 +11,9 @@ from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.hybrid_trainer import make_trainer
-from tuning.history import attempts
 from tuning.records import OBJECTIVE
-from tuning.run_folder import load_study, read_record, recorded_space, refuse_other_data
+from tuning.study.history import attempts
+from tuning.study.run_folder import load_study, read_record, recorded_space, refuse_other_data
 
 
 def rerun(folder: Path, number: int, console: Console) -> bool:

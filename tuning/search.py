@@ -13,16 +13,16 @@ from rich.console import Console
 from quantum_rerank.config import describe
 from quantum_rerank.console import INTERRUPTED_EXIT_CODE, new_folder, run
 from quantum_rerank.errors import ConfigError
-from tuning.budgets import INTERRUPT, TERMINATED, fit_trials
-from tuning.cluster import this_machine
-from tuning.failures import DIAGNOSIS
+from tuning.limits.budgets import INTERRUPT, TERMINATED, fit_trials
+from tuning.limits.failures import DIAGNOSIS
 from tuning.plan import print_plan
+from tuning.reporting.tracking import resolve_mode
 from tuning.rerun import rerun as train_again
-from tuning.run_folder import BUDGET, load_study, locked, read_record, recorded_space
 from tuning.session import search
 from tuning.space import Budget, Space
 from tuning.space_file import load_space
-from tuning.tracking import resolve_mode
+from tuning.study.run_folder import BUDGET, load_study, locked, read_record, recorded_space
+from tuning.workers.cluster import this_machine
 
 EXIT_CODES = {INTERRUPT: INTERRUPTED_EXIT_CODE, TERMINATED: 143}
 DIAGNOSIS_EXIT_CODE = 3

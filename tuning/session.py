@@ -25,7 +25,8 @@ from rich.console import Console
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import SearchError
 from quantum_rerank.training.data_manager import PreparedData, TrialData, prepare
-from tuning.budgets import (
+from tuning.conclusion import conclude
+from tuning.limits.budgets import (
     INTERRUPT,
     TERMINATED,
     Clock,
@@ -35,20 +36,20 @@ from tuning.budgets import (
     TimeBudget,
     fit_trials,
 )
-from tuning.cluster import ray_cluster
-from tuning.conclusion import conclude
-from tuning.deadlines import Deadlines
-from tuning.disk import LosersRemoved
-from tuning.events import EventLog, write_log
-from tuning.failures import FailureStreak, memory_refusal
-from tuning.history import close_running, enqueue_missing, rung_values, told
-from tuning.ledger import Ledger
-from tuning.memory import least_bytes, ranked_documents
+from tuning.limits.deadlines import Deadlines
+from tuning.limits.disk import LosersRemoved
+from tuning.limits.failures import FailureStreak, memory_refusal
+from tuning.limits.memory import least_bytes, ranked_documents
 from tuning.plan import print_plan
-from tuning.progress import ProgressDisplay
 from tuning.records import NUMBER, Listener, Listeners
-from tuning.reports import print_outcome, summarise, write_trials
-from tuning.run_folder import (
+from tuning.reporting.events import EventLog, write_log
+from tuning.reporting.progress import ProgressDisplay
+from tuning.reporting.reports import print_outcome, summarise, write_trials
+from tuning.reporting.tracking import PROJECT, Mode, WandbTracker
+from tuning.space import Space
+from tuning.study.history import close_running, enqueue_missing, rung_values, told
+from tuning.study.ledger import Ledger
+from tuning.study.run_folder import (
     BUDGET,
     EVENTS,
     LOG,
@@ -60,10 +61,9 @@ from tuning.run_folder import (
     refuse_other_data,
     write_record,
 )
-from tuning.space import Space
-from tuning.tracking import PROJECT, Mode, WandbTracker
-from tuning.trainable import TrialLimits, read_death_note, run_trial
-from tuning.trial_files import TrialFiles
+from tuning.workers.cluster import ray_cluster
+from tuning.workers.trainable import TrialLimits, read_death_note, run_trial
+from tuning.workers.trial_files import TrialFiles
 
 _STOPPING_SECONDS = 10.0  # that trials have to come to their next report when a search is over
 
@@ -184,14 +184,14 @@ def run_trials(
     """Let Ray Tune run the trials of a space until they, a budget or the user end it."""
     from ray import tune
 
-    from tuning.scheduler import (
+    from tuning.algorithms.scheduler import (
         AtEnding,
         StopByRule,
         SuccessiveHalving,
         make_rule,
         stop_with_worker,
     )
-    from tuning.searcher import TruthfulSearch
+    from tuning.algorithms.searcher import TruthfulSearch
 
     space, ending = session.space, session.ending
     known = session.study.get_trials(deepcopy=False)

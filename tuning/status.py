@@ -17,12 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from quantum_rerank.console import run
-from tuning.forecast import Forecast
-from tuning.progress import duration
 from tuning.records import EPOCH, OBJECTIVE
-from tuning.run_folder import STUDY, holder
-from tuning.snapshot import Event, read_snapshot
-from tuning.standing import (
+from tuning.reporting.forecast import Forecast
+from tuning.reporting.progress import duration
+from tuning.reporting.snapshot import Event, read_snapshot
+from tuning.reporting.standing import (
     Best,
     Cost,
     Failure,
@@ -32,6 +31,7 @@ from tuning.standing import (
     Standing,
     standing,
 )
+from tuning.study.run_folder import STUDY, holder
 
 app = typer.Typer(add_completion=False)
 

@@ -25,11 +25,9 @@ from quantum_rerank.console import run as run_command
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import prepare
-from tuning.failures import failure_reason, memory_excess
+from tuning.limits.failures import failure_reason, memory_excess
 from tuning.records import EPOCH, OBJECTIVE, TrialEnd
-from tuning.space import CategoricalParameter, IntParameter, Parameter, Space
-from tuning.space_file import load_space
-from tuning.tracking import (
+from tuning.reporting.tracking import (
     PROJECT,
     describe_run,
     finish_run,
@@ -37,8 +35,10 @@ from tuning.tracking import (
     resolve_mode,
     start_run,
 )
-from tuning.trainable import OUT_OF_MEMORY_EXIT_CODE, TrialPlace, train_within
-from tuning.trial_files import TrialFiles
+from tuning.space import CategoricalParameter, IntParameter, Parameter, Space
+from tuning.space_file import load_space
+from tuning.workers.trainable import OUT_OF_MEMORY_EXIT_CODE, TrialPlace, train_within
+from tuning.workers.trial_files import TrialFiles
 
 app = typer.Typer(add_completion=False)
 

@@ -30,10 +30,10 @@ from quantum_rerank.datasets import Collection
 from quantum_rerank.embeddings import Embeddings
 from quantum_rerank.training.data_manager import QuerySet, TrialData, query_set
 from tests.benchmarks.measuring import AsJson, show, table
-from tuning.budgets import MemoryWatchdog
-from tuning.cluster import ray_cluster
-from tuning.trainable import TrialPlace, train
-from tuning.trial_files import TrialFiles
+from tuning.limits.budgets import MemoryWatchdog
+from tuning.workers.cluster import ray_cluster
+from tuning.workers.trainable import TrialPlace, train
+from tuning.workers.trial_files import TrialFiles
 
 EMBEDDING_DIM, N_QUERIES, N_CANDIDATES = 384, 50, 100
 QUBITS, DOCUMENTS = 4, 10_000

@@ -30,10 +30,10 @@ from rich.console import Console
 
 from tests.benchmarks.measuring import AsJson, show, table
 from tests.integration.conftest import command, environment, write_domain, write_space
-from tuning.history import CONTINUES, is_cut_short, told
-from tuning.ledger import sessions
 from tuning.records import FAILURE
-from tuning.run_folder import BEST, EVENTS, TRIALS, load_study
+from tuning.study.history import CONTINUES, is_cut_short, told
+from tuning.study.ledger import sessions
+from tuning.study.run_folder import BEST, EVENTS, TRIALS, load_study
 
 TRIALS_TO_RUN, EPOCHS = 100, 27
 RUNGS = (3, 9, 27)

@@ -28,12 +28,12 @@ from rich.console import Console
 
 from tests.benchmarks.measuring import AsJson, show, table
 from tests.integration.conftest import write_domain, write_space
-from tuning.history import attempts, superseded
 from tuning.records import FAILURE, ORIGIN, PEAK_RSS_MB
-from tuning.run_folder import load_study
 from tuning.session import search
 from tuning.space_file import load_space
-from tuning.trainable import run_trial
+from tuning.study.history import attempts, superseded
+from tuning.study.run_folder import load_study
+from tuning.workers.trainable import run_trial
 
 BUDGET_GB, TRIALS, EPOCHS, WATCH_SECONDS = 1.2, 14, 12, 0.25
 _TAKE_1_5_GB = "import time; taken = b'1' * 1_500_000_000; time.sleep(60)"

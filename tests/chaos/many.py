@@ -25,9 +25,9 @@ from tests.benchmarks.measuring import AsJson, show, table
 from tests.chaos.driver import read_events
 from tests.integration.conftest import write_domain, write_space
 from tuning.records import CHECKPOINT, EPOCH, FINAL, NUMBER, OBJECTIVE, SECONDS
-from tuning.run_folder import EVENTS
 from tuning.session import search
 from tuning.space_file import load_space
+from tuning.study.run_folder import EVENTS
 
 TRIAL_SECONDS = 1.0
 AT = (100, 300, 1000)

@@ -23,9 +23,9 @@ from rich.console import Console
 from tests.benchmarks.measuring import AsJson, show, table
 from tests.chaos.driver import broken_at_the_end, read_events, write_search
 from tests.integration.conftest import command, environment
-from tuning.history import is_cut_short
 from tuning.records import FAILURE
-from tuning.run_folder import load_study
+from tuning.study.history import is_cut_short
+from tuning.study.run_folder import load_study
 
 NODES, TRIALS_TO_RUN = 2, 60
 

@@ -18,9 +18,9 @@ from optuna.trial import FrozenTrial, TrialState
 from quantum_rerank.reranker import Reranker
 from tests.integration.conftest import Finished, run, run_and_interrupt, run_and_kill
 from tuning.best_trial import ranked_trials
-from tuning.history import attempts, is_cut_short, told
-from tuning.ledger import sessions
-from tuning.run_folder import EVENTS, load_study
+from tuning.study.history import attempts, is_cut_short, told
+from tuning.study.ledger import sessions
+from tuning.study.run_folder import EVENTS, load_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

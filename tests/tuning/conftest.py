@@ -12,10 +12,8 @@ from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.training.checkpoint import checkpoint_bytes
 from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
-from tuning.history import enqueue_missing
+from tuning.algorithms.samplers import make_sampler
 from tuning.records import CHECKPOINT, FAILURE, PEAK_RSS_MB, SECONDS
-from tuning.run_folder import TRIALS, open_study, write_record
-from tuning.samplers import make_sampler
 from tuning.space import (
     Budget,
     CategoricalParameter,
@@ -25,7 +23,9 @@ from tuning.space import (
     SchedulerConfig,
     Space,
 )
-from tuning.trial_files import BEST_EPOCH, TrialFiles
+from tuning.study.history import enqueue_missing
+from tuning.study.run_folder import TRIALS, open_study, write_record
+from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 # State, and objective by epoch. Those that did not complete have seen the higher values.
 RUN: tuple[tuple[str, tuple[float, ...]], ...] = (

@@ -17,10 +17,10 @@ from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.ranking import Validator
 from quantum_rerank.training.sealed import seal, unseal
 from tuning.best_trial import app, export_trial, load_trial, ranked_trials
-from tuning.history import CONTINUES
 from tuning.records import CHECKPOINT
-from tuning.run_folder import SUMMARY, TRIALS, load_study
-from tuning.trial_files import BEST_EPOCH, TrialFiles
+from tuning.study.history import CONTINUES
+from tuning.study.run_folder import SUMMARY, TRIALS, load_study
+from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 
 def test_complete_trials_come_before_pruned_ones_and_those_without_weights_not_at_all(

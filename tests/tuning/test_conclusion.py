@@ -8,10 +8,10 @@ from quantum_rerank.training.data_manager import PreparedData
 from tuning.best_trial import ranked_trials
 from tuning.conclusion import load_best, load_default
 from tuning.conclusion import tested_trial as scored  # pytest would take it for a test
-from tuning.history import CONTINUES, START_POINT
-from tuning.run_folder import TRIALS, load_study
 from tuning.space import Space
-from tuning.trial_files import BEST_EPOCH, TrialFiles
+from tuning.study.history import CONTINUES, START_POINT
+from tuning.study.run_folder import TRIALS, load_study
+from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 
 def test_a_trial_whose_checkpoint_was_cut_off_gives_way_to_the_next(ended_run: Path) -> None:

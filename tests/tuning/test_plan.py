@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from quantum_rerank.training.data_manager import PreparedData
-from tuning.budgets import Concurrency
+from tuning.limits.budgets import Concurrency
 from tuning.plan import print_plan
 from tuning.space import SchedulerConfig, Space
 

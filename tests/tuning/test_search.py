@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from quantum_rerank.errors import ConfigError, OutputError
-from tuning.run_folder import BUDGET, RECORD, STUDY, load_study, locked
 from tuning.search import app
+from tuning.study.run_folder import BUDGET, RECORD, STUDY, load_study, locked
 
 SMOKE = Path(__file__).parents[2] / "search_spaces" / "smoke.yaml"
 

@@ -18,13 +18,13 @@ from typer.testing import CliRunner
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import PreparedData
 from tuning import status
-from tuning.events import EventLog
-from tuning.history import CONTINUES
 from tuning.records import FAILURE, OBJECTIVE, SECONDS, TrialEnd
-from tuning.run_folder import BUDGET, EVENTS, STUDY, open_study, write_record
-from tuning.snapshot import read_snapshot
+from tuning.reporting.events import EventLog
+from tuning.reporting.snapshot import read_snapshot
+from tuning.reporting.standing import Standing, standing
 from tuning.space import Space
-from tuning.standing import Standing, standing
+from tuning.study.history import CONTINUES
+from tuning.study.run_folder import BUDGET, EVENTS, STUDY, open_study, write_record
 
 HOST = {"host": "here", "pid": 0}
 ENDS = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}

@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import PreparedData
 from tuning.records import EPOCH, OBJECTIVE, PEAK_RSS_MB, SECONDS
+from tuning.reporting.tracking import logged_metrics
 from tuning.space import FloatParameter, IntParameter, Space
 from tuning.space_file import load_space
 from tuning.sweep import app, inexpressible, sweep_yaml
-from tuning.tracking import logged_metrics
-from tuning.trainable import TrialPlace, train
-from tuning.trial_files import TrialFiles
+from tuning.workers.trainable import TrialPlace, train
+from tuning.workers.trial_files import TrialFiles
 
 DEFAULT = Path(__file__).parents[2] / "search_spaces" / "default.yaml"
 WANDB = str(Path(sys.executable).parent / "wandb")

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from quantum_rerank.config import ExperimentConfig
+from tuning.limits.deadlines import Deadlines
+from tuning.records import OBJECTIVE, TrialEnd
+
+CONFIG = ExperimentConfig()
+HOUR, MINUTE = 3600.0, 60.0
+
+
+@dataclass
+class Clock:
+    """A clock that is turned by hand."""
+
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def deadlines(clock: Clock) -> Deadlines:
+    """Of two hours a trial and ten minutes an epoch; trial 0 has just started."""
+    found = Deadlines(2.0, 10.0, clock)
+    found.trial_started(0, CONFIG)
+    return found
+
+
+def test_a_trial_that_reports_in_time_is_not_overdue_until_its_hours_are_over(
+    deadlines: Deadlines, clock: Clock
+) -> None:
+    for epoch in range(1, 14):
+        clock.now += 9 * MINUTE
+        assert deadlines.overdue(0, runs=True) == ""
+        deadlines.trial_reported(0, epoch, {OBJECTIVE: 0.5})
+    clock.now += 3 * MINUTE
+    assert deadlines.overdue(0, runs=True) == ""
+    clock.now += 1.0
+    assert deadlines.overdue(0, runs=True) == "timeout: longer than 2 h"
+
+
+def test_a_trial_that_says_nothing_is_overdue_though_it_has_hours_left(
+    deadlines: Deadlines, clock: Clock
+) -> None:
+    clock.now += 5 * MINUTE
+    deadlines.trial_reported(0, 1, {OBJECTIVE: 0.5})
+    clock.now += 10 * MINUTE
+    assert deadlines.overdue(0, runs=True) == ""
+    clock.now += 1.0
+    assert deadlines.overdue(0, runs=True) == "timeout: no epoch ended within 10 min"
+
+
+def test_a_trial_that_waits_for_its_worker_has_all_its_time(
+    deadlines: Deadlines, clock: Clock
+) -> None:
+    for _ in range(5):
+        clock.now += HOUR
+        assert deadlines.overdue(0, runs=False) == ""
+    clock.now += 10 * MINUTE
+    assert deadlines.overdue(0, runs=True) == ""
+    clock.now += 1.0
+    assert deadlines.overdue(0, runs=True) != ""
+
+
+def test_each_trial_has_its_own_time(deadlines: Deadlines, clock: Clock) -> None:
+    clock.now += 8 * MINUTE
+    deadlines.trial_started(1, CONFIG)
+    clock.now += 8 * MINUTE
+    assert deadlines.overdue(0, runs=True) != ""
+    assert deadlines.overdue(1, runs=True) == ""
+
+
+def test_a_trial_that_ended_is_never_overdue(deadlines: Deadlines, clock: Clock) -> None:
+    deadlines.trial_ended(TrialEnd(0, "complete", 3, 0.5))
+    clock.now += 99 * HOUR
+    assert deadlines.overdue(0, runs=True) == ""
+
+
+def test_without_limits_no_trial_is_overdue(clock: Clock) -> None:
+    deadlines = Deadlines(None, None, clock)
+    deadlines.trial_started(0, CONFIG)
+    clock.now += 999 * HOUR
+    assert deadlines.overdue(0, runs=True) == ""

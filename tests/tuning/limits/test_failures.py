@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+
+from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.errors import DataError, DivergedError
+from tuning.limits.budgets import GB, INTERRUPT, Ending
+from tuning.limits.failures import (
+    DIAGNOSIS,
+    FailureStreak,
+    failure_reason,
+    memory_excess,
+    memory_refusal,
+)
+from tuning.records import INTERRUPTED, OBJECTIVE, WORKER_LOST, TrialEnd, TrialState
+
+OOM, NAN, ERROR = "oom: 8.10 GB used", "nan: the loss became nan", "error: KeyError: 'x'"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (DivergedError("The loss became nan."), "nan: The loss became nan."),
+        (MemoryError(), "oom: an allocation was refused"),
+        (MemoryError("Unable to allocate 9 GiB"), "oom: Unable to allocate 9 GiB"),
+        (KeyError("x"), "error: KeyError: 'x'"),
+        (DataError("no queries"), "error: DataError: no queries"),
+    ],
+)
+def test_a_reason_begins_with_its_kind(error: Exception, reason: str) -> None:
+    assert failure_reason(error) == reason
+
+
+def test_memory_above_the_budget_is_told_with_both_numbers() -> None:
+    assert memory_excess(int(2.5 * GB), 2.0) == "oom: 2.50 GB used, budget 2 GB"
+
+
+def test_only_what_cannot_fit_is_refused() -> None:
+    assert memory_refusal(2 * GB, 2.0) == ""
+    assert memory_refusal(2 * GB + GB // 4, 2.0).startswith("oom: not started")
+
+
+# Failures in a row.
+
+
+@pytest.fixture
+def ending() -> Ending:
+    return Ending([], lambda: 0.0)
+
+
+@pytest.fixture
+def streak(ending: Ending) -> FailureStreak:
+    return FailureStreak(3, ending)
+
+
+def hear(streak: FailureStreak, *reasons: str, state: TrialState = "failed") -> None:
+    for number, reason in enumerate(reasons):
+        streak.trial_started(number, ExperimentConfig())
+        streak.trial_reported(number, 1, {OBJECTIVE: 0.5})
+        streak.trial_ended(TrialEnd(number, state, 1, None, reason))
+
+
+def test_the_same_failure_of_several_trials_in_a_row_ends_a_search(
+    streak: FailureStreak, ending: Ending
+) -> None:
+    hear(streak, OOM, OOM)
+    assert ending() == ""
+    hear(streak, "oom: 9.99 GB used")  # the same kind, though not the same words
+    assert ending() == f"{DIAGNOSIS} 3 trials in a row: oom: 9.99 GB used"
+
+
+def test_another_kind_of_failure_starts_a_new_row(streak: FailureStreak, ending: Ending) -> None:
+    hear(streak, OOM, OOM, NAN, OOM, OOM, ERROR, ERROR)
+    assert ending() == ""
+    hear(streak, ERROR)
+    assert ending().endswith(ERROR)
+
+
+@pytest.mark.parametrize("state", ["complete", "pruned"])
+def test_a_trial_that_did_not_fail_ends_the_row(
+    streak: FailureStreak, ending: Ending, state: TrialState
+) -> None:
+    for _ in range(3):
+        hear(streak, OOM, OOM)
+        hear(streak, "", state=state)
+    assert ending() == ""
+
+
+def test_trials_that_were_cut_short_neither_count_nor_end_the_row(
+    streak: FailureStreak, ending: Ending
+) -> None:
+    hear(streak, *[f"{INTERRUPTED}: Ctrl-C"] * 5)
+    hear(streak, OOM, OOM, f"{INTERRUPTED}: Ctrl-C")
+    assert ending() == ""
+    hear(streak, OOM)
+    assert ending().startswith(DIAGNOSIS)
+
+
+def test_lost_workers_in_a_row_end_a_search_too(streak: FailureStreak, ending: Ending) -> None:
+    hear(streak, WORKER_LOST, WORKER_LOST, WORKER_LOST)
+    assert ending() == f"{DIAGNOSIS} 3 trials in a row: {WORKER_LOST}"
+
+
+def test_a_search_that_is_over_keeps_its_first_reason(
+    streak: FailureStreak, ending: Ending
+) -> None:
+    ending.stop(INTERRUPT)
+    hear(streak, OOM, OOM, OOM)
+    assert ending() == INTERRUPT
+
+
+def test_a_limit_of_one_ends_a_search_at_its_first_failure(ending: Ending) -> None:
+    hear(FailureStreak(1, ending), NAN)
+    assert ending().startswith(DIAGNOSIS)

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from quantum_rerank.config import ExperimentConfig, override
+from tuning.limits.budgets import TimeBudget
+from tuning.records import OBJECTIVE, TrialEnd
+from tuning.reporting.progress import ProgressDisplay
+
+
+@dataclass
+class Screen:
+    """A display of 10 trials of 9 epochs in 2 hours, its clock turned by hand."""
+
+    terminal: bool = False
+    now: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.file = StringIO()
+        self.console = Console(file=self.file, width=160, force_terminal=self.terminal)
+        budget = TimeBudget(hours=2.0, elapsed=lambda: self.now)
+        self.display = ProgressDisplay(self.console, 10, 9, budget, lambda: self.now)
+
+    def lines(self) -> list[str]:
+        """What was written, without colours and blank lines; the last live lines come last."""
+        lines = [Text.from_ansi(line).plain.strip() for line in self.file.getvalue().splitlines()]
+        return [line for line in lines if line]
+
+
+CONFIG = ExperimentConfig()
+
+
+def test_an_ended_trial_is_a_line_with_counts_best_and_time_left() -> None:
+    screen = Screen()
+    with screen.display as display:
+        display.trial_started(0, CONFIG)
+        display.trial_reported(0, 9, {OBJECTIVE: 0.5})
+        screen.now = 60.0
+        display.trial_ended(TrialEnd(0, "complete", 9, 0.5))
+    assert screen.lines() == [
+        "[1:00] trial   0 complete epoch 9, objective 0.5000  "
+        "1/10 done, 0 pruned, 0 failed, best 0.5000 (trial 0), about 9:00 left"
+    ]
+
+
+def test_every_ended_trial_has_a_line_of_its_own() -> None:
+    screen = Screen()
+    with screen.display as display:
+        for number, value in enumerate((0.5, 0.7, 0.6)):
+            display.trial_started(number, CONFIG)
+            display.trial_reported(number, 1, {OBJECTIVE: value})
+        display.trial_started(3, CONFIG)
+        display.trial_ended(TrialEnd(0, "pruned", 1, 0.5))
+        display.trial_ended(TrialEnd(1, "complete", 9, 0.7))
+        display.trial_ended(TrialEnd(3, "failed", 0, None, "oom: 8.1 GB resident [budget 8 GB]"))
+    first, second, third = screen.lines()
+    assert "trial   0 pruned" in first
+    assert "best 0.7000 (trial 1)" in second
+    assert "(oom: 8.1 GB resident [budget 8 GB])" in third
+    assert "objective" not in third
+    assert "3/10 done, 1 pruned, 1 failed, best 0.7000 (trial 1)" in third
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left"),
+    [(60.0, "9:00"), (600.0, "1:30:00"), (3600.0, "1:00:00"), (7500.0, "0:00")],
+)
+def test_the_time_left_follows_the_pace_within_the_budget(seconds: float, left: str) -> None:
+    screen = Screen()
+    screen.display.trial_started(0, CONFIG)
+    screen.now = seconds
+    screen.display.trial_ended(TrialEnd(0, "pruned", 1, 0.5))
+    assert screen.lines()[0].endswith(f"about {left} left")
+
+
+def test_without_a_report_no_trial_is_the_best() -> None:
+    screen = Screen()
+    screen.display.trial_started(0, CONFIG)
+    screen.display.trial_ended(TrialEnd(0, "failed", 0, None, "worker died"))
+    assert "best" not in screen.lines()[0]
+
+
+def test_a_terminal_shows_a_line_per_running_trial() -> None:
+    screen = Screen(terminal=True)
+    other = override(CONFIG, {"loss.name": "infonce", "circuit.n_qubits": 6})
+    with screen.display as display:
+        display.trial_started(0, CONFIG)
+        display.trial_started(1, other)
+        screen.now = 30.0
+        display.trial_reported(1, 3, {OBJECTIVE: 0.6125})
+    first, second, summary = screen.lines()[-3:]
+    assert all(part in first for part in ("trial 0", "0/9", "warming up", "triplet, 4 qubits"))
+    assert all(part in second for part in ("trial 1", "3/9", "0.6125", "infonce, 6 qubits"))
+    assert "at most 1:00 left" in second
+    assert "0/10 done" in summary
+
+
+def test_a_trial_that_ended_leaves_the_live_lines() -> None:
+    screen = Screen(terminal=True)
+    with screen.display as display:
+        display.trial_started(0, CONFIG)
+        display.trial_started(1, CONFIG)
+        display.trial_ended(TrialEnd(0, "pruned", 1, 0.5))
+    running, summary = screen.lines()[-2:]
+    assert "trial 1" in running
+    assert "1/10 done" in summary
+
+
+def test_a_notice_is_printed_once_and_stays_below_the_live_lines() -> None:
+    notice = "Ending: each trial stops after its epoch."
+    elsewhere, terminal = Screen(), Screen(terminal=True)
+    elsewhere.display.say(notice)
+    assert elsewhere.lines() == [notice]
+    with terminal.display as display:
+        display.say(notice)
+        display.trial_started(0, CONFIG)
+    assert terminal.lines()[-1] == notice
+
+
+def test_nothing_of_the_live_display_is_written_where_there_is_no_terminal() -> None:
+    screen = Screen()
+    reports: list[dict[str, Any]] = [{OBJECTIVE: 0.1}, {OBJECTIVE: 0.2}]
+    with screen.display as display:
+        display.trial_started(0, CONFIG)
+        for epoch, metrics in enumerate(reports, start=1):
+            display.trial_reported(0, epoch, metrics)
+    assert screen.lines() == []

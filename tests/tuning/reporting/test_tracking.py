@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quantum_rerank.config import ExperimentConfig, flat, override
+from tuning.records import EPOCH, FINAL, OBJECTIVE, TrialEnd
+from tuning.reporting.tracking import WandbTracker, logged_metrics, resolve_mode
+
+WANDB = str(Path(sys.executable).parent / "wandb")
+CONFIGS = [
+    override(ExperimentConfig(), {"circuit.n_qubits": 2 + number, "loss.name": name})
+    for number, name in enumerate(("triplet", "infonce", "contrastive"))
+]
+ENDS = [
+    TrialEnd(0, "complete", 2, 0.6),
+    TrialEnd(1, "pruned", 1, 0.2),
+    TrialEnd(2, "failed", 1, None, "nan: the loss became nan"),
+]
+
+
+def runs_in(folder: Path) -> dict[str, dict[str, Any]]:
+    """Run name -> what W&B itself reads back."""
+    found = {}
+    for path in folder.rglob("*.wandb"):
+        command = [WANDB, "leet", "inspect", "--summary", "--json", str(path)]
+        record = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        found[record["name"]] = record
+    return found
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Three trials, followed as a search has them followed: open at once, ended in any order."""
+    folder = tmp_path_factory.mktemp("wandb")
+    tracker = WandbTracker("quantum-rerank", "tiny", folder, "offline")
+    for number, config in enumerate(CONFIGS):
+        tracker.trial_started(number, config)
+    for epoch, values in ((1, (0.5, 0.2, 0.3)), (2, (0.6,))):
+        for number, value in enumerate(values):
+            metrics = {EPOCH: epoch, OBJECTIVE: value, "train_loss": 1.5 / epoch, FINAL: False}
+            tracker.trial_reported(number, epoch, {**metrics, "pid": 42, "time_total_s": 1.0})
+    for end in reversed(ENDS):
+        tracker.trial_ended(end)
+    tracker.close()
+    return runs_in(folder)
+
+
+@pytest.fixture(params=range(3), ids=[end.state for end in ENDS])
+def number(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.mark.slow
+def test_every_trial_has_a_run_of_its_own(runs: dict[str, dict[str, Any]]) -> None:
+    assert sorted(runs) == ["tiny-00000", "tiny-00001", "tiny-00002"]
+
+
+@pytest.mark.slow
+def test_a_run_holds_its_whole_configuration(runs: dict[str, dict[str, Any]], number: int) -> None:
+    expected = {**flat(CONFIGS[number]), "trial": number}
+    assert runs[f"tiny-{number:05d}"]["config"] == expected
+
+
+@pytest.mark.slow
+def test_a_run_ends_as_its_trial_did(runs: dict[str, dict[str, Any]], number: int) -> None:
+    end, run = ENDS[number], runs[f"tiny-{number:05d}"]
+    summary = run["summary"]
+    assert (summary["state"], summary[EPOCH]) == (end.state, end.epoch)
+    assert summary[OBJECTIVE] == ([0.6, 0.2, 0.3][number])
+    assert summary.get("reason", "") == end.reason
+    assert run["exit_code"] == (1 if end.state == "failed" else 0)
+
+
+@pytest.mark.slow
+def test_a_run_can_be_found_by_its_tags(runs: dict[str, dict[str, Any]], number: int) -> None:
+    tags = {"hybrid", "lightning.qubit", CONFIGS[number].loss.name}
+    assert set(runs[f"tiny-{number:05d}"]["tags"]) == tags
+
+
+@pytest.mark.slow
+def test_a_run_shows_no_key_of_the_machinery(runs: dict[str, dict[str, Any]]) -> None:
+    own = {key for key in runs["tiny-00000"]["summary"] if not key.startswith("_")}
+    assert own == {EPOCH, OBJECTIVE, "train_loss", "state"}
+
+
+@pytest.mark.slow
+def test_a_trial_that_nobody_ended_is_closed_as_failed(tmp_path: Path) -> None:
+    tracker = WandbTracker("quantum-rerank", "tiny", tmp_path, "offline")
+    tracker.trial_started(0, CONFIGS[0])
+    tracker.trial_reported(0, 1, {EPOCH: 1, OBJECTIVE: 0.5})
+    tracker.close()
+    run = runs_in(tmp_path)["tiny-00000"]
+    assert (run["exit_code"], run["summary"][OBJECTIVE]) == (1, 0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default:W&B is given up:UserWarning")
+def test_a_folder_that_cannot_be_written_is_a_warning_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
+    (tmp_path / "file").write_text("in the way")
+    tracker = WandbTracker("quantum-rerank", "tiny", tmp_path / "file" / "run", "offline")
+    for number, config in enumerate(CONFIGS):
+        tracker.trial_started(number, config)
+        tracker.trial_reported(number, 1, {EPOCH: 1, OBJECTIVE: 0.5})
+    for end in ENDS:
+        tracker.trial_ended(end)
+    tracker.close()
+    assert list(tmp_path.rglob("*.wandb")) == []
+    said = [str(warning.message) for warning in recwarn]
+    assert sum("W&B is given up for this search" in text for text in said) == 1
+
+
+@pytest.mark.filterwarnings("default:W&B is given up:UserWarning")
+def test_whatever_goes_wrong_is_said_once_and_harms_nobody(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    tracker = WandbTracker("quantum-rerank", "tiny", tmp_path, "offline")
+    for epoch in range(3):
+        tracker.trial_reported(7, epoch, {OBJECTIVE: 0.5})  # of a trial that nobody started
+    tracker.trial_ended(TrialEnd(7, "complete", 3, 0.5))
+    tracker.close()
+    (warning,) = recwarn
+    assert "W&B is given up for this search" in str(warning.message)
+
+
+def test_a_tracker_that_is_disabled_writes_nothing(tmp_path: Path) -> None:
+    tracker = WandbTracker("quantum-rerank", "tiny", tmp_path, "disabled")
+    tracker.trial_started(0, CONFIGS[0])
+    tracker.trial_reported(0, 1, {EPOCH: 1, OBJECTIVE: 0.5})
+    tracker.trial_ended(ENDS[0])
+    tracker.close()
+    assert list(tmp_path.rglob("*.wandb")) == []
+
+
+@pytest.mark.parametrize("mode", ["online", "offline", "disabled"])
+def test_a_mode_that_was_asked_for_stands(monkeypatch: pytest.MonkeyPatch, mode: Any) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert resolve_mode(mode) == mode
+
+
+@pytest.mark.parametrize("mode", ["online", "offline", "disabled"])
+def test_auto_hears_what_the_environment_says(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    monkeypatch.setenv("WANDB_MODE", mode)
+    assert resolve_mode("auto") == mode
+
+
+def test_auto_is_offline_where_nobody_is_logged_in(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert resolve_mode("auto") == "offline"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "trial_id", "done", "timestamp", "pid", "hostname", "node_ip", "date", FINAL,
+        "time_total_s", "time_this_iter_s", "training_iteration", "iterations_since_restore",
+        "config/loss.margin",
+    ],
+)  # fmt: skip
+def test_keys_of_the_machinery_are_not_logged(key: str) -> None:
+    assert logged_metrics({key: 1.0, "train_loss": 0.5}) == {"train_loss": 0.5}
+
+
+@pytest.mark.parametrize("value", ["text", None, True, [1.0], float("nan"), float("inf")])
+def test_what_is_no_finite_number_is_not_logged(value: Any) -> None:
+    assert logged_metrics({"train_loss": value, EPOCH: 3}) == {EPOCH: 3.0}
+
+
+def test_an_objective_that_is_not_a_number_is_logged_as_such() -> None:
+    assert str(logged_metrics({OBJECTIVE: float("nan")})[OBJECTIVE]) == "nan"

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tuning.workers.trial_files import PROGRESS, TrialFiles
+
+NAME = PROGRESS
+
+
+@pytest.fixture(params=["a folder", "a URI that pyarrow knows"])
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> TrialFiles:
+    root = tmp_path / "run" / "trials"
+    return TrialFiles(str(root) if request.param == "a folder" else root.as_uri())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the files of trial 7 are."""
+    return tmp_path / "run" / "trials" / "00007"
+
+
+def versions(files: TrialFiles, number: int = 7) -> list[bytes]:
+    return list(files.versions(number, NAME))
+
+
+def test_what_was_written_is_read_back(files: TrialFiles, folder: Path) -> None:
+    content = bytes(range(256)) * 1000
+    files.write(7, NAME, content)
+    assert versions(files) == [content]
+    assert (folder / NAME).read_bytes() == content
+    assert [path.name for path in folder.iterdir()] == [NAME]
+
+
+def test_where_nothing_was_written_there_is_nothing(files: TrialFiles, folder: Path) -> None:
+    assert versions(files) == []
+    files.write(7, "other", b"1")
+    assert versions(files) == []
+    assert versions(files, 8) == []
+
+
+def test_the_version_before_the_newest_stays_and_no_other(files: TrialFiles) -> None:
+    for content in (b"1", b"22", b"333", b""):
+        files.write(7, NAME, content)
+    assert versions(files) == [b"", b"333"]
+
+
+def test_trials_and_names_do_not_mix(files: TrialFiles) -> None:
+    files.write(7, NAME, b"7")
+    files.write(8, NAME, b"8")
+    files.write(7, "other", b"other")
+    assert (versions(files), versions(files, 8)) == ([b"7"], [b"8"])
+    assert list(files.versions(7, "other")) == [b"other"]
+
+
+def test_a_newest_version_that_was_cut_off_leaves_the_older_one(
+    files: TrialFiles, folder: Path
+) -> None:
+    files.write(7, NAME, b"first")
+    files.write(7, NAME, b"second")
+    (folder / NAME).write_bytes(b"sec")
+    assert versions(files) == [b"sec", b"first"]
+
+
+@pytest.mark.parametrize(
+    ("left", "found"),
+    [
+        pytest.param({NAME: b"1", f"{NAME}.unfinished": b"2"}, [b"1"], id="while it was written"),
+        pytest.param({f"{NAME}.unfinished": b"2"}, [], id="while the first was written"),
+        pytest.param(
+            {f"{NAME}.before": b"1", f"{NAME}.unfinished": b"2"}, [b"1"], id="between two moves"
+        ),
+    ],
+)
+def test_a_worker_may_be_killed_at_any_moment_of_writing(
+    files: TrialFiles, folder: Path, left: dict[str, bytes], found: list[bytes]
+) -> None:
+    folder.mkdir(parents=True)
+    for name, content in left.items():
+        (folder / name).write_bytes(content)
+    assert versions(files) == found
+    files.write(7, NAME, b"3")
+    assert versions(files) == [b"3", *found]
+    assert not (folder / f"{NAME}.unfinished").exists()
+
+
+def test_a_write_that_fails_leaves_what_was_there(files: TrialFiles) -> None:
+    files.write(7, NAME, b"1")
+    with pytest.raises(TypeError):
+        files.write(7, NAME, "no bytes")  # type: ignore[arg-type]
+    assert versions(files) == [b"1"]
+
+
+def test_all_files_of_a_trial_are_removed_and_those_of_others_stay(
+    files: TrialFiles, folder: Path
+) -> None:
+    for number in (7, 8):
+        for content in (b"1", b"2"):
+            files.write(number, NAME, content)
+    files.remove(7)
+    assert not folder.exists()
+    assert versions(files, 8) == [b"2", b"1"]
+
+
+def test_what_is_not_there_can_be_removed_too(files: TrialFiles) -> None:
+    files.remove(7)
+    files.remove_file(7, NAME)
+    files.write(8, NAME, b"1")
+    files.remove(7)
+    files.remove_file(8, "other")
+    assert versions(files, 8) == [b"1"]
+
+
+def test_a_file_is_removed_in_all_its_versions_and_others_of_the_trial_stay(
+    files: TrialFiles, folder: Path
+) -> None:
+    for content in (b"1", b"2"):
+        files.write(7, NAME, content)
+    (folder / f"{NAME}.unfinished").write_bytes(b"3")
+    files.write(7, "other", b"4")
+    files.remove_file(7, NAME)
+    assert [path.name for path in folder.iterdir()] == ["other"]
+
+
+def test_a_folder_and_its_uri_are_the_same_place(tmp_path: Path) -> None:
+    here, remote = TrialFiles(str(tmp_path)), TrialFiles(tmp_path.as_uri())
+    here.write(7, NAME, b"1")
+    remote.write(7, NAME, b"2")
+    assert versions(here) == versions(remote) == [b"2", b"1"]
+
+
+def test_a_relative_folder_stays_where_it_was_when_the_process_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = TrialFiles("trials")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    files.write(7, NAME, b"1")
+    assert (tmp_path / "trials" / "00007" / NAME).read_bytes() == b"1"

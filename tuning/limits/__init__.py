@@ -1,0 +1,1 @@
+"""What a search and its trials may use, and what happens when they use more."""

@@ -1,0 +1,52 @@
+"""Whose weights stay on disk: the best trials', and the configurations they are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from quantum_rerank.config import ExperimentConfig
+from tuning.best_trial import ranked_trials
+from tuning.records import TrialEnd
+from tuning.study.history import START_POINT, attempts
+from tuning.workers.trial_files import PROGRESS, TrialFiles
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+
+class LosersRemoved:
+    """A listener that removes the files of trials which cannot be among the best any more.
+
+    trials: the study's, by number, asked at each trial's end.  keep: how many trials'
+    weights stay; those of the space's start points stay as well. A trial that was cut
+    short keeps its progress, since another may continue it.
+    """
+
+    def __init__(
+        self, trials: Callable[[], Sequence[FrozenTrial]], keep: int, files: TrialFiles
+    ) -> None:
+        self._trials, self._keep, self._files = trials, keep, files
+        candidates = [t for t in trials() if START_POINT not in t.user_attrs]
+        self._kept = ranked_trials(candidates)[:keep]
+
+    def trial_started(self, number: int, config: ExperimentConfig) -> None:
+        """Nothing: only how a trial ends counts."""
+
+    def trial_reported(self, number: int, epoch: int, metrics: Mapping[str, Any]) -> None:
+        """Nothing: only how a trial ends counts."""
+
+    def trial_ended(self, end: TrialEnd) -> None:
+        if end.is_cut_short:
+            return
+        trials = self._trials()
+        trial = trials[end.number]
+        self._files.remove_file(end.number, PROGRESS)
+        for earlier in attempts(trials, end.number)[1:]:
+            self._files.remove(earlier)
+        if START_POINT in trial.user_attrs:
+            return
+        ranked = ranked_trials([*self._kept, trial])
+        self._kept = ranked[: self._keep]
+        for loser in ranked[self._keep :]:
+            self._files.remove(loser.number)

@@ -1,0 +1,76 @@
+"""Why trials fail: a reason in one line, its kind first, and when the same one ends a search.
+
+oom, timeout, nan, error: the configuration's own; interrupted, worker lost: not its fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.errors import DivergedError
+from tuning.limits.budgets import GB, Ending
+from tuning.records import INTERRUPTED, TrialEnd
+
+DIAGNOSIS = "the same failure of"  # how the reason begins where failures end a search
+
+
+def failure_reason(error: Exception) -> str:
+    """One line on why a trial failed, its kind first.
+
+    >>> failure_reason(DivergedError("The loss became nan in a batch."))
+    'nan: The loss became nan in a batch.'
+    """
+    if isinstance(error, DivergedError):
+        return f"nan: {error}"
+    if isinstance(error, MemoryError):
+        return f"oom: {str(error) or 'an allocation was refused'}"
+    return f"error: {type(error).__name__}: {error}"
+
+
+def memory_refusal(least: int, memory_gb: float) -> str:
+    """The reason of a configuration that is not started, or nothing if it may fit.
+
+    >>> memory_refusal(9 * 2**30, 8)
+    'oom: not started, since it needs at least 9.00 GB, budget 8 GB'
+    """
+    if least <= memory_gb * GB:
+        return ""
+    needed = f"it needs at least {least / GB:.2f} GB"
+    return f"oom: not started, since {needed}, budget {memory_gb:g} GB"
+
+
+def memory_excess(used: int, memory_gb: float) -> str:
+    """The reason of a trial that was above its memory budget.
+
+    >>> memory_excess(9 * 2**30, 8)
+    'oom: 9.00 GB used, budget 8 GB'
+    """
+    return f"oom: {used / GB:.2f} GB used, budget {memory_gb:g} GB"
+
+
+class FailureStreak:
+    """Ends a search once trials fail for the same reason one after another.
+
+    A listener; what is called the same is the first word of a reason: oom, nan, error.
+    """
+
+    def __init__(self, limit: int, ending: Ending) -> None:
+        self._limit, self._ending = limit, ending
+        self._kind, self._length = "", 0
+
+    def trial_started(self, number: int, config: ExperimentConfig) -> None:
+        """Nothing: only how a trial ends counts."""
+
+    def trial_reported(self, number: int, epoch: int, metrics: Mapping[str, Any]) -> None:
+        """Nothing: only how a trial ends counts."""
+
+    def trial_ended(self, end: TrialEnd) -> None:
+        kind = end.reason.partition(":")[0] if end.state == "failed" else ""
+        if kind == INTERRUPTED:
+            return
+        self._length = self._length + 1 if kind and kind == self._kind else 1
+        self._kind = kind
+        if kind and self._length >= self._limit:
+            self._ending.stop(f"{DIAGNOSIS} {self._length} trials in a row: {end.reason}")

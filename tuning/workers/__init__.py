@@ -1,0 +1,1 @@
+"""Where trials run: the cluster, one trial, its files."""

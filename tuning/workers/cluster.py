@@ -1,0 +1,149 @@
+"""The Ray cluster that a search runs on: joined, or started on this machine."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from quantum_rerank.errors import ConfigError
+from tuning.limits.budgets import GB, Node
+
+_QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # The study and W&B hold every epoch; Ray's CSV, JSON and TensorBoard files would again.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: see session.signals_end
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    # A trial that ends without a report fails alone; Ray would end the search.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # Nothing is ever restored from Ray's snapshots, which grow with every trial.
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
+    # A worker that hangs gets no longer than this once its trial was stopped.
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "5",
+}
+
+
+@contextmanager
+def ray_cluster(address: str | None) -> Iterator[list[Node]]:
+    """Join a running Ray cluster, or start one on this machine and stop it afterwards."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    local = address is None
+    if address is not None:
+        _refuse_silence(address)
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=False if local else None,
+            log_to_driver=False,
+            logging_level="ERROR",
+            **({"num_cpus": this_machine().cpus} if local else {"runtime_env": _our_code()}),
+        )
+    except ConnectionError as error:
+        raise ConfigError(
+            f"No Ray cluster answers at `{address}`: {error} "
+            "Start one with `ray start --head`, or leave --address out."
+        ) from None
+    _write_our_own_obituaries()
+    _survive_memory_monitor()
+    try:
+        yield [this_machine()] if local else cluster_nodes()
+    finally:
+        ray.shutdown()
+
+
+def _our_code() -> dict[str, Any]:
+    """This project's packages, for nodes on which they are not installed."""
+    import quantum_rerank
+    import tuning
+
+    return {"py_modules": [str(Path(p.__path__[0])) for p in (quantum_rerank, tuning)]}
+
+
+def _survive_memory_monitor() -> None:
+    """Take a worker that Ray's memory monitor killed for a worker that died.
+
+    Ray Tune's actor manager knows no OutOfMemoryError: one would end the whole search.
+    """
+    from ray.air.execution._internal.actor_manager import RayActorManager
+    from ray.exceptions import OutOfMemoryError, RayActorError
+
+    if hasattr(RayActorManager, "_survives_memory_monitor"):
+        return
+    original = RayActorManager._actor_task_failed
+
+    def actor_task_failed(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, OutOfMemoryError):
+            exception = RayActorError(error_msg=f"Ray's memory monitor ended it: {exception}")
+        original(self, tracked_actor_task, exception)
+
+    RayActorManager._actor_task_failed = actor_task_failed
+    RayActorManager._survives_memory_monitor = True
+
+
+def _write_our_own_obituaries() -> None:
+    """Keep Ray from printing pages about a trial that failed: the display has its reason in a line.
+
+    Ray's full account stays in its log folder.
+    """
+    from ray._private import worker
+
+    worker.print_to_stdstream = lambda *_, **__: None
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+
+
+def _refuse_silence(address: str) -> None:
+    """Raise at once where nobody listens; Ray would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        return  # `auto`, or a form that Ray itself looks up
+    try:
+        socket.create_connection((host.rpartition("/")[2] or "localhost", int(port)), 5.0).close()
+    except OSError as error:
+        raise ConfigError(
+            f"No Ray cluster answers at `{address}`: {error.strerror or error}. "
+            "Start one with `ray start --head`, or leave --address out."
+        ) from None
+
+
+def this_machine() -> Node:
+    """Cores that this process may use, and memory that is free, within its container's limits."""
+    import psutil
+
+    free = min(psutil.virtual_memory().available, container_memory_left())
+    return Node(len(os.sched_getaffinity(0)), free / GB)
+
+
+def container_memory_left(root: Path = Path("/sys/fs/cgroup")) -> float:
+    """Bytes left below the control group's limit, version 2 or 1; infinite without one."""
+    files = (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    )
+    for limit, usage in files:
+        try:
+            return int((root / limit).read_text()) - int((root / usage).read_text())
+        except (OSError, ValueError):  # not there, or `max`
+            continue
+    return math.inf
+
+
+def cluster_nodes() -> list[Node]:
+    """The live machines of the cluster that was joined, with the memory that Ray hands out."""
+    import ray
+
+    return [
+        Node(int(node["Resources"].get("CPU", 0)), node["Resources"].get("memory", 0.0) / GB)
+        for node in ray.nodes()
+        if node["Alive"]
+    ]

@@ -1,0 +1,223 @@
+"""The adapter: one trial, `for report in trainer.epochs(): tune.report(...)`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.errors import BundleError
+from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.training.trainer import EpochReport, Trainer
+from tuning.limits.budgets import GB, MemoryWatchdog
+from tuning.limits.failures import failure_reason, memory_excess
+from tuning.limits.memory import TrialMemory, kill_descendants
+from tuning.records import (
+    ASIDE,
+    CHECKPOINT,
+    EARLIER,
+    EPOCH,
+    FAILURE,
+    FINAL,
+    NUMBER,
+    OBJECTIVE,
+    ORIGIN,
+    PEAK_RSS_MB,
+    SECONDS,
+    TRAINING_SECONDS,
+)
+from tuning.space import Space
+from tuning.workers.trial_files import BEST_EPOCH, PROGRESS, TrialFiles
+
+OUT_OF_MEMORY_EXIT_CODE = 137
+DEATH_NOTE, TRACEBACK = "death.json", "traceback.txt"
+_SAVING_SHARE = 0.02  # of a trial's time that goes into writing its progress down
+
+Reporter = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class TrialLimits:
+    """What a trial may use."""
+
+    memory_gb: float
+
+
+def run_trial(
+    params: dict[str, Any], space: Space, data: TrialData, limits: TrialLimits, files: str
+) -> None:
+    """Train one suggestion under Ray Tune; `files` is the root of `TrialFiles`.
+
+    An error of the trial's own is reported as its failure and ends it alone. A
+    worker above its memory budget leaves a note and exits, which frees the
+    memory at once. A worker that takes over from another, in this search or in
+    one that was continued, goes on from the last progress that was written down.
+    """
+    from ray import tune
+
+    place = TrialPlace(TrialFiles(files), int(params[NUMBER]), tuple(params[EARLIER]))
+    suggested = {key: value for key, value in params.items() if key not in ASIDE}
+    last: dict[str, Any] = {EPOCH: 0}
+
+    def report(metrics: dict[str, Any]) -> None:
+        last.update(metrics)
+        tune.report(metrics)
+
+    def on_excess(used: int) -> None:
+        try:
+            place.leave_death_note(used, limits.memory_gb)
+            kill_descendants(os.getpid())
+        finally:
+            # Not an exception: a thread cannot raise one in another that sits in an allocation.
+            os._exit(OUT_OF_MEMORY_EXIT_CODE)
+
+    try:
+        config = space.config_for(suggested, params[ORIGIN])
+        train_within(limits.memory_gb, on_excess, config, data, report, place)
+    except Exception as error:
+        place.files.write(place.number, TRACEBACK, traceback.format_exc().encode())
+        reason = failure_reason(error)
+    else:
+        return
+    report({**last, FINAL: False, OBJECTIVE: float("nan"), FAILURE: reason})
+
+
+@dataclass(frozen=True)
+class TrialPlace:
+    """Where a trial keeps its files, and the numbers of the attempts before it."""
+
+    files: TrialFiles
+    number: int
+    earlier: Sequence[int] = ()
+
+    def leave_death_note(self, used: int, memory_gb: float) -> None:
+        """Write why a worker is about to end itself, for the driver to read."""
+        note = {FAILURE: memory_excess(used, memory_gb), PEAK_RSS_MB: round(used / 2**20, 1)}
+        self.files.write(self.number, DEATH_NOTE, json.dumps(note).encode())
+
+    def progress(self) -> Iterator[bytes]:
+        """What was written down of this configuration's training, the newest first."""
+        for number in (self.number, *self.earlier):
+            yield from self.files.versions(number, PROGRESS)
+
+
+def train_within(
+    memory_gb: float,
+    on_excess: Callable[[int], None],
+    config: ExperimentConfig,
+    data: TrialData,
+    report: Reporter,
+    place: TrialPlace,
+) -> None:
+    """Train under a memory watchdog; every report says what the trial has cost so far."""
+    started = time.monotonic()
+    with MemoryWatchdog(int(memory_gb * GB), TrialMemory(), on_excess) as watchdog:
+
+        def measured(metrics: dict[str, Any]) -> None:
+            cost = {
+                SECONDS: round(time.monotonic() - started, 2),
+                PEAK_RSS_MB: round(watchdog.peak / 2**20, 1),
+            }
+            report({**metrics, **cost})
+
+        train(config, data, measured, place)
+
+
+def train(config: ExperimentConfig, data: TrialData, report: Reporter, place: TrialPlace) -> None:
+    """Train on one thread, reporting every epoch; the best weights and the progress are kept.
+
+    What was trained before a worker was lost is not trained but reported again,
+    so that whoever decides about the trial sees all of it.
+    """
+    import torch
+
+    from quantum_rerank.training.checkpoint import checkpoint_bytes
+    from quantum_rerank.training.hybrid_trainer import make_trainer
+    from quantum_rerank.training.progress import progress_bytes
+
+    def keep_best() -> None:
+        assert trainer.best is not None
+        content = checkpoint_bytes(trainer.best, config, data.embedding_dim)
+        place.files.write(place.number, BEST_EPOCH, content)
+
+    torch.set_num_threads(1)
+    trainer = make_trainer(config, data)
+    history = restored(trainer, place)
+    if history:
+        keep_best()
+    for metrics in history:
+        report(metrics)
+    before = history[-1][TRAINING_SECONDS] if history else 0.0
+    saving = Paced(_SAVING_SHARE)
+    for epoch, seconds in timed(trainer.epochs()):
+        if epoch.improved:
+            keep_best()
+        metrics = {
+            EPOCH: epoch.epoch,
+            FINAL: epoch.final,
+            TRAINING_SECONDS: round(before + seconds, 3),
+            CHECKPOINT: trainer.best.epoch if trainer.best else 0,
+            **epoch.metrics,
+        }
+        history.append(metrics)
+        with saving as due:
+            if due:
+                content = progress_bytes(trainer, {"history": history})
+                place.files.write(place.number, PROGRESS, content)
+        report(metrics)
+
+
+def restored(trainer: Trainer, place: TrialPlace) -> list[dict[str, Any]]:
+    """Take up the newest progress that can be read; the reports made until then, or none."""
+    from quantum_rerank.training.progress import restore
+
+    for content in place.progress():
+        try:
+            return list(restore(trainer, content)["history"])
+        except BundleError:  # cut off or altered: the one before it, or from the start
+            continue
+    return []
+
+
+class Paced:
+    """Lets something be done as often as it takes up at most a share of the time."""
+
+    def __init__(self, share: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._share, self._clock = share, clock
+        self._due = self._started = clock()
+
+    def __enter__(self) -> bool:
+        self._started = self._clock()
+        return self._started >= self._due
+
+    def __exit__(self, *_: object) -> None:
+        if self._started >= self._due:
+            now = self._clock()
+            self._due = now + (now - self._started) / self._share
+
+
+def timed(epochs: Iterator[EpochReport]) -> Iterator[tuple[EpochReport, float]]:
+    """Each epoch's report, and the seconds that training has taken so far, the caller's apart."""
+    spent = 0.0
+    while True:
+        started = time.monotonic()
+        report = next(epochs, None)
+        spent += time.monotonic() - started
+        if report is None:
+            return
+        yield report, spent
+
+
+def read_death_note(files: TrialFiles, number: int) -> dict[str, Any]:
+    """Why a trial's worker ended itself, and its peak memory; empty if it left no note."""
+    for content in files.versions(number, DEATH_NOTE):
+        try:
+            return dict(json.loads(content))
+        except ValueError:  # cut off, with the machine: as if there were none
+            continue
+    return {}
