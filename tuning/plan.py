@@ -51,6 +51,10 @@ def _rules(scheduler: SchedulerConfig) -> Iterator[str]:
     yield scheduler.name
     if scheduler.name == "none":
         return
+    if scheduler.name == "pbt":
+        yield f"{scheduler.population} members, compared every {scheduler.interval_epochs} epochs"
+        yield f"the lowest {scheduler.quantile:.0%} give way to clones of the highest"
+        return
     yield f"from epoch {scheduler.grace_epochs}"
     if scheduler.name == "median":
         return

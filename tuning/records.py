@@ -15,6 +15,7 @@ EPOCH, OBJECTIVE, FINAL = "epoch", "objective", "final"
 FAILURE, PEAK_RSS_MB, SECONDS = "failure", "peak_rss_mb", "seconds"
 TRAINING_SECONDS = "training_seconds"  # of `seconds`, without reports and checkpoints
 CHECKPOINT = "best_epoch"  # whose weights are kept; None once they were removed
+STARTED_OVER = "started_over"  # why a clone did not start from its donor's weights
 
 # First words of a failure's reason that are not the configuration's fault.
 INTERRUPTED, WORKER_LOST = "interrupted", "worker lost"
@@ -24,7 +25,8 @@ NUMBER = "trial.number"
 ORIGIN = "trial.origin"  # the first attempt at this configuration; its seed follows from it
 EARLIER = "trial.earlier"  # attempts that were cut short, the latest first
 PROTECTED = "trial.protected"  # never stopped by the scheduler
-ASIDE = (NUMBER, ORIGIN, EARLIER, PROTECTED)
+DONOR = "trial.donor"  # configuration and epoch whose weights a clone starts from; else None
+ASIDE = (NUMBER, ORIGIN, EARLIER, PROTECTED, DONOR)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import logging
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,11 +20,13 @@ from types import FrameType
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import SearchError
 from quantum_rerank.training.data_manager import PreparedData, TrialData, prepare
+from tuning.algorithms.population import Population
 from tuning.conclusion import conclude
 from tuning.limits.budgets import (
     INTERRUPT,
@@ -37,7 +39,7 @@ from tuning.limits.budgets import (
     fit_trials,
 )
 from tuning.limits.deadlines import Deadlines
-from tuning.limits.disk import LosersRemoved
+from tuning.limits.disk import DonorsKept, LosersRemoved
 from tuning.limits.failures import FailureStreak, memory_refusal
 from tuning.limits.memory import least_bytes, ranked_documents
 from tuning.plan import print_plan
@@ -63,7 +65,7 @@ from tuning.study.run_folder import (
 )
 from tuning.workers.cluster import ray_cluster
 from tuning.workers.trainable import TrialLimits, read_death_note, run_trial
-from tuning.workers.trial_files import TrialFiles
+from tuning.workers.trial_files import DONORS, TrialFiles
 
 _STOPPING_SECONDS = 10.0  # that trials have to come to their next report when a search is over
 
@@ -116,7 +118,8 @@ def _session(
     budget = TimeBudget(space.header.budget.hours, ledger.elapsed)
     ending = Ending(_limits(space, budget, ledger), clock)
     close_running(study, "the search was killed")
-    enqueue_missing(study, space)
+    population = population_of(space, study)
+    enqueue_all_missing(study, space, population)
     n_told = len(told(study.get_trials(deepcopy=False)))
     with ray_cluster(address) as nodes:
         concurrency = fit_trials(nodes, space.header.budget.trial_memory_gb)
@@ -133,19 +136,17 @@ def _session(
         events = EventLog(folder / EVENTS)
         limits = space.header.budget
         deadlines = Deadlines(limits.trial_hours, limits.epoch_minutes, clock)
-        losers = LosersRemoved(
-            lambda: study.get_trials(deepcopy=False),
-            space.header.top_k,
-            TrialFiles(str(folder / TRIALS)),
+        disk = files_removed(space, study, TrialFiles(str(folder / TRIALS)))
+        listener = Listeners([ledger, streak, events, deadlines, *disk, display, tracker])
+        session = Session(
+            space, study, folder, ending, ledger, events, deadlines, listener, population
         )
-        listener = Listeners([ledger, streak, events, deadlines, losers, display, tracker])
-        session = Session(space, study, folder, ending, ledger, events, deadlines, listener)
         try:
             with display, signals_end(ending, display):
                 run_trials(session, prepared.trial, concurrency, trial)
                 # Should Ray have lost sight of a trial, it is continued in this session too.
                 if not ending() and close_running(study, "nothing was heard of it"):
-                    enqueue_missing(study, space)
+                    enqueue_all_missing(study, space, population)
                     run_trials(session, prepared.trial, concurrency, trial)
         finally:
             close_running(study, ending() or "stopped")
@@ -176,6 +177,33 @@ class Session:
     events: EventLog
     deadlines: Deadlines
     listener: Listener
+    population: Population | None = None
+
+
+def population_of(space: Space, study: optuna.Study) -> Population | None:
+    """Who decides in population based training; None if the space names another scheduler."""
+    if space.header.scheduler.name != "pbt":
+        return None
+    return Population(space, lambda: study.get_trials(deepcopy=False))
+
+
+def enqueue_all_missing(study: optuna.Study, space: Space, population: Population | None) -> None:
+    """Queue what a session has to begin with, each once: points, attempts cut short, clones."""
+    enqueue_missing(study, space)
+    if population:
+        population.enqueue_clones(study)
+
+
+def files_removed(space: Space, study: optuna.Study, files: TrialFiles) -> list[Listener]:
+    """Who removes the files that nobody needs any more."""
+
+    def trials() -> Sequence[FrozenTrial]:
+        return study.get_trials(deepcopy=False)
+
+    listeners: list[Listener] = [LosersRemoved(trials, space.header.top_k, files)]
+    if space.compared_at():
+        listeners.append(DonorsKept(space, trials, files.below(DONORS)))
+    return listeners
 
 
 def run_trials(
@@ -196,7 +224,7 @@ def run_trials(
     space, ending = session.space, session.ending
     known = session.study.get_trials(deepcopy=False)
     n_trials = space.header.budget.trials - len(told(known))
-    rule = make_rule(space, rung_values(known))
+    rule = session.population or make_rule(space, rung_values(known))
     rungs = rule.rungs() if isinstance(rule, SuccessiveHalving) else []
     spent = round(session.ledger.elapsed(), 3)
     session.events.write("session_started", trials_to_go=n_trials, seconds=spent, rungs=rungs)
@@ -225,6 +253,7 @@ def run_trials(
         lambda number: read_death_note(files, number),
         space.header.budget.retries,
         lambda config: memory_refusal(least(config), memory_gb),
+        session.population,
     )  # fmt: skip
     limits = TrialLimits(memory_gb)
     trainable = tune.with_parameters(trial, space=space, data=data, limits=limits, files=root)

@@ -20,6 +20,7 @@ from quantum_rerank.config import ExperimentConfig, Section, config_keys, flat, 
 
 Scalar = bool | int | float | str
 Params = dict[str, Any]
+Factor = Annotated[float, Field(gt=0.0)]
 
 
 class Suggester(Protocol):
@@ -144,10 +145,15 @@ class SamplerConfig(Section):
 class SchedulerConfig(Section):
     """Who stops weak trials, and when at the earliest."""
 
-    name: Literal["asha", "hyperband", "median", "none"] = "asha"
+    name: Literal["asha", "hyperband", "median", "pbt", "none"] = "asha"
     grace_epochs: int = Field(3, ge=1)
     reduction_factor: float = Field(3.0, gt=1.0)
     brackets: int = Field(3, ge=1, description="of hyperband")
+    population: int = Field(8, ge=2, description="of pbt: members at work, clones in their places")
+    interval_epochs: int = Field(3, ge=1, description="of pbt: between two comparisons")
+    quantile: float = Field(0.25, gt=0.0, le=0.5, description="of pbt: who gives way, to whom")
+    resample_probability: float = Field(0.25, ge=0.0, le=1.0, description="of pbt: or else moved")
+    factors: tuple[Factor, ...] = Field((0.8, 1.2), min_length=1, description="of pbt: moved by")
 
 
 class Header(Section):
@@ -203,6 +209,16 @@ class Space:
     def config_for(self, params: Mapping[str, Any], number: int) -> ExperimentConfig:
         """The configuration of a trial; its seed follows from the search's and its number."""
         return override(self.base, {**params, "seed": self.base.seed + number}).resolved()
+
+    def compared_at(self) -> range:
+        """The epochs at which the members of a population are compared; none without one."""
+        scheduler = self.header.scheduler
+        if scheduler.name != "pbt":
+            return range(0)
+        # The last epoch is a trial's end: nothing could go on from there.
+        return range(
+            scheduler.interval_epochs, self.header.budget.epochs, scheduler.interval_epochs
+        )
 
     def start_points(self) -> list[Params]:
         """The trials of `start_from`: the base's own values, and what an entry changes."""

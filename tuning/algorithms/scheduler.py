@@ -177,7 +177,8 @@ def stop_with_worker(tune_controller: Any, trial: Any) -> None:
 def make_rule(space: Space, history: Mapping[int, Mapping[int, float]]) -> Rule:
     """The rule that a space names, filled with the values that trials had in earlier sessions.
 
-    history: trial number -> epoch -> value.
+    history: trial number -> epoch -> value. A population's rule is `population.Population`,
+    which looks them up itself.
     """
     scheduler, budget = space.header.scheduler, space.header.budget
     grace = min(scheduler.grace_epochs, budget.epochs)

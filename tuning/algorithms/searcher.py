@@ -8,6 +8,7 @@ whatever failed is FAIL with a reason, and the steps are our epochs.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,9 +18,11 @@ from optuna.trial import TrialState as OptunaState
 from ray.tune.search import Searcher
 
 from quantum_rerank.config import ExperimentConfig
+from tuning.algorithms.population import Population
 from tuning.algorithms.samplers import make_sampler, points_left
 from tuning.records import (
     CHECKPOINT,
+    DONOR,
     EPOCH,
     FAILURE,
     FINAL,
@@ -30,6 +33,7 @@ from tuning.records import (
     PEAK_RSS_MB,
     PROTECTED,
     SECONDS,
+    STARTED_OVER,
     TRAINING_SECONDS,
     WORKER_LOST,
     Listener,
@@ -38,6 +42,9 @@ from tuning.records import (
 )
 from tuning.space import Space
 from tuning.study.history import START_POINT, enqueue_next_attempt, place, times_lost
+from tuning.study.lineage import donor_of
+
+log = logging.getLogger("tuning")
 
 _STATES = {
     "complete": OptunaState.COMPLETE,
@@ -55,6 +62,8 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
     ending: whether the search is over; then nothing more is proposed, and a trial
         that was cut short by it is FAIL with what `ending` says as its reason.
     death_note: what a trial's worker left behind before it ended itself, if it did.
+    population: who decides when a new trial is drawn, and which clones are queued; None:
+        trials are drawn as long as there may be more, and nobody is cloned.
     """
 
     def __init__(
@@ -67,6 +76,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         death_note: Callable[[int], dict[str, Any]],
         retries: int = 0,
         refusal: Callable[[ExperimentConfig], str] = lambda _: "",
+        population: Population | None = None,
     ) -> None:
         super().__init__(metric=OBJECTIVE, mode="max")
         self._space = space
@@ -77,6 +87,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         self._death_note = death_note
         self._retries = retries
         self._refusal = refusal
+        self._population = population
         self._trials: dict[str, optuna.Trial] = {}
         self._last: dict[str, dict[str, Any]] = {}
 
@@ -87,11 +98,12 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         the search is over.
         """
         while self._left and not self._ending():
+            trials = self._study.get_trials(deepcopy=False)
+            self._study.sampler = make_sampler(self._space, len(trials))
+            is_queued = any(trial.state == OptunaState.WAITING for trial in trials)
+            if not is_queued and not self._may_draw():
+                break
             self._left -= 1
-            n_known = len(self._study.get_trials(deepcopy=False))
-            self._study.sampler = make_sampler(self._space, n_known)
-            if not points_left(self._study.sampler, self._study):
-                return Searcher.FINISHED
             params, refused = self._propose(trial_id)
             if not refused:
                 return params
@@ -103,12 +115,19 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         """Give a trial that is about to be stopped a reason to have failed."""
         self._last[trial_id] = {**self._last.get(trial_id, {}), FAILURE: reason}
 
+    def _may_draw(self) -> bool:
+        """Whether there is a trial to propose that nobody has queued."""
+        if self._population is not None and not self._population.may_grow():
+            return False
+        return points_left(self._study.sampler, self._study)
+
     def _propose(self, trial_id: str) -> tuple[dict[str, Any], str]:
         """The next trial's parameters, and why it should not start, if so."""
         trial = self._trials[trial_id] = self._study.ask()
         params = self._space.suggest(trial)
         aside = place(self._study.get_trials(deepcopy=False), trial.number)
         aside |= {NUMBER: trial.number, PROTECTED: START_POINT in trial.user_attrs}
+        aside |= {DONOR: donor_of(trial.user_attrs)}
         config = self._space.config_for(params, aside[ORIGIN])
         self._listener.trial_started(trial.number, config)
         return params | aside, self._refusal(config)
@@ -122,6 +141,8 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         if FAILURE in result:
             return
         trial = self._trials[trial_id]
+        if not seen and STARTED_OVER in result:
+            log.warning("Trial %d starts from scratch: %s", trial.number, result[STARTED_OVER])
         if math.isfinite(result[OBJECTIVE]):
             trial.report(result[OBJECTIVE], result[EPOCH])
         self._listener.trial_reported(trial.number, result[EPOCH], result)
@@ -150,6 +171,8 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         )
         if reason.startswith(WORKER_LOST):
             self._try_again(trial.number)
+        if self._population is not None:
+            self._population.enqueue_clones(self._study)
 
     def save(self, checkpoint_path: str) -> None:
         """Write nothing: the study is the truth, and a space of closures does not pickle."""
@@ -184,7 +207,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def _keep(self, trial: optuna.Trial, last: Mapping[str, Any], reason: str) -> None:
         """Write beside the trial what it cost, whether it left weights, and why it failed."""
-        kept = (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS, CHECKPOINT)
+        kept = (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS, CHECKPOINT, STARTED_OVER)
         attributes: dict[str, Any] = {key: last[key] for key in kept if key in last}
         if reason:
             attributes[FAILURE] = reason

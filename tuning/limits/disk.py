@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.config import ExperimentConfig
+from tuning.algorithms.population import highest_at
 from tuning.best_trial import ranked_trials
 from tuning.records import TrialEnd
+from tuning.space import Space
 from tuning.study.history import START_POINT, attempts
-from tuning.workers.trial_files import PROGRESS, TrialFiles
+from tuning.study.lineage import donor_of, open_configurations, origins
+from tuning.workers.trial_files import PROGRESS, TrialFiles, donated
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -50,3 +53,41 @@ class LosersRemoved:
         self._kept = ranked[: self._keep]
         for loser in ranked[self._keep :]:
             self._files.remove(loser.number)
+
+
+class DonorsKept:
+    """A listener that removes what members of a population left for clones that will never be.
+
+    At each epoch of comparison the highest stay, and those from which a clone that is not
+    over has started, or is to start.
+    trials: the study's, by number.  files: of the donors, by configuration.
+    """
+
+    def __init__(
+        self, space: Space, trials: Callable[[], Sequence[FrozenTrial]], files: TrialFiles
+    ) -> None:
+        self._space, self._trials, self._files = space, trials, files
+        self._removed: set[tuple[int, int]] = set()
+
+    def trial_started(self, number: int, config: ExperimentConfig) -> None:
+        """Nothing: only values count."""
+
+    def trial_reported(self, number: int, epoch: int, metrics: Mapping[str, Any]) -> None:
+        if epoch in self._space.compared_at():
+            self._remove_at(epoch)
+
+    def trial_ended(self, end: TrialEnd) -> None:
+        for epoch in self._space.compared_at():
+            self._remove_at(epoch)
+
+    def _remove_at(self, epoch: int) -> None:
+        trials = self._trials()
+        first, still_open = origins(trials), open_configurations(trials)
+        came = {first[t.number] for t in trials if epoch in t.intermediate_values}
+        wanted = {donor_of(t.user_attrs) for t in trials if first[t.number] in still_open}
+        kept = set(highest_at(self._space, trials, epoch))
+        for configuration in came - kept:
+            donor = (configuration, epoch)
+            if donor not in wanted and donor not in self._removed:
+                self._files.remove_file(configuration, donated(epoch))
+                self._removed.add(donor)

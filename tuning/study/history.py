@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 START_POINT = "start_from"  # user attribute of a trial of the space's start_from
 CONTINUES = "continues"  # user attribute: number of the attempt that this trial continues
+# User attributes of a clone: the configuration (by the number of the first attempt at it) whose
+# weights it starts from, after which epoch, and the stopped trial whose place it has taken.
+CLONES, AT_EPOCH, REPLACES = "clones", "at_epoch", "replaces"
+_INHERITED = (START_POINT, CLONES, AT_EPOCH, REPLACES)  # by a later attempt
 
 
 def is_cut_short(trial: FrozenTrial) -> bool:
@@ -91,9 +95,8 @@ def enqueue_missing(study: optuna.Study, space: Space) -> None:
 
 def enqueue_next_attempt(study: optuna.Study, trial: FrozenTrial) -> None:
     """Queue a trial that continues one that was cut short."""
-    attributes = {CONTINUES: trial.number}
-    if START_POINT in trial.user_attrs:
-        attributes[START_POINT] = trial.user_attrs[START_POINT]
+    known = trial.user_attrs
+    attributes = {CONTINUES: trial.number, **{k: known[k] for k in _INHERITED if k in known}}
     # Killed before it was given all of them, it had been given what was queued.
     queued = trial.system_attrs.get("fixed_params", {})
     study.enqueue_trial({**queued, **trial.params}, user_attrs=attributes)

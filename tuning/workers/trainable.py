@@ -6,7 +6,7 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from tuning.limits.memory import TrialMemory, kill_descendants
 from tuning.records import (
     ASIDE,
     CHECKPOINT,
+    DONOR,
     EARLIER,
     EPOCH,
     FAILURE,
@@ -29,10 +30,11 @@ from tuning.records import (
     ORIGIN,
     PEAK_RSS_MB,
     SECONDS,
+    STARTED_OVER,
     TRAINING_SECONDS,
 )
 from tuning.space import Space
-from tuning.workers.trial_files import BEST_EPOCH, PROGRESS, TrialFiles
+from tuning.workers.trial_files import BEST_EPOCH, DONORS, PROGRESS, TrialFiles, donated
 
 OUT_OF_MEMORY_EXIT_CODE = 137
 DEATH_NOTE, TRACEBACK = "death.json", "traceback.txt"
@@ -60,7 +62,13 @@ def run_trial(
     """
     from ray import tune
 
-    place = TrialPlace(TrialFiles(files), int(params[NUMBER]), tuple(params[EARLIER]))
+    place = TrialPlace(
+        TrialFiles(files),
+        int(params[NUMBER]),
+        tuple(params[EARLIER]),
+        params[DONOR],
+        space.compared_at(),
+    )
     suggested = {key: value for key, value in params.items() if key not in ASIDE}
     last: dict[str, Any] = {EPOCH: 0}
 
@@ -89,11 +97,32 @@ def run_trial(
 
 @dataclass(frozen=True)
 class TrialPlace:
-    """Where a trial keeps its files, and the numbers of the attempts before it."""
+    """Where a trial keeps its files, and the numbers of the attempts before it.
+
+    donor: configuration and epoch whose weights it starts from, if it is a clone.
+    donates_at: epochs after which others may start from its weights.
+    """
 
     files: TrialFiles
     number: int
     earlier: Sequence[int] = ()
+    donor: Sequence[int] | None = None
+    donates_at: Container[int] = ()
+
+    @property
+    def origin(self) -> int:
+        """The number of the first attempt: its configuration's name."""
+        return self.earlier[-1] if self.earlier else self.number
+
+    def donate(self, epoch: int, content: bytes) -> None:
+        """Keep a training as it is now for those that may clone it."""
+        self.files.below(DONORS).write(self.origin, donated(epoch), content)
+
+    def inheritance(self) -> Iterator[bytes]:
+        """What the donor left at its epoch."""
+        if self.donor:
+            configuration, epoch = self.donor
+            yield from self.files.below(DONORS).versions(configuration, donated(epoch))
 
     def leave_death_note(self, used: int, memory_gb: float) -> None:
         """Write why a worker is about to end itself, for the driver to read."""
@@ -131,8 +160,8 @@ def train_within(
 def train(config: ExperimentConfig, data: TrialData, report: Reporter, place: TrialPlace) -> None:
     """Train on one thread, reporting every epoch; the best weights and the progress are kept.
 
-    What was trained before a worker was lost is not trained but reported again,
-    so that whoever decides about the trial sees all of it.
+    What was trained before a worker was lost is not trained but reported again, so that
+    whoever decides about the trial sees all of it. A clone reports the epochs after its donor's.
     """
     import torch
 
@@ -153,6 +182,9 @@ def train(config: ExperimentConfig, data: TrialData, report: Reporter, place: Tr
     for metrics in history:
         report(metrics)
     before = history[-1][TRAINING_SECONDS] if history else 0.0
+    aside = {} if history else cloned(trainer, place)
+    if history and STARTED_OVER in history[-1]:
+        aside = {STARTED_OVER: history[-1][STARTED_OVER]}
     saving = Paced(_SAVING_SHARE)
     for epoch, seconds in timed(trainer.epochs()):
         if epoch.improved:
@@ -162,13 +194,17 @@ def train(config: ExperimentConfig, data: TrialData, report: Reporter, place: Tr
             FINAL: epoch.final,
             TRAINING_SECONDS: round(before + seconds, 3),
             CHECKPOINT: trainer.best.epoch if trainer.best else 0,
+            **aside,
             **epoch.metrics,
         }
         history.append(metrics)
+        donates = epoch.epoch in place.donates_at
         with saving as due:
-            if due:
+            if due or donates:
                 content = progress_bytes(trainer, {"history": history})
                 place.files.write(place.number, PROGRESS, content)
+        if donates:
+            place.donate(epoch.epoch, content)
         report(metrics)
 
 
@@ -182,6 +218,24 @@ def restored(trainer: Trainer, place: TrialPlace) -> list[dict[str, Any]]:
         except BundleError:  # cut off or altered: the one before it, or from the start
             continue
     return []
+
+
+def cloned(trainer: Trainer, place: TrialPlace) -> dict[str, str]:
+    """Let a clone start from its donor; why it starts over, if the donor left nothing whole."""
+    from quantum_rerank.training.progress import take_over
+
+    if not place.donor:
+        return {}
+    configuration, epoch = place.donor
+    why = f"trial {configuration} left nothing of epoch {epoch}"
+    for content in place.inheritance():
+        try:
+            take_over(trainer, content)
+        except BundleError as error:
+            why = str(error)
+            continue
+        return {}
+    return {STARTED_OVER: why}
 
 
 class Paced:

@@ -10,7 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BEST_EPOCH, PROGRESS = "best.safetensors", "progress.safetensors"
+DONORS = "donors"  # below the root: a folder per configuration, what its clones start from
 _OLDER, _UNFINISHED = ".before", ".unfinished"
+
+
+def donated(epoch: int) -> str:
+    """The name of a training as it was after an epoch, kept for those that may clone it."""
+    return f"epoch-{epoch:05d}.safetensors"
 
 
 class TrialFiles:
@@ -22,6 +28,7 @@ class TrialFiles:
     def __init__(self, root: str) -> None:
         from pyarrow.fs import FileSystem, LocalFileSystem
 
+        self._given = root
         if "://" in root:
             self._files, self._root = FileSystem.from_uri(root)
         else:
@@ -60,6 +67,10 @@ class TrialFiles:
         for version in (name, name + _OLDER, name + _UNFINISHED):
             if self._is_file(self._path(trial, version)):
                 self._files.delete_file(self._path(trial, version))
+
+    def below(self, name: str) -> TrialFiles:
+        """Other files of the same trials, in a folder beside theirs."""
+        return TrialFiles(f"{self._given.rstrip('/')}/{name}")
 
     def _path(self, trial: int, name: str = "") -> str:
         return f"{self._root}/{trial:05d}" + (f"/{name}" if name else "")

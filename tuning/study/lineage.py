@@ -1,0 +1,69 @@
+"""Who descends from whom: trials that went on from another's weights, as a study holds them.
+
+A clone starts where its donor was at some epoch, and takes the place of a trial
+that was stopped there. All of it is in the user attributes of the clone, so what a
+population is follows from its study alone. A configuration's name is the number
+of the first attempt at it. `trials` are all of the study, by number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from optuna.trial import TrialState
+
+from tuning.records import STARTED_OVER
+from tuning.study.history import AT_EPOCH, CLONES, CONTINUES, REPLACES, told
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+
+def origins(trials: Sequence[FrozenTrial]) -> dict[int, int]:
+    """Number -> configuration."""
+    found: dict[int, int] = {}
+    for trial in trials:  # an attempt stands after the one that it continues
+        found[trial.number] = found.get(trial.user_attrs.get(CONTINUES, -1), trial.number)
+    return found
+
+
+def came_to(trials: Sequence[FrozenTrial], epoch: int) -> dict[int, FrozenTrial]:
+    """Configuration -> an attempt at it with a value at an epoch; without those that failed."""
+    first = origins(trials)
+    came = {first[t.number]: t for t in trials if epoch in t.intermediate_values}
+    failed = {first[t.number] for t in told(trials) if t.state == TrialState.FAIL}
+    return {origin: trial for origin, trial in came.items() if origin not in failed}
+
+
+def open_configurations(trials: Sequence[FrozenTrial]) -> set[int]:
+    """Configurations that are not over: at work, queued, or cut short."""
+    first = origins(trials)
+    return set(first.values()) - {first[t.number] for t in told(trials)}
+
+
+def without_successor(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Trials that were stopped, and whose place no clone has taken."""
+    replaced = {trial.user_attrs.get(REPLACES) for trial in trials}
+    return [t for t in trials if t.state == TrialState.PRUNED and t.number not in replaced]
+
+
+def donor_of(attributes: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The configuration and epoch that a trial goes on from; None if it started from scratch."""
+    if CLONES not in attributes or STARTED_OVER in attributes:
+        return None
+    return int(attributes[CLONES]), int(attributes[AT_EPOCH])
+
+
+def descent(trials: Sequence[FrozenTrial], number: int) -> list[tuple[int, int]]:
+    """What a trial's weights had seen before its own epochs, the earliest first.
+
+    Each: a configuration, and its last epoch. Empty where a trial started from scratch.
+    """
+    latest = {origin: trials[number] for number, origin in origins(trials).items()}
+    line: list[tuple[int, int]] = []
+    donor = donor_of(trials[number].user_attrs)
+    while donor is not None:
+        line.insert(0, donor)
+        donor = donor_of(latest[donor[0]].user_attrs)
+    return line
