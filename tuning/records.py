@@ -26,7 +26,8 @@ ORIGIN = "trial.origin"  # the first attempt at this configuration; its seed fol
 EARLIER = "trial.earlier"  # attempts that were cut short, the latest first
 PROTECTED = "trial.protected"  # never stopped by the scheduler
 DONOR = "trial.donor"  # configuration and epoch whose weights a clone starts from; else None
-ASIDE = (NUMBER, ORIGIN, EARLIER, PROTECTED, DONOR)
+SPENT = "trial.spent"  # seconds that it took before it let others go first
+ASIDE = (NUMBER, ORIGIN, EARLIER, PROTECTED, DONOR, SPENT)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import signal
 import tempfile
 import time
@@ -63,7 +64,7 @@ from tuning.study.run_folder import (
     refuse_other_data,
     write_record,
 )
-from tuning.workers.cluster import ray_cluster
+from tuning.workers.cluster import ray_cluster, this_machine
 from tuning.workers.trainable import TrialLimits, read_death_note, run_trial
 from tuning.workers.trial_files import DONORS, TrialFiles
 
@@ -245,7 +246,8 @@ def run_trials(
             late = session.deadlines.overdue(live.config[NUMBER], live.status == "RUNNING")
             if late:
                 search_alg.fail(live.trial_id, late)
-            if late or is_overdue:
+            is_asleep = bool(ending()) and live.status == "PAUSED"  # it would not report
+            if late or is_overdue or is_asleep:
                 stop_with_worker(controller, live)
 
     search_alg = TruthfulSearch(
@@ -255,18 +257,23 @@ def run_trials(
         lambda config: memory_refusal(least(config), memory_gb),
         session.population,
     )  # fmt: skip
+    # On a cluster Ray's resources decide: nodes come and go. So they do in a population, of
+    # which those that wait for their turn are counted too.
+    takes_turns = session.population is not None
+    at_once = None if concurrency.spread or takes_turns else concurrency.trials
+    is_counted = takes_turns and not concurrency.spread
+    cpus = math.ceil(this_machine().cpus / concurrency.trials) if is_counted else 1
     limits = TrialLimits(memory_gb)
     trainable = tune.with_parameters(trial, space=space, data=data, limits=limits, files=root)
     # Nothing of Ray's is kept: the study and the trials' files are all that a session needs.
     with tempfile.TemporaryDirectory(prefix="ray-tune-") as scratch:
         tune.Tuner(
-            tune.with_resources(trainable, {"cpu": 1, **concurrency.reservation}),
+            tune.with_resources(trainable, {"cpu": cpus, **concurrency.reservation}),
             tune_config=tune.TuneConfig(
                 search_alg=search_alg,
-                scheduler=StopByRule(rule, on_tick),
+                scheduler=StopByRule(rule, on_tick, space.compared_at()),
                 num_samples=-1,  # the searcher counts
-                # On a cluster Ray's resources decide: nodes come and go.
-                max_concurrent_trials=None if concurrency.spread else concurrency.trials,
+                max_concurrent_trials=at_once,
                 reuse_actors=True,
                 trial_name_creator=lambda trial: f"{trial.config[NUMBER]:05d}",
                 trial_dirname_creator=lambda trial: f"{trial.config[NUMBER]:05d}",

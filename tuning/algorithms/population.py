@@ -17,7 +17,7 @@ import numpy as np
 from tuning.algorithms.exploration import explored
 from tuning.space import Params, Space
 from tuning.study.history import AT_EPOCH, CLONES, REPLACES, START_POINT, attempts
-from tuning.study.lineage import came_to, open_configurations, origins, without_successor
+from tuning.study.lineage import came_to, given, open_configurations, origins, without_successor
 
 if TYPE_CHECKING:
     import optuna
@@ -80,14 +80,14 @@ class Population:
     def stops(self, trial: int, epoch: int, value: float) -> bool:
         """Whether a member gives way: it is among the lowest, and a better one may be cloned.
 
-        Start points never do. What was decided about an earlier attempt at a configuration is
-        not decided again.
+        Start points never do. What was decided about a configuration is not decided again when
+        its epochs are reported once more.
         """
         if epoch not in self._space.compared_at():
             return False
         trials = self._trials()
         chain = attempts(trials, trial)
-        if any(epoch in trials[one].intermediate_values for one in chain[1:]):
+        if any(epoch in trials[one].intermediate_values for one in chain):
             return False
         if START_POINT in trials[trial].user_attrs:
             return False
@@ -132,7 +132,7 @@ class Population:
         donor = donors[int(rng.integers(len(donors)))]
         known = came[donor].params
         twins = [t for t in trials if t.user_attrs.get(CLONES) == donor]
-        taken = [known, *(_given(t) for t in twins if t.user_attrs[AT_EPOCH] == epoch)]
+        taken = [known, *(given(t) for t in twins if t.user_attrs[AT_EPOCH] == epoch)]
         for _ in range(_TRIES):
             params = explored(self._space, known, self._scheduler, rng)
             if params not in taken:
@@ -150,10 +150,6 @@ class Population:
         waiting |= {n for n in self._stopped if not trials[n].state.is_finished()}
         n_taken = len(set(origins(trials).values())) + len(waiting)
         return n_taken < self._space.header.budget.trials
-
-
-def _given(trial: FrozenTrial) -> Params:
-    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
 def _share(n: int, quantile: float) -> int:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
 
+from quantum_rerank.config import ExperimentConfig
 from tuning.records import STARTED_OVER
+from tuning.space import Space
 from tuning.study.history import AT_EPOCH, CLONES, CONTINUES, REPLACES, told
 
 if TYPE_CHECKING:
@@ -53,6 +55,24 @@ def donor_of(attributes: Mapping[str, Any]) -> tuple[int, int] | None:
     if CLONES not in attributes or STARTED_OVER in attributes:
         return None
     return int(attributes[CLONES]), int(attributes[AT_EPOCH])
+
+
+def ancestors(
+    space: Space, trials: Sequence[FrozenTrial], number: int
+) -> list[tuple[ExperimentConfig, int]]:
+    """The configurations that had trained a trial's weights before it, the earliest first.
+
+    Each with its last epoch in them: what `make_descendant` trains again.
+    """
+    return [
+        (space.config_for(given(trials[origin]), origin), epoch)
+        for origin, epoch in descent(trials, number)
+    ]
+
+
+def given(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial's parameters, also of one that was killed before it had asked for all of them."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
 def descent(trials: Sequence[FrozenTrial], number: int) -> list[tuple[int, int]]:

@@ -30,6 +30,7 @@ from tuning.records import (
     ORIGIN,
     PEAK_RSS_MB,
     SECONDS,
+    SPENT,
     STARTED_OVER,
     TRAINING_SECONDS,
 )
@@ -73,6 +74,8 @@ def run_trial(
     last: dict[str, Any] = {EPOCH: 0}
 
     def report(metrics: dict[str, Any]) -> None:
+        if SECONDS in metrics:
+            metrics = {**metrics, SECONDS: round(metrics[SECONDS] + params.get(SPENT, 0.0), 2)}
         last.update(metrics)
         tune.report(metrics)
 
