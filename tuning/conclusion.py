@@ -25,6 +25,7 @@ from tuning.limits.budgets import Ending
 from tuning.reporting.reports import Outcome, Tested
 from tuning.space import Space
 from tuning.study.history import START_POINT
+from tuning.study.lineage import ancestors
 from tuning.study.run_folder import BEST
 from tuning.workers.tasks import finished
 
@@ -42,13 +43,15 @@ def conclude(
     console: Console,
 ) -> Outcome:
     """Confirm the best trials on fresh seeds, then read the test queries, once, and export."""
-    trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+    known = study.get_trials(deepcopy=False)
+    trials = [trial for trial in known if trial.state.is_finished()]
     data, notes = prepared.trial, list[str]()
     best = load_best(trials, space.header.top_k, folder, notes)
     n_seeds = space.header.confirm_seeds if len(best) > 1 else 0
     if n_seeds and not ending():
         console.print(f"Training the best {len(best)} trials on {n_seeds} fresh seeds ...")
-    confirmed = confirm(best, n_seeds, data, memory_gb, study, ending, notes)
+    before = {one.number: ancestors(space, known, one.number) for one in best}
+    confirmed = confirm(best, before, n_seeds, data, memory_gb, study, ending, notes)
     tested = [tested_trial(one.trial, prepared) for one in confirmed]
     default = load_default(space, trials, tested, folder, prepared, notes)
     cosine = _untrained(space.base, COSINE, data)
@@ -63,7 +66,8 @@ def conclude(
     put_in_place(unfinished, folder / BEST)
     if not ending():
         console.print("Training the MLP twin and the circuit alone as the best trial was ...")
-        found = train_baselines(tested[0].trial, data, memory_gb, ending, notes)
+        winner = tested[0].trial
+        found = train_baselines(winner, before[winner.number], data, memory_gb, ending, notes)
         baselines |= {arm: score_roles(*model, prepared) for arm, model in found.items()}
         notes.append("mlp_twin and quantum_only have the best trial's numbers; neither was tuned.")
     if ended := ending():
@@ -124,10 +128,16 @@ def score_roles(head: Head, fusion_weight: float, prepared: PreparedData) -> dic
 
 
 def train_baselines(
-    best: TrainedTrial, data: TrialData, memory_gb: float, ending: Ending, notes: list[str]
+    best: TrainedTrial,
+    before: Sequence[tuple[ExperimentConfig, int]],
+    data: TrialData,
+    memory_gb: float,
+    ending: Ending,
+    notes: list[str],
 ) -> dict[str, tuple[Head, float]]:
     """Train the classical twin and the circuit alone as the best trial was, side by side.
 
+    before: what has trained its weights until then.
     What fails or is cut short is noted and left out: the search's own result stands.
     Returns: arm -> head and the fusion weight fitted to it.
     """
@@ -136,7 +146,7 @@ def train_baselines(
         notes.append(f"{arm} could not be trained: {reason}")
 
     heads: dict[str, tuple[Head, float]] = {}
-    arms = {arm: (best.config, arm) for arm in BASELINES}
+    arms = {arm: (best.config, before, arm) for arm in BASELINES}
     for arm, trained in finished(train_weights, arms, data, memory_gb, ending, failed):
         weights, fusion_weight = trained
         head = _untrained(best.config, arm, data)

@@ -18,8 +18,10 @@ from optuna.trial import FrozenTrial, TrialState
 from quantum_rerank.reranker import Reranker
 from tests.integration.conftest import Finished, run, run_and_interrupt, run_and_kill
 from tuning.best_trial import ranked_trials
-from tuning.study.history import attempts, is_cut_short, told
+from tuning.records import STARTED_OVER
+from tuning.study.history import AT_EPOCH, CLONES, REPLACES, attempts, is_cut_short, told
 from tuning.study.ledger import sessions
+from tuning.study.lineage import came_to, origins, without_successor
 from tuning.study.run_folder import EVENTS, load_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -263,6 +265,63 @@ def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(
     assert all(trial.state.is_finished() for trial in extended.trials)
     again = Reranker.load(folder / "best").manifest
     assert again == best or extended.summary["best"]["number"] >= len(trials)
+
+
+def has_a_clone_at_work(folder: Path) -> bool:
+    """Whether a clone has reported an epoch, and other trials are not over."""
+    if not (folder / EVENTS).exists() or "pruned" not in (folder / EVENTS).read_text():
+        return False
+    trials = load_study(folder).trials
+    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    return len(running) > 1 and any(
+        trial.intermediate_values for trial in trials if CLONES in trial.user_attrs
+    )
+
+
+def test_a_population_that_was_killed_goes_on_and_loses_no_member(
+    make_space: Callable[..., Path], tmp_path: Path
+) -> None:
+    space = make_space("{trials: 9, epochs: 6, trial_memory_gb: 2}", "start_from: [{}]")
+    rule = "{name: pbt, population: 4, interval_epochs: 1, quantile: 0.5}"
+    asha = "{name: asha, grace_epochs: 1, reduction_factor: 2}"
+    space.write_text(space.read_text().replace(asha, rule).replace(", 8192", ""))
+    folder = tmp_path / "run"
+    run_and_kill(
+        lambda: has_a_clone_at_work(folder), "tuning.search", "--space", space, "--output", folder
+    )
+    over = {trial.number: trial for trial in told(load_study(folder).trials)}
+
+    resumed = Run(folder, run("tuning.search", "--resume", folder))
+    assert resumed.command.code == 0, resumed.command.text
+    trials = resumed.trials
+    assert all(trial.state.is_finished() for trial in trials)
+    assert {number: trials[number] for number in over} == over
+    assert len(told(trials)) == 9
+    assert trials[0].state != TrialState.PRUNED  # a start point
+    assert not without_successor(trials)
+    first = origins(trials)
+    clones = [trial for trial in told(trials) if CLONES in trial.user_attrs]
+    places = [trial.user_attrs[REPLACES] for trial in clones]
+    assert sorted(places) == sorted(t.number for t in trials if t.state == TrialState.PRUNED)
+    for clone in clones:
+        donor, epoch = trials[clone.user_attrs[CLONES]], clone.user_attrs[AT_EPOCH]
+        assert STARTED_OVER not in clone.user_attrs
+        assert min(clone.intermediate_values) == epoch + 1
+        kept = {key: value for key, value in donor.params.items() if is_architecture(key)}
+        assert {k: v for k, v in clone.params.items() if is_architecture(k)} == kept
+        assert clone.params != donor.params
+        values = came_to(trials, epoch)[first[donor.number]].intermediate_values
+        stopped = trials[clone.user_attrs[REPLACES]]
+        assert values[epoch] > stopped.intermediate_values[epoch]
+
+    (last, *_) = sorted(clones, key=lambda trial: -trial.number)
+    again = run("tuning.search", "--rerun", folder, "--trial", str(last.number))
+    assert again.code == 0, again.text
+    assert f"after trial {last.user_attrs[CLONES]} to epoch" in again.text
+
+
+def is_architecture(key: str) -> bool:
+    return key.startswith(("circuit.", "mlp.hidden_layers"))
 
 
 def test_the_time_budget_ends_a_search_in_order(
