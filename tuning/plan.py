@@ -52,7 +52,8 @@ def _rules(scheduler: SchedulerConfig) -> Iterator[str]:
     if scheduler.name == "none":
         return
     if scheduler.name == "pbt":
-        yield f"{scheduler.population} members, compared every {scheduler.interval_epochs} epochs"
+        every = scheduler.interval_epochs
+        yield f"{scheduler.population} members, compared after every {every} epochs"
         yield f"the lowest {scheduler.quantile:.0%} give way to clones of the highest"
         return
     yield f"from epoch {scheduler.grace_epochs}"

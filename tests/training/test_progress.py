@@ -380,10 +380,11 @@ def test_a_clone_s_own_progress_goes_on_as_any_other(trainer: Train) -> None:
 def test_a_model_of_another_shape_is_not_taken_over(
     trainer: Train, overrides: dict[str, Any]
 ) -> None:
+    content = progress_bytes(after(1, trainer()), {})
     other = trainer(overrides)
     before = progress_bytes(other, {})
     with pytest.raises(BundleError, match="of another model"):
-        take_over(other, progress_bytes(after(1, trainer()), {}))
+        take_over(other, content)
     assert progress_bytes(other, {}) == before
 
 

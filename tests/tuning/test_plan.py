@@ -70,6 +70,11 @@ def test_the_plan_names_every_parameter_with_its_range_and_condition(
             {"name": "hyperband", "grace_epochs": 2, "brackets": 4},
             "hyperband, from epoch 2, 1 in 3 goes on, 4 brackets",
         ),
+        (
+            {"name": "pbt", "population": 6, "interval_epochs": 2},
+            "pbt, 6 members, compared after every 2 epochs, "
+            "the lowest 25% give way to clones of the highest",
+        ),
     ],
 )
 def test_a_plan_names_its_scheduler(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-_TRIES = 100  # to find parameters that no other clone of the same weights has
+_TRIES = 100  # to find parameters that no other trial has
 
 
 def lowest(values: Mapping[int, float], quantile: float) -> list[int]:
@@ -131,8 +131,7 @@ class Population:
         rng = np.random.default_rng([self._space.header.sampler.seed, stopped.number])
         donor = donors[int(rng.integers(len(donors)))]
         known = came[donor].params
-        twins = [t for t in trials if t.user_attrs.get(CLONES) == donor]
-        taken = [known, *(given(t) for t in twins if t.user_attrs[AT_EPOCH] == epoch)]
+        taken = [given(trial) for trial in trials]
         for _ in range(_TRIES):
             params = explored(self._space, known, self._scheduler, rng)
             if params not in taken:
