@@ -12,11 +12,13 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from quantum_rerank.config import ExperimentConfig
+from tuning.algorithms.population import Population
 from tuning.algorithms.samplers import make_sampler
 from tuning.algorithms.searcher import TruthfulSearch
 from tuning.records import (
     ASIDE,
     CHECKPOINT,
+    DONOR,
     EARLIER,
     EPOCH,
     FAILURE,
@@ -27,10 +29,11 @@ from tuning.records import (
     PEAK_RSS_MB,
     PROTECTED,
     SECONDS,
+    STARTED_OVER,
     WORKER_LOST,
     TrialEnd,
 )
-from tuning.space import Space
+from tuning.space import SchedulerConfig, Space
 from tuning.study.history import CONTINUES, START_POINT, close_running, enqueue_missing
 from tuning.study.run_folder import load_study, open_study
 
@@ -489,6 +492,59 @@ def test_the_sampler_is_the_one_that_the_space_names(
     header = tiny_space.header.model_copy(update={"sampler": sampler})
     space = Space(header, tiny_space.base, tiny_space.parameters)
     assert type(make_sampler(space, 0)) is kind
+
+
+# A population.
+
+
+@pytest.fixture
+def crowd(tmp_path: Path, tiny_space: Space) -> TruthfulSearch:
+    """A search of two members, every one of whom that is the lower one gives way."""
+    scheduler = SchedulerConfig(name="pbt", population=2, interval_epochs=1, quantile=0.5)
+    budget = tiny_space.header.budget.model_copy(update={"trials": 4})
+    update = {"scheduler": scheduler, "budget": budget, "start_from": []}
+    space = Space(
+        tiny_space.header.model_copy(update=update), tiny_space.base, tiny_space.parameters
+    )
+    study = open_study(tmp_path, space.header.name)
+    population = Population(space, lambda: study.get_trials(deepcopy=False))
+    return TruthfulSearch(
+        space, study, 4, Recorder(), lambda: "", lambda _: {}, population=population
+    )
+
+
+def test_a_population_waits_for_a_place_and_a_clone_takes_that_of_whom_was_stopped(
+    crowd: TruthfulSearch, tmp_path: Path
+) -> None:
+    for name in "ab":
+        assert crowd.suggest(name)[DONOR] is None
+    assert crowd.suggest("c") is None
+    crowd.on_trial_result("a", result(1, 0.9))
+    crowd.on_trial_complete("b", result(1, 0.1))
+    clone = crowd.suggest("c")
+    assert tuple(clone[DONOR]) == (0, 1)
+    trials = load_study(tmp_path).trials
+    assert own(clone) == trials[2].params
+    assert trials[2].params["circuit.n_qubits"] == trials[0].params["circuit.n_qubits"]
+    assert crowd.suggest("d") is None
+    crowd.on_trial_complete("a", result(3, 0.9, **{FINAL: True}))
+    assert crowd.suggest("d")[DONOR] is None  # a new member, in the place of one at its end
+    assert crowd.suggest("e") is None
+    for name in "cd":
+        crowd.on_trial_complete(name, result(3, 0.9, **{FINAL: True}))
+    assert crowd.suggest("e") == Searcher.FINISHED
+    assert all(trial.state.is_finished() for trial in load_study(tmp_path).trials)
+
+
+def test_a_clone_that_had_to_start_over_is_said_once_and_kept(
+    crowd: TruthfulSearch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    crowd.suggest("a")
+    why = {STARTED_OVER: "trial 3 left nothing of epoch 2"}
+    crowd.on_trial_result("a", result(1, 0.3, **why))
+    crowd.on_trial_complete("a", result(3, 0.5, **{FINAL: True}, **why))
+    assert load_study(tmp_path).trials[0].user_attrs[STARTED_OVER] == why[STARTED_OVER]
+    assert caplog.messages == ["Trial 0 starts from scratch: trial 3 left nothing of epoch 2"]
 
 
 def test_saving_and_restoring_leave_no_file_behind(bench: Bench, tmp_path: Path) -> None:
