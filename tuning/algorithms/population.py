@@ -103,7 +103,7 @@ class Population:
     def may_grow(self) -> bool:
         """Whether a new member may be drawn: a place is free, and a trial is left for it."""
         trials = self._trials()
-        at_work = len(open_configurations(trials)) + len(without_successor(trials))
+        at_work = len(open_configurations(trials)) + len(self._to_follow(trials))
         return at_work < self._scheduler.population and self._has_room(trials)
 
     def enqueue_clones(self, study: optuna.Study) -> None:
@@ -111,32 +111,42 @@ class Population:
 
         Safe to be called again after a death in the middle of it.
         """
-        for stopped in without_successor(self._trials()):
-            found = self._clone(stopped)
-            if found:
-                donor, params = found
-                attributes = {CLONES: donor, AT_EPOCH: stopped.last_step}
-                study.enqueue_trial(params, user_attrs={**attributes, REPLACES: stopped.number})
+        for stopped in self._to_follow(self._trials()):
+            donor, params = self._clone(stopped)
+            attributes = {CLONES: donor, AT_EPOCH: stopped.last_step, REPLACES: stopped.number}
+            study.enqueue_trial(params, user_attrs=attributes)
 
-    def _clone(self, stopped: FrozenTrial) -> tuple[int, Params] | None:
+    def _clone(self, stopped: FrozenTrial) -> tuple[int, Params]:
         """The donor of the clone that follows a member, and the clone's parameters."""
-        epoch, trials = stopped.last_step, self._trials()
+        trials = self._trials()
+        donors = self._donors_for(stopped, trials)
+        rng = np.random.default_rng([self._space.header.sampler.seed, stopped.number])
+        number = int(rng.choice(list(donors)))
+        taken = [given(trial) for trial in trials]
+        for _ in range(_TRIES):
+            params = explored(self._space, donors[number].params, self._scheduler, rng)
+            if params not in taken:
+                break
+        return number, params
+
+    def _to_follow(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Members that gave way, and whom a clone is to follow.
+
+        Nobody follows where all who were better have failed since: the place is free again.
+        """
+        return [one for one in without_successor(trials) if self._donors_for(one, trials)]
+
+    def _donors_for(
+        self, stopped: FrozenTrial, trials: Sequence[FrozenTrial]
+    ) -> dict[int, FrozenTrial]:
+        """Of the highest where a member was stopped, those that were better, by configuration."""
+        epoch = stopped.last_step
         if epoch is None or epoch not in self._space.compared_at():
-            return None
+            return {}
         came = came_to(trials, epoch)
         values = {number: trial.intermediate_values[epoch] for number, trial in came.items()}
         donors = self._donors(values, stopped.intermediate_values[epoch])
-        if not donors:
-            return None
-        rng = np.random.default_rng([self._space.header.sampler.seed, stopped.number])
-        donor = donors[int(rng.integers(len(donors)))]
-        known = came[donor].params
-        taken = [given(trial) for trial in trials]
-        for _ in range(_TRIES):
-            params = explored(self._space, known, self._scheduler, rng)
-            if params not in taken:
-                break
-        return donor, params
+        return {number: came[number] for number in donors}
 
     def _donors(self, values: Mapping[int, float], value: float) -> list[int]:
         """Of the highest, those that are better than a value."""
@@ -145,7 +155,7 @@ class Population:
 
     def _has_room(self, trials: Sequence[FrozenTrial]) -> bool:
         """Whether the budget has a trial that no configuration, and no one's successor, needs."""
-        waiting = {trial.number for trial in without_successor(trials)}
+        waiting = {trial.number for trial in self._to_follow(trials)}
         waiting |= {n for n in self._stopped if not trials[n].state.is_finished()}
         n_taken = len(set(origins(trials).values())) + len(waiting)
         return n_taken < self._space.header.budget.trials

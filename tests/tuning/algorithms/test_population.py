@@ -286,6 +286,23 @@ def test_a_death_between_a_stop_and_its_clone_loses_no_member(search: Search) ->
     assert clones == [{CLONES: 0, AT_EPOCH: 2, REPLACES: low.number}]
 
 
+def test_where_all_who_were_better_have_failed_the_place_is_free_again(search: Search) -> None:
+    good, low = search.begin(), search.begin()
+    search.report(good, 2, 0.9)
+    assert search.population.stops(low.number, 2, 0.1)
+    low.report(0.1, 2)
+    good.set_user_attr(FAILURE, "nan: the loss became nan")
+    search.study.tell(good, state=TrialState.FAIL)
+    search.study.tell(low, state=TrialState.PRUNED)
+    search.start_session()
+    assert search.queued() == []
+    members = 0
+    while search.population.may_grow():
+        search.begin()
+        members += 1
+    assert members == 4
+
+
 def test_an_attempt_that_continues_a_clone_is_one_too(search: Search) -> None:
     search.train({2: 0.9})
     search.train({2: 0.1})
