@@ -8,6 +8,7 @@
     ├── DivergedError     a training produced NaN or infinity
     ├── BundleError       an exported model is cut off, altered or of another version
     ├── SearchError       the disk or the study failed while a search ran; exit code 1
+    ├── FilesError        the files of trials cannot be written or read; exit code 1
     └── MissingPackage    an optional dependency is not installed
 
 All of them are a user's to mend: a command prints the message without a
@@ -61,6 +62,12 @@ class BundleError(QuantumRerankError):
 
 class SearchError(QuantumRerankError):
     """The disk or the study failed while a search ran."""
+
+    exit_code = 1
+
+
+class FilesError(QuantumRerankError):
+    """The files of trials cannot be written or read."""
 
     exit_code = 1
 

@@ -23,7 +23,13 @@ from quantum_rerank.training.data_manager import PreparedData
 from quantum_rerank.training.ranking import Validation
 from tuning.records import CHECKPOINT
 from tuning.study.history import outdone
-from tuning.study.run_folder import SUMMARY, TRIALS, load_study, read_record, refuse_other_data
+from tuning.study.run_folder import (
+    SUMMARY,
+    load_study,
+    read_record,
+    recorded_places,
+    refuse_other_data,
+)
 from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 if TYPE_CHECKING:
@@ -70,8 +76,8 @@ def load_trial(run_folder: Path, trial: optuna.trial.FrozenTrial) -> TrainedTria
     from quantum_rerank.training.checkpoint import read_checkpoint
 
     name = f"trial {trial.number} in {run_folder}"
-    found = TrialFiles(str(run_folder / TRIALS)).versions(trial.number, BEST_EPOCH)
-    content = next(found, None)
+    files = TrialFiles(recorded_places(run_folder).root(run_folder))
+    content = next(files.versions(trial.number, BEST_EPOCH), None)
     if content is None:
         raise BundleError(f"There are no weights of {name}.")
     head, validation, config, epoch = read_checkpoint(content, name)

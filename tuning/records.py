@@ -18,6 +18,8 @@ CHECKPOINT = "best_epoch"  # whose weights are kept; None once they were removed
 
 # First words of a failure's reason that are not the configuration's fault.
 INTERRUPTED, WORKER_LOST = "interrupted", "worker lost"
+STORAGE = "storage"  # a trial's files could not be written
+CUT_SHORT = (INTERRUPTED, WORKER_LOST, STORAGE)
 
 # Keys of what Ray hands to a trial beside its parameters.
 NUMBER = "trial.number"
@@ -44,7 +46,7 @@ class TrialEnd:
     @property
     def is_cut_short(self) -> bool:
         """Whether it failed for a reason that is not its configuration's."""
-        return self.reason.startswith((INTERRUPTED, WORKER_LOST))
+        return self.reason.startswith(CUT_SHORT)
 
 
 class Listener(Protocol):

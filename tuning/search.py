@@ -22,7 +22,17 @@ from tuning.session import search
 from tuning.space import Budget, Space
 from tuning.space_file import load_space
 from tuning.study.run_folder import BUDGET, load_study, locked, read_record, recorded_space
+from tuning.study.storage import (
+    PATIENCE_SECONDS,
+    SQLITE,
+    Places,
+    check_root,
+    check_storage,
+    connect,
+    new_study_name,
+)
 from tuning.workers.cluster import this_machine
+from tuning.workers.trial_files import TrialFiles
 
 EXIT_CODES = {INTERRUPT: INTERRUPTED_EXIT_CODE, TERMINATED: 143}
 DIAGNOSIS_EXIT_CODE = 3
@@ -55,6 +65,19 @@ def main(
     hours: Annotated[
         str | None, typer.Option(help="Replaces budget.hours; with --resume also +2: 2 more.")
     ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the study is: sqlite, journal or postgresql://USER@HOST/DATABASE."
+        ),
+    ] = None,
+    storage_path: Annotated[
+        str | None,
+        typer.Option(help="Empty folder or URI (s3://, gs://) for trials' files; else RUN/trials."),
+    ] = None,
+    patience: Annotated[
+        float, typer.Option(min=0.0, help="Seconds to wait for a study that is locked or away.")
+    ] = PATIENCE_SECONDS,
     trial_memory_gb: Annotated[
         float | None, typer.Option(help="Replaces budget.trial_memory_gb.")
     ] = None,
@@ -66,11 +89,12 @@ def main(
     """Search for the best hybrid reranker of a space, and export it.
 
     Trials run in parallel on Ray, Optuna proposes them, ASHA stops weak ones early.
-    The run's folder ends with summary.json, trials.csv, study.db, wandb/ and best/,
-    the bundle of the winner. Ctrl-C once ends in order and exports the best so
-    far; twice stops now. A search that ended for whatever reason goes on with
-    --resume: finished trials stay, interrupted ones continue from their last
-    epoch; add --trials +20 or --hours +2 to one that had used its budget.
+    The run's folder ends with summary.json, trials.csv, the study, wandb/ and best/, the
+    bundle of the winner; --storage and --storage-path put the study and the trials' files
+    elsewhere. Ctrl-C once ends in order and exports the best so far; twice stops now. A
+    search that ended for whatever reason goes on with --resume: finished trials stay,
+    interrupted ones continue from their last epoch; add --trials +20 or --hours +2 to one
+    that had used its budget.
 
     Exit codes: 0 done (also when a budget ended it); 1 something outside failed, such as
     the disk; 2 a mistake in what was given; 3 trials failed in a row for the same reason;
@@ -84,9 +108,12 @@ def main(
     if rerun is not None and trial is not None:
         raise typer.Exit(0 if train_again(rerun, trial, console) else 1)
     if resume is not None:
-        if space is not None or output is not None:
-            raise ConfigError("--resume continues a run as it is: leave out --space and --output.")
-        folder = resume.resolve()
+        if any(given is not None for given in (space, output, storage, storage_path)):
+            raise ConfigError(
+                "--resume continues a run as it is: leave out --space and --output, --storage and "
+                "--storage-path."
+            )
+        folder, places = resume.resolve(), None
         known = _continued(folder, changes)
     elif space is None:
         raise ConfigError("Give a search space with --space, or a run to continue with --resume.")
@@ -94,6 +121,7 @@ def main(
         known = load_space(space, {key: _number(key, value) for key, value in changes.items()})
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = (output or Path("runs") / f"{known.header.name}-{stamp}").resolve()
+        places = _chosen(storage or SQLITE, storage_path, known, folder)
     if dry_run:
         concurrency = fit_trials([this_machine()], known.header.budget.trial_memory_gb)
         print_plan(known, concurrency, folder, console)
@@ -101,13 +129,33 @@ def main(
     if address is None:
         # Known before anything is loaded, so that a hopeless budget fails at once.
         fit_trials([this_machine()], known.header.budget.trial_memory_gb)
-    if resume is None:
+    if places is not None:
         new_folder(folder)
+        _refuse_unreachable(places, folder)
     with locked(folder):
-        ended = search(known, folder, console, address, resolve_mode(wandb))
+        mode = resolve_mode(wandb)
+        ended = search(known, folder, console, address, mode, places=places, patience=patience)
     code = DIAGNOSIS_EXIT_CODE if ended.startswith(DIAGNOSIS) else EXIT_CODES.get(ended, 0)
     if code:
         raise typer.Exit(code)
+
+
+def _chosen(storage: str, path: str | None, space: Space, folder: Path) -> Places:
+    """Where a new run keeps its study and its trials' files, as it was asked for."""
+    storage = check_storage(storage)
+    study = new_study_name(storage, space.header.name, folder)
+    return Places(storage, study, "" if path is None else check_root(path))
+
+
+def _refuse_unreachable(places: Places, folder: Path) -> None:
+    """Raise at once where nothing answers or can be written to: trials would only find out later.
+
+    Raises: OutputError for a database, ConfigError for a root of files.
+    """
+    if not places.file:
+        connect(folder, places)
+    if places.trials:
+        TrialFiles(places.trials).refuse_unusable()
 
 
 def _continued(folder: Path, changes: dict[str, str]) -> Space:

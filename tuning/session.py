@@ -12,18 +12,18 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from rich.console import Console
 
 from quantum_rerank.embeddings import embedding_source
-from quantum_rerank.errors import SearchError
+from quantum_rerank.errors import FilesError, SearchError
 from quantum_rerank.training.data_manager import PreparedData, TrialData, prepare
 from tuning.conclusion import conclude
 from tuning.limits.budgets import (
@@ -41,7 +41,7 @@ from tuning.limits.disk import LosersRemoved
 from tuning.limits.failures import FailureStreak, memory_refusal
 from tuning.limits.memory import least_bytes, ranked_documents
 from tuning.plan import print_plan
-from tuning.records import NUMBER, Listener, Listeners
+from tuning.records import NUMBER, STORAGE, Listener, Listeners
 from tuning.reporting.events import EventLog, write_log
 from tuning.reporting.progress import ProgressDisplay
 from tuning.reporting.reports import print_outcome, summarise, write_trials
@@ -49,21 +49,26 @@ from tuning.reporting.tracking import PROJECT, Mode, WandbTracker
 from tuning.space import Space
 from tuning.study.history import close_running, enqueue_missing, rung_values, told
 from tuning.study.ledger import Ledger
+from tuning.study.patience import waited
 from tuning.study.run_folder import (
     BUDGET,
     EVENTS,
     LOG,
     RECORD,
     SUMMARY,
-    TRIALS,
     open_study,
     read_record,
+    recorded_places,
     refuse_other_data,
     write_record,
 )
+from tuning.study.storage import PATIENCE_SECONDS, TRIALS, Places
 from tuning.workers.cluster import ray_cluster
 from tuning.workers.trainable import TrialLimits, read_death_note, run_trial
 from tuning.workers.trial_files import TrialFiles
+
+if TYPE_CHECKING:
+    from tuning.algorithms.searcher import TruthfulSearch
 
 _STOPPING_SECONDS = 10.0  # that trials have to come to their next report when a search is over
 
@@ -78,24 +83,35 @@ def search(
     wandb_mode: Mode,
     clock: Clock = time.monotonic,
     trial: Callable[..., None] = run_trial,
+    places: Places | None = None,
+    patience: float = PATIENCE_SECONDS,
 ) -> str:
     """Start a search in its folder or go on with it; returns why it ended early, or nothing.
 
     trial: what trains one suggestion in a worker, called as `trainable.run_trial`.
+    places: of a new run; one that is continued has them in its record.
+    patience: seconds to wait for a study that is locked, or whose server is away.
 
     Raises: SearchError if the disk or the study failed; the search can be continued.
     """
-    from sqlalchemy.exc import SQLAlchemyError
-
     with write_log(folder / LOG):
         try:
-            return _session(space, folder, console, address, wandb_mode, clock, trial)
-        except (OSError, SQLAlchemyError) as error:
+            return _session(
+                space, folder, console, address, wandb_mode, clock, trial, places, patience
+            )
+        except study_or_disk_errors() as error:
             log.exception("The session failed")
             raise SearchError(
                 f"The search stopped: {_first_line(error)}. Nothing that was told is lost: mend "
                 f"it, then go on with `python -m tuning.search --resume {folder}`."
             ) from None
+
+
+def study_or_disk_errors() -> tuple[type[Exception], ...]:
+    """What a user mends outside of the search, which can then go on."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return (OSError, SQLAlchemyError, optuna.exceptions.StorageInternalError, FilesError)
 
 
 def _session(
@@ -106,11 +122,14 @@ def _session(
     wandb_mode: Mode,
     clock: Clock,
     trial: Callable[..., None],
+    places: Places | None,
+    patience: float,
 ) -> str:
     source = embedding_source(space.base.data.encoder)
     prepared = prepare(space.base.data, source)
-    _record_or_compare(space, prepared, folder)
-    study = open_study(folder, space.header.name)
+    _record_or_compare(space, prepared, folder, places)
+    places = recorded_places(folder)
+    study = open_study(folder, space.header.name, places, patience)
     study.set_user_attr(BUDGET, space.header.budget.model_dump(mode="json"))
     ledger = Ledger(study, clock)
     budget = TimeBudget(space.header.budget.hours, ledger.elapsed)
@@ -132,25 +151,32 @@ def _session(
         streak = FailureStreak(space.header.budget.failures_in_a_row, ending)
         events = EventLog(folder / EVENTS)
         limits = space.header.budget
-        deadlines = Deadlines(limits.trial_hours, limits.epoch_minutes, clock)
+        # What the search itself waits for its study is not the trials' time.
+        deadlines = Deadlines(
+            limits.trial_hours, limits.epoch_minutes, lambda: clock() - waited(study)
+        )
         losers = LosersRemoved(
             lambda: study.get_trials(deepcopy=False),
             space.header.top_k,
-            TrialFiles(str(folder / TRIALS)),
+            TrialFiles(places.root(folder)),
         )
         listener = Listeners([ledger, streak, events, deadlines, losers, display, tracker])
-        session = Session(space, study, folder, ending, ledger, events, deadlines, listener)
-        try:
-            with display, signals_end(ending, display):
+        root = places.root(folder)
+        session = Session(space, study, folder, root, ending, ledger, events, deadlines, listener)
+        with (
+            closing(tracker),
+            told_at_the_end(study, ending, ledger),
+            display,
+            signals_end(ending, display),
+        ):
+            run_trials(session, prepared.trial, concurrency, trial)
+            # Should Ray have lost sight of a trial, it is continued in this session too.
+            if not ending() and close_running(study, "nothing was heard of it"):
+                enqueue_missing(study, space)
                 run_trials(session, prepared.trial, concurrency, trial)
-                # Should Ray have lost sight of a trial, it is continued in this session too.
-                if not ending() and close_running(study, "nothing was heard of it"):
-                    enqueue_missing(study, space)
-                    run_trials(session, prepared.trial, concurrency, trial)
-        finally:
-            close_running(study, ending() or "stopped")
-            ledger.write()
-            tracker.close()
+        if ending().startswith(STORAGE):
+            ledger.write(ended=ending())
+            raise FilesError(ending().removeprefix(f"{STORAGE}: "))
         write_trials(study.get_trials(deepcopy=False), folder / "trials.csv")
         memory_gb = concurrency.trial_memory_gb
         outcome = conclude(space, study, prepared, source, folder, memory_gb, ending, console)
@@ -166,11 +192,15 @@ def _session(
 
 @dataclass(frozen=True)
 class Session:
-    """What the trials of a session share: what is searched, where, until when, who listens."""
+    """What the trials of a session share: what is searched, where, until when, who listens.
+
+    root: of the trials' files.
+    """
 
     space: Space
     study: optuna.Study
     folder: Path
+    root: str
     ending: Ending
     ledger: Ledger
     events: EventLog
@@ -202,13 +232,14 @@ def run_trials(
     session.events.write("session_started", trials_to_go=n_trials, seconds=spent, rungs=rungs)
     if n_trials <= 0 or ending():
         return
-    root = str(session.folder / TRIALS)
-    files = TrialFiles(root)
+    files = TrialFiles(session.root)
 
     least = partial(least_bytes, embedding_dim=data.embedding_dim, n_ranked=ranked_documents(data))
     memory_gb = concurrency.trial_memory_gb
 
     def on_tick(controller: Any) -> None:
+        if search_alg.fault is not None:
+            raise search_alg.fault
         session.ledger.tick()
         if ending.is_at_once:
             raise KeyboardInterrupt
@@ -227,9 +258,13 @@ def run_trials(
         lambda config: memory_refusal(least(config), memory_gb),
     )  # fmt: skip
     limits = TrialLimits(memory_gb)
+    root = session.root
     trainable = tune.with_parameters(trial, space=space, data=data, limits=limits, files=root)
     # Nothing of Ray's is kept: the study and the trials' files are all that a session needs.
-    with tempfile.TemporaryDirectory(prefix="ray-tune-") as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-tune-") as scratch,
+        raised_as_it_was(search_alg),
+    ):
         tune.Tuner(
             tune.with_resources(trainable, {"cpu": 1, **concurrency.reservation}),
             tune_config=tune.TuneConfig(
@@ -250,6 +285,41 @@ def run_trials(
                 failure_config=tune.FailureConfig(max_failures=0),  # the searcher tries again
             ),
         ).fit()
+
+
+@contextmanager
+def raised_as_it_was(search_alg: TruthfulSearch) -> Iterator[None]:
+    """Raise what kept the study from being told, which Ray wraps into an error of its own."""
+    try:
+        yield
+    except Exception as error:
+        if search_alg.fault is None or error is search_alg.fault:
+            raise
+    if search_alg.fault is not None:
+        raise search_alg.fault
+
+
+@contextmanager
+def told_at_the_end(study: optuna.Study, ending: Ending, ledger: Ledger) -> Iterator[None]:
+    """However a session ends, no trial stays RUNNING and the ledger is written.
+
+    Where the study itself has failed, the next session does that.
+    """
+    try:
+        yield
+    except study_or_disk_errors():
+        with suppress(*study_or_disk_errors()):
+            _tell_the_end(study, ending, ledger)
+        raise
+    except BaseException:
+        _tell_the_end(study, ending, ledger)
+        raise
+    _tell_the_end(study, ending, ledger)
+
+
+def _tell_the_end(study: optuna.Study, ending: Ending, ledger: Ledger) -> None:
+    close_running(study, ending() or "stopped")
+    ledger.write()
 
 
 @contextmanager
@@ -281,10 +351,12 @@ def signals_end(ending: Ending, display: ProgressDisplay) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _record_or_compare(space: Space, prepared: PreparedData, folder: Path) -> None:
+def _record_or_compare(
+    space: Space, prepared: PreparedData, folder: Path, places: Places | None
+) -> None:
     """Write the run's record, or see that the data are still those it names."""
     if not (folder / RECORD).exists():
-        write_record(space, prepared, folder)
+        write_record(space, prepared, folder, places)
     else:
         refuse_other_data(read_record(folder), prepared.fingerprint, folder)
 

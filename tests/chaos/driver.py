@@ -33,7 +33,8 @@ from tests.integration.conftest import command, environment, write_domain, write
 from tuning.records import FAILURE
 from tuning.study.history import CONTINUES, is_cut_short, told
 from tuning.study.ledger import sessions
-from tuning.study.run_folder import BEST, EVENTS, TRIALS, load_study
+from tuning.study.run_folder import BEST, EVENTS, load_study
+from tuning.study.storage import TRIALS
 
 TRIALS_TO_RUN, EPOCHS = 100, 27
 RUNGS = (3, 9, 27)

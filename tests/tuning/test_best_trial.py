@@ -19,7 +19,8 @@ from quantum_rerank.training.sealed import seal, unseal
 from tuning.best_trial import app, export_trial, load_trial, ranked_trials
 from tuning.records import CHECKPOINT
 from tuning.study.history import CONTINUES
-from tuning.study.run_folder import SUMMARY, TRIALS, load_study
+from tuning.study.run_folder import SUMMARY, load_study
+from tuning.study.storage import TRIALS
 from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 

@@ -10,7 +10,8 @@ from tuning.conclusion import load_best, load_default
 from tuning.conclusion import tested_trial as scored  # pytest would take it for a test
 from tuning.space import Space
 from tuning.study.history import CONTINUES, START_POINT
-from tuning.study.run_folder import TRIALS, load_study
+from tuning.study.run_folder import load_study
+from tuning.study.storage import TRIALS
 from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 

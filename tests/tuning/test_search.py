@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from quantum_rerank.errors import ConfigError, OutputError
 from tuning.search import app
-from tuning.study.run_folder import BUDGET, RECORD, STUDY, load_study, locked
+from tuning.study.run_folder import BUDGET, RECORD, load_study, locked
+from tuning.study.storage import STUDY
 
 SMOKE = Path(__file__).parents[2] / "search_spaces" / "smoke.yaml"
 

@@ -19,7 +19,8 @@ from tuning.limits.budgets import INTERRUPT, TERMINATED, Ending, TimeBudget
 from tuning.reporting.progress import ProgressDisplay
 from tuning.session import search, signals_end
 from tuning.space import Space
-from tuning.study.run_folder import LOG, RECORD, STUDY, read_record
+from tuning.study.run_folder import LOG, RECORD, read_record
+from tuning.study.storage import STUDY
 
 SIGNALS = {signal.SIGINT: INTERRUPT, signal.SIGTERM: TERMINATED}
 

@@ -24,7 +24,8 @@ from tuning.reporting.snapshot import read_snapshot
 from tuning.reporting.standing import Standing, standing
 from tuning.space import Space
 from tuning.study.history import CONTINUES
-from tuning.study.run_folder import BUDGET, EVENTS, STUDY, open_study, write_record
+from tuning.study.run_folder import BUDGET, EVENTS, open_study, write_record
+from tuning.study.storage import STUDY
 
 HOST = {"host": "here", "pid": 0}
 ENDS = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}

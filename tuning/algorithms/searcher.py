@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import optuna
 from optuna.trial import TrialState as OptunaState
@@ -46,6 +47,25 @@ _STATES = {
 }
 
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _kept(method: Method) -> Method:
+    """A method whose error is kept as the searcher's fault; after one, no method does anything."""
+
+    @wraps(method)
+    def keeping(self: TruthfulSearch, *given: Any, **named: Any) -> Any:
+        if self.fault is not None:
+            return None
+        try:
+            return method(self, *given, **named)
+        except Exception as error:
+            self.fault = error
+            raise
+
+    return cast(Method, keeping)
+
+
 class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
     """Proposes trials from a space, and tells the study how each ended.
 
@@ -55,7 +75,12 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
     ending: whether the search is over; then nothing more is proposed, and a trial
         that was cut short by it is FAIL with what `ending` says as its reason.
     death_note: what a trial's worker left behind before it ended itself, if it did.
+
+    fault: what kept it from telling the study or those who listen. Ray passes over some
+    errors and wraps others, so that whoever runs the search has to look here.
     """
+
+    fault: Exception | None = None
 
     def __init__(
         self,
@@ -80,6 +105,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         self._trials: dict[str, optuna.Trial] = {}
         self._last: dict[str, dict[str, Any]] = {}
 
+    @_kept
     def suggest(self, trial_id: str) -> Any:
         """Propose parameters, with what Ray hands to the trial beside them.
 
@@ -113,6 +139,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         self._listener.trial_started(trial.number, config)
         return params | aside, self._refusal(config)
 
+    @_kept
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Keep an epoch's objective as the trial's value at that step."""
         seen = self._last.get(trial_id, {}).get(EPOCH, 0)
@@ -126,6 +153,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
             trial.report(result[OBJECTIVE], result[EPOCH])
         self._listener.trial_reported(trial.number, result[EPOCH], result)
 
+    @_kept
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
-from tuning.records import EARLIER, FAILURE, INTERRUPTED, ORIGIN, WORKER_LOST
+from tuning.records import CUT_SHORT, EARLIER, FAILURE, INTERRUPTED, ORIGIN, WORKER_LOST
 from tuning.space import Space
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ CONTINUES = "continues"  # user attribute: number of the attempt that this trial
 def is_cut_short(trial: FrozenTrial) -> bool:
     """Whether a trial ended for a reason that is not its configuration's."""
     reason = str(trial.user_attrs.get(FAILURE, ""))
-    return trial.state == TrialState.FAIL and reason.startswith((INTERRUPTED, WORKER_LOST))
+    return trial.state == TrialState.FAIL and reason.startswith(CUT_SHORT)
 
 
 def close_running(study: optuna.Study, why: str) -> int:

@@ -7,11 +7,12 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from quantum_rerank.config import ExperimentConfig
-from quantum_rerank.errors import BundleError
+from quantum_rerank.errors import BundleError, FilesError
 from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.trainer import EpochReport, Trainer
 from tuning.limits.budgets import GB, MemoryWatchdog
@@ -80,8 +81,9 @@ def run_trial(
         config = space.config_for(suggested, params[ORIGIN])
         train_within(limits.memory_gb, on_excess, config, data, report, place)
     except Exception as error:
-        place.files.write(place.number, TRACEBACK, traceback.format_exc().encode())
         reason = failure_reason(error)
+        with suppress(FilesError):  # maybe it was this that failed
+            place.files.write(place.number, TRACEBACK, traceback.format_exc().encode())
     else:
         return
     report({**last, FINAL: False, OBJECTIVE: float("nan"), FAILURE: reason})

@@ -11,7 +11,8 @@ from tuning.limits.disk import LosersRemoved
 from tuning.records import CHECKPOINT, INTERRUPTED, TrialEnd
 from tuning.records import TrialState as Told
 from tuning.study.history import CONTINUES, START_POINT
-from tuning.study.run_folder import TRIALS, open_study
+from tuning.study.run_folder import open_study
+from tuning.study.storage import TRIALS
 from tuning.workers.trial_files import BEST_EPOCH, PROGRESS, TrialFiles
 
 STATES: dict[TrialState, Told] = {
