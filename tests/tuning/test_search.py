@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from quantum_rerank.errors import ConfigError, OutputError
+from quantum_rerank.errors import ConfigError, OutputError, QuantumRerankError
 from tuning.search import app
 from tuning.study.run_folder import BUDGET, RECORD, load_study, locked
 from tuning.study.storage import STUDY
@@ -67,7 +67,7 @@ def test_neither_a_space_nor_a_run_is_a_mistake_with_the_way_out() -> None:
     assert "--resume" in str(error)
 
 
-@pytest.mark.parametrize("option", ["--space", "--output"])
+@pytest.mark.parametrize("option", ["--space", "--output", "--storage", "--storage-path"])
 def test_a_run_is_continued_as_it_is(ended_run: Path, option: str) -> None:
     error = call("--resume", ended_run, option, SMOKE).exception
     assert isinstance(error, ConfigError)
@@ -160,3 +160,35 @@ def test_a_run_that_another_process_continues_is_refused(ended_run: Path) -> Non
         error = call("--resume", ended_run).exception
     assert isinstance(error, OutputError)
     assert "Another process searches into" in str(error)
+
+
+# Where the study and the files go.
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--storage", "postgresql://me:hidden@host/db", "PGPASSWORD"),
+        ("--storage", "mongodb://host/db", "`--storage mongodb` is not a storage"),
+        ("--storage-path", "s3://key:hidden@bucket/x", "AWS_SECRET_ACCESS_KEY"),
+        ("--storage-path", "nonsense://x", "`nonsense://x` cannot be used"),
+    ],
+)
+def test_a_place_that_cannot_be_is_refused_before_anything_is_written(
+    tmp_path: Path, option: str, value: str, named: str
+) -> None:
+    error = start("--output", tmp_path / "run", option, value).exception
+    assert isinstance(error, QuantumRerankError)
+    assert named in str(error)
+    assert "hidden" not in str(error)
+    assert not list(tmp_path.glob("run/*"))
+
+
+def test_a_database_that_does_not_answer_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    url = "postgresql://me@127.0.0.1:1/studies"
+    error = start("--output", tmp_path / "run", "--storage", url).exception
+    assert isinstance(error, OutputError)
+    assert f"`{url}` does not answer" in str(error)
+    assert not list(tmp_path.glob("run/*"))

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -183,7 +183,10 @@ def has_study(folder: Path) -> bool:
     places = recorded_places(folder)
     if places.file:
         return (folder / places.file).exists()
-    return places.study in (study.study_name for study in connect_to_read(places).get_all_studies())
+    reader = connect_to_read(places)
+    return reader is not None and any(
+        study.study_name == places.study for study in reader.get_all_studies()
+    )
 
 
 def refuse_no_study(folder: Path, places: Places) -> None:
@@ -192,16 +195,18 @@ def refuse_no_study(folder: Path, places: Places) -> None:
         raise OutputError(f"`{folder}` holds no run: there is no {places.file} in it.")
 
 
-def find_study(storage: optuna.storages.BaseStorage, folder: Path, places: Places) -> optuna.Study:
+def find_study(
+    storage: optuna.storages.BaseStorage | None, folder: Path, places: Places
+) -> optuna.Study:
     """The study of a run in its storage; OutputError if it is not there."""
     import optuna
 
-    names = [places.study] if places.study else optuna.get_all_study_names(storage)
-    try:
-        return optuna.load_study(study_name=names[0], storage=storage)
-    except (IndexError, KeyError):
-        where = folder / places.file if places.file else places.storage
-        raise OutputError(f"`{where}` holds no study.") from None
+    if storage is not None:
+        names = [places.study] if places.study else optuna.get_all_study_names(storage)
+        with suppress(IndexError, KeyError):
+            return optuna.load_study(study_name=names[0], storage=storage)
+    where = folder / places.file if places.file else places.storage
+    raise OutputError(f"`{where}` holds no study.")
 
 
 def unreadable(error: Exception, folder: Path, places: Places) -> OutputError:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from quantum_rerank.errors import ConfigError, MissingPackage, OutputError
 from tuning.study.patience import PatientStorage, patiently
@@ -24,6 +25,7 @@ _BUSY_SECONDS = 2.0  # of these, that SQLite itself tries to get at a locked fil
 _PASSING_STATES = ("08", "57", "40", "53300")
 _TABLES_BEING_MADE = ("23505", "42P07", "42710")  # by another search, at the same moment
 _TABLES_SECONDS = 10.0
+_WOULD_WRITE = "25006"  # tables, that is: there are none
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,21 @@ def connect(
     return cast("optuna.storages.BaseStorage", PatientStorage(storage, passes, patience))
 
 
-def connect_to_read(places: Places) -> optuna.storages.BaseStorage:
-    """Open a run's database so that nothing can be written; OutputError if it does not answer."""
-    return _server(places.storage, {"options": "-c default_transaction_read_only=on"})
+def connect_to_read(places: Places) -> optuna.storages.BaseStorage | None:
+    """Open a run's database so that nothing can be written; None if it never held a study.
+
+    Raises: OutputError if it does not answer.
+    """
+    from sqlalchemy import NullPool
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        options = {"options": "-c default_transaction_read_only=on"}
+        return _server(places.storage, options, poolclass=NullPool)
+    except DBAPIError as error:
+        if _sqlstate(error) != _WOULD_WRITE:
+            raise
+        return None
 
 
 def never(error: Exception) -> bool:
@@ -162,8 +176,8 @@ def _sqlite_file(path: Path, patience: float) -> optuna.storages.BaseStorage:
     )
 
 
-def _server(url: str, options: Mapping[str, str]) -> optuna.storages.BaseStorage:
-    """The studies of a PostgreSQL database."""
+def _server(url: str, options: Mapping[str, str], **pool: Any) -> optuna.storages.BaseStorage:
+    """The studies of a PostgreSQL database, whose connections are closed with it."""
     from optuna.storages import get_storage
     from sqlalchemy.exc import DBAPIError
 
@@ -178,20 +192,22 @@ def _server(url: str, options: Mapping[str, str]) -> optuna.storages.BaseStorage
         "tcp_user_timeout": 25_000,
     }
     # A connection that broke while nobody used it is then replaced, and nobody notices.
-    engine = {"connect_args": {**timeouts, **options}, "pool_pre_ping": True}
+    engine = {"connect_args": {**timeouts, **options}, "pool_pre_ping": True, **pool}
     driver = url.replace(f"{_POSTGRESQL}://", f"{_POSTGRESQL}+psycopg://", 1)
     try:
-        return get_storage(
-            patiently(lambda: OnceMade(driver, engine), _is_being_made, _TABLES_SECONDS)
-        )
+        studies = patiently(lambda: OnceMade(driver, engine), _is_being_made, _TABLES_SECONDS)
     except ImportError:
         raise MissingPackage("psycopg[binary]", "postgresql", "A study in PostgreSQL") from None
     except DBAPIError as error:
+        if not is_away(error):
+            raise
         why = (str(error.orig).splitlines() or [type(error.orig).__name__])[0].rstrip(".")
         raise OutputError(
             f"`{url}` does not answer: {why}. Start the server, or mend the URL; a password is "
             "taken from PGPASSWORD or ~/.pgpass."
         ) from None
+    weakref.finalize(studies, studies.engine.dispose)
+    return get_storage(studies)
 
 
 def _is_being_made(error: Exception) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -527,3 +528,28 @@ def test_the_plain_searcher_leaves_a_trial_with_nan_running(plain: OptunaSearch)
     plain.suggest("a")
     plain.on_trial_complete("a", plain_result(1, NAN))
     assert plain._ot_study.trials[0].state == TrialState.RUNNING
+
+
+# What keeps the study from being told.
+
+
+class Failing(Recorder):
+    """A listener whose disk is full."""
+
+    def trial_ended(self, end: TrialEnd) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_kept_a_trial_from_being_told_is_kept_where_ray_passes_over_it(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    search = search_in(tmp_path, tiny_space, listener=Failing())
+    assert search.fault is None
+    search.suggest("a")
+    with pytest.raises(OSError, match="No space left"):
+        search.on_trial_complete("a", result(1, 0.3))
+    assert isinstance(search.fault, OSError)
+    n_trials = len(load_study(tmp_path).get_trials())
+    assert search.suggest("b") is None
+    search.on_trial_complete("a", result(1, 0.3), error=True)
+    assert len(load_study(tmp_path).get_trials()) == n_trials

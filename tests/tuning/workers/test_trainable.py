@@ -18,22 +18,31 @@ from quantum_rerank.training.ranking import Validator
 from quantum_rerank.training.trainer import EpochReport
 from tuning.records import (
     CHECKPOINT,
+    EARLIER,
     EPOCH,
     FAILURE,
     FINAL,
+    NUMBER,
     OBJECTIVE,
+    ORIGIN,
     PEAK_RSS_MB,
+    PROTECTED,
     SECONDS,
     TRAINING_SECONDS,
+    TrialEnd,
 )
 from tuning.reporting.tracking import logged_metrics
+from tuning.space import Space
 from tuning.workers import trainable
 from tuning.workers.trainable import (
     DEATH_NOTE,
+    TRACEBACK,
     Paced,
+    TrialLimits,
     TrialPlace,
     read_death_note,
     restored,
+    run_trial,
     timed,
     train,
     train_within,
@@ -367,3 +376,24 @@ def test_a_death_note_before_one_that_was_cut_off_counts(files: TrialFiles) -> N
     files.write(3, DEATH_NOTE, json.dumps(note).encode())
     files.write(3, DEATH_NOTE, b'{"failure"')
     assert read_death_note(files, 3) == note
+
+
+@pytest.mark.parametrize("name", [BEST_EPOCH, PROGRESS])
+def test_a_full_disk_is_the_reason_of_a_trial_that_could_not_write(
+    tmp_path: Path,
+    tiny_space: Space,
+    trial_data: TrialData,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """Not its configuration's fault: it is continued later."""
+    root, reports = tmp_path / "trials", list[dict[str, Any]]()
+    (root / "00000").mkdir(parents=True)
+    for file in (name, TRACEBACK):
+        (root / "00000" / f"{file}.unfinished").symlink_to("/dev/full")
+    monkeypatch.setattr("ray.tune.report", reports.append)
+    params = {NUMBER: 0, ORIGIN: 0, EARLIER: [], PROTECTED: False}
+    run_trial(params, tiny_space, trial_data, TrialLimits(8.0), str(root))
+    assert reports[-1][FAILURE].startswith(f"storage: `{root}` cannot be used: ")
+    assert "No space left on device" in reports[-1][FAILURE]
+    assert TrialEnd(0, "failed", 1, None, reports[-1][FAILURE]).is_cut_short
