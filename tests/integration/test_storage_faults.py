@@ -24,7 +24,7 @@ from tuning.study.run_folder import load_study
 from tuning.study.storage import STUDY, TRIALS
 from tuning.workers.trial_files import PROGRESS
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 N_TRIALS, EPOCHS = 5, 10
 PATIENCE = 8.0
@@ -66,7 +66,7 @@ class Driver:
                 pytest.fail(f"it was never time: {self.end().text}")
             time.sleep(0.02)
 
-    def end(self, seconds: float = 250.0) -> Finished:
+    def end(self, seconds: float = 500.0) -> Finished:
         try:
             return Finished(self.process.wait(timeout=seconds), self.text())
         finally:
@@ -100,7 +100,7 @@ def stopped_in_order(ended: Finished, folder: Path) -> None:
 
 def went_on(folder: Path, n_trials: int = N_TRIALS) -> list[FrozenTrial]:
     """Continue a search to its end; its trials, of which none was lost or told twice."""
-    resumed = run("tuning.search", "--resume", folder)
+    resumed = Driver(folder, "--resume", folder).end()
     assert resumed.code == 0, resumed.text
     return complete(folder, n_trials)
 
