@@ -12,7 +12,7 @@ from rich.console import Console
 
 from quantum_rerank.config import describe
 from quantum_rerank.console import INTERRUPTED_EXIT_CODE, new_folder, run
-from quantum_rerank.errors import ConfigError
+from quantum_rerank.errors import ConfigError, FilesError
 from tuning.limits.budgets import INTERRUPT, TERMINATED, fit_trials
 from tuning.limits.failures import DIAGNOSIS
 from tuning.plan import print_plan
@@ -114,7 +114,7 @@ def main(
                 "--storage-path."
             )
         folder, places = resume.resolve(), None
-        known = _continued(folder, changes)
+        known = _continued(folder, changes, patience)
     elif space is None:
         raise ConfigError("Give a search space with --space, or a run to continue with --resume.")
     else:
@@ -155,13 +155,16 @@ def _refuse_unreachable(places: Places, folder: Path) -> None:
     if not places.file:
         connect(folder, places)
     if places.trials:
-        TrialFiles(places.trials).refuse_unusable()
+        try:
+            TrialFiles(places.trials).refuse_unusable()
+        except FilesError as error:
+            raise ConfigError(str(error)) from None
 
 
-def _continued(folder: Path, changes: dict[str, str]) -> Space:
+def _continued(folder: Path, changes: dict[str, str], patience: float) -> Space:
     """The space of a run, with its budget as it was last, and what was asked to change."""
     space = recorded_space(read_record(folder))
-    known = load_study(folder).user_attrs.get(BUDGET, {})
+    known = load_study(folder, patience).user_attrs.get(BUDGET, {})
     budget = space.header.budget.model_dump() | known
     for key, text in changes.items():
         more = budget[key] if text.startswith("+") else 0

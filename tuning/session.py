@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import optuna
 from rich.console import Console
@@ -367,4 +367,7 @@ def _limits(space: Space, budget: TimeBudget, ledger: Ledger) -> list[Callable[[
 
 
 def _first_line(error: Exception) -> str:
+    """What went wrong; Optuna's own error says less than the one that it was made from."""
+    if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ is not None:
+        return _first_line(cast(Exception, error.__cause__))
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

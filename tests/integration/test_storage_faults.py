@@ -24,7 +24,7 @@ from tuning.study.run_folder import load_study
 from tuning.study.storage import STUDY, TRIALS
 from tuning.workers.trial_files import PROGRESS
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 N_TRIALS, EPOCHS = 5, 10
 PATIENCE = 8.0
@@ -58,7 +58,7 @@ class Driver:
             env=environment() | variables,
         )
 
-    def wait_for(self, is_time: Callable[[], bool], seconds: float = 250.0) -> None:
+    def wait_for(self, is_time: Callable[[], bool], seconds: float = 500.0) -> None:
         until = time.monotonic() + seconds
         while not is_time():
             if self.process.poll() is not None or time.monotonic() > until:

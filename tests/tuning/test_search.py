@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from quantum_rerank.errors import ConfigError, OutputError, QuantumRerankError
+from quantum_rerank.errors import ConfigError, OutputError
 from tuning.search import app
 from tuning.study.run_folder import BUDGET, RECORD, load_study, locked
 from tuning.study.storage import STUDY
@@ -178,7 +178,7 @@ def test_a_place_that_cannot_be_is_refused_before_anything_is_written(
     tmp_path: Path, option: str, value: str, named: str
 ) -> None:
     error = start("--output", tmp_path / "run", option, value).exception
-    assert isinstance(error, QuantumRerankError)
+    assert isinstance(error, ConfigError)
     assert named in str(error)
     assert "hidden" not in str(error)
     assert not list(tmp_path.glob("run/*"))

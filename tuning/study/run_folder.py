@@ -159,7 +159,7 @@ def open_study(
     )
 
 
-def load_study(folder: Path) -> optuna.Study:
+def load_study(folder: Path, patience: float = PATIENCE_SECONDS) -> optuna.Study:
     """Open the study of a run folder; OutputError if it holds none."""
     import optuna
     from sqlalchemy.exc import DatabaseError
@@ -167,8 +167,7 @@ def load_study(folder: Path) -> optuna.Study:
     places = recorded_places(folder)
     refuse_no_study(folder, places)
     try:
-        storage = connect(folder, places)
-        return find_study(storage, folder, places)
+        return find_study(connect(folder, places, patience), folder, places)
     except (DatabaseError, optuna.exceptions.StorageInternalError, ValueError) as error:
         raise unreadable(error, folder, places) from None
 

@@ -138,9 +138,7 @@ def connect_to_read(places: Places) -> optuna.storages.BaseStorage | None:
     try:
         options = {"options": "-c default_transaction_read_only=on"}
         return _server(places.storage, options, poolclass=NullPool)
-    except DBAPIError as error:
-        if _sqlstate(error) != _WOULD_WRITE:
-            raise
+    except DBAPIError:  # it would have had to make the tables first
         return None
 
 
@@ -199,12 +197,12 @@ def _server(url: str, options: Mapping[str, str], **pool: Any) -> optuna.storage
     except ImportError:
         raise MissingPackage("psycopg[binary]", "postgresql", "A study in PostgreSQL") from None
     except DBAPIError as error:
-        if not is_away(error):
+        if _sqlstate(error) == _WOULD_WRITE:
             raise
         why = (str(error.orig).splitlines() or [type(error.orig).__name__])[0].rstrip(".")
         raise OutputError(
-            f"`{url}` does not answer: {why}. Start the server, or mend the URL; a password is "
-            "taken from PGPASSWORD or ~/.pgpass."
+            f"`{url}` does not answer: {why}. Start the server, or mend the URL; a "
+            "password is taken from PGPASSWORD or ~/.pgpass."
         ) from None
     weakref.finalize(studies, studies.engine.dispose)
     return get_storage(studies)

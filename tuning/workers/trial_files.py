@@ -70,19 +70,16 @@ class TrialFiles:
                     self._files.delete_file(self._path(trial, version))
 
     def refuse_unusable(self) -> None:
-        """Raise ConfigError unless the root can be written to and holds nothing yet."""
+        """Raise FilesError unless the root can be written to, ConfigError if it holds something."""
         from pyarrow.fs import FileSelector
 
         probe = f"{self._root}/.writable"
-        try:
-            with self._named():
-                self._files.create_dir(self._root, recursive=True)
-                with self._files.open_output_stream(probe) as file:
-                    file.write(b"1")
-                self._files.delete_file(probe)
-                is_used = bool(self._files.get_file_info(FileSelector(self._root)))
-        except FilesError as error:
-            raise ConfigError(str(error)) from None
+        with self._named():
+            self._files.create_dir(self._root, recursive=True)
+            with self._files.open_output_stream(probe) as file:
+                file.write(b"1")
+            self._files.delete_file(probe)
+            is_used = bool(self._files.get_file_info(FileSelector(self._root)))
         if is_used:
             raise ConfigError(
                 f"`--storage-path {self._uri}` is not empty; it may hold the trials of another "

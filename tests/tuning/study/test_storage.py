@@ -14,7 +14,6 @@ from quantum_rerank.training.data_manager import PreparedData
 from tests.postgresql import PostgresServer, postgres_server
 from tuning.reporting.snapshot import read_snapshot, read_study
 from tuning.space import Space
-from tuning.study import storage
 from tuning.study.ledger import Ledger
 from tuning.study.once_made import with_token
 from tuning.study.run_folder import (
@@ -176,10 +175,7 @@ def test_a_damaged_journal_is_refused_in_words(tmp_path: Path, content: bytes) -
 # A file that is locked.
 
 
-def test_a_locked_file_is_waited_for_no_longer_than_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(storage, "PATIENCE_SECONDS", 0.3)
+def test_a_locked_file_is_waited_for_no_longer_than_asked(tmp_path: Path) -> None:
     study = open_study(tmp_path, "tiny", patience=0.3)
     with closing(sqlite3.connect(tmp_path / STUDY)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -188,6 +184,8 @@ def test_a_locked_file_is_waited_for_no_longer_than_asked(
         assert is_locked(caught.value)
         with pytest.raises(Exception, match=r"locked|commit"):
             _ = study.user_attrs
+        with pytest.raises(OutputError, match=r"study\.db` is being written to"):
+            load_study(tmp_path, patience=0.3)
     assert open_study(tmp_path, "tiny").user_attrs == {}
 
 

@@ -176,5 +176,5 @@ def test_a_place_that_holds_another_run_s_files_is_refused(files: TrialFiles) ->
 
 def test_a_place_that_cannot_be_written_to_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ConfigError, match=r"file/trials` cannot be used: "):
+    with pytest.raises(FilesError, match=r"file/trials` cannot be used: "):
         TrialFiles(str(tmp_path / "file" / "trials")).refuse_unusable()
