@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,7 @@ class PostgresServer:
             [*as_user, self._programs / program, "-D", self._folder / "data", *arguments],
             check=True,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             cwd=self._folder,
         )
 
@@ -65,7 +66,8 @@ def postgres_server() -> Iterator[PostgresServer]:
         try:
             yield server
         finally:
-            server.stop("immediate")
+            with suppress(subprocess.CalledProcessError):  # the test may have stopped it
+                server.stop("immediate")
 
 
 def _programs() -> Path | None:

@@ -71,6 +71,7 @@ class Driver:
             return Finished(self.process.wait(timeout=seconds), self.text())
         finally:
             self.process.kill()
+            self.process.wait()
             self._output.close()
 
     def text(self) -> str:

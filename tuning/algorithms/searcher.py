@@ -51,12 +51,15 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def _kept(method: Method) -> Method:
-    """A method whose error is kept as the searcher's fault; after one, no method does anything."""
+    """A method whose error is kept as the searcher's fault; after one, the search is over.
+
+    To say less than that would let Ray wait ten minutes for another proposal.
+    """
 
     @wraps(method)
     def keeping(self: TruthfulSearch, *given: Any, **named: Any) -> Any:
         if self.fault is not None:
-            return None
+            return Searcher.FINISHED
         try:
             return method(self, *given, **named)
         except Exception as error:

@@ -550,6 +550,6 @@ def test_what_kept_a_trial_from_being_told_is_kept_where_ray_passes_over_it(
         search.on_trial_complete("a", result(1, 0.3))
     assert isinstance(search.fault, OSError)
     n_trials = len(load_study(tmp_path).get_trials())
-    assert search.suggest("b") is None
+    assert search.suggest("b") == Searcher.FINISHED
     search.on_trial_complete("a", result(1, 0.3), error=True)
     assert len(load_study(tmp_path).get_trials()) == n_trials
