@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -12,6 +13,8 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from tuning.limits.budgets import Clock
+
+log = logging.getLogger("tuning")
 
 T = TypeVar("T")
 _PAUSE = 0.25  # seconds between two attempts
@@ -78,8 +81,9 @@ class PatientStorage:
                 self._given_up = error
             raise
         finally:
-            if (spent := self._clock() - started) > _PAUSE:
+            if (spent := self._clock() - started) >= _PAUSE:
                 self.waited += spent
+                log.warning("The study was locked or away for %.1f s", spent)
 
 
 def waited(study: optuna.Study) -> float:

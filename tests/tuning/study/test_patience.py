@@ -124,10 +124,13 @@ def test_to_tell_what_another_has_told_is_an_error_all_the_same(study: optuna.St
         study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
 
-def test_what_was_waited_is_known(study: optuna.Study, flaky: Flaky, clock: Clock) -> None:
+def test_what_was_waited_is_known_and_logged(
+    study: optuna.Study, flaky: Flaky, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     flaky.before = iter([Away()] * 20)
     assert study.user_attrs == {}
     assert waited(study) == clock.now == pytest.approx(5.0)
+    assert caplog.messages == ["The study was locked or away for 5.0 s"]
 
 
 def test_once_patience_has_ended_nothing_is_waited_for_again(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from quantum_rerank.errors import ConfigError, OutputError
+from quantum_rerank.errors import ConfigError, MissingPackage, OutputError
 from quantum_rerank.training.data_manager import PreparedData
 from tests.postgresql import PostgresServer, postgres_server
 from tuning.reporting.snapshot import read_snapshot, read_study
@@ -196,6 +197,14 @@ def test_a_server_that_does_not_answer_is_named_at_once(tmp_path: Path) -> None:
     places = Places("postgresql://me@127.0.0.1:1/studies", "tiny")
     with pytest.raises(OutputError, match=r"`postgresql://me@127.+:1/studies` does not answer"):
         open_study(tmp_path, "tiny", places)
+
+
+def test_without_its_driver_the_package_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(MissingPackage, match=r"pip install psycopg\[binary\].*`postgresql`"):
+        open_study(tmp_path, "tiny", Places("postgresql://me@127.0.0.1:1/studies", "tiny"))
 
 
 def test_a_reader_of_a_database_cannot_write_to_it(server: PostgresServer, tmp_path: Path) -> None:
