@@ -24,8 +24,9 @@ from tuning.confirmation import confirm
 from tuning.limits.budgets import Ending
 from tuning.reporting.reports import Outcome, Tested
 from tuning.space import Space
-from tuning.study.history import START_POINT
+from tuning.study.history import START_POINT, WARM_START, own
 from tuning.study.run_folder import BEST
+from tuning.study.warm_start import read_taken_over
 from tuning.workers.tasks import finished
 
 BASELINES = ("mlp_twin", "quantum_only")
@@ -42,7 +43,8 @@ def conclude(
     console: Console,
 ) -> Outcome:
     """Confirm the best trials on fresh seeds, then read the test queries, once, and export."""
-    trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+    known = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+    trials, taken = own(known), read_taken_over(folder)
     data, notes = prepared.trial, list[str]()
     best = load_best(trials, space.header.top_k, folder, notes)
     n_seeds = space.header.confirm_seeds if len(best) > 1 else 0
@@ -55,7 +57,7 @@ def conclude(
     baselines = {COSINE: score_roles(cosine, 0.0, prepared)}
     if not tested:
         notes.append("No trial reached the end of an epoch: there is nothing to export.")
-        return Outcome(space, trials, [], [], default, baselines, ending(), notes)
+        return Outcome(space, trials, [], [], default, baselines, ending(), taken, notes)
     test = {role: dict(scores.metrics) for role, scores in tested[0].scores.items()}
     unfinished = folder / f".{BEST}"
     shutil.rmtree(unfinished, ignore_errors=True)  # of a session that was killed here
@@ -68,7 +70,8 @@ def conclude(
         notes.append("mlp_twin and quantum_only have the best trial's numbers; neither was tuned.")
     if ended := ending():
         notes.append(f"Ended by {ended}.")
-    return Outcome(space, trials, confirmed, tested, default, baselines, ending(), notes)
+    notes += better_elsewhere(known, tested[0])
+    return Outcome(space, trials, confirmed, tested, default, baselines, ending(), taken, notes)
 
 
 def load_best(
@@ -84,6 +87,22 @@ def load_best(
         except BundleError as error:
             notes.append(f"Trial {frozen.number} is passed over: {error}")
     return best
+
+
+def better_elsewhere(known: Sequence[FrozenTrial], best: Tested) -> list[str]:
+    """Name the earlier run that holds better weights than this search, if one does."""
+    came_in = [trial for trial in known if WARM_START in trial.user_attrs]
+    highest = max(came_in, key=lambda t: max(t.intermediate_values.values()), default=None)
+    if highest is None:
+        return []
+    value = max(highest.intermediate_values.values())
+    if value <= best.trial.validation.objective:
+        return []
+    run, _, number = str(highest.user_attrs[WARM_START]).rpartition("#")
+    return [
+        f"An earlier trial was better on validation, {value:.4f}: export it with "
+        f"`python -m tuning.best_trial {run} --trial {number} --output DIR`."
+    ]
 
 
 def load_default(

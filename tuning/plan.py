@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,8 +11,14 @@ from tuning.limits.budgets import Concurrency
 from tuning.space import SchedulerConfig, Space
 
 
-def print_plan(space: Space, concurrency: Concurrency, folder: Path, console: Console) -> None:
-    """What will run where, for how long, over which parameters."""
+def print_plan(
+    space: Space,
+    concurrency: Concurrency,
+    folder: Path,
+    console: Console,
+    warm_start: Sequence[Path] = (),
+) -> None:
+    """What will run where, for how long, over which parameters, after which earlier runs."""
     from rich.table import Table
 
     header, budget = space.header, space.header.budget
@@ -27,11 +33,13 @@ def print_plan(space: Space, concurrency: Concurrency, folder: Path, console: Co
         "sampler": f"{header.sampler.name}, seed {header.sampler.seed}",
         "scheduler": ", ".join(_rules(header.scheduler)),
         "first trials": f"{len(header.start_from)} given",
+        "warm start": ", ".join(map(str, warm_start)),
         "output": str(folder),
     }
     plan = Table.grid(padding=(0, 2))
     for name, value in rows.items():
-        plan.add_row(name, value)
+        if value:
+            plan.add_row(name, value)
     console.print(f"[bold]{header.name}[/bold]")
     console.print(plan)
     table = Table(box=None, padding=(0, 2))

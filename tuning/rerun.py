@@ -12,7 +12,7 @@ from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from tuning.records import OBJECTIVE
-from tuning.study.history import attempts
+from tuning.study.history import WARM_START, attempts
 from tuning.study.run_folder import load_study, read_record, recorded_space, refuse_other_data
 
 
@@ -30,6 +30,12 @@ def rerun(folder: Path, number: int, console: Console) -> bool:
     if not 0 <= number < len(trials):
         raise OutputError(f"`{folder}` has no trial {number}: they go from 0 to {len(trials) - 1}.")
     trial = trials[number]
+    if WARM_START in trial.user_attrs:
+        run, _, there = str(trial.user_attrs[WARM_START]).rpartition("#")
+        raise OutputError(
+            f"Trial {number} came in from `{run}`, where it was trained as trial {there}. Train it "
+            f"again there: `python -m tuning.search --rerun {run} --trial {there}`."
+        )
     prepared = prepare(space.base.data, embedding_source(space.base.data.encoder))
     refuse_other_data(record, prepared.fingerprint, folder)
     torch.set_num_threads(1)

@@ -22,6 +22,7 @@ from tuning.session import search
 from tuning.space import Budget, Space
 from tuning.space_file import load_space
 from tuning.study.run_folder import BUDGET, load_study, locked, read_record, recorded_space
+from tuning.study.warm_start import read_earlier
 from tuning.workers.cluster import this_machine
 
 EXIT_CODES = {INTERRUPT: INTERRUPTED_EXIT_CODE, TERMINATED: 143}
@@ -45,6 +46,13 @@ def main(
         Path | None, typer.Option(help="Folder of a run, of which --trial is trained again, alone.")
     ] = None,
     trial: Annotated[int | None, typer.Option(help="The trial's number, for --rerun.")] = None,
+    warm_start: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="Folder of an earlier run whose comparable trials come in; may be repeated.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option(help="Print the resolved plan and stop.")] = False,
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to join, or `auto`; a local one if not given.")
@@ -72,6 +80,11 @@ def main(
     --resume: finished trials stay, interrupted ones continue from their last
     epoch; add --trials +20 or --hours +2 to one that had used its budget.
 
+    With --warm-start RUN the sampler and the scheduler know from the start what earlier
+    searches found, as far as it is comparable: the same objective, data and settings, and
+    values that the space holds. What was left out is counted with its reason. Where nothing
+    compares, such as on other data, RUN's best configurations are among the first trials.
+
     Exit codes: 0 done (also when a budget ended it); 1 something outside failed, such as
     the disk; 2 a mistake in what was given; 3 trials failed in a row for the same reason;
     130 Ctrl-C; 143 SIGTERM.
@@ -79,10 +92,13 @@ def main(
     console = Console()
     asked = {"trials": trials, "hours": hours, "trial_memory_gb": trial_memory_gb}
     changes = {key: str(value) for key, value in asked.items() if value is not None}
+    if warm_start and space is None:
+        raise ConfigError("--warm-start is for a search that starts: give --space with it.")
     if (rerun is None) != (trial is None):
         raise ConfigError("--rerun RUN and --trial NUMBER belong together.")
     if rerun is not None and trial is not None:
         raise typer.Exit(0 if train_again(rerun, trial, console) else 1)
+    earlier = [read_earlier(run) for run in warm_start or ()]
     if resume is not None:
         if space is not None or output is not None:
             raise ConfigError("--resume continues a run as it is: leave out --space and --output.")
@@ -96,7 +112,7 @@ def main(
         folder = (output or Path("runs") / f"{known.header.name}-{stamp}").resolve()
     if dry_run:
         concurrency = fit_trials([this_machine()], known.header.budget.trial_memory_gb)
-        print_plan(known, concurrency, folder, console)
+        print_plan(known, concurrency, folder, console, warm_start or ())
         return
     if address is None:
         # Known before anything is loaded, so that a hopeless budget fails at once.
@@ -104,7 +120,7 @@ def main(
     if resume is None:
         new_folder(folder)
     with locked(folder):
-        ended = search(known, folder, console, address, resolve_mode(wandb))
+        ended = search(known, folder, console, address, resolve_mode(wandb), earlier=earlier)
     code = DIAGNOSIS_EXIT_CODE if ended.startswith(DIAGNOSIS) else EXIT_CODES.get(ended, 0)
     if code:
         raise typer.Exit(code)

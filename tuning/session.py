@@ -11,7 +11,7 @@ import logging
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -44,7 +44,12 @@ from tuning.plan import print_plan
 from tuning.records import NUMBER, Listener, Listeners
 from tuning.reporting.events import EventLog, write_log
 from tuning.reporting.progress import ProgressDisplay
-from tuning.reporting.reports import print_outcome, summarise, write_trials
+from tuning.reporting.reports import (
+    print_outcome,
+    summarise,
+    taken_over_table,
+    write_trials,
+)
 from tuning.reporting.tracking import PROJECT, Mode, WandbTracker
 from tuning.space import Space
 from tuning.study.history import close_running, enqueue_missing, rung_values, told
@@ -60,6 +65,14 @@ from tuning.study.run_folder import (
     read_record,
     refuse_other_data,
     write_record,
+)
+from tuning.study.warm_start import (
+    EarlierRun,
+    TakenOver,
+    add_missing,
+    gather,
+    read_taken_over,
+    write_taken_over,
 )
 from tuning.workers.cluster import ray_cluster
 from tuning.workers.trainable import TrialLimits, read_death_note, run_trial
@@ -78,10 +91,12 @@ def search(
     wandb_mode: Mode,
     clock: Clock = time.monotonic,
     trial: Callable[..., None] = run_trial,
+    earlier: Sequence[EarlierRun] = (),
 ) -> str:
     """Start a search in its folder or go on with it; returns why it ended early, or nothing.
 
     trial: what trains one suggestion in a worker, called as `trainable.run_trial`.
+    earlier: runs whose results a search that starts takes over.
 
     Raises: SearchError if the disk or the study failed; the search can be continued.
     """
@@ -89,7 +104,7 @@ def search(
 
     with write_log(folder / LOG):
         try:
-            return _session(space, folder, console, address, wandb_mode, clock, trial)
+            return _session(space, folder, console, address, wandb_mode, clock, trial, earlier)
         except (OSError, SQLAlchemyError) as error:
             log.exception("The session failed")
             raise SearchError(
@@ -106,23 +121,25 @@ def _session(
     wandb_mode: Mode,
     clock: Clock,
     trial: Callable[..., None],
+    earlier: Sequence[EarlierRun],
 ) -> str:
     source = embedding_source(space.base.data.encoder)
     prepared = prepare(space.base.data, source)
-    _record_or_compare(space, prepared, folder)
+    _record_or_compare(space, prepared, folder, earlier)
     study = open_study(folder, space.header.name)
     study.set_user_attr(BUDGET, space.header.budget.model_dump(mode="json"))
     ledger = Ledger(study, clock)
     budget = TimeBudget(space.header.budget.hours, ledger.elapsed)
     ending = Ending(_limits(space, budget, ledger), clock)
-    close_running(study, "the search was killed")
-    enqueue_missing(study, space)
+    taken = _make_up(study, space, folder)
     n_told = len(told(study.get_trials(deepcopy=False)))
     with ray_cluster(address) as nodes:
         concurrency = fit_trials(nodes, space.header.budget.trial_memory_gb)
         concurrency = replace(concurrency, spread=address is not None)
-        print_plan(space, concurrency, folder, console)
+        print_plan(space, concurrency, folder, console, [Path(one.run) for one in taken])
         console.print(*prepared.description(), sep="\n")
+        if taken:
+            console.print(taken_over_table(taken))
         if n_told:
             console.print(f"Going on: {n_told} trials are told, {budget.elapsed():.0f} s spent.")
         tracker = WandbTracker(PROJECT, folder.name, folder, wandb_mode)
@@ -281,12 +298,29 @@ def signals_end(ending: Ending, display: ProgressDisplay) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _record_or_compare(space: Space, prepared: PreparedData, folder: Path) -> None:
-    """Write the run's record, or see that the data are still those it names."""
+def _record_or_compare(
+    space: Space, prepared: PreparedData, folder: Path, earlier: Sequence[EarlierRun]
+) -> None:
+    """Write the run's record, or see that the data are still those it names.
+
+    What earlier runs have to give is written down before it: a run that has its record
+    can be continued, and needs them no more.
+    """
     if not (folder / RECORD).exists():
+        if earlier:
+            write_taken_over(gather(space, earlier, prepared.fingerprint), folder)
         write_record(space, prepared, folder)
     else:
         refuse_other_data(read_record(folder), prepared.fingerprint, folder)
+
+
+def _make_up(study: optuna.Study, space: Space, folder: Path) -> list[TakenOver]:
+    """Close what a killed session left open, and queue or add what the study lacks."""
+    close_running(study, "the search was killed")
+    enqueue_missing(study, space)
+    taken = read_taken_over(folder)
+    add_missing(study, space, taken)
+    return taken
 
 
 def _limits(space: Space, budget: TimeBudget, ledger: Ledger) -> list[Callable[[], str]]:

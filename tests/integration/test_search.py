@@ -308,3 +308,55 @@ def test_an_address_where_no_cluster_answers_is_a_clear_error(
     assert refused.code == 2
     assert "No Ray cluster answers at `127.0.0.1:1`" in refused.text
     assert "Traceback" not in refused.text
+
+
+def test_a_search_starts_from_what_an_earlier_one_found(
+    finished: Run, make_space: Callable[..., Path], domains: Path, tmp_path: Path
+) -> None:
+    space = make_space(f"{{trials: 4, epochs: {EPOCHS}, trial_memory_gb: 4}}", "start_from: [{}]")
+    text = space.read_text().replace("name: random", "name: tpe")
+    # Narrower and wider than the earlier space at once.
+    text = text.replace("choices: [16, 24, 32, 8192]", "choices: [16, 24, 32, 48]")
+    space.write_text(text)
+    folder = tmp_path / "run"
+    arguments = ("--space", space, "--output", folder, "--warm-start", finished.folder)
+    warm = Run(folder, run("tuning.search", *arguments))
+    assert warm.command.code == 0, warm.command.text
+    (told_of,) = warm.summary["warm_start"]
+    came_in = {
+        trial.user_attrs["warm_start"]: trial
+        for trial in warm.trials
+        if "warm_start" in trial.user_attrs
+    }
+    assert told_of["complete"] + told_of["pruned"] == len(came_in) > 0
+    assert "Warm start" in warm.command.text
+    for key, trial in came_in.items():
+        before = finished.trials[int(key.rpartition("#")[2])]
+        assert key == f"{finished.folder}#{before.number}"
+        assert (trial.state, trial.value) == (before.state, before.value)
+        assert trial.params == before.params
+    assert told_of["left_out"]["failed"] == sum(t.state.name == "FAIL" for t in finished.trials)
+    assert warm.trials[0].params["optimizer.mlp_lr"] == 0.001
+    assert warm.summary["n_trials"] == len(told(warm.trials)) == 4
+    assert warm.summary["best"]["number"] not in {trial.number for trial in came_in.values()}
+    events = [json.loads(line) for line in (folder / EVENTS).read_text().splitlines()]
+    start = next(event for event in events if event["event"] == "session_started")
+    assert start["rungs"][0]["1"] == len(came_in)
+    assert Reranker.load(folder / "best").manifest.config.arm == "hybrid"
+
+    extended = Run(folder, run("tuning.search", "--resume", folder, "--trials", "+1"))
+    assert extended.command.code == 0, extended.command.text
+    assert len(told(extended.trials)) == 5
+    assert sum("warm_start" in trial.user_attrs for trial in extended.trials) == len(came_in)
+    number = extended.summary["best"]["number"]
+    again = run("tuning.search", "--rerun", folder, "--trial", str(number))
+    assert again.code == 0, again.text
+    refused = run(
+        "tuning.search",
+        "--rerun",
+        folder,
+        "--trial",
+        str(min(trial.number for trial in came_in.values())),
+    )
+    assert refused.code == 2
+    assert f"--rerun {finished.folder} --trial" in refused.text

@@ -159,3 +159,30 @@ def test_a_run_that_another_process_continues_is_refused(ended_run: Path) -> Non
         error = call("--resume", ended_run).exception
     assert isinstance(error, OutputError)
     assert "Another process searches into" in str(error)
+
+
+@pytest.mark.parametrize("content", [None, "other.txt"])
+def test_a_warm_start_from_what_is_no_run_is_refused_before_anything_is_written(
+    tmp_path: Path, content: str | None
+) -> None:
+    other, folder = tmp_path / "other", tmp_path / "run"
+    if content:
+        other.mkdir()
+        (other / content).write_text("something else")
+    error = start("--output", folder, "--warm-start", other).exception
+    assert isinstance(error, OutputError)
+    assert f"`{other}` holds no run: there is no {RECORD} in it" in str(error)
+    assert not folder.exists()
+
+
+def test_a_plan_names_the_runs_that_a_search_starts_from(ended_run: Path, tmp_path: Path) -> None:
+    result = start("--dry-run", "--output", tmp_path / "run", "--warm-start", ended_run)
+    assert result.exit_code == 0
+    assert f"warm start {ended_run}" in " ".join(result.output.split()).replace("- ", "-")
+
+
+@pytest.mark.parametrize("option", ["--resume", "--rerun"])
+def test_only_a_search_that_starts_takes_over_earlier_ones(ended_run: Path, option: str) -> None:
+    error = call(option, ended_run, "--warm-start", ended_run).exception
+    assert isinstance(error, ConfigError)
+    assert "--warm-start is for a search that starts" in str(error)

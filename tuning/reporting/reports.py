@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,9 @@ from tuning.best_trial import TrainedTrial
 from tuning.confirmation import Confirmed, print_confirmed
 from tuning.records import CHECKPOINT, FAILURE, PEAK_RSS_MB, SECONDS
 from tuning.space import Space
+from tuning.study.history import WARM_START
+from tuning.study.warm_start import STATES as PRIOR_STATES
+from tuning.study.warm_start import TakenOver
 
 if TYPE_CHECKING:
     import optuna
@@ -34,6 +37,7 @@ class Tested:
 class Outcome:
     """What a search came to.
 
+    trials: those of the search itself.
     confirmed: the best trials by validation on fresh seeds, best first.
     tested: the same on test.
     default: the trial of the base configuration, if the space starts with it and it was kept.
@@ -48,6 +52,7 @@ class Outcome:
     default: Tested | None
     baselines: Mapping[str, Mapping[str, Scores]]
     ended: str = ""
+    taken_over: Sequence[TakenOver] = ()
     notes: list[str] = field(default_factory=list)
 
 
@@ -85,6 +90,7 @@ def summarise(outcome: Outcome, wall_seconds: float, fingerprint: str) -> dict[s
         ],
         "tested": tested,
         "failures": failures,
+        "warm_start": [one.summary() for one in outcome.taken_over],
         "data_fingerprint": fingerprint,
         "wall_seconds": round(wall_seconds, 1),
         "peak_trial_rss_mb": max(peaks, default=None),
@@ -92,12 +98,16 @@ def summarise(outcome: Outcome, wall_seconds: float, fingerprint: str) -> dict[s
 
 
 def write_trials(trials: list[optuna.trial.FrozenTrial], path: Path) -> None:
-    """Write a row per trial: state, epochs, objective, cost, reason, and every parameter."""
+    """Write a row per trial: state, epochs, objective, cost, reason, and every parameter.
+
+    `from` names the run and number of a trial that came in from another search.
+    """
     import pandas as pd
 
     rows = [
         {
             "number": trial.number,
+            "from": trial.user_attrs.get(WARM_START, ""),
             "state": STATES.get(trial.state.name, trial.state.name.lower()),
             "epochs": max(trial.intermediate_values, default=0),
             "objective": max(trial.intermediate_values.values(), default=None),
@@ -167,6 +177,20 @@ def _trial_table(trials: list[optuna.trial.FrozenTrial]) -> Table:
             f"{trial.user_attrs.get(PEAK_RSS_MB, 0):.0f}",
             trial.user_attrs.get(FAILURE) or what,
         )
+    return table
+
+
+def taken_over_table(taken: Sequence[TakenOver]) -> Table:
+    """A row per earlier run: what came in of it, and what was left out for which reason."""
+    table = Table(title="Warm start", title_justify="left", box=None)
+    for name in (*PRIOR_STATES, "to train anew", "left out"):
+        table.add_column(name, justify="right")
+    for name in ("of the run", "left out for"):
+        table.add_column(name, overflow="fold")
+    for one in taken:
+        numbers = (*map(one.count, PRIOR_STATES), len(one.proposals), sum(one.left_out.values()))
+        why = "; ".join(f"{reason}: {count}" for reason, count in one.left_out.items())
+        table.add_row(*map(str, numbers), one.run, why)
     return table
 
 

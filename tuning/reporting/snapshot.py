@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.errors import OutputError
 from tuning.space import Budget
+from tuning.study.history import own
 from tuning.study.ledger import sessions
 from tuning.study.run_folder import BUDGET, EVENTS, STUDY, holder, read_record, recorded_space
 
@@ -46,7 +47,7 @@ class Snapshot:
     """What a run's folder held at `now`.
 
     budget: as it was last, extensions included.
-    trials: all of the study, by number; sessions: see `tuning.study.ledger.sessions`.
+    trials: the search's own, by number; sessions: see `tuning.study.ledger.sessions`.
     holder: the process that searches into the folder, 0 if unknown, None if none does.
     """
 
@@ -73,7 +74,7 @@ def read_snapshot(folder: Path) -> Snapshot:
         folder=folder,
         name=header.name,
         budget=Budget.model_validate(header.budget.model_dump() | attributes.get(BUDGET, {})),
-        trials=trials,
+        trials=own(trials),
         sessions=sessions(attributes),
         events=events,
         holder=holding,

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 START_POINT = "start_from"  # user attribute of a trial of the space's start_from
 CONTINUES = "continues"  # user attribute: number of the attempt that this trial continues
+WARM_START = "warm_start"  # user attribute: RUN#NUMBER of another run's trial that came in
+PROPOSED_BY = "proposed_by"  # user attribute: RUN#NUMBER of one whose configuration is trained anew
+
+
+def own(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials of a study that are its search's, without those that came in from others."""
+    return [trial for trial in trials if WARM_START not in trial.user_attrs]
 
 
 def is_cut_short(trial: FrozenTrial) -> bool:
@@ -106,10 +113,14 @@ def times_lost(trials: Sequence[FrozenTrial], number: int) -> int:
 
 
 def told(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """Trials that are over for good: what the budget of trials counts."""
-    return [t for t in trials if t.state.is_finished() and not is_cut_short(t)]
+    """Trials of a search that are over for good: what its budget of trials counts."""
+    return own(_over(trials))
 
 
 def rung_values(trials: Iterable[FrozenTrial]) -> dict[int, dict[int, float]]:
-    """Number -> epoch -> objective of what a scheduler may compare with."""
-    return {t.number: dict(t.intermediate_values) for t in told(trials) if t.intermediate_values}
+    """Number -> epoch -> objective of what a scheduler may compare with, also from earlier runs."""
+    return {t.number: dict(t.intermediate_values) for t in _over(trials) if t.intermediate_values}
+
+
+def _over(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    return [t for t in trials if t.state.is_finished() and not is_cut_short(t)]
