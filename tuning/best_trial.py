@@ -22,7 +22,7 @@ from quantum_rerank.similarity import Head
 from quantum_rerank.training.data_manager import PreparedData
 from quantum_rerank.training.ranking import Validation
 from tuning.records import CHECKPOINT
-from tuning.study.history import WARM_START, outdone
+from tuning.study.history import WARM_START, curve, outdone
 from tuning.study.run_folder import SUMMARY, TRIALS, load_study, read_record, refuse_other_data
 from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
@@ -59,7 +59,7 @@ def ranked_trials(trials: Sequence[optuna.trial.FrozenTrial]) -> list[optuna.tri
     kept = [trial for trial in with_weights if trial.number not in continued]
 
     def worth(trial: optuna.trial.FrozenTrial) -> tuple[bool, float, int]:
-        best = max(trial.intermediate_values.values(), default=float("-inf"))
+        best = max(curve(trial).values(), default=float("-inf"))
         return trial.state == TrialState.COMPLETE, best, -trial.number
 
     return sorted(kept, key=worth, reverse=True)

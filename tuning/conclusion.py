@@ -24,7 +24,7 @@ from tuning.confirmation import confirm
 from tuning.limits.budgets import Ending
 from tuning.reporting.reports import Outcome, Tested
 from tuning.space import Space
-from tuning.study.history import START_POINT, WARM_START, own
+from tuning.study.history import START_POINT, WARM_START, curve, own
 from tuning.study.run_folder import BEST
 from tuning.study.warm_start import read_taken_over
 from tuning.workers.tasks import finished
@@ -92,10 +92,10 @@ def load_best(
 def better_elsewhere(known: Sequence[FrozenTrial], best: Tested) -> list[str]:
     """Name the earlier run that holds better weights than this search, if one does."""
     came_in = [trial for trial in known if WARM_START in trial.user_attrs]
-    highest = max(came_in, key=lambda t: max(t.intermediate_values.values()), default=None)
+    highest = max(came_in, key=lambda t: max(curve(t).values()), default=None)
     if highest is None:
         return []
-    value = max(highest.intermediate_values.values())
+    value = max(curve(highest).values())
     if value <= best.trial.validation.objective:
         return []
     run, _, number = str(highest.user_attrs[WARM_START]).rpartition("#")

@@ -23,7 +23,8 @@ def print_plan(
 
     header, budget = space.header, space.header.budget
     rows = {
-        "objective": f"{header.objective.mode} {header.objective.metric} on validation",
+        "objective": f"{header.objective.mode} {header.objective.metric} on validation"
+        + (f", against {header.objective.against}" if header.objective.against else ""),
         "seen": ", ".join(space.base.data.seen),
         "unseen": f"validation {', '.join(space.base.data.unseen_validation) or 'none'}; "
         f"test {', '.join(space.base.data.unseen_test) or 'none'}",

@@ -13,6 +13,7 @@ TrialState = Literal["complete", "pruned", "failed"]
 # Keys of a trial's report to Ray, and of what is kept beside a trial in the study.
 EPOCH, OBJECTIVE, FINAL = "epoch", "objective", "final"
 FAILURE, PEAK_RSS_MB, SECONDS = "failure", "peak_rss_mb", "seconds"
+COST = "cost"  # what `objective.against` names, in a trial's last report
 TRAINING_SECONDS = "training_seconds"  # of `seconds`, without reports and checkpoints
 CHECKPOINT = "best_epoch"  # whose weights are kept; None once they were removed
 

@@ -12,7 +12,7 @@ from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from tuning.records import OBJECTIVE
-from tuning.study.history import WARM_START, attempts
+from tuning.study.history import WARM_START, attempts, curve
 from tuning.study.run_folder import load_study, read_record, recorded_space, refuse_other_data
 
 
@@ -40,7 +40,7 @@ def rerun(folder: Path, number: int, console: Console) -> bool:
     refuse_other_data(record, prepared.fingerprint, folder)
     torch.set_num_threads(1)
     config = space.config_for(trial.params, attempts(trials, number)[-1])
-    recorded = trial.intermediate_values
+    recorded = curve(trial)
     same = True
     console.print(f"Trial {number}, {trial.state.name.lower()} after {max(recorded, default=0)}:")
     for report in make_trainer(config, prepared.trial).epochs():

@@ -43,6 +43,7 @@ from tuning.limits.memory import least_bytes, ranked_documents
 from tuning.plan import print_plan
 from tuning.records import NUMBER, Listener, Listeners
 from tuning.reporting.events import EventLog, write_log
+from tuning.reporting.pareto import draw_front
 from tuning.reporting.progress import ProgressDisplay
 from tuning.reporting.reports import (
     print_outcome,
@@ -58,6 +59,7 @@ from tuning.study.run_folder import (
     BUDGET,
     EVENTS,
     LOG,
+    PARETO,
     RECORD,
     SUMMARY,
     TRIALS,
@@ -126,7 +128,7 @@ def _session(
     source = embedding_source(space.base.data.encoder)
     prepared = prepare(space.base.data, source)
     _record_or_compare(space, prepared, folder, earlier)
-    study = open_study(folder, space.header.name)
+    study = open_study(folder, space.header.name, space.header.objective.directions)
     study.set_user_attr(BUDGET, space.header.budget.model_dump(mode="json"))
     ledger = Ledger(study, clock)
     budget = TimeBudget(space.header.budget.hours, ledger.elapsed)
@@ -175,6 +177,7 @@ def _session(
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     ledger.write(ended=outcome.ended)
     events.write("session_ended", seconds=round(ledger.elapsed(), 3), ended=outcome.ended)
+    draw_front(outcome, folder / PARETO)
     print_outcome(outcome, console)
     peak, seconds = summary["peak_trial_rss_mb"], summary["wall_seconds"]
     console.print(f"Wrote {folder}: {seconds} s, at most {peak} MB a trial.", soft_wrap=True)

@@ -117,6 +117,14 @@ class Objective(Section):
 
     metric: Literal["ndcg@10", "mrr@10", "map"] = "ndcg@10"
     mode: Literal["max"] = "max"
+    against: Literal["parameters", "latency"] | None = Field(
+        None, description="a cost that is minimised beside it: see `tuning.workers.cost`"
+    )
+
+    @property
+    def directions(self) -> list[Literal["maximize", "minimize"]]:
+        """As Optuna names them: of the score, and of the cost where there is one."""
+        return ["maximize", "minimize"] if self.against else ["maximize"]
 
 
 class Budget(Section):

@@ -66,6 +66,8 @@ def _read_header(
         header = Header.model_validate(values)
     except ValidationError as error:
         return None, describe(error, Header, [source], given)
+    if problems := list(_unable_to_weigh(header, source)):
+        return header, problems
     grace, epochs = header.scheduler.grace_epochs, header.budget.epochs
     written = "grace_epochs" in header.scheduler.model_fields_set
     if header.scheduler.name != "none" and written and grace > epochs:
@@ -75,6 +77,24 @@ def _read_header(
             f"{epochs} ({place})."
         ]
     return header, []
+
+
+def _unable_to_weigh(header: Header, source: YamlSource) -> Iterator[str]:
+    """What a space names that knows one objective only, where it has two."""
+    if header.objective.against is None:
+        return
+    asked = f"`objective.against` ({source.at(('objective', 'against'))})"
+    scheduler, sampler = header.scheduler.name, header.sampler.name
+    if scheduler != "none":
+        yield (
+            f"{asked} weighs trials that had all their epochs, but `scheduler.name` is "
+            f"{scheduler}, which stops some. Write `scheduler: {{name: none}}`, or leave it out."
+        )
+    if sampler == "cmaes":
+        yield (
+            f"{asked} is a second objective, but `sampler.name` is cmaes, which knows one. "
+            "Take tpe, gp, random, qmc or grid, or leave it out."
+        )
 
 
 def _read_base(header: Header, source: YamlSource) -> tuple[ExperimentConfig | None, list[str]]:

@@ -150,6 +150,8 @@ def inexpressible(space: Space) -> Iterator[str]:
         yield "sampler tpe: bayes is the nearest that a sweep has"
     if space.header.scheduler.name == "asha":
         yield "scheduler asha: hyperband with the same first rung and reduction"
+    if against := space.header.objective.against:
+        yield f"objective.against: a sweep has one metric, and does not weigh it against {against}"
     yield f"seeds: every trial has the seed {space.base.seed}, in a search each has its own"
     yield f"budget: {space.header.budget.hours:g} h in all are not kept; the memory of a trial is"
 

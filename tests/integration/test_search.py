@@ -15,12 +15,14 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from quantum_rerank.export import read_bundle
 from quantum_rerank.reranker import Reranker
 from tests.integration.conftest import Finished, run, run_and_interrupt, run_and_kill
 from tuning.best_trial import ranked_trials
-from tuning.study.history import attempts, is_cut_short, told
+from tuning.study.history import attempts, curve, is_cut_short, told
 from tuning.study.ledger import sessions
 from tuning.study.run_folder import EVENTS, load_study
+from tuning.workers.cost import parameters
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -360,3 +362,35 @@ def test_a_search_starts_from_what_an_earlier_one_found(
     )
     assert refused.code == 2
     assert f"--rerun {finished.folder} --trial" in refused.text
+
+
+def test_a_search_against_a_cost_ends_with_a_pareto_front(
+    make_space: Callable[..., Path], tmp_path: Path
+) -> None:
+    more = "start_from: [{}]\nobjective: {against: parameters}"
+    space = make_space("{trials: 5, epochs: 2, trial_memory_gb: 4}", more)
+    text = space.read_text().replace("name: random", "name: tpe, startup_trials: 2")
+    asha = "scheduler: {name: asha, grace_epochs: 1, reduction_factor: 2}"
+    assert asha in text
+    space.write_text(text.replace(asha, "scheduler: {name: none}").replace(", 8192", ""))
+    folder = tmp_path / "run"
+    weighed = Run(folder, run("tuning.search", "--space", space, "--output", folder))
+    assert weighed.command.code == 0, weighed.command.text
+    trials, best = weighed.trials, load_study(folder).best_trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 5
+    assert all(sorted(curve(trial)) == [1, 2] for trial in trials)
+    shown = weighed.summary["pareto_front"]
+    assert {one["number"] for one in shown} == {trial.number for trial in best}
+    assert [one["cost"] for one in shown] == sorted(one["cost"] for one in shown)
+    assert "Pareto front: validation objective against trained parameters" in weighed.command.text
+    assert (folder / "pareto.html").stat().st_size > 1_000_000
+    highest = ranked_trials(trials)[:2]
+    assert weighed.summary["best"]["number"] in {trial.number for trial in highest}
+    for one in shown:
+        output = tmp_path / f"trial-{one['number']}"
+        number = str(one["number"])
+        exported = run("tuning.best_trial", folder, "--trial", number, "--output", output)
+        assert exported.code == 0, exported.text
+        assert parameters(read_bundle(output)[0]) == one["cost"]
+    status = run("tuning.status", folder, "--json")
+    assert json.loads(status.text)["best"]["trial"] == highest[0].number

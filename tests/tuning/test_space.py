@@ -492,3 +492,34 @@ def test_a_mistake_on_the_command_line_is_not_blamed_on_the_file(write: Write) -
     path = write(HEADER + "  circuit.n_qubits: {type: int, low: 2, high: 4}\n")
     with pytest.raises(ConfigError, match=r"`budget\.trials` is 0, .* \(--trials\)"):
         load_space(path, {"trials": 0})
+
+
+AGAINST = HEADER.replace("budget:", "objective: {against: parameters}\nbudget:")
+
+
+def test_a_second_objective_needs_trials_that_nothing_stops(write: Write) -> None:
+    (problem,) = problems(write(AGAINST))
+    assert "`objective.against`" in problem
+    assert "space.yaml, line 3" in problem
+    assert "`scheduler.name` is asha, which stops some" in problem
+    assert "`scheduler: {name: none}`" in problem
+
+
+def test_a_sampler_that_knows_one_objective_is_refused_a_second(write: Write) -> None:
+    found = problems(write(f"sampler: {{name: cmaes}}\n{AGAINST}"))
+    assert len(found) == 2
+    assert "`sampler.name` is cmaes, which knows one" in found[1]
+    assert "Take tpe, gp, random, qmc or grid" in found[1]
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp", "random", "qmc", "grid"])
+def test_any_other_sampler_takes_it(write: Write, name: str) -> None:
+    space = load_space(write(f"sampler: {{name: {name}}}\nscheduler: {{name: none}}\n{AGAINST}"))
+    assert space.header.objective.directions == ["maximize", "minimize"]
+    assert load_space(write(HEADER)).header.objective.directions == ["maximize"]
+
+
+def test_a_cost_that_is_not_known_is_refused_with_those_that_are(write: Write) -> None:
+    (problem,) = problems(write(AGAINST.replace("parameters}", "weight}", 1)))
+    assert "`objective.against` is 'weight'" in problem
+    assert "'parameters' or 'latency'" in problem

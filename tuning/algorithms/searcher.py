@@ -20,6 +20,7 @@ from quantum_rerank.config import ExperimentConfig
 from tuning.algorithms.samplers import make_sampler, points_left
 from tuning.records import (
     CHECKPOINT,
+    COST,
     EPOCH,
     FAILURE,
     FINAL,
@@ -37,7 +38,13 @@ from tuning.records import (
     TrialState,
 )
 from tuning.space import Space
-from tuning.study.history import START_POINT, enqueue_next_attempt, place, times_lost
+from tuning.study.history import (
+    START_POINT,
+    enqueue_next_attempt,
+    keep_value,
+    place,
+    times_lost,
+)
 
 _STATES = {
     "complete": OptunaState.COMPLETE,
@@ -77,6 +84,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         self._death_note = death_note
         self._retries = retries
         self._refusal = refusal
+        self._told = [OBJECTIVE, COST] if space.header.objective.against else [OBJECTIVE]
         self._trials: dict[str, optuna.Trial] = {}
         self._last: dict[str, dict[str, Any]] = {}
 
@@ -123,7 +131,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
             return
         trial = self._trials[trial_id]
         if math.isfinite(result[OBJECTIVE]):
-            trial.report(result[OBJECTIVE], result[EPOCH])
+            keep_value(trial, result[EPOCH], result[OBJECTIVE])
         self._listener.trial_reported(trial.number, result[EPOCH], result)
 
     def on_trial_complete(
@@ -143,7 +151,8 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         known = objective is not None and math.isfinite(objective)
         self._keep(trial, last, reason)
         # A pruned trial's value is its last step's, which Optuna takes by itself.
-        self._study.tell(trial, objective if state == "complete" else None, _STATES[state])
+        values = [last[key] for key in self._told] if state == "complete" else None
+        self._study.tell(trial, values, _STATES[state])
         epoch = int(last.get(EPOCH, 0))
         self._listener.trial_ended(
             TrialEnd(trial.number, state, epoch, objective if known else None, reason, last)
@@ -175,7 +184,8 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         if not math.isfinite(last.get(OBJECTIVE, 0.0)):
             return "failed", "nan: the objective is not a number"
         if last.get(FINAL):
-            return "complete", ""
+            missing = [key for key in self._told if key not in last]
+            return ("failed", f"error: reported no {missing[0]}") if missing else ("complete", "")
         if why := self._ending():
             return "failed", f"{INTERRUPTED}: {why}"
         if EPOCH not in last:

@@ -1,4 +1,4 @@
-"""Whose weights stay on disk: the best trials', and the configurations they are compared with."""
+"""Whose weights stay on disk: the best trials', the Pareto front's, and the start points'."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from quantum_rerank.config import ExperimentConfig
 from tuning.best_trial import ranked_trials
 from tuning.records import TrialEnd
+from tuning.study.front import front
 from tuning.study.history import START_POINT, attempts
 from tuning.workers.trial_files import PROGRESS, TrialFiles
 
@@ -19,7 +20,8 @@ class LosersRemoved:
     """A listener that removes the files of trials which cannot be among the best any more.
 
     trials: the study's, by number, asked at each trial's end.  keep: how many trials'
-    weights stay; those of the space's start points stay as well. A trial that was cut
+    weights stay; those of the Pareto front, where there is one, and of the space's start
+    points stay as well. A trial that was cut
     short keeps its progress, since another may continue it.
     """
 
@@ -28,7 +30,7 @@ class LosersRemoved:
     ) -> None:
         self._trials, self._keep, self._files = trials, keep, files
         candidates = [t for t in trials() if START_POINT not in t.user_attrs]
-        self._kept = ranked_trials(candidates)[:keep]
+        self._kept, _ = self._parted(candidates)
 
     def trial_started(self, number: int, config: ExperimentConfig) -> None:
         """Nothing: only how a trial ends counts."""
@@ -46,7 +48,16 @@ class LosersRemoved:
             self._files.remove(earlier)
         if START_POINT in trial.user_attrs:
             return
-        ranked = ranked_trials([*self._kept, trial])
-        self._kept = ranked[: self._keep]
-        for loser in ranked[self._keep :]:
+        self._kept, losers = self._parted([*self._kept, trial])
+        for loser in losers:
             self._files.remove(loser.number)
+
+    def _parted(self, trials: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+        """The best trials with those of the Pareto front, and the others.
+
+        Whom a trial that was kept before outdoes, a trial that is kept now outdoes as well.
+        """
+        ranked = ranked_trials(trials)
+        kept = {trial.number for trial in (*ranked[: self._keep], *front(ranked))}
+        losers = [trial for trial in ranked if trial.number not in kept]
+        return [trial for trial in ranked if trial.number in kept], losers

@@ -22,8 +22,28 @@ if TYPE_CHECKING:
 
 START_POINT = "start_from"  # user attribute of a trial of the space's start_from
 CONTINUES = "continues"  # user attribute: number of the attempt that this trial continues
+CURVE = "objective_by_epoch"  # user attribute, where there are two objectives: see `curve`
 WARM_START = "warm_start"  # user attribute: RUN#NUMBER of another run's trial that came in
 PROPOSED_BY = "proposed_by"  # user attribute: RUN#NUMBER of one whose configuration is trained anew
+
+
+def keep_value(trial: optuna.Trial, epoch: int, value: float) -> None:
+    """Keep a trial's objective after an epoch.
+
+    Optuna has intermediate values in studies of one objective only; in others they
+    stand beside the trial.
+    """
+    if len(trial.study.directions) == 1:
+        trial.report(value, epoch)
+    else:
+        known = trial.user_attrs.get(CURVE, {})
+        trial.set_user_attr(CURVE, {**known, str(epoch): value})
+
+
+def curve(trial: FrozenTrial) -> dict[int, float]:
+    """Epoch -> objective of a trial, in studies of one objective and of two."""
+    beside = trial.user_attrs.get(CURVE, {})
+    return dict(trial.intermediate_values) or {int(e): float(v) for e, v in beside.items()}
 
 
 def own(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
@@ -119,7 +139,7 @@ def told(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
 
 def rung_values(trials: Iterable[FrozenTrial]) -> dict[int, dict[int, float]]:
     """Number -> epoch -> objective of what a scheduler may compare with, also from earlier runs."""
-    return {t.number: dict(t.intermediate_values) for t in _over(trials) if t.intermediate_values}
+    return {t.number: values for t in _over(trials) if (values := curve(t))}
 
 
 def _over(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:

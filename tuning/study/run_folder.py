@@ -5,10 +5,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from quantum_rerank.training.data_manager import PreparedData
 
 STUDY, SUMMARY, BEST, RECORD = "study.db", "summary.json", "best", "run.json"
+PARETO = "pareto.html"
 TRIALS, EVENTS, LOG, _LOCK = "trials", "events.jsonl", "search.log", ".lock"
 BUDGET = "budget"  # attribute of the study: trials and hours, as they were extended
 _BUSY_SECONDS = 60.0  # that a study waits for another process to write
@@ -126,12 +127,14 @@ def study_storage(folder: Path) -> optuna.storages.BaseStorage:
     return optuna.storages.RDBStorage(f"sqlite:///{folder / STUDY}", engine_kwargs=patient)
 
 
-def open_study(folder: Path, name: str) -> optuna.Study:
-    """The study of a search, made if there is none."""
+def open_study(
+    folder: Path, name: str, directions: Sequence[Literal["maximize", "minimize"]] = ("maximize",)
+) -> optuna.Study:
+    """The study of a search, made if there is none; directions: see `Objective.directions`."""
     import optuna
 
     return optuna.create_study(
-        storage=study_storage(folder), study_name=name, direction="maximize", load_if_exists=True
+        storage=study_storage(folder), study_name=name, directions=directions, load_if_exists=True
     )
 
 

@@ -9,7 +9,8 @@ configurations that the space holds, to be trained anew.
 
 A budget of other epochs: values count up to the new one's end, and a trial that had fewer than
 it would be given here is one that was stopped there (where nothing improved any more, it was
-at its end anyway). Only where the learning rate follows the budget nothing of it compares.
+at its end anyway). Where the learning rate follows the budget, nothing of it compares; nor does
+what was stopped where the objective is weighed against a cost, nor any latency.
 
 What comes in is in the study, where samplers see it, and fills the scheduler's rungs, as an
 extended search's own earlier trials do: a value at an epoch of the same training is what a rung
@@ -40,7 +41,15 @@ from quantum_rerank.config import Section, flat
 from quantum_rerank.errors import ConfigError, OutputError
 from tuning.reporting.snapshot import read_study
 from tuning.space import Params, Space
-from tuning.study.history import PROPOSED_BY, WARM_START, is_cut_short, superseded
+from tuning.study.front import cost
+from tuning.study.history import (
+    CURVE,
+    PROPOSED_BY,
+    WARM_START,
+    curve,
+    is_cut_short,
+    superseded,
+)
 from tuning.study.run_folder import STUDY, read_record, recorded_space
 
 if TYPE_CHECKING:
@@ -67,12 +76,16 @@ class EarlierRun:
 
 
 class Prior(Section):
-    """A trial of an earlier run as one of the new space; key: `RUN#NUMBER`."""
+    """A trial of an earlier run as one of the new space.
+
+    key: `RUN#NUMBER`; values: epoch -> objective; cost: where the objective is weighed.
+    """
 
     key: str
     state: Literal["complete", "pruned"]
     params: Params
     values: dict[int, float]
+    cost: float | None = None
 
 
 class Proposal(Section):
@@ -159,7 +172,10 @@ def _why_no_value_compares(space: Space, run: EarlierRun, fingerprint: str) -> s
     """What sets all of a run's values apart, or nothing."""
     old, new = run.space.header.objective, space.header.objective
     if old != new:
-        return f"objective is {old.mode} {old.metric}"
+        against = f" against {old.against}" if old.against else ""
+        return f"objective is {old.mode} {old.metric}{against}"
+    if new.against == "latency":
+        return "latency of another time and machine"
     return "" if run.fingerprint == fingerprint else "other data"
 
 
@@ -169,7 +185,7 @@ def _require_values(trial: FrozenTrial) -> None:
         raise LeftOut("not over")
     if trial.state == TrialState.FAIL:
         raise LeftOut("cut short" if is_cut_short(trial) else "failed")
-    if not trial.intermediate_values:
+    if not curve(trial):
         raise LeftOut("no epoch")
 
 
@@ -186,14 +202,16 @@ def as_prior(trial: FrozenTrial, run: EarlierRun, space: Space) -> Prior:
     epochs, had = space.header.budget.epochs, run.space.header.budget.epochs
     if epochs != had and ours["optimizer.schedule"] == "cosine":
         raise LeftOut(f"learning rate that ends with epoch {had}")
-    values = {e: v for e, v in trial.intermediate_values.items() if e <= epochs}
+    values = {e: v for e, v in curve(trial).items() if e <= epochs}
     if not values:
         raise LeftOut("no epoch")
     # Stopped by nothing but its budget, which here is longer, it has not come to an end yet.
     ended_by_itself = trial.state == TrialState.COMPLETE and max(values) < had
     is_complete = max(values) == epochs or ended_by_itself
     state: Literal["complete", "pruned"] = "complete" if is_complete else "pruned"
-    return Prior(key=_key(trial, run), state=state, params=params, values=values)
+    if space.header.objective.against and not is_complete:
+        raise LeftOut("no cost without its end")
+    return Prior(key=_key(trial, run), state=state, params=params, values=values, cost=cost(trial))
 
 
 def effective(
@@ -242,11 +260,11 @@ def _proposals(space: Space, run: EarlierRun, seen: set[str]) -> Iterator[Propos
     """The best configurations of a run that a space holds, as many as it confirms."""
 
     def worth(trial: FrozenTrial) -> tuple[bool, float, int]:
-        highest = max(trial.intermediate_values.values())
+        highest = max(curve(trial).values())
         return trial.state == TrialState.COMPLETE, highest, -trial.number
 
     over = (TrialState.COMPLETE, TrialState.PRUNED)
-    ended = [t for t in run.trials if t.state in over and t.intermediate_values]
+    ended = [t for t in run.trials if t.state in over and curve(t)]
     # What the search starts with anyway is not asked for twice.
     known = space.start_points()
     for trial in sorted(ended, key=worth, reverse=True):
@@ -308,11 +326,13 @@ def add_missing(study: optuna.Study, space: Space, taken: Sequence[TakenOver]) -
 
 def _as_trial(prior: Prior, space: Space) -> FrozenTrial:
     answers = Answers(space, prior.params)
+    last, is_weighed = prior.values[max(prior.values)], prior.cost is not None
+    beside = {CURVE: {str(epoch): value for epoch, value in prior.values.items()}}
     return create_trial(
         state=STATES[prior.state],
         params=space.suggest(answers),
         distributions=answers.distributions,
-        value=prior.values[max(prior.values)],
-        intermediate_values=prior.values,
-        user_attrs={WARM_START: prior.key},
+        values=[last] if prior.cost is None else [last, prior.cost],
+        intermediate_values={} if is_weighed else prior.values,
+        user_attrs={WARM_START: prior.key} | (beside if is_weighed else {}),
     )

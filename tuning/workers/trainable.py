@@ -20,6 +20,7 @@ from tuning.limits.memory import TrialMemory, kill_descendants
 from tuning.records import (
     ASIDE,
     CHECKPOINT,
+    COST,
     EARLIER,
     EPOCH,
     FAILURE,
@@ -32,6 +33,7 @@ from tuning.records import (
     TRAINING_SECONDS,
 )
 from tuning.space import Space
+from tuning.workers.cost import Against, cost_of
 from tuning.workers.trial_files import BEST_EPOCH, PROGRESS, TrialFiles
 
 OUT_OF_MEMORY_EXIT_CODE = 137
@@ -78,7 +80,8 @@ def run_trial(
 
     try:
         config = space.config_for(suggested, params[ORIGIN])
-        train_within(limits.memory_gb, on_excess, config, data, report, place)
+        against = space.header.objective.against
+        train_within(limits.memory_gb, on_excess, config, data, report, place, against)
     except Exception as error:
         place.files.write(place.number, TRACEBACK, traceback.format_exc().encode())
         reason = failure_reason(error)
@@ -113,6 +116,7 @@ def train_within(
     data: TrialData,
     report: Reporter,
     place: TrialPlace,
+    against: Against | None = None,
 ) -> None:
     """Train under a memory watchdog; every report says what the trial has cost so far."""
     started = time.monotonic()
@@ -125,14 +129,21 @@ def train_within(
             }
             report({**metrics, **cost})
 
-        train(config, data, measured, place)
+        train(config, data, measured, place, against)
 
 
-def train(config: ExperimentConfig, data: TrialData, report: Reporter, place: TrialPlace) -> None:
+def train(
+    config: ExperimentConfig,
+    data: TrialData,
+    report: Reporter,
+    place: TrialPlace,
+    against: Against | None = None,
+) -> None:
     """Train on one thread, reporting every epoch; the best weights and the progress are kept.
 
     What was trained before a worker was lost is not trained but reported again,
-    so that whoever decides about the trial sees all of it.
+    so that whoever decides about the trial sees all of it. The last report says what the
+    model costs, if the search weighs its objective `against` that.
     """
     import torch
 
@@ -164,6 +175,8 @@ def train(config: ExperimentConfig, data: TrialData, report: Reporter, place: Tr
             CHECKPOINT: trainer.best.epoch if trainer.best else 0,
             **epoch.metrics,
         }
+        if against and epoch.final:
+            metrics[COST] = cost_of(trainer.model.head, against, data.embedding_dim)
         history.append(metrics)
         with saving as due:
             if due:

@@ -17,6 +17,7 @@ from tuning.algorithms.searcher import TruthfulSearch
 from tuning.records import (
     ASIDE,
     CHECKPOINT,
+    COST,
     EARLIER,
     EPOCH,
     FAILURE,
@@ -30,8 +31,14 @@ from tuning.records import (
     WORKER_LOST,
     TrialEnd,
 )
-from tuning.space import Space
-from tuning.study.history import CONTINUES, START_POINT, close_running, enqueue_missing
+from tuning.space import SchedulerConfig, Space
+from tuning.study.history import (
+    CONTINUES,
+    START_POINT,
+    close_running,
+    curve,
+    enqueue_missing,
+)
 from tuning.study.run_folder import load_study, open_study
 
 NAN = float("nan")
@@ -75,7 +82,7 @@ class Bench:
 
 def search_in(folder: Path, space: Space, n_trials: int = 20, **more: Any) -> TruthfulSearch:
     """A search over the study of a folder, as a session has it; nobody listens."""
-    study = open_study(folder, space.header.name)
+    study = open_study(folder, space.header.name, space.header.objective.directions)
     close_running(study, "the search was killed")
     enqueue_missing(study, space)
     given: dict[str, Any] = {
@@ -527,3 +534,45 @@ def test_the_plain_searcher_leaves_a_trial_with_nan_running(plain: OptunaSearch)
     plain.suggest("a")
     plain.on_trial_complete("a", plain_result(1, NAN))
     assert plain._ot_study.trials[0].state == TrialState.RUNNING
+
+
+def weighed(space: Space) -> Space:
+    """The space with its objective against the number of parameters."""
+    objective = space.header.objective.model_copy(update={"against": "parameters"})
+    scheduler = SchedulerConfig(name="none")
+    header = space.header.model_copy(update={"objective": objective, "scheduler": scheduler})
+    return Space(header, space.base, space.parameters)
+
+
+def test_a_trial_of_two_objectives_is_told_with_both_and_keeps_its_epochs(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    search = search_in(tmp_path, weighed(tiny_space))
+    search.suggest("a")
+    search.on_trial_result("a", result(1, 0.3))
+    search.on_trial_complete("a", result(2, 0.5, **{FINAL: True, COST: 80.0}))
+    search.suggest("b")
+    search.on_trial_complete("b", result(1, 0.5, **{FINAL: True}))
+    told, without, *_ = load_study(tmp_path).get_trials()
+    assert (told.state, told.values) == (TrialState.COMPLETE, [0.5, 80.0])
+    assert curve(told) == {1: 0.3, 2: 0.5}
+    assert without.state == TrialState.FAIL
+    assert without.user_attrs[FAILURE] == f"error: reported no {COST}"
+
+
+@pytest.mark.parametrize(("last", "reason"), [(NAN, "nan"), (0.4, "interrupted")])
+def test_a_trial_of_two_objectives_can_fail_as_any_other(
+    tmp_path: Path, tiny_space: Space, last: float, reason: str
+) -> None:
+    over: list[str] = []
+    search = search_in(tmp_path, weighed(tiny_space), ending=lambda: "".join(over))
+    search.suggest("a")
+    search.on_trial_result("a", result(1, 0.3))
+    over += ["Ctrl-C"] if reason == "interrupted" else []
+    search.on_trial_complete("a", result(2, last))
+    (trial,) = load_study(tmp_path).get_trials()
+    assert trial.state == TrialState.FAIL
+    assert trial.user_attrs[FAILURE].startswith(reason)
+    assert curve(trial)[1] == 0.3
+    again = search_in(tmp_path, weighed(tiny_space))
+    assert again.suggest("b")["circuit.n_qubits"] == trial.params["circuit.n_qubits"]

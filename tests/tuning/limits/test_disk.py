@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from tuning.limits.disk import LosersRemoved
 from tuning.records import CHECKPOINT, INTERRUPTED, TrialEnd
 from tuning.records import TrialState as Told
-from tuning.study.history import CONTINUES, START_POINT
+from tuning.study.history import CONTINUES, START_POINT, keep_value
 from tuning.study.run_folder import TRIALS, open_study
 from tuning.workers.trial_files import BEST_EPOCH, PROGRESS, TrialFiles
 
@@ -124,3 +124,20 @@ def test_a_trial_without_weights_takes_nobody_s_place(search: Search) -> None:
     search.study.tell(trial, state=TrialState.FAIL)
     search.losers.trial_ended(TrialEnd(trial.number, "failed", 0, None, "nan: no loss"))
     assert search.holding(BEST_EPOCH) == [0, 1]
+
+
+def test_the_trials_of_a_pareto_front_keep_their_weights_beside_the_best(tmp_path: Path) -> None:
+    search = Search(tmp_path, keep=1)
+    (tmp_path / "weighed").mkdir()
+    search.study = open_study(tmp_path / "weighed", "tiny", ["maximize", "minimize"])
+    search.start_session()
+    held = []
+    for value, cost in [(0.5, 50), (0.4, 60), (0.3, 10), (0.6, 90), (0.55, 40), (0.2, 5)]:
+        trial = search.study.ask()
+        keep_value(trial, 1, value)
+        trial.set_user_attr(CHECKPOINT, 1)
+        search.files.write(trial.number, BEST_EPOCH, b"some bytes")
+        search.study.tell(trial, [value, float(cost)])
+        search.losers.trial_ended(TrialEnd(trial.number, "complete", 1, value))
+        held.append(search.holding(BEST_EPOCH))
+    assert held == [[0], [0], [0, 2], [0, 2, 3], [2, 3, 4], [2, 3, 4, 5]]

@@ -19,7 +19,9 @@ from tuning.study.history import (
     CONTINUES,
     PROPOSED_BY,
     WARM_START,
+    curve,
     enqueue_missing,
+    keep_value,
     own,
     rung_values,
     told,
@@ -426,3 +428,55 @@ def test_a_folder_without_a_run_is_refused(ended_run: Path, missing: str) -> Non
     (ended_run / missing).unlink()
     with pytest.raises(OutputError, match=f"holds no run: there is no {missing} in it"):
         read_earlier(ended_run)
+
+
+# Where the objective is weighed against a cost.
+
+
+@pytest.fixture
+def weighed(tiny_space: Space) -> Space:
+    return against(tiny_space, "parameters")
+
+
+def against(space: Space, name: str) -> Space:
+    objective = space.header.objective.model_copy(update={"against": name})
+    header = space.header.model_copy(update={"objective": objective})
+    return Space(header, space.base, space.parameters)
+
+
+def weighed_run(space: Space, folder: Path) -> EarlierRun:
+    """A run with a complete trial of 80 parameters, and one that was stopped."""
+    study = open_study(folder, "tiny", space.header.objective.directions)
+    for epochs in (3, 1):
+        trial = study.ask()
+        space.suggest(trial)
+        for epoch in range(1, epochs + 1):
+            keep_value(trial, epoch, 0.1 * epoch)
+        study.tell(trial, *([[0.3, 80.0]] if epochs == 3 else [None, TrialState.PRUNED]))
+    return EarlierRun(Path("/runs/old"), space, DATA, study.trials)
+
+
+def test_a_trial_comes_in_with_its_cost_and_its_epochs(tmp_path: Path, weighed: Space) -> None:
+    (tmp_path / "new").mkdir()
+    found = taken(weighed, weighed_run(weighed, tmp_path))
+    assert found.left_out == {"no cost without its end": 1}
+    study = open_study(tmp_path / "new", "tiny", weighed.header.objective.directions)
+    add_missing(study, weighed, [found])
+    (trial,) = study.trials
+    assert trial.values == pytest.approx([0.3, 80.0])
+    assert curve(trial) == pytest.approx({1: 0.1, 2: 0.2, 3: 0.3})
+
+
+def test_a_latency_compares_with_none_of_another_run(tmp_path: Path, tiny_space: Space) -> None:
+    space = against(tiny_space, "latency")
+    found = taken(space, weighed_run(space, tmp_path))
+    assert found.left_out == {"latency of another time and machine": 2}
+    assert len(found.proposals) == 2
+
+
+def test_one_objective_says_nothing_of_two(
+    tiny_space: Space, weighed: Space, earlier: EarlierRun, tmp_path: Path
+) -> None:
+    assert taken(weighed, earlier).left_out["objective is max ndcg@10"] == 3
+    found = taken(tiny_space, weighed_run(weighed, tmp_path))
+    assert found.left_out == {"objective is max ndcg@10 against parameters": 2}

@@ -18,6 +18,7 @@ from quantum_rerank.training.ranking import Validator
 from quantum_rerank.training.trainer import EpochReport
 from tuning.records import (
     CHECKPOINT,
+    COST,
     EPOCH,
     FAILURE,
     FINAL,
@@ -28,6 +29,7 @@ from tuning.records import (
 )
 from tuning.reporting.tracking import logged_metrics
 from tuning.workers import trainable
+from tuning.workers.cost import Against, parameters
 from tuning.workers.trainable import (
     DEATH_NOTE,
     Paced,
@@ -367,3 +369,27 @@ def test_a_death_note_before_one_that_was_cut_off_counts(files: TrialFiles) -> N
     files.write(3, DEATH_NOTE, json.dumps(note).encode())
     files.write(3, DEATH_NOTE, b'{"failure"')
     assert read_death_note(files, 3) == note
+
+
+@pytest.mark.parametrize("against", ["parameters", "latency"])
+def test_the_last_report_says_what_the_model_costs_if_that_is_asked(
+    trial_data: TrialData, small_config: Build, place: TrialPlace, against: Against
+) -> None:
+    reports = Reports()
+    train(small_config(), trial_data, reports, place, against)
+    *before, last = reports.metrics
+    assert all(COST not in metrics for metrics in before)
+    assert last[COST] > 0
+    if against == "parameters":
+        head, *_ = read_checkpoint(weights(place.files, 0), "trial 0")
+        assert last[COST] == parameters(head)
+
+
+def test_a_cost_that_was_written_down_is_reported_again(
+    trial_data: TrialData, small_config: Build, place: TrialPlace, saved_always: None
+) -> None:
+    first, again = Reports(killed_after=3), Reports()
+    with pytest.raises(Killed):
+        train(small_config(), trial_data, first, place, "parameters")
+    train(small_config(), trial_data, again, place, "parameters")
+    assert again.metrics[-1][COST] == first.metrics[-1][COST]
