@@ -62,6 +62,7 @@ TAKEN_OVER = "warm_start.json"
 _MAY_DIFFER = ("seed", "training.max_epochs", "circuit.engine", "circuit.threads")
 # Keys of the data that its fingerprint does not hold already.
 _OF_THE_DATA = ("data.encoder", "data.candidates")
+_KNOWN = "came in already"
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 
 
@@ -158,11 +159,12 @@ def _taken_over(space: Space, run: EarlierRun, fingerprint: str, seen: set[str])
                 raise LeftOut(why_none)
             prior = as_prior(trial, run, space)
             if prior.key in seen:
-                raise LeftOut("came in already")
+                raise LeftOut(_KNOWN)
             priors.append(prior)
         except LeftOut as why:
             left_out[str(why)] += 1
-    proposals = [] if priors else list(_proposals(space, run, seen))
+    compares = priors or _KNOWN in left_out
+    proposals = [] if compares else list(_proposals(space, run, seen))
     return TakenOver(
         run=str(run.folder), priors=priors, proposals=proposals, left_out=dict(left_out)
     )
@@ -209,7 +211,7 @@ def as_prior(trial: FrozenTrial, run: EarlierRun, space: Space) -> Prior:
     ended_by_itself = trial.state == TrialState.COMPLETE and max(values) < had
     is_complete = max(values) == epochs or ended_by_itself
     state: Literal["complete", "pruned"] = "complete" if is_complete else "pruned"
-    if space.header.objective.against and not is_complete:
+    if space.header.objective.against and (not is_complete or cost(trial) is None):
         raise LeftOut("no cost without its end")
     return Prior(key=_key(trial, run), state=state, params=params, values=values, cost=cost(trial))
 
