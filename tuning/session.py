@@ -39,7 +39,7 @@ from tuning.limits.budgets import (
 from tuning.limits.deadlines import Deadlines
 from tuning.limits.disk import LosersRemoved
 from tuning.limits.failures import FailureStreak, memory_refusal
-from tuning.limits.memory import least_bytes, ranked_documents
+from tuning.limits.memory import MemoryWarnings, least_bytes, ranked_documents
 from tuning.plan import print_plan
 from tuning.records import NUMBER, Listener, Listeners
 from tuning.reporting.events import EventLog, write_log
@@ -61,7 +61,7 @@ from tuning.study.run_folder import (
     refuse_other_data,
     write_record,
 )
-from tuning.workers.cluster import ray_cluster
+from tuning.workers.cluster import ray_cluster, silent_progress
 from tuning.workers.trainable import TrialLimits, read_death_note, run_trial
 from tuning.workers.trial_files import TrialFiles
 
@@ -138,7 +138,8 @@ def _session(
             space.header.top_k,
             TrialFiles(str(folder / TRIALS)),
         )
-        listener = Listeners([ledger, streak, events, deadlines, losers, display, tracker])
+        near = MemoryWarnings(concurrency.trial_memory_gb, display.print_line)
+        listener = Listeners([ledger, streak, events, deadlines, losers, near, display, tracker])
         session = Session(space, study, folder, ending, ledger, events, deadlines, listener)
         try:
             with display, signals_end(ending, display):
@@ -157,7 +158,12 @@ def _session(
     summary = summarise(outcome, ledger.elapsed(), prepared.fingerprint)
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     ledger.write(ended=outcome.ended)
-    events.write("session_ended", seconds=round(ledger.elapsed(), 3), ended=outcome.ended)
+    events.write(
+        "session_ended",
+        seconds=round(ledger.elapsed(), 3),
+        ended=outcome.ended,
+        ending_seconds=round(ending.seconds(), 3),
+    )
     print_outcome(outcome, console)
     peak, seconds = summary["peak_trial_rss_mb"], summary["wall_seconds"]
     console.print(f"Wrote {folder}: {seconds} s, at most {peak} MB a trial.", soft_wrap=True)
@@ -246,6 +252,7 @@ def run_trials(
                 name=TRIALS,
                 storage_path=scratch,
                 stop=AtEnding(ending),
+                callbacks=[silent_progress()],
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),  # the searcher tries again
             ),
