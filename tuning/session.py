@@ -62,6 +62,7 @@ from tuning.study.run_folder import (
     write_record,
 )
 from tuning.workers.cluster import ray_cluster, silent_progress
+from tuning.workers.tasks import Tasks
 from tuning.workers.trainable import TrialLimits, read_death_note, run_trial
 from tuning.workers.trial_files import TrialFiles
 
@@ -153,8 +154,8 @@ def _session(
             ledger.write()
             tracker.close()
         write_trials(study.get_trials(deepcopy=False), folder / "trials.csv")
-        memory_gb = concurrency.trial_memory_gb
-        outcome = conclude(space, study, prepared, source, folder, memory_gb, ending, console)
+        tasks = Tasks(prepared.trial, concurrency, ending, ledger.tick)
+        outcome = conclude(space, study, prepared, source, folder, tasks, console)
     summary = summarise(outcome, ledger.elapsed(), prepared.fingerprint)
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     ledger.write(ended=outcome.ended)
@@ -194,6 +195,7 @@ def run_trials(
         AtEnding,
         StopByRule,
         SuccessiveHalving,
+        forget_finished,
         make_rule,
         stop_with_worker,
     )
@@ -216,6 +218,7 @@ def run_trials(
 
     def on_tick(controller: Any) -> None:
         session.ledger.tick()
+        forget_finished(controller)
         if ending.is_at_once:
             raise KeyboardInterrupt
         is_overdue = ending.seconds() > _STOPPING_SECONDS
