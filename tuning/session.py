@@ -152,7 +152,7 @@ def _session(
         finally:
             close_running(study, ending() or "stopped")
             ledger.write()
-            tracker.close()
+            tracker.close(_STOPPING_SECONDS if ending() else 60.0)
         write_trials(study.get_trials(deepcopy=False), folder / "trials.csv")
         tasks = Tasks(prepared.trial, concurrency, ending, ledger.tick)
         outcome = conclude(space, study, prepared, source, folder, tasks, console)

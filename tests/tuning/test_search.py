@@ -159,3 +159,9 @@ def test_a_run_that_another_process_continues_is_refused(ended_run: Path) -> Non
         error = call("--resume", ended_run).exception
     assert isinstance(error, OutputError)
     assert "Another process searches into" in str(error)
+
+
+def test_what_is_added_is_added_to_a_run_that_is_named() -> None:
+    error = start("--trials", "+5").exception
+    assert isinstance(error, ConfigError)
+    assert str(error) == "`--trials +5` adds to a run; name the run with --resume."

@@ -19,7 +19,6 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from tuning.records import EPOCH, FAILURE, NUMBER, OBJECTIVE, PROTECTED
 from tuning.space import Space
 
-
 _REMEMBERED = 16  # trials that are over; Ray makes its result of at least one
 
 

@@ -17,6 +17,7 @@ from tuning.limits.memory import (
     MemoryWarnings,
     TrialMemory,
     descendants,
+    give_back,
     kill_descendants,
     least_bytes,
     ranked_documents,
@@ -48,6 +49,16 @@ def test_what_a_process_takes_and_gives_back_is_seen() -> None:
     assert during - before == pytest.approx(taken.nbytes, rel=0.1)
     del taken
     assert memory() - before < 8 * MB
+
+
+def test_what_is_free_within_the_process_is_given_back() -> None:
+    memory = TrialMemory()
+    before = memory()
+    # Small pieces between pieces that stay: freed, they stay with the process by themselves.
+    taken = [bytes(2000) for _ in range(40_000)]
+    del taken[:-1]
+    give_back()
+    assert memory() - before < 20 * MB
 
 
 def test_a_process_that_was_started_counts_until_it_ends() -> None:
