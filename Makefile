@@ -35,7 +35,7 @@ bench: install     ## the benchmarks, each a table side by side: make bench ARGS
 	done
 
 chaos: install     ## kill drivers, workers and nodes of searches, and see that nothing is lost
-	for name in driver workers faults many; do \
+	for name in driver workers faults ending many; do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos.$$name $(ARGS) || exit 1; \
 	done
 

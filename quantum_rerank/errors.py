@@ -6,6 +6,7 @@
     ├── EmbeddingError    vectors are missing, of a wrong shape, or not finite
     ├── OutputError       a folder cannot be written, or holds something else
     ├── DivergedError     a training produced NaN or infinity
+    ├── SaturatedError    a model's affinities are all the same
     ├── BundleError       an exported model is cut off, altered or of another version
     ├── SearchError       the disk or the study failed while a search ran; exit code 1
     └── MissingPackage    an optional dependency is not installed
@@ -53,6 +54,10 @@ class OutputError(QuantumRerankError):
 
 class DivergedError(QuantumRerankError):
     """A training produced NaN or infinity."""
+
+
+class SaturatedError(QuantumRerankError):
+    """A model's affinities are all the same: nothing can be ranked by them."""
 
 
 class BundleError(QuantumRerankError):

@@ -21,13 +21,12 @@ from quantum_rerank.training.ranking import score_on
 from quantum_rerank.whole_folder import put_in_place
 from tuning.best_trial import TrainedTrial, export_trial, load_trial, ranked_trials
 from tuning.confirmation import confirm
-from tuning.limits.budgets import Ending
 from tuning.reporting.reports import Outcome, Tested
 from tuning.space import Space
 from tuning.study.history import START_POINT, WARM_START, curve, own
 from tuning.study.run_folder import BEST
 from tuning.study.warm_start import read_taken_over
-from tuning.workers.tasks import finished
+from tuning.workers.tasks import Tasks
 
 BASELINES = ("mlp_twin", "quantum_only")
 
@@ -38,19 +37,18 @@ def conclude(
     prepared: PreparedData,
     source: EmbeddingSource,
     folder: Path,
-    memory_gb: float,
-    ending: Ending,
+    tasks: Tasks,
     console: Console,
 ) -> Outcome:
     """Confirm the best trials on fresh seeds, then read the test queries, once, and export."""
     known = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
     trials, taken = own(known), read_taken_over(folder)
-    data, notes = prepared.trial, list[str]()
+    data, ending, notes = prepared.trial, tasks.ending, list[str]()
     best = load_best(trials, space.header.top_k, folder, notes)
     n_seeds = space.header.confirm_seeds if len(best) > 1 else 0
     if n_seeds and not ending():
         console.print(f"Training the best {len(best)} trials on {n_seeds} fresh seeds ...")
-    confirmed = confirm(best, n_seeds, data, memory_gb, study, ending, notes)
+    confirmed = confirm(best, n_seeds, tasks, study, notes)
     tested = [tested_trial(one.trial, prepared) for one in confirmed]
     default = load_default(space, trials, tested, folder, prepared, notes)
     cosine = _untrained(space.base, COSINE, data)
@@ -65,7 +63,7 @@ def conclude(
     put_in_place(unfinished, folder / BEST)
     if not ending():
         console.print("Training the MLP twin and the circuit alone as the best trial was ...")
-        found = train_baselines(tested[0].trial, data, memory_gb, ending, notes)
+        found = train_baselines(tested[0].trial, data, tasks, notes)
         baselines |= {arm: score_roles(*model, prepared) for arm, model in found.items()}
         notes.append("mlp_twin and quantum_only have the best trial's numbers; neither was tuned.")
     if ended := ending():
@@ -143,7 +141,7 @@ def score_roles(head: Head, fusion_weight: float, prepared: PreparedData) -> dic
 
 
 def train_baselines(
-    best: TrainedTrial, data: TrialData, memory_gb: float, ending: Ending, notes: list[str]
+    best: TrainedTrial, data: TrialData, tasks: Tasks, notes: list[str]
 ) -> dict[str, tuple[Head, float]]:
     """Train the classical twin and the circuit alone as the best trial was, side by side.
 
@@ -156,7 +154,7 @@ def train_baselines(
 
     heads: dict[str, tuple[Head, float]] = {}
     arms = {arm: (best.config, arm) for arm in BASELINES}
-    for arm, trained in finished(train_weights, arms, data, memory_gb, ending, failed):
+    for arm, trained in tasks.finished(train_weights, arms, failed):
         weights, fusion_weight = trained
         head = _untrained(best.config, arm, data)
         head.load_state_dict(weights)

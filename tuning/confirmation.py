@@ -14,8 +14,7 @@ from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.training.arms import train_arm
 from quantum_rerank.training.data_manager import TrialData
 from tuning.best_trial import TrainedTrial
-from tuning.limits.budgets import Ending
-from tuning.workers.tasks import finished
+from tuning.workers.tasks import Tasks
 
 if TYPE_CHECKING:
     import optuna
@@ -45,10 +44,8 @@ class Confirmed:
 def confirm(
     best: Sequence[TrainedTrial],
     n_seeds: int,
-    data: TrialData,
-    memory_gb: float,
+    tasks: Tasks,
     study: optuna.Study,
-    ending: Ending,
     notes: list[str],
 ) -> list[Confirmed]:
     """Train the best trials' configurations on the same fresh seeds; the best mean first.
@@ -68,7 +65,7 @@ def confirm(
     def failed(key: tuple[int, int], reason: str) -> None:
         notes.append(f"Trial {key[0]} on seed {key[1]}: {reason}")
 
-    for (number, seed), value in finished(best_objective, todo, data, memory_gb, ending, failed):
+    for (number, seed), value in tasks.finished(best_objective, todo, failed):
         known = {**known, str(number): {**known.get(str(number), {}), str(seed): value}}
         study.set_user_attr(_CONFIRMED, known)
     found = [

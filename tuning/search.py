@@ -107,7 +107,11 @@ def main(
     elif space is None:
         raise ConfigError("Give a search space with --space, or a run to continue with --resume.")
     else:
-        known = load_space(space, {key: _number(key, value) for key, value in changes.items()})
+        given = {key: _number(key, value) for key, value in changes.items()}
+        added = [f"--{key} {text}" for key, text in changes.items() if text.startswith("+")]
+        if added:
+            raise ConfigError(f"`{added[0]}` adds to a run; name the run with --resume.")
+        known = load_space(space, given)
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = (output or Path("runs") / f"{known.header.name}-{stamp}").resolve()
     if dry_run:

@@ -39,7 +39,7 @@ from tuning.limits.budgets import (
 from tuning.limits.deadlines import Deadlines
 from tuning.limits.disk import LosersRemoved
 from tuning.limits.failures import FailureStreak, memory_refusal
-from tuning.limits.memory import least_bytes, ranked_documents
+from tuning.limits.memory import MemoryWarnings, least_bytes, ranked_documents
 from tuning.plan import print_plan
 from tuning.records import NUMBER, Listener, Listeners
 from tuning.reporting.events import EventLog, write_log
@@ -76,7 +76,8 @@ from tuning.study.warm_start import (
     read_taken_over,
     write_taken_over,
 )
-from tuning.workers.cluster import ray_cluster
+from tuning.workers.cluster import ray_cluster, silent_progress
+from tuning.workers.tasks import Tasks
 from tuning.workers.trainable import TrialLimits, read_death_note, run_trial
 from tuning.workers.trial_files import TrialFiles
 
@@ -140,10 +141,7 @@ def _session(
         concurrency = replace(concurrency, spread=address is not None)
         print_plan(space, concurrency, folder, console, [Path(one.run) for one in taken])
         console.print(*prepared.description(), sep="\n")
-        if taken:
-            console.print(taken_over_table(taken))
-        if n_told:
-            console.print(f"Going on: {n_told} trials are told, {budget.elapsed():.0f} s spent.")
+        _print_known(taken, n_told, budget.elapsed(), console)
         tracker = WandbTracker(PROJECT, folder.name, folder, wandb_mode)
         display = ProgressDisplay(
             console, space.header.budget.trials, space.header.budget.epochs, budget, clock, n_told
@@ -157,7 +155,8 @@ def _session(
             space.header.top_k,
             TrialFiles(str(folder / TRIALS)),
         )
-        listener = Listeners([ledger, streak, events, deadlines, losers, display, tracker])
+        near = MemoryWarnings(concurrency.trial_memory_gb, display.print_line)
+        listener = Listeners([ledger, streak, events, deadlines, losers, near, display, tracker])
         session = Session(space, study, folder, ending, ledger, events, deadlines, listener)
         try:
             with display, signals_end(ending, display):
@@ -169,14 +168,19 @@ def _session(
         finally:
             close_running(study, ending() or "stopped")
             ledger.write()
-            tracker.close()
+            tracker.close(_STOPPING_SECONDS if ending() else 60.0)
         write_trials(study.get_trials(deepcopy=False), folder / "trials.csv")
-        memory_gb = concurrency.trial_memory_gb
-        outcome = conclude(space, study, prepared, source, folder, memory_gb, ending, console)
+        tasks = Tasks(prepared.trial, concurrency, ending, ledger.tick)
+        outcome = conclude(space, study, prepared, source, folder, tasks, console)
     summary = summarise(outcome, ledger.elapsed(), prepared.fingerprint)
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     ledger.write(ended=outcome.ended)
-    events.write("session_ended", seconds=round(ledger.elapsed(), 3), ended=outcome.ended)
+    events.write(
+        "session_ended",
+        seconds=round(ledger.elapsed(), 3),
+        ended=outcome.ended,
+        ending_seconds=round(ending.seconds(), 3),
+    )
     draw_front(outcome, folder / PARETO)
     print_outcome(outcome, console)
     peak, seconds = summary["peak_trial_rss_mb"], summary["wall_seconds"]
@@ -208,6 +212,7 @@ def run_trials(
         AtEnding,
         StopByRule,
         SuccessiveHalving,
+        forget_finished,
         make_rule,
         stop_with_worker,
     )
@@ -230,6 +235,7 @@ def run_trials(
 
     def on_tick(controller: Any) -> None:
         session.ledger.tick()
+        forget_finished(controller)
         if ending.is_at_once:
             raise KeyboardInterrupt
         is_overdue = ending.seconds() > _STOPPING_SECONDS
@@ -266,6 +272,7 @@ def run_trials(
                 name=TRIALS,
                 storage_path=scratch,
                 stop=AtEnding(ending),
+                callbacks=[silent_progress()],
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),  # the searcher tries again
             ),
@@ -324,6 +331,14 @@ def _make_up(study: optuna.Study, space: Space, folder: Path) -> list[TakenOver]
     taken = read_taken_over(folder)
     add_missing(study, space, taken)
     return taken
+
+
+def _print_known(taken: Sequence[TakenOver], n_told: int, seconds: float, console: Console) -> None:
+    """What is known before the first trial of a session."""
+    if taken:
+        console.print(taken_over_table(taken))
+    if n_told:
+        console.print(f"Going on: {n_told} trials are told, {seconds:.0f} s spent.")
 
 
 def _limits(space: Space, budget: TimeBudget, ledger: Ledger) -> list[Callable[[], str]]:

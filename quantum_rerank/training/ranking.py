@@ -29,6 +29,7 @@ from quantum_rerank.training.data_manager import QuerySet
 FloatArray = NDArray[np.float64]
 _TEXTS = 2048  # represented at once: what lies between the layers stays in the cache
 _PAIRS = 2**18  # compared at once: bounds the memory of a matrix product
+SPREAD = "val_affinity_spread"
 _ONE_PRODUCT = 100  # times the candidates of a query; beyond it only those are compared
 
 
@@ -111,7 +112,8 @@ class Validation:
     objective: mean of the seen and the unseen domains' metric (seen alone where no
         domain is held out), each the mean over its domains; what either lost
         against plain cosine counts double.
-    metrics: `val_seen_ndcg@10` and the like, for the record.
+    metrics: `val_seen_ndcg@10` and the like, for the record; SPREAD, the standard
+        deviation of the affinities over a query's candidates, its mean over all queries.
     """
 
     objective: float
@@ -139,7 +141,7 @@ class Validator:
         cosine = by_weight[FUSION_GRID.index(0.0)]
         values = [losses_doubled(roles, cosine) for roles in by_weight]
         best = int(np.argmax(values))
-        metrics: dict[str, float] = {}
+        metrics = {SPREAD: fmean(float(values.std(axis=1).mean()) for values in affinity)}
         for metric, roles in self._roles(affinity, FUSION_GRID[best], METRICS).items():
             metrics[f"val_{metric}"] = fmean(roles.values())
             metrics |= {f"val_{role}_{metric}": value for role, value in roles.items()}

@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import LambdaLR
 
-from quantum_rerank.errors import DivergedError
+from quantum_rerank.errors import DivergedError, SaturatedError
 from quantum_rerank.similarity import FusedSimilarity
 from quantum_rerank.training.data_manager import Batch, CorpusBatches, TrainingBatches
 from quantum_rerank.training.loss_functions import Loss, neighbour_divergence
-from quantum_rerank.training.ranking import Validation, Validator
+from quantum_rerank.training.ranking import SPREAD, Validation, Validator
 
+_LEAST_SPREAD = 1e-6  # of affinities in [0, 1]: some ten steps of a float32
 _REGULARISED_TEXTS = 128  # documents of a batch whose neighbourhoods are held
 
 
@@ -131,7 +132,8 @@ class Trainer:
 
         Goes on after the epochs that are done, of which the state loaded may have some.
 
-        Raises: DivergedError as soon as a loss is not finite.
+        Raises: DivergedError as soon as a loss is not finite; SaturatedError after an epoch
+            that leaves all candidates of a query with the same affinity.
         """
         while not self._finished:
             self._require_between_epochs()
@@ -195,6 +197,8 @@ class Trainer:
     def _run_epoch(self) -> EpochReport:
         train_loss = self._train_epoch()
         validation = self._validator(self.model.head)
+        if (spread := validation.metrics[SPREAD]) < _LEAST_SPREAD:
+            raise SaturatedError(f"The affinities of a query's candidates spread by {spread:.1g}.")
         self._epochs_done += 1
         improved = self.best is None or validation.objective > self.best.validation.objective
         if improved:

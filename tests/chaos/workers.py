@@ -96,16 +96,17 @@ def strike_until_the_end(
             time.sleep(0.1)
         if process.poll() is not None:
             break
-        what = strike_a_node(cluster, nodes, rng) if number % 4 == 3 else strike_a_worker(rng)
+        is_node = number % 4 == 3
+        what = strike_a_node(cluster, nodes, rng) if is_node else strike_a_worker(cluster, rng)
         ended = sum(event["event"] == "ended" for event in read_events(folder))
         rows.append((str(number), what, f"{time.monotonic() - started:.1f}", str(ended)))
         Console(stderr=True).print("  ".join(rows[-1]), markup=False)
     return rows
 
 
-def strike_a_worker(rng: random.Random) -> str:
-    """Kill a random worker that trains."""
-    workers = [p for p in psutil.process_iter(["cmdline"]) if _trains(p)]
+def strike_a_worker(cluster: Any, rng: random.Random) -> str:
+    """Kill a random worker of the cluster that trains."""
+    workers = [p for p in psutil.process_iter(["cmdline"]) if _trains(p, cluster.address)]
     if not workers:
         return "nothing"
     worker = rng.choice(workers)
@@ -124,9 +125,14 @@ def strike_a_node(cluster: Any, nodes: list[Any], rng: random.Random) -> str:
     return f"node {node.node_id[:8]}"
 
 
-def _trains(process: psutil.Process) -> bool:
-    cmdline = process.info["cmdline"] or [""]
-    return cmdline[0].startswith("ray::ImplicitFunc")
+def _trains(process: psutil.Process, address: str) -> bool:
+    """Whether a process runs trials, for a node of the cluster at an address."""
+    if not (process.info["cmdline"] or [""])[0].startswith("ray::ImplicitFunc"):
+        return False
+    try:
+        return any(address in argument for argument in process.parent().cmdline())
+    except (psutil.NoSuchProcess, AttributeError):
+        return False
 
 
 if __name__ == "__main__":

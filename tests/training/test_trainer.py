@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from quantum_rerank.config import ExperimentConfig
-from quantum_rerank.errors import DivergedError
+from quantum_rerank.errors import DivergedError, SaturatedError
 from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from quantum_rerank.training.loss_functions import neighbour_divergence
@@ -233,3 +233,12 @@ def test_small_gains_count_once_they_add_up() -> None:
 def test_a_value_that_stays_the_same_is_no_improvement_however_small_one_may_be() -> None:
     stopping = EarlyStopping(patience=2, min_improvement=0.0)
     assert [stopping.should_stop(0.5) for _ in range(3)] == [False, False, True]
+
+
+def test_a_model_that_gives_all_texts_one_state_is_saturated(trainer: Train) -> None:
+    one = trainer({"warmup.steps": 0, "optimizer.mlp_lr": 1e-12, "optimizer.circuit_lr": 1e-12})
+    with torch.no_grad():
+        for weight in one.model.head.parameters():
+            weight.zero_()
+    with pytest.raises(SaturatedError, match="candidates spread by"):
+        next(one.epochs())

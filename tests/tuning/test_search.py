@@ -186,3 +186,9 @@ def test_only_a_search_that_starts_takes_over_earlier_ones(ended_run: Path, opti
     error = call(option, ended_run, "--warm-start", ended_run).exception
     assert isinstance(error, ConfigError)
     assert "--warm-start is for a search that starts" in str(error)
+
+
+def test_what_is_added_is_added_to_a_run_that_is_named() -> None:
+    error = start("--trials", "+5").exception
+    assert isinstance(error, ConfigError)
+    assert str(error) == "`--trials +5` adds to a run; name the run with --resume."

@@ -44,7 +44,8 @@ class Run:
         """A session that began `seconds` ago; `ended` is among `more` if it has."""
         self.n_sessions += 1
         started = datetime.now(UTC) - timedelta(seconds=seconds)
-        record = {"started": started.isoformat(), "seconds": seconds, **HOST, **more}
+        record = {"started": started.isoformat(), "seconds": seconds, "core_seconds": 0.0}
+        record |= {**HOST, **more}
         self.study.set_user_attr(f"session.{self.n_sessions:04d}", record)
 
     def trial(
@@ -83,10 +84,12 @@ class Run:
                 process.kill()
 
     @contextmanager
-    def searching(self, spent: float = 100.0) -> Iterator[subprocess.Popen[str]]:
+    def searching(
+        self, spent: float = 100.0, core_seconds: float = 0.0
+    ) -> Iterator[subprocess.Popen[str]]:
         """Be alive in another process, in a session that began so many seconds ago."""
         with self.held() as process:
-            self.session(spent, pid=process.pid)
+            self.session(spent, core_seconds=core_seconds, pid=process.pid)
             yield process
 
 
@@ -125,8 +128,8 @@ def test_a_finished_run_shows_its_trials_best_cost_and_last_events(
     run = begin()
     for state, values in [("COMPLETE", [0.3, 0.6, 0.5]), ("PRUNED", [0.9]), ("FAIL", [])]:
         run.trial(state, values, "nan: the loss [bold] became nan" if state == "FAIL" else "")
-    run.session(60.0, ended="")
-    run.session(30.0, ended="")
+    run.session(60.0, core_seconds=30.0, ended="")
+    run.session(30.0, core_seconds=10.0, ended="")
     shown = invoke(run.folder)
     assert "tiny finished" in shown
     assert "trials 3/6 done: 1 complete, 1 pruned, 1 failed (nan 1)" in shown
@@ -140,7 +143,7 @@ def test_a_finished_run_shows_its_trials_best_cost_and_last_events(
 def test_json_is_one_object_with_the_same_facts(begin: Callable[[], Run]) -> None:
     run = begin()
     run.trial("COMPLETE", [0.3, 0.6, 0.5])
-    run.session(60.0, ended="")
+    run.session(60.0, core_seconds=30.0, ended="")
     (line,) = invoke(run.folder, "--json").splitlines()
     facts = json.loads(line)
     assert facts["life"]["state"] == "finished"
@@ -201,7 +204,7 @@ def test_a_live_run_shows_what_each_trial_is_doing_and_what_is_left(
     begin: Callable[[], Run],
 ) -> None:
     run = begin()
-    with run.searching(100.0) as process:
+    with run.searching(100.0, core_seconds=30.0) as process:
         run.trial("PRUNED", [0.4])
         run.trial("RUNNING", [0.4, 0.5])
         run.trial("RUNNING", [])
@@ -209,7 +212,7 @@ def test_a_live_run_shows_what_each_trial_is_doing_and_what_is_left(
         shown = invoke(run.folder)
     assert f"running, searching (process {process.pid} on here)" in shown
     assert found.cost.seconds == pytest.approx(100.0, abs=5.0)
-    assert found.cost.core_seconds == 10.0 + 20.0
+    assert found.cost.core_seconds == 30.0
     second, third = found.running
     assert (second.number, second.epoch, second.epochs, second.objective) == (1, 2, 3, 0.5)
     assert (third.number, third.epoch, third.objective) == (2, 0, None)
@@ -260,6 +263,7 @@ def test_a_live_run_is_preparing_then_searching_then_concluding(
             {
                 "started": "2030-01-01T00:00:00+00:00",
                 "seconds": 9.0,
+                "core_seconds": 0.0,
                 "pid": process.pid,
                 "ended": "",
             },

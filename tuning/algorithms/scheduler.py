@@ -19,6 +19,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from tuning.records import EPOCH, FAILURE, NUMBER, OBJECTIVE, PROTECTED
 from tuning.space import Space
 
+_REMEMBERED = 16  # trials that are over; Ray makes its result of at least one
+
 
 class Rule(Protocol):
     """Decides on one trial after another, epoch by epoch."""
@@ -172,6 +174,23 @@ def stop_with_worker(tune_controller: Any, trial: Any) -> None:
         controller._reuse_actors = reuse
     if worker is not None:
         ray.kill(worker)
+
+
+def forget_finished(tune_controller: Any) -> None:
+    """Let Ray's loop let go of all but the latest trials that are over.
+
+    The study has them. Ray keeps some 60 kB of each, and looks at all of them at every turn.
+    """
+    controller = tune_controller.stop_trial.__self__  # see `stop_with_worker`
+    over = [trial for trial in controller._trials if trial.is_finished()][:-_REMEMBERED]
+    for trial in over:
+        controller._trials.remove(trial)
+    for known in (
+        controller._stopped_trials,
+        controller._failed_trials,
+        controller._trials_to_cache,
+    ):
+        known.difference_update(over)
 
 
 def make_rule(space: Space, history: Mapping[int, Mapping[int, float]]) -> Rule:

@@ -1,6 +1,7 @@
 """Why trials fail: a reason in one line, its kind first, and when the same one ends a search.
 
-oom, timeout, nan, error: the configuration's own; interrupted, worker lost: not its fault.
+oom, timeout, nan, saturated, error: the configuration's own.
+interrupted, worker lost: not its fault.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from quantum_rerank.config import ExperimentConfig
-from quantum_rerank.errors import DivergedError
+from quantum_rerank.errors import DivergedError, SaturatedError
 from tuning.limits.budgets import GB, Ending
 from tuning.records import INTERRUPTED, TrialEnd
 
@@ -24,6 +25,8 @@ def failure_reason(error: Exception) -> str:
     """
     if isinstance(error, DivergedError):
         return f"nan: {error}"
+    if isinstance(error, SaturatedError):
+        return f"saturated: {error}"
     if isinstance(error, MemoryError):
         return f"oom: {str(error) or 'an allocation was refused'}"
     return f"error: {type(error).__name__}: {error}"

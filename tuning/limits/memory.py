@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.training.data_manager import QuerySet, TrialData
+from tuning.records import PEAK_RSS_MB, TrialEnd
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_WARNED_SHARE = 0.8  # of a trial's memory
 _SHARE_EVERY = 5.0  # seconds: to ask the system for what is shared takes some milliseconds
 BARE_WORKER = 250 * 2**20
 """What a worker that has imported torch and PennyLane owns at the least, in bytes.
@@ -59,6 +65,39 @@ def descendants(pid: int) -> Iterator[int]:
         for child in map(int, children):
             yield child
             yield from descendants(child)
+
+
+class MemoryWarnings:
+    """A listener that says, once a trial, that it comes near to its memory budget."""
+
+    def __init__(self, memory_gb: float, say: Callable[[str], None]) -> None:
+        self._memory_gb, self._say = memory_gb, say
+        self._warned: set[int] = set()
+
+    def trial_started(self, number: int, config: ExperimentConfig) -> None:
+        """Nothing: it has used nothing yet."""
+
+    def trial_reported(self, number: int, epoch: int, metrics: Mapping[str, Any]) -> None:
+        peak_gb = float(metrics.get(PEAK_RSS_MB, 0.0)) / 1024
+        if peak_gb >= _WARNED_SHARE * self._memory_gb and number not in self._warned:
+            self._warned.add(number)
+            self._say(
+                f"Trial {number} has used {peak_gb:.2f} of its {self._memory_gb:g} GB; "
+                "above them it is ended."
+            )
+
+    def trial_ended(self, end: TrialEnd) -> None:
+        """Nothing: what it ended of is told elsewhere."""
+
+
+def give_back() -> None:
+    """Give memory that is free within this process back to the system, where glibc can.
+
+    A worker trains one trial after another, and each is measured with what it finds there.
+    """
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def kill_descendants(pid: int) -> None:

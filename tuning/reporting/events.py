@@ -24,6 +24,9 @@ class EventLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
+            with path.open("ab") as file:  # a process was killed within its last line
+                file.write(b"\n")
 
     def trial_started(self, number: int, config: ExperimentConfig) -> None:
         self.write("started", trial=number, config=flat(config))
@@ -51,6 +54,7 @@ def write_log(path: Path) -> Iterator[None]:
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in ("tuning", "quantum_rerank")]
+    before = [(logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
@@ -58,6 +62,8 @@ def write_log(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        for logger in loggers:
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
             logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
         handler.close()

@@ -61,7 +61,11 @@ class ProgressDisplay:
     def say(self, notice: str) -> None:
         """Show a notice until the end."""
         self._notice = notice
-        self._console.print(notice)
+        self.print_line(notice)
+
+    def print_line(self, text: str) -> None:
+        """Print a line above the display, as it is."""
+        self._console.print(text, markup=False, highlight=False)
 
     def trial_started(self, number: int, config: ExperimentConfig) -> None:
         circuit = config.circuit
@@ -83,11 +87,9 @@ class ProgressDisplay:
             self._counts[end.state] += 1
         value = "" if end.objective is None else f", objective {end.objective:.4f}"
         reason = f" ({end.reason})" if end.reason else ""
-        self._console.print(
+        self.print_line(
             f"[{duration(self._budget.elapsed())}] trial {end.number:>3} {end.state:<8} "
-            f"epoch {end.epoch}{value}{reason}  {self._summary()}",
-            markup=False,
-            highlight=False,
+            f"epoch {end.epoch}{value}{reason}  {self._summary()}"
         )
 
     def _summary(self) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from optuna.trial import TrialState
 
-from tuning.records import FAILURE, SECONDS
+from tuning.records import FAILURE
 from tuning.reporting.forecast import (
     Course,
     Forecast,
@@ -252,19 +252,13 @@ def best(snapshot: Snapshot) -> Best | None:
 
 
 def spent(snapshot: Snapshot) -> Cost:
-    """What a run has cost: what its study says, and what its live session has not written yet.
-
-    As in the search's own budget, attempts that ended without telling their cost
-    (their process was killed) are missing from the core-seconds.
-    """
+    """What a run has cost by its ledger, with the time that a live session has not written yet."""
     seconds = sum(float(session["seconds"]) for session in snapshot.sessions)
-    core_seconds = sum(float(t.user_attrs.get(SECONDS, 0.0)) for t in snapshot.trials)
+    core_seconds = sum(float(session["core_seconds"]) for session in snapshot.sessions)
     session = live_session(snapshot)
     if session and "ended" not in session:
         since = (snapshot.now - _start(session)).total_seconds()
         seconds += max(since - float(session["seconds"]), 0.0)
-        reported = {e.trial: e.facts[SECONDS] for e in snapshot.events if SECONDS in e.facts}
-        core_seconds += sum(float(reported.get(t.number, 0.0)) for t in _running(snapshot))
     budget = snapshot.budget
     core_budget = budget.core_hours * 3600.0 if budget.core_hours else None
     return Cost(seconds, budget.hours * 3600.0, core_seconds, core_budget)

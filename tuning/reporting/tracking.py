@@ -24,7 +24,6 @@ from tuning.records import EPOCH, FINAL, OBJECTIVE, TrialEnd
 Mode = Literal["online", "offline", "disabled"]
 
 PROJECT = "quantum-rerank"
-_CLOSING_SECONDS = 60.0
 _INTERNAL = {"trial_id", "done", "date", "timestamp", "pid", "hostname", "node_ip", FINAL}
 
 
@@ -118,12 +117,12 @@ class WandbTracker:
     def trial_ended(self, end: TrialEnd) -> None:
         self._tasks.put(lambda: finish_run(self._runs.pop(end.number), end))
 
-    def close(self) -> None:
-        """Write what is queued and close what is open, or give up after a minute."""
+    def close(self, seconds: float = 60.0) -> None:
+        """Write what is queued and close what is open, or give up after so many seconds."""
         self._tasks.put(None)
-        self._thread.join(timeout=_CLOSING_SECONDS)
+        self._thread.join(timeout=seconds)
         if self._thread.is_alive():
-            text = "W&B did not finish within a minute; its files may lack the end."
+            text = f"W&B did not finish within {seconds:g} s; its files may lack the end."
             warnings.warn(text, stacklevel=2)
 
     def _open(self, number: int, config: ExperimentConfig) -> None:

@@ -102,6 +102,22 @@ def _write_our_own_obituaries() -> None:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
+def silent_progress() -> Any:
+    """A callback in the place of Ray Tune's own, which prints trials that ended without a report.
+
+    It would also keep every trial's last result.
+    """
+    from ray.tune.progress_reporter import TrialProgressCallback
+
+    class SilentProgress(TrialProgressCallback):  # type: ignore[misc]  # Ray ships no types
+        def on_trial_result(self, *_: Any, **__: Any) -> None:
+            """Nothing: the display tells it."""
+
+        on_trial_error = on_trial_complete = on_trial_result
+
+    return SilentProgress()
+
+
 def _refuse_silence(address: str) -> None:
     """Raise at once where nobody listens; Ray would wait for minutes."""
     host, _, port = address.rpartition(":")

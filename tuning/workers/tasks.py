@@ -4,52 +4,81 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
-from tuning.limits.budgets import GB, INTERRUPT, Ending, MemoryWatchdog
+from tuning.limits.budgets import GB, INTERRUPT, Concurrency, Ending, MemoryWatchdog
 from tuning.limits.memory import TrialMemory, kill_descendants
 
 Key = TypeVar("Key")
 _FAILED_EXIT_CODE = 137
 
 
-def finished(
-    function: Callable[..., Any],
-    arguments: Mapping[Key, Sequence[Any]],
-    shared: Any,
-    memory_gb: float,
-    ending: Ending,
-    failed: Callable[[Key, str], None],
-) -> Iterator[tuple[Key, Any]]:
-    """Call `function(*arguments, shared)` for every key on a core each; results as they come.
+@dataclass(frozen=True)
+class Tasks:
+    """Runs functions side by side on the cluster, a core and a trial's memory each.
 
-    What fails is told to `failed` and left out. Once the search is over, what still
-    runs is ended.
+    As many at once as trials would be.
+
+    shared: what every call gets as its last argument, sent to each node once.
+    on_tick: called about twice a second while something runs.
     """
-    import ray
 
-    def within_memory(*given: Any) -> Any:
-        with MemoryWatchdog(int(memory_gb * GB), TrialMemory(), _end_this_process):
-            return function(*given)
+    shared: Any
+    concurrency: Concurrency
+    ending: Ending
+    on_tick: Callable[[], None]
 
-    task = ray.remote(num_cpus=1, max_retries=0)(within_memory)
-    data = ray.put(shared)
-    waiting = {task.remote(*given, data): key for key, given in arguments.items()}
-    try:
-        while waiting and not ending():
-            for result in ray.wait(list(waiting), timeout=0.5)[0]:
-                key = waiting.pop(result)
-                try:
-                    value = ray.get(result)
-                except Exception as error:  # whatever it was, it is not the search's fault
-                    failed(key, (str(error).splitlines() or [type(error).__name__])[-1])
-                    continue
-                yield key, value
-    except KeyboardInterrupt:
-        ending.stop(INTERRUPT)
-    finally:
-        for result in waiting:
-            ray.cancel(result, force=True)
+    def finished(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[Key, Sequence[Any]],
+        failed: Callable[[Key, str], None],
+    ) -> Iterator[tuple[Key, Any]]:
+        """Call `function(*arguments, shared)` for every key; results as they come.
+
+        What fails is told to `failed` and left out. Once the search is over, what still
+        runs is ended.
+        """
+        import ray
+
+        limit = int(self.concurrency.trial_memory_gb * GB)
+
+        def within_memory(*given: Any) -> Any:
+            with MemoryWatchdog(limit, TrialMemory(), _end_this_process):
+                return function(*given)
+
+        options = {"num_cpus": 1, "max_retries": 0, **self.concurrency.reservation}
+        task = ray.remote(**options)(within_memory)
+        data = ray.put(self.shared)
+        # On a cluster Ray's resources decide how many run at once, as with trials.
+        at_once = len(arguments) if self.concurrency.spread else self.concurrency.trials
+        to_start = iter(arguments.items())
+        waiting: dict[Any, Key] = {}
+
+        def start(number: int) -> None:
+            for key, given in islice(to_start, number):
+                waiting[task.remote(*given, data)] = key
+
+        start(at_once)
+        try:
+            while waiting and not self.ending():
+                self.on_tick()
+                for result in ray.wait(list(waiting), timeout=0.5)[0]:
+                    key = waiting.pop(result)
+                    start(1)
+                    try:
+                        value = ray.get(result)
+                    except Exception as error:  # whatever it was, it is not the search's fault
+                        failed(key, (str(error).splitlines() or [type(error).__name__])[-1])
+                        continue
+                    yield key, value
+        except KeyboardInterrupt:
+            self.ending.stop(INTERRUPT)
+        finally:
+            for result in waiting:
+                ray.cancel(result, force=True)
 
 
 def _end_this_process(used: int) -> None:

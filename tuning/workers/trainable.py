@@ -16,7 +16,7 @@ from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.trainer import EpochReport, Trainer
 from tuning.limits.budgets import GB, MemoryWatchdog
 from tuning.limits.failures import failure_reason, memory_excess
-from tuning.limits.memory import TrialMemory, kill_descendants
+from tuning.limits.memory import TrialMemory, give_back, kill_descendants
 from tuning.records import (
     ASIDE,
     CHECKPOINT,
@@ -62,6 +62,7 @@ def run_trial(
     """
     from ray import tune
 
+    give_back()  # what the trial before left in this worker
     place = TrialPlace(TrialFiles(files), int(params[NUMBER]), tuple(params[EARLIER]))
     suggested = {key: value for key, value in params.items() if key not in ASIDE}
     last: dict[str, Any] = {EPOCH: 0}

@@ -55,6 +55,15 @@ def test_an_event_is_on_disk_when_it_was_heard_and_later_sessions_append(path: P
         assert [event["number"] for event in lines(path)] == list(range(session + 1))
 
 
+def test_a_line_that_a_kill_cut_off_does_not_take_the_next_one_with_it(path: Path) -> None:
+    EventLog(path).write("session_started", number=0)
+    path.write_bytes(path.read_bytes() + b'{"time": "2026-0')
+    EventLog(path).write("session_started", number=1)
+    cut_off, whole = path.read_text(encoding="utf-8").splitlines()[-2:]
+    assert cut_off == '{"time": "2026-0'
+    assert json.loads(whole)["number"] == 1
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_what_is_not_finite_is_left_out(path: Path, value: float) -> None:
     EventLog(path).trial_reported(0, 1, {OBJECTIVE: value})

@@ -14,7 +14,7 @@ from quantum_rerank.errors import DivergedError
 from quantum_rerank.training.checkpoint import read_checkpoint
 from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
-from quantum_rerank.training.ranking import Validator
+from quantum_rerank.training.ranking import SPREAD, Validator
 from quantum_rerank.training.trainer import EpochReport
 from tuning.records import (
     CHECKPOINT,
@@ -115,6 +115,7 @@ def test_every_epoch_is_reported_with_every_key(
         for metric in ("ndcg@10", "mrr@10", "recall@100", "map")
     ]
     state = ["train_loss", "fusion_weight", "trained_fusion_weight", "learning_rate", CHECKPOINT]
+    state.append(SPREAD)
     for metrics in reports.metrics:
         assert set(metrics) == {EPOCH, FINAL, OBJECTIVE, TRAINING_SECONDS, *state, *scores}
         assert all(math.isfinite(value) for value in logged_metrics(metrics).values())

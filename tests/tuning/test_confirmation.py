@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from rich.console import Console
+
+from quantum_rerank.training.data_manager import TrialData
+from tuning.best_trial import TrainedTrial
+from tuning.conclusion import load_best
+from tuning.confirmation import Confirmed, best_objective, confirm, print_confirmed
+from tuning.limits.budgets import INTERRUPT, Concurrency, Ending
+from tuning.study.run_folder import load_study
+from tuning.workers.tasks import Tasks
+
+
+class InThisProcess(Tasks):
+    """Runs what it is given one after another, and remembers it."""
+
+    def finished(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[Any, Sequence[Any]],
+        failed: Callable[[Any, str], None],
+    ) -> Iterator[tuple[Any, Any]]:
+        for key, given in arguments.items():
+            if self.ending():
+                return
+            self.on_tick()
+            yield key, function(*given, self.shared)
+
+
+@pytest.fixture
+def best(ended_run: Path) -> list[TrainedTrial]:
+    return load_best(load_study(ended_run).trials, 2, ended_run, [])
+
+
+@pytest.fixture
+def study(ended_run: Path) -> optuna.Study:
+    return load_study(ended_run)
+
+
+@pytest.fixture
+def tasks(trial_data: TrialData) -> Callable[[Callable[[], None]], Tasks]:
+    def make(on_tick: Callable[[], None] = lambda: None) -> Tasks:
+        ending = Ending([], time.monotonic)
+        return InThisProcess(trial_data, Concurrency(1, 1.0, ""), ending, on_tick)
+
+    return make
+
+
+def test_each_is_trained_on_the_same_fresh_seeds_and_the_best_mean_comes_first(
+    best: list[TrainedTrial], study: optuna.Study, tasks: Callable[..., Tasks]
+) -> None:
+    seeds_seen: list[int] = []
+    found = confirm(best, 2, tasks(), study, [])
+    assert {one.trial.number for one in found} == {trial.number for trial in best}
+    assert found[0].mean >= found[1].mean
+    for one in found:
+        assert len(one.objectives) == 2
+        config = one.trial.config
+        assert config.seed not in seeds_seen
+    known = study.user_attrs["confirmed"]
+    seeds = {tuple(values) for values in known.values()}
+    assert len(seeds) == 1
+    assert not {str(trial.config.seed) for trial in best} & set(*seeds)
+
+
+def test_a_seed_gives_what_a_training_with_it_gives(
+    best: list[TrainedTrial],
+    study: optuna.Study,
+    tasks: Callable[..., Tasks],
+    trial_data: TrialData,
+) -> None:
+    (one,) = confirm(best[:1], 1, tasks(), study, [])
+    (seed,) = study.user_attrs["confirmed"][str(best[0].number)]
+    config = best[0].config.model_copy(update={"seed": int(seed)})
+    assert one.objectives == (best_objective(config, trial_data),)
+
+
+def test_what_an_earlier_session_trained_is_not_trained_again(
+    best: list[TrainedTrial], study: optuna.Study, tasks: Callable[..., Tasks]
+) -> None:
+    ticks: list[int] = []
+    first = tasks(lambda: ticks.append(1))
+
+    def stop_after_three() -> None:
+        ticks.append(1)
+        if len(ticks) == 3:
+            interrupted.ending.stop(INTERRUPT)
+
+    interrupted = tasks(stop_after_three)
+    notes: list[str] = []
+    assert [one.objectives for one in confirm(best, 2, interrupted, study, notes)] == [(), ()]
+    assert notes == ["Not all of the best trials were confirmed on fresh seeds."]
+    ticks.clear()
+    found = confirm(best, 2, first, study, [])
+    assert len(ticks) == 1
+    assert all(len(one.objectives) == 2 for one in found)
+
+
+def test_without_seeds_the_trials_keep_their_order_and_objective(
+    best: list[TrainedTrial], study: optuna.Study, tasks: Callable[..., Tasks]
+) -> None:
+    notes: list[str] = []
+    found = confirm(best, 0, tasks(), study, notes)
+    assert [one.trial.number for one in found] == [trial.number for trial in best]
+    assert [one.mean for one in found] == [trial.validation.objective for trial in best]
+    assert notes == []
+
+
+def test_mean_and_spread_are_those_of_the_seeds(best: list[TrainedTrial]) -> None:
+    one = Confirmed(best[0], (0.4, 0.5, 0.6))
+    assert (one.mean, one.spread) == (pytest.approx(0.5), pytest.approx(0.1))
+    assert Confirmed(best[0], (0.4,)).spread == 0.0
+
+
+def test_the_table_shows_what_each_came_to(best: list[TrainedTrial]) -> None:
+    console = Console(file=io.StringIO(), width=120)
+    print_confirmed([Confirmed(best[0], (0.4, 0.5, 0.6))], console)
+    shown = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "The best trials on 3 fresh seeds" in shown
+    assert shown.endswith("0.5000 0.1000 0.4000 0.6000")

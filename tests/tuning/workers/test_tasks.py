@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tuning.limits.budgets import INTERRUPT, Concurrency, Ending
+from tuning.workers.cluster import ray_cluster
+from tuning.workers.tasks import Tasks
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    with ray_cluster(None):
+        yield
+
+
+def tasks(at_once: int = 2, memory_gb: float = 1.0, ticks: list[int] | None = None) -> Tasks:
+    ending = Ending([], time.monotonic)
+    heard = [] if ticks is None else ticks
+    return Tasks(10, Concurrency(at_once, memory_gb, ""), ending, lambda: heard.append(1))
+
+
+def test_each_call_gets_its_arguments_and_what_all_share(cluster: None) -> None:
+    ticks: list[int] = []
+    given = {name: (value,) for value, name in enumerate("abcde")}
+    found = dict(tasks(ticks=ticks).finished(lambda own, shared: own + shared, given, pytest.fail))
+    assert found == {"a": 10, "b": 11, "c": 12, "d": 13, "e": 14}
+    assert ticks
+
+
+def test_what_fails_is_told_with_its_last_line_and_the_rest_goes_on(cluster: None) -> None:
+    def divide(own: int, shared: int) -> float:
+        return shared / own
+
+    failed: dict[int, str] = {}
+    found = dict(tasks().finished(divide, {n: (n,) for n in range(3)}, failed.__setitem__))
+    assert found == {1: 10.0, 2: 5.0}
+    assert failed == {0: "ZeroDivisionError: division by zero"}
+
+
+def test_a_call_above_its_memory_fails_alone(cluster: None) -> None:
+    def take(gb: float, shared: int) -> int:
+        taken = np.ones(int(gb * 2**30 / 8))
+        time.sleep(2.0)
+        return len(taken)
+
+    failed: dict[str, str] = {}
+    given = {"modest": (0.1,), "greedy": (2.0,)}
+    assert "modest" in dict(tasks(memory_gb=1.0).finished(take, given, failed.__setitem__))
+    assert set(failed) == {"greedy"}
+
+
+def test_no_more_run_at_once_than_fit(cluster: None, tmp_path: Path) -> None:
+    def alone(own: int, shared: int) -> bool:
+        mark = tmp_path / "running"
+        was_free = not mark.exists()
+        mark.write_text(str(own))
+        time.sleep(0.2)
+        mark.unlink()
+        return was_free
+
+    found = dict(tasks(at_once=1).finished(alone, {n: (n,) for n in range(4)}, pytest.fail))
+    assert found == dict.fromkeys(range(4), True)
+
+
+def test_what_still_runs_is_ended_with_the_search(cluster: None, tmp_path: Path) -> None:
+    def endless(own: int, shared: int) -> None:
+        (tmp_path / str(own)).write_text(str(os.getpid()))
+        time.sleep(600)
+
+    running = tasks()
+    started = time.monotonic()
+
+    def tick() -> None:
+        if len(list(tmp_path.iterdir())) == 2:
+            running.ending.stop(INTERRUPT)
+
+    over = Tasks(10, running.concurrency, running.ending, tick)
+    assert dict(over.finished(endless, {0: (0,), 1: (1,)}, pytest.fail)) == {}
+    for file in tmp_path.iterdir():
+        pid = int(file.read_text())
+        while _runs(pid) and time.monotonic() - started < 60:
+            time.sleep(0.05)
+        assert not _runs(pid)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
