@@ -10,6 +10,8 @@ from rich.console import Console
 from tuning.limits.budgets import Concurrency
 from tuning.space import SchedulerConfig, Space
 
+_NODES_SHOWN = 12
+
 
 def print_plan(space: Space, concurrency: Concurrency, folder: Path, console: Console) -> None:
     """What will run where, for how long, over which parameters."""
@@ -24,6 +26,7 @@ def print_plan(space: Space, concurrency: Concurrency, folder: Path, console: Co
         "budget": f"{budget.trials} trials of at most {budget.epochs} epochs and "
         f"{concurrency.trial_memory_gb:g} GB, {budget.hours:g} h in all",
         "at once": f"{concurrency.trials} trials ({concurrency.reason})",
+        **({"nodes": "\n".join(_nodes(concurrency))} if concurrency.nodes else {}),
         "sampler": f"{header.sampler.name}, seed {header.sampler.seed}",
         "scheduler": ", ".join(_rules(header.scheduler)),
         "first trials": f"{len(header.start_from)} given",
@@ -44,6 +47,15 @@ def print_plan(space: Space, concurrency: Concurrency, folder: Path, console: Co
         when = ", ".join(f"{key} in {values}" for key, values in parameter.when.items())
         table.add_row(name, shown, when)
     console.print(table)
+
+
+def _nodes(concurrency: Concurrency) -> Iterator[str]:
+    """A line per node: what it hands out, and how many trials Ray places on it."""
+    for node in concurrency.nodes[:_NODES_SHOWN]:
+        room = node.room(concurrency.trial_memory_gb)
+        yield f"{node.name}: {node.cpus} cores, {node.free_gb:.1f} GB, {room} at once"
+    if len(concurrency.nodes) > _NODES_SHOWN:
+        yield f"and {len(concurrency.nodes) - _NODES_SHOWN} more"
 
 
 def _rules(scheduler: SchedulerConfig) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +14,14 @@ from rich.console import Console
 from quantum_rerank.config import describe
 from quantum_rerank.console import INTERRUPTED_EXIT_CODE, new_folder, run
 from quantum_rerank.errors import ConfigError
-from tuning.limits.budgets import INTERRUPT, TERMINATED, fit_trials
+from tuning.limits.budgets import (
+    INTERRUPT,
+    TERMINATED,
+    Concurrency,
+    Node,
+    fit_cluster,
+    fit_trials,
+)
 from tuning.limits.failures import DIAGNOSIS
 from tuning.plan import print_plan
 from tuning.reporting.tracking import resolve_mode
@@ -22,7 +30,8 @@ from tuning.session import search
 from tuning.space import Budget, Space
 from tuning.space_file import load_space
 from tuning.study.run_folder import BUDGET, load_study, locked, read_record, recorded_space
-from tuning.workers.cluster import this_machine
+from tuning.workers.cluster import ray_cluster, this_machine
+from tuning.workers.local_nodes import local_nodes, shares
 
 EXIT_CODES = {INTERRUPT: INTERRUPTED_EXIT_CODE, TERMINATED: 143}
 DIAGNOSIS_EXIT_CODE = 3
@@ -48,6 +57,10 @@ def main(
     dry_run: Annotated[bool, typer.Option(help="Print the resolved plan and stop.")] = False,
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to join, or `auto`; a local one if not given.")
+    ] = None,
+    nodes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Start a Ray cluster of so many nodes on this machine."),
     ] = None,
     trials: Annotated[
         str | None, typer.Option(help="Replaces budget.trials; with --resume also +20: 20 more.")
@@ -81,6 +94,8 @@ def main(
     changes = {key: str(value) for key, value in asked.items() if value is not None}
     if (rerun is None) != (trial is None):
         raise ConfigError("--rerun RUN and --trial NUMBER belong together.")
+    if nodes is not None and address is not None:
+        raise ConfigError("--nodes starts a cluster, --address joins one: give one of the two.")
     if rerun is not None and trial is not None:
         raise typer.Exit(0 if train_again(rerun, trial, console) else 1)
     if resume is not None:
@@ -94,20 +109,30 @@ def main(
         known = load_space(space, {key: _number(key, value) for key, value in changes.items()})
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = (output or Path("runs") / f"{known.header.name}-{stamp}").resolve()
+    local = shares(this_machine(), nodes) if nodes else []
+    # Known before anything is loaded, so that a hopeless budget fails at once.
+    concurrency = _fitting(known.header.budget.trial_memory_gb, address, local, console)
     if dry_run:
-        concurrency = fit_trials([this_machine()], known.header.budget.trial_memory_gb)
         print_plan(known, concurrency, folder, console)
         return
-    if address is None:
-        # Known before anything is loaded, so that a hopeless budget fails at once.
-        fit_trials([this_machine()], known.header.budget.trial_memory_gb)
     if resume is None:
         new_folder(folder)
-    with locked(folder):
-        ended = search(known, folder, console, address, resolve_mode(wandb))
+    with locked(folder), local_nodes(local) if local else nullcontext(address) as joined:
+        ended = search(known, folder, console, joined, resolve_mode(wandb))
     code = DIAGNOSIS_EXIT_CODE if ended.startswith(DIAGNOSIS) else EXIT_CODES.get(ended, 0)
     if code:
         raise typer.Exit(code)
+
+
+def _fitting(
+    memory_gb: float, address: str | None, local: list[Node], console: Console
+) -> Concurrency:
+    """The trials that fit where a search is going to run; a cluster that is joined is asked."""
+    if address is None:
+        return fit_cluster(local, memory_gb) if local else fit_trials([this_machine()], memory_gb)
+    console.print(f"Asking the cluster at {address} for its nodes ...")
+    with ray_cluster(address) as found:
+        return fit_cluster(found, memory_gb)
 
 
 def _continued(folder: Path, changes: dict[str, str]) -> Space:

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -34,6 +34,7 @@ from tuning.limits.budgets import (
     CoreBudget,
     Ending,
     TimeBudget,
+    fit_cluster,
     fit_trials,
 )
 from tuning.limits.deadlines import Deadlines
@@ -62,6 +63,7 @@ from tuning.study.run_folder import (
     write_record,
 )
 from tuning.workers.cluster import ray_cluster
+from tuning.workers.node_checks import refuse_unfit_nodes
 from tuning.workers.trainable import TrialLimits, read_death_note, run_trial
 from tuning.workers.trial_files import TrialFiles
 
@@ -119,8 +121,10 @@ def _session(
     enqueue_missing(study, space)
     n_told = len(told(study.get_trials(deepcopy=False)))
     with ray_cluster(address) as nodes:
-        concurrency = fit_trials(nodes, space.header.budget.trial_memory_gb)
-        concurrency = replace(concurrency, spread=address is not None)
+        fit = fit_trials if address is None else fit_cluster
+        concurrency = fit(nodes, space.header.budget.trial_memory_gb)
+        if concurrency.spread:
+            refuse_unfit_nodes(folder)
         print_plan(space, concurrency, folder, console)
         console.print(*prepared.description(), sep="\n")
         if n_told:

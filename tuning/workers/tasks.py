@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from tuning.limits.budgets import GB, INTERRUPT, Ending, MemoryWatchdog
 from tuning.limits.memory import TrialMemory, kill_descendants
+from tuning.workers.cluster import cluster_nodes
 
 Key = TypeVar("Key")
 _FAILED_EXIT_CODE = 137
@@ -32,7 +33,10 @@ def finished(
         with MemoryWatchdog(int(memory_gb * GB), TrialMemory(), _end_this_process):
             return function(*given)
 
-    task = ray.remote(num_cpus=1, max_retries=0)(within_memory)
+    # What the largest node has, if that is less: more would wait for ever.
+    largest = max((node.free_gb for node in cluster_nodes() if node.cpus), default=memory_gb)
+    memory = int(min(memory_gb, largest) * GB)
+    task = ray.remote(num_cpus=1, memory=memory, max_retries=0)(within_memory)
     data = ray.put(shared)
     waiting = {task.remote(*given, data): key for key, given in arguments.items()}
     try:

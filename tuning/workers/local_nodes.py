@@ -1,0 +1,63 @@
+"""Several nodes on this machine: a real Ray cluster to try out what a search does on many."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from quantum_rerank.errors import ConfigError, SearchError
+from tuning.limits.budgets import DRIVER_GB, GB, Node
+from tuning.workers.cluster import keep_ray_quiet
+
+_LOOPBACK = "127.0.0.1"
+_OBJECTS = 0.3  # of a node's memory, for what its trials share: Ray's own default
+
+
+def shares(machine: Node, count: int) -> list[Node]:
+    """Divide a machine among nodes: whole cores as evenly as they go, memory in equal parts.
+
+    Raises: ConfigError if a node would have no core.
+
+    >>> [(node.name, node.cpus, node.free_gb) for node in shares(Node(3, 13.5), 2)]
+    [('node-0', 2, 6.0), ('node-1', 1, 6.0)]
+    """
+    if count > machine.cpus:
+        raise ConfigError(
+            f"--nodes {count} needs a core for each node, but this machine has {machine.cpus}."
+        )
+    cores, more = divmod(machine.cpus, count)
+    memory = max(machine.free_gb - DRIVER_GB, 0.0) / count
+    return [Node(cores + (i < more), memory, f"node-{i}") for i in range(count)]
+
+
+@contextmanager
+def local_nodes(nodes: list[Node]) -> Iterator[str]:
+    """Start a Ray node with the cores and the memory of each; yields the cluster's address.
+
+    Only this machine can reach them. They end with the block and, since Ray's reaper
+    watches over them, with this process, whatever ends it.
+
+    Raises: SearchError if a node does not start.
+    """
+    keep_ray_quiet()
+    # Ray would take 127.0.0.1 for the machine's outer address, and wait there for minutes.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster()
+    try:
+        for node in nodes:
+            cluster.add_node(
+                num_cpus=node.cpus,
+                memory=int(node.free_gb * GB),
+                object_store_memory=int(max(_OBJECTS * node.free_gb, 0.1) * GB),
+                node_name=node.name,
+                node_ip_address=_LOOPBACK,
+                include_dashboard=False,
+            )
+        yield str(cluster.address)
+    except TimeoutError as error:
+        raise SearchError(f"A node did not start on this machine: {error}") from None
+    finally:
+        cluster.shutdown()
