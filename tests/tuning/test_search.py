@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from quantum_rerank.errors import ConfigError, OutputError
+from tuning.limits.budgets import Node
 from tuning.search import app
 from tuning.study.run_folder import BUDGET, RECORD, STUDY, load_study, locked
 
@@ -159,3 +160,37 @@ def test_a_run_that_another_process_continues_is_refused(ended_run: Path) -> Non
         error = call("--resume", ended_run).exception
     assert isinstance(error, OutputError)
     assert "Another process searches into" in str(error)
+
+
+def test_a_cluster_is_started_or_joined_but_not_both() -> None:
+    error = start("--nodes", "2", "--address", "auto").exception
+    assert isinstance(error, ConfigError)
+    assert "give one of the two" in str(error)
+
+
+def test_a_dry_run_shows_the_nodes_that_would_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuning.search.this_machine", lambda: Node(3, 21.5))
+    result = start("--dry-run", "--nodes", "2", "--output", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert "node-0: 2 cores, 10.0 GB, 2 at once" in result.output
+    assert "node-1: 1 cores, 10.0 GB, 1 at once" in result.output
+
+
+@pytest.mark.parametrize(
+    ("machine", "message"),
+    [(Node(1, 21.5), "--nodes 2 needs a core"), (Node(4, 8.0), "No node has a core and 4 GB")],
+)
+def test_a_machine_too_small_for_its_nodes_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: Node, message: str
+) -> None:
+    monkeypatch.setattr("tuning.search.this_machine", lambda: machine)
+    error = start("--nodes", "2", "--output", tmp_path / "run").exception
+    assert isinstance(error, ConfigError)
+    assert message in str(error)
+    assert not (tmp_path / "run").exists()
+
+
+def test_zero_nodes_are_a_mistake() -> None:
+    assert start("--nodes", "0", "--dry-run").exit_code == 2

@@ -19,10 +19,6 @@ PACKAGES = (
 """What a trial imports; our own packages are shipped."""
 
 UNSEEN = "does not see the run's folder"
-_WAY_OUT = (
-    "Share the folder among all nodes under the same path, install the dependencies on each "
-    "(clusters/Dockerfile), or leave the node out; see README, Several machines."
-)
 
 
 def refuse_unfit_nodes(folder: Path, seconds: float = 60.0) -> None:
@@ -62,7 +58,7 @@ def refuse_unfit_nodes(folder: Path, seconds: float = 60.0) -> None:
     finally:
         marker.unlink()
     if any(problems.values()):
-        raise ConfigError([*_by_problem(problems, folder), _WAY_OUT])
+        raise ConfigError([*_by_problem(problems, folder), _way_out(folder)])
 
 
 def what_is_missing(marker: str) -> list[str]:
@@ -98,6 +94,14 @@ def _by_problem(problems: Mapping[str, list[str]], folder: Path) -> list[str]:
         + (f" `{folder}`." if problem == UNSEEN else ".")
         for problem, names in nodes.items()
     ]
+
+
+def _way_out(folder: Path) -> str:
+    return (
+        "Share the folder among all nodes under the same path, install the dependencies on each "
+        "(clusters/Dockerfile), or leave the node out (README, Several machines); then go on "
+        f"with --resume {folder}."
+    )
 
 
 def _last_line(error: Exception) -> str:
