@@ -55,6 +55,7 @@ def test_what_nodes_are_asked_for_is_installed_with_this_project() -> None:
 
 
 def test_the_check_needs_nothing_that_a_bare_node_lacks() -> None:
-    code = f"import tuning.workers.node_checks, sys; print(*sorted({set(PACKAGES)} & {{*sys.modules}}))"
+    seen = f"{{*sys.modules}} & {set(PACKAGES)}"
+    code = f"import sys, tuning.workers.node_checks; print(*({seen}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
