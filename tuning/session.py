@@ -124,7 +124,7 @@ def _session(
         fit = fit_trials if address is None else fit_cluster
         concurrency = fit(nodes, space.header.budget.trial_memory_gb)
         if concurrency.spread:
-            refuse_unfit_nodes(folder)
+            refuse_unfit_nodes(str(folder / TRIALS))
         print_plan(space, concurrency, folder, console)
         console.print(*prepared.description(), sep="\n")
         if n_told:

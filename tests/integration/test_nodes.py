@@ -96,7 +96,7 @@ def test_a_search_on_two_nodes_ends_with_them(
     assert "2 trials (2 cores of 2 nodes" in text
     assert all(trial.state.is_finished() for trial in load_study(tmp_path / "run").trials)
     assert (tmp_path / "run" / "best" / "manifest.json").is_file()
-    assert not list((tmp_path / "run").glob(".seen*"))
+    assert not list((tmp_path / "run").rglob(".seen*"))
     assert left_of(process.pid) == []
 
 
@@ -166,13 +166,13 @@ def test_nodes_that_are_not_fit_are_named_with_what_they_miss(
     with ray_cluster(cluster.address) as nodes:
         assert sorted(node.name for node in nodes if node.cpus) == ["bare", "fit"]
         with pytest.raises(ConfigError) as caught:
-            refuse_unfit_nodes(tmp_path)
+            refuse_unfit_nodes(str(tmp_path / "trials"))
     assert caught.value.problems[:-1] == (
         "Node `bare` lacks the package `pennylane`.",
         "Node `bare` lacks the package `torch`.",
     )
-    assert f"--resume {tmp_path}" in str(caught.value)
-    assert not list(tmp_path.glob(".seen*"))
+    assert "--resume" in str(caught.value)
+    assert not list(tmp_path.rglob(".seen*"))
 
 
 def _trains(process: psutil.Process) -> bool:

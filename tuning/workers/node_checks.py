@@ -18,13 +18,19 @@ PACKAGES = (
 )  # fmt: skip
 """What a trial imports; our own packages are shipped."""
 
-UNSEEN = "does not see the run's folder"
+_WAY_OUT = (
+    "Share the folder among all nodes under the same path, install the dependencies on each "
+    "(clusters/Dockerfile), or leave the node out (README, Several machines); then go on with "
+    "--resume."
+)
+UNSEEN = "does not see the folder of trials"
 
 
-def refuse_unfit_nodes(folder: Path, seconds: float = 60.0) -> None:
-    """Ask every node that can run trials for the run's folder and for what a trial imports.
+def refuse_unfit_nodes(root: str, seconds: float = 60.0) -> None:
+    """Ask every node that can run trials for what a trial imports and for its files' folder.
 
     All nodes look at the same time, beside whatever else runs on them.
+    root: the folder of all trials' files; of a URI nothing is asked.
 
     Raises: ConfigError that names the nodes that are not fit, and the way out.
     """
@@ -32,13 +38,15 @@ def refuse_unfit_nodes(folder: Path, seconds: float = 60.0) -> None:
     from ray.exceptions import NodeDiedError, TaskUnschedulableError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    marker = folder / f".seen-{uuid4().hex}"  # of a new name: no node can have it from before
-    marker.touch()
+    marker = None if "://" in root else Path(root) / f".seen-{uuid4().hex}"
+    if marker is not None:
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
     task = ray.remote(num_cpus=0, max_retries=0)(what_is_missing)
     names = {
         task.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(str(marker)): node["NodeName"]
+        ).remote(marker and str(marker)): node["NodeName"]
         for node in ray.nodes()
         if node["Alive"] and node["Resources"].get("CPU")
     }
@@ -56,14 +64,20 @@ def refuse_unfit_nodes(folder: Path, seconds: float = 60.0) -> None:
             ray.cancel(answer, force=True)
             problems[names[answer]] = [f"did not answer within {seconds:g} s"]
     finally:
-        marker.unlink()
+        if marker is not None:
+            marker.unlink()
     if any(problems.values()):
-        raise ConfigError([*_by_problem(problems, folder), _way_out(folder)])
+        raise ConfigError([*_by_problem(problems, root), _WAY_OUT])
 
 
-def what_is_missing(marker: str) -> list[str]:
-    """What keeps the node that this runs on from running trials; nothing if it is fit."""
+def what_is_missing(marker: str | None) -> list[str]:
+    """What keeps the node that this runs on from running trials; nothing if it is fit.
+
+    marker: a file that the driver has put beside those of trials, under a name that is new.
+    """
     found = [f"lacks the package `{name}`" for name in PACKAGES if not _is_installed(name)]
+    if marker is None:
+        return found
     seen = Path(marker)
     if not seen.is_file():
         return [*found, UNSEEN]
@@ -72,7 +86,7 @@ def what_is_missing(marker: str) -> list[str]:
         own.touch()
         own.unlink()
     except OSError as error:
-        found.append(f"cannot write into the run's folder: {error.strerror}")
+        found.append(f"cannot write into the folder of trials: {error.strerror}")
     return found
 
 
@@ -83,7 +97,7 @@ def _is_installed(name: str) -> bool:
         return False
 
 
-def _by_problem(problems: Mapping[str, list[str]], folder: Path) -> list[str]:
+def _by_problem(problems: Mapping[str, list[str]], root: str) -> list[str]:
     """A line per problem, with the nodes that have it."""
     nodes = defaultdict(list)
     for name, found in problems.items():
@@ -91,17 +105,9 @@ def _by_problem(problems: Mapping[str, list[str]], folder: Path) -> list[str]:
             nodes[problem].append(f"`{name}`")
     return [
         f"Node {', '.join(dict.fromkeys(names))} {problem}"
-        + (f" `{folder}`." if problem == UNSEEN else ".")
+        + (f" `{root}`." if problem == UNSEEN else ".")
         for problem, names in nodes.items()
     ]
-
-
-def _way_out(folder: Path) -> str:
-    return (
-        "Share the folder among all nodes under the same path, install the dependencies on each "
-        "(clusters/Dockerfile), or leave the node out (README, Several machines); then go on "
-        f"with --resume {folder}."
-    )
 
 
 def _last_line(error: Exception) -> str:

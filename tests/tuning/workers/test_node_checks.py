@@ -33,7 +33,11 @@ def test_a_node_that_may_only_read_says_so(tmp_path: Path) -> None:
         (found,) = what_is_missing(str(tmp_path / ".seen"))
     finally:
         tmp_path.chmod(0o755)
-    assert found == "cannot write into the run's folder: Permission denied"
+    assert found == "cannot write into the folder of trials: Permission denied"
+
+
+def test_a_node_is_asked_for_no_folder_where_trials_keep_their_files_at_a_uri() -> None:
+    assert what_is_missing(None) == []
 
 
 def test_a_bare_node_names_every_package_that_it_lacks(
