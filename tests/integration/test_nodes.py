@@ -25,6 +25,8 @@ from tuning.workers.node_checks import refuse_unfit_nodes
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
+Start = Callable[..., subprocess.Popen[str]]
+
 # A node on which some packages cannot be imported, as if they had never been installed.
 HIDE = """import os, sys
 class Hidden:
@@ -56,14 +58,26 @@ def cluster() -> Iterator[Any]:
         found.shutdown()
 
 
-def start(*arguments: str | Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command("tuning.search", *arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment(),
-    )
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start `python -m tuning.search`; what still runs at the end of the test is killed."""
+    started = []
+
+    def search(*arguments: str | Path) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            command("tuning.search", *arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment(),
+        )
+        started.append(process)
+        return process
+
+    yield search
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def left_of(driver: int) -> list[str]:
@@ -86,11 +100,11 @@ def has(folder: Path, event: str) -> bool:
 
 
 def test_a_search_on_two_nodes_ends_with_them(
-    make_space: Callable[..., Path], tmp_path: Path
+    make_space: Callable[..., Path], start: Start, tmp_path: Path
 ) -> None:
     space = make_space("{trials: 3, epochs: 1, trial_memory_gb: 1.5}", "start_from: [{}]")
     process = start("--space", space, "--output", tmp_path / "run", "--nodes", "2")
-    text, _ = process.communicate(timeout=240)
+    text, _ = process.communicate()
     assert process.returncode == 0, text
     assert re.search(r"nodes +node-0: 1 cores", text), text
     assert "2 trials (2 cores of 2 nodes" in text
@@ -102,7 +116,11 @@ def test_a_search_on_two_nodes_ends_with_them(
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_no_node_outlives_a_search_however_it_ends(
-    make_space: Callable[..., Path], tmp_path: Path, number: signal.Signals, code: int
+    make_space: Callable[..., Path],
+    start: Start,
+    tmp_path: Path,
+    number: signal.Signals,
+    code: int,
 ) -> None:
     space = make_space("{trials: 50, epochs: 3, trial_memory_gb: 1.5}")
     folder = tmp_path / "run"
@@ -110,7 +128,7 @@ def test_no_node_outlives_a_search_however_it_ends(
     wait_until(lambda: has(folder, "started"), process)
     assert sum("raylet/raylet" in line.partition(" ")[0] for line in left_of(process.pid)) == 2
     process.send_signal(number)
-    text, _ = process.communicate(timeout=120)
+    text, _ = process.communicate()
     assert process.returncode == code, text
     until = time.monotonic() + 30
     while left_of(process.pid) and time.monotonic() < until:
@@ -120,6 +138,7 @@ def test_no_node_outlives_a_search_however_it_ends(
 
 def test_unequal_nodes_get_as_many_trials_as_fit_and_one_that_joins_later_too(
     make_space: Callable[..., Path],
+    start: Start,
     tmp_path: Path,
     cluster: Any,
     lacking: Callable[[str], dict[str, str]],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from quantum_rerank.errors import ConfigError, SearchError
 from tuning.limits.budgets import DRIVER_GB, GB, Node
@@ -48,16 +49,25 @@ def local_nodes(nodes: list[Node]) -> Iterator[str]:
     cluster = Cluster()
     try:
         for node in nodes:
-            cluster.add_node(
-                num_cpus=node.cpus,
-                memory=int(node.free_gb * GB),
-                object_store_memory=int(max(_OBJECTS * node.free_gb, 0.1) * GB),
-                node_name=node.name,
-                node_ip_address=_LOOPBACK,
-                include_dashboard=False,
-            )
+            _start(cluster, node)
         yield str(cluster.address)
-    except TimeoutError as error:
-        raise SearchError(f"A node did not start on this machine: {error}") from None
     finally:
         cluster.shutdown()
+
+
+def _start(cluster: Any, node: Node) -> None:
+    try:
+        cluster.add_node(
+            num_cpus=node.cpus,
+            memory=int(node.free_gb * GB),
+            object_store_memory=int(max(_OBJECTS * node.free_gb, 0.1) * GB),
+            node_name=node.name,
+            node_ip_address=_LOOPBACK,
+            include_dashboard=False,
+        )
+    except Exception as error:  # Ray raises no kind of its own, on a machine that is too busy
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise SearchError(
+            f"{node.name} did not start on this machine: {reason}. Close other programs, "
+            "or take fewer nodes."
+        ) from None
