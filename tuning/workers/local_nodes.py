@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -46,13 +47,35 @@ def local_nodes(nodes: list[Node]) -> Iterator[str]:
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster()
-    try:
-        for node in nodes:
-            _start(cluster, node)
-        yield str(cluster.address)
-    finally:
-        cluster.shutdown()
+    with _own_folder():
+        cluster = Cluster()
+        try:
+            for node in nodes:
+                _start(cluster, node)
+            yield str(cluster.address)
+        finally:
+            cluster.shutdown()
+
+
+@contextmanager
+def _own_folder() -> Iterator[None]:
+    """A folder for Ray's session and logs.
+
+    In the common one it would take the place of a cluster that runs here, which
+    `--address auto` would then no longer find.
+    """
+    variable = "RAY_TMPDIR"
+    before = os.environ.get(variable)
+    with tempfile.TemporaryDirectory(
+        prefix="nodes-", dir=before, ignore_cleanup_errors=True
+    ) as folder:
+        os.environ[variable] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop(variable)
+            if before is not None:
+                os.environ[variable] = before
 
 
 def _start(cluster: Any, node: Node) -> None:
