@@ -12,6 +12,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,7 +56,7 @@ def curves_of(folder: Path, states: Sequence[str] = ("COMPLETE",)) -> list[Curve
             continue
         told = [reports[trial.number][epoch] for epoch in sorted(reports[trial.number])]
         at = [0.0, *(report[SECONDS] for report in told)]
-        seconds = [round(later - sooner, 2) for sooner, later in zip(at, at[1:], strict=False)]
+        seconds = [round(later - sooner, 2) for sooner, later in pairwise(at)]
         values = [round(report[OBJECTIVE], 5) for report in told]
         params = {name: _short(value) for name, value in trial.params.items()}
         curves.append(Curve(seed, trial.number, params, values, seconds))

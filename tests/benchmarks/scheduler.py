@@ -102,8 +102,7 @@ def what_ran(folder: Path, curves: Sequence[Curve], full: Sequence[Curve]) -> Ra
         wall_seconds=max(ends) - min(starts),
         core_seconds=sum(sum(curve.seconds) for curve in curves),
         priced=sum(
-            sum(whole.seconds[: len(own.seconds)])
-            for own, whole in zip(curves, full, strict=True)
+            sum(whole.seconds[: len(own.seconds)]) for own, whole in zip(curves, full, strict=True)
         ),
         epochs=sum(len(curve.objective) for curve in curves),
         to_their_end=sum(trial.state.name == "COMPLETE" for trial in trials),

@@ -3,7 +3,8 @@
 What is mirrored of Ray 2.60's loop (ray/tune/execution/tune_controller.py): a result that makes a
 trial stop is kept from the searcher until the trial's end, which it is then told with; a trial
 that returned by itself ends with its last result once more; without a limit of concurrent
-trials one is proposed ahead of a free worker. What is not: the time that Ray, workers and reports take.
+trials one is proposed ahead of a free worker. What is not: the time that Ray, the start of
+workers and reports take.
 """
 
 from __future__ import annotations
@@ -40,13 +41,18 @@ class Training:
 
 @dataclass(frozen=True)
 class Ended:
-    """A trial's end; number: in the order in which trials were proposed; at: simulated seconds."""
+    """A trial's end.
+
+    number: in the order in which trials were proposed.
+    seconds: what the trial took; at: when it ended, in simulated time.
+    """
 
     number: int
     params: Params
     epochs: int
     objective: float
     to_its_end: bool
+    seconds: float
     at: float
 
 
@@ -135,6 +141,7 @@ def _goes_on(searcher: Any, scheduler: Any, handle: Any, result: Mapping[str, An
 
 
 def _ended(trial: _Running, result: Mapping[str, Any], now: float) -> Ended:
+    is_whole = bool(result[FINAL])
     return Ended(
-        trial.number, trial.params, trial.epoch, result[OBJECTIVE], bool(result[FINAL]), now
+        trial.number, trial.params, trial.epoch, result[OBJECTIVE], is_whole, trial.spent, now
     )

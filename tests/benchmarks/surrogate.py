@@ -1,15 +1,16 @@
 """A stand-in for training, fitted to recorded learning curves: a configuration in, a curve out.
 
-The mean curve of a configuration is a forest's (extremely randomised trees, Geurts et al. 2006), one
-for all epochs, so it never falls, as the best so far never does. A trial's curve is the mean
-plus the curve of the errors that the forest made on a configuration it had not seen, drawn by
-configuration and seed and scaled to a given deviation; it ends where the trainer's early stopping would.
+The mean curve of a configuration is a random forest's (Breiman 2001), one forest for all epochs,
+so that it never falls, as the best so far never does. A trial's curve is the mean plus the curve of
+the errors that the forest made on one configuration it had not seen, drawn by configuration and
+seed and scaled to a given deviation; it ends where the trainer's early stopping would end it.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
-from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import GroupKFold
 
 from quantum_rerank.training.trainer import EarlyStopping
@@ -27,7 +28,7 @@ from tuning.space import CategoricalParameter, Params, Space
 
 Floats = NDArray[np.float64]
 _ABSENT = -1.0  # of a parameter whose condition does not hold; the others lie in [0, 1]
-_TREES, _FOLDS = 200, 10
+TREES, _FOLDS = 200, 10
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,13 @@ class Fit:
     """How well values of unseen configurations are foreseen, in cross-validation.
 
     r2, rank_correlation: of the values after the last epoch.
+    n_configurations: of which some may have been trained more than once.
     errors: (curves, epochs) what was recorded minus what was foreseen.
     """
 
     r2: float
     rank_correlation: float
+    n_configurations: int
     errors: Floats
 
 
@@ -51,19 +54,23 @@ class Surrogate:
     """
 
     def __init__(
-        self, space: Space, curves: Sequence[Curve], noise: float | None = None, seed: int = 0
+        self,
+        space: Space,
+        curves: Sequence[Curve],
+        noise: float | None = None,
+        trees: int = TREES,
     ) -> None:
         self._space = space
         points = np.array([features(space, curve.params) for curve in curves])
         values = padded(curves, space.header.budget.epochs)
-        self.fit = cross_validated(space, curves, seed)
+        self.fit = cross_validated(space, curves, trees)
         # Errors of the level that the forest makes for all alike are no noise of one training.
         errors = self.fit.errors - self.fit.errors.mean(axis=0)
         deviation = float(errors[:, -1].std())
         self.noise = deviation if noise is None else noise
         self._errors = errors * (self.noise / deviation if deviation else 0.0)
-        self._values = forest(points, values, seed)
-        self._costs = forest(points, np.log([costs(curve) for curve in curves]), seed)
+        self._values = forest(points, values, trees)
+        self._costs = forest(points, np.log([costs(curve) for curve in curves]), trees)
         self._known: dict[str, tuple[Floats, Floats]] = {}
 
     def mean(self, params: Mapping[str, Any]) -> Floats:
@@ -84,7 +91,9 @@ class Surrogate:
         training = self._space.base.training
         stopping = EarlyStopping(training.early_stopping_patience, training.min_improvement)
         # The best so far rises by an improvement when, and only when, an epoch does: the same end.
-        n = next((e for e, value in enumerate(values, 1) if stopping.should_stop(value)), len(values))
+        n = next(
+            (e for e, value in enumerate(values, 1) if stopping.should_stop(value)), len(values)
+        )
         first, later = np.exp(cost).tolist()
         return Training(values[:n], [first] + [later] * (n - 1))
 
@@ -97,7 +106,7 @@ class Surrogate:
 
 
 def features(space: Space, params: Mapping[str, Any]) -> list[float]:
-    """A configuration as numbers: choices one-hot, the others between their bounds, on their scale."""
+    """A configuration as numbers: choices one-hot, the others on their scale between bounds."""
     row: list[float] = []
     for name, parameter in space.parameters.items():
         if isinstance(parameter, CategoricalParameter):
@@ -123,28 +132,44 @@ def costs(curve: Curve) -> tuple[float, float]:
     return max(curve.seconds[0], 0.01), max(later, 0.01)
 
 
-def cross_validated(space: Space, curves: Sequence[Curve], seed: int = 0) -> Fit:
+def cross_validated(space: Space, curves: Sequence[Curve], trees: int = TREES) -> Fit:
     """Foresee each curve from the others; those of one configuration are left out together."""
     points = np.array([features(space, curve.params) for curve in curves])
     values = padded(curves, space.header.budget.epochs)
     groups = [_text(curve.params) for curve in curves]
     foreseen = np.empty_like(values)
-    folds = GroupKFold(min(_FOLDS, len(set(groups))), shuffle=True, random_state=seed)
+    folds = GroupKFold(min(_FOLDS, len(set(groups))), shuffle=True, random_state=0)
     for known, unknown in folds.split(points, groups=groups):
-        foreseen[unknown] = forest(points[known], values[known], seed).predict(points[unknown])
+        foreseen[unknown] = forest(points[known], values[known], trees).predict(points[unknown])
     errors = values - foreseen
     last = values[:, -1]
     r2 = 1.0 - float((errors[:, -1] ** 2).sum() / ((last - last.mean()) ** 2).sum())
-    return Fit(r2, float(spearmanr(last, foreseen[:, -1]).statistic), errors)
+    rank_correlation = float(spearmanr(last, foreseen[:, -1]).statistic)
+    return Fit(r2, rank_correlation, len(set(groups)), errors)
 
 
-def forest(points: Floats, values: Floats, seed: int) -> ExtraTreesRegressor:
+def measured_noise(curves: Sequence[Curve]) -> float | None:
+    """Deviation of the last values of one configuration, from those trained more than once.
+
+    None if there are none.
+    """
+    last: defaultdict[str, list[float]] = defaultdict(list)
+    for curve in curves:
+        last[_text(curve.params)].append(curve.objective[-1])
+    several = [values for values in last.values() if len(values) > 1]
+    if not several:
+        return None
+    squares = sum(float(np.var(values)) * len(values) for values in several)
+    return float(np.sqrt(squares / sum(len(values) - 1 for values in several)))
+
+
+def forest(points: Floats, values: Floats, trees: int) -> RandomForestRegressor:
     """A forest fitted to rows of values, one for each point."""
-    trees = ExtraTreesRegressor(_TREES, min_samples_leaf=2, max_features=0.5, random_state=seed)
-    return trees.fit(points, values)
+    unfitted = RandomForestRegressor(trees, min_samples_leaf=2, max_features=0.5, random_state=0)
+    return unfitted.fit(points, values)
 
 
-def _one(trees: ExtraTreesRegressor, point: Floats) -> Floats:
+def _one(trees: RandomForestRegressor, point: Floats) -> Floats:
     """A forest's prediction for one point, without the milliseconds of checks around it."""
     single = point.astype(np.float32)
     found = [tree.tree_.predict(single) for tree in trees.estimators_]
