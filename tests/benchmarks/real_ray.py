@@ -24,9 +24,9 @@ import optuna
 import typer
 from rich.console import Console
 
-from tests.benchmarks.curves import read_curves
+from tests.benchmarks.curves import SPACE, read_curves
 from tests.benchmarks.measuring import AsJson, show, table
-from tests.benchmarks.searcher import SPACE, STARTUP, plain, run_way
+from tests.benchmarks.searcher import STARTUP, plain, run_way
 from tests.benchmarks.surrogate import Surrogate
 from tuning.best_trial import load_study
 from tuning.records import ASIDE, CHECKPOINT, EPOCH, FINAL, OBJECTIVE, SECONDS

@@ -27,10 +27,9 @@ import optuna
 import typer
 
 from quantum_rerank.evaluation import Comparison, compare
-from tests.benchmarks.curves import read_curves
+from tests.benchmarks.curves import SPACE, read_curves
 from tests.benchmarks.measuring import AsJson, show, table
-from tests.benchmarks.scheduler import SPACE
-from tests.benchmarks.simulation import Ended, simulate
+from tests.benchmarks.simulation import Ended, best_of_ours, simulate
 from tests.benchmarks.surrogate import Surrogate, measured_noise
 from tuning.algorithms.scheduler import StopByRule, make_rule
 from tuning.algorithms.searcher import TruthfulSearch
@@ -86,11 +85,6 @@ def startup_points(space: Space, seed: int) -> list[Params]:
     searcher, _ = ours(space, seed, STARTUP)
     suggested = [searcher.suggest(str(number)) for number in range(STARTUP)]
     return [{k: v for k, v in one.items() if k not in ASIDE} for one in suggested]
-
-
-def best_of_ours(ended: Sequence[Ended]) -> Ended:
-    """As `best_trial.ranked_trials`: those that were trained to their end come first."""
-    return max(ended, key=lambda end: (end.to_its_end, end.objective, -end.number))
 
 
 def best_of_plain(ended: Sequence[Ended]) -> Ended:

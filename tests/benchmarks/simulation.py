@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -126,6 +126,11 @@ def simulate(
             heapq.heappush(running, (following, trial.number, trial))
             continue
         ended.append(_ended(trial, result, now))
+
+
+def best_of_ours(ended: Iterable[Ended]) -> Ended:
+    """As `best_trial.ranked_trials`: those that were trained to their end come first."""
+    return max(ended, key=lambda end: (end.to_its_end, end.objective, -end.number))
 
 
 def _goes_on(searcher: Any, scheduler: Any, handle: Any, result: Mapping[str, Any]) -> bool:

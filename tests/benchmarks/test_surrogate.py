@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from quantum_rerank.config import ExperimentConfig
-from tests.benchmarks.curves import Curve, read_curves, write_curves
-from tests.benchmarks.scheduler import SPACE, fate, same_trials
+from tests.benchmarks.curves import SPACE, Curve, read_curves, write_curves
 from tests.benchmarks.surrogate import Surrogate, features, measured_noise, padded
 from tuning.space import Budget, CategoricalParameter, FloatParameter, Header, Space
 from tuning.space_file import load_space
@@ -113,13 +112,3 @@ def test_the_recorded_curves_are_of_the_default_space() -> None:
         assert space.active(one.params) == one.params
         assert all(space.parameters[name].admits(value) for name, value in one.params.items())
         assert len(one.objective) == len(one.seconds) <= space.header.budget.epochs
-
-
-def test_searches_of_other_configurations_are_not_compared() -> None:
-    one, other = (curve(0, np.random.default_rng(seed)) for seed in (0, 1))
-    shorter = replace(one, objective=[one.objective[0] + 0.25, *one.objective[1:3]])
-    assert same_trials([one], [shorter]) == pytest.approx(0.25)
-    assert fate(0, [shorter], [one]) == "stopped after epoch 3"
-    assert fate(0, [one], [one]) == "kept"
-    with pytest.raises(SystemExit, match="Trial 0 is not the same"):
-        same_trials([one], [other])
