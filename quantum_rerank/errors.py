@@ -9,6 +9,7 @@
     ├── SaturatedError    a model's affinities are all the same
     ├── BundleError       an exported model is cut off, altered or of another version
     ├── SearchError       the disk or the study failed while a search ran; exit code 1
+    ├── FilesError        the files of trials cannot be written or read; exit code 1
     └── MissingPackage    an optional dependency is not installed
 
 All of them are a user's to mend: a command prints the message without a
@@ -66,6 +67,12 @@ class BundleError(QuantumRerankError):
 
 class SearchError(QuantumRerankError):
     """The disk or the study failed while a search ran."""
+
+    exit_code = 1
+
+
+class FilesError(QuantumRerankError):
+    """The files of trials cannot be written or read."""
 
     exit_code = 1
 

@@ -63,6 +63,7 @@ RESERVED: dict[str, set[str]] = {
     "ray": {"tuning"},
     "optuna": {"tuning"},
     "wandb": {"tuning.reporting.tracking"},
+    "plotly": {"tuning.reporting.pareto"},
     "tuning": {"tuning"},
 }
 

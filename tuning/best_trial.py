@@ -22,8 +22,14 @@ from quantum_rerank.similarity import Head
 from quantum_rerank.training.data_manager import PreparedData
 from quantum_rerank.training.ranking import Validation
 from tuning.records import CHECKPOINT
-from tuning.study.history import outdone
-from tuning.study.run_folder import SUMMARY, TRIALS, load_study, read_record, refuse_other_data
+from tuning.study.history import WARM_START, curve, outdone
+from tuning.study.run_folder import (
+    SUMMARY,
+    load_study,
+    read_record,
+    recorded_places,
+    refuse_other_data,
+)
 from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 if TYPE_CHECKING:
@@ -59,7 +65,7 @@ def ranked_trials(trials: Sequence[optuna.trial.FrozenTrial]) -> list[optuna.tri
     kept = [trial for trial in with_weights if trial.number not in continued]
 
     def worth(trial: optuna.trial.FrozenTrial) -> tuple[bool, float, int]:
-        best = max(trial.intermediate_values.values(), default=float("-inf"))
+        best = max(curve(trial).values(), default=float("-inf"))
         return trial.state == TrialState.COMPLETE, best, -trial.number
 
     return sorted(kept, key=worth, reverse=True)
@@ -70,8 +76,8 @@ def load_trial(run_folder: Path, trial: optuna.trial.FrozenTrial) -> TrainedTria
     from quantum_rerank.training.checkpoint import read_checkpoint
 
     name = f"trial {trial.number} in {run_folder}"
-    found = TrialFiles(str(run_folder / TRIALS)).versions(trial.number, BEST_EPOCH)
-    content = next(found, None)
+    files = TrialFiles(recorded_places(run_folder).root(run_folder))
+    content = next(files.versions(trial.number, BEST_EPOCH), None)
     if content is None:
         raise BundleError(f"There are no weights of {name}.")
     head, validation, config, epoch = read_checkpoint(content, name)
@@ -111,13 +117,15 @@ def main(
     from quantum_rerank.embeddings import embedding_source
     from quantum_rerank.training.data_manager import prepare
 
-    trials = ranked_trials(load_study(run_folder).get_trials(deepcopy=False))
+    known = load_study(run_folder).get_trials(deepcopy=False)
+    trials = ranked_trials(known)
     tested = _tested(run_folder)
     if trial is None and tested:
         trials = [one for one in trials if one.number == tested[0]["number"]]
     if trial is not None:
         trials = [one for one in trials if one.number == trial]
     if not trials:
+        _refuse_trial_of_another_run(known, trial)
         wanted = "no trial" if trial is None else f"no trial {trial}"
         raise OutputError(f"`{run_folder}` has {wanted} with kept weights.")
     chosen = load_trial(run_folder, trials[0])
@@ -126,6 +134,19 @@ def main(
     refuse_other_data(read_record(run_folder), prepared.fingerprint, run_folder)
     bundle = export_trial(output, chosen, prepared, source, _test_metrics(tested, chosen.number))
     print(f"Exported trial {chosen.number} (epoch {chosen.epoch}) to {bundle}.")
+
+
+def _refuse_trial_of_another_run(
+    known: Sequence[optuna.trial.FrozenTrial], number: int | None
+) -> None:
+    """Say where the weights of a trial are that came in from an earlier search."""
+    origins = {t.number: t.user_attrs[WARM_START] for t in known if WARM_START in t.user_attrs}
+    if number in origins:
+        run, _, there = str(origins[number]).rpartition("#")
+        raise OutputError(
+            f"Trial {number} came in from `{run}`, which has its weights: export it there, with "
+            f"`python -m tuning.best_trial {run} --trial {there} --output DIR`."
+        )
 
 
 def _tested(folder: Path) -> list[dict[str, Any]]:

@@ -23,8 +23,10 @@ from tuning.best_trial import TrainedTrial, export_trial, load_trial, ranked_tri
 from tuning.confirmation import confirm
 from tuning.reporting.reports import Outcome, Tested
 from tuning.space import Space
-from tuning.study.history import START_POINT
+from tuning.study.history import START_POINT, WARM_START, curve, own
+from tuning.study.lineage import ancestors
 from tuning.study.run_folder import BEST
+from tuning.study.warm_start import read_taken_over
 from tuning.workers.tasks import Tasks
 
 BASELINES = ("mlp_twin", "quantum_only")
@@ -40,20 +42,23 @@ def conclude(
     console: Console,
 ) -> Outcome:
     """Confirm the best trials on fresh seeds, then read the test queries, once, and export."""
-    trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+    known = study.get_trials(deepcopy=False)
+    trials = own(trial for trial in known if trial.state.is_finished())
+    taken = read_taken_over(folder)
     data, ending, notes = prepared.trial, tasks.ending, list[str]()
     best = load_best(trials, space.header.top_k, folder, notes)
     n_seeds = space.header.confirm_seeds if len(best) > 1 else 0
     if n_seeds and not ending():
         console.print(f"Training the best {len(best)} trials on {n_seeds} fresh seeds ...")
-    confirmed = confirm(best, n_seeds, tasks, study, notes)
+    before = {one.number: ancestors(space, known, one.number) for one in best}
+    confirmed = confirm(best, before, n_seeds, tasks, study, notes)
     tested = [tested_trial(one.trial, prepared) for one in confirmed]
     default = load_default(space, trials, tested, folder, prepared, notes)
     cosine = _untrained(space.base, COSINE, data)
     baselines = {COSINE: score_roles(cosine, 0.0, prepared)}
     if not tested:
         notes.append("No trial reached the end of an epoch: there is nothing to export.")
-        return Outcome(space, trials, [], [], default, baselines, ending(), notes)
+        return Outcome(space, trials, [], [], default, baselines, ending(), taken, notes)
     test = {role: dict(scores.metrics) for role, scores in tested[0].scores.items()}
     unfinished = folder / f".{BEST}"
     shutil.rmtree(unfinished, ignore_errors=True)  # of a session that was killed here
@@ -61,12 +66,14 @@ def conclude(
     put_in_place(unfinished, folder / BEST)
     if not ending():
         console.print("Training the MLP twin and the circuit alone as the best trial was ...")
-        found = train_baselines(tested[0].trial, data, tasks, notes)
+        winner = tested[0].trial
+        found = train_baselines(winner, before[winner.number], data, tasks, notes)
         baselines |= {arm: score_roles(*model, prepared) for arm, model in found.items()}
         notes.append("mlp_twin and quantum_only have the best trial's numbers; neither was tuned.")
     if ended := ending():
         notes.append(f"Ended by {ended}.")
-    return Outcome(space, trials, confirmed, tested, default, baselines, ending(), notes)
+    notes += better_elsewhere(known, tested[0])
+    return Outcome(space, trials, confirmed, tested, default, baselines, ending(), taken, notes)
 
 
 def load_best(
@@ -82,6 +89,22 @@ def load_best(
         except BundleError as error:
             notes.append(f"Trial {frozen.number} is passed over: {error}")
     return best
+
+
+def better_elsewhere(known: Sequence[FrozenTrial], best: Tested) -> list[str]:
+    """Name the earlier run that holds better weights than this search, if one does."""
+    came_in = [trial for trial in known if WARM_START in trial.user_attrs]
+    highest = max(came_in, key=lambda t: max(curve(t).values()), default=None)
+    if highest is None:
+        return []
+    value = max(curve(highest).values())
+    if value <= best.trial.validation.objective:
+        return []
+    run, _, number = str(highest.user_attrs[WARM_START]).rpartition("#")
+    return [
+        f"An earlier trial was better on validation, {value:.4f}: export it with "
+        f"`python -m tuning.best_trial {run} --trial {number} --output DIR`."
+    ]
 
 
 def load_default(
@@ -122,10 +145,15 @@ def score_roles(head: Head, fusion_weight: float, prepared: PreparedData) -> dic
 
 
 def train_baselines(
-    best: TrainedTrial, data: TrialData, tasks: Tasks, notes: list[str]
+    best: TrainedTrial,
+    before: Sequence[tuple[ExperimentConfig, int]],
+    data: TrialData,
+    tasks: Tasks,
+    notes: list[str],
 ) -> dict[str, tuple[Head, float]]:
     """Train the classical twin and the circuit alone as the best trial was, side by side.
 
+    before: what has trained its weights until then.
     What fails or is cut short is noted and left out: the search's own result stands.
     Returns: arm -> head and the fusion weight fitted to it.
     """
@@ -134,7 +162,7 @@ def train_baselines(
         notes.append(f"{arm} could not be trained: {reason}")
 
     heads: dict[str, tuple[Head, float]] = {}
-    arms = {arm: (best.config, arm) for arm in BASELINES}
+    arms = {arm: (best.config, before, arm) for arm in BASELINES}
     for arm, trained in tasks.finished(train_weights, arms, failed):
         weights, fusion_weight = trained
         head = _untrained(best.config, arm, data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
@@ -43,6 +43,7 @@ class Confirmed:
 
 def confirm(
     best: Sequence[TrainedTrial],
+    before: Mapping[int, Sequence[tuple[ExperimentConfig, int]]],
     n_seeds: int,
     tasks: Tasks,
     study: optuna.Study,
@@ -50,13 +51,17 @@ def confirm(
 ) -> list[Confirmed]:
     """Train the best trials' configurations on the same fresh seeds; the best mean first.
 
+    before: of each trial, what has trained its weights until then; it is trained again too.
     What was trained in an earlier session is in the study and not trained again. Where
     the search ends before all is known, the trials keep their order.
     """
     known: dict[str, dict[str, float]] = study.user_attrs.get(_CONFIRMED, {})
     seeds = [_FRESH + index for index in range(n_seeds)]
     todo = {
-        (trial.number, seed): (override(trial.config, {"seed": seed}),)
+        (trial.number, seed): (
+            override(trial.config, {"seed": seed}),
+            [(override(one, {"seed": seed}), last) for one, last in before[trial.number]],
+        )
         for trial in best
         for seed in seeds
         if str(seed) not in known.get(str(trial.number), {})
@@ -80,12 +85,14 @@ def confirm(
     return sorted(found, key=lambda one: one.mean, reverse=True)
 
 
-def best_objective(config: ExperimentConfig, data: TrialData) -> float:
+def best_objective(
+    config: ExperimentConfig, before: Sequence[tuple[ExperimentConfig, int]], data: TrialData
+) -> float:
     """The validation objective of a training's best epoch, on one thread."""
     import torch
 
     torch.set_num_threads(1)
-    return train_arm(config, config.arm, data).validation.objective
+    return train_arm(config, config.arm, data, before=before).validation.objective
 
 
 def print_confirmed(confirmed: Sequence[Confirmed], console: Console) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,28 +10,40 @@ from rich.console import Console
 from tuning.limits.budgets import Concurrency
 from tuning.space import SchedulerConfig, Space
 
+_NODES_SHOWN = 12
 
-def print_plan(space: Space, concurrency: Concurrency, folder: Path, console: Console) -> None:
-    """What will run where, for how long, over which parameters."""
+
+def print_plan(
+    space: Space,
+    concurrency: Concurrency,
+    folder: Path,
+    console: Console,
+    warm_start: Sequence[Path] = (),
+) -> None:
+    """What will run where, for how long, over which parameters, after which earlier runs."""
     from rich.table import Table
 
     header, budget = space.header, space.header.budget
     rows = {
-        "objective": f"{header.objective.mode} {header.objective.metric} on validation",
+        "objective": f"{header.objective.mode} {header.objective.metric} on validation"
+        + (f", against {header.objective.against}" if header.objective.against else ""),
         "seen": ", ".join(space.base.data.seen),
         "unseen": f"validation {', '.join(space.base.data.unseen_validation) or 'none'}; "
         f"test {', '.join(space.base.data.unseen_test) or 'none'}",
         "budget": f"{budget.trials} trials of at most {budget.epochs} epochs and "
         f"{concurrency.trial_memory_gb:g} GB, {budget.hours:g} h in all",
         "at once": f"{concurrency.trials} trials ({concurrency.reason})",
+        **({"nodes": "\n".join(_nodes(concurrency))} if concurrency.nodes else {}),
         "sampler": f"{header.sampler.name}, seed {header.sampler.seed}",
         "scheduler": ", ".join(_rules(header.scheduler)),
         "first trials": f"{len(header.start_from)} given",
+        "warm start": ", ".join(map(str, warm_start)),
         "output": str(folder),
     }
     plan = Table.grid(padding=(0, 2))
     for name, value in rows.items():
-        plan.add_row(name, value)
+        if value:
+            plan.add_row(name, value)
     console.print(f"[bold]{header.name}[/bold]")
     console.print(plan)
     table = Table(box=None, padding=(0, 2))
@@ -46,10 +58,24 @@ def print_plan(space: Space, concurrency: Concurrency, folder: Path, console: Co
     console.print(table)
 
 
+def _nodes(concurrency: Concurrency) -> Iterator[str]:
+    """A line per node: what it hands out, and how many trials Ray places on it."""
+    for node in concurrency.nodes[:_NODES_SHOWN]:
+        room = node.room(concurrency.trial_memory_gb)
+        yield f"{node.name}: {node.cpus} cores, {node.free_gb:.1f} GB, {room} at once"
+    if len(concurrency.nodes) > _NODES_SHOWN:
+        yield f"and {len(concurrency.nodes) - _NODES_SHOWN} more"
+
+
 def _rules(scheduler: SchedulerConfig) -> Iterator[str]:
     """The scheduler's name, and the numbers that its rule goes by."""
     yield scheduler.name
     if scheduler.name == "none":
+        return
+    if scheduler.name == "pbt":
+        every = scheduler.interval_epochs
+        yield f"{scheduler.population} members, compared after every {every} epochs"
+        yield f"the lowest {scheduler.quantile:.0%} give way to clones of the highest"
         return
     yield f"from epoch {scheduler.grace_epochs}"
     if scheduler.name == "median":

@@ -13,18 +13,24 @@ TrialState = Literal["complete", "pruned", "failed"]
 # Keys of a trial's report to Ray, and of what is kept beside a trial in the study.
 EPOCH, OBJECTIVE, FINAL = "epoch", "objective", "final"
 FAILURE, PEAK_RSS_MB, SECONDS = "failure", "peak_rss_mb", "seconds"
+COST = "cost"  # what `objective.against` names, in a trial's last report
 TRAINING_SECONDS = "training_seconds"  # of `seconds`, without reports and checkpoints
 CHECKPOINT = "best_epoch"  # whose weights are kept; None once they were removed
+STARTED_OVER = "started_over"  # why a clone did not start from its donor's weights
 
 # First words of a failure's reason that are not the configuration's fault.
 INTERRUPTED, WORKER_LOST = "interrupted", "worker lost"
+STORAGE = "storage"  # a trial's files could not be written
+CUT_SHORT = (INTERRUPTED, WORKER_LOST, STORAGE)
 
 # Keys of what Ray hands to a trial beside its parameters.
 NUMBER = "trial.number"
 ORIGIN = "trial.origin"  # the first attempt at this configuration; its seed follows from it
 EARLIER = "trial.earlier"  # attempts that were cut short, the latest first
 PROTECTED = "trial.protected"  # never stopped by the scheduler
-ASIDE = (NUMBER, ORIGIN, EARLIER, PROTECTED)
+DONOR = "trial.donor"  # configuration and epoch whose weights a clone starts from; else None
+SPENT = "trial.spent"  # seconds that it took before it let others go first
+ASIDE = (NUMBER, ORIGIN, EARLIER, PROTECTED, DONOR, SPENT)
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class TrialEnd:
     @property
     def is_cut_short(self) -> bool:
         """Whether it failed for a reason that is not its configuration's."""
-        return self.reason.startswith((INTERRUPTED, WORKER_LOST))
+        return self.reason.startswith(CUT_SHORT)
 
 
 class Listener(Protocol):

@@ -10,14 +10,17 @@ from rich.console import Console
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import prepare
-from quantum_rerank.training.hybrid_trainer import make_trainer
+from quantum_rerank.training.hybrid_trainer import make_descendant
 from tuning.records import OBJECTIVE
-from tuning.study.history import attempts
+from tuning.study.history import WARM_START, attempts, curve
+from tuning.study.lineage import ancestors, descent
 from tuning.study.run_folder import load_study, read_record, recorded_space, refuse_other_data
 
 
 def rerun(folder: Path, number: int, console: Console) -> bool:
     """Train a trial of a run once more, epoch by epoch beside what the run had.
+
+    Before a clone, those are trained again whose weights it started from.
 
     Returns: whether every epoch that the run had came out the same.
     Raises: OutputError if the run has no such trial; DataError if its data have changed.
@@ -30,14 +33,23 @@ def rerun(folder: Path, number: int, console: Console) -> bool:
     if not 0 <= number < len(trials):
         raise OutputError(f"`{folder}` has no trial {number}: they go from 0 to {len(trials) - 1}.")
     trial = trials[number]
+    if WARM_START in trial.user_attrs:
+        run, _, there = str(trial.user_attrs[WARM_START]).rpartition("#")
+        raise OutputError(
+            f"Trial {number} came in from `{run}`, where it was trained as trial {there}. Train it "
+            f"again there: `python -m tuning.search --rerun {run} --trial {there}`."
+        )
     prepared = prepare(space.base.data, embedding_source(space.base.data.encoder))
     refuse_other_data(record, prepared.fingerprint, folder)
     torch.set_num_threads(1)
     config = space.config_for(trial.params, attempts(trials, number)[-1])
-    recorded = trial.intermediate_values
+    recorded = curve(trial)
     same = True
     console.print(f"Trial {number}, {trial.state.name.lower()} after {max(recorded, default=0)}:")
-    for report in make_trainer(config, prepared.trial).epochs():
+    before = ancestors(space, trials, number)
+    for (_, last), (origin, _) in zip(before, descent(trials, number), strict=True):
+        console.print(f"after trial {origin} to epoch {last}, trained again", highlight=False)
+    for report in make_descendant(config, before, prepared.trial).epochs():
         now, then = report.metrics[OBJECTIVE], recorded.get(report.epoch)
         known = "" if then is None else f"in the run {then:.6f}"
         if then is not None and not math.isclose(now, then, rel_tol=0.0, abs_tol=1e-12):

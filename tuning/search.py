@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,8 +13,15 @@ from rich.console import Console
 
 from quantum_rerank.config import describe
 from quantum_rerank.console import INTERRUPTED_EXIT_CODE, new_folder, run
-from quantum_rerank.errors import ConfigError
-from tuning.limits.budgets import INTERRUPT, TERMINATED, fit_trials
+from quantum_rerank.errors import ConfigError, FilesError
+from tuning.limits.budgets import (
+    INTERRUPT,
+    TERMINATED,
+    Concurrency,
+    Node,
+    fit_cluster,
+    fit_trials,
+)
 from tuning.limits.failures import DIAGNOSIS
 from tuning.plan import print_plan
 from tuning.reporting.tracking import resolve_mode
@@ -22,7 +30,19 @@ from tuning.session import search
 from tuning.space import Budget, Space
 from tuning.space_file import load_space
 from tuning.study.run_folder import BUDGET, load_study, locked, read_record, recorded_space
-from tuning.workers.cluster import this_machine
+from tuning.study.storage import (
+    PATIENCE_SECONDS,
+    SQLITE,
+    Places,
+    check_root,
+    check_storage,
+    connect,
+    new_study_name,
+)
+from tuning.study.warm_start import read_earlier
+from tuning.workers.cluster import ray_cluster, this_machine
+from tuning.workers.local_nodes import local_nodes, shares
+from tuning.workers.trial_files import TrialFiles
 
 EXIT_CODES = {INTERRUPT: INTERRUPTED_EXIT_CODE, TERMINATED: 143}
 DIAGNOSIS_EXIT_CODE = 3
@@ -45,9 +65,20 @@ def main(
         Path | None, typer.Option(help="Folder of a run, of which --trial is trained again, alone.")
     ] = None,
     trial: Annotated[int | None, typer.Option(help="The trial's number, for --rerun.")] = None,
+    warm_start: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="Folder of an earlier run whose comparable trials come in; may be repeated.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option(help="Print the resolved plan and stop.")] = False,
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to join, or `auto`; a local one if not given.")
+    ] = None,
+    nodes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Start a Ray cluster of so many nodes on this machine."),
     ] = None,
     trials: Annotated[
         str | None, typer.Option(help="Replaces budget.trials; with --resume also +20: 20 more.")
@@ -55,6 +86,19 @@ def main(
     hours: Annotated[
         str | None, typer.Option(help="Replaces budget.hours; with --resume also +2: 2 more.")
     ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the study is: sqlite, journal or postgresql://USER@HOST/DATABASE."
+        ),
+    ] = None,
+    storage_path: Annotated[
+        str | None,
+        typer.Option(help="Empty folder or URI (s3://, gs://) for trials' files; else RUN/trials."),
+    ] = None,
+    patience: Annotated[
+        float, typer.Option(min=0.0, help="Seconds to wait for a study that is locked or away.")
+    ] = PATIENCE_SECONDS,
     trial_memory_gb: Annotated[
         float | None, typer.Option(help="Replaces budget.trial_memory_gb.")
     ] = None,
@@ -66,11 +110,17 @@ def main(
     """Search for the best hybrid reranker of a space, and export it.
 
     Trials run in parallel on Ray, Optuna proposes them, ASHA stops weak ones early.
-    The run's folder ends with summary.json, trials.csv, study.db, wandb/ and best/,
-    the bundle of the winner. Ctrl-C once ends in order and exports the best so
-    far; twice stops now. A search that ended for whatever reason goes on with
-    --resume: finished trials stay, interrupted ones continue from their last
-    epoch; add --trials +20 or --hours +2 to one that had used its budget.
+    The run's folder ends with summary.json, trials.csv, the study, wandb/ and best/, the
+    bundle of the winner; --storage and --storage-path put the study and the trials' files
+    elsewhere. Ctrl-C once ends in order and exports the best so far; twice stops now. A
+    search that ended for whatever reason goes on with --resume: finished trials stay,
+    interrupted ones continue from their last epoch; add --trials +20 or --hours +2 to one
+    that had used its budget.
+
+    With --warm-start RUN the sampler and the scheduler know from the start what earlier
+    searches found, as far as it is comparable: the same objective, data and settings, and
+    values that the space holds. What was left out is counted with its reason. Where nothing
+    compares, such as on other data, RUN's best configurations are among the first trials.
 
     Exit codes: 0 done (also when a budget ended it); 1 something outside failed, such as
     the disk; 2 a mistake in what was given; 3 trials failed in a row for the same reason;
@@ -79,15 +129,23 @@ def main(
     console = Console()
     asked = {"trials": trials, "hours": hours, "trial_memory_gb": trial_memory_gb}
     changes = {key: str(value) for key, value in asked.items() if value is not None}
+    if warm_start and space is None:
+        raise ConfigError("--warm-start is for a search that starts: give --space with it.")
     if (rerun is None) != (trial is None):
         raise ConfigError("--rerun RUN and --trial NUMBER belong together.")
+    if nodes is not None and address is not None:
+        raise ConfigError("--nodes starts a cluster, --address joins one: give one of the two.")
     if rerun is not None and trial is not None:
         raise typer.Exit(0 if train_again(rerun, trial, console) else 1)
+    earlier = [read_earlier(run) for run in warm_start or ()]
     if resume is not None:
-        if space is not None or output is not None:
-            raise ConfigError("--resume continues a run as it is: leave out --space and --output.")
-        folder = resume.resolve()
-        known = _continued(folder, changes)
+        if any(given is not None for given in (space, output, storage, storage_path)):
+            raise ConfigError(
+                "--resume continues a run as it is: leave out --space and --output, --storage and "
+                "--storage-path."
+            )
+        folder, places = resume.resolve(), None
+        known = _continued(folder, changes, patience)
     elif space is None:
         raise ConfigError("Give a search space with --space, or a run to continue with --resume.")
     else:
@@ -98,26 +156,63 @@ def main(
         known = load_space(space, given)
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = (output or Path("runs") / f"{known.header.name}-{stamp}").resolve()
+        places = _chosen(storage or SQLITE, storage_path, known, folder)
+    local = shares(this_machine(), nodes) if nodes else []
+    # Known before anything is loaded, so that a hopeless budget fails at once.
+    concurrency = _fitting(known.header.budget.trial_memory_gb, address, local, console)
     if dry_run:
-        concurrency = fit_trials([this_machine()], known.header.budget.trial_memory_gb)
-        print_plan(known, concurrency, folder, console)
+        print_plan(known, concurrency, folder, console, warm_start or ())
         return
-    if address is None:
-        # Known before anything is loaded, so that a hopeless budget fails at once.
-        fit_trials([this_machine()], known.header.budget.trial_memory_gb)
-    if resume is None:
+    if places is not None:
         new_folder(folder)
-    with locked(folder):
-        ended = search(known, folder, console, address, resolve_mode(wandb))
+        _refuse_unreachable(places, folder)
+    with locked(folder), local_nodes(local) if local else nullcontext(address) as joined:
+        mode = resolve_mode(wandb)
+        ended = search(
+            known, folder, console, joined, mode,
+            places=places, patience=patience, earlier=earlier,
+        )  # fmt: skip
     code = DIAGNOSIS_EXIT_CODE if ended.startswith(DIAGNOSIS) else EXIT_CODES.get(ended, 0)
     if code:
         raise typer.Exit(code)
 
 
-def _continued(folder: Path, changes: dict[str, str]) -> Space:
+def _chosen(storage: str, path: str | None, space: Space, folder: Path) -> Places:
+    """Where a new run keeps its study and its trials' files, as it was asked for."""
+    storage = check_storage(storage)
+    study = new_study_name(storage, space.header.name, folder)
+    return Places(storage, study, "" if path is None else check_root(path))
+
+
+def _refuse_unreachable(places: Places, folder: Path) -> None:
+    """Raise at once where nothing answers or can be written to: trials would only find out later.
+
+    Raises: OutputError for a database, ConfigError for a root of files.
+    """
+    if not places.file:
+        connect(folder, places)
+    if places.trials:
+        try:
+            TrialFiles(places.trials).refuse_unusable()
+        except FilesError as error:
+            raise ConfigError(str(error)) from None
+
+
+def _fitting(
+    memory_gb: float, address: str | None, local: list[Node], console: Console
+) -> Concurrency:
+    """The trials that fit where a search is going to run; a cluster that is joined is asked."""
+    if address is None:
+        return fit_cluster(local, memory_gb) if local else fit_trials([this_machine()], memory_gb)
+    console.print(f"Asking the cluster at {address} for its nodes ...")
+    with ray_cluster(address) as found:
+        return fit_cluster(found, memory_gb)
+
+
+def _continued(folder: Path, changes: dict[str, str], patience: float) -> Space:
     """The space of a run, with its budget as it was last, and what was asked to change."""
     space = recorded_space(read_record(folder))
-    known = load_study(folder).user_attrs.get(BUDGET, {})
+    known = load_study(folder, patience).user_attrs.get(BUDGET, {})
     budget = space.header.budget.model_dump() | known
     for key, text in changes.items():
         more = budget[key] if text.startswith("+") else 0

@@ -8,65 +8,80 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import cast
 
 import optuna
+from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from quantum_rerank.embeddings import embedding_source
-from quantum_rerank.errors import SearchError
-from quantum_rerank.training.data_manager import PreparedData, TrialData, prepare
+from quantum_rerank.errors import FilesError, SearchError
+from quantum_rerank.training.data_manager import PreparedData, prepare
+from tuning.algorithms.population import Population
 from tuning.conclusion import conclude
+from tuning.ending import closed_in_time, signals_end, study_or_disk_errors, told_at_the_end
 from tuning.limits.budgets import (
-    INTERRUPT,
-    TERMINATED,
     Clock,
     Concurrency,
     CoreBudget,
     Ending,
+    Node,
     TimeBudget,
+    fit_cluster,
     fit_trials,
 )
 from tuning.limits.deadlines import Deadlines
-from tuning.limits.disk import LosersRemoved
-from tuning.limits.failures import FailureStreak, memory_refusal
-from tuning.limits.memory import MemoryWarnings, least_bytes, ranked_documents
+from tuning.limits.disk import DonorsKept, LosersRemoved
+from tuning.limits.failures import FailureStreak
+from tuning.limits.memory import MemoryWarnings
 from tuning.plan import print_plan
-from tuning.records import NUMBER, Listener, Listeners
+from tuning.records import STORAGE, Listener, Listeners
 from tuning.reporting.events import EventLog, write_log
+from tuning.reporting.pareto import draw_front
 from tuning.reporting.progress import ProgressDisplay
-from tuning.reporting.reports import print_outcome, summarise, write_trials
+from tuning.reporting.reports import (
+    Outcome,
+    print_outcome,
+    summarise,
+    taken_over_table,
+    write_trials,
+)
 from tuning.reporting.tracking import PROJECT, Mode, WandbTracker
 from tuning.space import Space
-from tuning.study.history import close_running, enqueue_missing, rung_values, told
+from tuning.study.history import close_running, enqueue_missing, told
 from tuning.study.ledger import Ledger
+from tuning.study.patience import waited
 from tuning.study.run_folder import (
     BUDGET,
     EVENTS,
     LOG,
+    PARETO,
     RECORD,
     SUMMARY,
-    TRIALS,
     open_study,
     read_record,
+    recorded_places,
     refuse_other_data,
     write_record,
 )
-from tuning.workers.cluster import ray_cluster, silent_progress
+from tuning.study.storage import PATIENCE_SECONDS, Places
+from tuning.study.warm_start import (
+    EarlierRun,
+    TakenOver,
+    add_missing,
+    gather,
+    read_taken_over,
+    write_taken_over,
+)
+from tuning.trial_loop import Session, run_trials
+from tuning.workers.cluster import ray_cluster
+from tuning.workers.node_checks import refuse_unfit_nodes
 from tuning.workers.tasks import Tasks
-from tuning.workers.trainable import TrialLimits, read_death_note, run_trial
-from tuning.workers.trial_files import TrialFiles
-
-_STOPPING_SECONDS = 10.0  # that trials have to come to their next report when a search is over
+from tuning.workers.trainable import run_trial
+from tuning.workers.trial_files import DONORS, TrialFiles
 
 log = logging.getLogger("tuning")
 
@@ -79,19 +94,25 @@ def search(
     wandb_mode: Mode,
     clock: Clock = time.monotonic,
     trial: Callable[..., None] = run_trial,
+    places: Places | None = None,
+    patience: float = PATIENCE_SECONDS,
+    earlier: Sequence[EarlierRun] = (),
 ) -> str:
     """Start a search in its folder or go on with it; returns why it ended early, or nothing.
 
     trial: what trains one suggestion in a worker, called as `trainable.run_trial`.
+    places: of a new run; one that is continued has them in its record.
+    patience: seconds to wait for a study that is locked, or whose server is away.
+    earlier: runs whose results a search that starts takes over.
 
     Raises: SearchError if the disk or the study failed; the search can be continued.
     """
-    from sqlalchemy.exc import SQLAlchemyError
-
     with write_log(folder / LOG):
         try:
-            return _session(space, folder, console, address, wandb_mode, clock, trial)
-        except (OSError, SQLAlchemyError) as error:
+            return _session(
+                space, folder, console, address, wandb_mode, clock, trial, places, patience, earlier
+            )
+        except study_or_disk_errors() as error:
             log.exception("The session failed")
             raise SearchError(
                 f"The search stopped: {_first_line(error)}. Nothing that was told is lost: mend "
@@ -107,202 +128,197 @@ def _session(
     wandb_mode: Mode,
     clock: Clock,
     trial: Callable[..., None],
+    places: Places | None,
+    patience: float,
+    earlier: Sequence[EarlierRun],
 ) -> str:
     source = embedding_source(space.base.data.encoder)
     prepared = prepare(space.base.data, source)
-    _record_or_compare(space, prepared, folder)
-    study = open_study(folder, space.header.name)
+    _record_or_compare(space, prepared, folder, places, earlier)
+    places = recorded_places(folder)
+    directions = space.header.objective.directions
+    study = open_study(folder, space.header.name, directions, places, patience)
     study.set_user_attr(BUDGET, space.header.budget.model_dump(mode="json"))
     ledger = Ledger(study, clock)
-    budget = TimeBudget(space.header.budget.hours, ledger.elapsed)
-    ending = Ending(_limits(space, budget, ledger), clock)
-    close_running(study, "the search was killed")
-    enqueue_missing(study, space)
-    n_told = len(told(study.get_trials(deepcopy=False)))
+    population = population_of(space, study)
+    taken = _make_up(study, space, folder, population)
     with ray_cluster(address) as nodes:
-        concurrency = fit_trials(nodes, space.header.budget.trial_memory_gb)
-        concurrency = replace(concurrency, spread=address is not None)
-        print_plan(space, concurrency, folder, console)
-        console.print(*prepared.description(), sep="\n")
-        if n_told:
-            console.print(f"Going on: {n_told} trials are told, {budget.elapsed():.0f} s spent.")
+        concurrency = _fitted(nodes, space, places.root(folder), address)
+        print_plan(space, concurrency, folder, console, [Path(one.run) for one in taken])
+        _print_start(study, prepared, taken, ledger, console)
+        display = _display(space, study, ledger, console, clock)
         tracker = WandbTracker(PROJECT, folder.name, folder, wandb_mode)
-        display = ProgressDisplay(
-            console, space.header.budget.trials, space.header.budget.epochs, budget, clock, n_told
-        )
-        streak = FailureStreak(space.header.budget.failures_in_a_row, ending)
-        events = EventLog(folder / EVENTS)
-        limits = space.header.budget
-        deadlines = Deadlines(limits.trial_hours, limits.epoch_minutes, clock)
-        losers = LosersRemoved(
-            lambda: study.get_trials(deepcopy=False),
-            space.header.top_k,
-            TrialFiles(str(folder / TRIALS)),
-        )
-        near = MemoryWarnings(concurrency.trial_memory_gb, display.print_line)
-        listener = Listeners([ledger, streak, events, deadlines, losers, near, display, tracker])
-        session = Session(space, study, folder, ending, ledger, events, deadlines, listener)
-        try:
-            with display, signals_end(ending, display):
+        session = _assembled(
+            space, study, folder, places.root(folder), ledger, population,
+            concurrency, display, tracker, clock,
+        )  # fmt: skip
+        ending = session.ending
+        with (
+            closed_in_time(tracker, ending),
+            told_at_the_end(study, ending, ledger),
+            display,
+            signals_end(ending, display),
+        ):
+            run_trials(session, prepared.trial, concurrency, trial)
+            # Should Ray have lost sight of a trial, it is continued in this session too.
+            if not ending() and close_running(study, "nothing was heard of it"):
+                enqueue_all_missing(study, space, population)
                 run_trials(session, prepared.trial, concurrency, trial)
-                # Should Ray have lost sight of a trial, it is continued in this session too.
-                if not ending() and close_running(study, "nothing was heard of it"):
-                    enqueue_missing(study, space)
-                    run_trials(session, prepared.trial, concurrency, trial)
-        finally:
-            close_running(study, ending() or "stopped")
-            ledger.write()
-            tracker.close(_STOPPING_SECONDS if ending() else 60.0)
+        if ending().startswith(STORAGE):
+            ledger.write(ended=ending())
+            raise FilesError(ending().removeprefix(f"{STORAGE}: "))
         write_trials(study.get_trials(deepcopy=False), folder / "trials.csv")
         tasks = Tasks(prepared.trial, concurrency, ending, ledger.tick)
         outcome = conclude(space, study, prepared, source, folder, tasks, console)
-    summary = summarise(outcome, ledger.elapsed(), prepared.fingerprint)
-    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    ledger.write(ended=outcome.ended)
-    events.write(
-        "session_ended",
-        seconds=round(ledger.elapsed(), 3),
-        ended=outcome.ended,
-        ending_seconds=round(ending.seconds(), 3),
-    )
-    print_outcome(outcome, console)
-    peak, seconds = summary["peak_trial_rss_mb"], summary["wall_seconds"]
-    console.print(f"Wrote {folder}: {seconds} s, at most {peak} MB a trial.", soft_wrap=True)
+    _write_up(session, outcome, prepared.fingerprint, console)
     return outcome.ended
 
 
-@dataclass(frozen=True)
-class Session:
-    """What the trials of a session share: what is searched, where, until when, who listens."""
-
-    space: Space
-    study: optuna.Study
-    folder: Path
-    ending: Ending
-    ledger: Ledger
-    events: EventLog
-    deadlines: Deadlines
-    listener: Listener
-
-
-def run_trials(
-    session: Session, data: TrialData, concurrency: Concurrency, trial: Callable[..., None]
-) -> None:
-    """Let Ray Tune run the trials of a space until they, a budget or the user end it."""
-    from ray import tune
-
-    from tuning.algorithms.scheduler import (
-        AtEnding,
-        StopByRule,
-        SuccessiveHalving,
-        forget_finished,
-        make_rule,
-        stop_with_worker,
-    )
-    from tuning.algorithms.searcher import TruthfulSearch
-
-    space, ending = session.space, session.ending
-    known = session.study.get_trials(deepcopy=False)
-    n_trials = space.header.budget.trials - len(told(known))
-    rule = make_rule(space, rung_values(known))
-    rungs = rule.rungs() if isinstance(rule, SuccessiveHalving) else []
-    spent = round(session.ledger.elapsed(), 3)
-    session.events.write("session_started", trials_to_go=n_trials, seconds=spent, rungs=rungs)
-    if n_trials <= 0 or ending():
-        return
-    root = str(session.folder / TRIALS)
-    files = TrialFiles(root)
-
-    least = partial(least_bytes, embedding_dim=data.embedding_dim, n_ranked=ranked_documents(data))
-    memory_gb = concurrency.trial_memory_gb
-
-    def on_tick(controller: Any) -> None:
-        session.ledger.tick()
-        forget_finished(controller)
-        if ending.is_at_once:
-            raise KeyboardInterrupt
-        is_overdue = ending.seconds() > _STOPPING_SECONDS
-        for live in list(controller.get_live_trials()):
-            late = session.deadlines.overdue(live.config[NUMBER], live.status == "RUNNING")
-            if late:
-                search_alg.fail(live.trial_id, late)
-            if late or is_overdue:
-                stop_with_worker(controller, live)
-
-    search_alg = TruthfulSearch(
-        space, session.study, n_trials, session.listener, ending,
-        lambda number: read_death_note(files, number),
-        space.header.budget.retries,
-        lambda config: memory_refusal(least(config), memory_gb),
+def _assembled(
+    space: Space,
+    study: optuna.Study,
+    folder: Path,
+    root: str,
+    ledger: Ledger,
+    population: Population | None,
+    concurrency: Concurrency,
+    display: ProgressDisplay,
+    tracker: WandbTracker,
+    clock: Clock,
+) -> Session:
+    """The session with all that follows its trials."""
+    budget = space.header.budget
+    limits: list[Callable[[], str]] = [TimeBudget(budget.hours, ledger.elapsed)]
+    if budget.core_hours:
+        limits.append(CoreBudget(budget.core_hours, ledger.core_seconds))
+    ending = Ending(limits, clock)
+    events = EventLog(folder / EVENTS)
+    # What the search itself waits for its study is not the trials' time.
+    deadlines = Deadlines(budget.trial_hours, budget.epoch_minutes, lambda: clock() - waited(study))
+    listeners: list[Listener] = [
+        ledger,
+        FailureStreak(budget.failures_in_a_row, ending),
+        events,
+        deadlines,
+        *files_removed(space, study, TrialFiles(root)),
+        MemoryWarnings(concurrency.trial_memory_gb, display.print_line),
+        display,
+        tracker,
+    ]
+    return Session(
+        space, study, folder, root, ending, ledger, events, deadlines,
+        Listeners(listeners), population,
     )  # fmt: skip
-    limits = TrialLimits(memory_gb)
-    trainable = tune.with_parameters(trial, space=space, data=data, limits=limits, files=root)
-    # Nothing of Ray's is kept: the study and the trials' files are all that a session needs.
-    with tempfile.TemporaryDirectory(prefix="ray-tune-") as scratch:
-        tune.Tuner(
-            tune.with_resources(trainable, {"cpu": 1, **concurrency.reservation}),
-            tune_config=tune.TuneConfig(
-                search_alg=search_alg,
-                scheduler=StopByRule(rule, on_tick),
-                num_samples=-1,  # the searcher counts
-                # On a cluster Ray's resources decide: nodes come and go.
-                max_concurrent_trials=None if concurrency.spread else concurrency.trials,
-                reuse_actors=True,
-                trial_name_creator=lambda trial: f"{trial.config[NUMBER]:05d}",
-                trial_dirname_creator=lambda trial: f"{trial.config[NUMBER]:05d}",
-            ),
-            run_config=tune.RunConfig(
-                name=TRIALS,
-                storage_path=scratch,
-                stop=AtEnding(ending),
-                callbacks=[silent_progress()],
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=0),  # the searcher tries again
-            ),
-        ).fit()
 
 
-@contextmanager
-def signals_end(ending: Ending, display: ProgressDisplay) -> Iterator[None]:
-    """First Ctrl-C, or SIGTERM: end in order. Second: at the next tick. Third: here and now.
+def files_removed(space: Space, study: optuna.Study, files: TrialFiles) -> list[Listener]:
+    """Who removes the files that nobody needs any more."""
 
-    An exception at any place may leave the study locked; between two ticks it is at rest.
+    def trials() -> Sequence[FrozenTrial]:
+        return study.get_trials(deepcopy=False)
+
+    listeners: list[Listener] = [LosersRemoved(trials, space.header.top_k, files)]
+    if space.compared_at():
+        listeners.append(DonorsKept(space, trials, files.below(DONORS)))
+    return listeners
+
+
+def population_of(space: Space, study: optuna.Study) -> Population | None:
+    """Who decides in population based training; None if the space names another scheduler."""
+    if space.header.scheduler.name != "pbt":
+        return None
+    return Population(space, lambda: study.get_trials(deepcopy=False))
+
+
+def enqueue_all_missing(study: optuna.Study, space: Space, population: Population | None) -> None:
+    """Queue what a session has to begin with, each once: points, attempts cut short, clones."""
+    enqueue_missing(study, space)
+    if population:
+        population.enqueue_clones(study)
+
+
+def _fitted(nodes: Sequence[Node], space: Space, root: str, address: str | None) -> Concurrency:
+    """How many trials fit; of nodes that are joined, each is asked whether it can run any."""
+    memory_gb = space.header.budget.trial_memory_gb
+    if address is None:
+        return fit_trials(nodes, memory_gb)
+    refuse_unfit_nodes(root)
+    return fit_cluster(nodes, memory_gb)
+
+
+def _print_start(
+    study: optuna.Study,
+    prepared: PreparedData,
+    taken: Sequence[TakenOver],
+    ledger: Ledger,
+    console: Console,
+) -> None:
+    console.print(*prepared.description(), sep="\n")
+    if taken:
+        console.print(taken_over_table(taken))
+    if n_told := len(told(study.get_trials(deepcopy=False))):
+        console.print(f"Going on: {n_told} trials are told, {ledger.elapsed():.0f} s spent.")
+
+
+def _display(
+    space: Space, study: optuna.Study, ledger: Ledger, console: Console, clock: Clock
+) -> ProgressDisplay:
+    budget, n_told = space.header.budget, len(told(study.get_trials(deepcopy=False)))
+    time_budget = TimeBudget(budget.hours, ledger.elapsed)
+    return ProgressDisplay(console, budget.trials, budget.epochs, time_budget, clock, n_told)
+
+
+def _write_up(session: Session, outcome: Outcome, fingerprint: str, console: Console) -> None:
+    """Write and print what the search came to."""
+    folder, ledger = session.folder, session.ledger
+    summary = summarise(outcome, ledger.elapsed(), fingerprint)
+    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    ledger.write(ended=outcome.ended)
+    session.events.write(
+        "session_ended",
+        seconds=round(ledger.elapsed(), 3),
+        ended=outcome.ended,
+        ending_seconds=round(session.ending.seconds(), 3),
+    )
+    draw_front(outcome, folder / PARETO)
+    print_outcome(outcome, console)
+    peak, seconds = summary["peak_trial_rss_mb"], summary["wall_seconds"]
+    console.print(f"Wrote {folder}: {seconds} s, at most {peak} MB a trial.", soft_wrap=True)
+
+
+def _record_or_compare(
+    space: Space,
+    prepared: PreparedData,
+    folder: Path,
+    places: Places | None,
+    earlier: Sequence[EarlierRun],
+) -> None:
+    """Write the run's record, or see that the data are still those it names.
+
+    What earlier runs have to give is written down before it: a run that has its record
+    can be continued, and needs them no more.
     """
-    names = {signal.SIGINT: INTERRUPT, signal.SIGTERM: TERMINATED}
-    before = {number: signal.getsignal(number) for number in names}
-    n_heard = 0
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        nonlocal n_heard
-        n_heard += 1
-        if n_heard > 2:
-            signal.default_int_handler(number, frame)
-        ending.is_at_once = n_heard == 2
-        if n_heard == 1:
-            ending.stop(names[signal.Signals(number)])
-            display.say("Ending: each trial stops after its epoch. Ctrl-C again stops now.")
-
-    for number in names:
-        signal.signal(number, on_signal)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _record_or_compare(space: Space, prepared: PreparedData, folder: Path) -> None:
-    """Write the run's record, or see that the data are still those it names."""
     if not (folder / RECORD).exists():
-        write_record(space, prepared, folder)
+        if earlier:
+            write_taken_over(gather(space, earlier, prepared.fingerprint), folder)
+        write_record(space, prepared, folder, places)
     else:
         refuse_other_data(read_record(folder), prepared.fingerprint, folder)
 
 
-def _limits(space: Space, budget: TimeBudget, ledger: Ledger) -> list[Callable[[], str]]:
-    core_hours = space.header.budget.core_hours
-    return [budget] + ([CoreBudget(core_hours, ledger.core_seconds)] if core_hours else [])
+def _make_up(
+    study: optuna.Study, space: Space, folder: Path, population: Population | None
+) -> list[TakenOver]:
+    """Close what a killed session left open, and queue or add what the study lacks."""
+    close_running(study, "the search was killed")
+    enqueue_all_missing(study, space, population)
+    taken = read_taken_over(folder)
+    add_missing(study, space, taken)
+    return taken
 
 
 def _first_line(error: Exception) -> str:
+    """What went wrong; Optuna's own error says less than the one that it was made from."""
+    if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ is not None:
+        return _first_line(cast(Exception, error.__cause__))
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

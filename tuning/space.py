@@ -20,6 +20,7 @@ from quantum_rerank.config import ExperimentConfig, Section, config_keys, flat, 
 
 Scalar = bool | int | float | str
 Params = dict[str, Any]
+Factor = Annotated[float, Field(gt=0.0)]
 
 
 class Suggester(Protocol):
@@ -117,6 +118,14 @@ class Objective(Section):
 
     metric: Literal["ndcg@10", "mrr@10", "map"] = "ndcg@10"
     mode: Literal["max"] = "max"
+    against: Literal["parameters", "latency"] | None = Field(
+        None, description="a cost that is minimised beside it: see `tuning.workers.cost`"
+    )
+
+    @property
+    def directions(self) -> list[Literal["maximize", "minimize"]]:
+        """As Optuna names them: of the score, and of the cost where there is one."""
+        return ["maximize", "minimize"] if self.against else ["maximize"]
 
 
 class Budget(Section):
@@ -144,10 +153,15 @@ class SamplerConfig(Section):
 class SchedulerConfig(Section):
     """Who stops weak trials, and when at the earliest."""
 
-    name: Literal["asha", "hyperband", "median", "none"] = "asha"
+    name: Literal["asha", "hyperband", "median", "pbt", "none"] = "asha"
     grace_epochs: int = Field(3, ge=1)
     reduction_factor: float = Field(3.0, gt=1.0)
     brackets: int = Field(3, ge=1, description="of hyperband")
+    population: int = Field(8, ge=2, description="of pbt: members at work, clones in their places")
+    interval_epochs: int = Field(3, ge=1, description="of pbt: between two comparisons")
+    quantile: float = Field(0.25, gt=0.0, le=0.5, description="of pbt: who gives way, to whom")
+    resample_probability: float = Field(0.25, ge=0.0, le=1.0, description="of pbt: or else moved")
+    factors: tuple[Factor, ...] = Field((0.8, 1.2), min_length=1, description="of pbt: moved by")
 
 
 class Header(Section):
@@ -203,6 +217,16 @@ class Space:
     def config_for(self, params: Mapping[str, Any], number: int) -> ExperimentConfig:
         """The configuration of a trial; its seed follows from the search's and its number."""
         return override(self.base, {**params, "seed": self.base.seed + number}).resolved()
+
+    def compared_at(self) -> range:
+        """The epochs at which the members of a population are compared; none without one."""
+        scheduler = self.header.scheduler
+        if scheduler.name != "pbt":
+            return range(0)
+        # The last epoch is a trial's end: nothing could go on from there.
+        return range(
+            scheduler.interval_epochs, self.header.budget.epochs, scheduler.interval_epochs
+        )
 
     def start_points(self) -> list[Params]:
         """The trials of `start_from`: the base's own values, and what an entry changes."""

@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from quantum_rerank.config import ExperimentConfig, Section, describe, flat, load_config, override
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.yaml_source import YamlSource, load_yaml, nearest
+from tuning.algorithms.exploration import mutable_keys
 from tuning.space import (
     CategoricalParameter,
     FloatParameter,
@@ -53,7 +54,11 @@ def load_space(path: Path, overrides: Mapping[str, Any] | None = None) -> Space:
     if header is None or base is None or problems:
         raise ConfigError(problems)
     space = Space(header, base, parameters)
-    problems = [*_bad_start_points(space, source), *_endless_grid(space, source)]
+    problems = [
+        *_bad_start_points(space, source),
+        *_endless_grid(space, source),
+        *_nothing_to_mutate(space, source),
+    ]
     if problems:
         raise ConfigError(problems)
     return space
@@ -66,15 +71,52 @@ def _read_header(
         header = Header.model_validate(values)
     except ValidationError as error:
         return None, describe(error, Header, [source], given)
-    grace, epochs = header.scheduler.grace_epochs, header.budget.epochs
-    written = "grace_epochs" in header.scheduler.model_fields_set
-    if header.scheduler.name != "none" and written and grace > epochs:
-        place = source.at(("scheduler", "grace_epochs"))
-        return header, [
-            f"`scheduler.grace_epochs` is {grace}, but must be at most `budget.epochs`, "
-            f"{epochs} ({place})."
-        ]
-    return header, []
+    problems = list(_unable_to_weigh(header, source))
+    return header, problems or [f"{what} ({at})." for what, at in _bad_schedule(header, source)]
+
+
+def _bad_schedule(header: Header, source: YamlSource) -> Iterator[tuple[str, str]]:
+    """What of the scheduler does not fit the budget, each with its place."""
+    scheduler, budget = header.scheduler, header.budget
+
+    def at(key: str) -> str:
+        return source.at(("scheduler", key))
+
+    if scheduler.name in ("asha", "hyperband", "median"):
+        grace, written = scheduler.grace_epochs, "grace_epochs" in scheduler.model_fields_set
+        if written and grace > budget.epochs:
+            rule = f"must be at most `budget.epochs`, {budget.epochs}"
+            yield f"`scheduler.grace_epochs` is {grace}, but {rule}", at("grace_epochs")
+    if scheduler.name != "pbt":
+        return
+    if scheduler.population >= budget.trials:
+        rule = f"must be below `budget.trials`, {budget.trials}: a clone is a trial too"
+        yield f"`scheduler.population` is {scheduler.population}, but {rule}", at("population")
+    if scheduler.interval_epochs >= budget.epochs:
+        interval = scheduler.interval_epochs
+        rule = f"must be below `budget.epochs`, {budget.epochs}: nobody is cloned at the end"
+        yield f"`scheduler.interval_epochs` is {interval}, but {rule}", at("interval_epochs")
+    if len(header.start_from) > scheduler.population:
+        rule = f"must be at least {len(header.start_from)}: each point of `start_from` is a member"
+        yield f"`scheduler.population` is {scheduler.population}, but {rule}", at("population")
+
+
+def _unable_to_weigh(header: Header, source: YamlSource) -> Iterator[str]:
+    """What a space names that knows one objective only, where it has two."""
+    if header.objective.against is None:
+        return
+    asked = f"`objective.against` ({source.at(('objective', 'against'))})"
+    scheduler, sampler = header.scheduler.name, header.sampler.name
+    if scheduler != "none":
+        yield (
+            f"{asked} weighs trials that had all their epochs, but `scheduler.name` is "
+            f"{scheduler}, which stops some. Write `scheduler: {{name: none}}`, or leave it out."
+        )
+    if sampler == "cmaes":
+        yield (
+            f"{asked} is a second objective, but `sampler.name` is cmaes, which knows one. "
+            "Take tpe, gp, random, qmc or grid, or leave it out."
+        )
 
 
 def _read_base(header: Header, source: YamlSource) -> tuple[ExperimentConfig | None, list[str]]:
@@ -252,3 +294,12 @@ def _endless_grid(space: Space, source: YamlSource) -> Iterator[str]:
         if not values:
             place = source.at(("parameters", name))
             yield f"`{name}` has endlessly many values ({place}). For a grid give it a `step`."
+
+
+def _nothing_to_mutate(space: Space, source: YamlSource) -> Iterator[str]:
+    if space.header.scheduler.name == "pbt" and not mutable_keys(space):
+        place = source.at(("scheduler", "name"))
+        yield (
+            f"The scheduler pbt has nothing to change in a clone ({place}): all parameters shape "
+            "the model, or are over before its first epoch. Add one, such as `optimizer.mlp_lr`."
+        )

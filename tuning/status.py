@@ -31,7 +31,7 @@ from tuning.reporting.standing import (
     Standing,
     standing,
 )
-from tuning.study.run_folder import STUDY, holder
+from tuning.study.run_folder import has_study, holder
 
 app = typer.Typer(add_completion=False)
 
@@ -80,7 +80,7 @@ def main(
 
 def _wait_for_study(folder: Path, seconds: float) -> None:
     """A search that was just started loads its data before it has a study."""
-    while holder(folder) is not None and not (folder / STUDY).exists():
+    while holder(folder) is not None and not has_study(folder):
         time.sleep(seconds)
 
 

@@ -40,6 +40,14 @@ from tuning.space_file import load_space
 from tuning.workers.trainable import OUT_OF_MEMORY_EXIT_CODE, TrialPlace, train_within
 from tuning.workers.trial_files import TrialFiles
 
+# What becomes of a scheduler in a sweep, which knows one way to stop a run.
+_SCHEDULERS = {
+    "asha": "hyperband with the same first rung and reduction",
+    "hyperband": "brackets are not kept; every run has all its epochs",
+    "median": "nobody is stopped below a median; every run has all its epochs",
+    "pbt": "no run goes on from another's weights; every run has all its epochs",
+}
+
 app = typer.Typer(add_completion=False)
 
 
@@ -148,8 +156,12 @@ def inexpressible(space: Space) -> Iterator[str]:
         yield f"start_from: its {len(space.header.start_from)} configurations are not tried first"
     if space.header.sampler.name == "tpe":
         yield "sampler tpe: bayes is the nearest that a sweep has"
-    if space.header.scheduler.name == "asha":
-        yield "scheduler asha: hyperband with the same first rung and reduction"
+    elif space.header.sampler.name != "random":
+        yield f"sampler {space.header.sampler.name}: every run is drawn at random"
+    if space.header.scheduler.name in _SCHEDULERS:
+        yield f"scheduler {space.header.scheduler.name}: {_SCHEDULERS[space.header.scheduler.name]}"
+    if against := space.header.objective.against:
+        yield f"objective.against: a sweep has one metric, and does not weigh it against {against}"
     yield f"seeds: every trial has the seed {space.base.seed}, in a search each has its own"
     yield f"budget: {space.header.budget.hours:g} h in all are not kept; the memory of a trial is"
 

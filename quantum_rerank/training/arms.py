@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.similarity import Head
 from quantum_rerank.training.data_manager import TrialData
-from quantum_rerank.training.hybrid_trainer import make_trainer
+from quantum_rerank.training.hybrid_trainer import make_descendant
 from quantum_rerank.training.ranking import Validation
 from quantum_rerank.training.trainer import EpochReport
 
@@ -32,13 +32,18 @@ def train_arm(
     arm: str,
     data: TrialData,
     watch: Callable[[EpochReport], None] = lambda _: None,
+    before: Sequence[tuple[ExperimentConfig, int]] = (),
 ) -> TrainedArm:
-    """Train `arm` with everything else as in `config`; `watch` sees every epoch."""
+    """Train `arm` with everything else as in `config`; `watch` sees every epoch.
+
+    before: what has trained its weights until then, as of `make_descendant`.
+    """
     overrides: dict[str, object] = {"arm": arm}
     if arm == "cosine":  # has nothing to learn
         overrides |= {"training.max_epochs": 1, "warmup.steps": 0}
     config = override(config, overrides).resolved()
-    trainer = make_trainer(config, data)
+    ancestors = [(override(one, overrides).resolved(), last) for one, last in before]
+    trainer = make_descendant(config, ancestors, data)
     epochs = 0
     for report in trainer.epochs():
         epochs = report.epoch
@@ -50,9 +55,12 @@ def train_arm(
 
 
 def train_weights(
-    config: ExperimentConfig, arm: str, data: TrialData
+    config: ExperimentConfig,
+    before: Sequence[tuple[ExperimentConfig, int]],
+    arm: str,
+    data: TrialData,
 ) -> tuple[dict[str, Tensor], float]:
     """Train `arm` on one thread; its weights and its fusion weight, for another process to load."""
     torch.set_num_threads(1)
-    trained = train_arm(config, arm, data)
+    trained = train_arm(config, arm, data, before=before)
     return trained.head.state_dict(), trained.validation.fusion_weight

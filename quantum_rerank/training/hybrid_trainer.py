@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -10,8 +12,33 @@ from quantum_rerank.similarity import FusedSimilarity, build_head
 from quantum_rerank.training.data_manager import CorpusBatches, TrainingBatches, TrialData
 from quantum_rerank.training.loss_functions import make_loss
 from quantum_rerank.training.optimizers import make_optimizer, make_schedule
+from quantum_rerank.training.progress import progress_bytes, take_over
 from quantum_rerank.training.ranking import Validator
 from quantum_rerank.training.trainer import EarlyStopping, Trainer, WarmUp
+
+
+def make_descendant(
+    config: ExperimentConfig, before: Sequence[tuple[ExperimentConfig, int]], data: TrialData
+) -> Trainer:
+    """Assemble a training that goes on from the weights that others have trained.
+
+    before: configurations with the last epoch of each, the earliest first; they are trained
+        here, one after another, each from the weights of the one before it. The next epoch of
+        the training returned is the one after theirs. Empty: as `make_trainer`.
+    """
+    weights = b""
+    for ancestor, last in before:
+        trainer = make_trainer(ancestor, data)
+        if weights:
+            take_over(trainer, weights)
+        for report in trainer.epochs():
+            if report.epoch == last:
+                break
+        weights = progress_bytes(trainer, {})
+    trainer = make_trainer(config, data)
+    if weights:
+        take_over(trainer, weights)
+    return trainer
 
 
 def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:

@@ -45,9 +45,30 @@ def restore(trainer: Trainer, content: bytes) -> dict[str, Any]:
     return dict(json.loads(found["record"]))
 
 
+def take_over(trainer: Trainer, content: bytes) -> None:
+    """Let a training go on from another's weights and moments, with its own configuration.
+
+    Raises: BundleError, and leaves the trainer as it was, if the bytes were cut off or
+        altered, or are of a model of other shapes.
+    """
+    state: dict[str, Any] = unseal(content, "The progress")["state"]
+    theirs, ours = _shapes(state), _shapes(trainer.state_dict())
+    different = sorted(name for name in ours | theirs if theirs.get(name) != ours.get(name))
+    if different:
+        raise BundleError(
+            f"The progress is of another model: {different[0]} is not the same in both. Take over "
+            "from a training with the same circuit and layers."
+        )
+    trainer.take_over(state)
+
+
+def _shapes(state: Mapping[str, Any]) -> dict[str, list[int]]:
+    return {f"the shape of `{name}`": list(t.shape) for name, t in state["model"].items()}
+
+
 def _layout(state: Mapping[str, Any]) -> dict[str, str]:
     """What all states of one configuration have in common, by name, as JSON writes it."""
-    shapes = {f"the shape of `{name}`": list(t.shape) for name, t in state["model"].items()}
+    shapes = _shapes(state)
     settings = {
         f"`{key}` of the optimizer's group {number}": value
         for number, group in enumerate(state["optimizer"]["param_groups"])

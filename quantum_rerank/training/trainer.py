@@ -187,6 +187,33 @@ class Trainer:
         torch.set_rng_state(state["torch_generator"])
         self._between_epochs = True
 
+    def take_over(self, state: Mapping[str, Any]) -> None:
+        """Go on from the weights and moments of another configuration's training, at its epoch.
+
+        The models have the same shapes. All else is this training's own: learning rates (at that
+        epoch of its schedule), loss, batches, generators; what was best before, and how long
+        nothing improved, is forgotten, since neither is of this configuration.
+        """
+        self._between_epochs = False
+        self.model.load_state_dict(state["model"])
+        moments = {int(index): own for index, own in state["optimizer"]["state"].items()}
+        settings = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": moments, "param_groups": settings})
+        self._epochs_done = state["epochs_done"]
+        self._go_on_at(self._epochs_done * len(self._batches))
+        self._between_epochs = True
+
+    def _go_on_at(self, step: int) -> None:
+        """Put the schedule where that many steps of this training would have brought it."""
+        rates = [
+            base * factor(step)
+            for base, factor in zip(self._schedule.base_lrs, self._schedule.lr_lambdas, strict=True)
+        ]
+        for group, rate in zip(self._optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        state = {"last_epoch": step, "_step_count": step + 1, "_last_lr": rates}
+        self._schedule.load_state_dict({**self._schedule.state_dict(), **state})
+
     def _require_between_epochs(self) -> None:
         if not self._between_epochs:
             raise RuntimeError(

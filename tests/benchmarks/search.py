@@ -130,7 +130,7 @@ def run_search(space: dict[str, Any]) -> Timeline:
     with tempfile.TemporaryDirectory() as temporary:
         path, folder = Path(temporary) / "space.yaml", Path(temporary) / "run"
         path.write_text(json.dumps(space), encoding="utf-8")  # JSON is YAML
-        began, wall = _run(["tuning.search", "--space", path, "--output", folder])
+        began, wall = run_command(["tuning.search", "--space", path, "--output", folder])
         trials = load_study(folder).get_trials(deepcopy=False)
         starts = [t.datetime_start.timestamp() for t in trials if t.datetime_start]
         ends = [t.datetime_complete.timestamp() for t in trials if t.datetime_complete]
@@ -151,12 +151,12 @@ def run_plain(space: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "space.yaml"
         path.write_text(json.dumps(space), encoding="utf-8")
-        began, wall = _run(["tests.benchmarks.plain_search", path, temporary])
+        began, wall = run_command(["tests.benchmarks.plain_search", path, temporary])
         took = json.loads((Path(temporary) / "took.json").read_text())
         return took | {"wall": wall, "ends": took["ended"] - began}
 
 
-def _run(arguments: Sequence[str | Path]) -> tuple[float, float]:
+def run_command(arguments: Sequence[str | Path]) -> tuple[float, float]:
     """When a module's command began, and how many seconds it took."""
     began = time.time()
     done = subprocess.run(

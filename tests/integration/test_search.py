@@ -15,12 +15,16 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from quantum_rerank.export import read_bundle
 from quantum_rerank.reranker import Reranker
 from tests.integration.conftest import Finished, run, run_and_interrupt, run_and_kill
 from tuning.best_trial import ranked_trials
-from tuning.study.history import attempts, is_cut_short, told
+from tuning.records import STARTED_OVER
+from tuning.study.history import AT_EPOCH, CLONES, REPLACES, attempts, curve, is_cut_short, told
 from tuning.study.ledger import sessions
+from tuning.study.lineage import came_to, origins, without_successor
 from tuning.study.run_folder import EVENTS, load_study
+from tuning.workers.cost import parameters
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -265,6 +269,63 @@ def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(
     assert again == best or extended.summary["best"]["number"] >= len(trials)
 
 
+def has_a_clone_at_work(folder: Path) -> bool:
+    """Whether a clone has reported an epoch, and other trials are not over."""
+    if not (folder / EVENTS).exists() or "pruned" not in (folder / EVENTS).read_text():
+        return False
+    trials = load_study(folder).trials
+    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    return len(running) > 1 and any(
+        trial.intermediate_values for trial in trials if CLONES in trial.user_attrs
+    )
+
+
+def test_a_population_that_was_killed_goes_on_and_loses_no_member(
+    make_space: Callable[..., Path], tmp_path: Path
+) -> None:
+    space = make_space("{trials: 8, epochs: 4, trial_memory_gb: 2}", "start_from: [{}]")
+    rule = "{name: pbt, population: 4, interval_epochs: 1, quantile: 0.5}"
+    asha = "{name: asha, grace_epochs: 1, reduction_factor: 2}"
+    space.write_text(space.read_text().replace(asha, rule).replace(", 8192", ""))
+    folder = tmp_path / "run"
+    run_and_kill(
+        lambda: has_a_clone_at_work(folder), "tuning.search", "--space", space, "--output", folder
+    )
+    over = {trial.number: trial for trial in told(load_study(folder).trials)}
+
+    resumed = Run(folder, run("tuning.search", "--resume", folder))
+    assert resumed.command.code == 0, resumed.command.text
+    trials = resumed.trials
+    assert all(trial.state.is_finished() for trial in trials)
+    assert {number: trials[number] for number in over} == over
+    assert len(told(trials)) == 8
+    assert trials[0].state != TrialState.PRUNED  # a start point
+    assert not without_successor(trials)
+    first = origins(trials)
+    clones = [trial for trial in told(trials) if CLONES in trial.user_attrs]
+    places = [trial.user_attrs[REPLACES] for trial in clones]
+    assert sorted(places) == sorted(t.number for t in trials if t.state == TrialState.PRUNED)
+    for clone in clones:
+        donor, epoch = trials[clone.user_attrs[CLONES]], clone.user_attrs[AT_EPOCH]
+        assert STARTED_OVER not in clone.user_attrs
+        assert min(clone.intermediate_values) == epoch + 1
+        kept = {key: value for key, value in donor.params.items() if is_architecture(key)}
+        assert {k: v for k, v in clone.params.items() if is_architecture(k)} == kept
+        assert clone.params != donor.params
+        values = came_to(trials, epoch)[first[donor.number]].intermediate_values
+        stopped = trials[clone.user_attrs[REPLACES]]
+        assert values[epoch] > stopped.intermediate_values[epoch]
+
+    (last, *_) = sorted(clones, key=lambda trial: -trial.number)
+    again = run("tuning.search", "--rerun", folder, "--trial", str(last.number))
+    assert again.code == 0, again.text
+    assert f"after trial {last.user_attrs[CLONES]} to epoch" in again.text
+
+
+def is_architecture(key: str) -> bool:
+    return key.startswith(("circuit.", "mlp.hidden_layers"))
+
+
 def test_the_time_budget_ends_a_search_in_order(
     make_space: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -308,3 +369,87 @@ def test_an_address_where_no_cluster_answers_is_a_clear_error(
     assert refused.code == 2
     assert "No Ray cluster answers at `127.0.0.1:1`" in refused.text
     assert "Traceback" not in refused.text
+
+
+def test_a_search_starts_from_what_an_earlier_one_found(
+    finished: Run, make_space: Callable[..., Path], domains: Path, tmp_path: Path
+) -> None:
+    space = make_space(f"{{trials: 4, epochs: {EPOCHS}, trial_memory_gb: 4}}", "start_from: [{}]")
+    text = space.read_text().replace("name: random", "name: tpe")
+    # Narrower and wider than the earlier space at once.
+    text = text.replace("choices: [16, 24, 32, 8192]", "choices: [16, 24, 32, 48]")
+    space.write_text(text)
+    folder = tmp_path / "run"
+    arguments = ("--space", space, "--output", folder, "--warm-start", finished.folder)
+    warm = Run(folder, run("tuning.search", *arguments))
+    assert warm.command.code == 0, warm.command.text
+    (told_of,) = warm.summary["warm_start"]
+    came_in = {
+        trial.user_attrs["warm_start"]: trial
+        for trial in warm.trials
+        if "warm_start" in trial.user_attrs
+    }
+    assert told_of["complete"] + told_of["pruned"] == len(came_in) > 0
+    assert "Warm start" in warm.command.text
+    for key, trial in came_in.items():
+        before = finished.trials[int(key.rpartition("#")[2])]
+        assert key == f"{finished.folder}#{before.number}"
+        assert (trial.state, trial.value) == (before.state, before.value)
+        assert trial.params == before.params
+    assert told_of["left_out"]["failed"] == sum(t.state.name == "FAIL" for t in finished.trials)
+    assert warm.trials[0].params["optimizer.mlp_lr"] == 0.001
+    assert warm.summary["n_trials"] == len(told(warm.trials)) == 4
+    assert warm.summary["best"]["number"] not in {trial.number for trial in came_in.values()}
+    events = [json.loads(line) for line in (folder / EVENTS).read_text().splitlines()]
+    start = next(event for event in events if event["event"] == "session_started")
+    assert start["rungs"][0]["1"] == len(came_in)
+    assert Reranker.load(folder / "best").manifest.config.arm == "hybrid"
+
+    extended = Run(folder, run("tuning.search", "--resume", folder, "--trials", "+1"))
+    assert extended.command.code == 0, extended.command.text
+    assert len(told(extended.trials)) == 5
+    assert sum("warm_start" in trial.user_attrs for trial in extended.trials) == len(came_in)
+    number = extended.summary["best"]["number"]
+    again = run("tuning.search", "--rerun", folder, "--trial", str(number))
+    assert again.code == 0, again.text
+    refused = run(
+        "tuning.search",
+        "--rerun",
+        folder,
+        "--trial",
+        str(min(trial.number for trial in came_in.values())),
+    )
+    assert refused.code == 2
+    assert f"--rerun {finished.folder} --trial" in refused.text
+
+
+def test_a_search_against_a_cost_ends_with_a_pareto_front(
+    make_space: Callable[..., Path], tmp_path: Path
+) -> None:
+    more = "start_from: [{}]\nobjective: {against: parameters}"
+    space = make_space("{trials: 5, epochs: 2, trial_memory_gb: 4}", more)
+    text = space.read_text().replace("name: random", "name: tpe, startup_trials: 2")
+    asha = "scheduler: {name: asha, grace_epochs: 1, reduction_factor: 2}"
+    assert asha in text
+    space.write_text(text.replace(asha, "scheduler: {name: none}").replace(", 8192", ""))
+    folder = tmp_path / "run"
+    weighed = Run(folder, run("tuning.search", "--space", space, "--output", folder))
+    assert weighed.command.code == 0, weighed.command.text
+    trials, best = weighed.trials, load_study(folder).best_trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 5
+    assert all(sorted(curve(trial)) == [1, 2] for trial in trials)
+    shown = weighed.summary["pareto_front"]
+    assert {one["number"] for one in shown} == {trial.number for trial in best}
+    assert [one["cost"] for one in shown] == sorted(one["cost"] for one in shown)
+    assert "Pareto front: validation objective against trained parameters" in weighed.command.text
+    assert (folder / "pareto.html").stat().st_size > 1_000_000
+    highest = ranked_trials(trials)[:2]
+    assert weighed.summary["best"]["number"] in {trial.number for trial in highest}
+    for one in shown:
+        output = tmp_path / f"trial-{one['number']}"
+        number = str(one["number"])
+        exported = run("tuning.best_trial", folder, "--trial", number, "--output", output)
+        assert exported.code == 0, exported.text
+        assert parameters(read_bundle(output)[0]) == one["cost"]
+    status = run("tuning.status", folder, "--json")
+    assert json.loads(status.text)["best"]["trial"] == highest[0].number

@@ -15,7 +15,7 @@ from quantum_rerank.errors import BundleError, DivergedError
 from quantum_rerank.training import sealed
 from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
-from quantum_rerank.training.progress import progress_bytes, restore
+from quantum_rerank.training.progress import progress_bytes, restore, take_over
 from quantum_rerank.training.trainer import Trainer
 
 Train = Callable[..., Trainer]
@@ -295,3 +295,100 @@ def test_a_state_that_fits_only_in_part_leaves_a_trainer_that_refuses_to_train(
         one.load_state_dict({**state, "schedule": {}})
     with pytest.raises(RuntimeError, match="broken off"):
         next(one.epochs())
+
+
+# A training that goes on from another's.
+
+
+def moments(one: Trainer) -> dict[str, Tensor]:
+    """The optimizer's tensors, by parameter and name."""
+    state = one.state_dict()["optimizer"]["state"]
+    return {f"{index} {name}": value for index, own in state.items() for name, value in own.items()}
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "rates": {"optimizer.mlp_lr": 0.003, "optimizer.circuit_lr": 0.02},
+    "loss": {"loss.name": "infonce", "loss.temperature": 0.05, "loss.on": "fused"},
+    "batches": {"training.batch_size": 3, "loss.negatives": 2},
+    "optimizer": {"optimizer.name": "adamw", "optimizer.weight_decay": 0.1},
+    "schedule": {"optimizer.schedule": "cosine"},
+    "dropout": {"mlp.dropout": 0.0, "seed": 11},
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_training_takes_over_weights_and_moments_bit_for_bit(trainer: Train, name: str) -> None:
+    donor = after(2, trainer())
+    clone = trainer(CHANGES[name])
+    take_over(clone, progress_bytes(donor, {}))
+    assert same(clone.model.state_dict(), donor.model.state_dict())
+    assert same(moments(clone), moments(donor))
+    reports = list(clone.epochs())
+    assert [report.epoch for report in reports] == [3, 4]
+    assert reports[0].improved  # what the donor had been at best is not the clone's
+    assert not same(clone.model.state_dict(), donor.model.state_dict())
+
+
+def test_what_is_taken_over_is_trained_with_the_numbers_of_the_one_that_goes_on(
+    trainer: Train,
+) -> None:
+    settings = {"optimizer.schedule": "cosine", "optimizer.mlp_lr": 0.003, "training.batch_size": 3}
+    content = progress_bytes(after(2, trainer()), {})
+    clone, alone = trainer(settings), trainer(settings)
+    own = clone.state_dict()
+    take_over(clone, content)
+    for key in ("batches", "warm_up_batches", "early_stopping"):
+        assert clone.state_dict()[key] == own[key]
+    # Its learning rates are those that it would have come to by itself.
+    after(2, alone)
+    expected = [group["lr"] for group in alone.state_dict()["optimizer"]["param_groups"]]
+    found = [group["lr"] for group in clone.state_dict()["optimizer"]["param_groups"]]
+    assert found == expected
+    assert (
+        next(clone.epochs()).metrics["learning_rate"]
+        == next(alone.epochs()).metrics["learning_rate"]
+    )
+
+
+def test_a_training_that_had_given_up_is_taken_up_with_patience(trainer: Train) -> None:
+    hopeless = {"training.early_stopping_patience": 1, "training.min_improvement": 1.0}
+    donor = trainer(hopeless)
+    assert list(donor.epochs())[-1].epoch < 4
+    clone = trainer({"training.early_stopping_patience": 10})
+    take_over(clone, progress_bytes(donor, {}))
+    assert list(clone.epochs())[-1].epoch == 4
+
+
+def test_a_clone_s_own_progress_goes_on_as_any_other(trainer: Train) -> None:
+    settings = {"optimizer.mlp_lr": 0.003, "mlp.dropout": 0.2}
+    content = progress_bytes(after(1, trainer()), {})
+    whole, part, again = trainer(settings), trainer(settings), trainer(settings)
+    for one in (whole, part):
+        drawn_from(1)
+        take_over(one, content)
+    drawn_from(5)
+    reports = list(whole.epochs())
+    drawn_from(5)
+    written = progress_bytes(after(2, part), {})
+    restore(again, written)
+    assert list(again.epochs()) == reports[2:]
+
+
+@pytest.mark.parametrize(
+    "overrides", [{"circuit.n_layers": 3}, {"mlp.hidden_layers": [8, 8]}, {"arm": "mlp_twin"}]
+)
+def test_a_model_of_another_shape_is_not_taken_over(
+    trainer: Train, overrides: dict[str, Any]
+) -> None:
+    content = progress_bytes(after(1, trainer()), {})
+    other = trainer(overrides)
+    before = progress_bytes(other, {})
+    with pytest.raises(BundleError, match="of another model"):
+        take_over(other, content)
+    assert progress_bytes(other, {}) == before
+
+
+def test_what_was_cut_off_is_not_taken_over(trainer: Train) -> None:
+    content = progress_bytes(after(1, trainer()), {})
+    with pytest.raises(BundleError, match="cut off or altered"):
+        take_over(trainer(), content[:-3])

@@ -24,7 +24,8 @@ from tuning.space import (
     Space,
 )
 from tuning.study.history import enqueue_missing
-from tuning.study.run_folder import TRIALS, open_study, write_record
+from tuning.study.run_folder import open_study, write_record
+from tuning.study.storage import TRIALS
 from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 # State, and objective by epoch. Those that did not complete have seen the higher values.

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 from typer.testing import CliRunner
 
 from quantum_rerank.config import override
@@ -18,8 +18,9 @@ from quantum_rerank.training.ranking import Validator
 from quantum_rerank.training.sealed import seal, unseal
 from tuning.best_trial import app, export_trial, load_trial, ranked_trials
 from tuning.records import CHECKPOINT
-from tuning.study.history import CONTINUES
-from tuning.study.run_folder import SUMMARY, TRIALS, load_study
+from tuning.study.history import CONTINUES, WARM_START
+from tuning.study.run_folder import SUMMARY, load_study
+from tuning.study.storage import TRIALS
 from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 
@@ -142,3 +143,13 @@ def test_a_summary_that_was_cut_off_is_named(exportable: Path, tmp_path: Path) -
     error = CliRunner().invoke(app, arguments).exception
     assert isinstance(error, BundleError)
     assert "was cut off" in str(error)
+
+
+def test_a_trial_of_an_earlier_run_is_exported_where_it_was_trained(
+    ended_run: Path, tmp_path: Path
+) -> None:
+    load_study(ended_run).add_trial(create_trial(value=0.9, user_attrs={WARM_START: "/runs/old#7"}))
+    arguments = [str(ended_run), "--output", str(tmp_path / "again"), "--trial", "4"]
+    error = CliRunner().invoke(app, arguments).exception
+    assert isinstance(error, OutputError)
+    assert "python -m tuning.best_trial /runs/old --trial 7" in str(error)

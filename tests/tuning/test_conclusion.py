@@ -2,15 +2,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from optuna.trial import TrialState
+import pytest
+from optuna.trial import TrialState, create_trial
 
 from quantum_rerank.training.data_manager import PreparedData
 from tuning.best_trial import ranked_trials
-from tuning.conclusion import load_best, load_default
+from tuning.conclusion import better_elsewhere, load_best, load_default
 from tuning.conclusion import tested_trial as scored  # pytest would take it for a test
 from tuning.space import Space
-from tuning.study.history import CONTINUES, START_POINT
-from tuning.study.run_folder import TRIALS, load_study
+from tuning.study.history import CONTINUES, START_POINT, WARM_START
+from tuning.study.run_folder import load_study
+from tuning.study.storage import TRIALS
 from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 
@@ -70,3 +72,21 @@ def test_without_an_empty_start_point_there_is_no_default(
     space = Space(header, tiny_space.base, tiny_space.parameters)
     trials = load_study(ended_run).trials
     assert load_default(space, trials, [], ended_run, prepared, []) is None
+
+
+@pytest.mark.parametrize(("value", "is_better"), [(2.0, True), (-1.0, False)])
+def test_an_earlier_run_with_a_better_trial_is_named(
+    ended_run: Path, prepared: PreparedData, value: float, is_better: bool
+) -> None:
+    trials = load_study(ended_run).trials
+    (best,) = load_best(trials, 1, ended_run, [])
+    assert better_elsewhere(trials, scored(best, prepared)) == []
+    values = {1: value - 0.5, 2: value}
+    came_in = create_trial(
+        value=value, intermediate_values=values, user_attrs={WARM_START: "/runs/old#7"}
+    )
+    notes = better_elsewhere([*trials, came_in], scored(best, prepared))
+    assert bool(notes) == is_better
+    for note in notes:
+        assert "2.0000" in note
+        assert "python -m tuning.best_trial /runs/old --trial 7" in note

@@ -8,17 +8,17 @@ import pytest
 from rich.console import Console
 
 from quantum_rerank.training.data_manager import PreparedData
-from tuning.limits.budgets import Concurrency
+from tuning.limits.budgets import Concurrency, Node, fit_cluster
 from tuning.plan import print_plan
 from tuning.space import SchedulerConfig, Space
 
 AT_ONCE = Concurrency(2, 2.0, "2 cores, 9.0 GB free: bounded by cores")
 
 
-def plan(space: Space) -> list[list[str]]:
+def plan(space: Space, at_once: Concurrency = AT_ONCE) -> list[list[str]]:
     """The printed plan as words, line by line."""
     console = Console(file=(file := StringIO()), width=200)
-    print_plan(space, AT_ONCE, Path("runs/tiny"), console)
+    print_plan(space, at_once, Path("runs/tiny"), console)
     return [line.split() for line in file.getvalue().splitlines()]
 
 
@@ -70,6 +70,11 @@ def test_the_plan_names_every_parameter_with_its_range_and_condition(
             {"name": "hyperband", "grace_epochs": 2, "brackets": 4},
             "hyperband, from epoch 2, 1 in 3 goes on, 4 brackets",
         ),
+        (
+            {"name": "pbt", "population": 6, "interval_epochs": 2},
+            "pbt, 6 members, compared after every 2 epochs, "
+            "the lowest 25% give way to clones of the highest",
+        ),
     ],
 )
 def test_a_plan_names_its_scheduler(
@@ -78,6 +83,23 @@ def test_a_plan_names_its_scheduler(
     header = tiny_space.header.model_copy(update={"scheduler": SchedulerConfig(**values)})
     rows = plan(Space(header, tiny_space.base, tiny_space.parameters))
     assert row(rows, "scheduler") == content
+
+
+def test_the_plan_of_a_cluster_names_its_nodes_and_what_fits_each(tiny_space: Space) -> None:
+    rows = plan(tiny_space, fit_cluster([Node(2, 9.0, "large"), Node(4, 2.5, "small")], 2.0))
+    assert row(rows, "at once") == "3 trials (6 cores of 2 nodes: bounded by memory)"
+    assert row(rows, "nodes") == "large: 2 cores, 9.0 GB, 2 at once"
+    assert row(rows, "small:") == "4 cores, 2.5 GB, 1 at once"
+
+
+def test_the_plan_of_a_large_cluster_stays_short(tiny_space: Space) -> None:
+    rows = plan(tiny_space, fit_cluster([Node(2, 9.0, f"n{i}") for i in range(100)], 2.0))
+    assert ["and", "88", "more"] in rows
+    assert not any("n12:" in words for words in rows)
+
+
+def test_the_plan_of_this_machine_names_no_nodes(tiny_space: Space) -> None:
+    assert not any(words[:1] == ["nodes"] for words in plan(tiny_space))
 
 
 def test_the_data_is_printed_with_a_line_per_domain(prepared: PreparedData) -> None:

@@ -7,8 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from quantum_rerank.errors import ConfigError, OutputError
+from tuning.limits.budgets import Node
 from tuning.search import app
-from tuning.study.run_folder import BUDGET, RECORD, STUDY, load_study, locked
+from tuning.study.run_folder import BUDGET, RECORD, load_study, locked
+from tuning.study.storage import STUDY
 
 SMOKE = Path(__file__).parents[2] / "search_spaces" / "smoke.yaml"
 
@@ -66,7 +68,7 @@ def test_neither_a_space_nor_a_run_is_a_mistake_with_the_way_out() -> None:
     assert "--resume" in str(error)
 
 
-@pytest.mark.parametrize("option", ["--space", "--output"])
+@pytest.mark.parametrize("option", ["--space", "--output", "--storage", "--storage-path"])
 def test_a_run_is_continued_as_it_is(ended_run: Path, option: str) -> None:
     error = call("--resume", ended_run, option, SMOKE).exception
     assert isinstance(error, ConfigError)
@@ -165,3 +167,96 @@ def test_what_is_added_is_added_to_a_run_that_is_named() -> None:
     error = start("--trials", "+5").exception
     assert isinstance(error, ConfigError)
     assert str(error) == "`--trials +5` adds to a run; name the run with --resume."
+
+
+# Where the study and the files go.
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--storage", "postgresql://me:hidden@host/db", "PGPASSWORD"),
+        ("--storage", "mongodb://host/db", "`--storage mongodb` is not a storage"),
+        ("--storage-path", "s3://key:hidden@bucket/x", "AWS_SECRET_ACCESS_KEY"),
+        ("--storage-path", "nonsense://x", "`nonsense://x` cannot be used"),
+    ],
+)
+def test_a_place_that_cannot_be_is_refused_before_anything_is_written(
+    tmp_path: Path, option: str, value: str, named: str
+) -> None:
+    error = start("--output", tmp_path / "run", option, value).exception
+    assert isinstance(error, ConfigError)
+    assert named in str(error)
+    assert "hidden" not in str(error)
+    assert not list(tmp_path.glob("run/*"))
+
+
+def test_a_database_that_does_not_answer_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    url = "postgresql://me@127.0.0.1:1/studies"
+    error = start("--output", tmp_path / "run", "--storage", url).exception
+    assert isinstance(error, OutputError)
+    assert f"`{url}` does not answer" in str(error)
+    assert not list(tmp_path.glob("run/*"))
+
+
+@pytest.mark.parametrize("content", [None, "other.txt"])
+def test_a_warm_start_from_what_is_no_run_is_refused_before_anything_is_written(
+    tmp_path: Path, content: str | None
+) -> None:
+    other, folder = tmp_path / "other", tmp_path / "run"
+    if content:
+        other.mkdir()
+        (other / content).write_text("something else")
+    error = start("--output", folder, "--warm-start", other).exception
+    assert isinstance(error, OutputError)
+    assert f"`{other}` holds no run: there is no {RECORD} in it" in str(error)
+    assert not folder.exists()
+
+
+def test_a_plan_names_the_runs_that_a_search_starts_from(ended_run: Path, tmp_path: Path) -> None:
+    result = start("--dry-run", "--output", tmp_path / "run", "--warm-start", ended_run)
+    assert result.exit_code == 0
+    assert f"warm start {ended_run}" in " ".join(result.output.split()).replace("- ", "-")
+
+
+@pytest.mark.parametrize("option", ["--resume", "--rerun"])
+def test_only_a_search_that_starts_takes_over_earlier_ones(ended_run: Path, option: str) -> None:
+    error = call(option, ended_run, "--warm-start", ended_run).exception
+    assert isinstance(error, ConfigError)
+    assert "--warm-start is for a search that starts" in str(error)
+
+
+def test_a_cluster_is_started_or_joined_but_not_both() -> None:
+    error = start("--nodes", "2", "--address", "auto").exception
+    assert isinstance(error, ConfigError)
+    assert "give one of the two" in str(error)
+
+
+def test_a_dry_run_shows_the_nodes_that_would_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuning.search.this_machine", lambda: Node(3, 21.5))
+    result = start("--dry-run", "--nodes", "2", "--output", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert "node-0: 2 cores, 10.0 GB, 2 at once" in result.output
+    assert "node-1: 1 cores, 10.0 GB, 1 at once" in result.output
+
+
+@pytest.mark.parametrize(
+    ("machine", "message"),
+    [(Node(1, 21.5), "--nodes 2 needs a core"), (Node(4, 8.0), "No node has a core and 4 GB")],
+)
+def test_a_machine_too_small_for_its_nodes_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: Node, message: str
+) -> None:
+    monkeypatch.setattr("tuning.search.this_machine", lambda: machine)
+    error = start("--nodes", "2", "--output", tmp_path / "run").exception
+    assert isinstance(error, ConfigError)
+    assert message in str(error)
+    assert not (tmp_path / "run").exists()
+
+
+def test_zero_nodes_are_a_mistake() -> None:
+    assert start("--nodes", "0", "--dry-run").exit_code == 2

@@ -15,11 +15,13 @@ from rich.console import Console
 from quantum_rerank.config import override
 from quantum_rerank.errors import DataError, SearchError
 from quantum_rerank.training.data_manager import PreparedData
+from tuning.ending import signals_end
 from tuning.limits.budgets import INTERRUPT, TERMINATED, Ending, TimeBudget
 from tuning.reporting.progress import ProgressDisplay
-from tuning.session import search, signals_end
+from tuning.session import search
 from tuning.space import Space
-from tuning.study.run_folder import LOG, RECORD, STUDY, read_record
+from tuning.study.run_folder import LOG, RECORD, read_record
+from tuning.study.storage import STUDY
 
 SIGNALS = {signal.SIGINT: INTERRUPT, signal.SIGTERM: TERMINATED}
 

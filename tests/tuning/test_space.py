@@ -260,6 +260,29 @@ def test_a_mistake_in_a_parameter_does_not_accuse_those_that_wait_for_it(write: 
             )
             for name in ("asha", "hyperband", "median")
         ),
+        *(
+            pytest.param(
+                "name: tiny\n",
+                f"name: tiny\nscheduler: {{name: pbt, {values}}}\n",
+                2,
+                sentences,
+                id=f"a population that cannot be, {values}",
+            )
+            for values, sentences in (
+                (
+                    "population: 4, interval_epochs: 1",
+                    ["`scheduler.population` is 4, but must be below `budget.trials`, 4"],
+                ),
+                (
+                    "population: 2, interval_epochs: 3",
+                    ["`scheduler.interval_epochs` is 3, but must be below `budget.epochs`, 3"],
+                ),
+                (
+                    "population: 9, interval_epochs: 3, quantile: 0.6",
+                    ["`scheduler.quantile` is 0.6", "less than or equal to 0.5"],
+                ),
+            )
+        ),
         pytest.param(
             "base.yaml",
             "nowhere.yaml",
@@ -492,3 +515,60 @@ def test_a_mistake_on_the_command_line_is_not_blamed_on_the_file(write: Write) -
     path = write(HEADER + "  circuit.n_qubits: {type: int, low: 2, high: 4}\n")
     with pytest.raises(ConfigError, match=r"`budget\.trials` is 0, .* \(--trials\)"):
         load_space(path, {"trials": 0})
+
+
+AGAINST = HEADER.replace("budget:", "objective: {against: parameters}\nbudget:")
+
+
+def test_a_second_objective_needs_trials_that_nothing_stops(write: Write) -> None:
+    (problem,) = problems(write(AGAINST))
+    assert "`objective.against`" in problem
+    assert "space.yaml, line 3" in problem
+    assert "`scheduler.name` is asha, which stops some" in problem
+    assert "`scheduler: {name: none}`" in problem
+
+
+def test_a_sampler_that_knows_one_objective_is_refused_a_second(write: Write) -> None:
+    found = problems(write(f"sampler: {{name: cmaes}}\n{AGAINST}"))
+    assert len(found) == 2
+    assert "`sampler.name` is cmaes, which knows one" in found[1]
+    assert "Take tpe, gp, random, qmc or grid" in found[1]
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp", "random", "qmc", "grid"])
+def test_any_other_sampler_takes_it(write: Write, name: str) -> None:
+    space = load_space(write(f"sampler: {{name: {name}}}\nscheduler: {{name: none}}\n{AGAINST}"))
+    assert space.header.objective.directions == ["maximize", "minimize"]
+    assert load_space(write(HEADER)).header.objective.directions == ["maximize"]
+
+
+def test_a_cost_that_is_not_known_is_refused_with_those_that_are(write: Write) -> None:
+    (problem,) = problems(write(AGAINST.replace("parameters}", "weight}", 1)))
+    assert "`objective.against` is 'weight'" in problem
+    assert "'parameters' or 'latency'" in problem
+
+
+POPULATION = HEADER + "scheduler: {name: pbt, population: 3, interval_epochs: 1}\n"
+
+
+def test_a_population_is_compared_at_its_intervals_but_not_at_the_end(write: Write) -> None:
+    assert list(load_space(write(POPULATION)).compared_at()) == [1, 2]
+    assert list(load_space(write(HEADER)).compared_at()) == []
+
+
+def test_every_mistake_of_a_population_is_shown_at_once(write: Write) -> None:
+    scheduler = "scheduler: {name: pbt, population: 4, interval_epochs: 3}\n"
+    found = problems(write(HEADER + scheduler + "start_from: [{}, {}, {}, {}, {}]\n"))
+    assert len(found) == 3
+    assert all("line 6)" in text for text in found)
+    assert "must be at least 5: each point of `start_from` is a member" in found[2]
+
+
+def test_a_population_without_anything_to_change_is_refused(write: Write) -> None:
+    text = POPULATION.replace(
+        "loss.name: {type: categorical, choices: [triplet, infonce]}",
+        "circuit.n_qubits: {type: int, low: 2, high: 4}",
+    )
+    (sentence,) = problems(write(text))
+    assert "nothing to change in a clone" in sentence
+    assert "line 6)" in sentence

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 from typer.testing import CliRunner
 
 from quantum_rerank.errors import OutputError
@@ -23,8 +23,9 @@ from tuning.reporting.events import EventLog
 from tuning.reporting.snapshot import read_snapshot
 from tuning.reporting.standing import Standing, standing
 from tuning.space import Space
-from tuning.study.history import CONTINUES
-from tuning.study.run_folder import BUDGET, EVENTS, STUDY, open_study, write_record
+from tuning.study.history import CONTINUES, WARM_START
+from tuning.study.run_folder import BUDGET, EVENTS, open_study, write_record
+from tuning.study.storage import STUDY
 
 HOST = {"host": "here", "pid": 0}
 ENDS = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
@@ -406,3 +407,17 @@ def test_a_run_without_a_study_is_refused_in_words(begin: Callable[[], Run]) -> 
     (run.folder / STUDY).unlink()
     with pytest.raises(OutputError, match=r"there is no study\.db in it"):
         run.standing()
+
+
+def test_what_came_in_from_an_earlier_run_is_not_this_one_s(begin: Callable[[], Run]) -> None:
+    run = begin()
+    run.trial("COMPLETE", [0.3, 0.6, 0.5])
+    values = {1: 0.9, 2: 0.9, 3: 0.9}
+    attributes = {WARM_START: "/runs/old#7"}
+    prior = create_trial(value=0.9, intermediate_values=values, user_attrs=attributes)
+    run.study.add_trial(prior)
+    run.session(60.0, ended="")
+    found = run.standing()
+    assert (found.progress.told, found.progress.complete, found.progress.to_come) == (1, 1, 5)
+    assert found.best is not None
+    assert found.best.objective == 0.6

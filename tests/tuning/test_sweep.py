@@ -100,6 +100,35 @@ def test_every_condition_is_named_in_a_comment(space: Space) -> None:
     assert len(comments) == 1 + len(list(inexpressible(space)))
 
 
+@pytest.mark.parametrize(
+    ("name", "lost"),
+    [
+        ("asha", "hyperband with the same first rung"),
+        ("hyperband", "brackets are not kept"),
+        ("median", "nobody is stopped below a median"),
+        ("pbt", "no run goes on from another's weights"),
+    ],
+)
+def test_what_becomes_of_a_scheduler_is_said(tiny_space: Space, name: str, lost: str) -> None:
+    scheduler = tiny_space.header.scheduler.model_copy(update={"name": name})
+    header = tiny_space.header.model_copy(update={"scheduler": scheduler})
+    space = Space(header, tiny_space.base, tiny_space.parameters)
+    (line,) = (line for line in inexpressible(space) if line.startswith("scheduler"))
+    assert line.startswith(f"scheduler {name}: {lost}")
+    assert ("early_terminate" in sweep_yaml(space, DEFAULT)) == (name == "asha")
+
+
+def test_a_sampler_that_a_sweep_does_not_have_is_said(tiny_space: Space) -> None:
+    lines = {}
+    for name in ("tpe", "random", "cmaes"):
+        sampler = tiny_space.header.sampler.model_copy(update={"name": name})
+        header = tiny_space.header.model_copy(update={"sampler": sampler})
+        space = Space(header, tiny_space.base, tiny_space.parameters)
+        lines[name] = [line for line in inexpressible(space) if line.startswith("sampler")]
+    assert [len(found) for found in lines.values()] == [1, 0, 1]
+    assert lines["cmaes"] == ["sampler cmaes: every run is drawn at random"]
+
+
 def test_a_sweep_is_written_into_the_file_that_was_named(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
     result = CliRunner().invoke(app, ["export", "--space", str(DEFAULT), "--output", str(path)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +16,17 @@ import ray
 from ray.tune import Stopper
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from tuning.records import EPOCH, FAILURE, NUMBER, OBJECTIVE, PROTECTED
+from tuning.records import (
+    DONOR,
+    EPOCH,
+    FAILURE,
+    NUMBER,
+    OBJECTIVE,
+    ORIGIN,
+    PROTECTED,
+    SECONDS,
+    SPENT,
+)
 from tuning.space import Space
 
 _REMEMBERED = 16  # trials that are over; Ray makes its result of at least one
@@ -26,7 +36,11 @@ class Rule(Protocol):
     """Decides on one trial after another, epoch by epoch."""
 
     def stops(self, trial: int, epoch: int, value: float) -> bool:
-        """Take a trial's value at an epoch, the higher the better; True if it should stop."""
+        """Take a trial's value at an epoch, the higher the better; True if it should stop.
+
+        trial: the number of the first attempt at its configuration; another attempt, after a
+            worker was lost, reports the same epochs once more.
+        """
         ...
 
 
@@ -84,6 +98,8 @@ class MedianRule:
 
     def stops(self, trial: int, epoch: int, value: float) -> bool:
         """Whether the trial is worse than half of the others were."""
+        if epoch in self._values[trial]:
+            return False
         self._values[trial][epoch] = value
         averages = [
             float(np.mean([v for e, v in values.items() if e <= epoch]))
@@ -108,21 +124,39 @@ class StopByRule(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
     A trial without a finite objective stops, where Ray's own would let NaN run on.
     Protected trials are taken into account but never stopped: they are the
     configurations that the search is compared with. on_tick: called at every turn of
-    Ray's loop with its controller, some ten times a second.
+    Ray's loop with its controller, some ten times a second. turns_at: epochs after which a
+    trial lets one that waits go first, so that many advance side by side on few cores.
     """
 
-    def __init__(self, rule: Rule, on_tick: Callable[[Any], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        rule: Rule,
+        on_tick: Callable[[Any], None] = lambda _: None,
+        turns_at: Container[int] = (),
+    ) -> None:
         super().__init__()
         self._rule = rule
         self._on_tick = on_tick
+        self._turns_at = turns_at
+        self._epochs: dict[int, int] = {}  # how far each trial has come
+        self._turns: dict[int, int] = {}  # when it last let another go first
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Decide whether a trial goes on after an epoch."""
         if FAILURE in result or not math.isfinite(result[OBJECTIVE]):
             return str(TrialScheduler.STOP)
-        stops = self._rule.stops(trial.config[NUMBER], result[EPOCH], result[OBJECTIVE])
+        number, epoch = trial.config[NUMBER], result[EPOCH]
+        stops = self._rule.stops(trial.config[ORIGIN], epoch, result[OBJECTIVE])
         if stops and not trial.config[PROTECTED]:
             return str(TrialScheduler.STOP)
+        is_new = epoch > self._epochs.get(number, 0)
+        self._epochs[number] = max(epoch, self._epochs.get(number, 0))
+        if is_new and epoch in self._turns_at and self._lets_go_first(tune_controller, epoch):
+            # Its worker takes the next trial; its own progress is on disk.
+            trial.config[SPENT] = result.get(SECONDS, 0.0)
+            self._turns[number] = max(self._turns.values(), default=0) + 1
+            tune_controller.pause_trial(trial, should_checkpoint=False)
+            return str(TrialScheduler.NOOP)
         return str(TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
@@ -136,7 +170,22 @@ class StopByRule(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """The next trial that waits; Ray asks at every turn of its loop."""
         self._on_tick(tune_controller)
-        return super().choose_trial_to_run(tune_controller)
+        return min(_waiting(tune_controller), key=self._order, default=None)
+
+    def _lets_go_first(self, tune_controller: Any, epoch: int) -> bool:
+        """Whether a trial waits that has come no further."""
+        return any(self._order(trial)[0] <= epoch for trial in _waiting(tune_controller))
+
+    def _order(self, trial: Any) -> tuple[int, int, int]:
+        """Who has come least far goes first, then who waits for the longest time."""
+        number, donor = trial.config[NUMBER], trial.config.get(DONOR)
+        epoch = self._epochs.get(number, donor[1] if donor else 0)
+        return epoch, self._turns.get(number, 0), number
+
+
+def _waiting(tune_controller: Any) -> list[Any]:
+    trials = tune_controller.get_trials()
+    return [trial for trial in trials if trial.status in (trial.PENDING, trial.PAUSED)]
 
 
 class AtEnding(Stopper):  # type: ignore[misc]  # Ray ships no types
@@ -196,7 +245,8 @@ def forget_finished(tune_controller: Any) -> None:
 def make_rule(space: Space, history: Mapping[int, Mapping[int, float]]) -> Rule:
     """The rule that a space names, filled with the values that trials had in earlier sessions.
 
-    history: trial number -> epoch -> value.
+    history: trial number -> epoch -> value. A population's rule is `population.Population`,
+    which looks them up itself.
     """
     scheduler, budget = space.header.scheduler, space.header.budget
     grace = min(scheduler.grace_epochs, budget.epochs)

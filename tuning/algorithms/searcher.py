@@ -8,18 +8,23 @@ whatever failed is FAIL with a reason, and the steps are our epochs.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import optuna
 from optuna.trial import TrialState as OptunaState
 from ray.tune.search import Searcher
 
 from quantum_rerank.config import ExperimentConfig
+from tuning.algorithms.population import Population
 from tuning.algorithms.samplers import make_sampler, points_left
 from tuning.records import (
     CHECKPOINT,
+    COST,
+    DONOR,
     EPOCH,
     FAILURE,
     FINAL,
@@ -30,6 +35,7 @@ from tuning.records import (
     PEAK_RSS_MB,
     PROTECTED,
     SECONDS,
+    STARTED_OVER,
     TRAINING_SECONDS,
     WORKER_LOST,
     Listener,
@@ -37,13 +43,44 @@ from tuning.records import (
     TrialState,
 )
 from tuning.space import Space
-from tuning.study.history import START_POINT, enqueue_next_attempt, place, times_lost
+from tuning.study.history import (
+    START_POINT,
+    enqueue_next_attempt,
+    keep_value,
+    place,
+    times_lost,
+)
+from tuning.study.lineage import donor_of
+
+log = logging.getLogger("tuning")
 
 _STATES = {
     "complete": OptunaState.COMPLETE,
     "pruned": OptunaState.PRUNED,
     "failed": OptunaState.FAIL,
 }
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _kept(method: Method) -> Method:
+    """A method whose error is kept as the searcher's fault; after one, the search is over.
+
+    To say less than that would let Ray wait ten minutes for another proposal.
+    """
+
+    @wraps(method)
+    def keeping(self: TruthfulSearch, *given: Any, **named: Any) -> Any:
+        if self.fault is not None:
+            return Searcher.FINISHED
+        try:
+            return method(self, *given, **named)
+        except Exception as error:
+            self.fault = error
+            raise
+
+    return cast(Method, keeping)
 
 
 class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
@@ -55,7 +92,14 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
     ending: whether the search is over; then nothing more is proposed, and a trial
         that was cut short by it is FAIL with what `ending` says as its reason.
     death_note: what a trial's worker left behind before it ended itself, if it did.
+    population: who decides when a new trial is drawn, and which clones are queued; None:
+        trials are drawn as long as there may be more, and nobody is cloned.
+
+    fault: what kept it from telling the study or those who listen. Ray passes over some
+    errors and wraps others, so that whoever runs the search has to look here.
     """
+
+    fault: Exception | None = None
 
     def __init__(
         self,
@@ -67,6 +111,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         death_note: Callable[[int], dict[str, Any]],
         retries: int = 0,
         refusal: Callable[[ExperimentConfig], str] = lambda _: "",
+        population: Population | None = None,
     ) -> None:
         super().__init__(metric=OBJECTIVE, mode="max")
         self._space = space
@@ -77,9 +122,12 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         self._death_note = death_note
         self._retries = retries
         self._refusal = refusal
+        self._population = population
+        self._told = [OBJECTIVE, COST] if space.header.objective.against else [OBJECTIVE]
         self._trials: dict[str, optuna.Trial] = {}
         self._last: dict[str, dict[str, Any]] = {}
 
+    @_kept
     def suggest(self, trial_id: str) -> Any:
         """Propose parameters, with what Ray hands to the trial beside them.
 
@@ -87,11 +135,12 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         the search is over.
         """
         while self._left and not self._ending():
+            trials = self._study.get_trials(deepcopy=False)
+            self._study.sampler = make_sampler(self._space, len(trials))
+            is_queued = any(trial.state == OptunaState.WAITING for trial in trials)
+            if not is_queued and not self._may_draw():
+                break
             self._left -= 1
-            n_known = len(self._study.get_trials(deepcopy=False))
-            self._study.sampler = make_sampler(self._space, n_known)
-            if not points_left(self._study.sampler, self._study):
-                return Searcher.FINISHED
             params, refused = self._propose(trial_id)
             if not refused:
                 return params
@@ -103,16 +152,24 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         """Give a trial that is about to be stopped a reason to have failed."""
         self._last[trial_id] = {**self._last.get(trial_id, {}), FAILURE: reason}
 
+    def _may_draw(self) -> bool:
+        """Whether there is a trial to propose that nobody has queued."""
+        if self._population is not None and not self._population.may_grow():
+            return False
+        return points_left(self._study.sampler, self._study)
+
     def _propose(self, trial_id: str) -> tuple[dict[str, Any], str]:
         """The next trial's parameters, and why it should not start, if so."""
         trial = self._trials[trial_id] = self._study.ask()
         params = self._space.suggest(trial)
         aside = place(self._study.get_trials(deepcopy=False), trial.number)
         aside |= {NUMBER: trial.number, PROTECTED: START_POINT in trial.user_attrs}
+        aside |= {DONOR: donor_of(trial.user_attrs)}
         config = self._space.config_for(params, aside[ORIGIN])
         self._listener.trial_started(trial.number, config)
         return params | aside, self._refusal(config)
 
+    @_kept
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Keep an epoch's objective as the trial's value at that step."""
         seen = self._last.get(trial_id, {}).get(EPOCH, 0)
@@ -122,10 +179,13 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         if FAILURE in result:
             return
         trial = self._trials[trial_id]
+        if not seen and STARTED_OVER in result:
+            log.warning("Trial %d starts from scratch: %s", trial.number, result[STARTED_OVER])
         if math.isfinite(result[OBJECTIVE]):
-            trial.report(result[OBJECTIVE], result[EPOCH])
+            keep_value(trial, result[EPOCH], result[OBJECTIVE])
         self._listener.trial_reported(trial.number, result[EPOCH], result)
 
+    @_kept
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
@@ -143,13 +203,16 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         known = objective is not None and math.isfinite(objective)
         self._keep(trial, last, reason)
         # A pruned trial's value is its last step's, which Optuna takes by itself.
-        self._study.tell(trial, objective if state == "complete" else None, _STATES[state])
+        values = [last[key] for key in self._told] if state == "complete" else None
+        self._study.tell(trial, values, _STATES[state])
         epoch = int(last.get(EPOCH, 0))
         self._listener.trial_ended(
             TrialEnd(trial.number, state, epoch, objective if known else None, reason, last)
         )
         if reason.startswith(WORKER_LOST):
             self._try_again(trial.number)
+        if self._population is not None:
+            self._population.enqueue_clones(self._study)
 
     def save(self, checkpoint_path: str) -> None:
         """Write nothing: the study is the truth, and a space of closures does not pickle."""
@@ -175,7 +238,8 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         if not math.isfinite(last.get(OBJECTIVE, 0.0)):
             return "failed", "nan: the objective is not a number"
         if last.get(FINAL):
-            return "complete", ""
+            missing = [key for key in self._told if key not in last]
+            return ("failed", f"error: reported no {missing[0]}") if missing else ("complete", "")
         if why := self._ending():
             return "failed", f"{INTERRUPTED}: {why}"
         if EPOCH not in last:
@@ -184,7 +248,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def _keep(self, trial: optuna.Trial, last: Mapping[str, Any], reason: str) -> None:
         """Write beside the trial what it cost, whether it left weights, and why it failed."""
-        kept = (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS, CHECKPOINT)
+        kept = (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS, CHECKPOINT, STARTED_OVER)
         attributes: dict[str, Any] = {key: last[key] for key in kept if key in last}
         if reason:
             attributes[FAILURE] = reason

@@ -24,12 +24,16 @@ class Deadlines:
         self._clock = clock
         self._started: dict[int, float] = {}
         self._heard: dict[int, float] = {}
+        self._looked: dict[int, float] = {}
 
     def overdue(self, number: int, runs: bool) -> str:
         """Why a trial has to end, or nothing; one that waits for its worker has all its time."""
         now = self._clock()
-        if not runs:
-            self._started[number] = self._heard[number] = now
+        if not runs:  # nor does it later lose the time in which others went first
+            started = self._started.get(number, now)
+            self._started[number] = started + now - self._looked.get(number, started)
+            self._heard[number] = now
+        self._looked[number] = now
         hours, minutes = self._trial_hours, self._epoch_minutes
         if hours and now - self._started.get(number, now) > hours * 3600.0:
             return f"timeout: longer than {hours:g} h"
@@ -46,3 +50,4 @@ class Deadlines:
     def trial_ended(self, end: TrialEnd) -> None:
         self._started.pop(end.number, None)
         self._heard.pop(end.number, None)
+        self._looked.pop(end.number, None)

@@ -1,4 +1,4 @@
-"""Whose weights stay on disk: the best trials', and the configurations they are compared with."""
+"""Whose weights stay on disk: the best trials', the Pareto front's, and the start points'."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.config import ExperimentConfig
+from tuning.algorithms.population import highest_at
 from tuning.best_trial import ranked_trials
 from tuning.records import TrialEnd
-from tuning.study.history import START_POINT, attempts
-from tuning.workers.trial_files import PROGRESS, TrialFiles
+from tuning.space import Space
+from tuning.study.front import front
+from tuning.study.history import START_POINT, attempts, origins
+from tuning.study.lineage import donor_of, open_configurations
+from tuning.workers.trial_files import PROGRESS, TrialFiles, donated
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -19,7 +23,8 @@ class LosersRemoved:
     """A listener that removes the files of trials which cannot be among the best any more.
 
     trials: the study's, by number, asked at each trial's end.  keep: how many trials'
-    weights stay; those of the space's start points stay as well. A trial that was cut
+    weights stay; those of the Pareto front, where there is one, and of the space's start
+    points stay as well. A trial that was cut
     short keeps its progress, since another may continue it.
     """
 
@@ -28,7 +33,7 @@ class LosersRemoved:
     ) -> None:
         self._trials, self._keep, self._files = trials, keep, files
         candidates = [t for t in trials() if START_POINT not in t.user_attrs]
-        self._kept = ranked_trials(candidates)[:keep]
+        self._kept, _ = self._parted(candidates)
 
     def trial_started(self, number: int, config: ExperimentConfig) -> None:
         """Nothing: only how a trial ends counts."""
@@ -46,7 +51,54 @@ class LosersRemoved:
             self._files.remove(earlier)
         if START_POINT in trial.user_attrs:
             return
-        ranked = ranked_trials([*self._kept, trial])
-        self._kept = ranked[: self._keep]
-        for loser in ranked[self._keep :]:
+        self._kept, losers = self._parted([*self._kept, trial])
+        for loser in losers:
             self._files.remove(loser.number)
+
+    def _parted(self, trials: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+        """The best trials with those of the Pareto front, and the others.
+
+        Whom a trial that was kept before outdoes, a trial that is kept now outdoes as well.
+        """
+        ranked = ranked_trials(trials)
+        kept = {trial.number for trial in (*ranked[: self._keep], *front(ranked))}
+        losers = [trial for trial in ranked if trial.number not in kept]
+        return [trial for trial in ranked if trial.number in kept], losers
+
+
+class DonorsKept:
+    """A listener that removes what members of a population left for clones that will never be.
+
+    At each epoch of comparison the highest stay, and those from which a clone that is not
+    over has started, or is to start.
+    trials: the study's, by number.  files: of the donors, by configuration.
+    """
+
+    def __init__(
+        self, space: Space, trials: Callable[[], Sequence[FrozenTrial]], files: TrialFiles
+    ) -> None:
+        self._space, self._trials, self._files = space, trials, files
+        self._removed: set[tuple[int, int]] = set()
+
+    def trial_started(self, number: int, config: ExperimentConfig) -> None:
+        """Nothing: only values count."""
+
+    def trial_reported(self, number: int, epoch: int, metrics: Mapping[str, Any]) -> None:
+        if epoch in self._space.compared_at():
+            self._remove_at(epoch)
+
+    def trial_ended(self, end: TrialEnd) -> None:
+        for epoch in self._space.compared_at():
+            self._remove_at(epoch)
+
+    def _remove_at(self, epoch: int) -> None:
+        trials = self._trials()
+        first, still_open = origins(trials), open_configurations(trials)
+        came = {first[t.number] for t in trials if epoch in t.intermediate_values}
+        wanted = {donor_of(t.user_attrs) for t in trials if first[t.number] in still_open}
+        kept = set(highest_at(self._space, trials, epoch))
+        for configuration in came - kept:
+            donor = (configuration, epoch)
+            if donor not in wanted and donor not in self._removed:
+                self._files.remove_file(configuration, donated(epoch))
+                self._removed.add(donor)

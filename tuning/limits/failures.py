@@ -1,7 +1,7 @@
 """Why trials fail: a reason in one line, its kind first, and when the same one ends a search.
 
 oom, timeout, nan, saturated, error: the configuration's own.
-interrupted, worker lost: not its fault.
+interrupted, worker lost, storage: not its fault.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from quantum_rerank.config import ExperimentConfig
-from quantum_rerank.errors import DivergedError, SaturatedError
+from quantum_rerank.errors import DivergedError, FilesError, SaturatedError
 from tuning.limits.budgets import GB, Ending
-from tuning.records import INTERRUPTED, TrialEnd
+from tuning.records import INTERRUPTED, STORAGE, TrialEnd
 
 DIAGNOSIS = "the same failure of"  # how the reason begins where failures end a search
 
@@ -29,6 +29,8 @@ def failure_reason(error: Exception) -> str:
         return f"saturated: {error}"
     if isinstance(error, MemoryError):
         return f"oom: {str(error) or 'an allocation was refused'}"
+    if isinstance(error, FilesError):
+        return f"{STORAGE}: {error}"
     return f"error: {type(error).__name__}: {error}"
 
 
@@ -57,6 +59,7 @@ class FailureStreak:
     """Ends a search once trials fail for the same reason one after another.
 
     A listener; what is called the same is the first word of a reason: oom, nan, error.
+    Where a trial's files cannot be written, those of the next cannot either: one is enough.
     """
 
     def __init__(self, limit: int, ending: Ending) -> None:
@@ -71,7 +74,9 @@ class FailureStreak:
 
     def trial_ended(self, end: TrialEnd) -> None:
         kind = end.reason.partition(":")[0] if end.state == "failed" else ""
-        if kind == INTERRUPTED:
+        if kind == STORAGE:
+            self._ending.stop(end.reason)
+        if kind in (INTERRUPTED, STORAGE):
             return
         self._length = self._length + 1 if kind and kind == self._kind else 1
         self._kind = kind

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,17 @@ class EventLog:
             file.write(line + "\n")
 
 
+class _LogFile(logging.FileHandler):
+    """A log that may be on a full disk: that is said once, as the search's own error."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Print nothing, where logging would print a traceback."""
+
+
 @contextmanager
 def write_log(path: Path) -> Iterator[None]:
     """Append what the packages of this project log, tracebacks included, to a file."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in ("tuning", "quantum_rerank")]
     before = [(logger.level, logger.propagate) for logger in loggers]
@@ -66,4 +73,5 @@ def write_log(path: Path) -> Iterator[None]:
             logger.removeHandler(handler)
             logger.setLevel(level)
             logger.propagate = propagate
-        handler.close()
+        with suppress(OSError):  # of what was not written, and is still to be
+            handler.close()

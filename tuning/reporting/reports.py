@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,13 @@ from rich.table import Table
 from quantum_rerank.evaluation import COSINE, Scores, difference_table, leaderboard
 from tuning.best_trial import TrainedTrial
 from tuning.confirmation import Confirmed, print_confirmed
-from tuning.records import CHECKPOINT, FAILURE, PEAK_RSS_MB, SECONDS
+from tuning.records import CHECKPOINT, COST, FAILURE, PEAK_RSS_MB, SECONDS
 from tuning.space import Space
+from tuning.study.front import cost, front
+from tuning.study.history import WARM_START, curve
+from tuning.study.warm_start import STATES as PRIOR_STATES
+from tuning.study.warm_start import TakenOver
+from tuning.workers.cost import UNITS
 
 if TYPE_CHECKING:
     import optuna
@@ -34,6 +39,7 @@ class Tested:
 class Outcome:
     """What a search came to.
 
+    trials: those of the search itself.
     confirmed: the best trials by validation on fresh seeds, best first.
     tested: the same on test.
     default: the trial of the base configuration, if the space starts with it and it was kept.
@@ -48,6 +54,7 @@ class Outcome:
     default: Tested | None
     baselines: Mapping[str, Mapping[str, Scores]]
     ended: str = ""
+    taken_over: Sequence[TakenOver] = ()
     notes: list[str] = field(default_factory=list)
 
 
@@ -65,7 +72,11 @@ def summarise(outcome: Outcome, wall_seconds: float, fingerprint: str) -> dict[s
     objective = outcome.space.header.objective
     return {
         "name": outcome.space.header.name,
-        "objective": {"metric": f"val_{objective.metric}", "mode": objective.mode},
+        "objective": {
+            "metric": f"val_{objective.metric}",
+            "mode": objective.mode,
+            "against": objective.against,
+        },
         "n_trials": sum(states.values()),
         "states": states,
         "ended_early": outcome.ended,
@@ -84,7 +95,9 @@ def summarise(outcome: Outcome, wall_seconds: float, fingerprint: str) -> dict[s
             if c.objectives
         ],
         "tested": tested,
+        "pareto_front": [_front_record(trial) for trial in front(outcome.trials)],
         "failures": failures,
+        "warm_start": [one.summary() for one in outcome.taken_over],
         "data_fingerprint": fingerprint,
         "wall_seconds": round(wall_seconds, 1),
         "peak_trial_rss_mb": max(peaks, default=None),
@@ -92,15 +105,20 @@ def summarise(outcome: Outcome, wall_seconds: float, fingerprint: str) -> dict[s
 
 
 def write_trials(trials: list[optuna.trial.FrozenTrial], path: Path) -> None:
-    """Write a row per trial: state, epochs, objective, cost, reason, and every parameter."""
+    """Write a row per trial: state, epochs, objective, cost, reason, and every parameter.
+
+    `from` names the run and number of a trial that came in from another search.
+    """
     import pandas as pd
 
     rows = [
         {
             "number": trial.number,
+            "from": trial.user_attrs.get(WARM_START, ""),
             "state": STATES.get(trial.state.name, trial.state.name.lower()),
-            "epochs": max(trial.intermediate_values, default=0),
-            "objective": max(trial.intermediate_values.values(), default=None),
+            "epochs": max(curve(trial), default=0),
+            "objective": max(curve(trial).values(), default=None),
+            **({COST: cost(trial)} if cost(trial) is not None else {}),
             "seconds": trial.user_attrs.get(SECONDS),
             "peak_rss_mb": trial.user_attrs.get(PEAK_RSS_MB),
             "reason": trial.user_attrs.get(FAILURE, ""),
@@ -115,6 +133,8 @@ def write_trials(trials: list[optuna.trial.FrozenTrial], path: Path) -> None:
 def print_outcome(outcome: Outcome, console: Console) -> None:
     """Print how each trial went, then the test queries' leaderboard with every difference."""
     console.print(_trial_table(outcome.trials))
+    if against := outcome.space.header.objective.against:
+        console.print(_front_table(front(outcome.trials), against))
     print_confirmed(outcome.confirmed, console)
     for role in ("test", "test_unseen"):
         systems = _systems(outcome, role)
@@ -149,15 +169,11 @@ def _trial_table(trials: list[optuna.trial.FrozenTrial]) -> Table:
     table.add_column("what it was, or why it failed", overflow="fold")
 
     def worth(trial: optuna.trial.FrozenTrial) -> tuple[bool, float]:
-        best = max(trial.intermediate_values.values(), default=float("-inf"))
+        best = max(curve(trial).values(), default=float("-inf"))
         return trial.state.name != "FAIL", best
 
     for trial in sorted(trials, key=worth, reverse=True):
-        values = trial.intermediate_values
-        params = trial.params
-        what = ", ".join(
-            form.format(params[key]) for key, form in _TELLING.items() if key in params
-        )
+        values = curve(trial)
         table.add_row(
             str(trial.number),
             STATES.get(trial.state.name, trial.state.name.lower()),
@@ -165,9 +181,47 @@ def _trial_table(trials: list[optuna.trial.FrozenTrial]) -> Table:
             f"{max(values.values()):.4f}" if values else "-",
             f"{trial.user_attrs.get(SECONDS, 0):.0f}",
             f"{trial.user_attrs.get(PEAK_RSS_MB, 0):.0f}",
-            trial.user_attrs.get(FAILURE) or what,
+            trial.user_attrs.get(FAILURE) or _what_it_was(trial),
         )
     return table
+
+
+def taken_over_table(taken: Sequence[TakenOver]) -> Table:
+    """A row per earlier run: what came in of it, and what was left out for which reason."""
+    table = Table(title="Warm start", title_justify="left", box=None)
+    for name in (*PRIOR_STATES, "to train anew", "left out"):
+        table.add_column(name, justify="right")
+    for name in ("of the run", "left out for"):
+        table.add_column(name, overflow="fold")
+    for one in taken:
+        numbers = (*map(one.count, PRIOR_STATES), len(one.proposals), sum(one.left_out.values()))
+        why = "; ".join(f"{reason}: {count}" for reason, count in one.left_out.items())
+        table.add_row(*map(str, numbers), one.run, why)
+    return table
+
+
+def _front_table(trials: Sequence[optuna.trial.FrozenTrial], against: str) -> Table:
+    """The trials of the Pareto front, the cheapest first."""
+    title = f"Pareto front: validation objective against {UNITS[against]}"
+    table = Table(title=title, title_justify="left", box=None, min_width=len(title))
+    for name in ("trial", "objective", against):
+        table.add_column(name, justify="right")
+    table.add_column("what it was", overflow="fold")
+    for trial in trials:
+        value, spent = trial.values
+        shown = f"{spent:.0f}" if against == "parameters" else f"{spent:.3f}"
+        table.add_row(str(trial.number), f"{value:.4f}", shown, _what_it_was(trial))
+    return table
+
+
+def _front_record(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+    value, spent = trial.values
+    return {"number": trial.number, "objective": value, COST: spent, "params": dict(trial.params)}
+
+
+def _what_it_was(trial: optuna.trial.FrozenTrial) -> str:
+    params = trial.params
+    return ", ".join(form.format(params[key]) for key, form in _TELLING.items() if key in params)
 
 
 _TELLING = {

@@ -23,7 +23,7 @@ from tuning.reporting.forecast import (
     timelines,
 )
 from tuning.reporting.snapshot import Event, Snapshot
-from tuning.study.history import CONTINUES, is_cut_short, superseded, told
+from tuning.study.history import CONTINUES, curve, is_cut_short, superseded, told
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -235,16 +235,16 @@ def _is_cut_short(trial: FrozenTrial, is_live: bool) -> bool:
 def best(snapshot: Snapshot) -> Best | None:
     """The best trial as the search sees it; confirmation on fresh seeds may prefer another."""
     continued = superseded(snapshot.trials)
-    reported = [t for t in snapshot.trials if t.intermediate_values and t.number not in continued]
+    reported = [t for t in snapshot.trials if curve(t) and t.number not in continued]
     if not reported:
         return None
 
     def worth(trial: FrozenTrial) -> tuple[bool, float, int]:
-        highest = max(trial.intermediate_values.values())
+        highest = max(curve(trial).values())
         return trial.state == TrialState.COMPLETE, highest, -trial.number
 
     found = max(reported, key=worth)
-    values = found.intermediate_values
+    values = curve(found)
     epoch = max(values, key=lambda epoch: (values[epoch], -epoch))
     cut_short = _is_cut_short(found, live_session(snapshot) is not None)
     state = "interrupted" if cut_short else _STATES[found.state]
@@ -282,7 +282,7 @@ def _has_config(event: Event) -> bool:
 def _running_trial(
     trial: FrozenTrial, line: Timeline | None, config: Mapping[str, Any], snapshot: Snapshot
 ) -> RunningTrial:
-    values = trial.intermediate_values
+    values = curve(trial)
     epoch = max(values, default=0)
     time, latest = line.reports[-1] if line and line.reports else (None, 0)
     begun = time or (line.started if line else None) or _aware(trial.datetime_start, snapshot.now)
@@ -334,7 +334,7 @@ def _courses(trials: Sequence[FrozenTrial]) -> list[Course]:
     """How far trials came; an attempt that was continued is part of the one that continues it."""
     ended, continued = {trial.number for trial in told(trials)}, superseded(trials)
     return [
-        Course(max(trial.intermediate_values, default=0), trial.number in ended)
+        Course(max(curve(trial), default=0), trial.number in ended)
         for trial in trials
         if trial.number not in continued
     ]

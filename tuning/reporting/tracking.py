@@ -2,7 +2,8 @@
 
 Ray's own callback starts processes per trial and has lost runs; one writer
 that holds many open runs costs a quarter of a second each. Nothing here may
-harm a trial: a failure is said once and the search goes on.
+harm a trial: a failure is said once and the search goes on; where W&B's server
+does not answer, it goes on offline.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tuning.records import EPOCH, FINAL, OBJECTIVE, TrialEnd
 Mode = Literal["online", "offline", "disabled"]
 
 PROJECT = "quantum-rerank"
+_AWAY_SECONDS = 10.0  # without an answer from W&B's server until it is taken to be away
 _INTERNAL = {"trial_id", "done", "date", "timestamp", "pid", "hostname", "node_ip", FINAL}
 
 
@@ -50,7 +52,9 @@ def logged_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def start_run(project: str, group: str, name: str | None, folder: Path, mode: Mode) -> Any:
+def start_run(
+    project: str, group: str, name: str | None, folder: Path, mode: Mode, **settings: Any
+) -> Any:
     """Open one W&B run as every trial has it, and define its axis."""
     wandb = _import_wandb()
     folder.mkdir(parents=True, exist_ok=True)  # else W&B takes a temporary one, silently
@@ -69,6 +73,7 @@ def start_run(project: str, group: str, name: str | None, folder: Path, mode: Mo
             disable_git=True,
             save_code=False,
             silent=True,
+            **settings,
         ),
     )
     run.define_metric(EPOCH)
@@ -115,7 +120,7 @@ class WandbTracker:
         self._tasks.put(lambda: self._runs[number].log({**shown, EPOCH: epoch}))
 
     def trial_ended(self, end: TrialEnd) -> None:
-        self._tasks.put(lambda: finish_run(self._runs.pop(end.number), end))
+        self._tasks.put(lambda: self._finish(end))
 
     def close(self, seconds: float = 60.0) -> None:
         """Write what is queued and close what is open, or give up after so many seconds."""
@@ -127,10 +132,39 @@ class WandbTracker:
 
     def _open(self, number: int, config: ExperimentConfig) -> None:
         name = f"{self._group}-{number:05d}"
-        run = start_run(self._project, self._group, name, self._folder, self._mode)
+        try:
+            run = self._start(name)
+        except Exception as error:  # wandb has many for a server that does not answer
+            if self._mode != "online":
+                raise
+            self._go_on_offline(error)
+            run = self._start(name)
         self._runs[number] = run
         describe_run(run, config)
         run.config.update({"trial": number})
+
+    def _start(self, name: str) -> Any:
+        waits: dict[str, Any] = {}
+        if self._mode == "online":
+            waits = {"init_timeout": _AWAY_SECONDS, "finish_timeout": _AWAY_SECONDS}
+            waits["finish_timeout_raises"] = True
+        return start_run(self._project, self._group, name, self._folder, self._mode, **waits)
+
+    def _finish(self, end: TrialEnd) -> None:
+        try:
+            finish_run(self._runs.pop(end.number), end)
+        except TimeoutError as error:  # the run is on disk, as one written offline
+            self._go_on_offline(error)
+
+    def _go_on_offline(self, error: Exception) -> None:
+        if self._mode == "online":
+            why = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
+            text = (
+                f"W&B does not answer ({why}): the search goes on offline. Upload it later with "
+                f"`wandb sync {self._folder}/wandb/*run-*`."
+            )
+            warnings.warn(text, stacklevel=2)
+        self._mode = "offline"
 
     def _write(self) -> None:
         while (task := self._tasks.get()) is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
-from tuning.records import EARLIER, FAILURE, INTERRUPTED, ORIGIN, WORKER_LOST
+from tuning.records import CUT_SHORT, EARLIER, FAILURE, INTERRUPTED, ORIGIN, WORKER_LOST
 from tuning.space import Space
 
 if TYPE_CHECKING:
@@ -22,12 +22,43 @@ if TYPE_CHECKING:
 
 START_POINT = "start_from"  # user attribute of a trial of the space's start_from
 CONTINUES = "continues"  # user attribute: number of the attempt that this trial continues
+# User attributes of a clone: the configuration (by the number of the first attempt at it) whose
+# weights it starts from, after which epoch, and the stopped trial whose place it has taken.
+CLONES, AT_EPOCH, REPLACES = "clones", "at_epoch", "replaces"
+_INHERITED = (START_POINT, CLONES, AT_EPOCH, REPLACES)  # by a later attempt
+CURVE = "objective_by_epoch"  # user attribute, where there are two objectives: see `curve`
+WARM_START = "warm_start"  # user attribute: RUN#NUMBER of another run's trial that came in
+PROPOSED_BY = "proposed_by"  # user attribute: RUN#NUMBER of one whose configuration is trained anew
+
+
+def keep_value(trial: optuna.Trial, epoch: int, value: float) -> None:
+    """Keep a trial's objective after an epoch.
+
+    Optuna has intermediate values in studies of one objective only; in others they
+    stand beside the trial.
+    """
+    if len(trial.study.directions) == 1:
+        trial.report(value, epoch)
+    else:
+        known = trial.user_attrs.get(CURVE, {})
+        trial.set_user_attr(CURVE, {**known, str(epoch): value})
+
+
+def curve(trial: FrozenTrial) -> dict[int, float]:
+    """Epoch -> objective of a trial, in studies of one objective and of two."""
+    beside = trial.user_attrs.get(CURVE, {})
+    return dict(trial.intermediate_values) or {int(e): float(v) for e, v in beside.items()}
+
+
+def own(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials of a study that are its search's, without those that came in from others."""
+    return [trial for trial in trials if WARM_START not in trial.user_attrs]
 
 
 def is_cut_short(trial: FrozenTrial) -> bool:
     """Whether a trial ended for a reason that is not its configuration's."""
     reason = str(trial.user_attrs.get(FAILURE, ""))
-    return trial.state == TrialState.FAIL and reason.startswith((INTERRUPTED, WORKER_LOST))
+    return trial.state == TrialState.FAIL and reason.startswith(CUT_SHORT)
 
 
 def close_running(study: optuna.Study, why: str) -> int:
@@ -67,6 +98,14 @@ def attempts(trials: Sequence[FrozenTrial], number: int) -> list[int]:
     return chain
 
 
+def origins(trials: Sequence[FrozenTrial]) -> dict[int, int]:
+    """Number -> configuration: the number of the first attempt at it."""
+    found: dict[int, int] = {}
+    for trial in trials:  # an attempt stands after the one that it continues
+        found[trial.number] = found.get(trial.user_attrs.get(CONTINUES, -1), trial.number)
+    return found
+
+
 def place(trials: Sequence[FrozenTrial], number: int) -> dict[str, Any]:
     """What a trial has to know of the attempts before it, as keys of its parameters."""
     chain = attempts(trials, number)
@@ -91,9 +130,8 @@ def enqueue_missing(study: optuna.Study, space: Space) -> None:
 
 def enqueue_next_attempt(study: optuna.Study, trial: FrozenTrial) -> None:
     """Queue a trial that continues one that was cut short."""
-    attributes = {CONTINUES: trial.number}
-    if START_POINT in trial.user_attrs:
-        attributes[START_POINT] = trial.user_attrs[START_POINT]
+    known = trial.user_attrs
+    attributes = {CONTINUES: trial.number, **{k: known[k] for k in _INHERITED if k in known}}
     # Killed before it was given all of them, it had been given what was queued.
     queued = trial.system_attrs.get("fixed_params", {})
     study.enqueue_trial({**queued, **trial.params}, user_attrs=attributes)
@@ -106,10 +144,23 @@ def times_lost(trials: Sequence[FrozenTrial], number: int) -> int:
 
 
 def told(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """Trials that are over for good: what the budget of trials counts."""
+    """Trials of a search that are over for good: what its budget of trials counts."""
+    return own(_over(trials))
+
+
+def rung_values(trials: Sequence[FrozenTrial]) -> dict[int, dict[int, float]]:
+    """Configuration -> epoch -> objective of what a scheduler compares with.
+
+    Also of earlier runs, and of attempts that were cut short: what was decided about them
+    is not decided again when another attempt reports the same epochs.
+    trials: all of the study, by number.
+    """
+    first, found = origins(trials), dict[int, dict[int, float]]()
+    for trial in trials:
+        if trial.state.is_finished() and (values := curve(trial)):
+            found.setdefault(first[trial.number], {}).update(values)
+    return found
+
+
+def _over(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     return [t for t in trials if t.state.is_finished() and not is_cut_short(t)]
-
-
-def rung_values(trials: Iterable[FrozenTrial]) -> dict[int, dict[int, float]]:
-    """Number -> epoch -> objective of what a scheduler may compare with."""
-    return {t.number: dict(t.intermediate_values) for t in told(trials) if t.intermediate_values}

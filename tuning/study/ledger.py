@@ -41,8 +41,7 @@ class Ledger:
             "pid": os.getpid(),
         }
         self._core_before = sum(float(session["core_seconds"]) for session in earlier)
-        # By trial and process: one that takes over a trial counts from its own start.
-        self._workers: dict[tuple[int, Any], float] = {}
+        self._trials: dict[int, float] = {}
         self.write()
 
     def elapsed(self) -> float:
@@ -55,7 +54,7 @@ class Ledger:
 
     def core_seconds(self) -> float:
         """Seconds that trials have run, one core each, all sessions together."""
-        return self._core_before + sum(self._workers.values())
+        return self._core_before + sum(self._trials.values())
 
     def write(self, ended: str | None = None) -> None:
         """Keep what this session has spent; ended: why it is over, empty if it is done."""
@@ -64,7 +63,7 @@ class Ledger:
             self._record["ended"] = ended
         spent = {
             "seconds": round(self.session_seconds(), 3),
-            "core_seconds": round(sum(self._workers.values()), 3),
+            "core_seconds": round(sum(self._trials.values()), 3),
         }
         self._study.set_user_attr(self._key, self._record | spent)
 
@@ -84,7 +83,7 @@ class Ledger:
 
     def _count(self, number: int, metrics: Mapping[str, Any]) -> None:
         if SECONDS in metrics:
-            self._workers[number, metrics.get("pid")] = float(metrics[SECONDS])
+            self._trials[number] = float(metrics[SECONDS])
 
 
 def sessions(attributes: Mapping[str, Any]) -> Sequence[dict[str, Any]]:

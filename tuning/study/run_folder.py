@@ -5,29 +5,40 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from quantum_rerank.config import build_config
 from quantum_rerank.errors import DataError, OutputError
 from tuning.space import Header, Parameter, Space
+from tuning.study.storage import (
+    PATIENCE_SECONDS,
+    Places,
+    connect,
+    connect_to_read,
+    is_locked,
+)
 
 if TYPE_CHECKING:
     import optuna
 
     from quantum_rerank.training.data_manager import PreparedData
 
-STUDY, SUMMARY, BEST, RECORD = "study.db", "summary.json", "best", "run.json"
-TRIALS, EVENTS, LOG, _LOCK = "trials", "events.jsonl", "search.log", ".lock"
+SUMMARY, BEST, RECORD = "summary.json", "best", "run.json"
+EVENTS, LOG, _LOCK = "events.jsonl", "search.log", ".lock"
+PARETO = "pareto.html"
 BUDGET = "budget"  # attribute of the study: trials and hours, as they were extended
-_BUSY_SECONDS = 60.0  # that a study waits for another process to write
+_PLACES = "storage"  # key of the record
 
 
-def write_record(space: Space, prepared: PreparedData, folder: Path) -> None:
+def write_record(
+    space: Space, prepared: PreparedData, folder: Path, places: Places | None = None
+) -> None:
     """Write down what is searched on which data, before it starts."""
     record = {
         "space": space.header.model_dump(mode="json"),
@@ -35,6 +46,7 @@ def write_record(space: Space, prepared: PreparedData, folder: Path) -> None:
             name: parameter.model_dump(mode="json") for name, parameter in space.parameters.items()
         },
         "base": space.base.model_dump(mode="json"),
+        _PLACES: asdict(places or Places()),
         "data_fingerprint": prepared.fingerprint,
         "splits": prepared.splits,
     }
@@ -117,37 +129,95 @@ def holder(folder: Path) -> int | None:
     return None
 
 
-def study_storage(folder: Path) -> optuna.storages.BaseStorage:
-    """The SQLite study of a run folder."""
+def recorded_places(folder: Path) -> Places:
+    """Where a run keeps its study and its trials' files; in its folder if nothing else is written.
+
+    Raises: OutputError if what is written is damaged.
+    """
+    if not (folder / RECORD).exists():
+        return Places()
+    try:
+        return Places(**read_record(folder).get(_PLACES, {}))
+    except TypeError:
+        raise OutputError(f"The run's {RECORD} is damaged, or of another version.") from None
+
+
+def open_study(
+    folder: Path,
+    name: str,
+    directions: Sequence[Literal["maximize", "minimize"]] = ("maximize",),
+    places: Places | None = None,
+    patience: float = PATIENCE_SECONDS,
+) -> optuna.Study:
+    """The study of a search, made if there is none.
+
+    directions: see `Objective.directions`.
+    patience: seconds to wait, now and later, while it is locked or its server away.
+    """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    patient = {"connect_args": {"timeout": _BUSY_SECONDS}}
-    return optuna.storages.RDBStorage(f"sqlite:///{folder / STUDY}", engine_kwargs=patient)
-
-
-def open_study(folder: Path, name: str) -> optuna.Study:
-    """The study of a search, made if there is none."""
-    import optuna
-
+    places = places or Places()
     return optuna.create_study(
-        storage=study_storage(folder), study_name=name, direction="maximize", load_if_exists=True
+        storage=connect(folder, places, patience),
+        study_name=places.study or name,
+        directions=directions,
+        load_if_exists=True,
     )
 
 
-def load_study(folder: Path) -> optuna.Study:
+def load_study(folder: Path, patience: float = PATIENCE_SECONDS) -> optuna.Study:
     """Open the study of a run folder; OutputError if it holds none."""
     import optuna
-
-    if not (folder / STUDY).is_file():
-        raise OutputError(f"`{folder}` holds no run: there is no {STUDY} in it.")
     from sqlalchemy.exc import DatabaseError
 
+    places = recorded_places(folder)
+    refuse_no_study(folder, places)
     try:
-        storage = study_storage(folder)
-        names = optuna.get_all_study_names(storage)
-    except DatabaseError as error:
-        raise OutputError(f"`{folder / STUDY}` is damaged: {error.orig}.") from None
-    if not names:
-        raise OutputError(f"`{folder / STUDY}` holds no study.")
-    return optuna.load_study(study_name=names[0], storage=storage)
+        return find_study(connect(folder, places, patience), folder, places)
+    except (DatabaseError, optuna.exceptions.StorageInternalError, ValueError) as error:
+        raise unreadable(error, folder, places) from None
+
+
+def has_study(folder: Path) -> bool:
+    """Whether a search, which loads its data first, has made its study.
+
+    Raises: OutputError if a database does not answer.
+    """
+    if not (folder / RECORD).exists():
+        return False
+    places = recorded_places(folder)
+    if places.file:
+        return (folder / places.file).exists()
+    reader = connect_to_read(places)
+    return reader is not None and any(
+        study.study_name == places.study for study in reader.get_all_studies()
+    )
+
+
+def refuse_no_study(folder: Path, places: Places) -> None:
+    """Raise OutputError where a study is a file, and is not there."""
+    if places.file and not (folder / places.file).is_file():
+        raise OutputError(f"`{folder}` holds no run: there is no {places.file} in it.")
+
+
+def find_study(
+    storage: optuna.storages.BaseStorage | None, folder: Path, places: Places
+) -> optuna.Study:
+    """The study of a run in its storage; OutputError if it is not there."""
+    import optuna
+
+    if storage is not None:
+        names = [places.study] if places.study else optuna.get_all_study_names(storage)
+        with suppress(IndexError, KeyError):
+            return optuna.load_study(study_name=names[0], storage=storage)
+    where = folder / places.file if places.file else places.storage
+    raise OutputError(f"`{where}` holds no study.")
+
+
+def unreadable(error: Exception, folder: Path, places: Places) -> OutputError:
+    """What to say of a study that cannot be read."""
+    where = folder / places.file if places.file else places.storage
+    cause = error.__cause__ or error
+    if is_locked(error):
+        return OutputError(f"`{where}` is being written to. Try again.")
+    return OutputError(f"`{where}` is damaged: {getattr(cause, 'orig', cause)}.")

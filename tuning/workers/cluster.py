@@ -34,8 +34,7 @@ _QUIET = {
 @contextmanager
 def ray_cluster(address: str | None) -> Iterator[list[Node]]:
     """Join a running Ray cluster, or start one on this machine and stop it afterwards."""
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
+    keep_ray_quiet()
     import ray
 
     local = address is None
@@ -60,6 +59,12 @@ def ray_cluster(address: str | None) -> Iterator[list[Node]]:
         yield [this_machine()] if local else cluster_nodes()
     finally:
         ray.shutdown()
+
+
+def keep_ray_quiet() -> None:
+    """Settings that Ray and its workers take from the environment; to be made before its import."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
 
 
 def _our_code() -> dict[str, Any]:
@@ -159,7 +164,11 @@ def cluster_nodes() -> list[Node]:
     import ray
 
     return [
-        Node(int(node["Resources"].get("CPU", 0)), node["Resources"].get("memory", 0.0) / GB)
+        Node(
+            int(node["Resources"].get("CPU", 0)),
+            node["Resources"].get("memory", 0.0) / GB,
+            node["NodeName"],
+        )
         for node in ray.nodes()
         if node["Alive"]
     ]

@@ -6,12 +6,13 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from quantum_rerank.config import ExperimentConfig
-from quantum_rerank.errors import BundleError
+from quantum_rerank.errors import BundleError, FilesError
 from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.trainer import EpochReport, Trainer
 from tuning.limits.budgets import GB, MemoryWatchdog
@@ -20,6 +21,8 @@ from tuning.limits.memory import TrialMemory, give_back, kill_descendants
 from tuning.records import (
     ASIDE,
     CHECKPOINT,
+    COST,
+    DONOR,
     EARLIER,
     EPOCH,
     FAILURE,
@@ -29,10 +32,13 @@ from tuning.records import (
     ORIGIN,
     PEAK_RSS_MB,
     SECONDS,
+    SPENT,
+    STARTED_OVER,
     TRAINING_SECONDS,
 )
 from tuning.space import Space
-from tuning.workers.trial_files import BEST_EPOCH, PROGRESS, TrialFiles
+from tuning.workers.cost import Against, cost_of
+from tuning.workers.trial_files import BEST_EPOCH, DONORS, PROGRESS, TrialFiles, donated
 
 OUT_OF_MEMORY_EXIT_CODE = 137
 DEATH_NOTE, TRACEBACK = "death.json", "traceback.txt"
@@ -61,11 +67,19 @@ def run_trial(
     from ray import tune
 
     give_back()  # what the trial before left in this worker
-    place = TrialPlace(TrialFiles(files), int(params[NUMBER]), tuple(params[EARLIER]))
+    place = TrialPlace(
+        TrialFiles(files),
+        int(params[NUMBER]),
+        tuple(params[EARLIER]),
+        params[DONOR],
+        space.compared_at(),
+    )
     suggested = {key: value for key, value in params.items() if key not in ASIDE}
     last: dict[str, Any] = {EPOCH: 0}
 
     def report(metrics: dict[str, Any]) -> None:
+        if SECONDS in metrics:
+            metrics = {**metrics, SECONDS: round(metrics[SECONDS] + params.get(SPENT, 0.0), 2)}
         last.update(metrics)
         tune.report(metrics)
 
@@ -79,10 +93,12 @@ def run_trial(
 
     try:
         config = space.config_for(suggested, params[ORIGIN])
-        train_within(limits.memory_gb, on_excess, config, data, report, place)
+        against = space.header.objective.against
+        train_within(limits.memory_gb, on_excess, config, data, report, place, against)
     except Exception as error:
-        place.files.write(place.number, TRACEBACK, traceback.format_exc().encode())
         reason = failure_reason(error)
+        with suppress(FilesError):  # maybe it was this that failed
+            place.files.write(place.number, TRACEBACK, traceback.format_exc().encode())
     else:
         return
     report({**last, FINAL: False, OBJECTIVE: float("nan"), FAILURE: reason})
@@ -90,11 +106,32 @@ def run_trial(
 
 @dataclass(frozen=True)
 class TrialPlace:
-    """Where a trial keeps its files, and the numbers of the attempts before it."""
+    """Where a trial keeps its files, and the numbers of the attempts before it.
+
+    donor: configuration and epoch whose weights it starts from, if it is a clone.
+    donates_at: epochs after which others may start from its weights.
+    """
 
     files: TrialFiles
     number: int
     earlier: Sequence[int] = ()
+    donor: Sequence[int] | None = None
+    donates_at: Container[int] = ()
+
+    @property
+    def origin(self) -> int:
+        """The number of the first attempt: its configuration's name."""
+        return self.earlier[-1] if self.earlier else self.number
+
+    def donate(self, epoch: int, content: bytes) -> None:
+        """Keep a training as it is now for those that may clone it."""
+        self.files.below(DONORS).write(self.origin, donated(epoch), content)
+
+    def inheritance(self) -> Iterator[bytes]:
+        """What the donor left at its epoch."""
+        if self.donor:
+            configuration, epoch = self.donor
+            yield from self.files.below(DONORS).versions(configuration, donated(epoch))
 
     def leave_death_note(self, used: int, memory_gb: float) -> None:
         """Write why a worker is about to end itself, for the driver to read."""
@@ -114,6 +151,7 @@ def train_within(
     data: TrialData,
     report: Reporter,
     place: TrialPlace,
+    against: Against | None = None,
 ) -> None:
     """Train under a memory watchdog; every report says what the trial has cost so far."""
     started = time.monotonic()
@@ -126,14 +164,21 @@ def train_within(
             }
             report({**metrics, **cost})
 
-        train(config, data, measured, place)
+        train(config, data, measured, place, against)
 
 
-def train(config: ExperimentConfig, data: TrialData, report: Reporter, place: TrialPlace) -> None:
+def train(
+    config: ExperimentConfig,
+    data: TrialData,
+    report: Reporter,
+    place: TrialPlace,
+    against: Against | None = None,
+) -> None:
     """Train on one thread, reporting every epoch; the best weights and the progress are kept.
 
-    What was trained before a worker was lost is not trained but reported again,
-    so that whoever decides about the trial sees all of it.
+    What was trained before a worker was lost is not trained but reported again, so that
+    whoever decides about the trial sees all of it. A clone reports the epochs after its donor's.
+    The last report says what the model costs, if the search weighs its objective `against` that.
     """
     import torch
 
@@ -154,6 +199,9 @@ def train(config: ExperimentConfig, data: TrialData, report: Reporter, place: Tr
     for metrics in history:
         report(metrics)
     before = history[-1][TRAINING_SECONDS] if history else 0.0
+    aside = {} if history else cloned(trainer, place)
+    if history and STARTED_OVER in history[-1]:
+        aside = {STARTED_OVER: history[-1][STARTED_OVER]}
     saving = Paced(_SAVING_SHARE)
     for epoch, seconds in timed(trainer.epochs()):
         if epoch.improved:
@@ -163,13 +211,19 @@ def train(config: ExperimentConfig, data: TrialData, report: Reporter, place: Tr
             FINAL: epoch.final,
             TRAINING_SECONDS: round(before + seconds, 3),
             CHECKPOINT: trainer.best.epoch if trainer.best else 0,
+            **aside,
             **epoch.metrics,
         }
+        if against and epoch.final:
+            metrics[COST] = cost_of(trainer.model.head, against, data.embedding_dim)
         history.append(metrics)
+        donates = epoch.epoch in place.donates_at
         with saving as due:
-            if due:
+            if due or donates:
                 content = progress_bytes(trainer, {"history": history})
                 place.files.write(place.number, PROGRESS, content)
+        if donates:
+            place.donate(epoch.epoch, content)
         report(metrics)
 
 
@@ -183,6 +237,24 @@ def restored(trainer: Trainer, place: TrialPlace) -> list[dict[str, Any]]:
         except BundleError:  # cut off or altered: the one before it, or from the start
             continue
     return []
+
+
+def cloned(trainer: Trainer, place: TrialPlace) -> dict[str, str]:
+    """Let a clone start from its donor; why it starts over, if the donor left nothing whole."""
+    from quantum_rerank.training.progress import take_over
+
+    if not place.donor:
+        return {}
+    configuration, epoch = place.donor
+    why = f"trial {configuration} left nothing of epoch {epoch}"
+    for content in place.inheritance():
+        try:
+            take_over(trainer, content)
+        except BundleError as error:
+            why = str(error)
+            continue
+        return {}
+    return {STARTED_OVER: why}
 
 
 class Paced:

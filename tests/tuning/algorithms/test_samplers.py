@@ -109,3 +109,20 @@ def test_what_is_queued_comes_first_whoever_draws(
 def test_only_a_grid_comes_to_its_end(tmp_path: Path, tiny_space: Space) -> None:
     study = open_study(tmp_path, "tiny")
     assert points_left(make_sampler(space_with(tiny_space, "random"), 0), study)
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("name", ["tpe", "gp", "random", "qmc", "grid"])
+def test_a_sampler_proposes_for_two_objectives_also_beside_trials_that_run(
+    tmp_path: Path, grid_space: Space, name: str
+) -> None:
+    space = space_with(grid_space, name)
+    study = open_study(tmp_path, "tiny", ["maximize", "minimize"])
+    found = []
+    for turn in range(6):
+        study.sampler = make_sampler(space, turn)
+        trial = study.ask()
+        found.append(space.suggest(trial))
+        if turn != 3:
+            study.tell(trial, [turn / 6, float(found[-1]["circuit.n_qubits"])])
+    assert all(space.active(params) == params for params in found)

@@ -19,7 +19,7 @@ from tuning.algorithms.scheduler import (
     SuccessiveHalving,
     make_rule,
 )
-from tuning.records import EPOCH, FAILURE, NUMBER, OBJECTIVE, PROTECTED
+from tuning.records import DONOR, EPOCH, FAILURE, NUMBER, OBJECTIVE, PROTECTED, SECONDS, SPENT
 from tuning.space import SamplerConfig, SchedulerConfig, Space
 
 STOP, CONTINUE = TrialScheduler.STOP, TrialScheduler.CONTINUE
@@ -295,6 +295,86 @@ def test_somebody_is_called_at_every_turn_of_ray_s_loop() -> None:
     for _ in range(3):
         assert scheduler.choose_trial_to_run(controller) is None
     assert called == [controller] * 3
+
+
+# Turns: many trials advance side by side on few cores.
+
+
+class Stage:
+    """The part of Ray's controller that knows who runs; the test starts trials as Ray would."""
+
+    def __init__(self, n_trials: int, turns_at: range) -> None:
+        self.scheduler = StopByRule(NoRule(), turns_at=turns_at)
+        self.trials = [self.trial(number) for number in range(n_trials)]
+
+    def trial(self, number: int, donor: tuple[int, int] | None = None) -> Trial:
+        config = {NUMBER: number, PROTECTED: False, DONOR: donor}
+        return Trial("train", config=config, trial_id=f"t{number}", stub=True)
+
+    def get_trials(self) -> list[Trial]:
+        return self.trials
+
+    get_live_trials = get_trials
+
+    def pause_trial(self, trial: Trial, should_checkpoint: bool) -> None:
+        assert not should_checkpoint  # a trial's progress is its own
+        trial.status = Trial.PAUSED
+
+    def start(self) -> int:
+        """Give a free core to whom the scheduler chooses."""
+        trial = self.scheduler.choose_trial_to_run(self)
+        trial.status = Trial.RUNNING
+        number: int = trial.config[NUMBER]
+        return number
+
+    def report(self, number: int, epoch: int) -> str:
+        result = {EPOCH: epoch, OBJECTIVE: 0.5, SECONDS: 2.0 * epoch}
+        decision: str = self.scheduler.on_trial_result(self, self.trials[number], result)
+        return decision
+
+
+def test_whoever_has_come_least_far_has_the_next_turn() -> None:
+    stage, course = Stage(3, range(2, 6, 2)), []
+    epochs = [0, 0, 0]
+    for _ in range(9):
+        number = stage.start()
+        decision = CONTINUE
+        while decision == CONTINUE and epochs[number] < 6:
+            epochs[number] += 1
+            decision = stage.report(number, epochs[number])
+        course.append((number, epochs[number]))
+        if epochs[number] == 6:
+            stage.trials[number].status = Trial.TERMINATED
+    assert course == [(0, 2), (1, 2), (2, 2), (0, 4), (1, 4), (2, 4), (0, 6), (1, 6), (2, 6)]
+    assert [trial.config[SPENT] for trial in stage.trials] == [8.0] * 3
+
+
+def test_a_trial_goes_on_where_nobody_waits_or_whoever_waits_has_come_further() -> None:
+    stage = Stage(1, range(2, 6, 2))
+    stage.start()
+    assert stage.report(0, 2) == CONTINUE
+    stage.trials.append(stage.trial(1, donor=(0, 4)))
+    assert stage.report(0, 3) == CONTINUE
+    stage = Stage(1, range(2, 6, 2))
+    stage.start()
+    stage.trials.append(stage.trial(1, donor=(0, 4)))
+    assert stage.report(0, 2) == CONTINUE
+
+
+def test_what_is_reported_again_after_a_turn_is_no_reason_for_another_one() -> None:
+    stage = Stage(2, range(2, 6, 2))
+    stage.start()
+    assert stage.report(0, 2) == TrialScheduler.NOOP
+    stage.trials[0].status = Trial.RUNNING
+    assert [stage.report(0, epoch) for epoch in (1, 2, 3)] == [CONTINUE] * 3
+    assert stage.report(0, 4) == TrialScheduler.NOOP
+
+
+def test_without_turns_nobody_waits_for_another() -> None:
+    stage = Stage(2, range(0))
+    assert stage.start() == 0
+    assert [stage.report(0, epoch) for epoch in range(1, 6)] == [CONTINUE] * 5
+    assert stage.start() == 1
 
 
 def test_every_trial_stops_at_its_next_report_once_the_search_is_over() -> None:

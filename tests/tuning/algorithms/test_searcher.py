@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,14 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from quantum_rerank.config import ExperimentConfig
+from tuning.algorithms.population import Population
 from tuning.algorithms.samplers import make_sampler
 from tuning.algorithms.searcher import TruthfulSearch
 from tuning.records import (
     ASIDE,
     CHECKPOINT,
+    COST,
+    DONOR,
     EARLIER,
     EPOCH,
     FAILURE,
@@ -27,11 +31,18 @@ from tuning.records import (
     PEAK_RSS_MB,
     PROTECTED,
     SECONDS,
+    STARTED_OVER,
     WORKER_LOST,
     TrialEnd,
 )
-from tuning.space import Space
-from tuning.study.history import CONTINUES, START_POINT, close_running, enqueue_missing
+from tuning.space import SchedulerConfig, Space
+from tuning.study.history import (
+    CONTINUES,
+    START_POINT,
+    close_running,
+    curve,
+    enqueue_missing,
+)
 from tuning.study.run_folder import load_study, open_study
 
 NAN = float("nan")
@@ -75,7 +86,7 @@ class Bench:
 
 def search_in(folder: Path, space: Space, n_trials: int = 20, **more: Any) -> TruthfulSearch:
     """A search over the study of a folder, as a session has it; nobody listens."""
-    study = open_study(folder, space.header.name)
+    study = open_study(folder, space.header.name, space.header.objective.directions)
     close_running(study, "the search was killed")
     enqueue_missing(study, space)
     given: dict[str, Any] = {
@@ -491,6 +502,59 @@ def test_the_sampler_is_the_one_that_the_space_names(
     assert type(make_sampler(space, 0)) is kind
 
 
+# A population.
+
+
+@pytest.fixture
+def crowd(tmp_path: Path, tiny_space: Space) -> TruthfulSearch:
+    """A search of two members, every one of whom that is the lower one gives way."""
+    scheduler = SchedulerConfig(name="pbt", population=2, interval_epochs=1, quantile=0.5)
+    budget = tiny_space.header.budget.model_copy(update={"trials": 4})
+    update = {"scheduler": scheduler, "budget": budget, "start_from": []}
+    space = Space(
+        tiny_space.header.model_copy(update=update), tiny_space.base, tiny_space.parameters
+    )
+    study = open_study(tmp_path, space.header.name)
+    population = Population(space, lambda: study.get_trials(deepcopy=False))
+    return TruthfulSearch(
+        space, study, 4, Recorder(), lambda: "", lambda _: {}, population=population
+    )
+
+
+def test_a_population_waits_for_a_place_and_a_clone_takes_that_of_whom_was_stopped(
+    crowd: TruthfulSearch, tmp_path: Path
+) -> None:
+    for name in "ab":
+        assert crowd.suggest(name)[DONOR] is None
+    assert crowd.suggest("c") is None
+    crowd.on_trial_result("a", result(1, 0.9))
+    crowd.on_trial_complete("b", result(1, 0.1))
+    clone = crowd.suggest("c")
+    assert tuple(clone[DONOR]) == (0, 1)
+    trials = load_study(tmp_path).trials
+    assert own(clone) == trials[2].params
+    assert trials[2].params["circuit.n_qubits"] == trials[0].params["circuit.n_qubits"]
+    assert crowd.suggest("d") is None
+    crowd.on_trial_complete("a", result(3, 0.9, **{FINAL: True}))
+    assert crowd.suggest("d")[DONOR] is None  # a new member, in the place of one at its end
+    assert crowd.suggest("e") is None
+    for name in "cd":
+        crowd.on_trial_complete(name, result(3, 0.9, **{FINAL: True}))
+    assert crowd.suggest("e") == Searcher.FINISHED
+    assert all(trial.state.is_finished() for trial in load_study(tmp_path).trials)
+
+
+def test_a_clone_that_had_to_start_over_is_said_once_and_kept(
+    crowd: TruthfulSearch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    crowd.suggest("a")
+    why = {STARTED_OVER: "trial 3 left nothing of epoch 2"}
+    crowd.on_trial_result("a", result(1, 0.3, **why))
+    crowd.on_trial_complete("a", result(3, 0.5, **{FINAL: True}, **why))
+    assert load_study(tmp_path).trials[0].user_attrs[STARTED_OVER] == why[STARTED_OVER]
+    assert caplog.messages == ["Trial 0 starts from scratch: trial 3 left nothing of epoch 2"]
+
+
 def test_saving_and_restoring_leave_no_file_behind(bench: Bench, tmp_path: Path) -> None:
     path = tmp_path / "searcher.pkl"
     bench.search.save(str(path))
@@ -527,3 +591,73 @@ def test_the_plain_searcher_leaves_a_trial_with_nan_running(plain: OptunaSearch)
     plain.suggest("a")
     plain.on_trial_complete("a", plain_result(1, NAN))
     assert plain._ot_study.trials[0].state == TrialState.RUNNING
+
+
+# What keeps the study from being told.
+
+
+class Failing(Recorder):
+    """A listener whose disk is full."""
+
+    def trial_ended(self, end: TrialEnd) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_kept_a_trial_from_being_told_is_kept_where_ray_passes_over_it(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    search = search_in(tmp_path, tiny_space, listener=Failing())
+    assert search.fault is None
+    search.suggest("a")
+    with pytest.raises(OSError, match="No space left"):
+        search.on_trial_complete("a", result(1, 0.3))
+    assert isinstance(search.fault, OSError)
+    n_trials = len(load_study(tmp_path).get_trials())
+    assert search.suggest("b") == Searcher.FINISHED
+    search.on_trial_complete("a", result(1, 0.3), error=True)
+    assert len(load_study(tmp_path).get_trials()) == n_trials
+
+
+# Two objectives.
+
+
+def weighed(space: Space) -> Space:
+    """The space with its objective against the number of parameters."""
+    objective = space.header.objective.model_copy(update={"against": "parameters"})
+    scheduler = SchedulerConfig(name="none")
+    header = space.header.model_copy(update={"objective": objective, "scheduler": scheduler})
+    return Space(header, space.base, space.parameters)
+
+
+def test_a_trial_of_two_objectives_is_told_with_both_and_keeps_its_epochs(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    search = search_in(tmp_path, weighed(tiny_space))
+    search.suggest("a")
+    search.on_trial_result("a", result(1, 0.3))
+    search.on_trial_complete("a", result(2, 0.5, **{FINAL: True, COST: 80.0}))
+    search.suggest("b")
+    search.on_trial_complete("b", result(1, 0.5, **{FINAL: True}))
+    told, without, *_ = load_study(tmp_path).get_trials()
+    assert (told.state, told.values) == (TrialState.COMPLETE, [0.5, 80.0])
+    assert curve(told) == {1: 0.3, 2: 0.5}
+    assert without.state == TrialState.FAIL
+    assert without.user_attrs[FAILURE] == f"error: reported no {COST}"
+
+
+@pytest.mark.parametrize(("last", "reason"), [(NAN, "nan"), (0.4, "interrupted")])
+def test_a_trial_of_two_objectives_can_fail_as_any_other(
+    tmp_path: Path, tiny_space: Space, last: float, reason: str
+) -> None:
+    over: list[str] = []
+    search = search_in(tmp_path, weighed(tiny_space), ending=lambda: "".join(over))
+    search.suggest("a")
+    search.on_trial_result("a", result(1, 0.3))
+    over += ["Ctrl-C"] if reason == "interrupted" else []
+    search.on_trial_complete("a", result(2, last))
+    (trial,) = load_study(tmp_path).get_trials()
+    assert trial.state == TrialState.FAIL
+    assert trial.user_attrs[FAILURE].startswith(reason)
+    assert curve(trial)[1] == 0.3
+    again = search_in(tmp_path, weighed(tiny_space))
+    assert again.suggest("b")["circuit.n_qubits"] == trial.params["circuit.n_qubits"]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -16,6 +16,7 @@ from tuning.limits.budgets import (
     MemoryWatchdog,
     Node,
     TimeBudget,
+    fit_cluster,
     fit_trials,
 )
 
@@ -186,6 +187,45 @@ def test_a_machine_without_room_takes_nothing_from_the_others() -> None:
 
 
 def test_memory_is_reserved_with_ray_only_where_trials_spread() -> None:
-    alone = fit_trials([Node(2, 20.0)], 2.0)
-    assert alone.reservation == {}
-    assert replace(alone, spread=True).reservation == {"memory": 2.0 * GB}
+    assert fit_trials([Node(2, 20.0)], 2.0).reservation == {}
+    assert fit_cluster([Node(2, 20.0)], 2.0).reservation == {"memory": 2.0 * GB}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "trials", "bound"),
+    [
+        pytest.param([Node(4, 32.0)], 4, "cores", id="exactly enough"),
+        pytest.param([Node(4, 31.9)], 3, "memory", id="not quite"),
+        pytest.param([Node(4, 64.0), Node(8, 17.0)], 6, "memory", id="unequal"),
+        pytest.param([Node(4, 64.0), Node(8, 7.9)], 4, "memory", id="one without room"),
+        pytest.param([Node(0, 99.0), Node(2, 16.0)], 2, "cores", id="a head that trains nothing"),
+    ],
+)
+def test_a_cluster_takes_as_many_trials_as_fit_each_of_its_nodes(
+    nodes: list[Node], trials: int, bound: str
+) -> None:
+    found = fit_cluster(nodes, 8.0)
+    assert (found.trials, found.trial_memory_gb, found.nodes) == (trials, 8.0, tuple(nodes))
+    assert found.reason.endswith(f"bounded by {bound}")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "largest"),
+    [
+        ([Node(4, 5.0), Node(2, 7.9), Node(0, 99.0)], "the largest of 3 hands out 2 cores and 7.9"),
+        ([Node(0, 99.0)], "the largest of 1 hands out 0 cores"),
+        ([], "the largest of 0"),
+    ],
+)
+def test_a_cluster_without_room_for_a_trial_is_refused_rather_than_waited_for(
+    nodes: list[Node], largest: str
+) -> None:
+    with pytest.raises(ConfigError, match="No node has a core and 8 GB for a trial") as caught:
+        fit_cluster(nodes, 8.0)
+    assert largest in str(caught.value)
+    assert "--trial-memory-gb" in str(caught.value)
+
+
+def test_a_cluster_is_held_to_what_a_worker_needs_too() -> None:
+    with pytest.raises(ConfigError, match=r"`budget\.trial_memory_gb` is 0\.1"):
+        fit_cluster([Node(4, 64.0)], 0.1)

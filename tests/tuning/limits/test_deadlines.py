@@ -90,3 +90,20 @@ def test_without_limits_no_trial_is_overdue(clock: Clock) -> None:
     deadlines.trial_started(0, CONFIG)
     clock.now += 999 * HOUR
     assert deadlines.overdue(0, runs=True) == ""
+
+
+def test_the_time_in_which_others_go_first_is_not_a_trial_s(
+    deadlines: Deadlines, clock: Clock
+) -> None:
+    for _ in range(11):  # of 18 minutes, half of them at work
+        for runs in (True, False):
+            clock.now += 9 * MINUTE
+            assert deadlines.overdue(0, runs) == ""
+        deadlines.trial_reported(0, 1, {OBJECTIVE: 0.5})
+    clock.now += 9 * MINUTE
+    assert deadlines.overdue(0, runs=True) == ""
+    for _ in range(2):
+        deadlines.trial_reported(0, 2, {OBJECTIVE: 0.5})
+        clock.now += 9 * MINUTE
+        late = deadlines.overdue(0, runs=True)
+    assert late == "timeout: longer than 2 h"

@@ -4,15 +4,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tuning.limits.disk import LosersRemoved
+from tuning.limits.disk import DonorsKept, LosersRemoved
 from tuning.records import CHECKPOINT, INTERRUPTED, TrialEnd
 from tuning.records import TrialState as Told
-from tuning.study.history import CONTINUES, START_POINT
-from tuning.study.run_folder import TRIALS, open_study
-from tuning.workers.trial_files import BEST_EPOCH, PROGRESS, TrialFiles
+from tuning.space import Budget, SchedulerConfig, Space
+from tuning.study.history import AT_EPOCH, CLONES, CONTINUES, REPLACES, START_POINT, keep_value
+from tuning.study.run_folder import open_study
+from tuning.study.storage import TRIALS
+from tuning.workers.trial_files import BEST_EPOCH, DONORS, PROGRESS, TrialFiles, donated
 
 STATES: dict[TrialState, Told] = {
     TrialState.COMPLETE: "complete",
@@ -124,3 +127,83 @@ def test_a_trial_without_weights_takes_nobody_s_place(search: Search) -> None:
     search.study.tell(trial, state=TrialState.FAIL)
     search.losers.trial_ended(TrialEnd(trial.number, "failed", 0, None, "nan: no loss"))
     assert search.holding(BEST_EPOCH) == [0, 1]
+
+
+def test_the_trials_of_a_pareto_front_keep_their_weights_beside_the_best(tmp_path: Path) -> None:
+    search = Search(tmp_path, keep=1)
+    (tmp_path / "weighed").mkdir()
+    search.study = open_study(tmp_path / "weighed", "tiny", ["maximize", "minimize"])
+    search.start_session()
+    held = []
+    for value, cost in [(0.5, 50), (0.4, 60), (0.3, 10), (0.6, 90), (0.55, 40), (0.2, 5)]:
+        trial = search.study.ask()
+        keep_value(trial, 1, value)
+        trial.set_user_attr(CHECKPOINT, 1)
+        search.files.write(trial.number, BEST_EPOCH, b"some bytes")
+        search.study.tell(trial, [value, float(cost)])
+        search.losers.trial_ended(TrialEnd(trial.number, "complete", 1, value))
+        held.append(search.holding(BEST_EPOCH))
+    assert held == [[0], [0], [0, 2], [0, 2, 3], [2, 3, 4], [2, 3, 4, 5]]
+
+
+# What members of a population leave for clones.
+
+
+@pytest.fixture
+def population(tiny_space: Space) -> Space:
+    scheduler = SchedulerConfig(name="pbt", population=4, interval_epochs=1, quantile=0.5)
+    header = tiny_space.header.model_copy(
+        update={"scheduler": scheduler, "budget": Budget(trials=9, epochs=3), "start_from": []}
+    )
+    return Space(header, tiny_space.base, tiny_space.parameters)
+
+
+class Donors:
+    """A study whose trials leave an epoch for others, and then report it."""
+
+    def __init__(self, folder: Path, space: Space) -> None:
+        self.folder, self.study = folder / DONORS, open_study(folder, "tiny")
+        self.files = TrialFiles(str(self.folder))
+        self.kept = DonorsKept(space, lambda: self.study.get_trials(deepcopy=False), self.files)
+
+    def report(self, trial: optuna.Trial, epoch: int, value: float) -> None:
+        self.files.write(trial.number, donated(epoch), b"some bytes")
+        trial.report(value, epoch)
+        self.kept.trial_reported(trial.number, epoch, {})
+
+    def end(self, trial: optuna.Trial, state: TrialState) -> None:
+        self.study.tell(trial, 0.5 if state == TrialState.COMPLETE else None, state)
+        self.kept.trial_ended(TrialEnd(trial.number, STATES[state], 1, 0.5))
+
+    def holding(self, epoch: int) -> Sequence[int]:
+        return sorted(int(path.parent.name) for path in self.folder.glob(f"*/{donated(epoch)}"))
+
+
+def test_of_each_epoch_only_the_highest_stay(tmp_path: Path, population: Space) -> None:
+    donors = Donors(tmp_path, population)
+    trials = [donors.study.ask() for _ in range(4)]
+    for epoch, values in ((1, (0.1, 0.3, 0.2, 0.4)), (2, (0.6, 0.1, 0.1, 0.5))):
+        for trial, value in zip(trials, values, strict=True):
+            donors.report(trial, epoch, value)
+    assert (donors.holding(1), donors.holding(2)) == ([1, 3], [0, 3])
+
+
+def test_what_a_clone_waits_for_stays_until_it_is_over(tmp_path: Path, population: Space) -> None:
+    donors = Donors(tmp_path, population)
+    donor = donors.study.ask()
+    donors.report(donor, 1, 0.1)
+    donors.study.enqueue_trial({}, user_attrs={CLONES: donor.number, AT_EPOCH: 1, REPLACES: 9})
+    clone = donors.study.ask()
+    for value in (0.2, 0.3):
+        donors.report(donors.study.ask(), 1, value)
+    assert donors.holding(1) == [0, 2, 3]
+    donors.end(clone, TrialState.COMPLETE)
+    assert donors.holding(1) == [2, 3]
+
+
+def test_a_member_that_failed_leaves_nothing(tmp_path: Path, population: Space) -> None:
+    donors = Donors(tmp_path, population)
+    trial = donors.study.ask()
+    donors.report(trial, 1, 0.9)
+    donors.end(trial, TrialState.FAIL)
+    assert donors.holding(1) == []

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from quantum_rerank.config import ExperimentConfig
-from quantum_rerank.errors import DataError, DivergedError
+from quantum_rerank.errors import DataError, DivergedError, FilesError
 from tuning.limits.budgets import GB, INTERRUPT, Ending
 from tuning.limits.failures import (
     DIAGNOSIS,
@@ -25,6 +25,7 @@ OOM, NAN, ERROR = "oom: 8.10 GB used", "nan: the loss became nan", "error: KeyEr
         (MemoryError("Unable to allocate 9 GiB"), "oom: Unable to allocate 9 GiB"),
         (KeyError("x"), "error: KeyError: 'x'"),
         (DataError("no queries"), "error: DataError: no queries"),
+        (FilesError("`s3://bucket` cannot be used."), "storage: `s3://bucket` cannot be used."),
     ],
 )
 def test_a_reason_begins_with_its_kind(error: Exception, reason: str) -> None:
@@ -99,6 +100,14 @@ def test_trials_that_were_cut_short_neither_count_nor_end_the_row(
 def test_lost_workers_in_a_row_end_a_search_too(streak: FailureStreak, ending: Ending) -> None:
     hear(streak, WORKER_LOST, WORKER_LOST, WORKER_LOST)
     assert ending() == f"{DIAGNOSIS} 3 trials in a row: {WORKER_LOST}"
+
+
+def test_where_a_trial_s_files_cannot_be_written_the_search_ends_at_once(
+    streak: FailureStreak, ending: Ending
+) -> None:
+    hear(streak, OOM, "storage: the disk is full", OOM)
+    assert ending() == "storage: the disk is full"
+    assert TrialEnd(0, "failed", 1, None, ending()).is_cut_short
 
 
 def test_a_search_that_is_over_keeps_its_first_reason(

@@ -128,3 +128,11 @@ def test_others_do_not_log_into_a_run(tmp_path: Path) -> None:
     with write_log(path):
         logging.getLogger("somebody").error("else")
     assert path.read_text() == ""
+
+
+def test_a_log_on_a_full_disk_says_nothing_and_stops_nobody(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with write_log(Path("/dev/full")):
+        logging.getLogger("tuning").error("something happened")
+    assert capsys.readouterr().err == ""

@@ -1,21 +1,31 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from optuna.trial import create_trial
 from rich.console import Console
 
 from quantum_rerank.training.data_manager import PreparedData
 from quantum_rerank.training.ranking import score_on
 from tuning.best_trial import load_trial, ranked_trials
 from tuning.confirmation import Confirmed
-from tuning.reporting.reports import Outcome, print_outcome, summarise, write_trials
+from tuning.reporting.reports import (
+    Outcome,
+    print_outcome,
+    summarise,
+    taken_over_table,
+    write_trials,
+)
 from tuning.reporting.reports import Tested as Scored  # pytest would take `Tested` for a test
 from tuning.space import Space
+from tuning.study.history import WARM_START
 from tuning.study.run_folder import load_study
+from tuning.study.warm_start import Prior, TakenOver
 
 
 @pytest.fixture
@@ -137,3 +147,29 @@ def test_the_best_trial_is_held_against_every_other_system(outcome: Outcome) -> 
 
 def test_notes_come_last(outcome: Outcome) -> None:
     assert printed(outcome)[-1] == "A note."
+
+
+def test_what_came_in_from_earlier_runs_is_told_beside_the_search_s_own(
+    outcome: Outcome, tmp_path: Path
+) -> None:
+    prior = Prior(key="/runs/old#7", state="complete", params={}, values={1: 0.5})
+    taken = TakenOver(run="/runs/old", priors=[prior], left_out={"failed": 2, "not over": 1})
+    summary = summarise(replace(outcome, taken_over=[taken]), 1.0, "abc")
+    assert summary["n_trials"] == 4
+    assert summary["warm_start"] == [
+        {
+            "run": "/runs/old",
+            "complete": 1,
+            "pruned": 0,
+            "proposed": 0,
+            "left_out": {"failed": 2, "not over": 1},
+        }
+    ]
+    console = Console(file=(file := StringIO()), width=200)
+    console.print(taken_over_table([taken]))
+    row = file.getvalue().splitlines()[2].split()
+    assert row == ["1", "0", "0", "3", "/runs/old", "failed:", "2;", "not", "over:", "1"]
+    came_in = create_trial(value=0.5, user_attrs={WARM_START: prior.key})
+    write_trials([*outcome.trials, came_in], tmp_path / "trials.csv")
+    table = pd.read_csv(tmp_path / "trials.csv", keep_default_na=False)
+    assert list(table["from"]) == ["", "", "", "", "/runs/old#7"]

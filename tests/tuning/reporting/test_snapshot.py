@@ -16,8 +16,9 @@ from quantum_rerank.errors import OutputError
 from tuning.records import EPOCH, OBJECTIVE, SECONDS, TrialEnd
 from tuning.reporting import snapshot
 from tuning.reporting.events import EventLog
-from tuning.reporting.snapshot import read_events, read_study
-from tuning.study.run_folder import EVENTS, STUDY, holder, locked, open_study
+from tuning.reporting.snapshot import read_events, read_file
+from tuning.study.run_folder import EVENTS, holder, locked, open_study
+from tuning.study.storage import STUDY
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def test_a_study_is_read_with_its_attributes_and_nothing_is_written(study_file: Path) -> None:
     before = content(study_file.parent)
-    attributes, trials = read_study(study_file)
+    attributes, trials = read_file(study_file)
     assert attributes == {"known": 1}
     assert [(t.state.name, t.intermediate_values) for t in trials] == [("RUNNING", {1: 0.5})]
     assert content(study_file.parent) == before
@@ -46,7 +47,7 @@ def test_a_folder_that_cannot_be_written_to_can_be_read(study_file: Path) -> Non
     study_file.chmod(0o444)
     study_file.parent.chmod(0o555)
     try:
-        assert read_study(study_file)[0] == {"known": 1}
+        assert read_file(study_file)[0] == {"known": 1}
     finally:
         study_file.parent.chmod(0o755)
 
@@ -54,9 +55,9 @@ def test_a_folder_that_cannot_be_written_to_can_be_read(study_file: Path) -> Non
 def test_what_is_not_committed_yet_is_not_seen(study_file: Path) -> None:
     with closing(sqlite3.connect(study_file)) as writer:
         writer.execute("DELETE FROM trials")
-        assert len(read_study(study_file)[1]) == 1
+        assert len(read_file(study_file)[1]) == 1
         writer.commit()
-    assert read_study(study_file)[1] == []
+    assert read_file(study_file)[1] == []
 
 
 def test_a_study_that_stays_locked_is_refused_in_words(
@@ -66,7 +67,7 @@ def test_a_study_that_stays_locked_is_refused_in_words(
     with closing(sqlite3.connect(study_file)) as writer:
         writer.execute("BEGIN EXCLUSIVE")
         with pytest.raises(OutputError, match="is being written to"):
-            read_study(study_file)
+            read_file(study_file)
 
 
 def test_a_writer_and_its_readers_do_not_fail_each_other(study_file: Path) -> None:
@@ -85,11 +86,11 @@ def test_a_writer_and_its_readers_do_not_fail_each_other(study_file: Path) -> No
     writer.start()
     seen = []
     while writer.is_alive():
-        seen.append(read_study(study_file)[0].get("number", -1))
+        seen.append(read_file(study_file)[0].get("number", -1))
     writer.join()
     assert not failed
     assert seen == sorted(seen)
-    assert read_study(study_file)[0]["number"] == 29
+    assert read_file(study_file)[0]["number"] == 29
 
 
 HALF_WRITTEN = """
@@ -109,19 +110,19 @@ def test_what_a_killed_process_left_half_written_is_not_seen_and_not_undone(
     subprocess.run([sys.executable, "-c", HALF_WRITTEN, str(study_file)], check=False)
     before = content(study_file.parent)
     assert f"{STUDY}-journal" in before
-    assert len(read_study(study_file)[1]) == 1
+    assert len(read_file(study_file)[1]) == 1
     assert content(study_file.parent) == before
 
 
 def test_a_study_that_is_being_made_is_empty(tmp_path: Path) -> None:
     (tmp_path / STUDY).write_bytes(b"")
-    assert read_study(tmp_path / STUDY) == ({}, [])
+    assert read_file(tmp_path / STUDY) == ({}, [])
 
 
 def test_a_damaged_study_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / STUDY).write_bytes(b"no database at all")
     with pytest.raises(OutputError, match=r"study\.db` is damaged: file is not a database"):
-        read_study(tmp_path / STUDY)
+        read_file(tmp_path / STUDY)
 
 
 def test_events_are_read_as_they_were_written(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from quantum_rerank.config import ExperimentConfig, flat, override
 from tuning.records import EPOCH, FINAL, OBJECTIVE, TrialEnd
+from tuning.reporting import tracking
 from tuning.reporting.tracking import WandbTracker, logged_metrics, resolve_mode
 
 WANDB = str(Path(sys.executable).parent / "wandb")
@@ -131,6 +132,27 @@ def test_whatever_goes_wrong_is_said_once_and_harms_nobody(
     tracker.close()
     (warning,) = recwarn
     assert "W&B is given up for this search" in str(warning.message)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default:W&B does not answer:UserWarning")
+def test_where_the_server_does_not_answer_the_runs_are_written_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setattr(tracking, "_AWAY_SECONDS", 1.0)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    tracker = WandbTracker("quantum-rerank", "tiny", tmp_path, "online")
+    for number, config in enumerate(CONFIGS):
+        tracker.trial_started(number, config)
+        tracker.trial_reported(number, 1, {EPOCH: 1, OBJECTIVE: 0.5})
+    for end in ENDS:
+        tracker.trial_ended(end)
+    tracker.close()
+    assert len(runs_in(tmp_path)) == len(CONFIGS)
+    said = [str(warning.message) for warning in recwarn]
+    assert sum("W&B does not answer" in text for text in said) == 1
+    assert any(f"wandb sync {tmp_path}" in text for text in said)
 
 
 def test_a_tracker_that_is_disabled_writes_nothing(tmp_path: Path) -> None:

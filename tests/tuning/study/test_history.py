@@ -15,8 +15,10 @@ from tuning.study.history import (
     START_POINT,
     attempts,
     close_running,
+    curve,
     enqueue_missing,
     is_cut_short,
+    keep_value,
     outdone,
     place,
     rung_values,
@@ -295,3 +297,17 @@ def test_a_scheduler_compares_with_what_was_not_cut_short(
 @pytest.mark.parametrize("read", [told, rung_values, superseded])
 def test_an_empty_study_holds_nothing(read: Callable[[Trials], Any]) -> None:
     assert not read([])
+
+
+@pytest.mark.parametrize("directions", [["maximize"], ["maximize", "minimize"]])
+def test_values_by_epoch_are_kept_whether_there_is_one_objective_or_two(
+    tmp_path: Path, space: Space, directions: list[Any]
+) -> None:
+    study = open_study(tmp_path, "tiny", directions)
+    trial = study.ask()
+    assert curve(study.trials[0]) == {}
+    for epoch, value in enumerate((0.3, 0.5), start=1):
+        keep_value(trial, epoch, value)
+    study.tell(trial, [0.5, 7.0][: len(directions)])
+    assert curve(load_study(tmp_path).trials[0]) == {1: 0.3, 2: 0.5}
+    assert rung_values(study.trials) == {0: {1: 0.3, 2: 0.5}}

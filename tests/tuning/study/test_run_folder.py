@@ -16,7 +16,6 @@ from tuning.space import SchedulerConfig, Space
 from tuning.space_file import load_space
 from tuning.study.run_folder import (
     RECORD,
-    STUDY,
     load_study,
     locked,
     open_study,
@@ -24,6 +23,7 @@ from tuning.study.run_folder import (
     recorded_space,
     write_record,
 )
+from tuning.study.storage import STUDY
 
 SPACES = Path(__file__).parents[3] / "search_spaces"
 

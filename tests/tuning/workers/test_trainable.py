@@ -9,36 +9,50 @@ from typing import Any
 
 import pytest
 
-from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.errors import DivergedError
 from quantum_rerank.training.checkpoint import read_checkpoint
 from quantum_rerank.training.data_manager import TrialData
-from quantum_rerank.training.hybrid_trainer import make_trainer
+from quantum_rerank.training.hybrid_trainer import make_descendant, make_trainer
+from quantum_rerank.training.progress import progress_bytes, restore
 from quantum_rerank.training.ranking import SPREAD, Validator
 from quantum_rerank.training.trainer import EpochReport
 from tuning.records import (
     CHECKPOINT,
+    COST,
+    EARLIER,
     EPOCH,
     FAILURE,
     FINAL,
+    NUMBER,
     OBJECTIVE,
+    ORIGIN,
     PEAK_RSS_MB,
+    PROTECTED,
     SECONDS,
+    STARTED_OVER,
     TRAINING_SECONDS,
+    TrialEnd,
 )
 from tuning.reporting.tracking import logged_metrics
+from tuning.space import Space
 from tuning.workers import trainable
+from tuning.workers.cost import Against, parameters
 from tuning.workers.trainable import (
     DEATH_NOTE,
+    TRACEBACK,
     Paced,
+    TrialLimits,
     TrialPlace,
+    cloned,
     read_death_note,
     restored,
+    run_trial,
     timed,
     train,
     train_within,
 )
-from tuning.workers.trial_files import BEST_EPOCH, PROGRESS, TrialFiles
+from tuning.workers.trial_files import BEST_EPOCH, DONORS, PROGRESS, TrialFiles, donated
 
 Build = Callable[..., ExperimentConfig]
 EPOCHS = 5
@@ -282,6 +296,137 @@ def test_the_progress_of_another_configuration_is_not_taken_up(
     assert restored(make_trainer(config, trial_data), TrialPlace(files, 0)) == []
 
 
+# A clone.
+
+COMPARED_AT = range(2, EPOCHS, 2)
+
+
+@pytest.fixture
+def clone_config(config: ExperimentConfig) -> ExperimentConfig:
+    return override(config, {"optimizer.mlp_lr": 0.01, "mlp.dropout": 0.1, "seed": 12})
+
+
+@pytest.fixture
+def donor(trial_data: TrialData, config: ExperimentConfig, files: TrialFiles) -> Reports:
+    """Trial 0, which kept its epochs 2 and 4 for others."""
+    reports = Reports()
+    train(config, trial_data, reports, TrialPlace(files, 0, donates_at=COMPARED_AT))
+    return reports
+
+
+def left(files: TrialFiles, number: int) -> list[int]:
+    return [
+        e for e in range(1, EPOCHS + 1) if any(files.below(DONORS).versions(number, donated(e)))
+    ]
+
+
+def test_a_member_keeps_its_epochs_of_comparison_for_others_however_seldom_it_saves(
+    files: TrialFiles, donor: Reports
+) -> None:
+    assert left(files, 0) == [2, 4]
+
+
+def test_what_a_later_attempt_keeps_is_kept_under_its_configuration(
+    trial_data: TrialData, config: ExperimentConfig, files: TrialFiles, donor: Reports
+) -> None:
+    content = next(files.below(DONORS).versions(0, donated(4)))
+    files.below(DONORS).remove(0)
+    files.remove_file(0, PROGRESS)
+    train(config, trial_data, Reports(), TrialPlace(files, 9, (7, 0), donates_at=COMPARED_AT))
+    assert (left(files, 0), left(files, 9)) == ([2, 4], [])
+    again = next(files.below(DONORS).versions(0, donated(4)))
+    costs = restored_without_costs(config, trial_data, content)
+    assert restored_without_costs(config, trial_data, again) == costs
+
+
+def restored_without_costs(
+    config: ExperimentConfig, data: TrialData, content: bytes
+) -> tuple[Any, bytes]:
+    trainer = make_trainer(config, data)
+    record = restore(trainer, content)
+    history = Reports(metrics=record["history"]).without_costs()
+    return history, progress_bytes(trainer, {})
+
+
+def test_a_clone_starts_with_its_donor_s_weights_bit_for_bit_and_reports_its_own_epochs(
+    trial_data: TrialData,
+    config: ExperimentConfig,
+    clone_config: ExperimentConfig,
+    files: TrialFiles,
+    donor: Reports,
+) -> None:
+    there, here = make_trainer(config, trial_data), make_trainer(clone_config, trial_data)
+    restore(there, next(files.below(DONORS).versions(0, donated(2))))
+    assert cloned(here, TrialPlace(files, 5, donor=(0, 2))) == {}
+    theirs, ours = there.model.state_dict(), here.model.state_dict()
+    assert theirs.keys() == ours.keys()
+    assert all(theirs[name].equal(ours[name]) for name in theirs)
+    reports = Reports()
+    train(clone_config, trial_data, reports, TrialPlace(files, 5, donor=(0, 2)))
+    assert [metrics[EPOCH] for metrics in reports.metrics] == [3, 4, 5]
+    assert all(STARTED_OVER not in metrics for metrics in reports.metrics)
+    assert read_checkpoint(weights(files, 5), "trial 5")[3] >= 3
+    # What it has cost is its own.
+    assert reports.metrics[-1][TRAINING_SECONDS] < donor.metrics[-1][TRAINING_SECONDS] * 10
+
+
+def test_a_clone_is_trained_again_from_its_descent(
+    trial_data: TrialData,
+    config: ExperimentConfig,
+    clone_config: ExperimentConfig,
+    files: TrialFiles,
+    donor: Reports,
+) -> None:
+    first, second = Reports(), Reports()
+    place = TrialPlace(files, 5, donor=(0, 2), donates_at=COMPARED_AT)
+    train(clone_config, trial_data, first, place)
+    third = override(clone_config, {"loss.name": "infonce", "loss.temperature": 0.1})
+    train(third, trial_data, second, TrialPlace(files, 6, donor=(5, 4)))
+    again = make_descendant(third, [(config, 2), (clone_config, 4)], trial_data)
+    objectives = [(report.epoch, report.metrics[OBJECTIVE]) for report in again.epochs()]
+    assert objectives == [(metrics[EPOCH], metrics[OBJECTIVE]) for metrics in second.metrics]
+
+
+@pytest.mark.usefixtures("saved_always")
+def test_a_clone_whose_worker_was_lost_goes_on_from_its_own_progress(
+    trial_data: TrialData, clone_config: ExperimentConfig, files: TrialFiles, donor: Reports
+) -> None:
+    whole, second = Reports(), Reports()
+    train(clone_config, trial_data, whole, TrialPlace(files, 99, donor=(0, 2)))
+    with pytest.raises(Killed):
+        train(clone_config, trial_data, Reports(killed_after=4), TrialPlace(files, 5, donor=(0, 2)))
+    files.below(DONORS).remove(0)  # which nobody needs by now
+    train(clone_config, trial_data, second, TrialPlace(files, 7, (5,), donor=(0, 2)))
+    assert second.without_costs() == whole.without_costs()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(None, "trial 0 left nothing of epoch 2"), (b"cut", "was cut off or alter")],
+)
+def test_a_clone_whose_donor_left_nothing_whole_starts_over_and_says_so(
+    trial_data: TrialData,
+    clone_config: ExperimentConfig,
+    files: TrialFiles,
+    content: bytes | None,
+    why: str,
+) -> None:
+    if content is not None:
+        files.below(DONORS).write(0, donated(2), content)
+    alone, reports = Reports(), Reports()
+    train(clone_config, trial_data, alone, TrialPlace(files, 99))
+    train(clone_config, trial_data, reports, TrialPlace(files, 5, donor=(0, 2)))
+    assert all(why in metrics.pop(STARTED_OVER) for metrics in reports.metrics)
+    assert reports.without_costs() == alone.without_costs()
+
+
+def test_of_a_donor_s_file_the_version_before_one_that_was_cut_off_counts(
+    trial_data: TrialData, clone_config: ExperimentConfig, files: TrialFiles, donor: Reports
+) -> None:
+    files.below(DONORS).write(0, donated(2), b"cut")
+    assert cloned(make_trainer(clone_config, trial_data), TrialPlace(files, 5, donor=(0, 2))) == {}
+
+
 # What is written down how often.
 
 
@@ -368,3 +513,48 @@ def test_a_death_note_before_one_that_was_cut_off_counts(files: TrialFiles) -> N
     files.write(3, DEATH_NOTE, json.dumps(note).encode())
     files.write(3, DEATH_NOTE, b'{"failure"')
     assert read_death_note(files, 3) == note
+
+
+@pytest.mark.parametrize("name", [BEST_EPOCH, PROGRESS])
+def test_a_full_disk_is_the_reason_of_a_trial_that_could_not_write(
+    tmp_path: Path,
+    tiny_space: Space,
+    trial_data: TrialData,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """Not its configuration's fault: it is continued later."""
+    root, reports = tmp_path / "trials", list[dict[str, Any]]()
+    (root / "00000").mkdir(parents=True)
+    for file in (name, TRACEBACK):
+        (root / "00000" / f"{file}.unfinished").symlink_to("/dev/full")
+    monkeypatch.setattr("ray.tune.report", reports.append)
+    params = {NUMBER: 0, ORIGIN: 0, EARLIER: [], PROTECTED: False}
+    run_trial(params, tiny_space, trial_data, TrialLimits(8.0), str(root))
+    assert reports[-1][FAILURE].startswith(f"storage: `{root}` cannot be used: ")
+    assert "No space left on device" in reports[-1][FAILURE]
+    assert TrialEnd(0, "failed", 1, None, reports[-1][FAILURE]).is_cut_short
+
+
+@pytest.mark.parametrize("against", ["parameters", "latency"])
+def test_the_last_report_says_what_the_model_costs_if_that_is_asked(
+    trial_data: TrialData, small_config: Build, place: TrialPlace, against: Against
+) -> None:
+    reports = Reports()
+    train(small_config(), trial_data, reports, place, against)
+    *before, last = reports.metrics
+    assert all(COST not in metrics for metrics in before)
+    assert last[COST] > 0
+    if against == "parameters":
+        head, *_ = read_checkpoint(weights(place.files, 0), "trial 0")
+        assert last[COST] == parameters(head)
+
+
+def test_a_cost_that_was_written_down_is_reported_again(
+    trial_data: TrialData, small_config: Build, place: TrialPlace, saved_always: None
+) -> None:
+    first, again = Reports(killed_after=3), Reports()
+    with pytest.raises(Killed):
+        train(small_config(), trial_data, first, place, "parameters")
+    train(small_config(), trial_data, again, place, "parameters")
+    assert again.metrics[-1][COST] == first.metrics[-1][COST]

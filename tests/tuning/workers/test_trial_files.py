@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from quantum_rerank.errors import ConfigError, FilesError
 from tuning.workers.trial_files import PROGRESS, TrialFiles
 
 NAME = PROGRESS
@@ -139,3 +140,41 @@ def test_a_relative_folder_stays_where_it_was_when_the_process_moves(
     monkeypatch.chdir(tmp_path / "elsewhere")
     files.write(7, NAME, b"1")
     assert (tmp_path / "trials" / "00007" / NAME).read_bytes() == b"1"
+
+
+# What fails.
+
+
+@pytest.mark.parametrize("name", ["best", "progress"])
+def test_a_full_disk_is_named_with_the_place_and_what_was_written_before_stays(
+    files: TrialFiles, folder: Path, name: str
+) -> None:
+    files.write(7, name, b"1")
+    (folder / f"{name}.unfinished").symlink_to("/dev/full")
+    with pytest.raises(FilesError, match=r"trials` cannot be used: .*No space left on device"):
+        files.write(7, name, b"2")
+    assert list(files.versions(7, name)) == [b"1"]
+
+
+@pytest.mark.parametrize("uri", ["s3n://bucket/files", "nonsense://x"])
+def test_a_uri_that_nobody_knows_is_named(uri: str) -> None:
+    with pytest.raises(FilesError, match=f"`{uri}` cannot be used: "):
+        TrialFiles(uri)
+
+
+def test_an_empty_place_may_be_used_and_stays_empty(files: TrialFiles, tmp_path: Path) -> None:
+    for _ in range(2):
+        files.refuse_unusable()
+    assert list((tmp_path / "run" / "trials").iterdir()) == []
+
+
+def test_a_place_that_holds_another_run_s_files_is_refused(files: TrialFiles) -> None:
+    files.write(7, NAME, b"1")
+    with pytest.raises(ConfigError, match=r"`--storage-path .*trials` is not empty"):
+        files.refuse_unusable()
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(FilesError, match=r"file/trials` cannot be used: "):
+        TrialFiles(str(tmp_path / "file" / "trials")).refuse_unusable()

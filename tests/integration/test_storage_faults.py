@@ -1,0 +1,277 @@
+"""Searches whose disk is full, whose study is locked or away, whose files are damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from tests.chaos.driver import read_events
+from tests.integration.conftest import Finished, command, environment, run
+from tests.postgresql import PostgresServer, postgres_server
+from tuning.records import FAILURE
+from tuning.study.history import CONTINUES, is_cut_short, told
+from tuning.study.run_folder import load_study
+from tuning.study.storage import STUDY, TRIALS
+from tuning.workers.trial_files import PROGRESS
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1200)]
+
+N_TRIALS, EPOCHS = 5, 10
+PATIENCE = 8.0
+MakeSpace = Callable[..., Path]
+
+
+@pytest.fixture
+def space(make_space: MakeSpace) -> Path:
+    """Five trials, each long enough to be met in its middle."""
+    return small(make_space, N_TRIALS)
+
+
+def small(make_space: MakeSpace, n_trials: int, epochs: int = EPOCHS) -> Path:
+    budget = f"{{trials: {n_trials}, epochs: {epochs}, trial_memory_gb: 1.5}}"
+    space = make_space(budget, "fixed: {training.batch_size: 3, circuit.n_layers: 8}")
+    text = space.read_text().replace(", 8192", "").replace("confirm_seeds: 1", "confirm_seeds: 0")
+    space.write_text(text)
+    return space
+
+
+class Driver:
+    """A search in a process of its own, which a test watches."""
+
+    def __init__(self, folder: Path, *arguments: str | Path, **variables: str) -> None:
+        self.folder = folder
+        self._output = folder.with_name(f"{folder.name}.txt").open("w+")
+        self.process = subprocess.Popen(
+            command("tuning.search", *arguments),
+            stdout=self._output,
+            stderr=self._output,
+            env=environment() | variables,
+        )
+
+    def wait_for(self, is_time: Callable[[], bool], seconds: float = 500.0) -> None:
+        until = time.monotonic() + seconds
+        while not is_time():
+            if self.process.poll() is not None or time.monotonic() > until:
+                self.process.kill()
+                pytest.fail(f"it was never time: {self.end().text}")
+            time.sleep(0.02)
+
+    def end(self, seconds: float = 500.0) -> Finished:
+        try:
+            return Finished(self.process.wait(timeout=seconds), self.text())
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self._output.close()
+
+    def text(self) -> str:
+        self._output.seek(0)
+        return self._output.read()
+
+
+def start(space: Path, folder: Path, *more: str | Path, **variables: str) -> Driver:
+    arguments = ("--space", space, "--output", folder, "--patience", str(PATIENCE), *more)
+    return Driver(folder, *arguments, **variables)
+
+
+def n_ended(folder: Path) -> int:
+    return sum(event["event"] == "ended" for event in read_events(folder))
+
+
+def n_reported(folder: Path) -> int:
+    return sum(event["event"] == "reported" for event in read_events(folder))
+
+
+def stopped_in_order(ended: Finished, folder: Path) -> None:
+    assert ended.code == 1, ended.text
+    assert "error: The search stopped: " in ended.text
+    assert f"go on with `python -m tuning.search --resume {folder}`" in ended.text
+    assert "Traceback" not in ended.text
+
+
+def went_on(folder: Path, n_trials: int = N_TRIALS) -> list[FrozenTrial]:
+    """Continue a search to its end; its trials, of which none was lost or told twice."""
+    resumed = Driver(folder, "--resume", folder).end()
+    assert resumed.code == 0, resumed.text
+    return complete(folder, n_trials)
+
+
+def complete(folder: Path, n_trials: int = N_TRIALS) -> list[FrozenTrial]:
+    trials = load_study(folder).get_trials(deepcopy=False)
+    assert all(trial.state.is_finished() for trial in trials)
+    assert len(told(trials)) == n_trials
+    assert len({json.dumps(trial.params, sort_keys=True) for trial in told(trials)}) == n_trials
+    continued = Counter(t.user_attrs[CONTINUES] for t in trials if CONTINUES in t.user_attrs)
+    assert set(continued) == {trial.number for trial in trials if is_cut_short(trial)}
+    assert set(continued.values()) <= {1}
+    assert not [trial for trial in told(trials) if FAILURE in trial.user_attrs]
+    assert (folder / "best" / "manifest.json").is_file()
+    return trials
+
+
+# The disk.
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here: that takes root's rights")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Write until nothing more fits."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        while True:
+            file.write(bytes(4096))
+    return filler
+
+
+@pytest.mark.parametrize("on_it", ["the trials' files", "the whole run"])
+def test_a_full_disk_stops_a_search_and_is_no_trial_s_fault(
+    space: Path, small_disk: Path, tmp_path: Path, on_it: str
+) -> None:
+    is_run = on_it == "the whole run"
+    folder = small_disk / "run" if is_run else tmp_path / "run"
+    search = start(space, folder, *(() if is_run else ("--storage-path", small_disk / "files")))
+    search.wait_for(lambda: n_ended(folder) >= 2)
+    filler = fill(small_disk)
+    ended = search.end()
+    filler.unlink()
+    stopped_in_order(ended, folder)
+    failed = [t for t in load_study(folder).get_trials() if t.state == TrialState.FAIL]
+    assert all(is_cut_short(trial) for trial in failed)
+    assert len(failed) <= 3
+    if not is_run:
+        assert f"`{small_disk / 'files'}` cannot be used: " in ended.text
+        assert "No space left on device" in ended.text
+        assert any(t.user_attrs[FAILURE].startswith("storage: ") for t in failed)
+    assert len(told(went_on(folder))) == N_TRIALS
+
+
+# The study.
+
+
+@contextmanager
+def locked_file(folder: Path) -> Iterator[None]:
+    """Hold a study as a backup or another program might."""
+    with closing(sqlite3.connect(folder / STUDY, timeout=30.0)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+def test_a_locked_study_is_waited_for_and_a_search_that_waited_too_long_can_go_on(
+    space: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    search = start(space, folder)
+    search.wait_for(lambda: n_ended(folder) >= 1)
+    with locked_file(folder):
+        time.sleep(PATIENCE / 2)
+    before = n_reported(folder)
+    search.wait_for(lambda: n_reported(folder) > before)
+    with locked_file(folder):
+        began = time.monotonic()
+        ended = search.end()
+        assert PATIENCE - 1.0 <= time.monotonic() - began < PATIENCE + 40.0
+    stopped_in_order(ended, folder)
+    assert "database is locked" in ended.text
+    went_on(folder)
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    with postgres_server() as running:
+        yield running
+
+
+def test_a_server_that_is_restarted_is_waited_for_and_one_that_stays_away_stops_the_search(
+    space: Path, server: PostgresServer, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    search = start(space, folder, "--storage", server.url)
+    for mode in ("immediate", "fast"):
+        before = n_reported(folder)
+        search.wait_for(lambda before=before: n_reported(folder) > before + 4)
+        server.stop(mode)
+        server.start()
+    assert run("tuning.status", folder).code == 0
+    before = n_reported(folder)
+    search.wait_for(lambda: n_reported(folder) > before)
+    server.stop("immediate")
+    stopped_in_order(search.end(), folder)
+    away = run("tuning.status", folder)
+    assert (away.code, "does not answer" in away.text) == (2, True), away.text
+    server.start()
+    went_on(folder)
+
+
+def test_a_journal_that_lost_the_end_of_its_last_line_goes_on(
+    make_space: MakeSpace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    search = start(small(make_space, 3), folder, "--storage", "journal")
+    search.wait_for(lambda: n_ended(folder) >= 1 and n_reported(folder) > EPOCHS)
+    search.process.kill()
+    search.end()
+    journal = folder / "study.journal"
+    os.truncate(journal, journal.stat().st_size - 7)
+    assert run("tuning.status", folder).code == 0
+    went_on(folder, 3)
+
+
+# What a trial wrote down.
+
+
+def test_a_damaged_checkpoint_costs_epochs_and_nothing_else(
+    make_space: MakeSpace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    search = start(small(make_space, 2, 60), folder)
+    both = [folder / TRIALS / f"{trial:05d}" / PROGRESS for trial in (0, 1)]
+    search.wait_for(lambda: all(path.with_name(f"{path.name}.before").exists() for path in both))
+    search.process.kill()
+    search.end()
+    running = load_study(folder).get_trials()
+    altered = bytearray(both[0].read_bytes())
+    altered[-9] ^= 1
+    both[0].write_bytes(altered)
+    for path in (both[1], both[1].with_name(f"{PROGRESS}.before")):
+        os.truncate(path, path.stat().st_size // 2)
+    trials = went_on(folder, 2)
+    for trial in trials[2:]:
+        before = running[trial.user_attrs[CONTINUES]].intermediate_values
+        assert {epoch: trial.intermediate_values[epoch] for epoch in before} == before
+
+
+# W&B.
+
+
+def test_wandb_that_does_not_answer_costs_seconds_and_its_runs_lie_offline(
+    make_space: MakeSpace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    variables = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40}
+    search = start(small(make_space, 2, 3), folder, "--wandb", "online", **variables)
+    ended = search.end()
+    assert ended.code == 0, ended.text
+    assert ended.text.count("W&B does not answer") == 1
+    assert "wandb sync" in ended.text
+    assert len(list((folder / "wandb").glob("offline-run-*/run-*.wandb"))) == 2
+    complete(folder, 2)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from quantum_rerank.similarity import Head, build_head
+from tuning.workers.cost import cost_of, latency, parameters
+
+
+def head(arm: str = "hybrid", n_qubits: int = 2, hidden: int = 8) -> Head:
+    return build_head(arm, 16, [hidden], 0.1, n_qubits, 2, "cnot_chain", "statevector")
+
+
+def test_parameters_are_the_weights_of_the_mlp_and_of_the_circuit() -> None:
+    model = head()
+    mlp = 16 * 8 + 8 + 8 * 8 + 8  # 2 qubits, 2 layers: 8 angles
+    circuit = sum(weights.numel() for weights in model.circuit_parameters())
+    assert circuit > 0
+    assert parameters(model) == mlp + circuit
+    assert cost_of(model, "parameters", 16) == float(mlp + circuit)
+    assert parameters(head(hidden=16)) > parameters(model)
+
+
+@pytest.mark.parametrize("arm", ["hybrid", "mlp_twin", "quantum_only", "cosine"])
+def test_a_latency_is_some_milliseconds_and_leaves_the_model_as_it_was(arm: str) -> None:
+    model = head(arm).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert 0.0 < cost_of(model, "latency", 16) < 1000.0
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_ten_qubits_take_longer_than_two() -> None:
+    assert latency(head(n_qubits=10), 16) > latency(head(n_qubits=2), 16)

@@ -1,0 +1,111 @@
+"""What a clone tries in the place of its donor's parameters: those of them that may change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tuning.space import Params, SchedulerConfig, Space
+
+Value = TypeVar("Value", int, float)
+
+# Weights have the shapes, and moments the meaning, that these keys gave them.
+_SHAPING = ("arm", "circuit.", "mlp.hidden_layers")
+# All that these do is done before the first epoch, which a clone never sees.
+_AT_START = ("warmup.steps", "warmup.batch_size", "warmup.learning_rate", "fusion.initial_weight")
+
+
+def mutable_keys(space: Space) -> list[str]:
+    """The parameters that may differ between a clone and its donor, in the order of the space.
+
+    Neither may what shapes the weights, nor what decides whether a shape is searched at all.
+    """
+    copied = {name for name in space.parameters if name.startswith(_SHAPING)}
+    for name in reversed(list(space.parameters)):  # a condition stands above what waits for it
+        if name in copied:
+            copied.update(space.parameters[name].when)
+    return [name for name in space.parameters if name not in copied and name not in _AT_START]
+
+
+def explored(
+    space: Space, donor: Mapping[str, Any], scheduler: SchedulerConfig, rng: np.random.Generator
+) -> Params:
+    """A donor's parameters with the mutable ones drawn anew, or moved a little.
+
+    A number is multiplied by one of the scheduler's factors, within its bounds; a choice
+    becomes one beside it. What the donor did not have, since its condition did not hold, is
+    drawn (Jaderberg et al., "Population Based Training", arXiv:1711.09846, section 4.1).
+    """
+    return space.suggest(_Explorer(donor, set(mutable_keys(space)), scheduler, rng))
+
+
+class _Explorer:
+    """Suggests in the place of an Optuna trial what lies near a donor's values."""
+
+    def __init__(
+        self,
+        donor: Mapping[str, Any],
+        mutable: set[str],
+        scheduler: SchedulerConfig,
+        rng: np.random.Generator,
+    ) -> None:
+        self._donor, self._mutable = donor, mutable
+        self._resample = scheduler.resample_probability
+        self._factors, self._rng = scheduler.factors, rng
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        if step is not None:
+            n_steps = math.floor((high - low) / step + 1e-9)
+            return min(low + step * self._step(name, low, step, n_steps), high)
+        if self._is_copied(name):
+            return float(self._donor[name])
+        if not self._is_drawn(name):
+            return min(max(float(self._donor[name]) * self._factor(), low), high)
+        if log:
+            drawn = math.exp(self._rng.uniform(math.log(low), math.log(high)))
+            return min(max(drawn, low), high)
+        return float(self._rng.uniform(low, high))
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        if log and not self._is_copied(name) and self._is_drawn(name):
+            drawn = math.exp(self._rng.uniform(math.log(low), math.log(high + 1)))
+            return min(int(drawn), high)
+        return low + step * self._step(name, low, step, (high - low) // step)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        if self._is_copied(name):
+            return self._donor[name]
+        if self._is_drawn(name):
+            return choices[int(self._rng.integers(len(choices)))]
+        beside = list(choices).index(self._donor[name]) + int(self._rng.choice((-1, 1)))
+        return choices[min(max(beside, 0), len(choices) - 1)]
+
+    def _step(self, name: str, low: float, step: float, n_steps: int) -> int:
+        """The place of the next value among low, low + step, ..."""
+        if not self._is_copied(name) and self._is_drawn(name):
+            return int(self._rng.integers(n_steps + 1))
+        value = float(self._donor[name])
+        place = round((value - low) / step)
+        if self._is_copied(name):
+            return place
+        factor = self._factor()
+        moved = round((value * factor - low) / step)
+        if moved == place:  # too small a number for its factor: a step at least
+            moved += 1 if factor > 1.0 else -1
+        return min(max(moved, 0), n_steps)
+
+    def _is_copied(self, name: str) -> bool:
+        return name in self._donor and name not in self._mutable
+
+    def _is_drawn(self, name: str) -> bool:
+        return name not in self._donor or float(self._rng.random()) < self._resample
+
+    def _factor(self) -> float:
+        return float(self._rng.choice(self._factors))

@@ -1,0 +1,88 @@
+"""How a session ends: by signals in order, with every trial told, within its time."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+import optuna
+
+from quantum_rerank.errors import FilesError
+from tuning.limits.budgets import INTERRUPT, TERMINATED, Ending
+from tuning.reporting.progress import ProgressDisplay
+from tuning.reporting.tracking import WandbTracker
+from tuning.study.history import close_running
+from tuning.study.ledger import Ledger
+
+STOPPING_SECONDS = 10.0  # that trials have to come to their next report when a search is over
+_CLOSING_SECONDS = 60.0  # that W&B has to write what is left
+
+
+def study_or_disk_errors() -> tuple[type[Exception], ...]:
+    """What a user mends outside of the search, which can then go on."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return (OSError, SQLAlchemyError, optuna.exceptions.StorageInternalError, FilesError)
+
+
+@contextmanager
+def signals_end(ending: Ending, display: ProgressDisplay) -> Iterator[None]:
+    """First Ctrl-C, or SIGTERM: end in order. Second: at the next tick. Third: here and now.
+
+    An exception at any place may leave the study locked; between two ticks it is at rest.
+    """
+    names = {signal.SIGINT: INTERRUPT, signal.SIGTERM: TERMINATED}
+    before = {number: signal.getsignal(number) for number in names}
+    n_heard = 0
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal n_heard
+        n_heard += 1
+        if n_heard > 2:
+            signal.default_int_handler(number, frame)
+        ending.is_at_once = n_heard == 2
+        if n_heard == 1:
+            ending.stop(names[signal.Signals(number)])
+            display.say("Ending: each trial stops after its epoch. Ctrl-C again stops now.")
+
+    for number in names:
+        signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def told_at_the_end(study: optuna.Study, ending: Ending, ledger: Ledger) -> Iterator[None]:
+    """However a session ends, no trial stays RUNNING and the ledger is written.
+
+    Where the study itself has failed, the next session does that.
+    """
+    try:
+        yield
+    except study_or_disk_errors():
+        with suppress(*study_or_disk_errors()):
+            _tell_the_end(study, ending, ledger)
+        raise
+    except BaseException:
+        _tell_the_end(study, ending, ledger)
+        raise
+    _tell_the_end(study, ending, ledger)
+
+
+def _tell_the_end(study: optuna.Study, ending: Ending, ledger: Ledger) -> None:
+    close_running(study, ending() or "stopped")
+    ledger.write()
+
+
+@contextmanager
+def closed_in_time(tracker: WandbTracker, ending: Ending) -> Iterator[None]:
+    """Let W&B write what is left; not for long where the search is to end soon."""
+    try:
+        yield
+    finally:
+        tracker.close(STOPPING_SECONDS if ending() else _CLOSING_SECONDS)

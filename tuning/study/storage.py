@@ -1,0 +1,226 @@
+"""Where a study is kept: in an SQLite file, in a journal, or in a PostgreSQL database."""
+
+from __future__ import annotations
+
+import secrets
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from quantum_rerank.errors import ConfigError, MissingPackage, OutputError
+from tuning.study.patience import PatientStorage, patiently
+
+if TYPE_CHECKING:
+    import optuna
+
+SQLITE, JOURNAL, _POSTGRESQL = "sqlite", "journal", "postgresql"
+STUDY, STUDY_JOURNAL, TRIALS = "study.db", "study.journal", "trials"
+_FILES = {SQLITE: STUDY, JOURNAL: STUDY_JOURNAL}
+
+PATIENCE_SECONDS = 60.0  # that a search waits for a study that is locked or away
+_BUSY_SECONDS = 2.0  # of these, that SQLite itself tries to get at a locked file
+# Connections that break, servers that stop or start, deadlocks, too many connections.
+_PASSING_STATES = ("08", "57", "40", "53300")
+_TABLES_BEING_MADE = ("23505", "42P07", "42710")  # by another search, at the same moment
+_TABLES_SECONDS = 10.0
+_WOULD_WRITE = "25006"  # tables, that is: there are none
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a run keeps what does not have to lie in its folder.
+
+    storage: `sqlite`, `journal` or the URL of a PostgreSQL database.
+    study: the study's name there.
+    trials: root of the trials' files, a folder or a URI; empty for RUN/trials.
+    """
+
+    storage: str = SQLITE
+    study: str = ""
+    trials: str = ""
+
+    @property
+    def file(self) -> str:
+        """Name of the study's file in the run's folder; empty if it is in a database."""
+        return _FILES.get(self.storage, "")
+
+    def root(self, folder: Path) -> str:
+        """The root of the trials' files, for `TrialFiles`."""
+        return self.trials or str(folder / TRIALS)
+
+
+def check_storage(text: str) -> str:
+    """What `--storage` may be; ConfigError for anything else, and for a password in it.
+
+    >>> check_storage("postgresql://me@host/studies")
+    'postgresql://me@host/studies'
+    """
+    if text in _FILES:
+        return text
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    known = "Give sqlite, journal or postgresql://USER@HOST/DATABASE."
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):  # a text that is no URL may be a misplaced password
+        raise ConfigError(f"`--storage` is not a storage. {known}") from None
+    if url.drivername != _POSTGRESQL:
+        raise ConfigError(f"`--storage {url.drivername}` is not a storage. {known}")
+    if url.password is not None or any("password" in key for key in url.query):
+        raise ConfigError(
+            "`--storage` has a password in it, which would be written to run.json. Leave it out, "
+            "and give it as PGPASSWORD or in ~/.pgpass."
+        )
+    if not url.database:
+        raise ConfigError(f"`--storage {text}` names no database. {known}")
+    return text
+
+
+def check_root(text: str) -> str:
+    """What `--storage-path` may be: a URI, or a folder, which is taken from here.
+
+    >>> check_root("s3://bucket/runs/7")
+    's3://bucket/runs/7'
+    """
+    if "://" not in text:
+        return str(Path(text).resolve())
+    authority = text.partition("://")[2].partition("/")[0]
+    if ":" in authority.rpartition("@")[0]:
+        raise ConfigError(
+            "`--storage-path` has a secret in it, which would be written to run.json. Leave it "
+            "out, and give it by the environment, such as AWS_SECRET_ACCESS_KEY."
+        )
+    return text
+
+
+def new_study_name(storage: str, space: str, folder: Path) -> str:
+    """A name for a run's study: that of its space, in a shared database that of no other."""
+    return space if storage in _FILES else f"{space}-{folder.name}-{secrets.token_hex(4)}"
+
+
+def connect(
+    folder: Path, places: Places, patience: float = PATIENCE_SECONDS
+) -> optuna.storages.BaseStorage:
+    """Open what holds a run's study, and make it if there is none.
+
+    A file that is locked is waited for, a database that does not answer only once it has.
+
+    Raises: OutputError if a database does not answer; OSError or SQLAlchemy's if a file
+        cannot be opened.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage: optuna.storages.BaseStorage
+    if places.storage == JOURNAL:
+        from tuning.study.journal import WholeLines
+
+        storage, passes = optuna.storages.JournalStorage(WholeLines(folder / STUDY_JOURNAL)), never
+    elif places.storage == SQLITE:
+        storage, passes = _sqlite_file(folder / STUDY, patience), is_locked
+    else:
+        storage, passes = _server(places.storage, {}), is_away
+    # Whatever Optuna asks of a storage, this one has as well.
+    return cast("optuna.storages.BaseStorage", PatientStorage(storage, passes, patience))
+
+
+def connect_to_read(places: Places) -> optuna.storages.BaseStorage | None:
+    """Open a run's database so that nothing can be written; None if it never held a study.
+
+    Raises: OutputError if it does not answer.
+    """
+    from sqlalchemy import NullPool
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        options = {"options": "-c default_transaction_read_only=on"}
+        return _server(places.storage, options, poolclass=NullPool)
+    except DBAPIError:  # it would have had to make the tables first
+        return None
+
+
+def never(error: Exception) -> bool:
+    """Whether to wait over an error of the journal's: its lock waits by itself."""
+    return False
+
+
+def is_locked(error: Exception) -> bool:
+    """Whether another process holds an SQLite file."""
+    return _sqlite_name(error).startswith("SQLITE_BUSY")
+
+
+def is_away(error: Exception) -> bool:
+    """Whether a server is stopped, starting, or out of reach: what may pass."""
+    from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError
+
+    cause = _cause(error)
+    if isinstance(cause, PendingRollbackError):  # the connection was lost before
+        return True
+    if not isinstance(cause, (OperationalError, InterfaceError)):
+        return False
+    state = _sqlstate(cause)
+    return not state or state.startswith(_PASSING_STATES)
+
+
+def _sqlite_file(path: Path, patience: float) -> optuna.storages.BaseStorage:
+    from optuna.storages import RDBStorage, get_storage
+
+    options = {"connect_args": {"timeout": min(_BUSY_SECONDS, patience)}}
+    return get_storage(
+        patiently(lambda: RDBStorage(f"sqlite:///{path}", options), is_locked, patience)
+    )
+
+
+def _server(url: str, options: Mapping[str, str], **pool: Any) -> optuna.storages.BaseStorage:
+    """The studies of a PostgreSQL database, whose connections are closed with it."""
+    from optuna.storages import get_storage
+    from sqlalchemy.exc import DBAPIError
+
+    from tuning.study.once_made import OnceMade
+
+    # Where a host has gone without a word, half a minute; by themselves, connections wait hours.
+    timeouts = {
+        "connect_timeout": 10,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 25_000,
+    }
+    # A connection that broke while nobody used it is then replaced, and nobody notices.
+    engine = {"connect_args": {**timeouts, **options}, "pool_pre_ping": True, **pool}
+    driver = url.replace(f"{_POSTGRESQL}://", f"{_POSTGRESQL}+psycopg://", 1)
+    try:
+        studies = patiently(lambda: OnceMade(driver, engine), _is_being_made, _TABLES_SECONDS)
+    except ImportError:
+        raise MissingPackage("psycopg[binary]", "postgresql", "A study in PostgreSQL") from None
+    except DBAPIError as error:
+        if _sqlstate(error) == _WOULD_WRITE:
+            raise
+        why = (str(error.orig).splitlines() or [type(error.orig).__name__])[0].rstrip(".")
+        raise OutputError(
+            f"`{url}` does not answer: {why}. Start the server, or mend the URL; a "
+            "password is taken from PGPASSWORD or ~/.pgpass."
+        ) from None
+    weakref.finalize(studies, studies.engine.dispose)
+    return get_storage(studies)
+
+
+def _is_being_made(error: Exception) -> bool:
+    return _sqlstate(_cause(error)) in _TABLES_BEING_MADE
+
+
+def _cause(error: Exception) -> BaseException:
+    from optuna.exceptions import StorageInternalError
+
+    return error.__cause__ or error if isinstance(error, StorageInternalError) else error
+
+
+def _sqlstate(error: BaseException) -> str:
+    return getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+
+
+def _sqlite_name(error: Exception) -> str:
+    return getattr(getattr(_cause(error), "orig", None), "sqlite_errorname", "")

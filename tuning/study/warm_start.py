@@ -1,0 +1,340 @@
+"""What a search takes over from earlier ones before its own first trial.
+
+A trial of an earlier run is comparable, and comes in with its values, if it would be the same
+training here: the same objective on the same data, and the same effective configuration, key
+by key, once its values are put into the new space; every parameter that the space asks for
+must have a value in it that the space holds. Seeds may differ, as they do within a search, and
+engines, which agree to 1e-6. A run of which nothing is comparable gives the best of its
+configurations that the space holds, to be trained anew.
+
+A budget of other epochs: values count up to the new one's end, and a trial that had fewer than
+it would be given here is one that was stopped there (where nothing improved any more, it was
+at its end anyway). Where the learning rate follows the budget, nothing of it compares; nor does
+what was stopped where the objective is weighed against a cost, nor any latency.
+
+What comes in is in the study, where samplers see it, and fills the scheduler's rungs, as an
+extended search's own earlier trials do: a value at an epoch of the same training is what a rung
+compares, and whoever was already worse need not be trained to the end again to find out. It
+counts in no budget, and its weights stay where it was trained: no search can export it.
+`cmaes` takes it for its startup trials only, and a `grid` tries all of its points anyway.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import TrialState, create_trial
+from pydantic import Field, TypeAdapter, ValidationError
+
+from quantum_rerank.config import Section, flat
+from quantum_rerank.errors import ConfigError, OutputError
+from tuning.reporting.snapshot import read_study
+from tuning.space import Params, Space
+from tuning.study.front import cost
+from tuning.study.history import (
+    CURVE,
+    PROPOSED_BY,
+    WARM_START,
+    curve,
+    is_cut_short,
+    superseded,
+)
+from tuning.study.run_folder import read_record, recorded_places, recorded_space
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+TAKEN_OVER = "warm_start.json"
+
+# Keys that may differ: what they change is the seed's luck, or looked at by itself.
+_MAY_DIFFER = ("seed", "training.max_epochs", "circuit.engine", "circuit.threads")
+# Keys of the data that its fingerprint does not hold already.
+_OF_THE_DATA = ("data.encoder", "data.candidates")
+_KNOWN = "came in already"
+STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+
+
+@dataclass(frozen=True)
+class EarlierRun:
+    """An earlier search: its space, its data's fingerprint, and its trials as they are now."""
+
+    folder: Path
+    space: Space
+    fingerprint: str
+    trials: Sequence[FrozenTrial]
+
+
+class Prior(Section):
+    """A trial of an earlier run as one of the new space.
+
+    key: `RUN#NUMBER`; values: epoch -> objective; cost: where the objective is weighed.
+    """
+
+    key: str
+    state: Literal["complete", "pruned"]
+    params: Params
+    values: dict[int, float]
+    cost: float | None = None
+
+
+class Proposal(Section):
+    """A configuration of an earlier run that is to be trained anew."""
+
+    key: str
+    params: Params
+
+
+class TakenOver(Section):
+    """What came in from one run; left_out: reason -> trials."""
+
+    run: str
+    priors: list[Prior] = Field(default_factory=list)
+    proposals: list[Proposal] = Field(default_factory=list)
+    left_out: dict[str, int] = Field(default_factory=dict)
+
+    def count(self, state: str) -> int:
+        """Trials in a state that came in with their values."""
+        return sum(prior.state == state for prior in self.priors)
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers of it, for `summary.json`."""
+        states = {state: self.count(state) for state in STATES}
+        return {"run": self.run, **states, "proposed": len(self.proposals)} | {
+            "left_out": self.left_out
+        }
+
+
+class LeftOut(Exception):
+    """Why a trial does not come in, in a few words."""
+
+
+def read_earlier(folder: Path) -> EarlierRun:
+    """Read a run, live or over, without disturbing it.
+
+    Raises: OutputError if the folder holds none, a damaged one, or one of another version.
+    """
+    record = read_record(folder)
+    try:
+        space = recorded_space(record)
+    except ConfigError as error:
+        raise OutputError(f"`{folder}` is of another version: {error}") from None
+    _, trials = read_study(folder, recorded_places(folder))
+    return EarlierRun(folder.resolve(), space, str(record["data_fingerprint"]), trials)
+
+
+def gather(space: Space, runs: Iterable[EarlierRun], fingerprint: str) -> list[TakenOver]:
+    """What each run has for a space over data of a fingerprint; a trial comes in once."""
+    seen: set[str] = set()
+    found = []
+    for run in runs:
+        taken = _taken_over(space, run, fingerprint, seen)
+        seen |= {prior.key for prior in taken.priors}
+        seen |= {proposal.key for proposal in taken.proposals}
+        found.append(taken)
+    return found
+
+
+def _taken_over(space: Space, run: EarlierRun, fingerprint: str, seen: set[str]) -> TakenOver:
+    why_none = _why_no_value_compares(space, run, fingerprint)
+    continued = superseded(run.trials)
+    priors, left_out = list[Prior](), Counter[str]()
+    for trial in run.trials:
+        if trial.number in continued:
+            continue  # what it came to is part of the attempt that continues it
+        try:
+            _require_values(trial)
+            if why_none:
+                raise LeftOut(why_none)
+            prior = as_prior(trial, run, space)
+            if prior.key in seen:
+                raise LeftOut(_KNOWN)
+            priors.append(prior)
+        except LeftOut as why:
+            left_out[str(why)] += 1
+    compares = priors or _KNOWN in left_out
+    proposals = [] if compares else list(_proposals(space, run, seen))
+    return TakenOver(
+        run=str(run.folder), priors=priors, proposals=proposals, left_out=dict(left_out)
+    )
+
+
+def _why_no_value_compares(space: Space, run: EarlierRun, fingerprint: str) -> str:
+    """What sets all of a run's values apart, or nothing."""
+    old, new = run.space.header.objective, space.header.objective
+    if old != new:
+        against = f" against {old.against}" if old.against else ""
+        return f"objective is {old.mode} {old.metric}{against}"
+    if new.against == "latency":
+        return "latency of another time and machine"
+    return "" if run.fingerprint == fingerprint else "other data"
+
+
+def _require_values(trial: FrozenTrial) -> None:
+    """Raise LeftOut unless a trial is over, by itself or by the scheduler, with an epoch."""
+    if not trial.state.is_finished():
+        raise LeftOut("not over")
+    if trial.state == TrialState.FAIL:
+        raise LeftOut("cut short" if is_cut_short(trial) else "failed")
+    if not curve(trial):
+        raise LeftOut("no epoch")
+
+
+def as_prior(trial: FrozenTrial, run: EarlierRun, space: Space) -> Prior:
+    """A trial of an earlier run as it would stand in a search over another space.
+
+    Raises: LeftOut if it would be another training there.
+    """
+    params, ours = effective(trial, run, space)
+    theirs = flat(run.space.config_for(trial.params, 0))
+    others = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
+    if others := [key for key in others if _matters(key)]:
+        raise LeftOut(f"other {', '.join(f'`{key}`' for key in others)}")
+    epochs, had = space.header.budget.epochs, run.space.header.budget.epochs
+    if epochs != had and ours["optimizer.schedule"] == "cosine":
+        raise LeftOut(f"learning rate that ends with epoch {had}")
+    values = {e: v for e, v in curve(trial).items() if e <= epochs}
+    if not values:
+        raise LeftOut("no epoch")
+    # Stopped by nothing but its budget, which here is longer, it has not come to an end yet.
+    ended_by_itself = trial.state == TrialState.COMPLETE and max(values) < had
+    is_complete = max(values) == epochs or ended_by_itself
+    state: Literal["complete", "pruned"] = "complete" if is_complete else "pruned"
+    if space.header.objective.against and (not is_complete or cost(trial) is None):
+        raise LeftOut("no cost without its end")
+    return Prior(key=_key(trial, run), state=state, params=params, values=values, cost=cost(trial))
+
+
+def effective(
+    trial: FrozenTrial, run: EarlierRun, space: Space
+) -> tuple[Params, Mapping[str, bool | int | float | str]]:
+    """A trial's configuration in terms of another space: its parameters, and all keys.
+
+    Raises: LeftOut if a parameter has no value in it, or one that the space does not hold.
+    """
+    answers = Answers(space, flat(run.space.config_for(trial.params, 0)))
+    params = space.suggest(answers)
+    return params, flat(space.config_for(params, 0))
+
+
+class Answers:
+    """Stands for a trial that is given known values, and keeps what it was asked for."""
+
+    def __init__(self, space: Space, values: Mapping[str, Any]) -> None:
+        self._space, self._values = space, values
+        self.distributions: dict[str, BaseDistribution] = {}
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        return float(self._known(name, FloatDistribution(low, high, step=step, log=log)))
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        return int(self._known(name, IntDistribution(low, high, step=step, log=log)))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        known = self._known(name, CategoricalDistribution(choices))
+        return next(choice for choice in choices if choice == known)
+
+    def _known(self, name: str, distribution: BaseDistribution) -> Any:
+        if name not in self._values:
+            raise LeftOut(f"no `{name}`")
+        if not self._space.parameters[name].admits(self._values[name]):
+            raise LeftOut(f"`{name}` outside of the space")
+        self.distributions[name] = distribution
+        return self._values[name]
+
+
+def _proposals(space: Space, run: EarlierRun, seen: set[str]) -> Iterator[Proposal]:
+    """The best configurations of a run that a space holds, as many as it confirms."""
+
+    def worth(trial: FrozenTrial) -> tuple[bool, float, int]:
+        highest = max(curve(trial).values())
+        return trial.state == TrialState.COMPLETE, highest, -trial.number
+
+    over = (TrialState.COMPLETE, TrialState.PRUNED)
+    ended = [t for t in run.trials if t.state in over and curve(t)]
+    # What the search starts with anyway is not asked for twice.
+    known = space.start_points()
+    for trial in sorted(ended, key=worth, reverse=True):
+        try:
+            params, _ = effective(trial, run, space)
+        except LeftOut:
+            continue
+        if params in known or _key(trial, run) in seen:
+            continue
+        if len(known) == len(space.header.start_from) + space.header.top_k:
+            return
+        known.append(params)
+        yield Proposal(key=_key(trial, run), params=params)
+
+
+def _key(trial: FrozenTrial, run: EarlierRun) -> str:
+    """Where a trial was trained: in the run, or in one that the run itself took it from."""
+    return str(trial.user_attrs.get(WARM_START, f"{run.folder}#{trial.number}"))
+
+
+def _matters(key: str) -> bool:
+    return key not in _MAY_DIFFER and (not key.startswith("data.") or key in _OF_THE_DATA)
+
+
+def write_taken_over(taken: Sequence[TakenOver], folder: Path) -> None:
+    """Keep what comes in beside the study, so that a session that was killed can make up for it."""
+    unfinished = folder / f"{TAKEN_OVER}.unfinished"
+    content = [one.model_dump(mode="json") for one in taken]
+    unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(folder / TAKEN_OVER)
+
+
+def read_taken_over(folder: Path) -> list[TakenOver]:
+    """What `write_taken_over` wrote; nothing if the search was started without an earlier run."""
+    try:
+        text = (folder / TAKEN_OVER).read_text(encoding="utf-8")
+        return TypeAdapter(list[TakenOver]).validate_json(text)
+    except FileNotFoundError:
+        return []
+    except ValidationError:
+        raise OutputError(f"`{folder / TAKEN_OVER}` is damaged.") from None
+
+
+def add_missing(study: optuna.Study, space: Space, taken: Sequence[TakenOver]) -> None:
+    """Add what comes in to a study, and queue what is proposed, each once.
+
+    Safe to be called again after a death in the middle of it.
+    """
+    trials = study.get_trials(deepcopy=False)
+    added = {trial.user_attrs.get(key) for trial in trials for key in (WARM_START, PROPOSED_BY)}
+    for one in taken:
+        for prior in one.priors:
+            if prior.key not in added:
+                study.add_trial(_as_trial(prior, space))
+        for proposal in one.proposals:
+            if proposal.key not in added:
+                study.enqueue_trial(proposal.params, user_attrs={PROPOSED_BY: proposal.key})
+
+
+def _as_trial(prior: Prior, space: Space) -> FrozenTrial:
+    answers = Answers(space, prior.params)
+    last, is_weighed = prior.values[max(prior.values)], prior.cost is not None
+    beside = {CURVE: {str(epoch): value for epoch, value in prior.values.items()}}
+    return create_trial(
+        state=STATES[prior.state],
+        params=space.suggest(answers),
+        distributions=answers.distributions,
+        values=[last] if prior.cost is None else [last, prior.cost],
+        intermediate_values={} if is_weighed else prior.values,
+        user_attrs={WARM_START: prior.key} | (beside if is_weighed else {}),
+    )

@@ -1,0 +1,55 @@
+"""What a model costs where it is used: the second objective of a search that has one."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from quantum_rerank.similarity import Head
+
+Against = Literal["parameters", "latency"]
+UNITS = {"parameters": "trained parameters", "latency": "ms per query of 100 candidates"}
+
+_CANDIDATES = 100
+_REPEATS, _UNMEASURED = 50, 5
+
+
+def cost_of(head: Head, against: Against, embedding_dim: int) -> float:
+    """The number of a head's trained parameters, or its latency in milliseconds."""
+    return float(parameters(head)) if against == "parameters" else latency(head, embedding_dim)
+
+
+def parameters(head: Head) -> int:
+    """How many numbers of a head are trained.
+
+    >>> from quantum_rerank.similarity import build_head
+    >>> parameters(build_head("mlp_twin", 16, [8], 0.1, 2, 2, "cnot_chain", "statevector"))
+    208
+    """
+    return sum(weights.numel() for weights in head.parameters() if weights.requires_grad)
+
+
+def latency(head: Head, embedding_dim: int, seed: int = 0) -> float:
+    """Milliseconds to represent a query and score 100 candidates, the median of 50 queries.
+
+    As it is served: the candidates' states are there already. On the caller's threads;
+    trials that run beside it are heard, which the median softens but does not undo.
+    """
+    import numpy as np
+
+    from quantum_rerank.similarity import represent, score_represented
+
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(_CANDIDATES + _UNMEASURED + _REPEATS, embedding_dim))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    documents, queries = np.split(rows.astype(np.float32), [_CANDIDATES])
+    was_training = head.training
+    head.eval()
+    states, taken = represent(head, documents), []
+    for query in queries:
+        started = time.perf_counter()
+        score_represented(head, 0.5, query, represent(head, query[None, :]), documents, states)
+        taken.append(time.perf_counter() - started)
+    head.train(was_training)
+    return round(1000.0 * float(np.median(taken[_UNMEASURED:])), 4)

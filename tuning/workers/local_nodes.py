@@ -1,0 +1,96 @@
+"""Several nodes on this machine: a real Ray cluster to try out what a search does on many."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from quantum_rerank.errors import ConfigError, SearchError
+from tuning.limits.budgets import DRIVER_GB, GB, Node
+from tuning.workers.cluster import keep_ray_quiet
+
+_LOOPBACK = "127.0.0.1"
+_OBJECTS = 0.3  # of a node's memory, for what its trials share: Ray's own default
+
+
+def shares(machine: Node, count: int) -> list[Node]:
+    """Divide a machine among nodes: whole cores as evenly as they go, memory in equal parts.
+
+    Raises: ConfigError if a node would have no core.
+
+    >>> [(node.name, node.cpus, node.free_gb) for node in shares(Node(3, 13.5), 2)]
+    [('node-0', 2, 6.0), ('node-1', 1, 6.0)]
+    """
+    if count > machine.cpus:
+        raise ConfigError(
+            f"--nodes {count} needs a core for each node, but this machine has {machine.cpus}."
+        )
+    cores, more = divmod(machine.cpus, count)
+    memory = max(machine.free_gb - DRIVER_GB, 0.0) / count
+    return [Node(cores + (i < more), memory, f"node-{i}") for i in range(count)]
+
+
+@contextmanager
+def local_nodes(nodes: list[Node]) -> Iterator[str]:
+    """Start a Ray node with the cores and the memory of each; yields the cluster's address.
+
+    Only this machine can reach them. They end with the block and, since Ray's reaper
+    watches over them, with this process, whatever ends it.
+
+    Raises: SearchError if a node does not start.
+    """
+    keep_ray_quiet()
+    # Ray would take 127.0.0.1 for the machine's outer address, and wait there for minutes.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    from ray.cluster_utils import Cluster
+
+    with _own_folder():
+        cluster = Cluster()
+        try:
+            for node in nodes:
+                _start(cluster, node)
+            yield str(cluster.address)
+        finally:
+            cluster.shutdown()
+
+
+@contextmanager
+def _own_folder() -> Iterator[None]:
+    """A folder for Ray's session and logs.
+
+    In the common one it would take the place of a cluster that runs here, which
+    `--address auto` would then no longer find.
+    """
+    variable = "RAY_TMPDIR"
+    before = os.environ.get(variable)
+    with tempfile.TemporaryDirectory(
+        prefix="nodes-", dir=before, ignore_cleanup_errors=True
+    ) as folder:
+        os.environ[variable] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop(variable)
+            if before is not None:
+                os.environ[variable] = before
+
+
+def _start(cluster: Any, node: Node) -> None:
+    try:
+        cluster.add_node(
+            num_cpus=node.cpus,
+            memory=int(node.free_gb * GB),
+            object_store_memory=int(max(_OBJECTS * node.free_gb, 0.1) * GB),
+            node_name=node.name,
+            node_ip_address=_LOOPBACK,
+            include_dashboard=False,
+        )
+    except Exception as error:  # Ray raises no kind of its own, on a machine that is too busy
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise SearchError(
+            f"{node.name} did not start on this machine: {reason}. Close other programs, "
+            "or take fewer nodes."
+        ) from None

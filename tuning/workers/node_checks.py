@@ -1,0 +1,114 @@
+"""Whether the nodes of a cluster can run trials, asked of each before the first one starts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from uuid import uuid4
+
+from quantum_rerank.errors import ConfigError
+
+# Nothing but the standard library and our errors: this is imported where the rest may be missing.
+
+PACKAGES = (
+    "filelock", "numba", "numpy", "pennylane", "pennylane_lightning", "pyarrow", "pydantic",
+    "safetensors", "torch",
+)  # fmt: skip
+"""What a trial imports; our own packages are shipped."""
+
+_WAY_OUT = (
+    "Share the folder among all nodes under the same path, install the dependencies on each "
+    "(clusters/Dockerfile), or leave the node out (README, Several machines); then go on with "
+    "--resume."
+)
+UNSEEN = "does not see the folder of trials"
+
+
+def refuse_unfit_nodes(root: str, seconds: float = 60.0) -> None:
+    """Ask every node that can run trials for what a trial imports and for its files' folder.
+
+    All nodes look at the same time, beside whatever else runs on them.
+    root: the folder of all trials' files; of a URI nothing is asked.
+
+    Raises: ConfigError that names the nodes that are not fit, and the way out.
+    """
+    import ray
+    from ray.exceptions import NodeDiedError, TaskUnschedulableError
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    marker = None if "://" in root else Path(root) / f".seen-{uuid4().hex}"
+    if marker is not None:
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+    task = ray.remote(num_cpus=0, max_retries=0)(what_is_missing)
+    names = {
+        task.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(marker and str(marker)): node["NodeName"]
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("CPU")
+    }
+    problems: dict[str, list[str]] = {}
+    try:
+        answered, silent = ray.wait(list(names), num_returns=len(names), timeout=seconds)
+        for answer in answered:
+            try:
+                problems.setdefault(names[answer], []).extend(ray.get(answer))
+            except (NodeDiedError, TaskUnschedulableError):
+                continue  # nodes may go
+            except Exception as error:  # whatever keeps a node from looking is what is wrong
+                problems.setdefault(names[answer], []).append(_last_line(error))
+        for answer in silent:
+            ray.cancel(answer, force=True)
+            problems[names[answer]] = [f"did not answer within {seconds:g} s"]
+    finally:
+        if marker is not None:
+            marker.unlink()
+    if any(problems.values()):
+        raise ConfigError([*_by_problem(problems, root), _WAY_OUT])
+
+
+def what_is_missing(marker: str | None) -> list[str]:
+    """What keeps the node that this runs on from running trials; nothing if it is fit.
+
+    marker: a file that the driver has put beside those of trials, under a name that is new.
+    """
+    found = [f"lacks the package `{name}`" for name in PACKAGES if not _is_installed(name)]
+    if marker is None:
+        return found
+    seen = Path(marker)
+    if not seen.is_file():
+        return [*found, UNSEEN]
+    own = seen.with_name(f"{seen.name}-{uuid4().hex}")
+    try:
+        own.touch()
+        own.unlink()
+    except OSError as error:
+        found.append(f"cannot write into the folder of trials: {error.strerror}")
+    return found
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ImportError:
+        return False
+
+
+def _by_problem(problems: Mapping[str, list[str]], root: str) -> list[str]:
+    """A line per problem, with the nodes that have it."""
+    nodes = defaultdict(list)
+    for name, found in problems.items():
+        for problem in found:
+            nodes[problem].append(f"`{name}`")
+    return [
+        f"Node {', '.join(dict.fromkeys(names))} {problem}"
+        + (f" `{root}`." if problem == UNSEEN else ".")
+        for problem, names in nodes.items()
+    ]
+
+
+def _last_line(error: Exception) -> str:
+    return f"cannot run a task: {(str(error).splitlines() or [type(error).__name__])[-1]}"
