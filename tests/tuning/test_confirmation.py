@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from tuning.confirmation import Confirmed, best_objective, confirm, print_confir
 from tuning.limits.budgets import INTERRUPT, Concurrency, Ending
 from tuning.study.run_folder import load_study
 from tuning.workers.tasks import Tasks
+
+BEFORE: dict[int, list[Any]] = defaultdict(list)  # the best are nobody's clones
 
 
 class InThisProcess(Tasks):
@@ -58,7 +61,7 @@ def test_each_is_trained_on_the_same_fresh_seeds_and_the_best_mean_comes_first(
     best: list[TrainedTrial], study: optuna.Study, tasks: Callable[..., Tasks]
 ) -> None:
     seeds_seen: list[int] = []
-    found = confirm(best, 2, tasks(), study, [])
+    found = confirm(best, BEFORE, 2, tasks(), study, [])
     assert {one.trial.number for one in found} == {trial.number for trial in best}
     assert found[0].mean >= found[1].mean
     for one in found:
@@ -77,10 +80,10 @@ def test_a_seed_gives_what_a_training_with_it_gives(
     tasks: Callable[..., Tasks],
     trial_data: TrialData,
 ) -> None:
-    (one,) = confirm(best[:1], 1, tasks(), study, [])
+    (one,) = confirm(best[:1], BEFORE, 1, tasks(), study, [])
     (seed,) = study.user_attrs["confirmed"][str(best[0].number)]
     config = best[0].config.model_copy(update={"seed": int(seed)})
-    assert one.objectives == (best_objective(config, trial_data),)
+    assert one.objectives == (best_objective(config, [], trial_data),)
 
 
 def test_what_an_earlier_session_trained_is_not_trained_again(
@@ -96,10 +99,13 @@ def test_what_an_earlier_session_trained_is_not_trained_again(
 
     interrupted = tasks(stop_after_three)
     notes: list[str] = []
-    assert [one.objectives for one in confirm(best, 2, interrupted, study, notes)] == [(), ()]
+    assert [one.objectives for one in confirm(best, BEFORE, 2, interrupted, study, notes)] == [
+        (),
+        (),
+    ]
     assert notes == ["Not all of the best trials were confirmed on fresh seeds."]
     ticks.clear()
-    found = confirm(best, 2, first, study, [])
+    found = confirm(best, BEFORE, 2, first, study, [])
     assert len(ticks) == 1
     assert all(len(one.objectives) == 2 for one in found)
 
@@ -108,7 +114,7 @@ def test_without_seeds_the_trials_keep_their_order_and_objective(
     best: list[TrainedTrial], study: optuna.Study, tasks: Callable[..., Tasks]
 ) -> None:
     notes: list[str] = []
-    found = confirm(best, 0, tasks(), study, notes)
+    found = confirm(best, BEFORE, 0, tasks(), study, notes)
     assert [one.trial.number for one in found] == [trial.number for trial in best]
     assert [one.mean for one in found] == [trial.validation.objective for trial in best]
     assert notes == []

@@ -19,7 +19,17 @@ from tuning.algorithms.scheduler import (
     SuccessiveHalving,
     make_rule,
 )
-from tuning.records import DONOR, EPOCH, FAILURE, NUMBER, OBJECTIVE, PROTECTED, SECONDS, SPENT
+from tuning.records import (
+    DONOR,
+    EPOCH,
+    FAILURE,
+    NUMBER,
+    OBJECTIVE,
+    ORIGIN,
+    PROTECTED,
+    SECONDS,
+    SPENT,
+)
 from tuning.space import SamplerConfig, SchedulerConfig, Space
 
 STOP, CONTINUE = TrialScheduler.STOP, TrialScheduler.CONTINUE
@@ -193,7 +203,19 @@ def test_trials_that_have_not_come_as_far_are_not_compared_with() -> None:
     rule.stops(0, 1, 0.9)
     assert not rule.stops(1, 2, 0.1)
     rule.stops(0, 2, 0.9)
-    assert rule.stops(1, 2, 0.1)
+    assert rule.stops(2, 2, 0.1)
+
+
+@pytest.mark.parametrize(
+    "rule", [MedianRule(1, 1), SuccessiveHalving(max_epochs=9, grace=1, reduction=3.0)]
+)
+def test_an_epoch_that_is_reported_once_more_is_not_decided_about_again(rule: Rule) -> None:
+    rule.stops(0, 1, 0.5)
+    assert not rule.stops(1, 1, 0.6)
+    rule.stops(2, 1, 0.9)
+    rule.stops(3, 1, 0.9)
+    assert not rule.stops(1, 1, 0.6)
+    assert rule.stops(4, 1, 0.6)
 
 
 @pytest.mark.parametrize(("grace", "startup_trials"), [(4, 1), (1, 3)])
@@ -220,7 +242,7 @@ class Race:
         self.scheduler = StopByRule(self.rule)
 
     def enter(self, number: int, protected: bool = False) -> Trial:
-        config = {NUMBER: number, PROTECTED: protected}
+        config = {NUMBER: number, ORIGIN: number, PROTECTED: protected}
         trial = Trial("train", config=config, trial_id=f"t{number}", stub=True)
         self.scheduler.on_trial_add(None, trial)
         return trial
@@ -308,7 +330,7 @@ class Stage:
         self.trials = [self.trial(number) for number in range(n_trials)]
 
     def trial(self, number: int, donor: tuple[int, int] | None = None) -> Trial:
-        config = {NUMBER: number, PROTECTED: False, DONOR: donor}
+        config = {NUMBER: number, ORIGIN: number, PROTECTED: False, DONOR: donor}
         return Trial("train", config=config, trial_id=f"t{number}", stub=True)
 
     def get_trials(self) -> list[Trial]:

@@ -278,13 +278,17 @@ def test_a_budget_counts_what_is_over_for_good(study: optuna.Study, space: Space
     assert [t.number for t in told(study.get_trials())] == [0, *over, complete.number]
 
 
-def test_a_scheduler_compares_with_what_was_not_cut_short(
+def test_a_scheduler_compares_with_every_configuration_once(
     study: optuna.Study, space: Space, tmp_path: Path
 ) -> None:
     expected: dict[int, dict[int, float]] = {}
     expected[ended(study, space, "", 0.1 + 0.2, 1 / 3)] = {1: 0.1 + 0.2, 2: 1 / 3}
-    ended(study, space, f"{INTERRUPTED}: Ctrl-C", 0.9, 0.8)
-    ended(study, space, WORKER_LOST, 0.9)
+    cut_short = ended(study, space, f"{INTERRUPTED}: Ctrl-C", 0.9, 0.8)
+    expected[cut_short] = {1: 0.9, 2: 0.8, 3: 0.7}
+    again = begun(study, space, 0.9, 0.8, 0.7)
+    again.set_user_attr(CONTINUES, cut_short)
+    study.tell(again, 0.7)
+    expected[ended(study, space, WORKER_LOST, 0.9)] = {1: 0.9}
     expected[ended(study, space, "nan: the loss became nan", 0.4)] = {1: 0.4}
     ended(study, space, "oom: 8.10 GB used, budget 8 GB")
     complete = begun(study, space, 0.5, 0.6)

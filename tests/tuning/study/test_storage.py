@@ -204,7 +204,7 @@ def test_without_its_driver_the_package_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(MissingPackage, match=r"pip install psycopg\[binary\].*`postgresql`"):
-        open_study(tmp_path, "tiny", Places("postgresql://me@127.0.0.1:1/studies", "tiny"))
+        open_study(tmp_path, "tiny", places=Places("postgresql://me@127.0.0.1:1/studies", "tiny"))
 
 
 def test_a_reader_of_a_database_cannot_write_to_it(server: PostgresServer, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_trial_that_was_made_is_not_made_again(server: PostgresServer, tmp_pat
 def test_a_server_that_is_restarted_is_waited_for(tmp_path: Path) -> None:
     with postgres_server() as server:
         places = Places(server.url, new_study_name(server.url, "tiny", tmp_path))
-        study = open_study(tmp_path, "tiny", places, patience=30.0)
+        study = open_study(tmp_path, "tiny", places=places, patience=30.0)
         trial = study.ask()
         server.stop("immediate")
         server.start()
