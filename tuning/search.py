@@ -29,7 +29,14 @@ from tuning.rerun import rerun as train_again
 from tuning.session import search
 from tuning.space import Budget, Space
 from tuning.space_file import load_space
-from tuning.study.run_folder import BUDGET, load_study, locked, read_record, recorded_space
+from tuning.study.run_folder import (
+    BUDGET,
+    is_unbegun,
+    load_study,
+    locked,
+    read_record,
+    recorded_space,
+)
 from tuning.study.storage import (
     PATIENCE_SECONDS,
     SQLITE,
@@ -212,7 +219,7 @@ def _fitting(
 def _continued(folder: Path, changes: dict[str, str], patience: float) -> Space:
     """The space of a run, with its budget as it was last, and what was asked to change."""
     space = recorded_space(read_record(folder))
-    known = load_study(folder, patience).user_attrs.get(BUDGET, {})
+    known = {} if is_unbegun(folder) else load_study(folder, patience).user_attrs.get(BUDGET, {})
     budget = space.header.budget.model_dump() | known
     for key, text in changes.items():
         more = budget[key] if text.startswith("+") else 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from quantum_rerank.errors import ConfigError, OutputError
 from tuning.limits.budgets import Node
 from tuning.search import app
 from tuning.study.run_folder import BUDGET, RECORD, load_study, locked
-from tuning.study.storage import STUDY
+from tuning.study.storage import STUDY, TRIALS
 
 SMOKE = Path(__file__).parents[2] / "search_spaces" / "smoke.yaml"
 
@@ -97,6 +98,12 @@ def test_a_run_without_its_study_cannot_be_continued(ended_run: Path) -> None:
     error = call("--resume", ended_run).exception
     assert isinstance(error, OutputError)
     assert f"there is no {STUDY} in it" in str(error)
+
+
+def test_a_run_that_was_killed_before_its_first_trial_is_begun_anew(ended_run: Path) -> None:
+    (ended_run / STUDY).unlink()
+    shutil.rmtree(ended_run / TRIALS)
+    assert "6 trials" in plan_of(ended_run)
 
 
 def plan_of(folder: Path, *arguments: str) -> str:

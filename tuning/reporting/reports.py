@@ -16,7 +16,7 @@ from tuning.confirmation import Confirmed, print_confirmed
 from tuning.records import CHECKPOINT, COST, FAILURE, PEAK_RSS_MB, SECONDS
 from tuning.space import Space
 from tuning.study.front import cost, front
-from tuning.study.history import WARM_START, curve
+from tuning.study.history import WARM_START, curve, superseded
 from tuning.study.warm_start import STATES as PRIOR_STATES
 from tuning.study.warm_start import TakenOver
 from tuning.workers.cost import UNITS
@@ -60,9 +60,9 @@ class Outcome:
 
 def summarise(outcome: Outcome, wall_seconds: float, fingerprint: str) -> dict[str, Any]:
     """The content of `summary.json`."""
-    states = dict.fromkeys(STATES.values(), 0)
+    states, continued = dict.fromkeys(STATES.values(), 0), superseded(outcome.trials)
     for trial in outcome.trials:
-        if trial.state.name in STATES:
+        if trial.state.name in STATES and trial.number not in continued:
             states[STATES[trial.state.name]] += 1
     failures = {
         str(t.number): t.user_attrs[FAILURE] for t in outcome.trials if FAILURE in t.user_attrs

@@ -18,6 +18,7 @@ from quantum_rerank.errors import DataError, OutputError
 from tuning.space import Header, Parameter, Space
 from tuning.study.storage import (
     PATIENCE_SECONDS,
+    TRIALS,
     Places,
     connect,
     connect_to_read,
@@ -192,6 +193,12 @@ def has_study(folder: Path) -> bool:
     return reader is not None and any(
         study.study_name == places.study for study in reader.get_all_studies()
     )
+
+
+def is_unbegun(folder: Path) -> bool:
+    """Whether a run was killed before its first trial: its record is all that there is."""
+    is_begun = (folder / EVENTS).exists() or (folder / TRIALS).exists()
+    return not is_begun and (folder / RECORD).exists() and not has_study(folder)
 
 
 def refuse_no_study(folder: Path, places: Places) -> None:
