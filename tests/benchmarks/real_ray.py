@@ -113,7 +113,7 @@ def main(
         record[way] = {"trials": len(seen), "alike": alike, "epochs": epochs}
     columns = ("searcher", "trials", "the same from the first", "epochs, Ray Tune", "simulated")
     show(
-        record, [table(f"real and simulated searches, {workers} worker(s)", columns, rows)], as_json
+        record, [table(f"real and simulated searches, {workers} at once", columns, rows)], as_json
     )
 
 
