@@ -112,9 +112,7 @@ def main(
         rows.append((way, str(len(seen)), str(alike), *map(str, epochs)))
         record[way] = {"trials": len(seen), "alike": alike, "epochs": epochs}
     columns = ("searcher", "trials", "the same from the first", "epochs, Ray Tune", "simulated")
-    show(
-        record, [table(f"real and simulated searches, {workers} worker(s)", columns, rows)], as_json
-    )
+    show(record, [table(f"real and simulated searches, {workers} at once", columns, rows)], as_json)
 
 
 def same_from_the_first(seen: Sequence[Seen], foreseen: Sequence[Seen]) -> int:
