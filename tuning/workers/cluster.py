@@ -160,10 +160,10 @@ def container_memory_left(root: Path = Path("/sys/fs/cgroup")) -> float:
 
 
 def cluster_nodes() -> list[Node]:
-    """The live machines of the cluster that was joined, with the memory that Ray hands out."""
+    """The live machines of the cluster that was joined, by name, with the memory Ray hands out."""
     import ray
 
-    return [
+    nodes = [
         Node(
             int(node["Resources"].get("CPU", 0)),
             node["Resources"].get("memory", 0.0) / GB,
@@ -172,3 +172,4 @@ def cluster_nodes() -> list[Node]:
         for node in ray.nodes()
         if node["Alive"]
     ]
+    return sorted(nodes, key=lambda node: node.name)
