@@ -34,10 +34,11 @@ bench: install     ## the benchmarks, each a table side by side: make bench ARGS
 		OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.$$name $(ARGS) || exit 1; \
 	done
 
-chaos: install     ## kill drivers, workers and nodes of searches, and see that nothing is lost
+chaos: install     ## kill searches, workers, nodes and storages, and see that nothing is lost
 	for name in driver workers faults ending many; do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos.$$name $(ARGS) || exit 1; \
 	done
+	$(BIN)/python -m pytest -m long
 
 clean:             ## remove what install made
 	rm -rf .venv build *.egg-info

@@ -117,6 +117,7 @@ def test_a_search_on_two_nodes_ends_with_them(
     assert left_of(process.pid) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_no_node_outlives_a_search_however_it_ends(
     make_space: Callable[..., Path],
@@ -139,6 +140,7 @@ def test_no_node_outlives_a_search_however_it_ends(
     assert left_of(process.pid) == []
 
 
+@pytest.mark.long
 def test_unequal_nodes_get_as_many_trials_as_fit_and_one_that_joins_later_too(
     make_space: Callable[..., Path],
     start: Start,

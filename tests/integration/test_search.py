@@ -280,6 +280,7 @@ def has_a_clone_at_work(folder: Path) -> bool:
     )
 
 
+@pytest.mark.long
 def test_a_population_that_was_killed_goes_on_and_loses_no_member(
     make_space: Callable[..., Path], tmp_path: Path
 ) -> None:

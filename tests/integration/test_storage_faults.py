@@ -176,6 +176,7 @@ def locked_file(folder: Path) -> Iterator[None]:
         yield
 
 
+@pytest.mark.long
 def test_a_locked_study_is_waited_for_and_a_search_that_waited_too_long_can_go_on(
     space: Path, tmp_path: Path
 ) -> None:
@@ -222,6 +223,7 @@ def test_a_server_that_is_restarted_is_waited_for_and_one_that_stays_away_stops_
     went_on(folder)
 
 
+@pytest.mark.long
 def test_a_journal_that_lost_the_end_of_its_last_line_goes_on(
     make_space: MakeSpace, tmp_path: Path
 ) -> None:
@@ -263,6 +265,7 @@ def test_a_damaged_checkpoint_costs_epochs_and_nothing_else(
 # W&B.
 
 
+@pytest.mark.long
 def test_wandb_that_does_not_answer_costs_seconds_and_its_runs_lie_offline(
     make_space: MakeSpace, tmp_path: Path
 ) -> None:
