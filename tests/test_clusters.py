@@ -21,7 +21,6 @@ CLUSTERS = ROOT / "clusters"
 RAY_CLUSTER, KUBERAY, DOCKERFILE = (
     CLUSTERS / name for name in ("ray_cluster.yaml", "kuberay.yaml", "Dockerfile")
 )
-NOT_YET_OURS = {"--storage-path"}
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
@@ -54,7 +53,7 @@ def test_the_search_that_a_file_starts_takes_all_its_options(path: Path) -> None
     given = commands(path.read_text())
     assert given
     for arguments in given:
-        assert set(re.findall(r"--[a-z-]+", arguments)) <= options() | NOT_YET_OURS
+        assert set(re.findall(r"--[a-z-]+", arguments)) <= options()
         assert "--address auto" in arguments
         for space in re.findall(r"--space (\S+)", arguments):
             assert (ROOT / space).is_file()
