@@ -37,7 +37,7 @@ from tests.benchmarks.measuring import AsJson, Spread, show, table
 from tests.benchmarks.search import run_command
 from tests.benchmarks.simulation import Ended, Training, best_of_ours, simulate
 from tuning.algorithms.scheduler import NoRule, Rule, StopByRule, make_rule
-from tuning.records import NUMBER, PROTECTED
+from tuning.records import NUMBER, ORIGIN, PROTECTED
 from tuning.space import Space
 from tuning.space_file import load_space
 
@@ -57,7 +57,7 @@ class InOrder(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def suggest(self, trial_id: str) -> Any:
         place, curve = next(self._left)
-        return {**curve.params, NUMBER: place, PROTECTED: False}
+        return {**curve.params, NUMBER: place, ORIGIN: place, PROTECTED: False}
 
     def on_trial_complete(self, trial_id: str, *_: Any, **__: Any) -> None:
         """Nothing: the order is given."""
