@@ -12,6 +12,8 @@ import contextlib
 import math
 import os
 import queue
+import secrets
+import shutil
 import threading
 import warnings
 from collections.abc import Callable, Mapping
@@ -131,24 +133,32 @@ class WandbTracker:
             warnings.warn(text, stacklevel=2)
 
     def _open(self, number: int, config: ExperimentConfig) -> None:
-        name = f"{self._group}-{number:05d}"
-        try:
-            run = self._start(name)
-        except Exception as error:  # wandb has many for a server that does not answer
-            if self._mode != "online":
-                raise
-            self._go_on_offline(error)
-            run = self._start(name)
-        self._runs[number] = run
+        run = self._runs[number] = self._start(f"{self._group}-{number:05d}")
         describe_run(run, config)
         run.config.update({"trial": number})
 
     def _start(self, name: str) -> Any:
-        waits: dict[str, Any] = {}
-        if self._mode == "online":
-            waits = {"init_timeout": _AWAY_SECONDS, "finish_timeout": _AWAY_SECONDS}
-            waits["finish_timeout_raises"] = True
-        return start_run(self._project, self._group, name, self._folder, self._mode, **waits)
+        if self._mode != "online":
+            return start_run(self._project, self._group, name, self._folder, self._mode)
+        run_id = secrets.token_hex(4)
+        try:
+            return start_run(
+                self._project,
+                self._group,
+                name,
+                self._folder,
+                self._mode,
+                run_id=run_id,
+                init_timeout=_AWAY_SECONDS,
+                finish_timeout=_AWAY_SECONDS,
+                finish_timeout_raises=True,
+            )
+        except Exception as error:  # wandb has many for a server that does not answer
+            self._go_on_offline(error)
+        # What it has begun to write would be uploaded as one more run.
+        for begun in self._folder.glob(f"wandb/run-*-{run_id}"):
+            shutil.rmtree(begun, ignore_errors=True)
+        return self._start(name)
 
     def _finish(self, end: TrialEnd) -> None:
         try:

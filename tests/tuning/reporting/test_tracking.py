@@ -4,10 +4,12 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 
 from quantum_rerank.config import ExperimentConfig, flat, override
 from tuning.records import EPOCH, FINAL, OBJECTIVE, TrialEnd
@@ -134,14 +136,26 @@ def test_whatever_goes_wrong_is_said_once_and_harms_nobody(
     assert "W&B is given up for this search" in str(warning.message)
 
 
+@pytest.fixture
+def no_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """W&B's address is one where nobody listens; wandb reads it once, when it is set up."""
+    with monkeypatch.context() as patched:
+        patched.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+        patched.setenv("WANDB_API_KEY", "0" * 40)
+        wandb.teardown()
+        yield
+    wandb.teardown()
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default:W&B does not answer:UserWarning")
 def test_where_the_server_does_not_answer_the_runs_are_written_offline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+    no_server: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
 ) -> None:
     monkeypatch.setattr(tracking, "_AWAY_SECONDS", 1.0)
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     tracker = WandbTracker("quantum-rerank", "tiny", tmp_path, "online")
     for number, config in enumerate(CONFIGS):
         tracker.trial_started(number, config)
@@ -149,7 +163,8 @@ def test_where_the_server_does_not_answer_the_runs_are_written_offline(
     for end in ENDS:
         tracker.trial_ended(end)
     tracker.close()
-    assert len(runs_in(tmp_path)) == len(CONFIGS)
+    assert sorted(runs_in(tmp_path)) == ["tiny-00000", "tiny-00001", "tiny-00002"]
+    assert all(path.parent.name.startswith("offline-") for path in tmp_path.rglob("*.wandb"))
     said = [str(warning.message) for warning in recwarn]
     assert sum("W&B does not answer" in text for text in said) == 1
     assert any(f"wandb sync {tmp_path}" in text for text in said)

@@ -20,6 +20,7 @@ from quantum_rerank.training.trainer import EpochReport
 from tuning.records import (
     CHECKPOINT,
     COST,
+    DONOR,
     EARLIER,
     EPOCH,
     FAILURE,
@@ -529,7 +530,7 @@ def test_a_full_disk_is_the_reason_of_a_trial_that_could_not_write(
     for file in (name, TRACEBACK):
         (root / "00000" / f"{file}.unfinished").symlink_to("/dev/full")
     monkeypatch.setattr("ray.tune.report", reports.append)
-    params = {NUMBER: 0, ORIGIN: 0, EARLIER: [], PROTECTED: False}
+    params = {NUMBER: 0, ORIGIN: 0, EARLIER: [], PROTECTED: False, DONOR: None}
     run_trial(params, tiny_space, trial_data, TrialLimits(8.0), str(root))
     assert reports[-1][FAILURE].startswith(f"storage: `{root}` cannot be used: ")
     assert "No space left on device" in reports[-1][FAILURE]
