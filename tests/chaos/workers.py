@@ -27,7 +27,8 @@ from tuning.records import FAILURE
 from tuning.study.history import is_cut_short
 from tuning.study.run_folder import load_study
 
-NODES, TRIALS_TO_RUN = 2, 60
+NODES, TRIALS_TO_RUN = 2, 120
+PAUSE_SECONDS = (3.0, 9.0)  # between two strikes; a worker needs four or five to start
 
 
 def main(
@@ -91,7 +92,7 @@ def strike_until_the_end(
     while process.poll() is None and not read_events(folder):
         time.sleep(0.1)
     for number in range(rounds):
-        until = time.monotonic() + rng.uniform(2.0, 6.0)
+        until = time.monotonic() + rng.uniform(*PAUSE_SECONDS)
         while process.poll() is None and time.monotonic() < until:
             time.sleep(0.1)
         if process.poll() is not None:

@@ -14,6 +14,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
     [
         # So short a search is mostly the start of its workers.
         ("driver", "--rounds", "3", "--trials", "10", "--most-work", "9"),
+        # The fourth strike takes a node.
+        ("workers", "--rounds", "4", "--trials", "10"),
         ("faults", "--no-monitor"),
     ],
     ids=lambda arguments: arguments[0],

@@ -336,6 +336,7 @@ def test_the_time_budget_ends_a_search_in_order(
     assert done.code == 0, done.text
     ended = Run(folder, done)
     assert ended.summary["ended_early"] == "time budget of 0.01 h"
+    assert json.loads((folder / EVENTS).read_text().splitlines()[-1])["ending_seconds"] < 30.0
     assert 0 < ended.summary["n_trials"] < 500
     assert all(trial.state.is_finished() for trial in ended.trials)
     interrupted = [t for t in ended.trials if t.user_attrs.get("failure", "").startswith("inter")]

@@ -12,7 +12,7 @@ from typing import Any
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import DivergedError, FilesError, SaturatedError
 from tuning.limits.budgets import GB, Ending
-from tuning.records import INTERRUPTED, STORAGE, TrialEnd
+from tuning.records import INTERRUPTED, STORAGE, WORKER_LOST, TrialEnd
 
 DIAGNOSIS = "the same failure of"  # how the reason begins where failures end a search
 
@@ -60,17 +60,23 @@ class FailureStreak:
 
     A listener; what is called the same is the first word of a reason: oom, nan, error.
     Where a trial's files cannot be written, those of the next cannot either: one is enough.
+    Workers that are lost are in a row while nobody reports an epoch, and those that a machine
+    takes with it are lost once.
     """
 
     def __init__(self, limit: int, ending: Ending) -> None:
         self._limit, self._ending = limit, ending
         self._kind, self._length = "", 0
+        self._since_lost: set[int] = set()  # trials that started after the last worker that counted
 
     def trial_started(self, number: int, config: ExperimentConfig) -> None:
-        """Nothing: only how a trial ends counts."""
+        """Remember who was not there yet when the last worker was lost."""
+        self._since_lost.add(number)
 
     def trial_reported(self, number: int, epoch: int, metrics: Mapping[str, Any]) -> None:
-        """Nothing: only how a trial ends counts."""
+        """Workers can train here: those that were lost had bad luck."""
+        if self._kind == WORKER_LOST:
+            self._kind = ""
 
     def trial_ended(self, end: TrialEnd) -> None:
         kind = end.reason.partition(":")[0] if end.state == "failed" else ""
@@ -78,6 +84,10 @@ class FailureStreak:
             self._ending.stop(end.reason)
         if kind in (INTERRUPTED, STORAGE):
             return
+        if kind == WORKER_LOST:
+            if self._kind == WORKER_LOST and end.number not in self._since_lost:
+                return
+            self._since_lost.clear()
         self._length = self._length + 1 if kind and kind == self._kind else 1
         self._kind = kind
         if kind and self._length >= self._limit:

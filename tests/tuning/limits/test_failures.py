@@ -97,9 +97,68 @@ def test_trials_that_were_cut_short_neither_count_nor_end_the_row(
     assert ending().startswith(DIAGNOSIS)
 
 
-def test_lost_workers_in_a_row_end_a_search_too(streak: FailureStreak, ending: Ending) -> None:
-    hear(streak, WORKER_LOST, WORKER_LOST, WORKER_LOST)
+# Lost workers in a row.
+
+
+def start(streak: FailureStreak, *numbers: int) -> None:
+    for number in numbers:
+        streak.trial_started(number, ExperimentConfig())
+
+
+def lose(streak: FailureStreak, *numbers: int) -> None:
+    for number in numbers:
+        streak.trial_ended(TrialEnd(number, "failed", 0, None, WORKER_LOST))
+
+
+def test_workers_that_are_lost_one_after_another_end_a_search(
+    streak: FailureStreak, ending: Ending
+) -> None:
+    for number in range(3):
+        assert ending() == ""
+        start(streak, number)
+        lose(streak, number)
     assert ending() == f"{DIAGNOSIS} 3 trials in a row: {WORKER_LOST}"
+
+
+def test_a_machine_that_takes_all_its_workers_with_it_does_not_end_a_search(
+    streak: FailureStreak, ending: Ending
+) -> None:
+    start(streak, *range(8))
+    lose(streak, 0)
+    start(streak, 8)  # waits for room elsewhere while the news of the others comes in
+    lose(streak, *range(1, 8))
+    assert ending() == ""
+
+
+def test_machines_of_several_workers_that_are_lost_one_after_another_end_a_search(
+    streak: FailureStreak, ending: Ending
+) -> None:
+    for machine in range(3):
+        assert ending() == ""
+        numbers = range(8 * machine, 8 * machine + 8)
+        start(streak, *numbers)
+        lose(streak, *numbers)
+    assert ending().startswith(DIAGNOSIS)
+
+
+def test_workers_that_are_lost_while_others_train_do_not_end_a_search(
+    streak: FailureStreak, ending: Ending
+) -> None:
+    start(streak, 0)
+    for number in range(1, 9):
+        start(streak, number)
+        lose(streak, number)
+        streak.trial_reported(0, number, {OBJECTIVE: 0.5})
+    assert ending() == ""
+
+
+def test_what_a_failing_trial_reported_before_does_not_end_its_row(
+    streak: FailureStreak, ending: Ending
+) -> None:
+    hear(streak, NAN, NAN)
+    streak.trial_reported(9, 1, {OBJECTIVE: 0.5})
+    hear(streak, NAN)
+    assert ending().startswith(DIAGNOSIS)
 
 
 def test_where_a_trial_s_files_cannot_be_written_the_search_ends_at_once(
