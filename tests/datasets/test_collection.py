@@ -49,5 +49,5 @@ def test_what_was_skipped_before_stays_on_record() -> None:
     )
     assert checked(collection).skipped == {
         "too long": 3,
-        "queries without a relevant document": 1,
+        "queries without a relevant document left out": 1,
     }
