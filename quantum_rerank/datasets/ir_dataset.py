@@ -9,6 +9,7 @@ from typing import Any
 
 from quantum_rerank.datasets.collection import Collection, checked
 from quantum_rerank.datasets.judgments import Judgments
+from quantum_rerank.datasets.text_files import shortened
 from quantum_rerank.errors import DataError, MissingPackage
 
 PARTS = ("docs", "queries", "qrels")
@@ -28,8 +29,8 @@ def load(name: str) -> Collection:
     except (OSError, RuntimeError, ValueError, ImportError) as error:
         first_line = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(
-            f"`ir_datasets:{name}` cannot be read: {first_line[:200]} Its files are downloaded "
-            "from their owners, or given by hand: see https://ir-datasets.com."
+            f"`ir_datasets:{name}` cannot be read: {shortened(first_line, 120)}. Its files are "
+            f"downloaded from their owners: see https://ir-datasets.com."
         ) from None
     judgments = _judgments(name, rows)
     judged, counts = judgments.of_known(queries)

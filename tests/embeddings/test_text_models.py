@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from quantum_rerank.datasets.collection import MAX_CHARACTERS
-from quantum_rerank.embeddings import TextEncoder
+from quantum_rerank.embeddings import Embeddings, TextEncoder
 from quantum_rerank.embeddings.text_models import MODELS, text_model
 from quantum_rerank.errors import EmbeddingError, MissingPackage
 
@@ -36,6 +36,29 @@ def static_model(tmp_path: Path) -> Path:
         modules=[StaticEmbedding(tokenizer, embedding_weights=weights)], device="cpu"
     ).save(str(tmp_path / "static"))
     return tmp_path / "static"
+
+
+class Letters:
+    """A model of one's own: it counts vowels."""
+
+    def __init__(self) -> None:
+        self.folder = Path(__file__).parent
+        self.width = 5
+
+    def vectors(self, texts: list[str]) -> Embeddings:
+        return np.array([[text.count(vowel) for vowel in "aeiou"] for text in texts], np.float32)
+
+
+def test_a_model_of_ones_own_is_one_class_and_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(MODELS, "letters", Letters)
+    vectors = TextEncoder("letters", tmp_path).encode(["oak", "yew", "elm", "a"] * 40, "trees")
+    assert vectors.shape == (160, 5)
+    np.testing.assert_array_equal(vectors[1], vectors[2])
+    assert list(vectors[3]) == [1, 0, 0, 0, 0]
+    with pytest.raises(EmbeddingError, match="only zeros for 'myrrh'"):
+        TextEncoder("letters", tmp_path).encode(["oak", "myrrh"])
 
 
 @pytest.mark.parametrize("name", MODELS)
