@@ -95,7 +95,7 @@ def _problems(collection: Collection) -> list[str]:
         key
         for texts in (collection.corpus, collection.queries)
         for key, text in texts.items()
-        if not _is_encodable(text)
+        if not _is_encodable(key) or not _is_encodable(text)
     ]
     unknown_queries = [query for query in collection.qrels if query not in collection.queries]
     unknown_documents = (
@@ -121,7 +121,8 @@ _ADD_OR_REMOVE = "Add what they name, or take out these qrels"
 
 def _told(what: str, found: list[str], way_out: str) -> list[str]:
     """One sentence where something was found."""
-    shown = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
+    examples = [text if len(text) <= 100 else f"{text[:97]}..." for text in found[:5]]
+    shown = ", ".join(examples) + (", ..." if len(found) > 5 else "")
     return [f"{len(found)} {what}: {shown}. {way_out}."] if found else []
 
 
