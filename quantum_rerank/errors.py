@@ -80,8 +80,11 @@ class FilesError(QuantumRerankError):
 class MissingPackage(QuantumRerankError):
     """An optional dependency is not installed."""
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
+    def __init__(
+        self, package: str, extra: str | None, purpose: str, pip_options: str = ""
+    ) -> None:
+        or_extra = f", or install this project with its extra `{extra}`" if extra else ""
         super().__init__(
             f"{purpose} needs the package `{package}`, which is not installed. "
-            f"Run `pip install {package}`, or install this project with its extra `{extra}`."
+            f"Run `pip install {pip_options}{package}`{or_extra}."
         )

@@ -1,8 +1,31 @@
 from __future__ import annotations
 
+import ast
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from quantum_rerank.errors import ConfigError, DataError, MissingPackage, QuantumRerankError
+
+ROOT = Path(__file__).parents[1]
+
+
+def named_extras() -> set[tuple[str, str]]:
+    """Package and extra of every MissingPackage that is raised anywhere."""
+    trees = [
+        ast.parse(path.read_text(encoding="utf-8"))
+        for package in ("quantum_rerank", "tuning")
+        for path in (ROOT / package).rglob("*.py")
+    ]
+    calls = [
+        node
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "MissingPackage"
+    ]
+    arguments = [[ast.literal_eval(value) for value in call.args[:2]] for call in calls]
+    return {(package, extra) for package, extra in arguments if extra}
 
 
 @pytest.mark.parametrize("kind", [ConfigError, DataError])
@@ -16,3 +39,16 @@ def test_a_missing_package_names_the_command_that_installs_it() -> None:
     error = MissingPackage("wandb", "tune", "Tracking")
     assert isinstance(error, QuantumRerankError)
     assert "extra `tune`" in str(error)
+
+
+def test_a_package_of_no_extra_is_installed_by_its_own_command() -> None:
+    message = str(MissingPackage("gpe-eval==0.2.2", None, "The source", "--no-deps "))
+    assert message.endswith("Run `pip install --no-deps gpe-eval==0.2.2`.")
+
+
+def test_every_extra_that_an_error_names_installs_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    assert len(named_extras()) >= 8
+    for package, extra in named_extras():
+        assert any(needed.startswith(package) for needed in extras[extra]), (package, extra)

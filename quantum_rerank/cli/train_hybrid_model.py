@@ -37,7 +37,8 @@ def main(
     data: Annotated[
         list[str] | None,
         typer.Option(
-            help="A collection to train and test on: `icd10:CHAPTER` or `beir:FOLDER`. "
+            help="A collection to train and test on: `icd10:CHAPTER`, `beir:FOLDER`, "
+            "`trec:FOLDER`, `csv:FILE`, `ir_datasets:ID`, `zaragoza:all`, `gpe:TOPIC`. "
             "Repeatable. Replaces every collection of the configuration."
         ),
     ] = None,

@@ -1,4 +1,12 @@
-"""Sources of judged collections, by name: `icd10:5`, `beir:FOLDER`.
+"""Sources of judged collections, by name.
+
+icd10:CHAPTER          ICD-10-CM, 1 to 22, from the package simple-icd-10-cm
+beir:FOLDER            corpus.jsonl, queries.jsonl, qrels/*.tsv
+trec:FOLDER            corpus.tsv or .jsonl, queries.tsv or topics.txt, qrels.txt
+csv:FILE               one table with the columns query, document and label
+ir_datasets:ID         the catalogue of https://ir-datasets.com
+zaragoza:CATEGORIES    questions on building in Sweden; `zaragoza:all`
+gpe:TOPIC              claims and the web pages that bear on them
 
 A new source is one module with `load(argument) -> Collection` and one line in SOURCES.
 """
@@ -7,12 +15,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from quantum_rerank.datasets import beir, icd10
+from quantum_rerank.datasets import (
+    beir,
+    csv_table,
+    gpe,
+    icd10,
+    ir_dataset,
+    trec,
+    zaragoza,
+)
 from quantum_rerank.datasets.collection import Collection
 from quantum_rerank.datasets.splits import Split, split_by_query
 from quantum_rerank.errors import DataError
 
-SOURCES: dict[str, Callable[[str], Collection]] = {"icd10": icd10.load, "beir": beir.load}
+SOURCES: dict[str, Callable[[str], Collection]] = {
+    "icd10": icd10.load,
+    "beir": beir.load,
+    "trec": trec.load,
+    "csv": csv_table.load,
+    "ir_datasets": ir_dataset.load,
+    "zaragoza": zaragoza.load,
+    "gpe": gpe.load,
+}
 
 
 def load_collection(spec: str) -> Collection:

@@ -6,18 +6,21 @@ Information Retrieval Models", 2021.
 
 from __future__ import annotations
 
-import csv
-import json
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 from quantum_rerank.datasets.collection import Collection, checked
+from quantum_rerank.datasets.judgments import SPLITS, Judgment, read_judgments, whole_grade
+from quantum_rerank.datasets.text_files import (
+    id_of,
+    json_record,
+    shortened,
+    text_of,
+    texts_by_id,
+    with_title,
+)
 from quantum_rerank.errors import DataError
 
-SPLITS = {"train": "train", "dev": "dev", "valid": "dev", "test": "test"}  # file -> split
+HEADER = ["query-id", "corpus-id", "score"]
 
 
 def load(folder: str) -> Collection:
@@ -35,87 +38,44 @@ def load(folder: str) -> Collection:
     ]
     if missing:
         raise DataError(f"{'; '.join(missing)}. A BEIR folder holds all three.")
-    corpus = {key: _with_title(record) for key, record in _records(root / "corpus.jsonl")}
-    queries = {key: record["text"] for key, record in _records(root / "queries.jsonl")}
-    qrels: Mapping[str, dict[str, int]] = defaultdict(dict)
-    official: dict[str, frozenset[str]] = {}
-    for path in sorted((root / "qrels").glob("*.tsv")):
-        judged = _judgments(path)
-        for query, document, grade in judged:
-            qrels[query][document] = grade
-        if split := SPLITS.get(path.stem):
-            official[split] = frozenset(query for query, _, _ in judged)
-    for one, other in combinations(official, 2):
-        if shared := official[one] & official[other]:
-            raise DataError(f"`{root / 'qrels'}`: {len(shared)} queries are in {one} and {other}.")
-    if len(official) < 2:
-        official = {}
-    else:
-        used = frozenset().union(*official.values())
-        qrels = {query: judged for query, judged in qrels.items() if query in used}
-    judged_queries = {query: text for query, text in queries.items() if query in qrels}
-    skipped = len(queries) - len(judged_queries)
+    files = sorted((root / "qrels").glob("*.tsv"))
+    corpus = texts_by_id(root / "corpus.jsonl", document)
+    queries = texts_by_id(root / "queries.jsonl", _query)
+    judgments = read_judgments({path: SPLITS.get(path.stem) for path in files}, _judgment, _header)
+    judged, counts = judgments.of_known(queries)
     return checked(
         Collection(
             domain=f"beir:{root.resolve().name}",
             corpus=corpus,
-            queries=judged_queries,
-            qrels=qrels,
-            official=official,
-            skipped={"queries without judgments in its splits": skipped} if skipped else {},
+            queries=judged,
+            qrels=judgments.qrels,
+            official=judgments.official,
+            skipped=counts,
         )
     )
 
 
-def _with_title(record: dict[str, Any]) -> str:
-    title, text = str(record.get("title") or "").strip(), record["text"].strip()
-    return f"{title}. {text}" if title and text else title or text
+def document(line: str) -> tuple[str, str]:
+    """Id and text of a line of `corpus.jsonl`, the title before the text."""
+    record = json_record(line, "_id", "text")
+    return id_of(record, "_id"), with_title(str(record.get("title") or ""), text_of(record, "text"))
 
 
-def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield id and JSON object of each line; ids are unique, and each has a `text`."""
-    seen: set[str] = set()
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                record = json.loads(line)
-                place = f"{path}, line {number}"
-                if not isinstance(record, dict) or "_id" not in record or "text" not in record:
-                    raise DataError(f"{place}: needs the keys `_id` and `text`.")
-                key, text = str(record["_id"]), record["text"]
-                if not isinstance(text, str):
-                    raise DataError(f"{place}: `text` is {text!r}, but must be a string.")
-                if key in seen:
-                    raise DataError(f"{place}: the `_id` {key!r} stands above already.")
-                seen.add(key)
-                yield key, record
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}, line {number}: not valid JSON: {error.msg}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a readable file of UTF-8 text: {error}.") from None
+def _query(line: str) -> tuple[str, str]:
+    record = json_record(line, "_id", "text")
+    return id_of(record, "_id"), text_of(record, "text")
 
 
-def _judgments(path: Path) -> list[tuple[str, str, int]]:
-    """Rows of query id, document id and grade."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise DataError(f"{path}: not a table in UTF-8 text.") from None
-    header = rows[0] if rows else None
-    if header != ["query-id", "corpus-id", "score"]:
+def _header(line: str) -> None:
+    if (header := line.split("\t")) != HEADER:
         raise DataError(
-            f"{path}, line 1: the header is {header}, but must be "
+            f"the header is {shortened(header)}, but must be "
             "query-id, corpus-id and score, separated by tabs."
         )
-    return [_judgment(row, f"{path}, line {n}") for n, row in enumerate(rows[1:], start=2)]
 
 
-def _judgment(row: list[str], place: str) -> tuple[str, str, int]:
-    try:
-        query, document, grade = row
-        return query, document, int(grade)
-    except ValueError:
-        raise DataError(f"{place}: {row} is not query id, document id and whole grade.") from None
+def _judgment(line: str) -> Judgment:
+    row = line.split("\t")
+    if len(row) != 3:
+        raise DataError(f"{shortened(row)} is not query id, document id and grade.")
+    return row[0], row[1], whole_grade(row[2])

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 
 from quantum_rerank.errors import DataError
 
+# No encoder here reads beyond some thousand characters, but all of them split the
+# whole of a text into tokens first.
+MAX_CHARACTERS = 100_000
+
 
 @dataclass(frozen=True)
 class Collection:
@@ -17,7 +21,7 @@ class Collection:
     queries: query id -> text; only queries with a relevant document are kept.
     qrels: query id -> document id -> grade; grades of 0 and below mean not relevant.
     official: split name (`train`, `dev`, `test`) -> query ids, where a source has splits.
-    skipped: what was left out while loading, as reason -> count.
+    skipped: what was left out, cut or not taken as it was given, as sentence -> count.
     """
 
     domain: str
@@ -31,6 +35,9 @@ class Collection:
 def checked(collection: Collection) -> Collection:
     """Refuse a collection that contradicts itself; drop queries that nothing answers.
 
+    Texts are cut after MAX_CHARACTERS. A document without text stays, for the rows of
+    vectors computed elsewhere follow the corpus. All of this is counted in `skipped`.
+
     Raises: DataError with every problem found, at most five examples of each.
     """
     problems = _problems(collection)
@@ -43,18 +50,38 @@ def checked(collection: Collection) -> Collection:
     answered = {query: judged for query, judged in answered.items() if judged}
     if not answered:
         raise DataError(f"{collection.domain}: no query has a relevant document.")
-    unanswered = len(collection.queries) - len(answered)
-    skipped = dict(collection.skipped)
-    if unanswered:
-        skipped["queries without a relevant document"] = unanswered
+    queries = {query: text for query, text in collection.queries.items() if query in answered}
     return Collection(
         collection.domain,
-        collection.corpus,
-        {query: text for query, text in collection.queries.items() if query in answered},
+        _cut(collection.corpus),
+        _cut(queries),
         answered,
         {name: ids & answered.keys() for name, ids in collection.official.items()},
-        skipped,
+        {**collection.skipped, **_counts(collection, len(collection.queries) - len(answered))},
     )
+
+
+def _counts(collection: Collection, unanswered: int) -> dict[str, int]:
+    """What is not taken as it was given, where there is any."""
+    texts = (*collection.corpus.values(), *collection.queries.values())
+    grades = (grade for judged in collection.qrels.values() for grade in judged.values())
+    counts = {
+        "queries without a relevant document left out": unanswered,
+        "judgments below 0 taken as not relevant": sum(grade < 0 for grade in grades),
+        "documents without text kept": sum(not text.strip() for text in collection.corpus.values()),
+        f"texts cut after {MAX_CHARACTERS:,} characters": sum(map(_is_long, texts)),
+    }
+    return {what: count for what, count in counts.items() if count}
+
+
+def _is_long(text: str) -> bool:
+    return len(text) > MAX_CHARACTERS
+
+
+def _cut(texts: Mapping[str, str]) -> Mapping[str, str]:
+    if not any(map(_is_long, texts.values())):
+        return texts
+    return {key: text[:MAX_CHARACTERS] for key, text in texts.items()}
 
 
 def _problems(collection: Collection) -> list[str]:
@@ -64,19 +91,45 @@ def _problems(collection: Collection) -> list[str]:
         if not getattr(collection, name)
     ]
     empty = [query for query, text in collection.queries.items() if not text.strip()]
+    unreadable = [
+        key
+        for texts in (collection.corpus, collection.queries)
+        for key, text in texts.items()
+        if not _is_encodable(key) or not _is_encodable(text)
+    ]
     unknown_queries = [query for query in collection.qrels if query not in collection.queries]
-    unknown_documents = [
+    unknown_documents = (
         f"{query} -> {document}"
         for query, judged in collection.qrels.items()
         for document in judged
         if document not in collection.corpus
+    )
+    return problems + [
+        problem
+        for what, found, way_out in (
+            ("queries with no text", empty, "Give them one, or take out what judges them"),
+            ("texts with half a surrogate pair, which is no text", unreadable, "Mend them"),
+            ("qrels that name unknown queries", unknown_queries, _ADD_OR_REMOVE),
+            ("qrels that name unknown documents", unknown_documents, _ADD_OR_REMOVE),
+        )
+        for problem in _told(what, list(found), way_out)
     ]
-    for what, examples in (
-        ("queries with no text", empty),
-        ("qrels that name unknown queries", unknown_queries),
-        ("qrels that name unknown documents", unknown_documents),
-    ):
-        if examples:
-            shown = ", ".join(examples[:5]) + (", ..." if len(examples) > 5 else "")
-            problems.append(f"{len(examples)} {what}: {shown}.")
-    return problems
+
+
+_ADD_OR_REMOVE = "Add what they name, or take out these qrels"
+
+
+def _told(what: str, found: list[str], way_out: str) -> list[str]:
+    """One sentence where something was found."""
+    examples = [text if len(text) <= 100 else f"{text[:97]}..." for text in found[:5]]
+    shown = ", ".join(examples) + (", ..." if len(found) > 5 else "")
+    return [f"{len(found)} {what}: {shown}. {way_out}."] if found else []
+
+
+def _is_encodable(text: str) -> bool:
+    """JSON can name halves of surrogate pairs, which UTF-8 cannot hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -7,13 +7,12 @@ which the term stands, and a chapter is a domain.
 
 from __future__ import annotations
 
-import importlib.util
 from collections import defaultdict
 from functools import lru_cache
-from pathlib import Path
 from xml.etree import ElementTree
 
 from quantum_rerank.datasets.collection import Collection, checked
+from quantum_rerank.datasets.packages import package_folder
 from quantum_rerank.errors import DataError, MissingPackage
 
 
@@ -61,10 +60,9 @@ def _text(code: ElementTree.Element, tag: str) -> str:
 def _chapters() -> dict[str, ElementTree.Element]:
     # The package parses the whole tree when imported, which takes seconds; its
     # data file is enough.
-    spec = importlib.util.find_spec("simple_icd_10_cm")
-    if spec is None or spec.origin is None:
-        raise MissingPackage("simple-icd-10-cm", "defaults", "The source `icd10`")
-    files = sorted((Path(spec.origin).parent / "data").glob("icd10c-tabular-*.xml"))
+    missing = MissingPackage("simple-icd-10-cm", "defaults", "The source `icd10`")
+    folder = package_folder("simple_icd_10_cm", missing)
+    files = sorted((folder / "data").glob("icd10c-tabular-*.xml"))
     if not files:
         raise DataError("The package `simple-icd-10-cm` has no tabular list. Reinstall it.")
     root = ElementTree.parse(files[-1]).getroot()  # noqa: S314  (a pinned package's own file)

@@ -51,7 +51,8 @@ def split_by_query(
         raise DataError(
             f"{collection.domain}: {len(collection.queries)} judged queries leave none for "
             f"{' and '.join(empty)} (validation_split {validation_fraction}, test_split "
-            f"{test_fraction}). Give more queries or other fractions."
+            f"{test_fraction}). Give more queries or other fractions, or name it among the "
+            "unseen collections, which are not split."
         )
     return split
 

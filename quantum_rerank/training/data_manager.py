@@ -92,9 +92,9 @@ class PreparedData:
             for row in self.statistics()
         ]
         return lines + [
-            f"{domain}: left out {count} {reason}"
+            f"{domain}: {count} {what}"
             for domain, reasons in self.skipped.items()
-            for reason, count in reasons.items()
+            for what, count in reasons.items()
         ]
 
     def statistics(self) -> list[dict[str, Any]]:

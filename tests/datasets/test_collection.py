@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from quantum_rerank.datasets.collection import Collection, checked
+from quantum_rerank.datasets.collection import MAX_CHARACTERS, Collection, checked
 from quantum_rerank.errors import DataError
 
 CORPUS = {"a": "an oak", "b": "an elm"}
@@ -49,5 +49,42 @@ def test_what_was_skipped_before_stays_on_record() -> None:
     )
     assert checked(collection).skipped == {
         "too long": 3,
-        "queries without a relevant document": 1,
+        "queries without a relevant document left out": 1,
     }
+
+
+def test_what_is_not_taken_as_it_was_given_is_counted_once_however_often_it_is_checked() -> None:
+    long = "oak " * MAX_CHARACTERS
+    given = Collection(
+        "trees",
+        {"a": long, "b": " ", "c": "an elm"},
+        {"q": long, "r": "elm?"},
+        {"q": {"a": 1, "b": -1}, "r": {"c": -2, "b": 0}},
+    )
+    once = checked(given)
+    assert once.skipped == {
+        "queries without a relevant document left out": 1,
+        "judgments below 0 taken as not relevant": 2,
+        "documents without text kept": 1,
+        "texts cut after 100,000 characters": 2,
+    }
+    assert once.corpus == {"a": long[:MAX_CHARACTERS], "b": " ", "c": "an elm"}
+    assert once.queries == {"q": long[:MAX_CHARACTERS]}
+    assert checked(once) == once
+
+
+@pytest.mark.parametrize("where", ["corpus", "queries"])
+@pytest.mark.parametrize(("key", "text"), [("z", "oak \ud83c"), ("\ud83c", "oak")])
+def test_half_a_surrogate_pair_is_refused_wherever_it_stands(
+    where: str, key: str, text: str
+) -> None:
+    corpus, queries = dict(CORPUS), dict(QUERIES)
+    (corpus if where == "corpus" else queries)[key] = text
+    with pytest.raises(DataError, match="trees: 1 texts with half a surrogate pair"):
+        checked(Collection("trees", corpus, queries, QRELS))
+
+
+def test_an_id_as_long_as_a_book_is_not_shown_whole() -> None:
+    with pytest.raises(DataError) as caught:
+        checked(Collection("trees", CORPUS, QUERIES, {"q": {"9" * 100_000: 1}}))
+    assert len(str(caught.value)) < 250

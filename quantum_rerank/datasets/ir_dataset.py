@@ -1,0 +1,72 @@
+"""Any judged collection of the catalogue ir_datasets (https://ir-datasets.com), by its id.
+
+MacAvaney et al., "Simplified Data Wrangling with ir_datasets", 2021.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quantum_rerank.datasets.collection import Collection, checked
+from quantum_rerank.datasets.judgments import Judgments
+from quantum_rerank.datasets.text_files import shortened
+from quantum_rerank.errors import DataError, MissingPackage
+
+PARTS = ("docs", "queries", "qrels")
+
+
+def load(name: str) -> Collection:
+    """Load a collection such as `beir/scifact/test`, downloaded where it is not there yet.
+
+    A document is what the catalogue says is its text; queries without judgments are
+    left out.
+    """
+    dataset = _dataset(name)
+    try:
+        corpus = {document.doc_id: document.default_text() for document in dataset.docs_iter()}
+        queries = {query.query_id: query.default_text() for query in dataset.queries_iter()}
+        rows = [(row.query_id, row.doc_id, row.relevance) for row in dataset.qrels_iter()]
+    except (OSError, RuntimeError, ValueError, ImportError) as error:
+        first_line = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(
+            f"`ir_datasets:{name}` cannot be read: {shortened(first_line, 120)}. Its files are "
+            f"downloaded from their owners: see https://ir-datasets.com."
+        ) from None
+    judgments = _judgments(name, rows)
+    judged, counts = judgments.of_known(queries)
+    return checked(Collection(f"ir_datasets:{name}", corpus, judged, judgments.qrels, {}, counts))
+
+
+def _dataset(name: str) -> Any:
+    try:
+        import ir_datasets
+    except ModuleNotFoundError:
+        raise MissingPackage("ir-datasets", "ir-datasets", "The source `ir_datasets`") from None
+    try:
+        dataset = ir_datasets.load(name)
+    except KeyError:
+        raise DataError(
+            f"`ir_datasets:{name}` is not in the catalogue. It is at https://ir-datasets.com."
+        ) from None
+    if missing := [part for part in PARTS if not dataset.has(part)]:
+        raise DataError(f"`ir_datasets:{name}` has no {' and no '.join(missing)}.{_below(name)}")
+    return dataset
+
+
+def _below(name: str) -> str:
+    """The parts of a collection that are judged, where the collection is not."""
+    from ir_datasets import registry
+
+    parts = [part for part in registry if part.startswith(f"{name}/")]
+    judged = [part for part in parts if all(registry[part].has(kind) for kind in PARTS)]
+    return f" Judged parts of it are {', '.join(judged[:5])}." if judged else ""
+
+
+def _judgments(name: str, rows: list[tuple[str, str, int]]) -> Judgments:
+    judgments = Judgments()
+    try:
+        for row in rows:
+            judgments.add(*row)
+    except DataError as error:
+        raise DataError(f"ir_datasets:{name}: {error}") from None
+    return judgments

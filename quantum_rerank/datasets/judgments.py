@@ -1,0 +1,130 @@
+"""Relevance judgments as they are read: repeats counted, contradictions refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import combinations
+from pathlib import Path
+
+from quantum_rerank.datasets.text_files import each_line, shortened
+from quantum_rerank.errors import DataError
+
+GRADE_LIMIT = 2**31 - 1  # grades are kept as 32 bits
+SPLITS = {"train": "train", "dev": "dev", "valid": "dev", "test": "test"}  # file -> split
+
+Judgment = tuple[str, str, int]
+
+
+class Judgments:
+    """Grades of pairs.
+
+    qrels: query id -> document id -> grade.
+    official: split name -> queries judged in its file, where there are two such files or more.
+    """
+
+    def __init__(self) -> None:
+        self.qrels: dict[str, dict[str, int]] = {}
+        self.official: dict[str, frozenset[str]] = {}
+        self._repeated = 0
+
+    def add(self, query: str, document: str, grade: int) -> None:
+        """Take one judgment in.
+
+        Raises: DataError where the pair has another grade already.
+        """
+        judged = self.qrels.setdefault(query, {})
+        if document not in judged:
+            judged[document] = grade
+        elif judged[document] == grade:
+            self._repeated += 1
+        else:
+            raise DataError(
+                f"{shortened(query)} and {shortened(document)} are judged {grade}, "
+                f"but {judged[document]} above. Keep one grade of a pair."
+            )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was not taken as it was given."""
+        return {"judgments given twice, taken once": self._repeated} if self._repeated else {}
+
+    def of_known(self, queries: Mapping[str, str]) -> tuple[dict[str, str], dict[str, int]]:
+        """The queries that are judged, and what there is to say of all."""
+        judged = {query: text for query, text in queries.items() if query in self.qrels}
+        left_out = len(queries) - len(judged)
+        said = {"queries without judgments left out": left_out} if left_out else {}
+        return judged, self.counts | said
+
+
+def read_judgments(
+    files: Mapping[Path, str | None],
+    parse: Callable[[str], Judgment],
+    header: Callable[[str], None] | None = None,
+) -> Judgments:
+    """Judgments of several files, each with the name of its split or None.
+
+    With two or more splits, those are the official ones, and queries judged
+    elsewhere are left out; otherwise all judgments are pooled.
+
+    Raises: DataError with all that is wrong with one file, or a query of two splits.
+    """
+    judgments = Judgments()
+    official: dict[str, set[str]] = {}
+    for path, split in files.items():
+        queries = _read(path, parse, header, judgments)
+        if split:
+            official.setdefault(split, set()).update(queries)
+    if len(official) > 1:
+        _refuse_shared(official, next(iter(files)).parent)
+        used = set().union(*official.values())
+        judgments.qrels = {q: judged for q, judged in judgments.qrels.items() if q in used}
+        judgments.official = {split: frozenset(queries) for split, queries in official.items()}
+    return judgments
+
+
+def _read(
+    path: Path,
+    parse: Callable[[str], Judgment],
+    header: Callable[[str], None] | None,
+    judgments: Judgments,
+) -> set[str]:
+    """Add the judgments of one file, and return the queries that it names."""
+    queries: set[str] = set()
+
+    def add(line: str) -> None:
+        query, document, grade = parse(line)
+        queries.add(query)
+        judgments.add(query, document, grade)
+
+    each_line(path, add, header)
+    return queries
+
+
+def _refuse_shared(official: Mapping[str, set[str]], folder: Path) -> None:
+    for one, other in combinations(official, 2):
+        if shared := official[one] & official[other]:
+            raise DataError(
+                f"`{folder}`: {len(shared)} queries are in {one} and {other}, such as "
+                f"{shortened(min(shared))}. Leave each query in one split."
+            )
+
+
+def whole_grade(text: str) -> int:
+    """A grade as it is written in a file.
+
+    >>> whole_grade("2"), whole_grade("-1"), whole_grade("1.0")
+    (2, -1, 1)
+    """
+    try:
+        grade = int(text) if text.strip().lstrip("+-").isdigit() else _whole(float(text))
+    except (ValueError, OverflowError):
+        raise DataError(f"the grade is {shortened(text)}, but must be a whole number.") from None
+    if abs(grade) > GRADE_LIMIT:
+        raise DataError(f"the grade is {shortened(text)}, but must be at most {GRADE_LIMIT}.")
+    return grade
+
+
+def _whole(number: float) -> int:
+    if number != int(number):
+        raise ValueError
+    return int(number)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from quantum_rerank.datasets.judgments import Judgments, read_judgments, whole_grade
+from quantum_rerank.datasets.trec import judgment
+from quantum_rerank.errors import DataError
+
+
+def test_a_repeated_judgment_is_taken_once_and_counted() -> None:
+    judgments = Judgments()
+    for _ in range(3):
+        judgments.add("q", "d", 2)
+    assert judgments.qrels == {"q": {"d": 2}}
+    assert judgments.counts == {"judgments given twice, taken once": 2}
+
+
+def test_two_grades_of_one_pair_are_refused_with_both() -> None:
+    judgments = Judgments()
+    judgments.add("q", "d", 2)
+    with pytest.raises(DataError, match="'q' and 'd' are judged 1, but 2 above"):
+        judgments.add("q", "d", 1)
+
+
+def test_contradictions_between_two_files_are_found(tmp_path: Path) -> None:
+    files: dict[Path, str | None] = {tmp_path / "a": None, tmp_path / "b": None}
+    (tmp_path / "a").write_text("q 0 d 1\n")
+    (tmp_path / "b").write_text("q 0 d 1\nq 0 d 0\n")
+    with pytest.raises(DataError, match=r"b, line 2: 'q' and 'd' are judged 0, but 1 above"):
+        read_judgments(files, judgment)
+
+
+def test_queries_without_judgments_are_left_out_and_counted() -> None:
+    judgments = Judgments()
+    judgments.add("q", "d", 1)
+    judged, counts = judgments.of_known({"q": "oak?", "r": "elm?", "s": "ash?"})
+    assert judged == {"q": "oak?"}
+    assert counts == {"queries without judgments left out": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "grade"), [("0", 0), ("-1", -1), ("+2", 2), ("3.0", 3), ("1e2", 100)]
+)
+def test_whole_numbers_are_grades_however_they_are_written(text: str, grade: int) -> None:
+    assert whole_grade(text) == grade
+
+
+@pytest.mark.parametrize("text", ["", "good", "0.5", "nan", "inf", "²", "2147483648", "1e300"])
+def test_what_is_no_whole_number_of_32_bits_is_no_grade(text: str) -> None:
+    with pytest.raises(DataError, match="the grade is"):
+        whole_grade(text)

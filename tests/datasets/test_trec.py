@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from quantum_rerank.datasets import load_collection, split_by_query, trec
+from quantum_rerank.errors import DataError
+
+FILES = {
+    "corpus.tsv": "d1\tThe leaf of the oak.\nd2\tThe bark\tof the elm.\n",
+    "queries.tsv": "q1\toak leaf\nq2\telm bark\n",
+    "qrels.txt": "q1 0 d1 2\nq1 0 d2 -1\nq2  Q0\td2 1\n",
+}
+Folder = Callable[..., Path]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """Write a collection of two documents; None takes a file away."""
+
+    def write(changes: dict[str, str | None] | None = None) -> Path:
+        root = tmp_path / "trees"
+        root.mkdir()
+        for name, content in (FILES | (changes or {})).items():
+            if content is not None:
+                (root / name).write_text(content, encoding="utf-8")
+        return root
+
+    return write
+
+
+def test_a_folder_of_tables_is_loaded_under_its_name(folder: Folder) -> None:
+    collection = load_collection(f"trec:{folder()}")
+    assert collection.domain == "trec:trees"
+    assert collection.corpus == {"d1": "The leaf of the oak.", "d2": "The bark\tof the elm."}
+    assert collection.queries == {"q1": "oak leaf", "q2": "elm bark"}
+    assert collection.qrels == {"q1": {"d1": 2}, "q2": {"d2": 1}}
+    assert collection.skipped == {"judgments below 0 taken as not relevant": 1}
+
+
+@pytest.mark.parametrize(
+    "corpus",
+    [
+        '{"id": "d1", "contents": "An oak."}\n{"id": "d2", "contents": "An elm."}',
+        '{"_id": "d1", "text": "An oak."}\n{"_id": "d2", "title": "An elm.", "text": ""}',
+    ],
+)
+def test_documents_may_be_objects(folder: Folder, corpus: str) -> None:
+    collection = trec.load(str(folder({"corpus.tsv": None, "corpus.jsonl": corpus})))
+    assert collection.corpus == {"d1": "An oak.", "d2": "An elm."}
+
+
+@pytest.mark.parametrize(
+    "topics",
+    [
+        "<top>\n<num> Number: q1\n<title> oak\nleaf\n\n<desc> Description:\nWhat?\n</top>\n"
+        "<top>\n<num> Number: q2\n<title> Topic: elm bark\n<narr> No.\n</top>\n",
+        "<topics><top><num>q1</num><title>oak leaf</title></top>\n"
+        "<top><num>q2</num><title>elm bark</title><desc>What?</desc></top></topics>\n",
+    ],
+    ids=["as TREC has them", "closed tags"],
+)
+def test_topics_are_read_by_number_and_title(folder: Folder, topics: str) -> None:
+    collection = trec.load(str(folder({"queries.tsv": None, "topics.txt": topics})))
+    assert collection.queries == {"q1": "oak leaf", "q2": "elm bark"}
+
+
+def test_files_of_splits_are_kept_apart(folder: Folder) -> None:
+    parts = {"qrels.train.txt": "q1 0 d1 1\n", "qrels.test.txt": "q2 0 d2 1\n"}
+    collection = trec.load(str(folder({"qrels.txt": None, **parts})))
+    assert collection.official == {"train": {"q1"}, "test": {"q2"}}
+    with pytest.raises(DataError, match="leave none for validation"):
+        split_by_query(collection, 0.2, 0.2, seed=1)
+
+
+def test_all_that_a_folder_lacks_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        trec.load(str(tmp_path / "nowhere"))
+    for name in ("corpus.tsv", "queries.tsv", "qrels.txt"):
+        assert name in str(caught.value)
+
+
+def test_two_files_of_documents_leave_open_which_is_meant(folder: Folder) -> None:
+    with pytest.raises(DataError, match=r"has corpus\.tsv and corpus\.jsonl, but must have one"):
+        trec.load(str(folder({"corpus.jsonl": ""})))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("qrels.txt", "q1 0 d1 1\nq1 d1 1\n", "line 2: 'q1 d1 1' has 3 columns"),
+        ("qrels.txt", "query-id\tcorpus-id\tscore\n", "has 3 columns, but must have four"),
+        ("qrels.txt", "q1 0 d1 high\n", "line 1: the grade is 'high'"),
+        ("queries.tsv", "q1\toak\nq1\telm\n", "line 2: the id 'q1' stands above already"),
+        ("corpus.tsv", "d1 The leaf\n", "is not an id and a text, separated by a tab"),
+        ("corpus.tsv", "", "corpus is empty"),
+    ],
+)
+def test_a_broken_line_is_refused_with_its_number(
+    folder: Folder, name: str, content: str, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        trec.load(str(folder({name: content})))
+
+
+@pytest.mark.parametrize(
+    ("topics", "message"),
+    [
+        ("<top><num>1</top>", "has no <num> or <title>"),
+        ("<top><title>oak</title></top>", "has no <num> or <title>"),
+        ("<top><num>1<title>oak</top>" * 2, "the topic 1 stands twice"),
+        ("oak", "queries is empty"),
+    ],
+)
+def test_topics_that_are_none_are_refused(folder: Folder, topics: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        trec.load(str(folder({"queries.tsv": None, "topics.txt": topics})))
