@@ -44,7 +44,7 @@ class CircuitConfig(Section):
 
     n_qubits: int = Field(4, ge=2, le=12)
     n_layers: int = Field(3, ge=1, le=8)
-    entangler: Literal["cnot_chain", "zz_ring"] = "cnot_chain"
+    entangler: Literal["cnot_chain", "zz_ring", "none"] = "cnot_chain"
     engine: Literal["lightning.qubit", "statevector", "torch", "qnode", "auto"] = "lightning.qubit"
     precision: Literal["float64", "float32"] = "float64"
     threads: int = Field(1, ge=1, le=256, description="of the engine statevector")
