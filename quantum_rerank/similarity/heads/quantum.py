@@ -66,7 +66,7 @@ def with_frozen_circuit(hybrid: HybridHead) -> HybridHead:
 class AmplitudeHead(StateHead):
     """MLP -> the real and imaginary parts of all amplitudes, normalised.
 
-    Simulation needs no circuit; `circuits.state_preparation` is the one that a device runs.
+    Simulation needs no circuit; `circuits.preparing_circuit` gives what a device would run.
     """
 
     def __init__(
