@@ -184,7 +184,8 @@ def _measure(
             progress.update(task, completed=report.epoch, description=text, total=end)
 
         measured = measure_arm(config, arm, prepared, bm25, watch)
-        progress.update(task, completed=progress.tasks[task].total)
+        text = f"{arm}: validation objective {measured.validation.objective:.4f}"
+        progress.update(task, completed=progress.tasks[task].total, description=text)
         return measured
 
 
