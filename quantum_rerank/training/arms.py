@@ -24,7 +24,10 @@ from quantum_rerank.training.ranking import (
 from quantum_rerank.training.trainer import EpochReport
 
 LEXICAL_ARMS: dict[str, tuple[float, ...]] = {"bm25": (1.0,), "bm25_cosine": FUSION_GRID}
-"""Baselines that read texts, with the fusion weights that each may choose from."""
+"""Baselines that read texts, with the fusion weights that each may choose from.
+
+What BM25 alone does not tell apart stays in the cosine's order.
+"""
 
 
 @dataclass(frozen=True)

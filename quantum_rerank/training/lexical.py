@@ -68,13 +68,16 @@ class _Index:
         import bm25s
 
         self._queries, self._n_documents = collection.queries, len(collection.corpus)
+        documents = _words(list(collection.corpus.values()))
+        self._has_words = any(documents)
         self._bm25 = bm25s.BM25(k1=_K1, b=_B, method="lucene")
-        self._bm25.index(_words(list(collection.corpus.values())), show_progress=False)
+        if self._has_words:
+            self._bm25.index(documents, show_progress=False)
 
     def scores(self, query_id: str) -> FloatArray:
         """Of all documents, (n,), in the order of the corpus."""
         (words,) = _words([self._queries[query_id]])
-        if not words:  # a query of punctuation alone
+        if not (words and self._has_words):  # punctuation alone
             return np.zeros(self._n_documents)
         found: FloatArray = self._bm25.get_scores(words).astype(np.float64)
         return found

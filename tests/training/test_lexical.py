@@ -26,15 +26,27 @@ QRELS = {query: {"a": 1} for query in QUERIES}
 Folder = Callable[..., Path]
 
 
+Ask = Callable[..., tuple[Bm25, QuerySet]]
+
+
 @pytest.fixture
-def asked(beir_folder: Folder) -> tuple[Bm25, QuerySet]:
-    """Three documents that can be counted by hand, all of them candidates of every query."""
-    spec = f"beir:{beir_folder('words', CORPUS, QUERIES, test=QRELS)}"
-    vectors = np.random.default_rng(0).normal(size=(5 + 3, 4)).astype(np.float32)
-    collection = beir.load(spec.removeprefix("beir:"))
-    queries = query_set(collection, vectors[:5], vectors[5:], list(QUERIES), 3)
-    bm25 = Bm25(DataConfig(seen=(spec,), unseen_validation=(), unseen_test=()))
-    return bm25, queries
+def ask(beir_folder: Folder) -> Ask:
+    """Three documents, all of them candidates of every query."""
+
+    def build(corpus: Mapping[str, str]) -> tuple[Bm25, QuerySet]:
+        spec = f"beir:{beir_folder('words', corpus, QUERIES, test=QRELS)}"
+        vectors = np.random.default_rng(0).normal(size=(5 + 3, 4)).astype(np.float32)
+        collection = beir.load(spec.removeprefix("beir:"))
+        queries = query_set(collection, vectors[:5], vectors[5:], list(QUERIES), 3)
+        return Bm25(DataConfig(seen=(spec,), unseen_validation=(), unseen_test=())), queries
+
+    return build
+
+
+@pytest.fixture
+def asked(ask: Ask) -> tuple[Bm25, QuerySet]:
+    """Of documents that can be counted by hand."""
+    return ask(CORPUS)
 
 
 def by_document(bm25: Bm25, queries: QuerySet, query: str) -> Mapping[str, float]:
@@ -70,6 +82,11 @@ def test_a_query_that_shares_no_word_tells_no_candidate_apart(
     asked: tuple[Bm25, QuerySet], query: str
 ) -> None:
     assert set(by_document(*asked, query).values()) == {0.0}
+
+
+def test_a_corpus_without_a_word_tells_no_candidate_apart(ask: Ask) -> None:
+    bm25, queries = ask(dict.fromkeys(CORPUS, "?!"))
+    assert not bm25.affinities(queries).any()
 
 
 def test_scores_go_with_their_candidates_in_whatever_order(asked: tuple[Bm25, QuerySet]) -> None:
