@@ -27,7 +27,18 @@ from pydantic_core import PydanticCustomError
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.yaml_source import Location, YamlSource, load_yaml, nearest
 
-Arm = Literal["hybrid", "mlp_twin", "quantum_only", "cosine"]
+Arm = Literal[
+    "hybrid",
+    "hybrid_amplitude",
+    "product_circuit",
+    "frozen_circuit",
+    "quantum_only",
+    "mlp_twin",
+    "rbf",
+    "linear_projection",
+    "low_rank_bilinear",
+    "cosine",
+]
 LossName = Literal["triplet", "margin_ranking", "contrastive", "infonce", "infonce_candidates"]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 Width = Annotated[int, Field(ge=1, le=8192)]
@@ -44,7 +55,7 @@ class CircuitConfig(Section):
 
     n_qubits: int = Field(4, ge=2, le=12)
     n_layers: int = Field(3, ge=1, le=8)
-    entangler: Literal["cnot_chain", "zz_ring"] = "cnot_chain"
+    entangler: Literal["cnot_chain", "zz_ring", "none"] = "cnot_chain"
     engine: Literal["lightning.qubit", "statevector", "torch", "qnode", "auto"] = "lightning.qubit"
     precision: Literal["float64", "float32"] = "float64"
     threads: int = Field(1, ge=1, le=256, description="of the engine statevector")
@@ -64,6 +75,12 @@ class MlpConfig(Section):
 
     hidden_layers: tuple[Width, ...] = Field((256, 128), max_length=6)
     dropout: float = Field(0.1, ge=0.0, lt=1.0)
+
+
+class LinearConfig(Section):
+    """The arms that are linear maps of the embedding, in the place of an MLP."""
+
+    rank: int = Field(64, ge=1, le=8192)
 
 
 class FusionConfig(Section):
@@ -145,6 +162,7 @@ class ExperimentConfig(Section):
     seed: int = Field(7, ge=0)
     circuit: CircuitConfig = CircuitConfig()
     mlp: MlpConfig = MlpConfig()
+    linear: LinearConfig = LinearConfig()
     fusion: FusionConfig = FusionConfig()
     warmup: WarmupConfig = WarmupConfig()
     loss: LossConfig = LossConfig()
@@ -166,7 +184,8 @@ class ExperimentConfig(Section):
 
     def head_arguments(self) -> dict[str, Any]:
         """The part that shapes a model, as plain arguments of `similarity.build_head`."""
-        return {"arm": self.arm, **dict(self.mlp), **dict(self.resolved().circuit)}
+        circuit = dict(self.resolved().circuit)
+        return {"arm": self.arm, **dict(self.mlp), **circuit, **dict(self.linear)}
 
 
 def load_config(

@@ -67,7 +67,7 @@ def beir_folder(tmp_path: Path) -> Folder:
 
 
 @pytest.fixture
-def prepared(beir_folder: Folder, tmp_path: Path) -> PreparedData:
+def data_config(beir_folder: Folder, tmp_path: Path) -> DataConfig:
     """Two domains trained on, one unseen for validation and one for test.
 
     A query's vector is its best document's plus noise, so that the cosine is
@@ -86,10 +86,19 @@ def prepared(beir_folder: Folder, tmp_path: Path) -> PreparedData:
         np.save(vectors / "corpus.npy", documents)
         np.save(vectors / "queries.npy", queries)
     park, forest, garden, orchard = (f"beir:{tmp_path / name}" for name in names)
-    config = DataConfig(
-        seen=(park, forest), unseen_validation=(garden,), unseen_test=(orchard,), candidates=12
+    return DataConfig(
+        seen=(park, forest),
+        unseen_validation=(garden,),
+        unseen_test=(orchard,),
+        candidates=12,
+        encoder=f"npy:{tmp_path / 'vectors'}",
     )
-    return prepare(config, embedding_source(f"npy:{tmp_path / 'vectors'}"))
+
+
+@pytest.fixture
+def prepared(data_config: DataConfig) -> PreparedData:
+    """The four domains of `data_config`, loaded."""
+    return prepare(data_config, embedding_source(data_config.encoder))
 
 
 @pytest.fixture

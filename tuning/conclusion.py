@@ -29,7 +29,7 @@ from tuning.study.run_folder import BEST
 from tuning.study.warm_start import read_taken_over
 from tuning.workers.tasks import Tasks
 
-BASELINES = ("mlp_twin", "quantum_only")
+_HELD_AGAINST = ("hybrid", "mlp_twin", "quantum_only")
 
 
 def conclude(
@@ -65,11 +65,12 @@ def conclude(
     export_trial(unfinished, tested[0].trial, prepared, source, test)
     put_in_place(unfinished, folder / BEST)
     if not ending():
-        console.print("Training the MLP twin and the circuit alone as the best trial was ...")
         winner = tested[0].trial
+        arms = baselines_of(winner.config.arm)
+        console.print(f"Training {' and '.join(arms)} as the best trial was ...")
         found = train_baselines(winner, before[winner.number], data, tasks, notes)
         baselines |= {arm: score_roles(*model, prepared) for arm, model in found.items()}
-        notes.append("mlp_twin and quantum_only have the best trial's numbers; neither was tuned.")
+        notes.append(f"{' and '.join(arms)} have the best trial's numbers; neither was tuned.")
     if ended := ending():
         notes.append(f"Ended by {ended}.")
     notes += better_elsewhere(known, tested[0])
@@ -144,6 +145,15 @@ def score_roles(head: Head, fusion_weight: float, prepared: PreparedData) -> dic
     return {role: score_on(head, fusion_weight, queries) for role, queries in tests}
 
 
+def baselines_of(arm: str) -> tuple[str, ...]:
+    """The arms that a winner is held against: the hybrid and its controls, but not itself.
+
+    >>> baselines_of("hybrid"), baselines_of("mlp_twin")
+    (('mlp_twin', 'quantum_only'), ('hybrid', 'quantum_only'))
+    """
+    return tuple(one for one in _HELD_AGAINST if one != arm)
+
+
 def train_baselines(
     best: TrainedTrial,
     before: Sequence[tuple[ExperimentConfig, int]],
@@ -151,7 +161,7 @@ def train_baselines(
     tasks: Tasks,
     notes: list[str],
 ) -> dict[str, tuple[Head, float]]:
-    """Train the classical twin and the circuit alone as the best trial was, side by side.
+    """Train the arms that the best trial is held against as it was, side by side.
 
     before: what has trained its weights until then.
     What fails or is cut short is noted and left out: the search's own result stands.
@@ -162,13 +172,14 @@ def train_baselines(
         notes.append(f"{arm} could not be trained: {reason}")
 
     heads: dict[str, tuple[Head, float]] = {}
-    arms = {arm: (best.config, before, arm) for arm in BASELINES}
-    for arm, trained in tasks.finished(train_weights, arms, failed):
+    arms = baselines_of(best.config.arm)
+    wanted = {arm: (best.config, before, arm) for arm in arms}
+    for arm, trained in tasks.finished(train_weights, wanted, failed):
         weights, fusion_weight = trained
         head = _untrained(best.config, arm, data)
         head.load_state_dict(weights)
         heads[arm] = (head, fusion_weight)
-    return {arm: heads[arm] for arm in BASELINES if arm in heads}
+    return {arm: heads[arm] for arm in arms if arm in heads}
 
 
 def _untrained(config: ExperimentConfig, arm: str, data: TrialData) -> Head:

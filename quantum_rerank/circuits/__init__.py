@@ -2,6 +2,7 @@
 
 from quantum_rerank.circuits.ansatz import Ansatz, Gate
 from quantum_rerank.circuits.engines import ENGINES, Engine, make_engine
+from quantum_rerank.circuits.state_preparation import preparing_circuit
 from quantum_rerank.circuits.weights import Weights
 
-__all__ = ["ENGINES", "Ansatz", "Engine", "Gate", "Weights", "make_engine"]
+__all__ = ["ENGINES", "Ansatz", "Engine", "Gate", "Weights", "make_engine", "preparing_circuit"]

@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-ENTANGLERS = ("cnot_chain", "zz_ring")
+ENTANGLERS = ("cnot_chain", "zz_ring", "none")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Ansatz:
     `cnot_chain`: CNOTs from qubit i to i + 1, after every layer.
     `zz_ring`: exp(-i w ZZ / 2) between neighbours on a ring with trained w,
     between the layers.
+    `none`: every state is a product of its qubits' states.
 
     >>> task = Ansatz(n_qubits=4, n_layers=3)
     >>> task.depth, task.n_angles, task.n_columns
@@ -91,9 +92,7 @@ class Ansatz:
     @property
     def depth(self) -> int:
         """Steps in sequence: RY, RZ and every gate of the entangler, layer by layer."""
-        links = self.n_qubits - 1 if self.entangler == "cnot_chain" else len(self._ring)
-        entanglers = self.n_layers if self.entangler == "cnot_chain" else self.n_layers - 1
-        return 2 * self.n_layers + links * entanglers
+        return 2 * self.n_layers + sum(len(layer.entangler) for layer in self.layers)
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -118,7 +117,7 @@ class Ansatz:
     def _entangle(self, layer: int) -> tuple[Gate, ...]:
         if self.entangler == "cnot_chain":
             return tuple(Gate("CNOT", (q, q + 1)) for q in range(self.n_qubits - 1))
-        if layer == self.n_layers - 1:
+        if self.entangler == "none" or layer == self.n_layers - 1:
             return ()
         first = self.n_angles + len(self._ring) * layer
         return tuple(Gate("IsingZZ", edge, first + e) for e, edge in enumerate(self._ring))

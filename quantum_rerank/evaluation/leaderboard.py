@@ -79,8 +79,16 @@ def leaderboard(title: str, systems: Mapping[str, Scores]) -> Table:
     return table
 
 
-def difference_table(name: str, system: Scores, others: Mapping[str, Scores]) -> Table:
-    """State each difference with its sign and interval, whichever way it falls."""
+def difference_table(
+    name: str,
+    system: Scores,
+    others: Mapping[str, Scores],
+    n_trained: Mapping[str, int] | None = None,
+) -> Table:
+    """State each difference with its sign and interval, whichever way it falls.
+
+    n_trained: system -> how many numbers were trained; beside each where it is given.
+    """
     from rich.table import Table
 
     found = {other: system.against(scores) for other, scores in others.items()}
@@ -91,7 +99,11 @@ def difference_table(name: str, system: Scores, others: Mapping[str, Scores]) ->
     table.add_column(f"{name} minus", no_wrap=True)
     for column in ("difference", "95 % interval", "p"):
         table.add_column(column, justify="right")
+    if n_trained:
+        table.add_column("trained", justify="right")
+        table.caption = f"{name} has {n_trained[name]:,} trained numbers"
     for other, one in found.items():
         interval = f"{one.low:+.4f} to {one.high:+.4f}"
-        table.add_row(other, f"{one.difference:+.4f}", interval, f"{one.p_value:.4f}")
+        row = [other, f"{one.difference:+.4f}", interval, f"{one.p_value:.4f}"]
+        table.add_row(*row, *([f"{n_trained[other]:,}"] if n_trained else []))
     return table

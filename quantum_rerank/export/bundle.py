@@ -25,7 +25,7 @@ from torch import Tensor
 from quantum_rerank.config import ExperimentConfig, build_config, override
 from quantum_rerank.embeddings import ExampleTexts
 from quantum_rerank.errors import BundleError, ConfigError
-from quantum_rerank.similarity import Head, build_head, score
+from quantum_rerank.similarity import ARMS, Head, build_head, score
 from quantum_rerank.whole_folder import appearing, require_free
 
 SCHEMA_VERSION = 1
@@ -219,7 +219,14 @@ def _versions() -> dict[str, str]:
 def model_card(manifest: Manifest) -> str:
     """The bundle's README: what it is, how it did, how to use it, what it is not."""
     config = manifest.config
-    circuit = config.circuit
+    circuit, arm = config.circuit, ARMS[config.arm]
+    parts = {
+        "state": f"State: {circuit.n_qubits} qubits, simulated exactly.",
+        "circuit": f"Circuit: {circuit.n_layers} layers.",
+        "entangler": f"Entangler: `{circuit.entangler}`.",
+        "mlp": f"MLP: {list(config.mlp.hidden_layers)}.",
+        "linear": f"Rank: {config.linear.rank}.",
+    }
     rows = [
         f"| {role} | {name} | {value:.4f} |"
         for role, metrics in manifest.metrics.items()
@@ -231,8 +238,8 @@ def model_card(manifest: Manifest) -> str:
             "",
             f"Score = (1 - w) cosine + w affinity, w = {manifest.fusion_weight:.2f}, over "
             f"`{config.data.encoder}` embeddings ({manifest.embedding_dim}-d).",
-            f"Circuit: {circuit.n_qubits} qubits, {circuit.n_layers} layers, "
-            f"`{circuit.entangler}`, simulated exactly. MLP: {list(config.mlp.hidden_layers)}.",
+            f"Affinity: {arm.what}.",
+            *(parts[part] for part in parts if part in arm.has),
             "",
             "```python",
             "from quantum_rerank.reranker import Reranker",

@@ -8,9 +8,10 @@ from quantum_rerank.similarity.fusion import (
     score,
     score_represented,
 )
-from quantum_rerank.similarity.heads import Head, build_head
+from quantum_rerank.similarity.heads import ARMS, Head, build_head
 
 __all__ = [
+    "ARMS",
     "FUSION_GRID",
     "FusedSimilarity",
     "Head",

@@ -1,19 +1,33 @@
-"""One arm, trained to its end without a search around it."""
+"""One arm, trained to its end without a search around it, and its standing on test queries."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from quantum_rerank.config import ExperimentConfig, override
-from quantum_rerank.similarity import Head
-from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.errors import ConfigError
+from quantum_rerank.evaluation import Scores
+from quantum_rerank.similarity import ARMS, FUSION_GRID, Head
+from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.hybrid_trainer import make_descendant
-from quantum_rerank.training.ranking import Validation
+from quantum_rerank.training.lexical import Bm25
+from quantum_rerank.training.ranking import (
+    Validation,
+    Validator,
+    score_affinities,
+    score_on,
+)
 from quantum_rerank.training.trainer import EpochReport
+
+LEXICAL_ARMS: dict[str, tuple[float, ...]] = {"bm25": (1.0,), "bm25_cosine": FUSION_GRID}
+"""Baselines that read texts, with the fusion weights that each may choose from.
+
+What BM25 alone does not tell apart stays in the cosine's order.
+"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,62 @@ def train_arm(
     head = trainer.model.head
     head.load_state_dict(trainer.best.head)
     return TrainedArm(config, head.eval(), trainer.best.validation, trainer.best.epoch, epochs)
+
+
+@dataclass(frozen=True)
+class MeasuredArm:
+    """An arm's standing: its best epoch chosen on validation, then scored once on test.
+
+    test: role (`test`, `test_unseen`) -> scores.
+    trained: None where there is nothing to train, and no model to export.
+    """
+
+    validation: Validation
+    test: Mapping[str, Scores]
+    n_trained: int
+    epochs: int
+    trained: TrainedArm | None
+
+
+def arms_named(names: Sequence[str]) -> list[str]:
+    """Check names of arms, the lexical ones too; `all` stands for every one.
+
+    Raises: ConfigError for a name that is none.
+    """
+    known = [*ARMS, *LEXICAL_ARMS]
+    unknown = [name for name in names if name not in (*known, "all")]
+    if unknown:
+        raise ConfigError([f"`{name}` is no arm. Known: {', '.join(known)}." for name in unknown])
+    return known if "all" in names else list(names)
+
+
+def measure_arm(
+    config: ExperimentConfig,
+    arm: str,
+    prepared: PreparedData,
+    bm25: Bm25,
+    watch: Callable[[EpochReport], None] = lambda _: None,
+) -> MeasuredArm:
+    """Train any arm with everything else as in `config`, the seed too, and score it on test."""
+    if arm in LEXICAL_ARMS:
+        return _measured_lexical(config, LEXICAL_ARMS[arm], prepared, bm25)
+    trained = train_arm(config, arm, prepared.trial, watch)
+    weight = trained.validation.fusion_weight
+    test = {role: score_on(trained.head, weight, sets) for role, sets in prepared.tests.items()}
+    return MeasuredArm(trained.validation, test, trained.head.n_trained, trained.epochs, trained)
+
+
+def _measured_lexical(
+    config: ExperimentConfig, weights: Sequence[float], prepared: PreparedData, bm25: Bm25
+) -> MeasuredArm:
+    seen, unseen = prepared.trial.seen, prepared.trial.unseen
+    validator = Validator(seen, unseen, config.training.objective)
+    validation = validator.of(list(map(bm25.affinities, (*seen, *unseen))), weights)
+    test = {
+        role: score_affinities(list(map(bm25.affinities, sets)), validation.fusion_weight, sets)
+        for role, sets in prepared.tests.items()
+    }
+    return MeasuredArm(validation, test, n_trained=0, epochs=0, trained=None)
 
 
 def train_weights(

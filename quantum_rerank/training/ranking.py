@@ -133,19 +133,27 @@ class Validator:
 
     def __call__(self, head: Head) -> Validation:
         """Measure a head. Weight 0 is among the choices: never below plain cosine."""
-        affinity = [candidates.affinities(head) for candidates in self._candidates]
-        by_weight = [
-            self._roles(affinity, weight, (self._objective,))[self._objective]
-            for weight in FUSION_GRID
-        ]
-        cosine = by_weight[FUSION_GRID.index(0.0)]
-        values = [losses_doubled(roles, cosine) for roles in by_weight]
+        return self.of([candidates.affinities(head) for candidates in self._candidates])
+
+    def of(
+        self, affinity: Sequence[FloatArray], weights: Sequence[float] = FUSION_GRID
+    ) -> Validation:
+        """Measure what gives these affinities, (q, k) of each query set, the seen ones first.
+
+        weights: of the fusion, to choose from.
+        """
+        by_weight = {
+            weight: self._roles(affinity, weight, (self._objective,))[self._objective]
+            for weight in dict.fromkeys((0.0, *weights))
+        }
+        cosine = by_weight[0.0]
+        values = [losses_doubled(by_weight[weight], cosine) for weight in weights]
         best = int(np.argmax(values))
         metrics = {SPREAD: fmean(float(values.std(axis=1).mean()) for values in affinity)}
-        for metric, roles in self._roles(affinity, FUSION_GRID[best], METRICS).items():
+        for metric, roles in self._roles(affinity, weights[best], METRICS).items():
             metrics[f"val_{metric}"] = fmean(roles.values())
             metrics |= {f"val_{role}_{metric}": value for role, value in roles.items()}
-        return Validation(values[best], FUSION_GRID[best], metrics)
+        return Validation(values[best], weights[best], metrics)
 
     def _roles(
         self, affinity: Sequence[FloatArray], weight: float, metrics: Sequence[str]
@@ -177,9 +185,16 @@ def losses_doubled(roles: Mapping[str, float], cosine: Mapping[str, float]) -> f
 
 def score_on(head: Head, fusion_weight: float, query_sets: Sequence[QuerySet]) -> Scores:
     """Measure a head at a fusion weight chosen elsewhere: for test queries."""
+    affinities = [Candidates(queries).affinities(head) for queries in query_sets]
+    return score_affinities(affinities, fusion_weight, query_sets)
+
+
+def score_affinities(
+    affinities: Sequence[FloatArray], fusion_weight: float, query_sets: Sequence[QuerySet]
+) -> Scores:
+    """The same for what gives these affinities, (q, k) of each query set."""
     per_query = []
-    for queries in query_sets:
-        candidates = Candidates(queries)
-        rankings = candidates.rankings(candidates.affinities(head), fusion_weight)
+    for queries, affinity in zip(query_sets, affinities, strict=True):
+        rankings = Candidates(queries).rankings(affinity, fusion_weight)
         per_query.append(Evaluator(queries.qrels).per_query(rankings))
     return over_domains([queries.domain for queries in query_sets], per_query)

@@ -25,6 +25,7 @@ def test_four_qubits_and_three_layers_have_depth_15_and_24_angles() -> None:
         (Ansatz(2, 3, "zz_ring"), 3 * 2 + 2 * 1),
         (Ansatz(5, 1, "zz_ring"), 2),
         (Ansatz(2, 1), 3),
+        (Ansatz(4, 3, "none"), 3 * 2),
     ],
     ids=str,
 )
@@ -106,6 +107,8 @@ def test_the_last_layer_s_rz_are_the_only_angles_without_a_shift(ansatz: Ansatz)
 
 def test_every_qubit_is_entangled_with_another() -> None:
     for ansatz in ANSATZE:
+        if ansatz.entangler == "none":
+            continue
         if ansatz.entangler == "zz_ring" and ansatz.n_layers == 1:
             continue  # it stands between the layers
         touched = {q for gate in ansatz.gates if len(gate.wires) == 2 for q in gate.wires}
@@ -119,5 +122,5 @@ def test_too_small_a_circuit_is_refused(n_qubits: int, n_layers: int) -> None:
 
 
 def test_an_unknown_entangler_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="Known: cnot_chain, zz_ring"):
+    with pytest.raises(ValueError, match="Known: cnot_chain, zz_ring, none"):
         Ansatz(4, 3, "glue")

@@ -16,7 +16,7 @@ from quantum_rerank.cli.train_hybrid_model import app
 from quantum_rerank.console import run
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.export import read_bundle
-from quantum_rerank.similarity import score
+from quantum_rerank.similarity import ARMS, score
 from quantum_rerank.training.data_manager import prepare
 
 Folder = Callable[..., Path]
@@ -135,6 +135,51 @@ def test_another_arm_may_be_the_one_that_is_exported(
     assert read_bundle(trained.folder / "bundle")[1].config.arm == "mlp_twin"
 
 
+@pytest.mark.parametrize("option", ["--arm", "--arms"])
+def test_all_arms_stand_in_one_table_with_what_each_has_trained(
+    arguments: Callable[..., list[str]], tmp_path: Path, option: str
+) -> None:
+    result = CliRunner().invoke(
+        app, arguments(tmp_path / "all", option, "all"), catch_exceptions=False
+    )
+    trained = Trained(tmp_path / "all", result.output)
+    everyone = {*ARMS, "bm25", "bm25_cosine"}
+    assert trained.metrics["test"].keys() == trained.metrics["n_trained"].keys() == everyone
+    assert trained.metrics["left_out"] == {}
+    lines = [line.split() for line in trained.printed.splitlines()]
+    (head,) = (number for number, words in enumerate(lines) if words[:2] == ["hybrid", "minus"])
+    rows = lines[head + 1 : head + len(everyone)]
+    assert {row[0] for row in rows} == everyone - {"hybrid"}
+    printed = {row[0]: int(row[-1].replace(",", "")) for row in rows}
+    assert printed.items() <= trained.metrics["n_trained"].items()
+    assert read_bundle(trained.folder / "bundle")[1].config.arm == "hybrid"
+
+
+def test_arms_that_were_asked_for_take_the_place_of_the_usual_ones(
+    trained: Trained, arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    line = arguments(tmp_path / "two", "--arm", "mlp_twin", "--arm", "bm25")
+    CliRunner().invoke(app, line, catch_exceptions=False)
+    test = Trained(tmp_path / "two", "").metrics["test"]
+    assert list(test) == ["cosine", "mlp_twin", "bm25", "hybrid"]
+    # The same seed, whoever is trained before.
+    assert test["mlp_twin"] == trained.metrics["test"]["mlp_twin"]
+
+
+def test_an_arm_that_cannot_be_trained_is_left_out_and_named(
+    arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    # Of one hidden unit nothing is left at such a rate, and then all texts are the same.
+    settings = {"arm": "quantum_only", "mlp.hidden_layers": "[1]", "optimizer.mlp_lr": 1.0}
+    sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    line = arguments(tmp_path / "left", "--arm", "rbf", *sets)
+    result = CliRunner().invoke(app, line, catch_exceptions=False)
+    record = Trained(tmp_path / "left", "").metrics
+    assert record["left_out"].keys() == {"rbf"}
+    assert "rbf" not in record["test"]
+    assert "rbf is left out: " in result.output
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -144,6 +189,7 @@ def test_another_arm_may_be_the_one_that_is_exported(
         (["--set", "circuit.n_qubits"], "must have the form KEY=VALUE"),
         (["--set", "circuit.n_qubits=60"], "`circuit.n_qubits` is 60"),
         (["--set", "data.encoder=npy:nowhere"], "does not exist"),
+        (["--arm", "leg"], "`leg` is no arm. Known: hybrid, "),
         (["--config", "nowhere.yaml"], "`nowhere.yaml` does not exist"),
     ],
 )

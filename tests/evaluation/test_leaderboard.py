@@ -59,6 +59,14 @@ def test_a_difference_is_stated_with_its_sign(value: float, sign: str) -> None:
     assert "2 queries" in str(table.title)
 
 
+def test_trained_numbers_stand_beside_each_difference() -> None:
+    counts = {"hybrid": 134_596, "twin": 134_552}
+    table = difference_table("hybrid", scores(0.7, 0.7), {"twin": scores(0.5, 0.5)}, counts)
+    columns = {str(column.header): list(column.cells) for column in table.columns}
+    assert columns["trained"] == ["134,552"]
+    assert "134,596" in str(table.caption)
+
+
 def test_a_gain_over_nothing_is_no_number() -> None:
     table = leaderboard("test", {COSINE: scores(0.0, 0.0), "hybrid": scores(0.5, 0.7)})
     columns = {str(column.header): list(column.cells) for column in table.columns}

@@ -6,19 +6,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from quantum_rerank.config import Arm, ExperimentConfig
+from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.embeddings import ExampleTexts
 from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.export import export_model, read_bundle
-from quantum_rerank.similarity import build_head, score
+from quantum_rerank.similarity import ARMS, build_head, score
 
-ARMS: tuple[str, ...] = get_args(Arm)
 DIM = 6
 WEIGHT = 0.4
 METRICS = {"validation": {"val_ndcg@10": 0.5}, "test": {"ndcg@10": 0.25}}
@@ -90,6 +89,12 @@ def test_the_card_holds_the_results_and_the_call_that_uses_the_model(bundle: Pat
     assert "| test | ndcg@10 | 0.2500 |" in card
     assert "Reranker.load(" in card
     assert "No quantum advantage is claimed" in card
+
+
+def test_the_card_names_only_what_the_arm_has(export: Export) -> None:
+    card = (export("mlp_twin") / "README.md").read_text(encoding="utf-8")
+    assert "MLP: [8]" in card
+    assert "qubits" not in card
 
 
 def cut_off(name: str) -> Callable[[Path], object]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import BundleError, DivergedError
+from quantum_rerank.similarity import ARMS
 from quantum_rerank.training import sealed
 from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
@@ -35,8 +36,8 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "float32": {"circuit.precision": "float32", "circuit.engine": "statevector"},
     "mlp_twin": {"arm": "mlp_twin", "loss.name": "infonce", "optimizer.schedule": "step"},
     "quantum_only": {"arm": "quantum_only", "loss.name": "contrastive"},
-    "cosine": {"arm": "cosine"},
 }
+TRAININGS |= {arm: {"arm": arm} for arm in ARMS if arm not in TRAININGS}
 
 
 @pytest.fixture

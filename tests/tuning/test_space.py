@@ -12,6 +12,8 @@ from optuna.trial import FixedTrial
 from quantum_rerank.circuits.choice import fastest_engine
 from quantum_rerank.config import load_config, override
 from quantum_rerank.errors import ConfigError
+from quantum_rerank.similarity import ARMS, build_head
+from tuning.algorithms.exploration import mutable_keys
 from tuning.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Space
 from tuning.space_file import load_space
 
@@ -69,6 +71,46 @@ def test_the_first_trial_of_the_default_space_has_the_numbers_of_the_task() -> N
     first = space.config_for(space.start_points()[0], number=0)
     for section in ("circuit", "mlp", "fusion", "warmup", "loss", "optimizer"):
         assert getattr(first, section) == getattr(task, section)
+
+
+OF_ARMS = f"""\
+name: arms
+base: base.yaml
+budget: {{trials: 4, epochs: 3}}
+parameters:
+  arm: {{type: categorical, choices: [{", ".join(ARMS)}]}}
+  optimizer.mlp_lr: {{type: float, low: 0.0001, high: 0.01, log: true}}
+  circuit.entangler:
+    type: categorical
+    choices: [cnot_chain, zz_ring, none]
+    when: {{arm: [hybrid, frozen_circuit, quantum_only]}}
+  linear.rank:
+    type: int
+    low: 8
+    high: 128
+    log: true
+    when: {{arm: [linear_projection, low_rank_bilinear]}}
+"""
+SUGGESTED = {"optimizer.mlp_lr": 0.002, "circuit.entangler": "none", "linear.rank": 32}
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_an_arm_is_a_parameter_like_any_other(write: Write, arm: str) -> None:
+    space = load_space(write(OF_ARMS))
+    chosen = space.suggest(FixedTrial({"arm": arm, **SUGGESTED}))
+    config = space.config_for(chosen, number=3)
+    assert config.arm == arm
+    assert build_head(embedding_dim=16, **config.head_arguments()).n_trained >= 0
+    # A parameter of other arms is not asked for, and stays as in the base.
+    assert ("linear.rank" in chosen) == (config.linear.rank == 32) == ("linear" in ARMS[arm].has)
+    assert ("circuit.entangler" in chosen) == ("entangler" in ARMS[arm].has)
+
+
+def test_a_space_over_arms_starts_with_the_base_and_copies_arms_to_clones(write: Write) -> None:
+    space = load_space(write(OF_ARMS + "start_from: [{}]\n"))
+    (start,) = space.start_points()
+    assert space.config_for(start, number=0) == space.base
+    assert mutable_keys(space) == ["optimizer.mlp_lr"]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.similarity import ARMS
 from quantum_rerank.training.data_manager import QuerySet, TrialData
 from tuning.records import PEAK_RSS_MB, TrialEnd
 
@@ -119,11 +120,15 @@ def least_bytes(config: ExperimentConfig, embedding_dim: int, n_ranked: int) -> 
     >>> least_bytes(config, 384, 1000) // 2**20
     252
     """
-    n_angles = 2 * config.circuit.n_qubits * config.circuit.n_layers
-    widths = [embedding_dim, *config.mlp.hidden_layers, n_angles]
-    n_weights = sum(a * b for a, b in pairwise(widths))
-    is_quantum = config.arm in ("hybrid", "quantum_only")
-    states = 16 * 2**config.circuit.n_qubits * n_ranked if is_quantum else 0
+    has, dimension = ARMS[config.arm].has, 2**config.circuit.n_qubits
+    n_outputs = 2 * config.circuit.n_qubits * config.circuit.n_layers
+    if config.arm == "hybrid_amplitude":
+        n_outputs = 2 * dimension
+    widths = [embedding_dim, *config.mlp.hidden_layers, n_outputs]
+    n_weights = sum(a * b for a, b in pairwise(widths)) if "mlp" in has else 0
+    if "linear" in has:
+        n_weights = embedding_dim * config.linear.rank
+    states = 16 * dimension * n_ranked if "state" in has else 0
     return BARE_WORKER + 4 * 4 * n_weights + states
 
 

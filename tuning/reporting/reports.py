@@ -225,6 +225,7 @@ def _what_it_was(trial: optuna.trial.FrozenTrial) -> str:
 
 
 _TELLING = {
+    "arm": "{}",
     "loss.name": "{}",
     "circuit.n_qubits": "{} qubits",
     "circuit.n_layers": "{} layers",

@@ -16,18 +16,14 @@ _REPEATS, _UNMEASURED = 50, 5
 
 
 def cost_of(head: Head, against: Against, embedding_dim: int) -> float:
-    """The number of a head's trained parameters, or its latency in milliseconds."""
-    return float(parameters(head)) if against == "parameters" else latency(head, embedding_dim)
-
-
-def parameters(head: Head) -> int:
-    """How many numbers of a head are trained.
+    """The number of a head's trained parameters, or its latency in milliseconds.
 
     >>> from quantum_rerank.similarity import build_head
-    >>> parameters(build_head("mlp_twin", 16, [8], 0.1, 2, 2, "cnot_chain", "statevector"))
-    208
+    >>> head = build_head("mlp_twin", 16, [8], 0.1, 2, 2, "cnot_chain", "statevector")
+    >>> cost_of(head, "parameters", 16)
+    208.0
     """
-    return sum(weights.numel() for weights in head.parameters() if weights.requires_grad)
+    return float(head.n_trained) if against == "parameters" else latency(head, embedding_dim)
 
 
 def latency(head: Head, embedding_dim: int, seed: int = 0) -> float:

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.similarity import ARMS, build_head
 from quantum_rerank.training.data_manager import TrialData
 from tuning.limits.memory import (
+    BARE_WORKER,
     MemoryWarnings,
     TrialMemory,
     descendants,
@@ -99,6 +102,7 @@ def _runs(pid: int) -> bool:
     [
         {"circuit.n_qubits": 8},
         {"mlp.hidden_layers": [4096, 4096]},
+        {"arm": "hybrid_amplitude", "circuit.n_qubits": 4},
     ],
 )
 def test_a_larger_model_needs_more(
@@ -114,6 +118,16 @@ def test_states_of_the_documents_count_where_there_is_a_circuit(
     assert least_bytes(twin, 384, 10**6) == least_bytes(twin, 384, 0)
     states = least_bytes(hybrid, 384, 10**6) - least_bytes(hybrid, 384, 0)
     assert states == 10**6 * 2**hybrid.circuit.n_qubits * 16
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_no_arm_is_said_to_need_more_than_its_weights_and_states(
+    small_config: Callable[..., ExperimentConfig], arm: str
+) -> None:
+    config = small_config({"arm": arm, "circuit.n_qubits": 6, "mlp.hidden_layers": [512]})
+    head = build_head(embedding_dim=384, **config.head_arguments())
+    needed = 16 * head.n_trained + head.represent(torch.ones(10, 384)).nbytes
+    assert least_bytes(config, 384, 10) - BARE_WORKER <= needed
 
 
 def test_the_documents_of_the_largest_collection_are_counted(trial_data: TrialData) -> None:

@@ -1,0 +1,148 @@
+"""What stands between an embedding and an affinity: the arms of every comparison.
+
+All arms stand behind one interface, so that nothing else knows which one it trains.
+A new arm is one class and one entry of ARMS, and joins the suite that all must pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from quantum_rerank.circuits import Ansatz
+from quantum_rerank.similarity.fidelity import TrainedCircuit
+from quantum_rerank.similarity.heads.classical import (
+    CosineHead,
+    GaussianKernelHead,
+    LinearProjectionHead,
+    LowRankBilinearHead,
+    MlpTwinHead,
+)
+from quantum_rerank.similarity.heads.head import Head
+from quantum_rerank.similarity.heads.quantum import (
+    AmplitudeHead,
+    HybridHead,
+    QuantumOnlyHead,
+    with_frozen_circuit,
+)
+
+Part = Literal["mlp", "state", "circuit", "entangler", "linear"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What arms are built of; each takes what it needs."""
+
+    embedding_dim: int
+    hidden_layers: Sequence[int]
+    dropout: float
+    ansatz: Ansatz
+    engine: str
+    precision: str
+    threads: int
+    rank: int
+
+    @property
+    def circuit(self) -> TrainedCircuit:
+        return TrainedCircuit(self.ansatz, self.engine, self.precision, self.threads)
+
+    @property
+    def trunk(self) -> tuple[int, Sequence[int], float]:
+        """The MLP's width at the bottom, its hidden layers, and its dropout."""
+        return self.embedding_dim, self.hidden_layers, self.dropout
+
+    def without_entangler(self) -> Parts:
+        return replace(self, ansatz=replace(self.ansatz, entangler="none"))
+
+
+@dataclass(frozen=True)
+class Arm:
+    """How an arm is built, what it is in a few words, and what it is made of."""
+
+    build: Callable[[Parts], Head]
+    what: str
+    has: frozenset[Part]
+
+
+def _arm(build: Callable[[Parts], Head], what: str, *has: Part) -> Arm:
+    return Arm(build, what, frozenset(has))
+
+
+ARMS: dict[str, Arm] = {
+    "hybrid": _arm(
+        lambda of: HybridHead(*of.trunk, of.circuit),
+        "fidelity of states by a circuit whose angles an MLP predicts",
+        *("mlp", "state", "circuit", "entangler"),
+    ),
+    "hybrid_amplitude": _arm(
+        lambda of: AmplitudeHead(*of.trunk, of.ansatz.n_qubits, of.precision),
+        "fidelity of states whose amplitudes an MLP predicts",
+        *("mlp", "state"),
+    ),
+    "product_circuit": _arm(
+        lambda of: HybridHead(*of.trunk, of.without_entangler().circuit),
+        "the hybrid without its circuit's entangler",
+        *("mlp", "state", "circuit"),
+    ),
+    "frozen_circuit": _arm(
+        lambda of: with_frozen_circuit(HybridHead(*of.trunk, of.circuit)),
+        "the hybrid with a random circuit that is not trained",
+        *("mlp", "state", "circuit", "entangler"),
+    ),
+    "quantum_only": _arm(
+        lambda of: QuantumOnlyHead(of.embedding_dim, of.circuit),
+        "the hybrid with a random projection that is not trained for its MLP",
+        *("state", "circuit", "entangler"),
+    ),
+    "mlp_twin": _arm(
+        lambda of: MlpTwinHead(*of.trunk, of.ansatz.n_angles),
+        "the hybrid with the cosine of its MLP's outputs for its circuit",
+        "mlp",
+    ),
+    "rbf": _arm(
+        lambda of: GaussianKernelHead(*of.trunk, of.ansatz.n_angles),
+        "the twin with a Gaussian kernel of its outputs' distance for the cosine",
+        "mlp",
+    ),
+    "linear_projection": _arm(
+        lambda of: LinearProjectionHead(of.embedding_dim, of.rank),
+        "cosine after one linear map",
+        "linear",
+    ),
+    "low_rank_bilinear": _arm(
+        lambda of: LowRankBilinearHead(of.embedding_dim, of.rank),
+        "a bilinear form of low rank, of queries with documents",
+        "linear",
+    ),
+    "cosine": _arm(lambda _: CosineHead(), "cosine of the embeddings as they are"),
+}
+
+
+def build_head(
+    arm: str,
+    embedding_dim: int,
+    hidden_layers: Sequence[int],
+    dropout: float,
+    n_qubits: int,
+    n_layers: int,
+    entangler: str,
+    engine: str,
+    precision: str = "float64",
+    threads: int = 1,
+    rank: int = 64,
+) -> Head:
+    """Build the head of an arm, a key of ARMS.
+
+    rank: of the arms that are linear maps; the others have as many outputs as the circuit
+        has angles, or amplitudes.
+    """
+    if arm not in ARMS:
+        raise ValueError(f"`{arm}` is no arm. Known: {', '.join(ARMS)}.")
+    ansatz = Ansatz(n_qubits, n_layers, entangler)
+    return ARMS[arm].build(
+        Parts(embedding_dim, hidden_layers, dropout, ansatz, engine, precision, threads, rank)
+    )
+
+
+__all__ = ["ARMS", "Head", "build_head"]

@@ -1,0 +1,108 @@
+"""What each of the arms that compare quantum states is for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from quantum_rerank.circuits import ENGINES
+from quantum_rerank.similarity import ARMS, Head, build_head
+
+OF_STATES = [arm for arm in ARMS if "state" in ARMS[arm].has]
+
+
+def head(arm: str, seed: int = 0) -> Head:
+    torch.manual_seed(seed)
+    return build_head(arm, 16, (12, 8), 0.1, 4, 3, "cnot_chain", "lightning.qubit", rank=5)
+
+
+def texts(n: int, seed: int = 0) -> Tensor:
+    return normalize(torch.randn(n, 16, generator=torch.Generator().manual_seed(seed)), dim=1)
+
+
+def test_quantum_only_trains_nothing_classical() -> None:
+    one = head("quantum_only")
+    assert not one.classical_parameters()
+    assert one.circuit_parameters()
+    assert "projection" in one.state_dict()
+
+
+def test_quantum_only_turns_by_about_one_radian() -> None:
+    torch.manual_seed(0)
+    wide = build_head("quantum_only", 64, (), 0.0, 4, 3, "cnot_chain", "lightning.qubit")
+    vectors = normalize(torch.randn(500, 64), dim=1)
+    assert 0.9 < (vectors @ wide.projection.T).std().item() < 1.1
+
+
+def purity_of_each_qubit(states: Tensor) -> Tensor:
+    """(n, 16) amplitudes -> (n, 4): 1 where a qubit is entangled with none of the others."""
+    found = []
+    for qubit in range(4):
+        split = states.reshape(-1, 2, 2, 2, 2).movedim(1 + qubit, 1).reshape(-1, 2, 8)
+        reduced = split @ split.mH
+        found.append((reduced @ reduced).diagonal(dim1=1, dim2=2).sum(1).real)
+    return torch.stack(found, dim=1)
+
+
+@pytest.mark.parametrize("arm", OF_STATES)
+def test_states_have_norm_one_and_only_the_product_circuit_entangles_nothing(arm: str) -> None:
+    states = head(arm).eval().represent(texts(5))
+    torch.testing.assert_close(states.norm(dim=1), torch.ones(5).double())
+    purity = purity_of_each_qubit(states)
+    if arm == "product_circuit":
+        torch.testing.assert_close(purity, torch.ones(5, 4).double())
+    else:
+        assert purity.min() < 0.99
+
+
+def test_a_fidelity_of_products_is_the_product_of_its_qubits_fidelities() -> None:
+    one = head("product_circuit").eval()
+    angles = one.predictor(texts(4)).double().reshape(4, 3, 2, 4)
+    qubits = []
+    for q in range(4):
+        state = torch.tensor([1.0, 0.0], dtype=torch.complex128).expand(4, 2)
+        for layer in (angles[..., q] / 2).unbind(1):
+            (c, s), phase = (layer[:, 0].cos(), layer[:, 0].sin()), torch.exp(1j * layer[:, 1])
+            up, down = state.unbind(1)
+            state = torch.stack([(c * up - s * down) / phase, (s * up + c * down) * phase], dim=1)
+        qubits.append((state.conj() @ state.mT).abs().square())
+    states = one.represent(texts(4))
+    torch.testing.assert_close(one.compare(states, states), torch.stack(qubits).prod(dim=0))
+
+
+def test_a_frozen_circuit_is_random_and_has_the_hybrid_s_mlp() -> None:
+    hybrid, frozen, other = head("hybrid"), head("frozen_circuit"), head("frozen_circuit", seed=1)
+    assert not frozen.circuit_parameters()
+    assert "circuit.weights" in frozen.state_dict()
+    assert not torch.equal(frozen.circuit.weights, other.circuit.weights)
+    mlp = hybrid.predictor.state_dict()
+    assert all(torch.equal(p, mlp[name]) for name, p in frozen.predictor.state_dict().items())
+
+
+def test_hybrid_and_quantum_only_run_the_same_circuit() -> None:
+    hybrid, alone = head("hybrid"), head("quantum_only")
+    shapes = [p.shape for p in hybrid.circuit_parameters()]
+    assert [p.shape for p in alone.circuit_parameters()] == shapes
+    assert hybrid.represent(texts(2)).shape == alone.represent(texts(2)).shape == (2, 16)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("arm", OF_STATES)
+def test_single_precision_changes_affinities_by_no_more_than_rounding(arm: str, name: str) -> None:
+    def built(precision: str) -> Head:
+        torch.manual_seed(0)
+        return build_head(arm, 16, (12,), 0.1, 4, 3, "cnot_chain", name, precision).eval()
+
+    exact, single = built("float64"), built("float32")
+    states = single.represent(texts(6))
+    assert states.dtype == torch.complex64
+    assert single.compare(states, states).dtype == torch.float32
+    reference = exact.represent(texts(6))
+    torch.testing.assert_close(
+        single.compare(states, states).double(),
+        exact.compare(reference, reference),
+        rtol=0,
+        atol=5e-6,
+    )
