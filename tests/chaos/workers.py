@@ -59,7 +59,7 @@ def main(
         failures = {t.number: t.user_attrs[FAILURE] for t in told if FAILURE in t.user_attrs}
     struck = sum(row[1] != "nothing" for row in rows)
     record = {"struck": struck, "trials": len(told), "failures": failures, "broken": broken}
-    title = f"{struck} strikes: {len(told)} trials told, given up {len(lost)}"
+    title = f"{struck} strikes: {len(told)} attempts told, {len(lost)} of them lost and continued"
     show(record, [table(title, ("round", "killed", "after s", "ended by then"), rows)], as_json)
     for line in broken:
         Console(stderr=True).print(f"BROKEN: {line}", markup=False)
