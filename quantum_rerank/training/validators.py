@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from statistics import fmean, stdev
 from typing import Any, Literal
 
@@ -295,6 +295,16 @@ def as_record(found: Sequence[Verdict]) -> list[dict[str, Any]]:
     'pass'
     """
     return [{**asdict(verdict), "outcome": verdict.outcome} for verdict in found]
+
+
+def from_record(record: Sequence[Mapping[str, Any]]) -> list[Verdict]:
+    """The verdicts of an `as_record`.
+
+    >>> from_record(as_record([training_time(3600.0)])) == [training_time(3600.0)]
+    True
+    """
+    names = [field.name for field in fields(Verdict)]
+    return [Verdict(**{name: one[name] for name in names}) for one in record]
 
 
 _NO_TRAINING = "no training and validation queries of a domain that was trained on"
