@@ -21,7 +21,7 @@ from quantum_rerank.export import export_model
 from quantum_rerank.similarity import Head
 from quantum_rerank.training.data_manager import PreparedData
 from quantum_rerank.training.ranking import Validation
-from quantum_rerank.training.validators import Course
+from quantum_rerank.training.validators import Course, Seeds
 from tuning.records import CHECKPOINT, PEAK_RSS_MB, SECONDS
 from tuning.study.history import WARM_START, curve, outdone
 from tuning.study.run_folder import (
@@ -106,8 +106,12 @@ def export_trial(
     prepared: PreparedData,
     source: EmbeddingSource,
     test: Mapping[str, Mapping[str, float]],
+    seeds: Seeds | None = None,
 ) -> Path:
-    """Write a trial's bundle, with its validation metrics and what it scored on test."""
+    """Write a trial's bundle, with its validation metrics and what it scored on test.
+
+    seeds: what its configuration came to on fresh seeds, if that is known.
+    """
     return export_model(
         output,
         trial.head,
@@ -117,7 +121,7 @@ def export_trial(
         prepared.fingerprint,
         {"validation": trial.validation.metrics, **test},
         prepared.examples,
-        asdict(trial.course),
+        {**asdict(trial.course), "seeds": asdict(seeds or Seeds())},
     )
 
 

@@ -65,7 +65,8 @@ def conclude(
     test = {role: dict(scores.metrics) for role, scores in tested[0].scores.items()}
     unfinished = folder / f".{BEST}"
     shutil.rmtree(unfinished, ignore_errors=True)  # of a session that was killed here
-    export_trial(unfinished, tested[0].trial, prepared, source, test)
+    judged = judge_best(confirmed[0], cosine, prepared)
+    export_trial(unfinished, tested[0].trial, prepared, source, test, judged.seeds)
     put_in_place(unfinished, folder / BEST)
     if not ending():
         console.print("Training the MLP twin and the circuit alone as the best trial was ...")
@@ -76,7 +77,6 @@ def conclude(
     if ended := ending():
         notes.append(f"Ended by {ended}.")
     notes += better_elsewhere(known, tested[0])
-    judged = judge_best(confirmed[0], cosine, prepared)
     return Outcome(
         space, trials, confirmed, tested, default, baselines, ending(), taken, notes, judged
     )
