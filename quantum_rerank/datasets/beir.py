@@ -67,6 +67,13 @@ def load(folder: str) -> Collection:
     )
 
 
+def texts(folder: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The corpus and all queries of a folder, judged or not; it needs no judgments."""
+    root = Path(folder)
+    corpus = {key: _with_title(record) for key, record in _records(root / "corpus.jsonl")}
+    return corpus, {key: record["text"] for key, record in _records(root / "queries.jsonl")}
+
+
 def _with_title(record: dict[str, Any]) -> str:
     title, text = str(record.get("title") or "").strip(), record["text"].strip()
     return f"{title}. {text}" if title and text else title or text
