@@ -279,8 +279,8 @@ def stability(seeds: Seeds) -> Verdict:
     formula = "standard deviation over seeds / (mean over seeds - cosine), validation objective"
     values = seeds.objectives
     if len(values) < 2:
-        note = "one seed" if values else "no further seeds"
-        return _unknown("stability", "<=", MAX_SPREAD, formula, f"{note}: at least 2 are needed")
+        note = "one seed, but at least 2 are needed"
+        return _unknown("stability", "<=", MAX_SPREAD, formula, note)
     gain, spread = fmean(values) - seeds.cosine, stdev(values)
     note = f"{len(values)} seeds: mean gain {gain:+.4f}, standard deviation {spread:.4f}"
     if gain <= 0.0:
