@@ -153,20 +153,28 @@ def _vectors(
     if blank := sorted(key for key in needed_queries if not texts.queries[key].strip()):
         raise DataError(f"{len(blank)} queries have no text: {', '.join(blank[:5])}.")
     if isinstance(source, TextEncoder):
-        # In the order of their source, so that the cache knows a corpus that was embedded whole.
         found = [
             _Vectors(keys, source.encode([known[key] for key in keys], f"the {what}"))
             for what, known, wanted in (
                 ("queries", texts.queries, needed_queries),
                 ("documents", texts.documents, needed),
             )
-            if (keys := [key for key in known if key in wanted])
+            if (keys := _worth_embedding(known, wanted))
         ]
     else:
         found = _array_vectors(source, texts.collection, needed_queries)
     queries, documents = found
     require_same_width(trained, documents.vectors.shape[1], encoder)
     return queries, documents
+
+
+def _worth_embedding(known: Mapping[str, str], wanted: set[str]) -> list[str]:
+    """The keys that are wanted; all, in their order, where that is half of them or more.
+
+    A corpus that a training has embedded is in the cache as a whole.
+    """
+    is_most = 2 * len(wanted) >= len(known)
+    return [key for key in known if is_most or key in wanted]
 
 
 def _array_vectors(source: Any, collection: str, queries: set[str]) -> list[_Vectors]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.cli.ended_runs import Group, SearchRun, differing, over_domains
 from quantum_rerank.evaluation import COSINE, NDCG, Comparison, compare
+from quantum_rerank.training.validators import Seeds, Verdict, from_record, stability
+from quantum_rerank.training.verdict_table import number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,8 +34,8 @@ class Tabular:
         from rich.table import Table
 
         table = Table(title=escape(self.title), title_justify="left", box=None)
-        for number, name in enumerate(self.columns):
-            is_text = number == 0 or name in _TEXTS
+        for position, name in enumerate(self.columns):
+            is_text = position == 0 or name in _TEXTS
             table.add_column(name, justify="left" if is_text else "right", overflow="fold")
         for row in self.rows:
             table.add_row(*map(escape, row))  # a text may look like rich's markup
@@ -127,17 +130,23 @@ def paired_table(group: Group, role: str, pairs: Sequence[Paired]) -> Tabular:
 
 
 def targets_table(group: Group) -> Tabular:
-    """How often each target was passed, failed or not known."""
+    """How often each target was passed, failed or not known; stability is that of the group."""
+    found = [from_record(run.record["verdicts"]) for run in group.runs]
+    arm, cosine = group.runs[0].arm, group.runs[0].objective(COSINE)
+    over_seeds = stability(Seeds(tuple(run.objective(arm) for run in group.runs), cosine))
+    by_name: dict[str, list[Verdict]] = {}
+    for verdict in chain.from_iterable(found):
+        by_name.setdefault(verdict.name, []).append(verdict)
+    by_name[over_seeds.name] = [over_seeds]
     rows = []
-    records = [{v["name"]: v for v in run.record["verdicts"]} for run in group.runs]
-    for name, first in records[0].items():
-        outcomes = [record[name]["outcome"] for record in records if name in record]
-        values = [record[name]["value"] for record in records if name in record]
-        known = [value for value in values if value is not None]
-        shown = f"{min(known):.4f} to {max(known):.4f}" if known else "-"
-        counted = ", ".join(f"{outcomes.count(o)} {o}" for o in dict.fromkeys(outcomes))
-        rule = f"{first['rule']} {first['target']:g}"
-        rows.append((name, shown, rule, counted, str(first["formula"])))
+    for name, verdicts in by_name.items():
+        known = [verdict.value for verdict in verdicts if verdict.value is not None]
+        ends = sorted({min(known), max(known)}) if known else []
+        outcomes = [verdict.outcome for verdict in verdicts]
+        counted = ", ".join(f"{outcomes.count(one)} {one}" for one in dict.fromkeys(outcomes))
+        first = verdicts[0]
+        asked = f"{first.rule} {number(first.target)}"
+        rows.append((name, " to ".join(map(number, ends)) or "-", asked, counted, first.formula))
     columns = ("target", "value", "asked for", "verdict", "what it is")
     return Tabular(f"{group.name}: targets, by seed", columns, tuple(rows))
 

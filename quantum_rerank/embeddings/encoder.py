@@ -125,6 +125,7 @@ class TextEncoder:
         )
 
     def _compute(self, texts: Sequence[str], label: str | None) -> Embeddings:
+        from rich.console import Console
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -134,7 +135,10 @@ class TextEncoder:
         )
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, TimeRemainingColumn(), disable=label is None) as progress:
+        console = Console(stderr=True)  # what a command prints may be read by another
+        with Progress(
+            *columns, TimeRemainingColumn(), disable=label is None, console=console
+        ) as progress:
             model = self._model
             # Long texts together waste the least padding.
             order = np.argsort([-len(text) for text in texts], kind="stable")

@@ -23,16 +23,16 @@ def verdict_table(title: str, found: Sequence[Verdict]) -> Table:
     table.add_column("what it is", overflow="fold")
     for one in found:
         told = f"{one.formula} ({one.note})" if one.note else one.formula
-        value = "-" if one.value is None else _number(one.value)
-        asked = f"{one.rule} {_number(one.target)}"
+        value = "-" if one.value is None else number(one.value)
+        asked = f"{one.rule} {number(one.target)}"
         table.add_row(one.name, value, asked, one.outcome, told)
     return table
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """At most four decimals.
 
-    >>> _number(100), _number(0.05), _number(0.84583)
+    >>> number(100), number(0.05), number(0.84583)
     ('100', '0.05', '0.8458')
     """
     return f"{value:.4f}".rstrip("0").rstrip(".")

@@ -14,8 +14,15 @@ from typer.testing import CliRunner
 
 from quantum_rerank.cli.analyze_training_results import app
 from quantum_rerank.cli.ended_runs import grouped, read_runs
-from quantum_rerank.cli.result_tables import paired, runs_table, seeds_table, worst_table
+from quantum_rerank.cli.result_tables import (
+    paired,
+    runs_table,
+    seeds_table,
+    targets_table,
+    worst_table,
+)
 from quantum_rerank.evaluation import compare
+from quantum_rerank.training.validators import Seeds, stability
 
 Ended = Callable[..., tuple[int, str]]
 
@@ -82,6 +89,18 @@ def test_arms_are_paired_on_each_query_s_mean_over_seeds(seeds: list[Path]) -> N
         return {query: fmean(one[arm]["ndcg@10"][query] for one in each) for query in queries}
 
     assert pairs[0].found == compare(mean("hybrid"), mean("cosine"), group.domains("test"))
+
+
+def test_several_seeds_have_a_verdict_on_their_stability(seeds: list[Path]) -> None:
+    (group,) = grouped(read_runs(seeds)[0])
+    rows = {row[0]: row[1:] for row in targets_table(group).rows}
+    objectives = [metrics_of(run)["history"]["hybrid"][-1]["objective"] for run in seeds]
+    cosine = metrics_of(seeds[0])["history"]["cosine"][-1]["objective"]
+    expected = stability(Seeds(tuple(objectives), cosine))
+    assert rows["stability"][2] == f"1 {expected.outcome}"
+    assert expected.outcome != "not known"
+    counted = [row[2] for name, row in rows.items() if name != "stability"]
+    assert all(sum(map(int, re.findall(r"\d+", count))) == 2 for count in counted)
 
 
 def test_the_worst_queries_are_those_that_lost_most(seeds: list[Path]) -> None:
