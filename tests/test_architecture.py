@@ -63,7 +63,7 @@ RESERVED: dict[str, set[str]] = {
     "ray": {"tuning"},
     "optuna": {"tuning"},
     "wandb": {"tuning.reporting.tracking"},
-    "plotly": {"tuning.reporting.pareto"},
+    "plotly": {"tuning.reporting.pareto", "quantum_rerank.cli.result_page"},
     "tuning": {"tuning"},
 }
 

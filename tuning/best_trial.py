@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +21,8 @@ from quantum_rerank.export import export_model
 from quantum_rerank.similarity import Head
 from quantum_rerank.training.data_manager import PreparedData
 from quantum_rerank.training.ranking import Validation
-from tuning.records import CHECKPOINT
+from quantum_rerank.training.validators import Course, Seeds
+from tuning.records import CHECKPOINT, PEAK_RSS_MB, SECONDS
 from tuning.study.history import WARM_START, curve, outdone
 from tuning.study.run_folder import (
     SUMMARY,
@@ -40,7 +41,7 @@ app = typer.Typer(add_completion=False)
 
 @dataclass(frozen=True)
 class TrainedTrial:
-    """A trial's best epoch, loaded."""
+    """A trial's best epoch, loaded, and how its training went."""
 
     number: int
     params: dict[str, Any]
@@ -49,6 +50,7 @@ class TrainedTrial:
     head: Head
     validation: Validation
     epoch: int
+    course: Course
 
 
 def ranked_trials(trials: Sequence[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
@@ -82,7 +84,20 @@ def load_trial(run_folder: Path, trial: optuna.trial.FrozenTrial) -> TrainedTria
         raise BundleError(f"There are no weights of {name}.")
     head, validation, config, epoch = read_checkpoint(content, name)
     state = trial.state.name.lower()
-    return TrainedTrial(trial.number, dict(trial.params), state, config, head, validation, epoch)
+    params, course = dict(trial.params), _course(trial, config, epoch)
+    return TrainedTrial(trial.number, params, state, config, head, validation, epoch, course)
+
+
+def _course(trial: optuna.trial.FrozenTrial, config: ExperimentConfig, best_epoch: int) -> Course:
+    values, peak_mb = curve(trial), trial.user_attrs.get(PEAK_RSS_MB)
+    return Course(
+        best_epoch,
+        tuple(values[epoch] for epoch in sorted(values)),
+        trial.user_attrs.get(SECONDS),
+        peak_mb and peak_mb * 2**20 / 1e9,
+        config.training.early_stopping_patience,
+        config.training.min_improvement,
+    )
 
 
 def export_trial(
@@ -91,8 +106,12 @@ def export_trial(
     prepared: PreparedData,
     source: EmbeddingSource,
     test: Mapping[str, Mapping[str, float]],
+    seeds: Seeds | None = None,
 ) -> Path:
-    """Write a trial's bundle, with its validation metrics and what it scored on test."""
+    """Write a trial's bundle, with its validation metrics and what it scored on test.
+
+    seeds: what its configuration came to on fresh seeds, if that is known.
+    """
     return export_model(
         output,
         trial.head,
@@ -102,6 +121,7 @@ def export_trial(
         prepared.fingerprint,
         {"validation": trial.validation.metrics, **test},
         prepared.examples,
+        {**asdict(trial.course), "seeds": asdict(seeds or Seeds())},
     )
 
 

@@ -17,11 +17,14 @@ from quantum_rerank.evaluation import COSINE, Scores
 from quantum_rerank.similarity import Head, build_head
 from quantum_rerank.training.arms import train_weights
 from quantum_rerank.training.data_manager import PreparedData, TrialData
-from quantum_rerank.training.ranking import score_on
+from quantum_rerank.training.ranking import Validator, score_on
+from quantum_rerank.training.standings import query_roles, standings
+from quantum_rerank.training.validators import Seeds
 from quantum_rerank.whole_folder import put_in_place
 from tuning.best_trial import TrainedTrial, export_trial, load_trial, ranked_trials
-from tuning.confirmation import confirm
+from tuning.confirmation import Confirmed, confirm
 from tuning.reporting.reports import Outcome, Tested
+from tuning.reporting.targets import Judged
 from tuning.space import Space
 from tuning.study.history import START_POINT, WARM_START, curve, own
 from tuning.study.lineage import ancestors
@@ -62,7 +65,8 @@ def conclude(
     test = {role: dict(scores.metrics) for role, scores in tested[0].scores.items()}
     unfinished = folder / f".{BEST}"
     shutil.rmtree(unfinished, ignore_errors=True)  # of a session that was killed here
-    export_trial(unfinished, tested[0].trial, prepared, source, test)
+    judged = judge_best(confirmed[0], cosine, prepared)
+    export_trial(unfinished, tested[0].trial, prepared, source, test, judged.seeds)
     put_in_place(unfinished, folder / BEST)
     if not ending():
         winner = tested[0].trial
@@ -74,7 +78,9 @@ def conclude(
     if ended := ending():
         notes.append(f"Ended by {ended}.")
     notes += better_elsewhere(known, tested[0])
-    return Outcome(space, trials, confirmed, tested, default, baselines, ending(), taken, notes)
+    return Outcome(
+        space, trials, confirmed, tested, default, baselines, ending(), taken, notes, judged
+    )
 
 
 def load_best(
@@ -137,6 +143,17 @@ def load_default(
 def tested_trial(trial: TrainedTrial, prepared: PreparedData) -> Tested:
     """Score a trial's best epoch on the test queries."""
     return Tested(trial, score_roles(trial.head, trial.validation.fusion_weight, prepared))
+
+
+def judge_best(best: Confirmed, cosine: Head, prepared: PreparedData) -> Judged:
+    """Measure what the targets ask of the winner: on training queries, and over seeds."""
+    trial, data = best.trial, prepared.trial
+    validate = Validator(data.seen, data.unseen, trial.config.training.objective)
+    return Judged(
+        standings(trial.head, trial.validation.fusion_weight, query_roles(prepared)),
+        trial.course,
+        Seeds(best.objectives, validate(cosine).objective),
+    )
 
 
 def score_roles(head: Head, fusion_weight: float, prepared: PreparedData) -> dict[str, Scores]:

@@ -45,6 +45,7 @@ from tuning.reporting.progress import ProgressDisplay
 from tuning.reporting.reports import (
     Outcome,
     print_outcome,
+    print_verdicts,
     summarise,
     taken_over_table,
     write_trials,
@@ -282,6 +283,7 @@ def _write_up(session: Session, outcome: Outcome, fingerprint: str, console: Con
     )
     draw_front(outcome, folder / PARETO)
     print_outcome(outcome, console)
+    print_verdicts(summary, console)
     peak, seconds = summary["peak_trial_rss_mb"], summary["wall_seconds"]
     console.print(f"Wrote {folder}: {seconds} s, at most {peak} MB a trial.", soft_wrap=True)
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from quantum_rerank.cli.training_record import (
+    BUNDLE,
+    METRICS_FILE,
+    TimedArm,
+    export_arms,
+    judge,
+    write_record,
+)
 from quantum_rerank.console import new_folder, run
 from quantum_rerank.errors import DivergedError, SaturatedError
 from quantum_rerank.evaluation import COSINE, difference_table, leaderboard
@@ -18,13 +24,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from quantum_rerank.config import ExperimentConfig
-    from quantum_rerank.embeddings import EmbeddingSource
-    from quantum_rerank.training.arms import MeasuredArm
     from quantum_rerank.training.data_manager import PreparedData
     from quantum_rerank.training.lexical import Bm25
     from quantum_rerank.training.trainer import EpochReport
-
-METRICS_FILE, BUNDLE = "metrics.json", "bundle"
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -73,6 +75,7 @@ def main(
     from quantum_rerank.training.arms import arms_named
     from quantum_rerank.training.data_manager import prepare
     from quantum_rerank.training.lexical import Bm25
+    from quantum_rerank.training.verdict_table import verdict_table
 
     others = arms_named(arm or ["quantum_only", "mlp_twin"])
     overrides = dict(parse_override(text) for text in set_ or [])
@@ -89,73 +92,33 @@ def main(
     own = experiment.arm
     arms = [name for name in dict.fromkeys([COSINE, *others]) if name != own] + [own]
     left_out: dict[str, str] = {}
-    measured: dict[str, MeasuredArm] = {}
+    timed: dict[str, TimedArm] = {}
     for name in arms:
         try:
-            measured[name] = _measure(experiment, name, prepared, bm25, console)
+            timed[name] = _measure(experiment, name, prepared, bm25, console)
         except (DivergedError, SaturatedError) as error:
             if name == own:
                 raise
             left_out[name] = str(error)
             console.print(f"{name} is left out: {error}")
-    _write(folder, own, measured, left_out, prepared, source, time.monotonic() - started)
+    measured = {name: one.measured for name, one in timed.items()}
+    judged = judge(timed[own], prepared)
+    export_arms(folder, own, measured, judged.course, prepared, source)
+    wall_seconds = time.monotonic() - started
+    write_record(folder, own, timed, left_out, judged, prepared, wall_seconds)
     n_trained = {name: one.n_trained for name, one in measured.items()}
     for role in prepared.tests:
         systems = {name: one.test[role] for name, one in measured.items()}
         console.print(leaderboard(f"{role} queries, scored once", systems))
         compared = {name: one for name, one in systems.items() if name != own}
         console.print(difference_table(own, systems[own], compared, n_trained))
+    console.print(verdict_table(f"Targets of {own}", judged.verdicts))
     console.print(f"Wrote {folder / METRICS_FILE} and {folder / BUNDLE}.", soft_wrap=True)
-
-
-def _write(
-    folder: Path,
-    own: str,
-    measured: Mapping[str, MeasuredArm],
-    left_out: Mapping[str, str],
-    prepared: PreparedData,
-    source: EmbeddingSource,
-    seconds: float,
-) -> None:
-    """Write metrics.json, and the arm that the configuration names as a bundle."""
-    from quantum_rerank.export import export_model
-
-    report = {
-        role: {arm: dict(one.test[role].metrics) for arm, one in measured.items()}
-        for role in prepared.tests
-    }
-    chosen = measured[own].trained
-    assert chosen is not None
-    export_model(
-        folder / BUNDLE,
-        chosen.head,
-        chosen.config,
-        chosen.validation.fusion_weight,
-        source.fingerprint,
-        prepared.fingerprint,
-        {"validation": chosen.validation.metrics}
-        | {role: systems[own] for role, systems in report.items()},
-        prepared.examples,
-    )
-    record = {
-        **report,
-        "validation": {name: one.validation.metrics for name, one in measured.items()},
-        "fusion_weight": {name: one.validation.fusion_weight for name, one in measured.items()},
-        "epochs": {name: one.epochs for name, one in measured.items()},
-        "n_trained": {name: one.n_trained for name, one in measured.items()},
-        "left_out": left_out,
-        "config": chosen.config.model_dump(mode="json"),
-        "splits": prepared.splits,
-        "data_fingerprint": prepared.fingerprint,
-        "wall_seconds": round(seconds, 1),
-    }
-    text = json.dumps(record, indent=2) + "\n"
-    (folder / METRICS_FILE).write_text(text, encoding="utf-8")
 
 
 def _measure(
     config: ExperimentConfig, arm: str, prepared: PreparedData, bm25: Bm25, console: Console
-) -> MeasuredArm:
+) -> TimedArm:
     """Train and score an arm behind a progress bar that counts epochs."""
     from rich.progress import (
         BarColumn,
@@ -184,10 +147,11 @@ def _measure(
             end = report.epoch if report.final else total
             progress.update(task, completed=report.epoch, description=text, total=end)
 
+        started = time.monotonic()
         measured = measure_arm(config, arm, prepared, bm25, watch)
         text = f"{arm}: validation objective {measured.validation.objective:.4f}"
         progress.update(task, completed=progress.tasks[task].total, description=text)
-        return measured
+        return TimedArm(measured, time.monotonic() - started)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ A new source is one module with `load(argument) -> Collection` and one line in S
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from quantum_rerank.datasets import (
     beir,
@@ -48,4 +48,13 @@ def load_collection(spec: str) -> Collection:
     return SOURCES[source](argument)
 
 
-__all__ = ["SOURCES", "Collection", "Split", "load_collection", "split_by_query"]
+def load_texts(spec: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Corpus and queries of a collection, by id: of a BEIR folder, unjudged queries too."""
+    source, _, argument = spec.partition(":")
+    if source == "beir" and argument:
+        return beir.texts(argument)
+    collection = load_collection(spec)
+    return collection.corpus, collection.queries
+
+
+__all__ = ["SOURCES", "Collection", "Split", "load_collection", "load_texts", "split_by_query"]

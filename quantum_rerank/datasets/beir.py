@@ -55,6 +55,15 @@ def load(folder: str) -> Collection:
     )
 
 
+def texts(folder: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The corpus and all queries of a folder, judged or not; it needs no judgments."""
+    root = Path(folder)
+    return (
+        texts_by_id(root / "corpus.jsonl", document),
+        texts_by_id(root / "queries.jsonl", _query),
+    )
+
+
 def document(line: str) -> tuple[str, str]:
     """Id and text of a line of `corpus.jsonl`, the title before the text."""
     record = json_record(line, "_id", "text")

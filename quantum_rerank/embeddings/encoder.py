@@ -88,6 +88,7 @@ class TextEncoder:
         return digest.hexdigest()
 
     def _compute(self, texts: Sequence[str], label: str | None) -> Embeddings:
+        from rich.console import Console
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -97,7 +98,10 @@ class TextEncoder:
         )
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, TimeRemainingColumn(), disable=label is None) as progress:
+        console = Console(stderr=True)  # what a command prints may be read by another
+        with Progress(
+            *columns, TimeRemainingColumn(), disable=label is None, console=console
+        ) as progress:
             width = self._model.width
             require_room(len(texts), width, label or "texts")
             embeddings = np.empty((len(texts), width), dtype=np.float32)

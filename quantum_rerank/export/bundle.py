@@ -48,6 +48,8 @@ class Manifest:
 
     metrics: role (`validation`, `test`) -> name -> value.
     encoder_fingerprint: what the embeddings came from; see `TextEncoder.fingerprint`.
+    training: how it was trained, as of `validators.Course`, and under `seeds` what other seeds
+        came to, as of `validators.Seeds`; empty where nobody knows.
     sha256: of a bundle that was read, over all of it; no part of what is written.
     """
 
@@ -59,6 +61,7 @@ class Manifest:
     metrics: Mapping[str, Mapping[str, float]]
     examples: tuple[Example, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
     sha256: str = ""
 
 
@@ -88,8 +91,12 @@ def export_model(
     data_fingerprint: str,
     metrics: Mapping[str, Mapping[str, float]],
     examples: Sequence[ExampleTexts],
+    training: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a trained head as a bundle, with the scores that it gives to some examples."""
+    """Write a trained head as a bundle, with the scores that it gives to some examples.
+
+    training: see `Manifest`.
+    """
     head.eval()
     scored = tuple(
         Example(
@@ -109,6 +116,7 @@ def export_model(
         data_fingerprint=data_fingerprint,
         metrics=metrics,
         examples=scored,
+        training=training or {},
     )
     return write_bundle(folder, head.state_dict(), manifest)
 
@@ -137,6 +145,7 @@ def read_bundle(folder: Path, engine: str | None = None) -> tuple[Head, Manifest
                 for e in record["examples"]
             ),
             versions=record["versions"],
+            training=record.get("training", {}),  # absent from bundles of earlier versions
             sha256=record["manifest_sha256"],
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
@@ -193,6 +202,7 @@ def _as_json(manifest: Manifest, folder: Path) -> dict[str, Any]:
         "metrics": manifest.metrics,
         "examples": [asdict(example) for example in manifest.examples],
         "versions": manifest.versions or _versions(),
+        **({"training": manifest.training} if manifest.training else {}),
         "files": {name: _sha256(folder / name) for name in (WEIGHTS, CARD)},
     }
     return {**record, "manifest_sha256": _own_hash(record)}

@@ -32,13 +32,21 @@ What BM25 alone does not tell apart stays in the cosine's order.
 
 @dataclass(frozen=True)
 class TrainedArm:
-    """The best epoch of a training: `head` holds its weights."""
+    """The best epoch of a training: `head` holds its weights.
+
+    history: per epoch, what was reported of it.
+    """
 
     config: ExperimentConfig
     head: Head
     validation: Validation
     best_epoch: int
-    epochs: int
+    history: tuple[dict[str, float], ...]
+
+    @property
+    def epochs(self) -> int:
+        """The last epoch that was trained; those of a donor before it count."""
+        return int(self.history[-1]["epoch"])
 
 
 def train_arm(
@@ -58,14 +66,15 @@ def train_arm(
     config = override(config, overrides).resolved()
     ancestors = [(override(one, overrides).resolved(), last) for one, last in before]
     trainer = make_descendant(config, ancestors, data)
-    epochs = 0
+    history = []
     for report in trainer.epochs():
-        epochs = report.epoch
+        history.append({"epoch": report.epoch, **report.metrics})
         watch(report)
     assert trainer.best is not None
     head = trainer.model.head
     head.load_state_dict(trainer.best.head)
-    return TrainedArm(config, head.eval(), trainer.best.validation, trainer.best.epoch, epochs)
+    best = trainer.best
+    return TrainedArm(config, head.eval(), best.validation, best.epoch, tuple(history))
 
 
 @dataclass(frozen=True)

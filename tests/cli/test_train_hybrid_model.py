@@ -17,6 +17,7 @@ from quantum_rerank.console import run
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.export import read_bundle
 from quantum_rerank.similarity import ARMS, score
+from quantum_rerank.training.checkpoint import read_checkpoint
 from quantum_rerank.training.data_manager import prepare
 
 Folder = Callable[..., Path]
@@ -121,18 +122,69 @@ def test_the_same_seed_gives_the_same_results(
 ) -> None:
     CliRunner().invoke(app, arguments(tmp_path / "second"), catch_exceptions=False)
     second = Trained(tmp_path / "second", "").metrics
-    timeless = {key: value for key, value in trained.metrics.items() if key != "wall_seconds"}
+    measured = ("wall_seconds", "seconds", "peak_memory_gb", "verdicts")
+    timeless = {key: value for key, value in trained.metrics.items() if key not in measured}
     assert {key: second[key] for key in timeless} == timeless
 
 
+@pytest.mark.parametrize("arm", ["quantum_only", "mlp_twin"])
 def test_another_arm_may_be_the_one_that_is_exported(
-    arguments: Callable[..., list[str]], tmp_path: Path
+    arguments: Callable[..., list[str]], tmp_path: Path, arm: str
 ) -> None:
-    line = arguments(tmp_path / "twin", "--set", "arm=mlp_twin")
+    line = arguments(tmp_path / "other", "--set", f"arm={arm}")
     CliRunner().invoke(app, line, catch_exceptions=False)
-    trained = Trained(tmp_path / "twin", "")
-    assert list(trained.metrics["test"]) == ["cosine", "quantum_only", "mlp_twin"]
-    assert read_bundle(trained.folder / "bundle")[1].config.arm == "mlp_twin"
+    trained = Trained(tmp_path / "other", "")
+    first, *_, last = trained.metrics["test"]
+    assert (first, last) == ("cosine", arm)
+    assert trained.metrics["test"].keys() == {"cosine", "quantum_only", "mlp_twin"}
+    assert trained.metrics["config"]["arm"] == arm
+    assert read_bundle(trained.folder / "bundle")[1].config.arm == arm
+
+
+def test_every_epoch_of_every_arm_is_on_record(trained: Trained) -> None:
+    record = trained.metrics
+    for arm, history in record["history"].items():
+        assert [epoch["epoch"] for epoch in history] == [*range(1, record["epochs"][arm] + 1)]
+        objectives = [epoch["objective"] for epoch in history]
+        assert record["best_epoch"][arm] == 1 + objectives.index(max(objectives))
+        assert all("train_loss" in epoch for epoch in history)
+
+
+def test_the_scores_of_the_queries_make_up_those_of_the_arms(trained: Trained) -> None:
+    record = trained.metrics
+    for arm, found in record["per_query"]["test"].items():
+        values = list(found["ndcg@10"].values())
+        assert sum(values) / len(values) == pytest.approx(record["test"][arm]["ndcg@10"])
+
+
+def test_every_target_has_its_verdict_in_the_record_and_on_the_screen(trained: Trained) -> None:
+    record = trained.metrics
+    found = {verdict["name"]: verdict for verdict in record["verdicts"]}
+    assert len(found) == 9
+    assert "Targets of hybrid" in trained.printed
+    assert all(name in trained.printed for name in found)
+    test = {arm: one["ndcg@10"] for arm, one in record["test"].items()}
+    gain = test["hybrid"] / test["cosine"] - 1
+    assert found["ranking improvement"]["value"] == pytest.approx(gain)
+    assert found["ranking improvement"]["passed"] == (gain >= 0.15)
+    assert found["peak memory"]["value"] == record["peak_memory_gb"] > 0.05
+    assert found["time"]["value"] * 3600 == pytest.approx(record["seconds"]["hybrid"], abs=0.01)
+    assert found["stability"]["outcome"] == found["cross-domain"]["outcome"] == "not known"
+
+
+@pytest.mark.parametrize("arm", ["cosine", "quantum_only", "mlp_twin", "hybrid"])
+def test_the_best_epoch_of_every_arm_is_kept(trained: Trained, arm: str) -> None:
+    content = (trained.folder / "checkpoints" / f"{arm}.safetensors").read_bytes()
+    _, validation, config, epoch = read_checkpoint(content, arm)
+    assert (config.arm, epoch) == (arm, trained.metrics["best_epoch"][arm])
+    assert validation.metrics == trained.metrics["validation"][arm]
+
+
+def test_the_bundle_knows_how_it_was_trained(trained: Trained) -> None:
+    training = read_bundle(trained.folder / "bundle")[1].training
+    history = trained.metrics["history"]["hybrid"]
+    assert training["objectives"] == [epoch["objective"] for epoch in history]
+    assert training["peak_memory_gb"] == trained.metrics["peak_memory_gb"]
 
 
 @pytest.mark.parametrize("option", ["--arm", "--arms"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from quantum_rerank.datasets import beir, load_collection, split_by_query
+from quantum_rerank.datasets import beir, load_collection, load_texts, split_by_query
 from quantum_rerank.errors import DataError
 
 Folder = Callable[..., Path]
@@ -268,3 +268,12 @@ def test_a_query_in_two_official_splits_is_refused(
 ) -> None:
     with pytest.raises(DataError, match="queries are in"):
         beir.load(str(beir_folder(**splits)))
+
+
+def test_the_texts_of_a_folder_need_no_judgments(beir_folder: Folder) -> None:
+    folder = beir_folder("trees", queries={"judged": "a query", "unjudged": "another"})
+    for path in (folder / "qrels").iterdir():
+        path.unlink()
+    corpus, queries = load_texts(f"beir:{folder}")
+    assert queries == {"judged": "a query", "unjudged": "another"}
+    assert len(corpus) == 24

@@ -155,10 +155,15 @@ def test_a_name_that_is_nowhere_is_an_embedding_error(
 
 
 @pytest.mark.slow
-def test_minilm_places_near_texts_near_and_caches_them(tmp_path: Path) -> None:
+def test_minilm_places_near_texts_near_and_caches_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     texts = ["fear of spiders", "irrational fear of spiders and insects", "broken left ankle"]
     encoder = TextEncoder("minilm", tmp_path)
     vectors = encoder.encode(texts, "three texts")
+    printed = capsys.readouterr()
+    assert "embedding three texts" in printed.err
+    assert printed.out == ""  # what a command prints may be read by another
     assert vectors.shape == (3, 384)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
     near, far = vectors[0] @ vectors[1], vectors[0] @ vectors[2]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from quantum_rerank.training.checkpoint import checkpoint_bytes
 from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from tuning.algorithms.samplers import make_sampler
+from tuning.limits.budgets import Concurrency, Ending
 from tuning.records import CHECKPOINT, FAILURE, PEAK_RSS_MB, SECONDS
 from tuning.space import (
     Budget,
@@ -26,6 +28,7 @@ from tuning.space import (
 from tuning.study.history import enqueue_missing
 from tuning.study.run_folder import open_study, write_record
 from tuning.study.storage import TRIALS
+from tuning.workers.tasks import Tasks
 from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 # State, and objective by epoch. Those that did not complete have seen the higher values.
@@ -108,3 +111,28 @@ def ended_run(
         study.tell(trial, told, TrialState[state])
     write_record(tiny_space, prepared, folder)
     return folder
+
+
+class InThisProcess(Tasks):
+    """Runs what it is given one after another, and remembers it."""
+
+    def finished(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[Any, Sequence[Any]],
+        failed: Callable[[Any, str], None],
+    ) -> Iterator[tuple[Any, Any]]:
+        for key, given in arguments.items():
+            if self.ending():
+                return
+            self.on_tick()
+            yield key, function(*given, self.shared)
+
+
+@pytest.fixture
+def tasks(trial_data: TrialData) -> Callable[[Callable[[], None]], Tasks]:
+    def make(on_tick: Callable[[], None] = lambda: None) -> Tasks:
+        ending = Ending([], time.monotonic)
+        return InThisProcess(trial_data, Concurrency(1, 1.0, ""), ending, on_tick)
+
+    return make

@@ -87,6 +87,9 @@ def test_a_trial_is_exported_with_its_metrics(
     assert manifest.fusion_weight == trial.validation.fusion_weight
     assert manifest.data_fingerprint == prepared.fingerprint
     assert len(manifest.examples) == len(prepared.examples)
+    training = manifest.training
+    assert (training["best_epoch"], training["objectives"]) == (1, [0.3, 0.5, 0.6])
+    assert (training["seconds"], training["peak_memory_gb"]) == (1.5, 601 * 2**20 / 1e9)
     exported, kept = head.state_dict(), trial.head.state_dict()
     assert all(torch.equal(exported[name], kept[name]) for name in kept)
 

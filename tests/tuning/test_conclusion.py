@@ -1,18 +1,25 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState, create_trial
+from rich.console import Console
 
+from quantum_rerank.cli.trained_model import load_model
+from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.training.data_manager import PreparedData
 from tuning.best_trial import ranked_trials
-from tuning.conclusion import better_elsewhere, load_best, load_default
+from tuning.conclusion import better_elsewhere, conclude, load_best, load_default
 from tuning.conclusion import tested_trial as scored  # pytest would take it for a test
+from tuning.reporting.reports import summarise
 from tuning.space import Space
 from tuning.study.history import CONTINUES, START_POINT, WARM_START
-from tuning.study.run_folder import load_study
+from tuning.study.run_folder import BEST, load_study
 from tuning.study.storage import TRIALS
+from tuning.workers.tasks import Tasks
 from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 
@@ -90,3 +97,27 @@ def test_an_earlier_run_with_a_better_trial_is_named(
     for note in notes:
         assert "2.0000" in note
         assert "python -m tuning.best_trial /runs/old --trial 7" in note
+
+
+def test_a_search_ends_with_its_winner_held_against_every_target(
+    ended_run: Path,
+    prepared: PreparedData,
+    tiny_space: Space,
+    tasks: Callable[[], Tasks],
+    tmp_path: Path,
+) -> None:
+    source = embedding_source(f"npy:{tmp_path / 'vectors'}")
+    study, console = load_study(ended_run), Console(file=StringIO())
+    outcome = conclude(tiny_space, study, prepared, source, ended_run, tasks(), console)
+    summary = summarise(outcome, 12.0, prepared.fingerprint)
+    known = {v["name"]: v for v in summary["verdicts"] if v["outcome"] != "not known"}
+    # Three epochs are too few for a plateau; the rest was measured.
+    assert len(known) >= 8
+    best = summary["best"]
+    gain = best["test"]["ndcg@10"] / summary["baseline"]["test"]["ndcg@10"] - 1
+    assert known["ranking improvement"]["value"] == pytest.approx(gain)
+    objectives = outcome.confirmed[0].objectives
+    assert known["stability"]["note"].startswith(f"{len(objectives)} seeds: ")
+    model = load_model(ended_run / BEST)
+    assert model.seeds.objectives == objectives
+    assert model.course == outcome.tested[0].trial.course

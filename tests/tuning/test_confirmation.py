@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import io
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +14,11 @@ from quantum_rerank.training.data_manager import TrialData
 from tuning.best_trial import TrainedTrial
 from tuning.conclusion import load_best
 from tuning.confirmation import Confirmed, best_objective, confirm, print_confirmed
-from tuning.limits.budgets import INTERRUPT, Concurrency, Ending
+from tuning.limits.budgets import INTERRUPT
 from tuning.study.run_folder import load_study
 from tuning.workers.tasks import Tasks
 
 BEFORE: dict[int, list[Any]] = defaultdict(list)  # the best are nobody's clones
-
-
-class InThisProcess(Tasks):
-    """Runs what it is given one after another, and remembers it."""
-
-    def finished(
-        self,
-        function: Callable[..., Any],
-        arguments: Mapping[Any, Sequence[Any]],
-        failed: Callable[[Any, str], None],
-    ) -> Iterator[tuple[Any, Any]]:
-        for key, given in arguments.items():
-            if self.ending():
-                return
-            self.on_tick()
-            yield key, function(*given, self.shared)
 
 
 @pytest.fixture
@@ -46,15 +29,6 @@ def best(ended_run: Path) -> list[TrainedTrial]:
 @pytest.fixture
 def study(ended_run: Path) -> optuna.Study:
     return load_study(ended_run)
-
-
-@pytest.fixture
-def tasks(trial_data: TrialData) -> Callable[[Callable[[], None]], Tasks]:
-    def make(on_tick: Callable[[], None] = lambda: None) -> Tasks:
-        ending = Ending([], time.monotonic)
-        return InThisProcess(trial_data, Concurrency(1, 1.0, ""), ending, on_tick)
-
-    return make
 
 
 def test_each_is_trained_on_the_same_fresh_seeds_and_the_best_mean_comes_first(

@@ -36,7 +36,7 @@ def _figure(trials: Sequence[FrozenTrial], unit: str, metric: str) -> Any:
     try:
         from plotly import graph_objects
     except ImportError:
-        raise MissingPackage("plotly", "tune", "The drawing of a Pareto front") from None
+        raise MissingPackage("plotly", "report", "The drawing of a Pareto front") from None
 
     best = front(trials)
     on_front = {trial.number for trial in best}

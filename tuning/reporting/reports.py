@@ -11,9 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from quantum_rerank.evaluation import COSINE, Scores, difference_table, leaderboard
+from quantum_rerank.training.validators import as_record, from_record
+from quantum_rerank.training.verdict_table import verdict_table
 from tuning.best_trial import TrainedTrial
 from tuning.confirmation import Confirmed, print_confirmed
 from tuning.records import CHECKPOINT, COST, FAILURE, PEAK_RSS_MB, SECONDS
+from tuning.reporting.targets import Judged, search_verdicts
 from tuning.space import Space
 from tuning.study.front import cost, front
 from tuning.study.history import WARM_START, curve, superseded
@@ -45,6 +48,7 @@ class Outcome:
     default: the trial of the base configuration, if the space starts with it and it was kept.
     baselines: name -> role -> scores; cosine is always among them.
     ended: why the search ended early; empty if it did not.
+    judged: what the targets ask of the best trial; None where there is none.
     """
 
     space: Space
@@ -56,6 +60,7 @@ class Outcome:
     ended: str = ""
     taken_over: Sequence[TakenOver] = ()
     notes: list[str] = field(default_factory=list)
+    judged: Judged | None = None
 
 
 def summarise(outcome: Outcome, wall_seconds: float, fingerprint: str) -> dict[str, Any]:
@@ -101,6 +106,7 @@ def summarise(outcome: Outcome, wall_seconds: float, fingerprint: str) -> dict[s
         "data_fingerprint": fingerprint,
         "wall_seconds": round(wall_seconds, 1),
         "peak_trial_rss_mb": max(peaks, default=None),
+        "verdicts": as_record(search_verdicts(outcome.judged, wall_seconds, peaks)),
     }
 
 
@@ -128,6 +134,12 @@ def write_trials(trials: list[optuna.trial.FrozenTrial], path: Path) -> None:
         for trial in trials
     ]
     pd.DataFrame(rows).to_csv(path, index=False)
+
+
+def print_verdicts(summary: Mapping[str, Any], console: Console) -> None:
+    """Print the targets of a summary: nothing where no trial could be held against them."""
+    if found := from_record(summary["verdicts"]):
+        console.print(verdict_table("Targets of the task, by the best trial", found))
 
 
 def print_outcome(outcome: Outcome, console: Console) -> None:

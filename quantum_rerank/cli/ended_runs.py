@@ -1,0 +1,186 @@
+"""What trainings and searches that have ended wrote down, read to be told together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from quantum_rerank.cli.training_record import METRICS_FILE
+from quantum_rerank.errors import DataError
+from quantum_rerank.evaluation import NDCG
+
+SEARCH_FILE = "summary.json"
+_NEEDED = (
+    "config",
+    "objective",
+    "history",
+    "per_query",
+    "splits",
+    "best_epoch",
+    "fusion_weight",
+    "verdicts",
+)
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One training's folder. record: its metrics.json."""
+
+    path: Path
+    record: Mapping[str, Any]
+
+    @property
+    def arm(self) -> str:
+        """The arm that was asked for; the others were trained beside it."""
+        return str(self.record["config"]["arm"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.record["config"]["seed"])
+
+    @property
+    def arms(self) -> list[str]:
+        return list(self.record["objective"])
+
+    def objective(self, arm: str) -> float:
+        """The validation objective of an arm's best epoch."""
+        return float(self.record["objective"][arm])
+
+    def scores(self, role: str, arm: str) -> dict[str, float]:
+        """`domain/query` -> NDCG@10."""
+        return dict(self.record["per_query"][role][arm][NDCG])
+
+
+@dataclass(frozen=True)
+class SearchRun:
+    """One search's folder. summary: its summary.json."""
+
+    path: Path
+    summary: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trainings that differ in nothing but their seed, in its order."""
+
+    name: str
+    runs: tuple[TrainingRun, ...]
+
+    @property
+    def arms(self) -> list[str]:
+        """Those that every run has trained."""
+        return [arm for arm in self.runs[0].arms if all(arm in run.arms for run in self.runs)]
+
+    @property
+    def roles(self) -> list[str]:
+        return list(self.runs[0].record["per_query"])
+
+    def mean_scores(self, role: str, arm: str) -> dict[str, float]:
+        """`domain/query` -> the mean NDCG@10 over seeds."""
+        each = [run.scores(role, arm) for run in self.runs]
+        return {query: fmean(scores[query] for scores in each) for query in each[0]}
+
+    def domains(self, role: str) -> dict[str, str]:
+        """`domain/query` -> domain."""
+        splits = self.runs[0].record["splits"]
+        return {
+            f"{domain}/{query}": domain
+            for domain, roles in splits.items()
+            for query in roles["test"]
+            if f"{domain}/{query}" in self.runs[0].scores(role, self.arms[0])
+        }
+
+
+def over_domains(scores: Mapping[str, float], domains: Mapping[str, str]) -> float:
+    """The mean over domains of the mean over their queries.
+
+    >>> over_domains({"a/1": 1.0, "a/2": 0.0, "b/1": 0.0}, {"a/1": "a", "a/2": "a", "b/1": "b"})
+    0.25
+    """
+    by_domain: dict[str, list[float]] = {}
+    for query, value in scores.items():
+        by_domain.setdefault(domains[query], []).append(value)
+    return fmean(map(fmean, by_domain.values()))
+
+
+def read_runs(folders: Sequence[Path]) -> tuple[list[TrainingRun], list[SearchRun]]:
+    """Read the records of runs.
+
+    Raises: DataError with every folder that holds none, or one of an earlier version.
+    """
+    trainings, searches, problems = list[TrainingRun](), list[SearchRun](), list[str]()
+    for folder in folders:
+        if (folder / METRICS_FILE).is_file():
+            record = _read(folder / METRICS_FILE, problems)
+            missing = [key for key in _NEEDED if record and key not in record]
+            if missing:
+                problems.append(
+                    f"`{folder / METRICS_FILE}` has no {', '.join(missing)}: an earlier version "
+                    "wrote it. Train anew."
+                )
+            elif record:
+                trainings.append(TrainingRun(folder, record))
+        elif (folder / SEARCH_FILE).is_file():
+            if summary := _read(folder / SEARCH_FILE, problems):
+                searches.append(SearchRun(folder, summary))
+        else:
+            problems.append(
+                f"`{folder}` is no run that has ended: it has neither {METRICS_FILE} "
+                f"nor {SEARCH_FILE}."
+            )
+    if problems:
+        raise DataError(problems)
+    return trainings, searches
+
+
+def grouped(runs: Sequence[TrainingRun]) -> list[Group]:
+    """Put trainings of one configuration and data together.
+
+    Raises: DataError where two of them have the same seed too: they are the same training, and
+        would count as a spread of nothing.
+    """
+    groups: dict[str, list[TrainingRun]] = {}
+    for run in runs:
+        config = {key: value for key, value in run.record["config"].items() if key != "seed"}
+        key = json.dumps([config, run.record.get("data_fingerprint")], sort_keys=True)
+        groups.setdefault(key, []).append(run)
+    for same in groups.values():
+        seeds = [run.seed for run in same]
+        if len(set(seeds)) < len(seeds):
+            paths = ", ".join(f"`{run.path}`" for run in same)
+            raise DataError(f"{paths}: two are the same training, of one configuration and seed.")
+    ordered = [tuple(sorted(same, key=lambda run: run.seed)) for same in groups.values()]
+    names = [same[0].path.resolve().name for same in ordered]
+    return [
+        Group(name if names.count(name) == 1 else str(same[0].path), same)
+        for name, same in zip(names, ordered, strict=True)
+    ]
+
+
+def differing(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
+    """Name of a group -> the dotted keys in which its configuration differs from another's."""
+    from quantum_rerank.config import build_config, flat
+
+    configs = [flat(build_config(group.runs[0].record["config"])) for group in groups]
+    keys = {key for config in configs for key in config if key != "seed"}
+    told = sorted(key for key in keys if len({repr(config.get(key)) for config in configs}) > 1)
+    return {
+        group.name: {key: config[key] for key in told if key in config}
+        for group, config in zip(groups, configs, strict=True)
+    }
+
+
+def _read(path: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        problems.append(f"`{path}` cannot be read: {error}.")
+        return {}
+    if not isinstance(record, dict):
+        problems.append(f"`{path}` is no record of a run.")
+        return {}
+    return record

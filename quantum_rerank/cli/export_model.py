@@ -1,0 +1,165 @@
+"""A trained model as a bundle that reranks by itself, or the circuit of a text as OpenQASM."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quantum_rerank.console import run
+from quantum_rerank.errors import BundleError, DataError
+
+if TYPE_CHECKING:
+    from quantum_rerank.cli.trained_model import TrainedModel
+
+QASM_FILE = "circuit-{:02d}.qasm"
+
+
+class Format(StrEnum):
+    """What is written."""
+
+    BUNDLE = "bundle"
+    QASM = "qasm"
+
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+
+@app.command()
+def main(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="The file of a checkpoint, the folder of a training or search, or a bundle.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="New folder for what is exported.")],
+    format_: Annotated[
+        Format, typer.Option("--format", help="bundle, or qasm: the circuits of texts.")
+    ] = Format.BUNDLE,
+    arm: Annotated[
+        str | None,
+        typer.Option(help="Another arm of a training than the one that was asked for."),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="A text whose circuit is written as OpenQASM 2. Repeatable."),
+    ] = None,
+) -> None:
+    """Export a trained model, from the best epoch that its training has kept.
+
+    A bundle needs the collections of the training, some of whose texts are kept in it with
+    their scores. A circuit is written with the angles that the model gives it for one text;
+    the fidelity of two texts is that of the states that their circuits prepare. Examples:
+
+        python -m quantum_rerank.cli.export_model runs/first --arm mlp_twin --output twin
+
+        python -m quantum_rerank.cli.export_model RUN/trials/00007/best.safetensors --output best
+
+        python -m quantum_rerank.cli.export_model RUN/best --format qasm
+            --text "fear of spiders" --text Arachnophobia --output circuits
+    """
+    from quantum_rerank.cli.trained_model import load_model
+    from quantum_rerank.whole_folder import require_free
+
+    require_free(output)
+    if format_ is Format.QASM and not text:
+        raise DataError("A circuit is that of a text. Give at least one with --text.")
+    trained = load_model(_checkpoint_of(model, arm) if arm else model)
+    if format_ is Format.QASM:
+        _write_circuits(output, trained, text or [])
+    else:
+        _write_bundle(output, trained, model)
+    typer.echo(f"Exported {trained.config.arm} to {output}.")
+
+
+def _checkpoint_of(folder: Path, arm: str) -> Path:
+    from quantum_rerank.cli.training_record import CHECKPOINTS
+
+    path = folder / CHECKPOINTS / f"{arm}.safetensors"
+    if not path.is_file():
+        known = sorted(file.stem for file in path.parent.glob("*.safetensors"))
+        there = f"It has {', '.join(known)}." if known else "Give the folder of a training."
+        raise BundleError(f"`{folder}` has no checkpoint of `{arm}`. {there}")
+    return path
+
+
+def _write_bundle(output: Path, trained: TrainedModel, origin: Path) -> None:
+    from quantum_rerank.cli.trained_model import require_same_encoder
+    from quantum_rerank.embeddings import embedding_source
+    from quantum_rerank.export import export_model
+    from quantum_rerank.training.data_manager import prepare
+
+    config, record = trained.config, _record(origin)
+    trained = replace(
+        trained,
+        data_fingerprint=trained.data_fingerprint or record.get("data_fingerprint", ""),
+        metrics={**_tested(record, config.arm), **trained.metrics},
+    )
+    source = embedding_source(config.data.encoder)
+    require_same_encoder(trained, source, config.data.encoder)
+    prepared = prepare(config.data, source)
+    if trained.data_fingerprint not in ("", prepared.fingerprint):
+        raise DataError(
+            "The collections of the model's configuration are not those it was trained on: texts, "
+            "judgments or splits were changed. Put back those that it was trained on."
+        )
+    export_model(
+        output,
+        trained.head,
+        config,
+        trained.fusion_weight,
+        source.fingerprint,
+        prepared.fingerprint,
+        trained.metrics,
+        prepared.examples,
+        {**asdict(trained.course), "seeds": asdict(trained.seeds)},
+    )
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """What a training has recorded; nothing where the model comes from elsewhere."""
+    from quantum_rerank.cli.training_record import METRICS_FILE
+
+    path = folder / METRICS_FILE
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise BundleError(f"`{path}` cannot be read: {error}.") from None
+
+
+def _tested(record: Mapping[str, Any], arm: str) -> dict[str, dict[str, float]]:
+    """Role -> what an arm scored on test queries, once, at the end of its training."""
+    roles = ("test", "test_unseen")
+    return {role: record[role][arm] for role in roles if arm in record.get(role, {})}
+
+
+def _write_circuits(output: Path, trained: TrainedModel, texts: Sequence[str]) -> None:
+    from quantum_rerank.cli.trained_model import require_same_encoder
+    from quantum_rerank.embeddings import TextEncoder, embedding_source
+    from quantum_rerank.export.qasm import circuit_qasm
+    from quantum_rerank.whole_folder import appearing
+
+    source = embedding_source(trained.config.data.encoder)
+    if not isinstance(source, TextEncoder):
+        raise DataError(
+            "The model was trained on vectors that were computed elsewhere, and cannot embed a "
+            "text. Call `quantum_rerank.export.qasm.circuit_qasm` with a vector."
+        )
+    require_same_encoder(trained, source, trained.config.data.encoder)
+    vectors = source.encode(texts)
+    with appearing(output) as folder:
+        for number, (text, vector) in enumerate(zip(texts, vectors, strict=True), start=1):
+            comment = f"// {' '.join(text.split())}\n"
+            content = comment + circuit_qasm(trained.head, vector)
+            (folder / QASM_FILE.format(number)).write_text(content, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(app)

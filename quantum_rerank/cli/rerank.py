@@ -1,0 +1,226 @@
+"""Rerank the results of a first retrieval: a TREC run or JSONL in, the same reranked out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quantum_rerank.cli.retrieved import (
+    JSONL,
+    Ranked,
+    Request,
+    Texts,
+    from_jsonl,
+    from_run,
+    json_lines,
+    run_lines,
+)
+from quantum_rerank.console import run
+from quantum_rerank.errors import DataError, OutputError
+
+if TYPE_CHECKING:
+    from quantum_rerank.cli.trained_model import TrainedModel
+    from quantum_rerank.embeddings import Embeddings
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+
+@app.command()
+def main(
+    retrieved: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT", help="A TREC run, or a file `*.jsonl` that has the texts in it."
+        ),
+    ],
+    bundle: Annotated[
+        Path,
+        typer.Option(help="The model: a bundle, the folder of a run, or the file of a checkpoint."),
+    ],
+    output: Annotated[Path, typer.Option(help="File for the result, of the input's format.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="The collection whose texts a TREC run names, such as `beir:FOLDER`; it needs "
+            "no judgments."
+        ),
+    ] = None,
+    top: Annotated[
+        int, typer.Option(min=1, help="How many of a query's documents are reranked.")
+    ] = 100,
+    tag: Annotated[str, typer.Option(help="The run's name, its sixth column.")] = "quantum-rerank",
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="Who embeds the texts, where it is no longer called as in training."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over an output file.")] = False,
+) -> None:
+    """Put the documents that were found for each query into a better order.
+
+    Of a TREC run (`query Q0 document rank score tag`) the order is the one that trec_eval
+    reads: by falling score, and of equal scores the larger document id first. What lies
+    below --top keeps its order, behind what was reranked. Scores are written so that they
+    fall strictly with the rank. Example:
+
+        python -m quantum_rerank.cli.rerank bm25.run --bundle runs/first/bundle
+            --data beir:FOLDER --output reranked.run
+
+    A line of JSONL needs no collection, and comes back with its documents in the new order,
+    each with its `score`; all else in it stays:
+
+        {"query": "fear of spiders", "documents": [{"id": "7", "text": "Arachnophobia"}]}
+    """
+    from quantum_rerank.cli.trained_model import load_model
+
+    _require_free(output, force)
+    trained = load_model(bundle)
+    is_jsonl = retrieved.suffix == JSONL
+    requests, texts = from_jsonl(retrieved) if is_jsonl else from_run(retrieved, data)
+    ranked = _reranked(trained, requests, texts, top, encoder or trained.config.data.encoder)
+    _write(output, json_lines(ranked) if is_jsonl else run_lines(ranked, tag))
+    typer.echo(f"Reranked {len(requests)} queries into {output}.", err=True)
+
+
+def _reranked(
+    trained: TrainedModel, requests: Sequence[Request], texts: Texts, top: int, encoder: str
+) -> Ranked:
+    """Rerank every request behind a progress bar; each text is represented once."""
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import track
+
+    from quantum_rerank.evaluation.trec_runs import falling
+    from quantum_rerank.similarity import represent, score_represented
+
+    queries, documents = _vectors(trained, requests, texts, top, encoder)
+    keys = {key: row for row, key in enumerate(documents.keys)}
+    asked_keys = {key: row for row, key in enumerate(queries.keys)}
+    states = documents.represented(trained)
+    console, results = Console(stderr=True), []
+    for request in track(requests, "reranking", console=console, disable=not console.is_terminal):
+        query = queries.vectors[asked_keys[request.query]]
+        rows = [keys[key] for key in request.documents[:top]]
+        scores = score_represented(
+            trained.head,
+            trained.fusion_weight,
+            query,
+            represent(trained.head, query[None, :]),
+            documents.vectors[rows],
+            states[rows],
+        )
+        order = np.argsort(-scores, kind="stable")
+        below = range(len(rows), len(request.documents))
+        # At most as high as any score: what was not reranked is put behind what was.
+        lowered = falling([*scores[order].tolist(), *([float("inf")] * len(below))])
+        results.append((request, list(zip([*order.tolist(), *below], lowered, strict=True))))
+    return results
+
+
+@dataclass(frozen=True)
+class _Vectors:
+    """Texts by key, embedded. vectors: (n, dim), a row per key."""
+
+    keys: Sequence[str]
+    vectors: Embeddings
+
+    def represented(self, trained: TrainedModel, block: int = 2048) -> Any:
+        """(n, size) representations, computed block by block: what lies between stays small."""
+        import torch
+
+        from quantum_rerank.similarity import represent
+
+        parts = range(0, len(self.keys), block)
+        return torch.cat([represent(trained.head, self.vectors[p : p + block]) for p in parts])
+
+
+def _vectors(
+    trained: TrainedModel, requests: Sequence[Request], texts: Texts, top: int, encoder: str
+) -> tuple[_Vectors, _Vectors]:
+    """The vectors of the queries and documents that are needed, after all checks."""
+    from quantum_rerank.cli.trained_model import require_same_encoder, require_same_width
+    from quantum_rerank.embeddings import TextEncoder, embedding_source
+
+    source = embedding_source(encoder)
+    require_same_encoder(trained, source, encoder)
+    needed_queries = {request.query for request in requests}
+    needed = {key for request in requests for key in request.documents[:top]}
+    _require_texts("queries", needed_queries, texts.queries)
+    _require_texts("documents", needed, texts.documents)
+    if blank := sorted(key for key in needed_queries if not texts.queries[key].strip()):
+        raise DataError(f"{len(blank)} queries have no text: {', '.join(blank[:5])}.")
+    if isinstance(source, TextEncoder):
+        found = [
+            _Vectors(keys, source.encode([known[key] for key in keys], f"the {what}"))
+            for what, known, wanted in (
+                ("queries", texts.queries, needed_queries),
+                ("documents", texts.documents, needed),
+            )
+            if (keys := _worth_embedding(known, wanted))
+        ]
+    else:
+        found = _array_vectors(source, texts.collection, needed_queries)
+    queries, documents = found
+    require_same_width(trained, documents.vectors.shape[1], encoder)
+    return queries, documents
+
+
+def _worth_embedding(known: Mapping[str, str], wanted: set[str]) -> list[str]:
+    """The keys that are wanted; all, in their order, where that is half of them or more.
+
+    A corpus that a training has embedded is in the cache as a whole.
+    """
+    is_most = 2 * len(wanted) >= len(known)
+    return [key for key in known if is_most or key in wanted]
+
+
+def _array_vectors(source: Any, collection: str, queries: set[str]) -> list[_Vectors]:
+    """All vectors of a collection that were computed elsewhere."""
+    from quantum_rerank.datasets import load_collection
+
+    if not collection:
+        raise DataError(
+            "The model was trained on vectors that were computed elsewhere, and cannot embed the "
+            "texts of a JSONL file. Rerank a TREC run, with --data."
+        )
+    loaded = load_collection(collection)
+    _require_texts("queries with a vector", queries, loaded.queries)
+    found = zip((loaded.queries, loaded.corpus), source.embed(loaded), strict=True)
+    return [_Vectors(list(texts), vectors) for texts, vectors in found]
+
+
+def _require_texts(what: str, wanted: set[str], known: Mapping[str, str]) -> None:
+    """Refuse keys that have no text: the run is of another collection."""
+    unknown = sorted(wanted - known.keys())
+    if unknown:
+        shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+        raise DataError(
+            f"{len(unknown)} of {len(wanted)} {what} are not in the collection: {shown}. "
+            "Name the collection that was searched, with --data."
+        )
+
+
+def _require_free(output: Path, force: bool) -> None:
+    """Before anything is computed: refuse a file that exists or cannot be made."""
+    if output.is_dir() or (output.exists() and not force):
+        raise OutputError(f"`{output}` exists already. Name another file, or pass --force.")
+    if not output.parent.is_dir():
+        raise OutputError(f"`{output.parent}` is no folder to write `{output.name}` into.")
+
+
+def _write(output: Path, lines: Iterator[str]) -> None:
+    """Write a file that appears under its name only when it is whole."""
+    unfinished = output.with_name(f".{output.name}.unfinished")
+    try:
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.writelines(lines)
+        unfinished.replace(output)
+    except OSError as error:
+        raise OutputError(f"`{output}` cannot be written: {error.strerror}.") from None
+
+
+if __name__ == "__main__":
+    run(app)

@@ -1,0 +1,111 @@
+"""What a first retrieval found, read from a TREC run or from JSONL, and written again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from quantum_rerank.errors import DataError
+
+JSONL = ".jsonl"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A query and what was retrieved for it, best first.
+
+    query, documents: keys of their texts.  record: a line of JSONL, to be written again.
+    """
+
+    query: str
+    documents: Sequence[str]
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts by key, and the collection that they are of, empty where they came with the input."""
+
+    queries: Mapping[str, str]
+    documents: Mapping[str, str]
+    collection: str = ""
+
+
+Ranked = list[tuple[Request, list[tuple[int, float]]]]
+"""Each request with the positions of its documents in their new order, and falling scores."""
+
+
+def from_run(path: Path, data: str | None) -> tuple[list[Request], Texts]:
+    """The requests of a TREC run, whose texts are in a collection."""
+    from quantum_rerank.datasets import load_texts
+    from quantum_rerank.evaluation.trec_runs import read_run
+
+    if data is None:
+        raise DataError(
+            "A TREC run names texts without having them. Name their collection, as in "
+            f"`--data beir:FOLDER`; a JSONL file must be called *{JSONL}."
+        )
+    requests = [Request(query, documents) for query, documents in read_run(path).items()]
+    documents, queries = load_texts(data)
+    return requests, Texts(queries, documents, data)
+
+
+def from_jsonl(path: Path) -> tuple[list[Request], Texts]:
+    """The requests of a file, whose texts are their own keys."""
+    requests = []
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    requests.append(_request(line, f"{path}, line {number}"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a readable file of UTF-8 text: {error}.") from None
+    if not requests:
+        raise DataError(f"{path}: the file is empty.")
+    queries = {request.query: request.query for request in requests}
+    return requests, Texts(queries, {d: d for request in requests for d in request.documents})
+
+
+def _request(line: str, place: str) -> Request:
+    try:
+        record = json.loads(line)
+        given = record["documents"]
+        documents = [one if isinstance(one, str) else one["text"] for one in given]
+        texts = [record["query"], *documents] if isinstance(given, list) else []
+    except (ValueError, TypeError, KeyError):
+        texts = []
+    if len(texts) < 2 or not all(isinstance(text, str) for text in texts):
+        raise DataError(
+            f"{place}: needs `query`, a text, and `documents`, a list of texts or of objects "
+            "with a `text`, at least one."
+        )
+    if not texts[0].strip():
+        raise DataError(f"{place}: the query has no text.")
+    return Request(texts[0], texts[1:], record)
+
+
+def run_lines(ranked: Ranked, tag: str) -> Iterator[str]:
+    """The reranked requests as the lines of a TREC run."""
+    from quantum_rerank.evaluation import trec_runs
+
+    return trec_runs.run_lines(
+        {
+            request.query: [(request.documents[position], score) for position, score in order]
+            for request, order in ranked
+        },
+        tag,
+    )
+
+
+def json_lines(ranked: Ranked) -> Iterator[str]:
+    """The lines that the requests came from, with their documents in the new order."""
+    for request, order in ranked:
+        given = request.record["documents"]
+        documents = [
+            {**({"text": one} if isinstance(one := given[position], str) else one), "score": score}
+            for position, score in order
+        ]
+        yield json.dumps({**request.record, "documents": documents}, ensure_ascii=False) + "\n"

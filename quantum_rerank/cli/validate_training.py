@@ -1,0 +1,155 @@
+"""Hold a trained model against every target of the task, on any collection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quantum_rerank.console import run
+
+if TYPE_CHECKING:
+    from quantum_rerank.cli.trained_model import TrainedModel
+    from quantum_rerank.embeddings import EmbeddingSource
+    from quantum_rerank.training.data_manager import QuerySet
+    from quantum_rerank.training.validators import Standing, Verdict
+
+FAILED_EXIT_CODE = 3
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+
+@app.command()
+def main(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="A bundle, the folder of a training or of a search, or the file of a checkpoint.",
+        ),
+    ],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A collection, such as `icd10:5` or `beir:FOLDER`. Repeatable. Without it, all "
+            "those of the model's configuration."
+        ),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="Who embeds the texts, where it is no longer called as in training."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="What is not known counts as failed.")
+    ] = False,
+) -> None:
+    """Print every target of the task with the model's value, and pass, fail or not known.
+
+    A collection that the model was trained on is split as it was then; the queries of any
+    other are those of an unseen domain. What nobody knows (one seed, no unseen domain, a
+    checkpoint without its history) is not known, neither a pass nor a fail.
+
+    Exit codes: 0 nothing failed; 2 a mistake in what was given; 3 a target was failed, or,
+    with --strict, is not known. Examples:
+
+        python -m quantum_rerank.cli.validate_training runs/first
+
+        python -m quantum_rerank.cli.validate_training RUN/best --data icd10:5 --data icd10:3
+    """
+    from rich.console import Console
+
+    from quantum_rerank.cli.trained_model import load_model
+    from quantum_rerank.embeddings import embedding_source
+    from quantum_rerank.training.standings import standings
+    from quantum_rerank.training.validators import verdicts
+    from quantum_rerank.training.verdict_table import verdict_table
+
+    trained = load_model(model)
+    named = encoder or trained.config.data.encoder
+    roles = _roles(trained, data or [], embedding_source(named), named)
+    found = standings(trained.head, trained.fusion_weight, roles)
+    judged = verdicts(found, trained.course, trained.seeds)
+    if as_json:
+        print(json.dumps(_record(model, trained, roles, found, judged)))
+    else:
+        console = Console()
+        console.print(_standing_table(roles, found))
+        console.print(verdict_table(f"Targets of {trained.config.arm} in {model}", judged))
+    failed = any(one.passed is False or (strict and one.passed is None) for one in judged)
+    raise typer.Exit(FAILED_EXIT_CODE if failed else 0)
+
+
+def _roles(
+    trained: TrainedModel, specs: Sequence[str], source: EmbeddingSource, encoder: str
+) -> Mapping[str, Sequence[QuerySet]]:
+    """Role -> query sets, of the collections given or of those of the configuration."""
+    from quantum_rerank.cli.trained_model import require_same_encoder, require_same_width
+    from quantum_rerank.errors import DataError
+    from quantum_rerank.training.data_manager import prepare
+    from quantum_rerank.training.standings import load_roles, query_roles
+
+    require_same_encoder(trained, source, encoder)
+    if specs:
+        roles = load_roles(trained.config.data, specs, source)
+    else:
+        prepared = prepare(trained.config.data, source)
+        if trained.data_fingerprint and prepared.fingerprint != trained.data_fingerprint:
+            raise DataError(
+                "The collections of the model's configuration are not those it was trained on: "
+                "texts, judgments or splits were changed, and queries that it has learned from "
+                "could be among those it is tested on. Name other collections with --data."
+            )
+        roles = query_roles(prepared)
+    widths = {one.queries.shape[1] for sets in roles.values() for one in sets}
+    for width in sorted(widths):
+        require_same_width(trained, width, encoder)
+    return roles
+
+
+def _standing_table(roles: Mapping[str, Sequence[QuerySet]], found: Mapping[str, Standing]) -> Any:
+    from rich.table import Table
+
+    table = Table(title="NDCG@10, each domain counting the same", title_justify="left", box=None)
+    table.add_column("queries", no_wrap=True)
+    for column in ("number", "model", "cosine", "vs cosine"):
+        table.add_column(column, justify="right")
+    table.add_column("domains", overflow="fold")
+    for role, one in found.items():
+        sets = roles[role]
+        number = sum(len(queries.query_ids) for queries in sets)
+        gain = "-" if one.ratio is None else f"{one.ratio - 1.0:+.1%}"
+        domains = ", ".join(queries.domain for queries in sets)
+        table.add_row(role, str(number), f"{one.model:.4f}", f"{one.cosine:.4f}", gain, domains)
+    return table
+
+
+def _record(
+    path: Path,
+    trained: TrainedModel,
+    roles: Mapping[str, Sequence[QuerySet]],
+    found: Mapping[str, Standing],
+    judged: Sequence[Verdict],
+) -> dict[str, Any]:
+    from quantum_rerank.training.validators import as_record
+
+    return {
+        "model": str(path),
+        "arm": trained.config.arm,
+        "fusion_weight": trained.fusion_weight,
+        "queries": {
+            role: {queries.domain: len(queries.query_ids) for queries in sets}
+            for role, sets in roles.items()
+            if sets
+        },
+        "standings": {role: asdict(one) for role, one in found.items()},
+        "verdicts": as_record(judged),
+    }
+
+
+if __name__ == "__main__":
+    run(app)

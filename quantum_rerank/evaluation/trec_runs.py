@@ -1,0 +1,88 @@
+"""Runs in the format of TREC: `query Q0 document rank score tag`, a line per document.
+
+trec_eval pays no heed to the rank or to the order of lines. It sorts by the score, which it
+keeps as a float of 32 bits, and of equal scores it puts the larger document id first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from quantum_rerank.errors import DataError
+
+_STEP = 1e-6  # between two scores of at most 1: more than the steps of a float32 there
+
+
+def read_run(path: Path) -> dict[str, list[str]]:
+    """Query id -> document ids, best first, as trec_eval orders them.
+
+    Raises: DataError with file and line, if one is not of the format or a document is
+        ranked twice for one query.
+    """
+    scores: dict[str, dict[str, np.float32]] = {}
+    for place, query, document, score in _lines(path):
+        ranked = scores.setdefault(query, {})
+        if document in ranked:
+            raise DataError(f"{place}: {document} is ranked for query {query} already.")
+        ranked[document] = score
+    if not scores:
+        raise DataError(f"{path}: the run is empty.")
+    return {
+        query: sorted(ranked, key=lambda document: (ranked[document], document), reverse=True)
+        for query, ranked in scores.items()
+    }
+
+
+def falling(scores: Sequence[float]) -> list[float]:
+    """Scores of at most 1, best first, as lower ones that fall strictly even as 32 bits.
+
+    So that trec_eval has no tie to break by its own rule.
+
+    >>> falling([0.5, 0.5, 0.25])
+    [0.5, 0.499999, 0.25]
+    """
+    lowered: list[float] = []
+    for score in scores:
+        at_most = lowered[-1] - _STEP if lowered else math.inf
+        lowered.append(round(min(score, at_most), 7))
+    return lowered
+
+
+def run_lines(ranked: Mapping[str, Sequence[tuple[str, float]]], tag: str) -> Iterator[str]:
+    """The lines of a run. ranked: query -> documents with falling scores, best first."""
+    for query, documents in ranked.items():
+        for rank, (document, score) in enumerate(documents, start=1):
+            yield f"{query} Q0 {document} {rank} {score:.7f} {tag}\n"
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str, str, np.float32]]:
+    """Yield place, query, document and score of each line that is not blank."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                place = f"{path}, line {number}"
+                columns = line.split()
+                if len(columns) != 6:
+                    raise DataError(
+                        f"{place}: {len(columns)} columns, but a TREC run has 6: "
+                        "query Q0 document rank score tag."
+                    )
+                yield place, columns[0], columns[2], _score(columns[4], place)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a readable file of UTF-8 text: {error}.") from None
+
+
+def _score(text: str, place: str) -> np.float32:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{place}: the score is {text!r}, but must be a number.")
+    return np.float32(value)

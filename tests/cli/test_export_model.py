@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from quantum_rerank.cli.export_model import app
+from quantum_rerank.cli.trained_model import load_model
+from quantum_rerank.config import ExperimentConfig, override
+from quantum_rerank.embeddings import TextEncoder
+from quantum_rerank.embeddings.examples import ExampleTexts
+from quantum_rerank.export import export_model, read_bundle
+from quantum_rerank.export.qasm import circuit_qasm
+from quantum_rerank.similarity import build_head
+
+Ended = Callable[..., tuple[int, str]]
+
+
+def exported(*arguments: object) -> None:
+    result = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+    assert result.exit_code == 0
+
+
+def test_a_bundle_from_a_checkpoint_scores_as_the_training_s_own(
+    ended_training: Path, tmp_path: Path
+) -> None:
+    checkpoint = ended_training / "checkpoints" / "hybrid.safetensors"
+    exported(checkpoint, "--output", tmp_path / "again")
+    found, own = read_bundle(tmp_path / "again")[1], read_bundle(ended_training / "bundle")[1]
+    assert found.examples == own.examples
+    assert (found.config, found.fusion_weight) == (own.config, own.fusion_weight)
+    assert found.data_fingerprint == own.data_fingerprint
+    assert found.encoder_fingerprint == own.encoder_fingerprint
+
+
+def test_a_bundle_from_a_run_s_folder_keeps_what_was_measured(
+    ended_training: Path, tmp_path: Path
+) -> None:
+    exported(ended_training, "--output", tmp_path / "again")
+    found, own = read_bundle(tmp_path / "again")[1], read_bundle(ended_training / "bundle")[1]
+    assert found.metrics == own.metrics
+    assert load_model(tmp_path / "again").course == load_model(ended_training).course
+
+
+@pytest.mark.parametrize("arm", ["cosine", "mlp_twin", "quantum_only"])
+def test_the_other_arms_of_a_training_can_be_exported(
+    ended_training: Path, tmp_path: Path, arm: str
+) -> None:
+    exported(ended_training, "--arm", arm, "--output", tmp_path / arm)
+    _, manifest = read_bundle(tmp_path / arm)
+    recorded = json.loads((ended_training / "metrics.json").read_text())
+    assert manifest.config.arm == arm
+    assert manifest.metrics["test"] == recorded["test"][arm]
+    assert manifest.metrics["test_unseen"] == recorded["test_unseen"][arm]
+
+
+@pytest.mark.slow
+def test_the_circuit_of_a_text_is_written_as_a_program(
+    tmp_path: Path, small_config: Callable[..., ExperimentConfig]
+) -> None:
+    torch.manual_seed(0)
+    encoder, texts = TextEncoder("minilm"), ["fear of spiders", "two\nlines"]
+    config = override(small_config(), {"data.encoder": "minilm"})
+    vectors = encoder.encode(texts)
+    head = build_head(embedding_dim=vectors.shape[1], **config.head_arguments())
+    example = ExampleTexts(texts[0], vectors[0], (texts[1],), vectors[1:])
+    bundle = export_model(
+        tmp_path / "bundle", head, config, 0.5, encoder.fingerprint, "", {}, [example]
+    )
+    more = [part for text in texts for part in ("--text", text)]
+    exported(bundle, "--format", "qasm", *more, "--output", tmp_path / "circuits")
+    for number, (text, vector) in enumerate(zip(texts, vectors, strict=True), start=1):
+        program = (tmp_path / "circuits" / f"circuit-0{number}.qasm").read_text()
+        first, rest = program.split("\n", 1)
+        assert first == f"// {' '.join(text.split())}"
+        assert rest == circuit_qasm(head, vector)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--format", "qasm"], "Give at least one with --text"),
+        (["--format", "qasm", "--text", "a"], "computed elsewhere"),
+        (["--arm", "pigeon"], "It has cosine, hybrid, mlp_twin, quantum_only."),
+    ],
+)
+def test_a_mistake_is_told_in_words(
+    ended_training: Path, tmp_path: Path, ended: Ended, more: list[str], message: str
+) -> None:
+    code, told = ended(app, ended_training, "--output", tmp_path / "out", *more)
+    assert code == 2
+    assert message in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_exists_is_left_alone(
+    ended_training: Path, tmp_path: Path, ended: Ended
+) -> None:
+    (tmp_path / "mine").write_text("mine")
+    code, told = ended(app, ended_training, "--output", tmp_path)
+    assert code == 2
+    assert "exists already" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_model_whose_data_were_changed_is_not_exported(
+    setting: Any, tmp_path: Path, ended: Ended
+) -> None:
+    shutil.copytree(setting.root / "trees", tmp_path / "trees")
+    run = setting.train(tmp_path / "run", {"data.seen": [f"beir:{tmp_path / 'trees'}"]})
+    qrels = tmp_path / "trees" / "qrels" / "test.tsv"
+    qrels.write_text(qrels.read_text().replace("\t2", "\t3", 1))
+    code, told = ended(app, run, "--arm", "mlp_twin", "--output", tmp_path / "out")
+    assert code == 2
+    assert "not those it was trained on" in told
+
+
+def test_a_cut_off_checkpoint_is_refused(
+    ended_training: Path, tmp_path: Path, ended: Ended
+) -> None:
+    content = (ended_training / "checkpoints" / "hybrid.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(content[: len(content) // 2])
+    code, told = ended(app, tmp_path / "cut.safetensors", "--output", tmp_path / "out")
+    assert code == 2
+    assert "was cut off or altered" in told

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ir_measures
+import numpy as np
+import pytest
+import pytrec_eval
+import torch
+from ir_measures import nDCG
+from typer.testing import CliRunner
+
+from quantum_rerank.cli.rerank import app
+from quantum_rerank.cli.trained_model import load_model
+from quantum_rerank.config import ExperimentConfig, override
+from quantum_rerank.embeddings import TextEncoder, embedding_source
+from quantum_rerank.embeddings.examples import ExampleTexts
+from quantum_rerank.evaluation import NDCG
+from quantum_rerank.evaluation.trec_runs import read_run
+from quantum_rerank.export import export_model
+from quantum_rerank.reranker import Reranker
+from quantum_rerank.similarity import build_head
+from quantum_rerank.training.data_manager import QuerySet
+from quantum_rerank.training.ranking import score_on
+from quantum_rerank.training.standings import load_roles
+
+Ended = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def herbs(setting: Any, ended_training: Path) -> QuerySet:
+    """Queries of a domain that was not trained on, with all its documents as candidates."""
+    config = load_model(ended_training).config.data
+    roles = load_roles(config, [setting.data("herbs")], embedding_source(setting.encoder))
+    return roles["test_unseen"][0]
+
+
+@pytest.fixture
+def cosine_run(herbs: QuerySet, tmp_path: Path) -> Path:
+    """The first retrieval: by cosine, its lines in no order."""
+    lines = [
+        f"{query} Q0 {herbs.document_ids[row]} 0 {score!r} cosine"
+        for query, rows, scores in zip(
+            herbs.query_ids, herbs.candidates, herbs.cosine.tolist(), strict=True
+        )
+        for row, score in zip(rows, scores, strict=True)
+    ]
+    np.random.default_rng(0).shuffle(lines)
+    path = tmp_path / "cosine.run"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def reranked(*arguments: object) -> None:
+    result = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("weight", [None, 1.0])
+def test_pytrec_eval_scores_the_run_as_the_project_does(
+    setting: Any, ended_training: Path, herbs: QuerySet, cosine_run: Path, weight: float | None
+) -> None:
+    bundle = ended_training
+    if weight is not None:  # validation may have fitted 0, at which nothing is reranked
+        bundle = with_weight(ended_training, weight, cosine_run.parent / "bundle")
+    output = cosine_run.parent / "out.run"
+    data = setting.data("herbs")
+    reranked(cosine_run, "--bundle", bundle, "--data", data, "--output", output)
+    model = load_model(bundle)
+    expected = score_on(model.head, model.fusion_weight, [herbs])
+    run: dict[str, dict[str, float]] = {}
+    for line in output.read_text().splitlines():
+        query, _, document, _, score, _ = line.split()
+        run.setdefault(query, {})[document] = float(score)
+    evaluator = pytrec_eval.RelevanceEvaluator(herbs.qrels, {"ndcg_cut_10"})
+    for query, values in evaluator.evaluate(run).items():
+        own = expected.per_query[NDCG][f"{herbs.domain}/{query}"]
+        assert values["ndcg_cut_10"] == pytest.approx(own, abs=1e-9)
+    (mean,) = ir_measures.calc_aggregate(
+        [nDCG @ 10], herbs.qrels, ir_measures.read_trec_run(str(output))
+    ).values()
+    assert mean == pytest.approx(expected.metrics[NDCG], abs=1e-9)
+
+
+def with_weight(run: Path, weight: float, folder: Path) -> Path:
+    """The model of a run as a bundle with another fusion weight."""
+    model = load_model(run)
+    example = ExampleTexts("q", np.eye(16, dtype=np.float32)[0], ("d",), np.eye(16)[:1])
+    return export_model(
+        folder, model.head, model.config, weight, model.encoder_fingerprint, "", {}, [example]
+    )
+
+
+def test_what_lies_below_the_top_keeps_its_order(
+    setting: Any, ended_training: Path, cosine_run: Path, tmp_path: Path
+) -> None:
+    output, data = tmp_path / "out.run", setting.data("herbs")
+    bundle = with_weight(ended_training, 1.0, tmp_path / "bundle")
+    line = ("--bundle", bundle, "--data", data, "--output", output)
+    reranked(cosine_run, *line, "--top", 5, "--tag", "mine")
+    before, after = read_run(cosine_run), read_run(output)
+    assert list(before) == list(after)
+    for query, documents in before.items():
+        assert after[query][5:] == documents[5:]
+        assert sorted(after[query][:5]) == sorted(documents[:5])
+    assert any(after[query] != documents for query, documents in before.items())
+    lines = [line.split() for line in output.read_text().splitlines()]
+    assert [int(line[3]) for line in lines[:24]] == [*range(1, 25)]
+    assert {line[5] for line in lines} == {"mine"}
+
+
+@pytest.fixture
+def text_bundle(tmp_path: Path, small_config: Callable[..., ExperimentConfig]) -> Path:
+    """An untrained model over the encoder that comes with the package."""
+    torch.manual_seed(0)
+    config = override(small_config(), {"data.encoder": "minilm"})
+    encoder = TextEncoder("minilm")
+    vectors = encoder.encode(["a query", "a document"])
+    head = build_head(embedding_dim=vectors.shape[1], **config.head_arguments())
+    example = ExampleTexts("a query", vectors[0], ("a document",), vectors[1:])
+    folder = tmp_path / "text-bundle"
+    return export_model(folder, head, config, 0.5, encoder.fingerprint, "", {}, [example])
+
+
+@pytest.mark.slow
+def test_lines_of_json_come_back_in_the_order_of_the_reranker(
+    text_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANTUM_RERANK_CACHE", str(tmp_path / "cache"))
+    texts = ["Acrophobia", "Arachnophobia", "Cholera"]
+    records: Sequence[dict[str, Any]] = [
+        {
+            "query": "fear of spiders",
+            "documents": [{"id": n, "text": t} for n, t in enumerate(texts)],
+        },
+        {"query": "an infection", "documents": texts, "also": {"kept": "ä"}},
+    ]
+    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    given.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+    reranked(given, "--bundle", text_bundle, "--output", output)
+    found = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    for record, one in zip(records, found, strict=True):
+        expected = Reranker.load(text_bundle).rank(record["query"], texts)
+        assert [document["text"] for document in one["documents"]] == [e.document for e in expected]
+        scores = [document["score"] for document in one["documents"]]
+        assert scores == pytest.approx([e.score for e in expected], abs=1e-5)
+    assert [texts[document["id"]] for document in found[0]["documents"]] == [
+        document["text"] for document in found[0]["documents"]
+    ]
+    assert found[1]["also"] == {"kept": "ä"}
+
+
+def test_a_file_is_not_written_over_unless_it_is_asked_for(
+    setting: Any, ended_training: Path, cosine_run: Path, tmp_path: Path, ended: Ended
+) -> None:
+    output = tmp_path / "out.run"
+    output.write_text("mine")
+    data = setting.data("herbs")
+    line = (cosine_run, "--bundle", ended_training, "--data", data, "--output", output)
+    code, message = ended(app, *line)
+    assert (code, output.read_text()) == (2, "mine")
+    assert "pass --force" in message
+    assert ended(app, *line, "--force")[0] == 0
+    assert "quantum-rerank" in output.read_text()
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"cosine.run", "out.run"}  # nothing unfinished is left
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "more", "message"),
+    [
+        ("a.run", "oak?leaf Q0 oak-leaf 1 0.5 t", [], "Name their collection"),
+        ("a.run", "oak?leaf Q0 oak-leaf 1 0.5 t", ["--data", "beir:nowhere"], "nowhere"),
+        ("a.run", "oak?leaf Q0 palm-leaf 1 0.5 t", ["HERBS"], "1 of 1 documents are not in"),
+        ("a.run", "oak?palm Q0 oak-leaf 1 0.5 t", ["HERBS"], "1 of 1 queries are not in"),
+        ("a.run", "oak?leaf oak-leaf 0.5", ["HERBS"], "line 1: 3 columns"),
+        ("a.jsonl", '{"query": "q"}', [], "line 1: needs `query`"),
+        ("a.jsonl", '{"query": "q", "documents": "text"}', [], "line 1: needs `query`"),
+        ("a.jsonl", '{"query": "q", "documents": []}', [], "line 1: needs `query`"),
+        ("a.jsonl", '{"query": " ", "documents": ["d"]}', [], "line 1: the query has no text"),
+        ("a.jsonl", "not json", [], "line 1: needs `query`"),
+        ("a.jsonl", "", [], "is empty"),
+        ("a.jsonl", '{"query": "q", "documents": ["d"]}', [], "computed elsewhere"),
+    ],
+)
+def test_a_mistake_is_told_in_words_and_nothing_is_written(
+    setting: Any,
+    ended_training: Path,
+    tmp_path: Path,
+    ended: Ended,
+    name: str,
+    content: str,
+    more: list[str],
+    message: str,
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    more = ["--data", setting.data("herbs")] if more == ["HERBS"] else more
+    output = tmp_path / "out"
+    line = (tmp_path / name, "--bundle", ended_training, "--output", output, *more)
+    code, told = ended(app, *line)
+    assert code == 2
+    assert message in told
+    assert "Traceback" not in told
+    assert not output.exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(
+    ended_training: Path, tmp_path: Path, ended: Ended
+) -> None:
+    output = tmp_path / "nowhere" / "out.run"
+    code, told = ended(app, "missing.run", "--bundle", ended_training, "--output", output)
+    assert code == 2
+    assert "is no folder to write `out.run` into" in told

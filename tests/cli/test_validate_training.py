@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from quantum_rerank.cli.validate_training import app
+
+Ended = Callable[..., tuple[int, str]]
+
+
+def validated(*arguments: object) -> dict[str, Any]:
+    """What the command says as JSON."""
+    line = [*map(str, arguments), "--json"]
+    result = CliRunner().invoke(app, line, catch_exceptions=False)
+    assert result.exit_code in (0, 3)
+    record: dict[str, Any] = json.loads(result.output)
+    return record
+
+
+def metrics_of(run: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((run / "metrics.json").read_text())
+    return record
+
+
+def test_a_bundle_has_the_verdicts_that_its_training_has_recorded(ended_training: Path) -> None:
+    recorded = metrics_of(ended_training)
+    found = validated(ended_training / "bundle")
+    assert found["standings"] == recorded["standings"]
+    assert found["verdicts"] == recorded["verdicts"]
+    assert found == {**validated(ended_training), "model": found["model"]}
+
+
+def test_a_checkpoint_has_the_same_standings_without_the_history(ended_training: Path) -> None:
+    found = validated(ended_training / "checkpoints" / "hybrid.safetensors")
+    assert found["standings"] == metrics_of(ended_training)["standings"]
+    outcomes = {one["name"]: one["outcome"] for one in found["verdicts"]}
+    assert {outcomes[name] for name in ("convergence", "time", "peak memory")} == {"not known"}
+
+
+def test_a_collection_trained_on_is_split_as_it_was_then(
+    setting: Any, ended_training: Path
+) -> None:
+    found = validated(ended_training, "--data", setting.data("trees"))
+    whole = validated(ended_training)
+    assert set(found["queries"]) == {"train", "validation", "test"}
+    for role, domains in found["queries"].items():
+        assert domains == whole["queries"][role]
+        assert found["standings"][role] == whole["standings"][role]
+
+
+def test_a_folder_that_was_moved_is_still_the_one_trained_on(
+    setting: Any, ended_training: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(setting.root / "trees", tmp_path / "elsewhere" / "trees")
+    found = validated(ended_training, "--data", f"beir:{tmp_path / 'elsewhere' / 'trees'}")
+    assert set(found["queries"]) == {"train", "validation", "test"}
+
+
+@pytest.mark.parametrize(
+    ("domain", "role"), [("shrubs", "unseen_validation"), ("herbs", "test_unseen")]
+)
+def test_another_collection_is_an_unseen_domain(
+    setting: Any, ended_training: Path, domain: str, role: str
+) -> None:
+    found = validated(ended_training, "--data", setting.data(domain))
+    assert found["queries"] == {role: {f"beir:{domain}": 16}}
+    outcomes = {one["name"]: one["outcome"] for one in found["verdicts"]}
+    assert outcomes["no loss on unseen domains"] != "not known"
+    assert outcomes["overfitting gap"] == outcomes["cross-domain"] == "not known"
+
+
+def test_every_target_is_printed_with_its_outcome(ended_training: Path) -> None:
+    result = CliRunner().invoke(app, [str(ended_training)], catch_exceptions=False)
+    for verdict in validated(ended_training)["verdicts"]:
+        assert verdict["name"] in result.output
+        assert verdict["outcome"] in result.output
+
+
+def test_the_exit_code_says_whether_a_target_was_failed(
+    setting: Any, ended_training: Path, tmp_path: Path, ended: Ended
+) -> None:
+    run = setting.train(tmp_path / "cosine", {"arm": "cosine"})
+    bundle = run / "bundle"
+    herbs = ("--data", setting.data("herbs"))
+    # The cosine gains nothing, and so loses nothing: on an unseen domain alone nothing fails.
+    assert ended(app, bundle, *herbs)[0] == 0
+    assert ended(app, bundle, *herbs, "--strict")[0] == 3
+    assert ended(app, bundle)[0] == 3  # no improvement on held-out queries
+
+
+def test_other_data_than_those_trained_on_are_refused(
+    setting: Any, tmp_path: Path, ended: Ended
+) -> None:
+    shutil.copytree(setting.root / "trees", tmp_path / "trees")
+    run = setting.train(tmp_path / "run", {"data.seen": [f"beir:{tmp_path / 'trees'}"]})
+    qrels = tmp_path / "trees" / "qrels" / "test.tsv"
+    qrels.write_text(qrels.read_text().replace("\t2", "\t3", 1))
+    code, message = ended(app, run)
+    assert code == 2
+    assert "not those it was trained on" in message
+
+
+def test_vectors_of_another_width_are_refused(
+    setting: Any, ended_training: Path, tmp_path: Path, ended: Ended
+) -> None:
+    for name, rows in (("corpus", 24), ("queries", 16)):
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).normal(size=(rows, 24)))
+    code, message = ended(
+        app, ended_training, "--data", setting.data("herbs"), "--encoder", f"npy:{tmp_path}"
+    )
+    assert code == 2
+    assert "vectors of 24 numbers, but the model was trained on 16" in message
+
+
+def test_another_encoder_is_refused_before_anything_is_embedded(
+    setting: Any, ended_training: Path, tmp_path: Path, ended: Ended
+) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"other weights")
+    code, message = ended(
+        app, ended_training, "--data", setting.data("herbs"), "--encoder", tmp_path
+    )
+    assert code == 2
+    assert "but the model was trained with `npy:vectors`" in message
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("nowhere", "holds no model"),
+        ("run/metrics.json", "was cut off or altered"),
+        ("trees", "holds no model"),
+    ],
+)
+def test_what_is_no_model_is_refused(
+    setting: Any, ended_training: Path, what: str, message: str, ended: Ended
+) -> None:
+    assert ended_training == setting.root / "run"
+    code, told = ended(app, setting.root / what)
+    assert code == 2
+    assert message in told
+
+
+def test_a_collection_named_twice_is_refused(
+    setting: Any, ended_training: Path, ended: Ended
+) -> None:
+    herbs = ("--data", setting.data("herbs"))
+    code, message = ended(app, ended_training, *herbs, *herbs)
+    assert code == 2
+    assert "named twice" in message

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from quantum_rerank.errors import BundleError
+from quantum_rerank.export.qasm import circuit_qasm
+from quantum_rerank.similarity import Head, build_head, represent
+
+DIM = 16
+GATE = re.compile(r"(\w+)(?:\(([^)]+)\))? ([^;]+);")
+
+
+def head_of(arm: str, n_qubits: int, entangler: str) -> Head:
+    """A head whose every weight is drawn, the circuit's own among them."""
+    torch.manual_seed(3)
+    head = build_head(arm, DIM, (8,), 0.3, n_qubits, 2, entangler, "lightning.qubit").eval()
+    for parameter in head.circuit_parameters():
+        torch.nn.init.normal_(parameter)
+    return head
+
+
+def simulated(text: str, n_qubits: int) -> NDArray[np.complex128]:
+    """The state that a program of ry, rz and cx prepares, qubit 0 the most significant bit."""
+    state = np.zeros((2,) * n_qubits, dtype=complex)
+    state[(0,) * n_qubits] = 1.0
+    for line in text.splitlines():
+        found = GATE.fullmatch(line.strip())
+        if line.startswith(("OPENQASM", "include", "qreg", "creg", "//")) or not line.strip():
+            continue
+        assert found is not None, line
+        name, angle, wires = found.groups()
+        qubits = [int(number) for number in re.findall(r"q\[(\d+)\]", wires)]
+        if name == "cx":
+            control, target = qubits
+            turned = np.moveaxis(state, control, 0)[1]  # where the control is 1; a view
+            turned[...] = np.flip(turned, axis=target - (target > control)).copy()
+            continue
+        half = float(angle) / 2
+        matrix = {
+            "ry": np.array([[np.cos(half), -np.sin(half)], [np.sin(half), np.cos(half)]]),
+            "rz": np.diag([np.exp(-1j * half), np.exp(1j * half)]),
+        }[name]
+        state = np.moveaxis(np.tensordot(matrix, state, (1, qubits[0])), 0, qubits[0])
+    return state.reshape(-1)
+
+
+@pytest.mark.parametrize("entangler", ["cnot_chain", "zz_ring"])
+@pytest.mark.parametrize("arm", ["hybrid", "quantum_only"])
+@pytest.mark.parametrize("n_qubits", [2, 3, 4])
+def test_the_program_prepares_the_state_that_the_model_compares(
+    arm: str, n_qubits: int, entangler: str
+) -> None:
+    head = head_of(arm, n_qubits, entangler)
+    embedding = np.random.default_rng(0).normal(size=DIM).astype(np.float32)
+    embedding /= np.linalg.norm(embedding)
+    expected = represent(head, embedding[None, :])[0].numpy()
+    found = simulated(circuit_qasm(head, embedding), n_qubits)
+    assert abs(np.vdot(found, expected)) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_programs_of_two_texts_have_the_fidelity_of_the_model() -> None:
+    head = head_of("hybrid", 3, "cnot_chain")
+    rng = np.random.default_rng(1)
+    pair = rng.normal(size=(2, DIM)).astype(np.float32)
+    states = represent(head, pair)
+    expected = head.compare(states[:1], states[1:]).item()
+    left, right = (simulated(circuit_qasm(head, text), 3) for text in pair)
+    assert abs(np.vdot(left, right)) ** 2 == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("arm", ["cosine", "mlp_twin"])
+def test_an_arm_without_a_circuit_is_refused(arm: str) -> None:
+    with pytest.raises(BundleError, match="no circuit"):
+        circuit_qasm(head_of(arm, 2, "cnot_chain"), np.eye(DIM, dtype=np.float32)[0])

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from quantum_rerank.evaluation import NDCG
+from quantum_rerank.similarity import build_head
+from quantum_rerank.training.data_manager import PreparedData
+from quantum_rerank.training.ranking import score_on
+from quantum_rerank.training.standings import query_roles, standings
+from quantum_rerank.training.validators import UNSEEN_VALIDATION
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
+def test_a_standing_is_the_published_score_beside_the_cosine_s(
+    prepared: PreparedData, weight: float
+) -> None:
+    torch.manual_seed(0)
+    head = build_head("hybrid", 16, (8,), 0.3, 2, 2, "cnot_chain", "lightning.qubit").eval()
+    roles = query_roles(prepared)
+    found = standings(head, weight, roles)
+    assert set(found) == set(roles)
+    for role, query_sets in roles.items():
+        expected = score_on(head, weight, query_sets).metrics[NDCG]
+        cosine = score_on(head, 0.0, query_sets).metrics[NDCG]
+        assert found[role].model == pytest.approx(expected, abs=1e-12)
+        assert found[role].cosine == pytest.approx(cosine, abs=1e-12)
+
+
+def test_a_role_without_queries_has_no_standing(prepared: PreparedData) -> None:
+    head = build_head("cosine", 16, (8,), 0.3, 2, 2, "cnot_chain", "lightning.qubit")
+    roles = {**query_roles(prepared), UNSEEN_VALIDATION: ()}
+    assert UNSEEN_VALIDATION not in standings(head, 0.0, roles)
