@@ -28,7 +28,15 @@ from quantum_rerank.errors import ConfigError
 from quantum_rerank.yaml_source import Location, YamlSource, load_yaml, nearest
 
 Arm = Literal["hybrid", "mlp_twin", "quantum_only", "cosine"]
-LossName = Literal["triplet", "margin_ranking", "contrastive", "infonce", "infonce_candidates"]
+LossName = Literal[
+    "triplet",
+    "margin_ranking",
+    "contrastive",
+    "infonce",
+    "infonce_candidates",
+    "listnet",
+    "approx_ndcg",
+]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 Width = Annotated[int, Field(ge=1, le=8192)]
 
@@ -94,6 +102,10 @@ class LossConfig(Section):
     margin: float = Field(0.5, ge=0.0, le=2.0)
     temperature: float = Field(0.02, gt=0.0)
     negatives: int = Field(31, ge=1, description="sampled per query; triplet always takes one")
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="of the InfoNCE losses")
+    grade_temperature: float = Field(0.1, gt=0.0, description="of listnet's target")
+    spread_weight: float = Field(0.0, ge=0.0, description="of a term against saturation")
+    spread_target: float = Field(0.05, ge=0.0, le=0.5, description="of affinities, their deviation")
 
 
 class OptimizerConfig(Section):

@@ -9,7 +9,8 @@ import torch
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.similarity import FusedSimilarity, build_head
-from quantum_rerank.training.data_manager import CorpusBatches, TrainingBatches, TrialData
+from quantum_rerank.training.batches import CorpusBatches, TrainingBatches
+from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.loss_functions import make_loss
 from quantum_rerank.training.optimizers import make_optimizer, make_schedule
 from quantum_rerank.training.progress import progress_bytes, take_over
@@ -51,7 +52,7 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
     batch_rng, corpus_rng = np.random.default_rng(config.seed).spawn(2)
     head = build_head(embedding_dim=data.embedding_dim, **config.head_arguments())
     model = FusedSimilarity(head, config.fusion.initial_weight)
-    loss = make_loss(config.loss.name, config.loss.margin, config.loss.temperature)
+    loss = make_loss(**config.loss.model_dump(exclude={"on", "negatives"}))
     batches = TrainingBatches(
         data.train,
         loss.sampling,

@@ -36,6 +36,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "mlp_twin": {"arm": "mlp_twin", "loss.name": "infonce", "optimizer.schedule": "step"},
     "quantum_only": {"arm": "quantum_only", "loss.name": "contrastive"},
     "cosine": {"arm": "cosine"},
+    "listnet": {"loss.name": "listnet", "loss.spread_weight": 0.5, "loss.spread_target": 0.4},
 }
 
 
