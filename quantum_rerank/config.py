@@ -108,6 +108,20 @@ class LossConfig(Section):
     spread_target: float = Field(0.05, ge=0.0, le=0.5, description="of affinities, their deviation")
 
 
+class NegativesConfig(Section):
+    """Which documents stand against a query; `loss.negatives` says how many are drawn.
+
+    Losses over all candidates have every candidate; from them only the suspected are kept.
+    """
+
+    kind: Literal["random", "semi_hard", "hard"] = "random"
+    pool: int = Field(32, ge=1, description="hardest candidates to draw from")
+    refresh_epochs: int = Field(5, ge=1, description="until they are mined anew")
+    false_negative_margin: float = Field(
+        -2.0, ge=-2.0, le=2.0, description="left alone: cosine above the answer's minus this"
+    )
+
+
 class OptimizerConfig(Section):
     """Two parameter groups, MLP and circuit, each with its own learning rate."""
 
@@ -160,6 +174,7 @@ class ExperimentConfig(Section):
     fusion: FusionConfig = FusionConfig()
     warmup: WarmupConfig = WarmupConfig()
     loss: LossConfig = LossConfig()
+    negatives: NegativesConfig = NegativesConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
     data: DataConfig = DataConfig()

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quantum_rerank.embeddings import Embeddings
+from quantum_rerank.similarity import FusedSimilarity
 from quantum_rerank.training.data_manager import QuerySet, Rows
 from quantum_rerank.training.loss_functions import LEFT_ALONE, Sampling
+from quantum_rerank.training.negatives import Negatives
 
 Grades = NDArray[np.int32]
 
@@ -42,12 +44,14 @@ class TrainingBatches:
         self,
         query_sets: Sequence[QuerySet],
         sampling: Sampling,
+        negatives: Negatives,
         batch_size: int,
         n_negatives: int,
         max_documents: int,
         rng: np.random.Generator,
     ) -> None:
         self._query_sets = query_sets
+        self._negatives = negatives
         self._batch_size = batch_size
         self._n_negatives = 1 if sampling == "one" else n_negatives
         self._max_documents = max_documents
@@ -62,6 +66,10 @@ class TrainingBatches:
         """Batches per epoch."""
         return sum(-(-len(q.query_ids) // self._batch_size) for q in self._query_sets)
 
+    def refresh(self, model: FusedSimilarity, epochs_done: int) -> None:
+        """Let a model choose the negatives of its next epochs, where it is asked to."""
+        self._negatives.refresh(model, epochs_done)
+
     def epoch(self) -> Iterator[Batch]:
         """Yield every training query once."""
         parts = [
@@ -72,6 +80,9 @@ class TrainingBatches:
         for position in self._rng.permutation(len(parts)):
             queries, rows = parts[position]
             documents, grades = self._documents_of(queries, rows)
+            suspected = self._negatives.suspected(queries, rows, documents)
+            if suspected is not None:
+                grades[suspected & (grades == 0)] = LEFT_ALONE
             yield Batch(
                 torch.from_numpy(queries.queries[rows]),
                 torch.from_numpy(queries.documents[documents]),
@@ -79,12 +90,16 @@ class TrainingBatches:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the generator stands: between two epochs, all that has changed."""
-        return dict(self._rng.bit_generator.state)
+        """Between two epochs, all that has changed: the generator, and what was mined."""
+        return {
+            "generator": dict(self._rng.bit_generator.state),
+            "negatives": self._negatives.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put the generator where a `state_dict` says."""
-        self._rng.bit_generator.state = dict(state)
+        """Go on from a `state_dict`."""
+        self._rng.bit_generator.state = dict(state["generator"])
+        self._negatives.load_state_dict(state["negatives"])
 
     def _shuffled_blocks(self, n: int) -> list[Rows]:
         order = self._rng.permutation(n)
@@ -94,9 +109,9 @@ class TrainingBatches:
         """One positive per query, and negatives drawn from its candidates."""
         relevant = self._relevant[id(queries)]
         candidates = queries.candidates[rows]
-        # Random keys order the candidates; a relevant one is moved past the end.
+        # Random keys order the candidates; those that are no negatives are moved past the end.
         keys = self._rng.random(candidates.shape)
-        keys[queries.grades[rows] > 0] = 2.0
+        keys[~self._negatives.candidates(queries, rows)] = 2.0
         order = np.argsort(keys, axis=1)[:, : self._n_negatives]
         drawn = np.take_along_axis(candidates, order, axis=1)
         usable = np.take_along_axis(keys, order, axis=1) < 2.0

@@ -12,6 +12,7 @@ from quantum_rerank.similarity import FusedSimilarity, build_head
 from quantum_rerank.training.batches import CorpusBatches, TrainingBatches
 from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.loss_functions import make_loss
+from quantum_rerank.training.negatives import Negatives
 from quantum_rerank.training.optimizers import make_optimizer, make_schedule
 from quantum_rerank.training.progress import progress_bytes, take_over
 from quantum_rerank.training.ranking import Validator
@@ -53,9 +54,20 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
     head = build_head(embedding_dim=data.embedding_dim, **config.head_arguments())
     model = FusedSimilarity(head, config.fusion.initial_weight)
     loss = make_loss(**config.loss.model_dump(exclude={"on", "negatives"}))
+    on_fidelity = config.loss.on == "fidelity"
+    mining = config.negatives
+    negatives = Negatives(
+        data.train,
+        mining.kind,
+        mining.pool,
+        mining.refresh_epochs,
+        mining.false_negative_margin,
+        on_fidelity,
+    )
     batches = TrainingBatches(
         data.train,
         loss.sampling,
+        negatives,
         config.training.batch_size,
         config.loss.negatives,
         config.training.max_batch_documents,
@@ -84,7 +96,7 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
     return Trainer(
         model,
         loss,
-        config.loss.on == "fidelity",
+        on_fidelity,
         batches,
         warm_up,
         optimizer,

@@ -262,6 +262,7 @@ class Trainer:
     def _train_epoch(self) -> float:
         if not list(self.model.head.parameters()):
             return 0.0  # plain cosine has nothing to learn
+        self._batches.refresh(self.model, self._epochs_done)
         self.model.train()
         total = 0.0
         for batch in self._batches.epoch():

@@ -13,6 +13,7 @@ from torch import Tensor
 from quantum_rerank.training.batches import Batch, CorpusBatches, TrainingBatches
 from quantum_rerank.training.data_manager import QuerySet, TrialData
 from quantum_rerank.training.loss_functions import LEFT_ALONE, Sampling
+from quantum_rerank.training.negatives import NEVER, Negatives
 
 SAMPLINGS: tuple[Sampling, ...] = get_args(Sampling)
 every_sampling = pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -25,9 +26,19 @@ def batches(
     n_negatives: int = 3,
     max_documents: int = 1500,
     seed: int = 0,
+    margin: float = NEVER,
 ) -> TrainingBatches:
-    rng = np.random.default_rng(seed)
-    return TrainingBatches(tuple(query_sets), sampling, batch_size, n_negatives, max_documents, rng)
+    query_sets = tuple(query_sets)
+    negatives = Negatives(query_sets, "random", 32, 5, margin, on_fidelity=True)
+    return TrainingBatches(
+        query_sets,
+        sampling,
+        negatives,
+        batch_size,
+        n_negatives,
+        max_documents,
+        np.random.default_rng(seed),
+    )
 
 
 def rows_of(vectors: Tensor, table: NDArray[np.float32]) -> list[int]:
@@ -218,6 +229,27 @@ def test_a_query_all_of_whose_candidates_are_relevant_gets_no_negative(
         ((_, positive, negative),) = judged(batch, tight)
         assert positive
         assert not negative
+
+
+@every_sampling
+@pytest.mark.parametrize("margin", [0.0, 0.3, -0.1])
+def test_unjudged_documents_near_to_the_query_are_left_alone(
+    query_set: QuerySet, sampling: Sampling, margin: float
+) -> None:
+    cosine = query_set.queries @ query_set.documents.T
+    n_negatives, n_left_alone = 0, 0
+    for batch in batches([query_set], sampling, n_negatives=12, margin=margin).epoch():
+        documents = np.array(rows_of(batch.documents, query_set.documents))
+        rows = rows_of(batch.queries, query_set.queries)
+        for row, grades in zip(rows, batch.grades.numpy(), strict=True):
+            relevant = query_set.positives[row]
+            limit = cosine[row, relevant].max() - margin
+            assert (cosine[row, documents[grades == 0]] <= limit + 1e-6).all()
+            n_negatives += (grades == 0).sum()
+            others = set(documents[grades == LEFT_ALONE]) - set(relevant)
+            n_left_alone += sum(cosine[row, document] > limit for document in others)
+    assert n_negatives
+    assert n_left_alone or margin < 0 or sampling in {"one", "sampled"}
 
 
 # Bare corpora.
