@@ -36,6 +36,7 @@ class Batch:
 class TrainingBatches:
     """Batches of one epoch after another, each batch from one domain, domains mixed.
 
+    balance: see `quotas`.  noise: the length, about, of the noise that every vector gets.
     Randomness comes from the generator handed in: the same generator gives the
     same batches.
     """
@@ -48,13 +49,17 @@ class TrainingBatches:
         batch_size: int,
         n_negatives: int,
         max_documents: int,
+        balance: float,
+        noise: float,
         rng: np.random.Generator,
     ) -> None:
         self._query_sets = query_sets
         self._negatives = negatives
         self._batch_size = batch_size
-        self._n_negatives = 1 if sampling == "one" else n_negatives
+        self._n_negatives = negatives.at_most(1 if sampling == "one" else n_negatives)
         self._max_documents = max_documents
+        self._quotas = quotas([len(queries.query_ids) for queries in query_sets], balance)
+        self._noise = noise
         self._rng = rng
         self._in_batch = sampling == "in_batch"
         self._relevant = {id(q): _RelevantDocuments(q) for q in query_sets}
@@ -64,18 +69,23 @@ class TrainingBatches:
 
     def __len__(self) -> int:
         """Batches per epoch."""
-        return sum(-(-len(q.query_ids) // self._batch_size) for q in self._query_sets)
+        total = 0
+        for queries, quota in zip(self._query_sets, self._quotas, strict=True):
+            passes, rest = divmod(quota, len(queries.query_ids))
+            total += passes * -(-len(queries.query_ids) // self._batch_size)
+            total += -(-rest // self._batch_size)
+        return total
 
     def refresh(self, model: FusedSimilarity, epochs_done: int) -> None:
         """Let a model choose the negatives of its next epochs, where it is asked to."""
         self._negatives.refresh(model, epochs_done)
 
     def epoch(self) -> Iterator[Batch]:
-        """Yield every training query once."""
+        """Yield every training query once, or each domain as often as the balance has it."""
         parts = [
             (queries, rows)
-            for queries in self._query_sets
-            for rows in self._shuffled_blocks(len(queries.query_ids))
+            for queries, quota in zip(self._query_sets, self._quotas, strict=True)
+            for rows in self._shuffled_blocks(len(queries.query_ids), quota)
         ]
         for position in self._rng.permutation(len(parts)):
             queries, rows = parts[position]
@@ -84,8 +94,8 @@ class TrainingBatches:
             if suspected is not None:
                 grades[suspected & (grades == 0)] = LEFT_ALONE
             yield Batch(
-                torch.from_numpy(queries.queries[rows]),
-                torch.from_numpy(queries.documents[documents]),
+                self._moved(queries.queries[rows]),
+                self._moved(queries.documents[documents]),
                 torch.from_numpy(grades),
             )
 
@@ -101,9 +111,22 @@ class TrainingBatches:
         self._rng.bit_generator.state = dict(state["generator"])
         self._negatives.load_state_dict(state["negatives"])
 
-    def _shuffled_blocks(self, n: int) -> list[Rows]:
-        order = self._rng.permutation(n)
-        return [order[start : start + self._batch_size] for start in range(0, n, self._batch_size)]
+    def _shuffled_blocks(self, n: int, quota: int) -> list[Rows]:
+        """Blocks of rows, none twice in one: passes over all `n`, the last as far as due."""
+        blocks: list[Rows] = []
+        for done in range(0, quota, n):
+            order = self._rng.permutation(n)[: quota - done]
+            starts = range(0, len(order), self._batch_size)
+            blocks += [order[start : start + self._batch_size] for start in starts]
+        return blocks
+
+    def _moved(self, vectors: Embeddings) -> Tensor:
+        """Vectors as a tensor; with noise, if there is to be some, and of length 1 again."""
+        if self._noise:
+            noise = self._rng.standard_normal(vectors.shape, dtype=np.float32)
+            vectors = vectors + self._noise / vectors.shape[1] ** 0.5 * noise
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return torch.from_numpy(vectors)
 
     def _sampled(self, queries: QuerySet, rows: Rows) -> tuple[Rows, Grades]:
         """One positive per query, and negatives drawn from its candidates."""
@@ -140,6 +163,20 @@ class TrainingBatches:
             others = self._rng.choice(others, room, replace=False)
         documents = np.sort(np.concatenate([wanted, others]))
         return documents, relevant.grades(rows, documents)
+
+
+def quotas(sizes: Sequence[int], balance: float) -> list[int]:
+    """How many queries of each domain an epoch has, as many as there are in all.
+
+    A domain's share is in proportion to its size to the power of 1 - balance: at 0 each
+    query comes once, at 1 each domain as often as the others.
+
+    >>> quotas([900, 90, 10], 0.0), quotas([900, 90, 10], 0.5), quotas([900, 90, 10], 1.0)
+    ([900, 90, 10], [703, 222, 74], [333, 333, 333])
+    """
+    shares = np.asarray(sizes) ** (1.0 - balance)
+    wanted = sum(sizes) * shares / shares.sum()
+    return [max(round(number), 1) for number in wanted.tolist()]
 
 
 class _RelevantDocuments:

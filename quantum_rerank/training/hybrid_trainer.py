@@ -71,6 +71,8 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
         config.training.batch_size,
         config.loss.negatives,
         config.training.max_batch_documents,
+        config.training.balance,
+        config.training.embedding_noise,
         batch_rng,
     )
     optimizing = config.optimizer

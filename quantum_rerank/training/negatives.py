@@ -65,6 +65,10 @@ class Negatives:
             self._drawn_from[id(queries)] = mined(scores, answer, usable, self._pool)
         self._mined = True
 
+    def at_most(self, wanted: int) -> int:
+        """How many of those wanted are drawn for a query: a pool has no more than it holds."""
+        return wanted if self._kind == "random" else min(wanted, self._pool)
+
     def candidates(self, queries: QuerySet, rows: Rows) -> Mask:
         """(len(rows), k): the candidates that may be drawn as negatives of some queries."""
         return self._drawn_from[id(queries)][rows]

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quantum_rerank.training.batches import Batch, CorpusBatches, TrainingBatches
+from quantum_rerank.training.batches import Batch, CorpusBatches, TrainingBatches, quotas
 from quantum_rerank.training.data_manager import QuerySet, TrialData
 from quantum_rerank.training.loss_functions import LEFT_ALONE, Sampling
 from quantum_rerank.training.negatives import NEVER, Negatives
@@ -27,6 +28,8 @@ def batches(
     max_documents: int = 1500,
     seed: int = 0,
     margin: float = NEVER,
+    balance: float = 0.0,
+    noise: float = 0.0,
 ) -> TrainingBatches:
     query_sets = tuple(query_sets)
     negatives = Negatives(query_sets, "random", 32, 5, margin, on_fidelity=True)
@@ -37,6 +40,8 @@ def batches(
         batch_size,
         n_negatives,
         max_documents,
+        balance,
+        noise,
         np.random.default_rng(seed),
     )
 
@@ -250,6 +255,74 @@ def test_unjudged_documents_near_to_the_query_are_left_alone(
             n_left_alone += sum(cosine[row, document] > limit for document in others)
     assert n_negatives
     assert n_left_alone or margin < 0 or sampling in {"one", "sampled"}
+
+
+def of_sizes(query_set: QuerySet, sizes: Sequence[int]) -> list[QuerySet]:
+    """Domains of some sizes, each with the first of the same queries."""
+    return [
+        replace(
+            query_set,
+            domain=f"of {n}",
+            query_ids=query_set.query_ids[:n],
+            queries=query_set.queries[:n] + number,
+            candidates=query_set.candidates[:n],
+            cosine=query_set.cosine[:n],
+            grades=query_set.grades[:n],
+            positives=query_set.positives[:n],
+        )
+        for number, n in enumerate(sizes)
+    ]
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+def test_domains_come_as_often_as_the_balance_has_it(
+    query_set: QuerySet, balance: float, batch_size: int
+) -> None:
+    domains = of_sizes(query_set, (10, 4, 1))
+    source = batches(domains, "one", batch_size, balance=balance)
+    for _ in range(2):
+        epoch = list(source.epoch())
+        assert len(epoch) == len(source)
+        counts = [Counter[int]() for _ in domains]
+        for batch in epoch:
+            number = int(batch.queries.numpy().mean().round())
+            rows = rows_of(batch.queries, domains[number].queries)
+            assert len(set(rows)) == len(rows)
+            counts[number].update(rows)
+        assert [count.total() for count in counts] == quotas([10, 4, 1], balance)
+        # No query comes twice before all others of its domain have come once.
+        for domain, count in zip(domains, counts, strict=True):
+            often = [count[row] for row in range(len(domain.query_ids))]
+            assert max(often) - min(often) <= 1
+
+
+def test_quotas_go_from_a_share_by_size_to_equal_shares() -> None:
+    sizes = [7000, 500, 33, 1]
+    assert quotas(sizes, 0.0) == sizes
+    assert len(set(quotas(sizes, 1.0))) == 1
+    small = [quotas(sizes, balance)[-1] for balance in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    assert small == sorted(set(small))
+    assert all(abs(sum(quotas(sizes, b / 9)) - sum(sizes)) <= 2 for b in range(10))
+
+
+@every_sampling
+def test_noise_moves_every_vector_a_little_and_anew_each_time(
+    query_set: QuerySet, sampling: Sampling
+) -> None:
+    def first(source: TrainingBatches) -> Batch:
+        return next(source.epoch())
+
+    bare = first(batches([query_set], sampling, 64))
+    source = batches([query_set], sampling, 64, noise=0.2)
+    one, other = first(source), first(source)
+    assert torch.equal(one.grades, bare.grades)  # noise is drawn after all else of a batch
+    assert len({tuple(row) for b in (one, other) for row in b.queries.tolist()}) == 20
+    for moved, still in ((one.queries, bare.queries), (one.documents, bare.documents)):
+        torch.testing.assert_close(moved.norm(dim=1), torch.ones(len(moved)))
+        distance = (moved - still).norm(dim=1)
+        assert (distance > 0).all()
+        assert distance.mean().item() == pytest.approx(0.2, rel=0.2)
 
 
 # Bare corpora.

@@ -113,6 +113,13 @@ def test_a_pool_larger_than_what_is_usable_holds_all_of_it(answer: Any) -> None:
     np.testing.assert_array_equal(chosen, usable)
 
 
+@every_kind
+def test_no_more_negatives_are_drawn_than_the_pool_holds(query_set: QuerySet, kind: Kind) -> None:
+    source = negatives((query_set,), kind, pool=3)
+    assert source.at_most(2) == 2
+    assert source.at_most(31) == (31 if kind == "random" else 3)
+
+
 @mined_kinds
 def test_before_anything_is_mined_all_candidates_may_be_drawn(
     query_set: QuerySet, kind: Kind
