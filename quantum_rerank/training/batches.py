@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quantum_rerank.embeddings import Embeddings
+from quantum_rerank.embeddings import Embeddings, take
 from quantum_rerank.similarity import FusedSimilarity
 from quantum_rerank.training.data_manager import QuerySet, Rows
 from quantum_rerank.training.loss_functions import LEFT_ALONE, Sampling
@@ -95,7 +95,7 @@ class TrainingBatches:
                 grades[suspected & (grades == 0)] = LEFT_ALONE
             yield Batch(
                 self._moved(queries.queries[rows]),
-                self._moved(queries.documents[documents]),
+                self._moved(take(queries.documents, documents)),
                 torch.from_numpy(grades),
             )
 
@@ -228,7 +228,7 @@ class CorpusBatches:
         """(batch, dim) float32; fewer where a corpus has fewer texts."""
         corpus = self._corpora[self._rng.choice(len(self._corpora), p=self._shares)]
         size = min(self._batch_size, len(corpus))
-        return torch.from_numpy(corpus[self._rng.choice(len(corpus), size, replace=False)])
+        return torch.from_numpy(take(corpus, self._rng.choice(len(corpus), size, replace=False)))
 
     def state_dict(self) -> dict[str, Any]:
         """Where the generator stands."""

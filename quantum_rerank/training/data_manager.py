@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import Collection, Split, load_collection, split_by_query
-from quantum_rerank.embeddings import Embeddings, EmbeddingSource, ExampleTexts
+from quantum_rerank.embeddings import Embeddings, EmbeddingSource, ExampleTexts, blocks, take
 from quantum_rerank.errors import DataError, EmbeddingError
 
 Rows = NDArray[np.int64]
@@ -23,7 +23,8 @@ Rows = NDArray[np.int64]
 class QuerySet:
     """Judged queries of one domain and one role, with their candidates by cosine.
 
-    queries: (q, dim) float32.  documents: (m, dim) float32, the whole corpus, shared.
+    queries: (q, dim) float32.  documents: (m, dim) float32, the whole corpus, shared; it may
+        be a mapped file, of which only rows that are needed are read.
     candidates: (q, k) rows of `documents` by falling cosine.  cosine: (q, k) float32.
     grades: (q, k) judged relevance of the candidates, 0 where they have none.
     positives: per query, the rows of its relevant documents, candidates or not.
@@ -212,25 +213,51 @@ def _examples(
             collection.queries[queries.query_ids[row]],
             queries.queries[row],
             tuple(texts[near] for near in nearest),
-            queries.documents[nearest],
+            take(queries.documents, nearest),
         )
         for row, nearest in enumerate(queries.candidates[:n_queries, :n_documents])
     )
 
 
 def nearest_documents(
-    queries: Embeddings, documents: Embeddings, n_candidates: int, block: int = 256
+    queries: Embeddings,
+    documents: Embeddings,
+    n_candidates: int,
+    block: int = 256,
+    documents_block: int = 2**16,
 ) -> tuple[Rows, Embeddings]:
-    """Rows and cosines of the nearest documents, (q, k) each, best first, ties by row."""
+    """Rows and cosines of the nearest documents, (q, k) each, best first, ties by row.
+
+    Queries and documents are compared a block of each at a time, so that a corpus may be a
+    mapped file and no matrix has its length.
+    """
     k = min(n_candidates, len(documents))
-    rows = np.empty((len(queries), k), dtype=np.int64)
-    cosine = np.empty((len(queries), k), dtype=np.float32)
-    for start in range(0, len(queries), block):
-        scores = queries[start : start + block] @ documents.T
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        rows[start : start + block] = order
-        cosine[start : start + block] = np.take_along_axis(scores, order, axis=1)
+    rows = np.empty((len(queries), 0), dtype=np.int64)
+    cosine = np.empty((len(queries), 0), dtype=np.float32)
+    for first, part in blocks(documents, documents_block):
+        found = [
+            _best(queries[start : start + block] @ part.T, k)
+            for start in range(0, len(queries), block)
+        ]
+        # Those of earlier blocks stand first, so that ties stay in the order of the rows.
+        rows = np.column_stack([rows, first + np.concatenate([columns for columns, _ in found])])
+        cosine = np.column_stack([cosine, np.concatenate([values for _, values in found])])
+        order = np.argsort(-cosine, axis=1, kind="stable")[:, :k]
+        rows = np.take_along_axis(rows, order, axis=1)
+        cosine = np.take_along_axis(cosine, order, axis=1)
     return rows, cosine
+
+
+def _best(scores: Embeddings, k: int) -> tuple[Rows, Embeddings]:
+    """Columns and values of the k highest of each row, best first, ties by column."""
+    k = min(k, scores.shape[1])
+    columns = np.empty((len(scores), k), dtype=np.int64)
+    for row, values in enumerate(scores):
+        # Only what can be among them is sorted: a whole row may be long.
+        least = np.partition(values, -k)[-k]
+        near = np.flatnonzero(values >= least)
+        columns[row] = near[np.argsort(-values[near], kind="stable")[:k]]
+    return columns, np.take_along_axis(scores, columns, axis=1)
 
 
 def _fingerprint(collections: dict[str, Collection], splits: dict[str, Split]) -> str:
@@ -243,5 +270,7 @@ def _fingerprint(collections: dict[str, Collection], splits: dict[str, Split]) -
             {query: dict(judged) for query, judged in collection.qrels.items()},
             vars(splits[spec]),
         ]
-        digest.update(json.dumps(content, sort_keys=True).encode())
+        # Piece by piece: as one text, a large corpus would be in memory twice more.
+        for piece in json.JSONEncoder(sort_keys=True).iterencode(content):
+            digest.update(piece.encode())
     return digest.hexdigest()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from quantum_rerank.embeddings import take
 from quantum_rerank.similarity import FusedSimilarity, fuse
 from quantum_rerank.training.data_manager import QuerySet, Rows
 from quantum_rerank.training.ranking import Candidates, FloatArray
@@ -77,7 +78,7 @@ class Negatives:
         """(len(rows), len(documents)): which may well be relevant; None where none ever is."""
         if self._margin <= NEVER:
             return None
-        cosine = queries.queries[rows] @ queries.documents[documents].T
+        cosine = queries.queries[rows] @ take(queries.documents, documents).T
         return self._above(queries, cosine, rows)
 
     def state_dict(self) -> dict[str, Any]:
@@ -132,7 +133,7 @@ def answers(queries: QuerySet) -> tuple[Rows, NDArray[np.float32]]:
     documents = np.empty(len(queries.positives), dtype=np.int64)
     cosine = np.empty(len(documents), dtype=np.float32)
     for row, relevant in enumerate(queries.positives):
-        values = queries.documents[relevant] @ queries.queries[row]
+        values = take(queries.documents, relevant) @ queries.queries[row]
         documents[row], cosine[row] = relevant[values.argmax()], values.max()
     return documents, cosine
 

@@ -152,15 +152,23 @@ def test_the_nearest_documents_are_those_of_a_full_sort_in_whatever_blocks() -> 
         sorted(range(30), key=lambda d, q=q: -(queries[q] @ documents[d]))[:6] for q in range(7)
     ]
     for block in (1, 3, 256):
-        rows, _ = nearest_documents(queries, documents, 6, block)
-        assert rows.tolist() == expected
+        for documents_block in (1, 4, 13, 30, 100):
+            rows, cosine = nearest_documents(queries, documents, 6, block, documents_block)
+            assert rows.tolist() == expected
+            scores = np.take_along_axis(queries @ documents.T, rows, axis=1)
+            np.testing.assert_allclose(cosine, scores, rtol=1e-5)
 
 
 def test_ties_are_broken_by_row_and_a_small_corpus_gives_what_it_has() -> None:
     documents = np.ones((3, 2), dtype=np.float32)
-    rows, cosine = nearest_documents(documents[:1], documents, 100)
-    assert rows.tolist() == [[0, 1, 2]]
-    assert cosine.tolist() == [[2.0, 2.0, 2.0]]
+    for documents_block in (1, 2, 3):
+        rows, cosine = nearest_documents(
+            documents[:1], documents, 100, documents_block=documents_block
+        )
+        assert rows.tolist() == [[0, 1, 2]]
+        assert cosine.tolist() == [[2.0, 2.0, 2.0]]
+        rows, _ = nearest_documents(documents[:1], documents, 2, documents_block=documents_block)
+        assert rows.tolist() == [[0, 1]]
 
 
 def test_a_query_set_keeps_the_order_it_was_asked_for(beir_folder: Folder) -> None:
