@@ -85,7 +85,7 @@ class PreparedData:
     def description(self) -> list[str]:
         """A line per domain: documents, queries by role, and what was left out."""
         lines = [
-            "  ".join(f"{key} {value}" for key, value in row.items() if value)
+            "  ".join(f"{key} {_shown(value)}" for key, value in row.items() if value)
             for row in self.statistics()
         ]
         return lines + [
@@ -95,16 +95,38 @@ class PreparedData:
         ]
 
     def statistics(self) -> list[dict[str, Any]]:
-        """A row per domain: documents, and queries by role."""
-        sizes = {
-            queries.domain: len(queries.documents)
-            for queries in (*self.trial.train, *self.trial.unseen, *self.test_unseen)
-        }
+        """A row per domain: documents, queries by role, and `judgments` of those not for test."""
+        trial = (*self.trial.train, *self.trial.seen, *self.trial.unseen)
+        sizes = {q.domain: len(q.documents) for q in (*trial, *self.test_unseen)}
         return [
             {"domain": domain, "documents": sizes[domain]}
             | {role: len(ids) for role, ids in roles.items()}
+            | judgments([queries for queries in trial if queries.domain == domain])
             for domain, roles in self.splits.items()
         ]
+
+
+def judgments(query_sets: Sequence[QuerySet]) -> dict[str, float]:
+    """What is known of the queries of one domain; nothing of none.
+
+    relevant per query: its mean.  graded: the share of queries whose relevant documents have
+    different grades, which only listwise losses tell apart.  recall of candidates: the share
+    of a query's relevant documents that its candidates hold, which bounds every reranking.
+    """
+    if not query_sets:
+        return {}
+    relevant = np.concatenate([[len(rows) for rows in q.positives] for q in query_sets])
+    found = np.concatenate([(q.grades > 0).sum(axis=1) for q in query_sets])
+    graded = [len(set(judged.values())) > 1 for q in query_sets for judged in q.qrels.values()]
+    return {
+        "relevant per query": float(relevant.mean()),
+        "graded": float(np.mean(graded)),
+        "recall of candidates": float((found / relevant).mean()),
+    }
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from quantum_rerank.training.data_manager import (
     PreparedData,
     QuerySet,
     TrialData,
+    judgments,
     nearest_documents,
     prepare,
     query_set,
@@ -66,14 +68,42 @@ def test_bare_corpora_of_the_warm_up_leave_the_test_domain_out(prepared: Prepare
 
 def test_the_statistics_count_what_was_loaded(prepared: PreparedData) -> None:
     rows = {row["domain"]: row for row in prepared.statistics()}
-    assert rows["beir:park"] == {
-        "domain": "beir:park",
-        "documents": 24,
-        "train": 10,
-        "validation": 3,
-        "test": 3,
-    }
+    park = rows["beir:park"]
+    counts = {"domain": "beir:park", "documents": 24, "train": 10, "validation": 3, "test": 3}
+    assert {key: park[key] for key in counts} == counts
     assert rows["beir:garden"]["validation"] == rows["beir:orchard"]["test"] == 16
+
+
+def test_the_statistics_tell_of_judgments_and_of_what_the_candidates_hold(
+    prepared: PreparedData,
+) -> None:
+    rows = {row["domain"]: row for row in prepared.statistics()}
+    assert rows["beir:park"]["relevant per query"] == 2.0
+    assert rows["beir:park"]["graded"] == 1.0
+    (garden,) = prepared.trial.unseen
+    held = [
+        np.isin(relevant, near).mean()
+        for relevant, near in zip(garden.positives, garden.candidates, strict=True)
+    ]
+    assert 0.0 < rows["beir:garden"]["recall of candidates"] < 1.0
+    assert rows["beir:garden"]["recall of candidates"] == pytest.approx(np.mean(held))
+    assert any("recall of candidates 0." in line for line in prepared.description())
+
+
+def test_judgments_of_test_queries_are_not_told(prepared: PreparedData) -> None:
+    rows = {row["domain"]: row for row in prepared.statistics()}
+    assert rows["beir:orchard"].keys() == {"domain", "documents", "train", "validation", "test"}
+
+
+def test_queries_are_graded_where_their_relevant_documents_differ(query_set: QuerySet) -> None:
+    first = query_set.query_ids[0]
+    level = {
+        query: dict.fromkeys(judged, 3 if query == first else 1)
+        for query, judged in query_set.qrels.items()
+    }
+    assert judgments([replace(query_set, qrels=level)])["graded"] == 0.0
+    mixed = {**level, first: query_set.qrels[first]}
+    assert judgments([replace(query_set, qrels=mixed)])["graded"] == pytest.approx(0.1)
 
 
 def test_candidates_fall_by_cosine(query_set: QuerySet) -> None:
