@@ -145,6 +145,7 @@ class TrainingConfig(Section):
     min_improvement: float = Field(0.001, ge=0.0)
     max_batch_documents: int = Field(1500, ge=2)
     balance: float = Field(0.0, ge=0.0, le=1.0, description="1: every domain equally often")
+    difficulty: float = Field(0.0, ge=0.0, le=1.0, description="1: queries drawn by past loss")
     embedding_noise: float = Field(0.0, ge=0.0, le=1.0, description="its length; texts have 1")
     objective: Literal["ndcg@10", "mrr@10", "map"] = "ndcg@10"
 

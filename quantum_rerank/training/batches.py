@@ -14,6 +14,7 @@ from torch import Tensor
 from quantum_rerank.embeddings import Embeddings, take
 from quantum_rerank.similarity import FusedSimilarity
 from quantum_rerank.training.data_manager import QuerySet, Rows
+from quantum_rerank.training.difficulty import Difficulty
 from quantum_rerank.training.loss_functions import LEFT_ALONE, Sampling
 from quantum_rerank.training.negatives import Negatives
 
@@ -37,6 +38,7 @@ class TrainingBatches:
     """Batches of one epoch after another, each batch from one domain, domains mixed.
 
     balance: see `quotas`.  noise: the length, about, of the noise that every vector gets.
+    difficulty: see `Difficulty`; the losses of each batch are then to be given to `remember`.
     Randomness comes from the generator handed in: the same generator gives the
     same batches.
     """
@@ -51,15 +53,19 @@ class TrainingBatches:
         max_documents: int,
         balance: float,
         noise: float,
+        difficulty: float,
         rng: np.random.Generator,
     ) -> None:
+        sizes = [len(queries.query_ids) for queries in query_sets]
         self._query_sets = query_sets
         self._negatives = negatives
         self._batch_size = batch_size
         self._n_negatives = negatives.at_most(1 if sampling == "one" else n_negatives)
         self._max_documents = max_documents
-        self._quotas = quotas([len(queries.query_ids) for queries in query_sets], balance)
+        self._quotas = quotas(sizes, balance)
+        self._difficulty = Difficulty(sizes, difficulty)
         self._noise = noise
+        self._current: tuple[int, Rows] = (0, np.empty(0, dtype=np.int64))
         self._rng = rng
         self._in_batch = sampling == "in_batch"
         self._relevant = {id(q): _RelevantDocuments(q) for q in query_sets}
@@ -83,12 +89,13 @@ class TrainingBatches:
     def epoch(self) -> Iterator[Batch]:
         """Yield every training query once, or each domain as often as the balance has it."""
         parts = [
-            (queries, rows)
-            for queries, quota in zip(self._query_sets, self._quotas, strict=True)
-            for rows in self._shuffled_blocks(len(queries.query_ids), quota)
+            (domain, rows)
+            for domain, quota in enumerate(self._quotas)
+            for rows in self._shuffled_blocks(domain, quota)
         ]
         for position in self._rng.permutation(len(parts)):
-            queries, rows = parts[position]
+            domain, rows = self._current = parts[position]
+            queries = self._query_sets[domain]
             documents, grades = self._documents_of(queries, rows)
             suspected = self._negatives.suspected(queries, rows, documents)
             if suspected is not None:
@@ -99,23 +106,40 @@ class TrainingBatches:
                 torch.from_numpy(grades),
             )
 
+    @property
+    def remembers(self) -> bool:
+        """Whether the loss of each query is asked for."""
+        return self._difficulty.weight > 0.0
+
+    def remember(self, losses: Tensor) -> None:
+        """Take in the loss, (q,), of each query of the batch that was yielded last."""
+        self._difficulty.remember(*self._current, losses.double().numpy())
+
     def state_dict(self) -> dict[str, Any]:
-        """Between two epochs, all that has changed: the generator, and what was mined."""
+        """Between two epochs, all that has changed: the generator, what was mined and learned."""
         return {
             "generator": dict(self._rng.bit_generator.state),
             "negatives": self._negatives.state_dict(),
+            "difficulty": self._difficulty.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state_dict`."""
         self._rng.bit_generator.state = dict(state["generator"])
         self._negatives.load_state_dict(state["negatives"])
+        self._difficulty.load_state_dict(state["difficulty"])
 
-    def _shuffled_blocks(self, n: int, quota: int) -> list[Rows]:
-        """Blocks of rows, none twice in one: passes over all `n`, the last as far as due."""
+    def _shuffled_blocks(self, domain: int, quota: int) -> list[Rows]:
+        """Blocks of rows: passes over all of a domain, the last as far as due.
+
+        A pass has each query once, or as many drawn by their difficulty.
+        """
+        n = len(self._query_sets[domain].query_ids)
+        shares = self._difficulty.shares(domain)
         blocks: list[Rows] = []
         for done in range(0, quota, n):
-            order = self._rng.permutation(n)[: quota - done]
+            drawn = self._rng.permutation(n) if shares is None else self._rng.choice(n, n, p=shares)
+            order = drawn[: quota - done]
             starts = range(0, len(order), self._batch_size)
             blocks += [order[start : start + self._batch_size] for start in starts]
         return blocks

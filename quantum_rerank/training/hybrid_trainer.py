@@ -73,6 +73,7 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
         config.training.max_batch_documents,
         config.training.balance,
         config.training.embedding_noise,
+        config.training.difficulty,
         batch_rng,
     )
     optimizing = config.optimizer

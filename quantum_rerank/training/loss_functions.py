@@ -180,6 +180,11 @@ class Loss:
     spread_weight: float = 0.0
     spread_target: float = 0.0
 
+    def per_query(self, scores: Tensor, grades: Tensor) -> Tensor:
+        """The loss of each query by itself, (q,), without a gradient."""
+        each = zip(scores.detach(), grades, strict=True)
+        return torch.stack([self.compute(one[None], theirs[None]) for one, theirs in each])
+
 
 def make_loss(
     name: str,

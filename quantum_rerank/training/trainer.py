@@ -278,6 +278,8 @@ class Trainer:
         if not self._on_fidelity:
             scores = self.model.fused(scores, batch.queries, batch.documents)
         loss = self._loss.compute(scores, batch.grades)
+        if self._batches.remembers:
+            self._batches.remember(self._loss.per_query(scores, batch.grades))
         if self._warm_up.weight or self._loss.spread_weight:
             # Drawn, since the documents of a batch stand in the order of their corpus.
             drawn = torch.randperm(len(batch.documents))[:_REGULARISED_TEXTS]

@@ -30,6 +30,7 @@ def batches(
     margin: float = NEVER,
     balance: float = 0.0,
     noise: float = 0.0,
+    difficulty: float = 0.0,
 ) -> TrainingBatches:
     query_sets = tuple(query_sets)
     negatives = Negatives(query_sets, "random", 32, 5, margin, on_fidelity=True)
@@ -42,6 +43,7 @@ def batches(
         max_documents,
         balance,
         noise,
+        difficulty,
         np.random.default_rng(seed),
     )
 
@@ -295,6 +297,24 @@ def test_domains_come_as_often_as_the_balance_has_it(
         for domain, count in zip(domains, counts, strict=True):
             often = [count[row] for row in range(len(domain.query_ids))]
             assert max(often) - min(often) <= 1
+
+
+def test_harder_queries_come_more_often(query_set: QuerySet) -> None:
+    source = batches([query_set], "one", batch_size=3, difficulty=0.8)
+    counts = Counter[int]()
+    for epoch in range(200):
+        n_batches = 0
+        for batch in source.epoch():
+            rows = rows_of(batch.queries, query_set.queries)
+            source.remember(torch.tensor([9.0 if row == 4 else 1.0 for row in rows]))
+            if epoch:
+                counts.update(rows)
+            n_batches += 1
+        assert n_batches == len(source)
+    assert counts.total() == 199 * 10
+    # A fifth of the draws goes to all ten alike, the rest by nine parts of eighteen to the one.
+    assert counts[4] / counts.total() == pytest.approx(0.02 + 0.8 * 9 / 18, abs=0.05)
+    assert min(counts[row] for row in range(10)) > 50
 
 
 def test_quotas_go_from_a_share_by_size_to_equal_shares() -> None:

@@ -92,6 +92,16 @@ def test_the_order_of_queries_and_documents_does_not_matter(name: str) -> None:
     )
 
 
+@every_loss
+def test_the_loss_of_each_query_is_that_of_a_batch_of_it_alone(name: str) -> None:
+    loss = any_loss(name)
+    each = loss.per_query(SCORES.clone().requires_grad_(), GRADES)
+    assert not each.requires_grad
+    for row in range(2):
+        one = slice(row, row + 1)
+        torch.testing.assert_close(each[row], loss.compute(SCORES[one], GRADES[one]))
+
+
 def test_hinge_is_the_mean_violation_over_all_pairs() -> None:
     violations = [0.5 + 0.6 - 0.9, 0.5 + 0.2 - 0.3, 0.5 + 0.8 - 0.3]
     found = pairwise_hinge(SCORES, GRADES, margin=0.5)
