@@ -39,7 +39,15 @@ Arm = Literal[
     "low_rank_bilinear",
     "cosine",
 ]
-LossName = Literal["triplet", "margin_ranking", "contrastive", "infonce", "infonce_candidates"]
+LossName = Literal[
+    "triplet",
+    "margin_ranking",
+    "contrastive",
+    "infonce",
+    "infonce_candidates",
+    "listnet",
+    "approx_ndcg",
+]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 Width = Annotated[int, Field(ge=1, le=8192)]
 
@@ -111,6 +119,24 @@ class LossConfig(Section):
     margin: float = Field(0.5, ge=0.0, le=2.0)
     temperature: float = Field(0.02, gt=0.0)
     negatives: int = Field(31, ge=1, description="sampled per query; triplet always takes one")
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="of the InfoNCE losses")
+    grade_temperature: float = Field(0.1, gt=0.0, description="of listnet's target")
+    spread_weight: float = Field(0.0, ge=0.0, description="of a term against saturation")
+    spread_target: float = Field(0.05, ge=0.0, le=0.5, description="of affinities, their deviation")
+
+
+class NegativesConfig(Section):
+    """Which documents stand against a query; `loss.negatives` says how many are drawn.
+
+    Losses over all candidates have every candidate; from them only the suspected are kept.
+    """
+
+    kind: Literal["random", "semi_hard", "hard"] = "random"
+    pool: int = Field(32, ge=1, description="hardest candidates to draw from")
+    refresh_epochs: int = Field(5, ge=1, description="until they are mined anew")
+    false_negative_margin: float = Field(
+        -2.0, ge=-2.0, le=2.0, description="left alone: cosine above the answer's minus this"
+    )
 
 
 class OptimizerConfig(Section):
@@ -135,6 +161,9 @@ class TrainingConfig(Section):
     early_stopping_patience: int = Field(10, ge=1)
     min_improvement: float = Field(0.001, ge=0.0)
     max_batch_documents: int = Field(1500, ge=2)
+    balance: float = Field(0.0, ge=0.0, le=1.0, description="1: every domain equally often")
+    difficulty: float = Field(0.0, ge=0.0, le=1.0, description="1: queries drawn by past loss")
+    embedding_noise: float = Field(0.0, ge=0.0, le=1.0, description="its length; texts have 1")
     objective: Literal["ndcg@10", "mrr@10", "map"] = "ndcg@10"
 
 
@@ -166,6 +195,7 @@ class ExperimentConfig(Section):
     fusion: FusionConfig = FusionConfig()
     warmup: WarmupConfig = WarmupConfig()
     loss: LossConfig = LossConfig()
+    negatives: NegativesConfig = NegativesConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
     data: DataConfig = DataConfig()

@@ -3,5 +3,14 @@
 from quantum_rerank.embeddings.cache import Embeddings
 from quantum_rerank.embeddings.encoder import EmbeddingSource, TextEncoder, embedding_source
 from quantum_rerank.embeddings.examples import ExampleTexts
+from quantum_rerank.embeddings.mapped import blocks, take
 
-__all__ = ["EmbeddingSource", "Embeddings", "ExampleTexts", "TextEncoder", "embedding_source"]
+__all__ = [
+    "EmbeddingSource",
+    "Embeddings",
+    "ExampleTexts",
+    "TextEncoder",
+    "blocks",
+    "embedding_source",
+    "take",
+]

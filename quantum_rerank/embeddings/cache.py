@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from quantum_rerank.embeddings.mapped import open_mapped, write_rows
 from quantum_rerank.errors import OutputError
 
 CACHE_VARIABLE = "QUANTUM_RERANK_CACHE"
@@ -61,8 +62,27 @@ class EmbeddingCache:
             found = _read(path)
             if found is None:
                 found = compute()
-                _write(path, found)
+                _write(path, len(found), [found])
         return found
+
+    def get_or_write(
+        self, key: str, n_rows: int, compute: Callable[[], Iterable[Embeddings]]
+    ) -> Embeddings:
+        """Map the array of a key, which is computed and written block by block where it must be."""
+        path = self._folder / f"{key}.npy"
+        with FileLock(self._folder / f"{key}.lock"):
+            found = _mapped(path)
+            if found is None:
+                _write(path, n_rows, compute())
+        return open_mapped(path) if found is None else found
+
+
+def _mapped(path: Path) -> Embeddings | None:
+    """As `_read`, without reading it."""
+    try:
+        return open_mapped(path)
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
 
 
 def _read(path: Path) -> Embeddings | None:
@@ -74,11 +94,11 @@ def _read(path: Path) -> Embeddings | None:
     return array
 
 
-def _write(path: Path, array: Embeddings) -> None:
+def _write(path: Path, n_rows: int, parts: Iterable[Embeddings]) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
         part = Path(file.name)
         try:
-            np.save(file, array, allow_pickle=False)
+            write_rows(file, n_rows, parts)
             file.close()
             part.replace(path)
         finally:

@@ -12,9 +12,10 @@ import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quantum_rerank.datasets import Collection
 from quantum_rerank.datasets.collection import MAX_CHARACTERS
@@ -25,11 +26,13 @@ from quantum_rerank.embeddings.cache import (
     cache_key,
     default_cache_folder,
 )
+from quantum_rerank.embeddings.mapped import MAPPED_FROM, blocks, open_mapped
 from quantum_rerank.embeddings.memory import require_room
 from quantum_rerank.embeddings.text_models import MODEL_FILES, text_model
 from quantum_rerank.errors import EmbeddingError
 
 _CHUNK = 128  # texts between two steps of the progress bar
+_UNIT = 1e-5  # how far a length may be from 1: some hundred steps of a float32
 
 
 class EmbeddingSource(Protocol):
@@ -48,7 +51,7 @@ class EmbeddingSource(Protocol):
 def embedding_source(name: str, cache_folder: Path | None = None) -> EmbeddingSource:
     """Find the source that a configuration names; nothing is loaded before it is used."""
     if name.startswith("npy:"):
-        return ArraySource(Path(name.removeprefix("npy:")))
+        return ArraySource(Path(name.removeprefix("npy:")), cache_folder)
     return TextEncoder(name, cache_folder)
 
 
@@ -131,10 +134,13 @@ class ArraySource:
     """Vectors from `corpus.npy` and `queries.npy`, rows in the collection's order.
 
     With several collections each has a subfolder named by its domain, `:` written as `-`.
+    Large files are mapped as they are, if their rows are float32 and of length 1; if not, what
+    they become is a file in the cache.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cache_folder: Path | None = None) -> None:
         self._folder = folder
+        self._cache_folder = cache_folder
 
     @property
     def fingerprint(self) -> str:
@@ -145,8 +151,8 @@ class ArraySource:
         """See `EmbeddingSource.embed`."""
         own = self._folder / collection.domain.replace(":", "-")
         folder = own if own.is_dir() else self._folder
-        queries = _load_rows(folder / "queries.npy", len(collection.queries))
-        documents = _load_rows(folder / "corpus.npy", len(collection.corpus))
+        queries = self._load_rows(folder / "queries.npy", len(collection.queries))
+        documents = self._load_rows(folder / "corpus.npy", len(collection.corpus))
         if queries.shape[1] != documents.shape[1]:
             raise EmbeddingError(
                 f"{folder}: queries.npy has {queries.shape[1]} columns and corpus.npy "
@@ -154,31 +160,64 @@ class ArraySource:
             )
         return queries, documents
 
+    def _load_rows(self, path: Path, n_rows: int) -> Embeddings:
+        array = _open(path)
+        if not np.issubdtype(array.dtype, np.floating):
+            raise EmbeddingError(f"`{path}` holds {array.dtype}, but must hold real numbers.")
+        if array.ndim != 2 or len(array) != n_rows:
+            raise EmbeddingError(
+                f"`{path}` has the shape {array.shape}, but must have {n_rows} rows: one per text, "
+                "in the order of the files; of the queries, those with a relevant document."
+            )
+        if array.nbytes < MAPPED_FROM:
+            return normalised(array.astype(np.float32), str(path))
+        if _is_ready(array):
+            return array
+        cache = EmbeddingCache(self._cache_folder or default_cache_folder())
+        state = path.stat()
+        key = cache_key("npy", [str(path.resolve()), str(state.st_size), str(state.st_mtime_ns)])
+        return cache.get_or_write(
+            key,
+            n_rows,
+            lambda: (
+                normalised(rows.astype(np.float32), str(path), start)
+                for start, rows in blocks(array)
+            ),
+        )
 
-def _load_rows(path: Path, n_rows: int) -> Embeddings:
+
+def _open(path: Path) -> NDArray[Any]:
     try:
-        array = np.load(path, allow_pickle=False)
+        return open_mapped(path)
     except FileNotFoundError:
         raise EmbeddingError(f"`{path}` does not exist.") from None
     except (OSError, ValueError, EOFError) as error:
         raise EmbeddingError(f"`{path}` is no readable array: {error}.") from None
-    if not np.issubdtype(array.dtype, np.floating):
-        raise EmbeddingError(f"`{path}` holds {array.dtype}, but must hold real numbers.")
-    if array.ndim != 2 or len(array) != n_rows:
-        raise EmbeddingError(
-            f"`{path}` has the shape {array.shape}, but must have {n_rows} rows: one per text, in "
-            "the order of the files; of the queries, those with a relevant document."
+
+
+def _is_ready(array: NDArray[Any]) -> bool:
+    """Whether rows can be used where they lie: float32, one after another, each of length 1."""
+    return (
+        array.dtype == np.float32
+        and array.flags.c_contiguous
+        and all(
+            # False for NaN as well, which is then found, and named, where rows are divided.
+            (np.abs(np.linalg.norm(rows, axis=1) - 1.0) < _UNIT).all()
+            for _, rows in blocks(array)
         )
-    return normalised(array.astype(np.float32), str(path))
+    )
 
 
-def normalised(embeddings: Embeddings, label: str) -> Embeddings:
-    """Divide rows by their length; EmbeddingError where a row has NaN or no length."""
+def normalised(embeddings: Embeddings, label: str, first: int = 0) -> Embeddings:
+    """Divide rows by their length; EmbeddingError where a row has NaN or no length.
+
+    first: the number of the first row, for the error.
+    """
     if not np.isfinite(embeddings).all():
         bad = int(np.flatnonzero(~np.isfinite(embeddings).all(axis=1))[0])
-        raise EmbeddingError(f"{label}: row {bad} holds NaN or infinity.")
+        raise EmbeddingError(f"{label}: row {first + bad} holds NaN or infinity.")
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
     if (lengths == 0).any():
-        raise EmbeddingError(f"{label}: row {int(np.argmin(lengths))} is all zero.")
+        raise EmbeddingError(f"{label}: row {first + int(np.argmin(lengths))} is all zero.")
     rows: Embeddings = (embeddings / lengths).astype(np.float32)
     return rows

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import Collection, Split, load_collection, split_by_query
-from quantum_rerank.embeddings import Embeddings, EmbeddingSource, ExampleTexts
+from quantum_rerank.embeddings import Embeddings, EmbeddingSource, ExampleTexts, blocks, take
 from quantum_rerank.errors import DataError, EmbeddingError
-from quantum_rerank.training.loss_functions import Sampling
 
 Rows = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class QuerySet:
     """Judged queries of one domain and one role, with their candidates by cosine.
 
-    queries: (q, dim) float32.  documents: (m, dim) float32, the whole corpus, shared.
+    queries: (q, dim) float32.  documents: (m, dim) float32, the whole corpus, shared; it may
+        be a mapped file, of which only rows that are needed are read.
     candidates: (q, k) rows of `documents` by falling cosine.  cosine: (q, k) float32.
     grades: (q, k) judged relevance of the candidates, 0 where they have none.
     positives: per query, the rows of its relevant documents, candidates or not.
@@ -88,7 +85,7 @@ class PreparedData:
     def description(self) -> list[str]:
         """A line per domain: documents, queries by role, and what was left out."""
         lines = [
-            "  ".join(f"{key} {value}" for key, value in row.items() if value)
+            "  ".join(f"{key} {_shown(value)}" for key, value in row.items() if value)
             for row in self.statistics()
         ]
         return lines + [
@@ -98,16 +95,38 @@ class PreparedData:
         ]
 
     def statistics(self) -> list[dict[str, Any]]:
-        """A row per domain: documents, and queries by role."""
-        sizes = {
-            queries.domain: len(queries.documents)
-            for queries in (*self.trial.train, *self.trial.unseen, *self.test_unseen)
-        }
+        """A row per domain: documents, queries by role, and `judgments` of those not for test."""
+        trial = (*self.trial.train, *self.trial.seen, *self.trial.unseen)
+        sizes = {q.domain: len(q.documents) for q in (*trial, *self.test_unseen)}
         return [
             {"domain": domain, "documents": sizes[domain]}
             | {role: len(ids) for role, ids in roles.items()}
+            | judgments([queries for queries in trial if queries.domain == domain])
             for domain, roles in self.splits.items()
         ]
+
+
+def judgments(query_sets: Sequence[QuerySet]) -> dict[str, float]:
+    """What is known of the queries of one domain; nothing of none.
+
+    relevant per query: its mean.  graded: the share of queries whose relevant documents have
+    different grades, which only listwise losses tell apart.  recall of candidates: the share
+    of a query's relevant documents that its candidates hold, which bounds every reranking.
+    """
+    if not query_sets:
+        return {}
+    relevant = np.concatenate([[len(rows) for rows in q.positives] for q in query_sets])
+    found = np.concatenate([(q.grades > 0).sum(axis=1) for q in query_sets])
+    graded = [len(set(judged.values())) > 1 for q in query_sets for judged in q.qrels.values()]
+    return {
+        "relevant per query": float(relevant.mean()),
+        "graded": float(np.mean(graded)),
+        "recall of candidates": float((found / relevant).mean()),
+    }
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
@@ -216,194 +235,51 @@ def _examples(
             collection.queries[queries.query_ids[row]],
             queries.queries[row],
             tuple(texts[near] for near in nearest),
-            queries.documents[nearest],
+            take(queries.documents, nearest),
         )
         for row, nearest in enumerate(queries.candidates[:n_queries, :n_documents])
     )
 
 
 def nearest_documents(
-    queries: Embeddings, documents: Embeddings, n_candidates: int, block: int = 256
+    queries: Embeddings,
+    documents: Embeddings,
+    n_candidates: int,
+    block: int = 256,
+    documents_block: int = 2**16,
 ) -> tuple[Rows, Embeddings]:
-    """Rows and cosines of the nearest documents, (q, k) each, best first, ties by row."""
+    """Rows and cosines of the nearest documents, (q, k) each, best first, ties by row.
+
+    Queries and documents are compared a block of each at a time, so that a corpus may be a
+    mapped file and no matrix has its length.
+    """
     k = min(n_candidates, len(documents))
-    rows = np.empty((len(queries), k), dtype=np.int64)
-    cosine = np.empty((len(queries), k), dtype=np.float32)
-    for start in range(0, len(queries), block):
-        scores = queries[start : start + block] @ documents.T
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        rows[start : start + block] = order
-        cosine[start : start + block] = np.take_along_axis(scores, order, axis=1)
+    rows = np.empty((len(queries), 0), dtype=np.int64)
+    cosine = np.empty((len(queries), 0), dtype=np.float32)
+    for first, part in blocks(documents, documents_block):
+        found = [
+            _best(queries[start : start + block] @ part.T, k)
+            for start in range(0, len(queries), block)
+        ]
+        # Those of earlier blocks stand first, so that ties stay in the order of the rows.
+        rows = np.column_stack([rows, first + np.concatenate([columns for columns, _ in found])])
+        cosine = np.column_stack([cosine, np.concatenate([values for _, values in found])])
+        order = np.argsort(-cosine, axis=1, kind="stable")[:, :k]
+        rows = np.take_along_axis(rows, order, axis=1)
+        cosine = np.take_along_axis(cosine, order, axis=1)
     return rows, cosine
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Queries of one domain, and the documents that they are trained against.
-
-    queries: (q, dim), documents: (d, dim) without repeats, float32.
-    positive, negative: (q, d) boolean.
-    """
-
-    queries: Tensor
-    documents: Tensor
-    positive: Tensor
-    negative: Tensor
-
-
-class TrainingBatches:
-    """Batches of one epoch after another, each batch from one domain, domains mixed.
-
-    Randomness comes from the generator handed in: the same generator gives the
-    same batches.
-    """
-
-    def __init__(
-        self,
-        query_sets: Sequence[QuerySet],
-        sampling: Sampling,
-        batch_size: int,
-        n_negatives: int,
-        max_documents: int,
-        rng: np.random.Generator,
-    ) -> None:
-        self._query_sets = query_sets
-        self._batch_size = batch_size
-        self._n_negatives = 1 if sampling == "one" else n_negatives
-        self._max_documents = max_documents
-        self._rng = rng
-        self._in_batch = sampling == "in_batch"
-        self._relevant = {id(q): _RelevantDocuments(q.positives) for q in query_sets}
-        self._documents_of: Callable[[QuerySet, Rows], tuple[Rows, Mask, Mask]] = (
-            self._all_candidates if sampling == "all_candidates" else self._sampled
-        )
-
-    def __len__(self) -> int:
-        """Batches per epoch."""
-        return sum(-(-len(q.query_ids) // self._batch_size) for q in self._query_sets)
-
-    def epoch(self) -> Iterator[Batch]:
-        """Yield every training query once."""
-        parts = [
-            (queries, rows)
-            for queries in self._query_sets
-            for rows in self._shuffled_blocks(len(queries.query_ids))
-        ]
-        for position in self._rng.permutation(len(parts)):
-            queries, rows = parts[position]
-            documents, positive, negative = self._documents_of(queries, rows)
-            yield Batch(
-                torch.from_numpy(queries.queries[rows]),
-                torch.from_numpy(queries.documents[documents]),
-                torch.from_numpy(positive),
-                torch.from_numpy(negative),
-            )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where the generator stands: between two epochs, all that has changed."""
-        return dict(self._rng.bit_generator.state)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put the generator where a `state_dict` says."""
-        self._rng.bit_generator.state = dict(state)
-
-    def _shuffled_blocks(self, n: int) -> list[Rows]:
-        order = self._rng.permutation(n)
-        return [order[start : start + self._batch_size] for start in range(0, n, self._batch_size)]
-
-    def _sampled(self, queries: QuerySet, rows: Rows) -> tuple[Rows, Mask, Mask]:
-        """One positive per query, and negatives drawn from its candidates."""
-        relevant = self._relevant[id(queries)]
-        candidates = queries.candidates[rows]
-        # Random keys order the candidates; a relevant one is moved past the end.
-        keys = self._rng.random(candidates.shape)
-        keys[queries.grades[rows] > 0] = 2.0
-        order = np.argsort(keys, axis=1)[:, : self._n_negatives]
-        drawn = np.take_along_axis(candidates, order, axis=1)
-        usable = np.take_along_axis(keys, order, axis=1) < 2.0
-        documents, columns = np.unique(
-            np.concatenate([relevant.draw(rows, self._rng)[:, None], drawn], axis=1),
-            return_inverse=True,
-        )
-        columns = columns.reshape(len(rows), -1)
-        positive = np.zeros((len(rows), len(documents)), dtype=bool)
-        negative = positive.copy()
-        positive[np.arange(len(rows)), columns[:, 0]] = True
-        if self._in_batch:
-            negative = ~relevant.mask(rows, documents)
-        else:
-            np.put_along_axis(negative, columns[:, 1:], usable, axis=1)
-        return documents, positive, negative
-
-    def _all_candidates(self, queries: QuerySet, rows: Rows) -> tuple[Rows, Mask, Mask]:
-        """The union of the batch's candidates; all relevant ones stay when it is cut."""
-        relevant = self._relevant[id(queries)]
-        wanted = np.unique(relevant.of(rows)[1])
-        others = np.setdiff1d(queries.candidates[rows], wanted)
-        room = max(self._max_documents - len(wanted), 1)
-        if len(others) > room:
-            others = self._rng.choice(others, room, replace=False)
-        documents = np.sort(np.concatenate([wanted, others]))
-        positive = relevant.mask(rows, documents)
-        return documents, positive, ~positive
-
-
-class _RelevantDocuments:
-    """The relevant documents of every query of a set, in one array, for whole batches at once."""
-
-    def __init__(self, positives: Sequence[Rows]) -> None:
-        self._documents = np.concatenate(positives)
-        self._counts = np.array([len(rows) for rows in positives])
-        self._firsts = np.cumsum(self._counts) - self._counts
-
-    def draw(self, rows: Rows, rng: np.random.Generator) -> Rows:
-        """One relevant document per query."""
-        chosen = self._firsts[rows] + rng.integers(self._counts[rows])
-        drawn: Rows = self._documents[chosen]
-        return drawn
-
-    def of(self, rows: Rows) -> tuple[Rows, Rows]:
-        """Positions within `rows`, and documents, of every relevant pair."""
-        counts = self._counts[rows]
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        queries = np.repeat(np.arange(len(rows)), counts)
-        return queries, self._documents[np.repeat(self._firsts[rows], counts) + within]
-
-    def mask(self, rows: Rows, documents: Rows) -> Mask:
-        """(len(rows), len(documents)): which of some sorted documents is relevant to which."""
-        queries, relevant = self.of(rows)
-        columns = np.searchsorted(documents, relevant).clip(max=len(documents) - 1)
-        here = documents[columns] == relevant
-        result = np.zeros((len(rows), len(documents)), dtype=bool)
-        result[queries[here], columns[here]] = True
-        return result
-
-
-class CorpusBatches:
-    """Random texts of one corpus at a time, corpora drawn by their size, without end."""
-
-    def __init__(
-        self, corpora: Sequence[Embeddings], batch_size: int, rng: np.random.Generator
-    ) -> None:
-        self._corpora = corpora
-        self._batch_size = batch_size
-        self._rng = rng
-        sizes = np.array([len(corpus) for corpus in corpora], dtype=float)
-        self._shares = sizes / sizes.sum()
-
-    def next(self) -> Tensor:
-        """(batch, dim) float32; fewer where a corpus has fewer texts."""
-        corpus = self._corpora[self._rng.choice(len(self._corpora), p=self._shares)]
-        size = min(self._batch_size, len(corpus))
-        return torch.from_numpy(corpus[self._rng.choice(len(corpus), size, replace=False)])
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where the generator stands."""
-        return dict(self._rng.bit_generator.state)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put the generator where a `state_dict` says."""
-        self._rng.bit_generator.state = dict(state)
+def _best(scores: Embeddings, k: int) -> tuple[Rows, Embeddings]:
+    """Columns and values of the k highest of each row, best first, ties by column."""
+    k = min(k, scores.shape[1])
+    columns = np.empty((len(scores), k), dtype=np.int64)
+    for row, values in enumerate(scores):
+        # Only what can be among them is sorted: a whole row may be long.
+        least = np.partition(values, -k)[-k]
+        near = np.flatnonzero(values >= least)
+        columns[row] = near[np.argsort(-values[near], kind="stable")[:k]]
+    return columns, np.take_along_axis(scores, columns, axis=1)
 
 
 def _fingerprint(collections: dict[str, Collection], splits: dict[str, Split]) -> str:
@@ -416,5 +292,7 @@ def _fingerprint(collections: dict[str, Collection], splits: dict[str, Split]) -
             {query: dict(judged) for query, judged in collection.qrels.items()},
             vars(splits[spec]),
         ]
-        digest.update(json.dumps(content, sort_keys=True).encode())
+        # Piece by piece: as one text, a large corpus would be in memory twice more.
+        for piece in json.JSONEncoder(sort_keys=True).iterencode(content):
+            digest.update(piece.encode())
     return digest.hexdigest()

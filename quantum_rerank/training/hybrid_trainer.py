@@ -9,8 +9,10 @@ import torch
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.similarity import FusedSimilarity, build_head
-from quantum_rerank.training.data_manager import CorpusBatches, TrainingBatches, TrialData
+from quantum_rerank.training.batches import CorpusBatches, TrainingBatches
+from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.loss_functions import make_loss
+from quantum_rerank.training.negatives import Negatives
 from quantum_rerank.training.optimizers import make_optimizer, make_schedule
 from quantum_rerank.training.progress import progress_bytes, take_over
 from quantum_rerank.training.ranking import Validator
@@ -51,13 +53,27 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
     batch_rng, corpus_rng = np.random.default_rng(config.seed).spawn(2)
     head = build_head(embedding_dim=data.embedding_dim, **config.head_arguments())
     model = FusedSimilarity(head, config.fusion.initial_weight)
-    loss = make_loss(config.loss.name, config.loss.margin, config.loss.temperature)
+    loss = make_loss(**config.loss.model_dump(exclude={"on", "negatives"}))
+    on_fidelity = config.loss.on == "fidelity"
+    mining = config.negatives
+    negatives = Negatives(
+        data.train,
+        mining.kind,
+        mining.pool,
+        mining.refresh_epochs,
+        mining.false_negative_margin,
+        on_fidelity,
+    )
     batches = TrainingBatches(
         data.train,
         loss.sampling,
+        negatives,
         config.training.batch_size,
         config.loss.negatives,
         config.training.max_batch_documents,
+        config.training.balance,
+        config.training.embedding_noise,
+        config.training.difficulty,
         batch_rng,
     )
     optimizing = config.optimizer
@@ -83,7 +99,7 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
     return Trainer(
         model,
         loss,
-        config.loss.on == "fidelity",
+        on_fidelity,
         batches,
         warm_up,
         optimizer,

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quantum_rerank.embeddings import Embeddings
+from quantum_rerank.embeddings import Embeddings, take
 from quantum_rerank.errors import DivergedError
 from quantum_rerank.evaluation import (
     METRICS,
@@ -96,12 +96,12 @@ class Candidates:
 
 def _represented(head: Head, vectors: Embeddings, rows: NDArray[np.int64]) -> Tensor:
     """The representations of some rows, block by block: no copy of the whole is made."""
-    first = head.represent(torch.from_numpy(vectors[rows[:_TEXTS]]))
+    first = head.represent(torch.from_numpy(take(vectors, rows[:_TEXTS])))
     result = first.new_empty((len(rows), first.shape[1]))
     result[: len(first)] = first
     for start in range(_TEXTS, len(rows), _TEXTS):
         block = rows[start : start + _TEXTS]
-        result[start : start + len(block)] = head.represent(torch.from_numpy(vectors[block]))
+        result[start : start + len(block)] = head.represent(torch.from_numpy(take(vectors, block)))
     return result
 
 

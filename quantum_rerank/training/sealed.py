@@ -19,7 +19,7 @@ from torch import Tensor
 
 from quantum_rerank.errors import BundleError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _JSON, _SHA256 = "json", "sha256"
 _TENSOR = "$tensor"  # stands in the text for a tensor, with its number
 

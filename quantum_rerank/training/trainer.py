@@ -15,12 +15,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from quantum_rerank.errors import DivergedError, SaturatedError
 from quantum_rerank.similarity import FusedSimilarity
-from quantum_rerank.training.data_manager import Batch, CorpusBatches, TrainingBatches
-from quantum_rerank.training.loss_functions import Loss, neighbour_divergence
+from quantum_rerank.training.batches import Batch, CorpusBatches, TrainingBatches
+from quantum_rerank.training.loss_functions import Loss, neighbour_divergence, spread_shortfall
 from quantum_rerank.training.ranking import SPREAD, Validation, Validator
 
 _LEAST_SPREAD = 1e-6  # of affinities in [0, 1]: some ten steps of a float32
-_REGULARISED_TEXTS = 128  # documents of a batch whose neighbourhoods are held
+_REGULARISED_TEXTS = 128  # documents of a batch whose neighbourhoods and spread are held
 
 
 @dataclass(frozen=True)
@@ -253,15 +253,16 @@ class Trainer:
         for step in range(self._warm_up.steps):
             texts = self._warm_up.batches.next()
             # Nothing is named: a name would hold what the step kept through the next one.
-            self._update(
-                self._divergence(self.model.head.represent(texts), texts),
-                optimizer,
-                f"step {step + 1} of the warm-up",
-            )
+            self._update(self._warm_up_loss(texts), optimizer, f"step {step + 1} of the warm-up")
+
+    def _warm_up_loss(self, texts: Tensor) -> Tensor:
+        states = self.model.head.represent(texts)
+        return self._divergence(self.model.head.compare(states, states).float(), texts)
 
     def _train_epoch(self) -> float:
         if not list(self.model.head.parameters()):
             return 0.0  # plain cosine has nothing to learn
+        self._batches.refresh(self.model, self._epochs_done)
         self.model.train()
         total = 0.0
         for batch in self._batches.epoch():
@@ -276,16 +277,21 @@ class Trainer:
         scores = compared.affinity
         if not self._on_fidelity:
             scores = self.model.fused(scores, batch.queries, batch.documents)
-        loss = self._loss.compute(scores, batch.positive, batch.negative)
-        if self._warm_up.weight:
+        loss = self._loss.compute(scores, batch.grades)
+        if self._batches.remembers:
+            self._batches.remember(self._loss.per_query(scores, batch.grades))
+        if self._warm_up.weight or self._loss.spread_weight:
             # Drawn, since the documents of a batch stand in the order of their corpus.
             drawn = torch.randperm(len(batch.documents))[:_REGULARISED_TEXTS]
-            divergence = self._divergence(compared.documents[drawn], batch.documents[drawn])
-            loss = loss + self._warm_up.weight * divergence
+            states = compared.documents[drawn]
+            affinity = self.model.head.compare(states, states).float()
+            if weight := self._warm_up.weight:
+                loss = loss + weight * self._divergence(affinity, batch.documents[drawn])
+            if weight := self._loss.spread_weight:
+                loss = loss + weight * spread_shortfall(affinity, self._loss.spread_target)
         return loss
 
-    def _divergence(self, states: Tensor, texts: Tensor) -> Tensor:
-        affinity = self.model.head.compare(states, states).float()
+    def _divergence(self, affinity: Tensor, texts: Tensor) -> Tensor:
         return neighbour_divergence(affinity, texts @ texts.T, self._warm_up.temperature)
 
     def _update(self, loss: Tensor, optimizer: torch.optim.Optimizer, where: str) -> float:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from quantum_rerank.circuits import ENGINES, Ansatz, Weights
 from quantum_rerank.similarity import FusedSimilarity, build_head
 from quantum_rerank.similarity.heads import HybridHead
-from quantum_rerank.training.loss_functions import pairwise_hinge
+from quantum_rerank.training.loss_functions import LEFT_ALONE, pairwise_hinge
 from quantum_rerank.training.optimizers import make_optimizer
 from tests.benchmarks.measuring import AsJson, in_turns, show, table
 
@@ -87,12 +87,13 @@ def make_step(arm: str, engine: str, n_qubits: int, n_layers: int) -> Callable[[
     """Build a training step of an arm on random unit vectors."""
     model = FusedSimilarity(_head(arm, engine, n_qubits, n_layers), 0.5)
     texts = _texts()
-    positive = torch.cat([torch.eye(TRIPLETS), torch.zeros(TRIPLETS, TRIPLETS)], dim=1).bool()
-    negative = positive.roll(TRIPLETS, dims=1)
+    own, others = torch.eye(TRIPLETS).bool(), torch.zeros(TRIPLETS, TRIPLETS).bool()
+    grades = torch.full((TRIPLETS, 2 * TRIPLETS), LEFT_ALONE)
+    grades[torch.cat([own, others], dim=1)], grades[torch.cat([others, own], dim=1)] = 1, 0
 
     def loss() -> Tensor:
         affinity, _ = model(texts[:TRIPLETS], texts[TRIPLETS:])
-        return pairwise_hinge(affinity, positive, negative, margin=0.5)
+        return pairwise_hinge(affinity, grades, margin=0.5)
 
     return _with_update(model, loss)
 

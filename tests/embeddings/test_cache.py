@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,43 @@ def test_a_computation_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_no_partial_file_is_left_beside_the_result(tmp_path: Path) -> None:
     EmbeddingCache(tmp_path).get_or_compute(KEY, Counter())
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_an_array_may_be_written_block_by_block_and_is_mapped_afterwards(tmp_path: Path) -> None:
+    calls = 0
+
+    def parts() -> Iterator[Embeddings]:
+        nonlocal calls
+        calls += 1
+        yield VECTORS
+        yield VECTORS[:1] + 10
+
+    for _ in range(2):
+        found = EmbeddingCache(tmp_path).get_or_write(KEY, 3, parts)
+        np.testing.assert_array_equal(found, [[0, 1, 2], [3, 4, 5], [10, 11, 12]])
+        assert found.dtype == np.float32
+        assert not found.flags.writeable
+    assert calls == 1
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_mapped_file_that_was_cut_off_is_written_again(tmp_path: Path) -> None:
+    cache = EmbeddingCache(tmp_path)
+    cache.get_or_write(KEY, 2, lambda: [VECTORS])
+    path = tmp_path / f"{KEY}.npy"
+    path.write_bytes(path.read_bytes()[:-4])
+    np.testing.assert_array_equal(cache.get_or_write(KEY, 2, lambda: [VECTORS]), VECTORS)
+
+
+def test_blocks_that_fail_leave_nothing_behind(tmp_path: Path) -> None:
+    def fail() -> Iterator[Embeddings]:
+        yield VECTORS
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        EmbeddingCache(tmp_path).get_or_write(KEY, 4, fail)
+    assert not list(tmp_path.glob("*.npy"))
     assert not list(tmp_path.glob("*.part"))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from quantum_rerank.datasets import Collection, beir
-from quantum_rerank.embeddings import TextEncoder, embedding_source
+from quantum_rerank.embeddings import TextEncoder, blocks, embedding_source, encoder
 from quantum_rerank.embeddings.encoder import ArraySource, normalised
 from quantum_rerank.errors import EmbeddingError
 
@@ -104,6 +104,64 @@ def test_an_array_of_words_is_refused(vectors: Path, trees: Collection) -> None:
     np.save(vectors / "queries.npy", np.full((16, 5), "oak"))
     with pytest.raises(EmbeddingError):
         ArraySource(vectors).embed(trees)
+
+
+@pytest.fixture
+def all_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file counts as a large one."""
+    monkeypatch.setattr(encoder, "MAPPED_FROM", 0)
+
+
+@pytest.mark.usefixtures("all_mapped")
+def test_large_vectors_are_normalised_into_a_mapped_file_of_the_cache(
+    vectors: Path, trees: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped = ArraySource(vectors, tmp_path / "cache").embed(trees)
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 2
+    monkeypatch.setattr(encoder, "MAPPED_FROM", 2**40)
+    for large, small in zip(mapped, ArraySource(vectors).embed(trees), strict=True):
+        np.testing.assert_array_equal(large, small)
+        assert isinstance(large.base, np.memmap)
+        assert not isinstance(small.base, np.memmap)
+
+
+@pytest.mark.usefixtures("all_mapped")
+def test_large_vectors_that_are_ready_are_mapped_where_they_lie(
+    vectors: Path, trees: Collection, tmp_path: Path
+) -> None:
+    for name in ("queries", "corpus"):
+        path = vectors / f"{name}.npy"
+        np.save(path, normalised(np.load(path).astype(np.float32), name))
+    for found, name in zip(
+        ArraySource(vectors, tmp_path / "cache").embed(trees), ("queries", "corpus"), strict=True
+    ):
+        np.testing.assert_array_equal(found, np.load(vectors / f"{name}.npy"))
+        assert isinstance(found.base, np.memmap)
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.usefixtures("all_mapped")
+def test_large_vectors_that_were_replaced_are_not_taken_from_the_cache(
+    vectors: Path, trees: Collection, tmp_path: Path
+) -> None:
+    source = ArraySource(vectors, tmp_path / "cache")
+    source.embed(trees)
+    np.save(vectors / "corpus.npy", np.ones((24, 5)))
+    _, documents = source.embed(trees)
+    np.testing.assert_allclose(documents, np.full((24, 5), 5**-0.5), rtol=1e-6)
+
+
+@pytest.mark.usefixtures("all_mapped")
+@pytest.mark.parametrize("value", [np.nan, 0.0])
+def test_a_bad_row_of_large_vectors_has_its_number_in_the_whole(
+    vectors: Path, trees: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    monkeypatch.setattr(encoder, "blocks", lambda array: blocks(array, 5))
+    rows = normalised(np.load(vectors / "corpus.npy").astype(np.float32), "rows")
+    rows[17] = value
+    np.save(vectors / "corpus.npy", rows)
+    with pytest.raises(EmbeddingError, match=r"corpus\.npy: row 17 "):
+        ArraySource(vectors, tmp_path / "cache").embed(trees)
 
 
 def test_normalising_twice_changes_nothing_more() -> None:

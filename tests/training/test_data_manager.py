@@ -1,68 +1,28 @@
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from torch import Tensor
 
 from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import beir
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import DataError, EmbeddingError
 from quantum_rerank.training.data_manager import (
-    Batch,
-    CorpusBatches,
     PreparedData,
     QuerySet,
-    TrainingBatches,
     TrialData,
+    judgments,
     nearest_documents,
     prepare,
     query_set,
 )
-from quantum_rerank.training.loss_functions import Sampling
 
-SAMPLINGS: tuple[Sampling, ...] = get_args(Sampling)
-every_sampling = pytest.mark.parametrize("sampling", SAMPLINGS)
 Folder = Callable[..., Path]
-
-
-def batches(
-    query_sets: Iterable[QuerySet],
-    sampling: Sampling,
-    batch_size: int = 4,
-    n_negatives: int = 3,
-    max_documents: int = 1500,
-    seed: int = 0,
-) -> TrainingBatches:
-    rng = np.random.default_rng(seed)
-    return TrainingBatches(tuple(query_sets), sampling, batch_size, n_negatives, max_documents, rng)
-
-
-def rows_of(vectors: Tensor, table: NDArray[np.float32]) -> list[int]:
-    """Find each vector in a table of distinct ones; KeyError if it is not there."""
-    places = {row.tobytes(): place for place, row in enumerate(table)}
-    return [places[vector.numpy().tobytes()] for vector in vectors]
-
-
-def judged(batch: Batch, queries: QuerySet) -> list[tuple[set[int], set[int], set[int]]]:
-    """Per query of a batch: relevant rows, rows marked positive, rows marked negative."""
-    documents = np.array(rows_of(batch.documents, queries.documents))
-    return [
-        (
-            set(queries.positives[row].tolist()),
-            set(documents[batch.positive[position].numpy()].tolist()),
-            set(documents[batch.negative[position].numpy()].tolist()),
-        )
-        for position, row in enumerate(rows_of(batch.queries, queries.queries))
-    ]
 
 
 # What is loaded.
@@ -108,14 +68,42 @@ def test_bare_corpora_of_the_warm_up_leave_the_test_domain_out(prepared: Prepare
 
 def test_the_statistics_count_what_was_loaded(prepared: PreparedData) -> None:
     rows = {row["domain"]: row for row in prepared.statistics()}
-    assert rows["beir:park"] == {
-        "domain": "beir:park",
-        "documents": 24,
-        "train": 10,
-        "validation": 3,
-        "test": 3,
-    }
+    park = rows["beir:park"]
+    counts = {"domain": "beir:park", "documents": 24, "train": 10, "validation": 3, "test": 3}
+    assert {key: park[key] for key in counts} == counts
     assert rows["beir:garden"]["validation"] == rows["beir:orchard"]["test"] == 16
+
+
+def test_the_statistics_tell_of_judgments_and_of_what_the_candidates_hold(
+    prepared: PreparedData,
+) -> None:
+    rows = {row["domain"]: row for row in prepared.statistics()}
+    assert rows["beir:park"]["relevant per query"] == 2.0
+    assert rows["beir:park"]["graded"] == 1.0
+    (garden,) = prepared.trial.unseen
+    held = [
+        np.isin(relevant, near).mean()
+        for relevant, near in zip(garden.positives, garden.candidates, strict=True)
+    ]
+    assert 0.0 < rows["beir:garden"]["recall of candidates"] < 1.0
+    assert rows["beir:garden"]["recall of candidates"] == pytest.approx(np.mean(held))
+    assert any("recall of candidates 0." in line for line in prepared.description())
+
+
+def test_judgments_of_test_queries_are_not_told(prepared: PreparedData) -> None:
+    rows = {row["domain"]: row for row in prepared.statistics()}
+    assert rows["beir:orchard"].keys() == {"domain", "documents", "train", "validation", "test"}
+
+
+def test_queries_are_graded_where_their_relevant_documents_differ(query_set: QuerySet) -> None:
+    first = query_set.query_ids[0]
+    level = {
+        query: dict.fromkeys(judged, 3 if query == first else 1)
+        for query, judged in query_set.qrels.items()
+    }
+    assert judgments([replace(query_set, qrels=level)])["graded"] == 0.0
+    mixed = {**level, first: query_set.qrels[first]}
+    assert judgments([replace(query_set, qrels=mixed)])["graded"] == pytest.approx(0.1)
 
 
 def test_candidates_fall_by_cosine(query_set: QuerySet) -> None:
@@ -194,15 +182,23 @@ def test_the_nearest_documents_are_those_of_a_full_sort_in_whatever_blocks() -> 
         sorted(range(30), key=lambda d, q=q: -(queries[q] @ documents[d]))[:6] for q in range(7)
     ]
     for block in (1, 3, 256):
-        rows, _ = nearest_documents(queries, documents, 6, block)
-        assert rows.tolist() == expected
+        for documents_block in (1, 4, 13, 30, 100):
+            rows, cosine = nearest_documents(queries, documents, 6, block, documents_block)
+            assert rows.tolist() == expected
+            scores = np.take_along_axis(queries @ documents.T, rows, axis=1)
+            np.testing.assert_allclose(cosine, scores, rtol=1e-5)
 
 
 def test_ties_are_broken_by_row_and_a_small_corpus_gives_what_it_has() -> None:
     documents = np.ones((3, 2), dtype=np.float32)
-    rows, cosine = nearest_documents(documents[:1], documents, 100)
-    assert rows.tolist() == [[0, 1, 2]]
-    assert cosine.tolist() == [[2.0, 2.0, 2.0]]
+    for documents_block in (1, 2, 3):
+        rows, cosine = nearest_documents(
+            documents[:1], documents, 100, documents_block=documents_block
+        )
+        assert rows.tolist() == [[0, 1, 2]]
+        assert cosine.tolist() == [[2.0, 2.0, 2.0]]
+        rows, _ = nearest_documents(documents[:1], documents, 2, documents_block=documents_block)
+        assert rows.tolist() == [[0, 1]]
 
 
 def test_a_query_set_keeps_the_order_it_was_asked_for(beir_folder: Folder) -> None:
@@ -215,162 +211,6 @@ def test_a_query_set_keeps_the_order_it_was_asked_for(beir_folder: Folder) -> No
     np.testing.assert_array_equal(found.queries, queries[::-3])
 
 
-# Batches.
-
-
-@every_sampling
-@pytest.mark.parametrize("batch_size", [1, 4, 64])
-def test_every_training_query_comes_once_per_epoch(
-    trial_data: TrialData, sampling: Sampling, batch_size: int
-) -> None:
-    source = batches(trial_data.train, sampling, batch_size)
-    table = np.concatenate([queries.queries for queries in trial_data.train])
-    for _ in range(2):
-        epoch = list(source.epoch())
-        assert len(epoch) == len(source)
-        seen = Counter(row for batch in epoch for row in rows_of(batch.queries, table))
-        assert seen == Counter(range(len(table)))
-
-
-@every_sampling
-def test_every_batch_is_of_one_domain_and_domains_are_mixed(
-    trial_data: TrialData, sampling: Sampling
-) -> None:
-    domains: list[str] = []
-    for batch in batches(trial_data.train, sampling, batch_size=2).epoch():
-        (home,) = (
-            queries
-            for queries in trial_data.train
-            if batch.queries[0].tolist() in queries.queries.tolist()
-        )
-        rows_of(batch.queries, home.queries)
-        rows_of(batch.documents, home.documents)
-        domains.append(home.domain)
-    assert len(set(domains)) == 2
-    assert domains not in (sorted(domains), sorted(domains, reverse=True))
-
-
-@every_sampling
-def test_no_document_repeats_in_a_batch(query_set: QuerySet, sampling: Sampling) -> None:
-    for batch in batches([query_set], sampling).epoch():
-        rows = rows_of(batch.documents, query_set.documents)
-        assert len(set(rows)) == len(rows)
-        assert batch.positive.shape == batch.negative.shape == (len(batch.queries), len(rows))
-
-
-@every_sampling
-def test_positives_are_relevant_and_negatives_never_are(
-    trial_data: TrialData, sampling: Sampling
-) -> None:
-    for queries in trial_data.train:
-        for batch in batches([queries], sampling).epoch():
-            for relevant, positive, negative in judged(batch, queries):
-                assert positive
-                assert positive <= relevant
-                assert negative
-                assert not negative & relevant
-
-
-@every_sampling
-def test_the_same_generator_gives_the_same_batches(
-    trial_data: TrialData, sampling: Sampling
-) -> None:
-    def two_epochs(seed: int) -> list[Batch]:
-        source = batches(trial_data.train, sampling, max_documents=10, seed=seed)
-        return [*source.epoch(), *source.epoch()]
-
-    def content(found: list[Batch]) -> list[list[object]]:
-        return [[part.tolist() for part in vars(batch).values()] for batch in found]
-
-    first, again, other = (content(two_epochs(seed)) for seed in (0, 0, 1))
-    assert first == again
-    assert first != other
-    half = len(first) // 2
-    assert first[:half] != first[half:]
-
-
-@pytest.mark.parametrize(("sampling", "expected"), [("one", 1), ("sampled", 3)])
-def test_each_query_gets_one_positive_and_as_many_negatives_as_asked(
-    query_set: QuerySet, sampling: Sampling, expected: int
-) -> None:
-    for batch in batches([query_set], sampling, n_negatives=3).epoch():
-        assert (batch.positive.sum(dim=1) == 1).all()
-        assert (batch.negative.sum(dim=1) == expected).all()
-
-
-@pytest.mark.parametrize("sampling", ["one", "sampled"])
-def test_negatives_are_drawn_from_the_query_s_own_candidates(
-    query_set: QuerySet, sampling: Sampling
-) -> None:
-    for batch in batches([query_set], sampling).epoch():
-        rows = rows_of(batch.queries, query_set.queries)
-        for row, (_, _, negative) in zip(rows, judged(batch, query_set), strict=True):
-            assert negative <= set(query_set.candidates[row].tolist())
-
-
-def test_every_irrelevant_candidate_is_drawn_sooner_or_later(query_set: QuerySet) -> None:
-    source = batches([query_set], "one")
-    drawn: dict[int, set[int]] = {row: set() for row in range(len(query_set.query_ids))}
-    for _ in range(100):
-        for batch in source.epoch():
-            rows = rows_of(batch.queries, query_set.queries)
-            for row, (_, _, negative) in zip(rows, judged(batch, query_set), strict=True):
-                drawn[row] |= negative
-    for row, found in drawn.items():
-        candidates = set(query_set.candidates[row].tolist())
-        assert found == candidates - set(query_set.positives[row].tolist())
-
-
-def test_in_batch_takes_every_irrelevant_document_of_the_batch_as_negative(
-    query_set: QuerySet,
-) -> None:
-    for batch in batches([query_set], "in_batch").epoch():
-        documents = set(rows_of(batch.documents, query_set.documents))
-        for relevant, positive, negative in judged(batch, query_set):
-            assert len(positive) == 1
-            assert negative == documents - relevant
-
-
-def test_all_candidates_takes_the_union_of_candidates_and_relevant_documents(
-    query_set: QuerySet,
-) -> None:
-    for batch in batches([query_set], "all_candidates").epoch():
-        rows = rows_of(batch.queries, query_set.queries)
-        union = {d for row in rows for d in query_set.candidates[row].tolist()}
-        union |= {d for row in rows for d in query_set.positives[row].tolist()}
-        assert set(rows_of(batch.documents, query_set.documents)) == union
-        for relevant, positive, negative in judged(batch, query_set):
-            assert positive == relevant
-            assert negative == union - relevant
-
-
-@pytest.mark.parametrize("max_documents", [2, 10, 15])
-def test_all_candidates_keeps_relevant_documents_when_it_is_cut(
-    query_set: QuerySet, max_documents: int
-) -> None:
-    for batch in batches([query_set], "all_candidates", max_documents=max_documents).epoch():
-        relevant_in_batch: set[int] = set()
-        for relevant, positive, negative in judged(batch, query_set):
-            assert positive == relevant
-            assert negative
-            relevant_in_batch |= relevant
-        # At least one document stays that answers nobody.
-        assert len(batch.documents) <= max(max_documents, len(relevant_in_batch) + 1)
-
-
-@every_sampling
-def test_a_query_all_of_whose_candidates_are_relevant_gets_no_negative(
-    query_set: QuerySet, sampling: Sampling
-) -> None:
-    relevant = np.stack([rows[:2] for rows in query_set.positives])
-    grades = np.ones(relevant.shape, dtype=np.int32)
-    tight = replace(query_set, candidates=relevant, cosine=query_set.cosine[:, :2], grades=grades)
-    for batch in batches([tight], sampling, batch_size=1).epoch():
-        ((_, positive, negative),) = judged(batch, tight)
-        assert positive
-        assert not negative
-
-
 def test_grades_are_the_judgments_of_the_candidates(trial_data: TrialData) -> None:
     for queries in (*trial_data.train, *trial_data.seen, *trial_data.unseen):
         assert queries.grades.any()
@@ -380,38 +220,6 @@ def test_grades_are_the_judgments_of_the_candidates(trial_data: TrialData) -> No
             names = [queries.document_ids[row] for row in rows]
             expected = [queries.qrels[query].get(name, 0) for name in names]
             assert grades.tolist() == expected
-
-
-# Bare corpora.
-
-
-def test_bare_texts_come_from_one_corpus_without_repeats(trial_data: TrialData) -> None:
-    source = CorpusBatches(trial_data.corpora, 8, np.random.default_rng(0))
-    homes: set[int] = set()
-    for _ in range(30):
-        texts = source.next()
-        assert texts.shape == (8, 16)
-        (home,) = (
-            number
-            for number, corpus in enumerate(trial_data.corpora)
-            if texts[0].tolist() in corpus.tolist()
-        )
-        assert len(set(rows_of(texts, trial_data.corpora[home]))) == 8
-        homes.add(home)
-    assert homes == {0, 1, 2}
-
-
-def test_corpora_are_drawn_by_their_size() -> None:
-    large, small = np.zeros((90, 2), np.float32), np.ones((10, 2), np.float32)
-    source = CorpusBatches((large, small), 1, np.random.default_rng(0))
-    share = np.mean([source.next().sum().item() == 0.0 for _ in range(1000)])
-    assert share == pytest.approx(0.9, abs=0.03)
-
-
-def test_a_corpus_smaller_than_the_batch_is_taken_whole() -> None:
-    corpus = np.arange(6, dtype=np.float32).reshape(3, 2)
-    texts = CorpusBatches((corpus,), 128, np.random.default_rng(0)).next()
-    assert sorted(rows_of(texts, corpus)) == [0, 1, 2]
 
 
 def test_one_collection_under_two_names_is_refused(beir_folder: Folder, tmp_path: Path) -> None:

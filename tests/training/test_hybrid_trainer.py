@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
 from quantum_rerank.circuits import ENGINES
 from quantum_rerank.config import Arm, ExperimentConfig, LossName
-from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.embeddings.mapped import open_mapped
+from quantum_rerank.training.data_manager import QuerySet, TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
 
 ARMS: tuple[str, ...] = get_args(Arm)
@@ -49,6 +53,33 @@ def test_every_arm_trains_with_every_loss_on_read_only_arrays(
     assert report.final
     for name, parameter in trainer.model.head.named_parameters():
         assert torch.equal(parameter, before[name]) != parameter.requires_grad, name
+
+
+def test_a_corpus_in_a_mapped_file_trains_as_one_in_memory(
+    trial_data: TrialData, small_config: Callable[..., ExperimentConfig], tmp_path: Path
+) -> None:
+    def mapped(queries: QuerySet) -> QuerySet:
+        path = tmp_path / f"{queries.domain.replace(':', '-')}.npy"
+        if not path.exists():
+            np.save(path, queries.documents)
+        return replace(queries, documents=open_mapped(path))
+
+    on_disk = TrialData(
+        *(
+            tuple(mapped(queries) for queries in role)
+            for role in (trial_data.train, trial_data.seen, trial_data.unseen)
+        )
+    )
+    config = small_config(
+        {
+            "warmup.steps": 3,
+            "loss.name": "infonce_candidates",
+            "negatives.kind": "semi_hard",
+            "negatives.false_negative_margin": 0.1,
+        }
+    )
+    reports = list(make_trainer(config, trial_data).epochs())
+    assert list(make_trainer(config, on_disk).epochs()) == reports
 
 
 @pytest.mark.parametrize("entangler", ["cnot_chain", "zz_ring"])

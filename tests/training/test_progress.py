@@ -36,6 +36,22 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "float32": {"circuit.precision": "float32", "circuit.engine": "statevector"},
     "mlp_twin": {"arm": "mlp_twin", "loss.name": "infonce", "optimizer.schedule": "step"},
     "quantum_only": {"arm": "quantum_only", "loss.name": "contrastive"},
+    "hard": {
+        "loss.name": "margin_ranking",
+        "negatives.kind": "hard",
+        "negatives.pool": 4,
+        "negatives.refresh_epochs": 2,
+    },
+    "semi_hard": {
+        "loss.on": "fused",
+        "negatives.kind": "semi_hard",
+        "negatives.pool": 3,
+        "negatives.refresh_epochs": 3,
+        "negatives.false_negative_margin": 0.0,
+    },
+    "listnet": {"loss.name": "listnet", "loss.spread_weight": 0.5, "loss.spread_target": 0.4},
+    "noise": {"training.embedding_noise": 0.3, "training.balance": 0.5},
+    "difficulty": {"training.difficulty": 0.7, "loss.name": "infonce", "training.balance": 1.0},
 }
 TRAININGS |= {arm: {"arm": arm} for arm in ARMS if arm not in TRAININGS}
 
@@ -271,7 +287,7 @@ def test_the_progress_of_another_version_is_refused(
     monkeypatch.setattr(sealed, "SCHEMA_VERSION", 0)
     content = progress_bytes(trainer(), {})
     monkeypatch.undo()
-    with pytest.raises(BundleError, match="schema version 0, but this package reads 1"):
+    with pytest.raises(BundleError, match="schema version 0, but this package reads 2"):
         restore(trainer(), content)
 
 
@@ -310,7 +326,7 @@ def moments(one: Trainer) -> dict[str, Tensor]:
 CHANGES: dict[str, dict[str, Any]] = {
     "rates": {"optimizer.mlp_lr": 0.003, "optimizer.circuit_lr": 0.02},
     "loss": {"loss.name": "infonce", "loss.temperature": 0.05, "loss.on": "fused"},
-    "batches": {"training.batch_size": 3, "loss.negatives": 2},
+    "batches": {"training.batch_size": 3, "loss.negatives": 2, "negatives.kind": "hard"},
     "optimizer": {"optimizer.name": "adamw", "optimizer.weight_decay": 0.1},
     "schedule": {"optimizer.schedule": "cosine"},
     "dropout": {"mlp.dropout": 0.0, "seed": 11},

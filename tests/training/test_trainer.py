@@ -189,6 +189,19 @@ def test_the_regulariser_adds_to_the_loss(trainer: Train) -> None:
     assert held_twice - bare == pytest.approx(2 * (held - bare), rel=1e-4)
 
 
+def test_too_little_spread_adds_to_the_loss(trainer: Train) -> None:
+    settings = {"mlp.dropout": 0.0, "optimizer.mlp_lr": 1e-12, "optimizer.circuit_lr": 1e-12}
+
+    def loss(weight: float, target: float) -> float:
+        spread = {"loss.spread_weight": weight, "loss.spread_target": target}
+        return next(trainer(settings | spread).epochs()).metrics["train_loss"]
+
+    bare = loss(0.0, 0.5)
+    assert bare < loss(1.0, 0.4) < loss(1.0, 0.5)
+    assert loss(2.0, 0.5) - bare == pytest.approx(2 * (loss(1.0, 0.5) - bare), rel=1e-4)
+    assert loss(1.0, 0.0) == bare
+
+
 def test_the_schedule_reaches_the_optimizer(trainer: Train) -> None:
     rates = [
         report.metrics["learning_rate"]

@@ -155,6 +155,7 @@ def other_values(config: ExperimentConfig, key: str) -> list[Any]:
     """Values that a key may take, beside the one it has."""
     candidates = [1, 2, 3, 5, 0.3, 0.07, "triplet", "infonce", "fused", "fidelity", "adam", "adamw"]
     candidates += ["cosine", "step", "constant", "mlp_twin", "zz_ring", "float32", "statevector"]
+    candidates += ["hard", "semi_hard"]
     return [value for value in candidates if is_valid(config, key, value)]
 
 

@@ -1,0 +1,263 @@
+"""What a training step sees: queries of one domain with their documents, or bare texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quantum_rerank.embeddings import Embeddings, take
+from quantum_rerank.similarity import FusedSimilarity
+from quantum_rerank.training.data_manager import QuerySet, Rows
+from quantum_rerank.training.difficulty import Difficulty
+from quantum_rerank.training.loss_functions import LEFT_ALONE, Sampling
+from quantum_rerank.training.negatives import Negatives
+
+Grades = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Queries of one domain, and the documents that they are trained against.
+
+    queries: (q, dim), documents: (d, dim) without repeats, float32.
+    grades: (q, d) int32, as a loss takes them.
+    """
+
+    queries: Tensor
+    documents: Tensor
+    grades: Tensor
+
+
+class TrainingBatches:
+    """Batches of one epoch after another, each batch from one domain, domains mixed.
+
+    balance: see `quotas`.  noise: the length, about, of the noise that every vector gets.
+    difficulty: see `Difficulty`; the losses of each batch are then to be given to `remember`.
+    Randomness comes from the generator handed in: the same generator gives the
+    same batches.
+    """
+
+    def __init__(
+        self,
+        query_sets: Sequence[QuerySet],
+        sampling: Sampling,
+        negatives: Negatives,
+        batch_size: int,
+        n_negatives: int,
+        max_documents: int,
+        balance: float,
+        noise: float,
+        difficulty: float,
+        rng: np.random.Generator,
+    ) -> None:
+        sizes = [len(queries.query_ids) for queries in query_sets]
+        self._query_sets = query_sets
+        self._negatives = negatives
+        self._batch_size = batch_size
+        self._n_negatives = negatives.at_most(1 if sampling == "one" else n_negatives)
+        self._max_documents = max_documents
+        self._quotas = quotas(sizes, balance)
+        self._difficulty = Difficulty(sizes, difficulty)
+        self._noise = noise
+        self._current: tuple[int, Rows] = (0, np.empty(0, dtype=np.int64))
+        self._rng = rng
+        self._in_batch = sampling == "in_batch"
+        self._relevant = {id(q): _RelevantDocuments(q) for q in query_sets}
+        self._documents_of: Callable[[QuerySet, Rows], tuple[Rows, Grades]] = (
+            self._all_candidates if sampling == "all_candidates" else self._sampled
+        )
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        total = 0
+        for queries, quota in zip(self._query_sets, self._quotas, strict=True):
+            passes, rest = divmod(quota, len(queries.query_ids))
+            total += passes * -(-len(queries.query_ids) // self._batch_size)
+            total += -(-rest // self._batch_size)
+        return total
+
+    def refresh(self, model: FusedSimilarity, epochs_done: int) -> None:
+        """Let a model choose the negatives of its next epochs, where it is asked to."""
+        self._negatives.refresh(model, epochs_done)
+
+    def epoch(self) -> Iterator[Batch]:
+        """Yield every training query once, or each domain as often as the balance has it."""
+        parts = [
+            (domain, rows)
+            for domain, quota in enumerate(self._quotas)
+            for rows in self._shuffled_blocks(domain, quota)
+        ]
+        for position in self._rng.permutation(len(parts)):
+            domain, rows = self._current = parts[position]
+            queries = self._query_sets[domain]
+            documents, grades = self._documents_of(queries, rows)
+            suspected = self._negatives.suspected(queries, rows, documents)
+            if suspected is not None:
+                grades[suspected & (grades == 0)] = LEFT_ALONE
+            yield Batch(
+                self._moved(queries.queries[rows]),
+                self._moved(take(queries.documents, documents)),
+                torch.from_numpy(grades),
+            )
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the loss of each query is asked for."""
+        return self._difficulty.weight > 0.0
+
+    def remember(self, losses: Tensor) -> None:
+        """Take in the loss, (q,), of each query of the batch that was yielded last."""
+        self._difficulty.remember(*self._current, losses.double().numpy())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Between two epochs, all that has changed: the generator, what was mined and learned."""
+        return {
+            "generator": dict(self._rng.bit_generator.state),
+            "negatives": self._negatives.state_dict(),
+            "difficulty": self._difficulty.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+        self._rng.bit_generator.state = dict(state["generator"])
+        self._negatives.load_state_dict(state["negatives"])
+        self._difficulty.load_state_dict(state["difficulty"])
+
+    def _shuffled_blocks(self, domain: int, quota: int) -> list[Rows]:
+        """Blocks of rows: passes over all of a domain, the last as far as due.
+
+        A pass has each query once, or as many drawn by their difficulty.
+        """
+        n = len(self._query_sets[domain].query_ids)
+        shares = self._difficulty.shares(domain)
+        blocks: list[Rows] = []
+        for done in range(0, quota, n):
+            drawn = self._rng.permutation(n) if shares is None else self._rng.choice(n, n, p=shares)
+            order = drawn[: quota - done]
+            starts = range(0, len(order), self._batch_size)
+            blocks += [order[start : start + self._batch_size] for start in starts]
+        return blocks
+
+    def _moved(self, vectors: Embeddings) -> Tensor:
+        """Vectors as a tensor; with noise, if there is to be some, and of length 1 again."""
+        if self._noise:
+            noise = self._rng.standard_normal(vectors.shape, dtype=np.float32)
+            vectors = vectors + self._noise / vectors.shape[1] ** 0.5 * noise
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return torch.from_numpy(vectors)
+
+    def _sampled(self, queries: QuerySet, rows: Rows) -> tuple[Rows, Grades]:
+        """One positive per query, and negatives drawn from its candidates."""
+        relevant = self._relevant[id(queries)]
+        candidates = queries.candidates[rows]
+        # Random keys order the candidates; those that are no negatives are moved past the end.
+        keys = self._rng.random(candidates.shape)
+        keys[~self._negatives.candidates(queries, rows)] = 2.0
+        order = np.argsort(keys, axis=1)[:, : self._n_negatives]
+        drawn = np.take_along_axis(candidates, order, axis=1)
+        usable = np.take_along_axis(keys, order, axis=1) < 2.0
+        answers, their_grades = relevant.draw(rows, self._rng)
+        documents, columns = np.unique(
+            np.concatenate([answers[:, None], drawn], axis=1), return_inverse=True
+        )
+        columns = columns.reshape(len(rows), -1)
+        if self._in_batch:
+            known = relevant.grades(rows, documents)
+            grades = np.where(known > 0, LEFT_ALONE, known)
+        else:
+            grades = np.full((len(rows), len(documents)), LEFT_ALONE, dtype=np.int32)
+            np.put_along_axis(grades, columns[:, 1:], np.where(usable, 0, LEFT_ALONE), axis=1)
+        # Last, since what was drawn but is not usable may be the answer itself.
+        grades[np.arange(len(rows)), columns[:, 0]] = their_grades
+        return documents, grades
+
+    def _all_candidates(self, queries: QuerySet, rows: Rows) -> tuple[Rows, Grades]:
+        """The union of the batch's candidates; all relevant ones stay when it is cut."""
+        relevant = self._relevant[id(queries)]
+        wanted = np.unique(relevant.of(rows)[1])
+        others = np.setdiff1d(queries.candidates[rows], wanted)
+        room = max(self._max_documents - len(wanted), 1)
+        if len(others) > room:
+            others = self._rng.choice(others, room, replace=False)
+        documents = np.sort(np.concatenate([wanted, others]))
+        return documents, relevant.grades(rows, documents)
+
+
+def quotas(sizes: Sequence[int], balance: float) -> list[int]:
+    """How many queries of each domain an epoch has, as many as there are in all.
+
+    A domain's share is in proportion to its size to the power of 1 - balance: at 0 each
+    query comes once, at 1 each domain as often as the others.
+
+    >>> quotas([900, 90, 10], 0.0), quotas([900, 90, 10], 0.5), quotas([900, 90, 10], 1.0)
+    ([900, 90, 10], [703, 222, 74], [333, 333, 333])
+    """
+    shares = np.asarray(sizes) ** (1.0 - balance)
+    wanted = sum(sizes) * shares / shares.sum()
+    return [max(round(number), 1) for number in wanted.tolist()]
+
+
+class _RelevantDocuments:
+    """The relevant documents of every query of a set, in one array, for whole batches at once."""
+
+    def __init__(self, queries: QuerySet) -> None:
+        self._documents = np.concatenate(queries.positives)
+        judged = [grade for query in queries.query_ids for grade in queries.qrels[query].values()]
+        self._grades = np.array(judged, dtype=np.int32)
+        self._counts = np.array([len(rows) for rows in queries.positives])
+        self._firsts = np.cumsum(self._counts) - self._counts
+
+    def draw(self, rows: Rows, rng: np.random.Generator) -> tuple[Rows, Grades]:
+        """One relevant document per query, and its grade."""
+        chosen = self._firsts[rows] + rng.integers(self._counts[rows])
+        return self._documents[chosen], self._grades[chosen]
+
+    def of(self, rows: Rows) -> tuple[Rows, Rows, Grades]:
+        """Positions within `rows`, documents and grades of every relevant pair."""
+        counts = self._counts[rows]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        queries = np.repeat(np.arange(len(rows)), counts)
+        pairs = np.repeat(self._firsts[rows], counts) + within
+        return queries, self._documents[pairs], self._grades[pairs]
+
+    def grades(self, rows: Rows, documents: Rows) -> Grades:
+        """(len(rows), len(documents)): how relevant some sorted documents are, 0 for not."""
+        queries, relevant, grades = self.of(rows)
+        columns = np.searchsorted(documents, relevant).clip(max=len(documents) - 1)
+        here = documents[columns] == relevant
+        result = np.zeros((len(rows), len(documents)), dtype=np.int32)
+        result[queries[here], columns[here]] = grades[here]
+        return result
+
+
+class CorpusBatches:
+    """Random texts of one corpus at a time, corpora drawn by their size, without end."""
+
+    def __init__(
+        self, corpora: Sequence[Embeddings], batch_size: int, rng: np.random.Generator
+    ) -> None:
+        self._corpora = corpora
+        self._batch_size = batch_size
+        self._rng = rng
+        sizes = np.array([len(corpus) for corpus in corpora], dtype=float)
+        self._shares = sizes / sizes.sum()
+
+    def next(self) -> Tensor:
+        """(batch, dim) float32; fewer where a corpus has fewer texts."""
+        corpus = self._corpora[self._rng.choice(len(self._corpora), p=self._shares)]
+        size = min(self._batch_size, len(corpus))
+        return torch.from_numpy(take(corpus, self._rng.choice(len(corpus), size, replace=False)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the generator stands."""
+        return dict(self._rng.bit_generator.state)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put the generator where a `state_dict` says."""
+        self._rng.bit_generator.state = dict(state)

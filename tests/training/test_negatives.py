@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from quantum_rerank.similarity import FusedSimilarity, build_head, fuse
+from quantum_rerank.training.data_manager import QuerySet, TrialData
+from quantum_rerank.training.negatives import NEVER, Kind, Negatives, answers, mined
+
+KINDS: tuple[Kind, ...] = ("random", "semi_hard", "hard")
+every_kind = pytest.mark.parametrize("kind", KINDS)
+mined_kinds = pytest.mark.parametrize("kind", ["semi_hard", "hard"])
+
+
+@pytest.fixture
+def model() -> FusedSimilarity:
+    torch.manual_seed(0)
+    return FusedSimilarity(build_head("mlp_twin", 16, [8], 0.5, 2, 2, "cnot_chain", "torch"), 0.3)
+
+
+def negatives(query_sets: tuple[QuerySet, ...], kind: Kind, **given: Any) -> Negatives:
+    numbers = {"pool": 3, "refresh_epochs": 2, "margin": NEVER, "on_fidelity": True}
+    return Negatives(query_sets, kind, **(numbers | given))
+
+
+def drawable(source: Negatives, queries: QuerySet) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    return source.candidates(queries, np.arange(len(queries.query_ids)))
+
+
+def scores_of(model: FusedSimilarity, queries: QuerySet, on_fidelity: bool) -> Any:
+    """Every query against every document, without dropout."""
+    model.eval()
+    with torch.no_grad():
+        asked, found = (torch.from_numpy(x) for x in (queries.queries, queries.documents))
+        affinity = model(asked, found).affinity.double().numpy()
+    if on_fidelity:
+        return affinity
+    return fuse((queries.queries @ queries.documents.T), affinity, model.weight.item())
+
+
+@every_kind
+def test_a_relevant_candidate_is_never_a_negative(
+    query_set: QuerySet, model: FusedSimilarity, kind: Kind
+) -> None:
+    source = negatives((query_set,), kind, pool=12)
+    source.refresh(model, 0)
+    np.testing.assert_array_equal(drawable(source, query_set), query_set.grades <= 0)
+
+
+@pytest.mark.parametrize("on_fidelity", [True, False])
+def test_hard_negatives_are_those_that_the_model_scores_highest(
+    query_set: QuerySet, model: FusedSimilarity, on_fidelity: bool
+) -> None:
+    source = negatives((query_set,), "hard", on_fidelity=on_fidelity)
+    source.refresh(model, 0)
+    scores = scores_of(model, query_set, on_fidelity)
+    for row, chosen in enumerate(drawable(source, query_set)):
+        irrelevant = set(query_set.candidates[row]) - set(query_set.positives[row])
+        expected = sorted(irrelevant, key=lambda d, row=row: -scores[row, d])[:3]
+        assert set(query_set.candidates[row][chosen]) == set(expected)
+
+
+@pytest.mark.parametrize("on_fidelity", [True, False])
+def test_semi_hard_negatives_are_the_next_below_the_answer(
+    query_set: QuerySet, model: FusedSimilarity, on_fidelity: bool
+) -> None:
+    # An answer need not be among the candidates to be what they are measured by.
+    queries = replace(
+        query_set,
+        candidates=query_set.candidates[:, 1:],
+        grades=query_set.grades[:, 1:],
+        cosine=query_set.cosine[:, 1:],
+    )
+    source = negatives((queries,), "semi_hard", pool=8, on_fidelity=on_fidelity)
+    source.refresh(model, 0)
+    scores = scores_of(model, queries, on_fidelity)
+    nearest, _ = answers(queries)
+    n_below = n_above = 0
+    for row, chosen in enumerate(drawable(source, queries)):
+        irrelevant = set(queries.candidates[row]) - set(queries.positives[row])
+        answer = scores[row, nearest[row]]
+        below = sorted(
+            (d for d in irrelevant if scores[row, d] < answer),
+            key=lambda d, row=row: -scores[row, d],
+        )
+        above = sorted(irrelevant - set(below), key=lambda d, row=row: scores[row, d])
+        assert set(queries.candidates[row][chosen]) == set([*below, *above][:8])
+        n_below += len(below)
+        n_above += len([*below, *above][:8]) - len(below)
+    assert n_below
+    assert n_above
+
+
+def test_an_answer_is_the_relevant_document_of_the_highest_cosine(query_set: QuerySet) -> None:
+    cosine = query_set.queries @ query_set.documents.T
+    documents, values = answers(query_set)
+    for row, relevant in enumerate(query_set.positives):
+        assert documents[row] in relevant
+        assert values[row] == pytest.approx(cosine[row, relevant].max())
+        assert cosine[row, documents[row]] == pytest.approx(values[row])
+
+
+@pytest.mark.parametrize("answer", [None, np.array([0.5])])
+def test_a_pool_larger_than_what_is_usable_holds_all_of_it(answer: Any) -> None:
+    usable = np.array([[True, False, True, True]])
+    chosen = mined(np.array([[0.1, 0.9, 0.5, 0.7]]), answer, usable, pool=10)
+    np.testing.assert_array_equal(chosen, usable)
+
+
+@every_kind
+def test_no_more_negatives_are_drawn_than_the_pool_holds(query_set: QuerySet, kind: Kind) -> None:
+    source = negatives((query_set,), kind, pool=3)
+    assert source.at_most(2) == 2
+    assert source.at_most(31) == (31 if kind == "random" else 3)
+
+
+@mined_kinds
+def test_before_anything_is_mined_all_candidates_may_be_drawn(
+    query_set: QuerySet, kind: Kind
+) -> None:
+    source = negatives((query_set,), kind)
+    np.testing.assert_array_equal(drawable(source, query_set), query_set.grades <= 0)
+
+
+@mined_kinds
+def test_negatives_are_mined_anew_every_so_many_epochs(
+    trial_data: TrialData, model: FusedSimilarity, kind: Kind
+) -> None:
+    source = negatives(trial_data.train, kind, refresh_epochs=3)
+    found = []
+    for epoch in range(7):
+        source.refresh(model, epoch)
+        found.append(np.concatenate([drawable(source, q) for q in trial_data.train]))
+        with torch.no_grad():
+            for weight in model.head.parameters():
+                weight.add_(torch.randn_like(weight))
+    changed = [not np.array_equal(one, other) for one, other in pairwise(found)]
+    assert changed == [False, False, True, False, False, True]
+
+
+def test_a_training_that_starts_late_is_mined_for_before_its_first_epoch(
+    query_set: QuerySet, model: FusedSimilarity
+) -> None:
+    source = negatives((query_set,), "hard", refresh_epochs=5)
+    source.refresh(model, 3)
+    assert (drawable(source, query_set).sum(axis=1) == 3).all()
+
+
+def test_mining_draws_nothing_and_leaves_the_model_as_it_is(
+    query_set: QuerySet, model: FusedSimilarity
+) -> None:
+    before = torch.get_rng_state(), {n: t.clone() for n, t in model.state_dict().items()}
+    negatives((query_set,), "hard").refresh(model, 0)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert all(torch.equal(t, before[1][n]) for n, t in model.state_dict().items())
+
+
+@mined_kinds
+def test_what_was_mined_is_drawn_from_after_it_was_restored(
+    trial_data: TrialData, model: FusedSimilarity, kind: Kind
+) -> None:
+    source, again, fresh = (negatives(trial_data.train, kind) for _ in range(3))
+    again.load_state_dict(fresh.state_dict())
+    source.refresh(model, 0)
+    again.load_state_dict(source.state_dict())
+    for queries in trial_data.train:
+        np.testing.assert_array_equal(drawable(again, queries), drawable(source, queries))
+    # What is restored counts as mined: it stays until it is time.
+    with torch.no_grad():
+        for weight in model.head.parameters():
+            weight.add_(torch.randn_like(weight))
+    again.refresh(model, 1)
+    for queries in trial_data.train:
+        np.testing.assert_array_equal(drawable(again, queries), drawable(source, queries))
+
+
+@every_kind
+def test_suspected_candidates_are_not_drawn(
+    query_set: QuerySet, model: FusedSimilarity, kind: Kind
+) -> None:
+    source = negatives((query_set,), kind, pool=12, margin=0.1)
+    source.refresh(model, 0)
+    _, nearest = answers(query_set)
+    expected = (query_set.grades <= 0) & (query_set.cosine <= nearest[:, None] - np.float32(0.1))
+    np.testing.assert_array_equal(drawable(source, query_set), expected)
+    assert expected.any()
+    assert (expected != (query_set.grades <= 0)).any()
+
+
+def test_by_default_nothing_is_suspected(query_set: QuerySet) -> None:
+    rows = np.arange(3)
+    assert negatives((query_set,), "hard").suspected(query_set, rows, rows) is None
+
+
+def test_training_with_hard_negatives_sees_harder_ones(
+    trial_data: TrialData, small_config: Callable[..., Any]
+) -> None:
+    from quantum_rerank.training.hybrid_trainer import make_trainer
+
+    still = {"optimizer.mlp_lr": 1e-12, "optimizer.circuit_lr": 1e-12, "mlp.dropout": 0.0}
+
+    def loss(kind: Kind) -> float:
+        config = small_config(still | {"negatives.kind": kind, "negatives.pool": 1})
+        return next(make_trainer(config, trial_data).epochs()).metrics["train_loss"]
+
+    assert loss("random") < loss("hard")
+    assert loss("semi_hard") < loss("hard")
