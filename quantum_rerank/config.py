@@ -48,6 +48,7 @@ LossName = Literal[
     "listnet",
     "approx_ndcg",
 ]
+Course = Literal["constant", "cosine", "step", "one_cycle", "plateau"]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 Width = Annotated[int, Field(ge=1, le=8192)]
 
@@ -140,17 +141,32 @@ class NegativesConfig(Section):
 
 
 class OptimizerConfig(Section):
-    """Two parameter groups, MLP and circuit, each with its own learning rate."""
+    """Two parameter groups, MLP and circuit, each with its own rate, decay and schedule."""
 
-    name: Literal["adam", "adamw"] = "adam"
+    name: Literal["adam", "adamw", "sgd"] = "adam"
     mlp_lr: Rate = 0.001
     circuit_lr: Rate = 0.01
     weight_decay: float = Field(1e-5, ge=0.0, le=1.0)
+    circuit_weight_decay: float = Field(0.0, ge=0.0, le=1.0)
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="of sgd")
     gradient_clipping: float = Field(1.0, gt=0.0)
-    schedule: Literal["constant", "cosine", "step"] = "constant"
+    schedule: Course = "constant"
+    circuit_schedule: Literal["same"] | Course = "same"
     linear_warmup_epochs: float = Field(0.0, ge=0.0)
     step_epochs: int = Field(30, ge=1)
     step_factor: float = Field(0.1, gt=0.0, le=1.0)
+    plateau_epochs: int = Field(4, ge=1, description="without a better validation objective")
+    plateau_factor: float = Field(0.5, gt=0.0, le=1.0)
+
+    @field_validator("linear_warmup_epochs")
+    @classmethod
+    def _not_before_a_rise(cls, epochs: float, info: ValidationInfo) -> float:
+        named = (info.data.get("schedule"), info.data.get("circuit_schedule"))
+        if epochs and "one_cycle" in named:
+            raise PydanticCustomError(
+                "rises", "must be 0 beside the schedule one_cycle, which has a rise of its own"
+            )
+        return epochs
 
 
 class TrainingConfig(Section):
@@ -160,6 +176,7 @@ class TrainingConfig(Section):
     max_epochs: int = Field(100, ge=1)
     early_stopping_patience: int = Field(10, ge=1)
     min_improvement: float = Field(0.001, ge=0.0)
+    averaging: float = Field(0.0, ge=0.0, lt=1.0, description="decay an epoch; 0 for none")
     max_batch_documents: int = Field(1500, ge=2)
     balance: float = Field(0.0, ge=0.0, le=1.0, description="1: every domain equally often")
     difficulty: float = Field(0.0, ge=0.0, le=1.0, description="1: queries drawn by past loss")

@@ -146,6 +146,8 @@ def _measure(
             text = f"{arm}: validation objective {report.metrics['objective']:.4f}"
             end = report.epoch if report.final else total
             progress.update(task, completed=report.epoch, description=text, total=end)
+            if report.warning and report.final:
+                console.print(f"{arm}, epoch {report.epoch}: {report.warning}", markup=False)
 
         started = time.monotonic()
         measured = measure_arm(config, arm, prepared, bm25, watch)

@@ -9,6 +9,7 @@ import torch
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.similarity import FusedSimilarity, build_head
+from quantum_rerank.training.averaging import WeightAverage
 from quantum_rerank.training.batches import CorpusBatches, TrainingBatches
 from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.loss_functions import make_loss
@@ -78,16 +79,25 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
     )
     optimizing = config.optimizer
     optimizer = make_optimizer(
-        model, optimizing.name, optimizing.mlp_lr, optimizing.circuit_lr, optimizing.weight_decay
+        model,
+        optimizing.name,
+        optimizing.mlp_lr,
+        optimizing.circuit_lr,
+        optimizing.weight_decay,
+        optimizing.circuit_weight_decay,
+        optimizing.momentum,
     )
     schedule = make_schedule(
         optimizer,
         optimizing.schedule,
+        optimizing.circuit_schedule,
         len(batches),
         config.training.max_epochs,
         optimizing.linear_warmup_epochs,
         optimizing.step_epochs,
         optimizing.step_factor,
+        optimizing.plateau_epochs,
+        optimizing.plateau_factor,
     )
     warm_up = WarmUp(
         CorpusBatches(data.corpora, config.warmup.batch_size, corpus_rng),
@@ -105,6 +115,7 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
         optimizer,
         schedule,
         optimizing.gradient_clipping,
+        WeightAverage(config.training.averaging),
         Validator(data.seen, data.unseen, config.training.objective),
         EarlyStopping(config.training.early_stopping_patience, config.training.min_improvement),
         config.training.max_epochs,

@@ -62,8 +62,10 @@ def take_over(trainer: Trainer, content: bytes) -> None:
     trainer.take_over(state)
 
 
-def _shapes(state: Mapping[str, Any]) -> dict[str, list[int]]:
-    return {f"the shape of `{name}`": list(t.shape) for name, t in state["model"].items()}
+def _shapes(state: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The shape of every weight, and what a state consists of: other versions keep other parts."""
+    shapes = {f"the shape of `{name}`": list(t.shape) for name, t in state["model"].items()}
+    return {**shapes, "the list of its parts": sorted(state)}
 
 
 def _layout(state: Mapping[str, Any]) -> dict[str, str]:

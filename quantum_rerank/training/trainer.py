@@ -10,17 +10,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
-from torch.optim.lr_scheduler import LambdaLR
 
 from quantum_rerank.errors import DivergedError, SaturatedError
 from quantum_rerank.similarity import FusedSimilarity
+from quantum_rerank.training.averaging import WeightAverage
 from quantum_rerank.training.batches import Batch, CorpusBatches, TrainingBatches
+from quantum_rerank.training.gradients import GradientWatch
 from quantum_rerank.training.loss_functions import Loss, neighbour_divergence, spread_shortfall
+from quantum_rerank.training.optimizers import Schedule
 from quantum_rerank.training.ranking import SPREAD, Validation, Validator
 
 _LEAST_SPREAD = 1e-6  # of affinities in [0, 1]: some ten steps of a float32
 _REGULARISED_TEXTS = 128  # documents of a batch whose neighbourhoods and spread are held
+_EXPLODED = 100.0  # times the first epoch's loss
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,14 @@ class EpochReport:
         validation so far, which is what a stop now would leave.
     improved: this epoch is the best so far.
     final: no epoch will follow.
+    warning: what is wrong with it, though not so that the training would end; else empty.
     """
 
     epoch: int
     metrics: dict[str, float]
     improved: bool
     final: bool
+    warning: str = ""
 
 
 @dataclass
@@ -105,8 +109,9 @@ class Trainer:
         batches: TrainingBatches,
         warm_up: WarmUp,
         optimizer: torch.optim.Optimizer,
-        schedule: LambdaLR,
+        schedule: Schedule,
         gradient_clipping: float,
+        average: WeightAverage,
         validator: Validator,
         early_stopping: EarlyStopping,
         max_epochs: int,
@@ -119,11 +124,14 @@ class Trainer:
         self._warm_up = warm_up
         self._optimizer = optimizer
         self._schedule = schedule
+        self._gradients = GradientWatch(model)
         self._gradient_clipping = gradient_clipping
+        self._average = average
         self._validator = validator
         self._early_stopping = early_stopping
         self._max_epochs = max_epochs
         self._epochs_done = 0
+        self._first_loss: float | None = None
         self._finished = False
         self._between_epochs = True  # stays False where one was broken off
 
@@ -132,8 +140,9 @@ class Trainer:
 
         Goes on after the epochs that are done, of which the state loaded may have some.
 
-        Raises: DivergedError as soon as a loss is not finite; SaturatedError after an epoch
-            that leaves all candidates of a query with the same affinity.
+        Raises: DivergedError as soon as a loss is not finite, or after an epoch whose loss has
+            grown beyond hope; SaturatedError after an epoch that leaves all candidates of a
+            query with the same affinity.
         """
         while not self._finished:
             self._require_between_epochs()
@@ -154,11 +163,13 @@ class Trainer:
         best = self.best
         return {
             "epochs_done": self._epochs_done,
+            "first_loss": self._first_loss,
             "finished": self._finished,
             "model": self.model.state_dict(),
             "best": best and {**vars(best), "validation": asdict(best.validation)},
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
+            "average": self._average.state_dict(),
             "early_stopping": self._early_stopping.state_dict(),
             "batches": self._batches.state_dict(),
             "warm_up_batches": self._warm_up.batches.state_dict(),
@@ -176,6 +187,7 @@ class Trainer:
         moments = {int(index): own for index, own in state["optimizer"]["state"].items()}
         self._optimizer.load_state_dict({**state["optimizer"], "state": moments})
         self._schedule.load_state_dict(state["schedule"])
+        self._average.load_state_dict(state["average"])
         self._early_stopping.load_state_dict(state["early_stopping"])
         self._batches.load_state_dict(state["batches"])
         self._warm_up.batches.load_state_dict(state["warm_up_batches"])
@@ -184,35 +196,31 @@ class Trainer:
             best["epoch"], best["head"], Validation(**best["validation"])
         )
         self._epochs_done, self._finished = state["epochs_done"], state["finished"]
+        self._first_loss = state["first_loss"]
         torch.set_rng_state(state["torch_generator"])
         self._between_epochs = True
 
     def take_over(self, state: Mapping[str, Any]) -> None:
         """Go on from the weights and moments of another configuration's training, at its epoch.
 
-        The models have the same shapes. All else is this training's own: learning rates (at that
-        epoch of its schedule), loss, batches, generators; what was best before, and how long
-        nothing improved, is forgotten, since neither is of this configuration.
+        The models have the same shapes. Moments of another kind of optimizer are left; an
+        average goes on where both have one. All else is this training's own: learning rates (at
+        that epoch of its schedule), loss, batches, generators; what was best before, and how
+        long nothing improved, is forgotten, since neither is of this configuration.
         """
         self._between_epochs = False
         self.model.load_state_dict(state["model"])
-        moments = {int(index): own for index, own in state["optimizer"]["state"].items()}
-        settings = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": moments, "param_groups": settings})
+        theirs, settings = (
+            one["param_groups"] for one in (state["optimizer"], self._optimizer.state_dict())
+        )
+        # An optimizer of another kind has other settings, and cannot read these moments.
+        if theirs[0].keys() == settings[0].keys():
+            moments = {int(index): own for index, own in state["optimizer"]["state"].items()}
+            self._optimizer.load_state_dict({"state": moments, "param_groups": settings})
+        self._average.load_state_dict(state["average"])
         self._epochs_done = state["epochs_done"]
-        self._go_on_at(self._epochs_done * len(self._batches))
+        self._schedule.go_on_at(self._epochs_done * len(self._batches))
         self._between_epochs = True
-
-    def _go_on_at(self, step: int) -> None:
-        """Put the schedule where that many steps of this training would have brought it."""
-        rates = [
-            base * factor(step)
-            for base, factor in zip(self._schedule.base_lrs, self._schedule.lr_lambdas, strict=True)
-        ]
-        for group, rate in zip(self._optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
-        state = {"last_epoch": step, "_step_count": step + 1, "_last_lr": rates}
-        self._schedule.load_state_dict({**self._schedule.state_dict(), **state})
 
     def _require_between_epochs(self) -> None:
         if not self._between_epochs:
@@ -223,14 +231,12 @@ class Trainer:
 
     def _run_epoch(self) -> EpochReport:
         train_loss = self._train_epoch()
-        validation = self._validator(self.model.head)
-        if (spread := validation.metrics[SPREAD]) < _LEAST_SPREAD:
-            raise SaturatedError(f"The affinities of a query's candidates spread by {spread:.1g}.")
-        self._epochs_done += 1
-        improved = self.best is None or validation.objective > self.best.validation.objective
-        if improved:
-            weights = copy.deepcopy(self.model.head.state_dict())
-            self.best = BestModel(self._epochs_done, weights, validation)
+        if self._first_loss is None:
+            self._first_loss = train_loss
+        require_no_explosion(self._first_loss, train_loss)
+        self._average.include(self.model.head)
+        with self._average.in_place(self.model.head):
+            validation, improved = self._validate()
         assert self.best is not None
         stop = self._early_stopping.should_stop(validation.objective)
         self._finished = stop or self._epochs_done == self._max_epochs
@@ -240,9 +246,24 @@ class Trainer:
             "fusion_weight": validation.fusion_weight,
             "trained_fusion_weight": self.model.weight.item(),
             "learning_rate": float(self._optimizer.param_groups[0]["lr"]),
+            **self._gradients.metrics(),
             **validation.metrics,
         }
-        return EpochReport(self._epochs_done, metrics, improved, self._finished)
+        warning = self._gradients.warning(train_loss)
+        return EpochReport(self._epochs_done, metrics, improved, self._finished, warning)
+
+    def _validate(self) -> tuple[Validation, bool]:
+        """Measure the head as it is, after one more epoch, and keep it if it is the best so far."""
+        validation = self._validator(self.model.head)
+        if (spread := validation.metrics[SPREAD]) < _LEAST_SPREAD:
+            raise SaturatedError(f"The affinities of a query's candidates spread by {spread:.1g}.")
+        self._epochs_done += 1
+        self._schedule.observe(validation.objective)
+        improved = self.best is None or validation.objective > self.best.validation.objective
+        if improved:
+            weights = copy.deepcopy(self.model.head.state_dict())
+            self.best = BestModel(self._epochs_done, weights, validation)
+        return validation, improved
 
     def _run_warm_up(self) -> None:
         parameters = [p for p in self.model.head.parameters() if p.requires_grad]
@@ -264,6 +285,7 @@ class Trainer:
             return 0.0  # plain cosine has nothing to learn
         self._batches.refresh(self.model, self._epochs_done)
         self.model.train()
+        self._gradients.start()
         total = 0.0
         for batch in self._batches.epoch():
             total += self._update(
@@ -300,8 +322,20 @@ class Trainer:
             raise DivergedError(f"The loss became {value} in {where}.")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = clip_grad_norm_(self.model.parameters(), self._gradient_clipping)
+        norm = self._gradients.clip(self._gradient_clipping)
         if not torch.isfinite(norm):
             raise DivergedError(f"The gradient's norm became {norm.item()} in {where}.")
         optimizer.step()
         return value
+
+
+def require_no_explosion(first: float, now: float) -> None:
+    """Raise DivergedError if an epoch's loss is far beyond the first one's.
+
+    A first loss of nearly nothing counts as 0.1: to guess among 1,500 documents costs 7.
+    """
+    if now > _EXPLODED * max(first, 0.1):
+        raise DivergedError(
+            f"The loss grew from {first:.3g} in the first epoch to {now:.3g}, "
+            f"more than {_EXPLODED:g} times."
+        )

@@ -35,6 +35,14 @@ TRAININGS: dict[str, dict[str, Any]] = {
     },
     "float32": {"circuit.precision": "float32", "circuit.engine": "statevector"},
     "mlp_twin": {"arm": "mlp_twin", "loss.name": "infonce", "optimizer.schedule": "step"},
+    "averaging": {"training.averaging": 0.7, "optimizer.mlp_lr": 0.1},
+    "sgd": {"optimizer.name": "sgd", "optimizer.circuit_schedule": "cosine"},
+    "plateau": {
+        "optimizer.schedule": "plateau",
+        "optimizer.plateau_epochs": 1,
+        "optimizer.circuit_schedule": "one_cycle",
+        "optimizer.linear_warmup_epochs": 0.0,
+    },
     "quantum_only": {"arm": "quantum_only", "loss.name": "contrastive"},
     "hard": {
         "loss.name": "margin_ranking",
@@ -291,6 +299,18 @@ def test_the_progress_of_another_version_is_refused(
         restore(trainer(), content)
 
 
+def test_the_progress_of_a_version_that_kept_less_is_refused(
+    trainer: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, whole = trainer(), trainer().state_dict()
+    monkeypatch.setattr(one, "state_dict", lambda: {k: whole[k] for k in whole if k != "schedule"})
+    content = progress_bytes(one, {})
+    with pytest.raises(BundleError, match="another configuration: the list of its parts is"):
+        restore(trainer(), content)
+    with pytest.raises(BundleError, match="another model: the list of its parts is"):
+        take_over(trainer(), content)
+
+
 def test_an_epoch_that_was_broken_off_is_neither_written_down_nor_gone_on_with(
     trainer: Train,
 ) -> None:
@@ -346,6 +366,17 @@ def test_a_training_takes_over_weights_and_moments_bit_for_bit(trainer: Train, n
     assert not same(clone.model.state_dict(), donor.model.state_dict())
 
 
+@pytest.mark.parametrize("decays", [(0.7, 0.5), (0.7, 0.0), (0.0, 0.7)])
+def test_an_average_is_taken_over_where_both_have_one(
+    trainer: Train, decays: tuple[float, float]
+) -> None:
+    donor, clone = (trainer({"training.averaging": decay}) for decay in decays)
+    take_over(clone, progress_bytes(after(2, donor), {}))
+    theirs, found = (one.state_dict()["average"]["weights"] for one in (donor, clone))
+    assert same(found, theirs if decays[1] else {})
+    assert [report.epoch for report in clone.epochs()] == [3, 4]
+
+
 def test_what_is_taken_over_is_trained_with_the_numbers_of_the_one_that_goes_on(
     trainer: Train,
 ) -> None:
@@ -365,6 +396,18 @@ def test_what_is_taken_over_is_trained_with_the_numbers_of_the_one_that_goes_on(
         next(clone.epochs()).metrics["learning_rate"]
         == next(alone.epochs()).metrics["learning_rate"]
     )
+
+
+@pytest.mark.parametrize(("before", "after_it"), [("sgd", "adam"), ("adamw", "sgd")])
+def test_moments_of_another_kind_of_optimizer_are_left_where_they_are(
+    trainer: Train, before: str, after_it: str
+) -> None:
+    donor = after(2, trainer({"optimizer.name": before}))
+    clone = trainer({"optimizer.name": after_it})
+    take_over(clone, progress_bytes(donor, {}))
+    assert same(clone.model.state_dict(), donor.model.state_dict())
+    assert moments(clone) == {}
+    assert [report.epoch for report in clone.epochs()] == [3, 4]
 
 
 def test_a_training_that_had_given_up_is_taken_up_with_patience(trainer: Train) -> None:
