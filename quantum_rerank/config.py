@@ -29,6 +29,7 @@ from quantum_rerank.yaml_source import Location, YamlSource, load_yaml, nearest
 
 Arm = Literal["hybrid", "mlp_twin", "quantum_only", "cosine"]
 LossName = Literal["triplet", "margin_ranking", "contrastive", "infonce", "infonce_candidates"]
+Course = Literal["constant", "cosine", "step", "one_cycle", "plateau"]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 Width = Annotated[int, Field(ge=1, le=8192)]
 
@@ -97,17 +98,32 @@ class LossConfig(Section):
 
 
 class OptimizerConfig(Section):
-    """Two parameter groups, MLP and circuit, each with its own learning rate."""
+    """Two parameter groups, MLP and circuit, each with its own rate, decay and schedule."""
 
-    name: Literal["adam", "adamw"] = "adam"
+    name: Literal["adam", "adamw", "sgd"] = "adam"
     mlp_lr: Rate = 0.001
     circuit_lr: Rate = 0.01
     weight_decay: float = Field(1e-5, ge=0.0, le=1.0)
+    circuit_weight_decay: float = Field(0.0, ge=0.0, le=1.0)
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="of sgd")
     gradient_clipping: float = Field(1.0, gt=0.0)
-    schedule: Literal["constant", "cosine", "step"] = "constant"
+    schedule: Course = "constant"
+    circuit_schedule: Literal["same"] | Course = "same"
     linear_warmup_epochs: float = Field(0.0, ge=0.0)
     step_epochs: int = Field(30, ge=1)
     step_factor: float = Field(0.1, gt=0.0, le=1.0)
+    plateau_epochs: int = Field(4, ge=1, description="without a better validation objective")
+    plateau_factor: float = Field(0.5, gt=0.0, le=1.0)
+
+    @field_validator("linear_warmup_epochs")
+    @classmethod
+    def _not_before_a_rise(cls, epochs: float, info: ValidationInfo) -> float:
+        named = (info.data.get("schedule"), info.data.get("circuit_schedule"))
+        if epochs and "one_cycle" in named:
+            raise PydanticCustomError(
+                "rises", "must be 0 beside the schedule one_cycle, which has a rise of its own"
+            )
+        return epochs
 
 
 class TrainingConfig(Section):

@@ -325,6 +325,16 @@ def test_threads_of_an_engine_without_them_are_refused(tmp_path: Path, engine: s
     )
 
 
+@pytest.mark.parametrize("key", ["schedule", "circuit_schedule"])
+def test_a_warm_up_before_a_schedule_that_rises_by_itself_is_refused(key: str) -> None:
+    rising = {f"optimizer.{key}": "one_cycle"}
+    assert override(ExperimentConfig(), rising)
+    with pytest.raises(
+        ConfigError, match=r"`optimizer.linear_warmup_epochs` is 2.0, .* of its own"
+    ):
+        override(ExperimentConfig(), rising | {"optimizer.linear_warmup_epochs": 2.0})
+
+
 @pytest.mark.parametrize("n_qubits", [4, 12])
 def test_auto_with_threads_resolves_whichever_engine_is_the_fastest(n_qubits: int) -> None:
     wanted = {"circuit.engine": "auto", "circuit.threads": 4, "circuit.n_qubits": n_qubits}

@@ -62,16 +62,25 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
     )
     optimizing = config.optimizer
     optimizer = make_optimizer(
-        model, optimizing.name, optimizing.mlp_lr, optimizing.circuit_lr, optimizing.weight_decay
+        model,
+        optimizing.name,
+        optimizing.mlp_lr,
+        optimizing.circuit_lr,
+        optimizing.weight_decay,
+        optimizing.circuit_weight_decay,
+        optimizing.momentum,
     )
     schedule = make_schedule(
         optimizer,
         optimizing.schedule,
+        optimizing.circuit_schedule,
         len(batches),
         config.training.max_epochs,
         optimizing.linear_warmup_epochs,
         optimizing.step_epochs,
         optimizing.step_factor,
+        optimizing.plateau_epochs,
+        optimizing.plateau_factor,
     )
     warm_up = WarmUp(
         CorpusBatches(data.corpora, config.warmup.batch_size, corpus_rng),

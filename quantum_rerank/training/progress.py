@@ -68,11 +68,12 @@ def _shapes(state: Mapping[str, Any]) -> dict[str, list[int]]:
 
 def _layout(state: Mapping[str, Any]) -> dict[str, str]:
     """What all states of one configuration have in common, by name, as JSON writes it."""
-    shapes = _shapes(state)
+    shapes: dict[str, Any] = _shapes(state)
+    parts = {"what there is": sorted(state)}  # a version that keeps more cannot go on with less
     settings = {
         f"`{key}` of the optimizer's group {number}": value
         for number, group in enumerate(state["optimizer"]["param_groups"])
         for key, value in group.items()
         if key != "lr"  # goes with the schedule
     }
-    return {name: json.dumps(value) for name, value in (shapes | settings).items()}
+    return {name: json.dumps(value) for name, value in (shapes | parts | settings).items()}

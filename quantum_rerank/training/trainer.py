@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
-from torch.optim.lr_scheduler import LambdaLR
 
 from quantum_rerank.errors import DivergedError, SaturatedError
 from quantum_rerank.similarity import FusedSimilarity
 from quantum_rerank.training.data_manager import Batch, CorpusBatches, TrainingBatches
 from quantum_rerank.training.loss_functions import Loss, neighbour_divergence
+from quantum_rerank.training.optimizers import Schedule
 from quantum_rerank.training.ranking import SPREAD, Validation, Validator
 
 _LEAST_SPREAD = 1e-6  # of affinities in [0, 1]: some ten steps of a float32
@@ -105,7 +105,7 @@ class Trainer:
         batches: TrainingBatches,
         warm_up: WarmUp,
         optimizer: torch.optim.Optimizer,
-        schedule: LambdaLR,
+        schedule: Schedule,
         gradient_clipping: float,
         validator: Validator,
         early_stopping: EarlyStopping,
@@ -190,29 +190,23 @@ class Trainer:
     def take_over(self, state: Mapping[str, Any]) -> None:
         """Go on from the weights and moments of another configuration's training, at its epoch.
 
-        The models have the same shapes. All else is this training's own: learning rates (at that
-        epoch of its schedule), loss, batches, generators; what was best before, and how long
-        nothing improved, is forgotten, since neither is of this configuration.
+        The models have the same shapes; moments of another kind of optimizer are left. All else
+        is this training's own: learning rates (at that epoch of its schedule), loss, batches,
+        generators; what was best before, and how long nothing improved, is forgotten, since
+        neither is of this configuration.
         """
         self._between_epochs = False
         self.model.load_state_dict(state["model"])
-        moments = {int(index): own for index, own in state["optimizer"]["state"].items()}
-        settings = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": moments, "param_groups": settings})
+        theirs, settings = (
+            one["param_groups"] for one in (state["optimizer"], self._optimizer.state_dict())
+        )
+        # An optimizer of another kind has other settings, and cannot read these moments.
+        if theirs[0].keys() == settings[0].keys():
+            moments = {int(index): own for index, own in state["optimizer"]["state"].items()}
+            self._optimizer.load_state_dict({"state": moments, "param_groups": settings})
         self._epochs_done = state["epochs_done"]
-        self._go_on_at(self._epochs_done * len(self._batches))
+        self._schedule.go_on_at(self._epochs_done * len(self._batches))
         self._between_epochs = True
-
-    def _go_on_at(self, step: int) -> None:
-        """Put the schedule where that many steps of this training would have brought it."""
-        rates = [
-            base * factor(step)
-            for base, factor in zip(self._schedule.base_lrs, self._schedule.lr_lambdas, strict=True)
-        ]
-        for group, rate in zip(self._optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
-        state = {"last_epoch": step, "_step_count": step + 1, "_last_lr": rates}
-        self._schedule.load_state_dict({**self._schedule.state_dict(), **state})
 
     def _require_between_epochs(self) -> None:
         if not self._between_epochs:
@@ -227,6 +221,7 @@ class Trainer:
         if (spread := validation.metrics[SPREAD]) < _LEAST_SPREAD:
             raise SaturatedError(f"The affinities of a query's candidates spread by {spread:.1g}.")
         self._epochs_done += 1
+        self._schedule.observe(validation.objective)
         improved = self.best is None or validation.objective > self.best.validation.objective
         if improved:
             weights = copy.deepcopy(self.model.head.state_dict())

@@ -132,7 +132,7 @@ def _texts() -> Tensor:
 
 
 def _with_update(model: FusedSimilarity, loss: Callable[[], Tensor]) -> Callable[[], None]:
-    optimizer = make_optimizer(model, "adam", mlp_lr=1e-3, circuit_lr=1e-2, weight_decay=1e-5)
+    optimizer = make_optimizer(model, "adam", 1e-3, 1e-2, 1e-5, 0.0, 0.9)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)

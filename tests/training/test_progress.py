@@ -34,6 +34,13 @@ TRAININGS: dict[str, dict[str, Any]] = {
     },
     "float32": {"circuit.precision": "float32", "circuit.engine": "statevector"},
     "mlp_twin": {"arm": "mlp_twin", "loss.name": "infonce", "optimizer.schedule": "step"},
+    "sgd": {"optimizer.name": "sgd", "optimizer.circuit_schedule": "cosine"},
+    "plateau": {
+        "optimizer.schedule": "plateau",
+        "optimizer.plateau_epochs": 1,
+        "optimizer.circuit_schedule": "one_cycle",
+        "optimizer.linear_warmup_epochs": 0.0,
+    },
     "quantum_only": {"arm": "quantum_only", "loss.name": "contrastive"},
     "cosine": {"arm": "cosine"},
 }
@@ -274,6 +281,16 @@ def test_the_progress_of_another_version_is_refused(
         restore(trainer(), content)
 
 
+def test_the_progress_of_a_version_that_kept_less_is_refused(
+    trainer: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, whole = trainer(), trainer().state_dict()
+    monkeypatch.setattr(one, "state_dict", lambda: {k: whole[k] for k in whole if k != "schedule"})
+    content = progress_bytes(one, {})
+    with pytest.raises(BundleError, match="another configuration: what there is"):
+        restore(trainer(), content)
+
+
 def test_an_epoch_that_was_broken_off_is_neither_written_down_nor_gone_on_with(
     trainer: Train,
 ) -> None:
@@ -348,6 +365,18 @@ def test_what_is_taken_over_is_trained_with_the_numbers_of_the_one_that_goes_on(
         next(clone.epochs()).metrics["learning_rate"]
         == next(alone.epochs()).metrics["learning_rate"]
     )
+
+
+@pytest.mark.parametrize(("before", "after_it"), [("sgd", "adam"), ("adamw", "sgd")])
+def test_moments_of_another_kind_of_optimizer_are_left_where_they_are(
+    trainer: Train, before: str, after_it: str
+) -> None:
+    donor = after(2, trainer({"optimizer.name": before}))
+    clone = trainer({"optimizer.name": after_it})
+    take_over(clone, progress_bytes(donor, {}))
+    assert same(clone.model.state_dict(), donor.model.state_dict())
+    assert moments(clone) == {}
+    assert [report.epoch for report in clone.epochs()] == [3, 4]
 
 
 def test_a_training_that_had_given_up_is_taken_up_with_patience(trainer: Train) -> None:
