@@ -133,6 +133,7 @@ class TrainingConfig(Section):
     max_epochs: int = Field(100, ge=1)
     early_stopping_patience: int = Field(10, ge=1)
     min_improvement: float = Field(0.001, ge=0.0)
+    averaging: float = Field(0.0, ge=0.0, lt=1.0, description="decay an epoch; 0 for none")
     max_batch_documents: int = Field(1500, ge=2)
     objective: Literal["ndcg@10", "mrr@10", "map"] = "ndcg@10"
 

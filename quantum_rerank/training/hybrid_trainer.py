@@ -9,6 +9,7 @@ import torch
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.similarity import FusedSimilarity, build_head
+from quantum_rerank.training.averaging import WeightAverage
 from quantum_rerank.training.data_manager import CorpusBatches, TrainingBatches, TrialData
 from quantum_rerank.training.loss_functions import make_loss
 from quantum_rerank.training.optimizers import make_optimizer, make_schedule
@@ -98,6 +99,7 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
         optimizer,
         schedule,
         optimizing.gradient_clipping,
+        WeightAverage(config.training.averaging),
         Validator(data.seen, data.unseen, config.training.objective),
         EarlyStopping(config.training.early_stopping_patience, config.training.min_improvement),
         config.training.max_epochs,

@@ -62,18 +62,19 @@ def take_over(trainer: Trainer, content: bytes) -> None:
     trainer.take_over(state)
 
 
-def _shapes(state: Mapping[str, Any]) -> dict[str, list[int]]:
-    return {f"the shape of `{name}`": list(t.shape) for name, t in state["model"].items()}
+def _shapes(state: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The shape of every weight, and what a state consists of: other versions keep other parts."""
+    shapes = {f"the shape of `{name}`": list(t.shape) for name, t in state["model"].items()}
+    return {**shapes, "the list of its parts": sorted(state)}
 
 
 def _layout(state: Mapping[str, Any]) -> dict[str, str]:
     """What all states of one configuration have in common, by name, as JSON writes it."""
-    shapes: dict[str, Any] = _shapes(state)
-    parts = {"what there is": sorted(state)}  # a version that keeps more cannot go on with less
+    shapes = _shapes(state)
     settings = {
         f"`{key}` of the optimizer's group {number}": value
         for number, group in enumerate(state["optimizer"]["param_groups"])
         for key, value in group.items()
         if key != "lr"  # goes with the schedule
     }
-    return {name: json.dumps(value) for name, value in (shapes | parts | settings).items()}
+    return {name: json.dumps(value) for name, value in (shapes | settings).items()}

@@ -14,6 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from quantum_rerank.errors import DivergedError, SaturatedError
 from quantum_rerank.similarity import FusedSimilarity
+from quantum_rerank.training.averaging import WeightAverage
 from quantum_rerank.training.data_manager import Batch, CorpusBatches, TrainingBatches
 from quantum_rerank.training.loss_functions import Loss, neighbour_divergence
 from quantum_rerank.training.optimizers import Schedule
@@ -107,6 +108,7 @@ class Trainer:
         optimizer: torch.optim.Optimizer,
         schedule: Schedule,
         gradient_clipping: float,
+        average: WeightAverage,
         validator: Validator,
         early_stopping: EarlyStopping,
         max_epochs: int,
@@ -120,6 +122,7 @@ class Trainer:
         self._optimizer = optimizer
         self._schedule = schedule
         self._gradient_clipping = gradient_clipping
+        self._average = average
         self._validator = validator
         self._early_stopping = early_stopping
         self._max_epochs = max_epochs
@@ -159,6 +162,7 @@ class Trainer:
             "best": best and {**vars(best), "validation": asdict(best.validation)},
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
+            "average": self._average.state_dict(),
             "early_stopping": self._early_stopping.state_dict(),
             "batches": self._batches.state_dict(),
             "warm_up_batches": self._warm_up.batches.state_dict(),
@@ -176,6 +180,7 @@ class Trainer:
         moments = {int(index): own for index, own in state["optimizer"]["state"].items()}
         self._optimizer.load_state_dict({**state["optimizer"], "state": moments})
         self._schedule.load_state_dict(state["schedule"])
+        self._average.load_state_dict(state["average"])
         self._early_stopping.load_state_dict(state["early_stopping"])
         self._batches.load_state_dict(state["batches"])
         self._warm_up.batches.load_state_dict(state["warm_up_batches"])
@@ -190,10 +195,10 @@ class Trainer:
     def take_over(self, state: Mapping[str, Any]) -> None:
         """Go on from the weights and moments of another configuration's training, at its epoch.
 
-        The models have the same shapes; moments of another kind of optimizer are left. All else
-        is this training's own: learning rates (at that epoch of its schedule), loss, batches,
-        generators; what was best before, and how long nothing improved, is forgotten, since
-        neither is of this configuration.
+        The models have the same shapes. Moments of another kind of optimizer are left; an
+        average goes on where both have one. All else is this training's own: learning rates (at
+        that epoch of its schedule), loss, batches, generators; what was best before, and how
+        long nothing improved, is forgotten, since neither is of this configuration.
         """
         self._between_epochs = False
         self.model.load_state_dict(state["model"])
@@ -204,6 +209,7 @@ class Trainer:
         if theirs[0].keys() == settings[0].keys():
             moments = {int(index): own for index, own in state["optimizer"]["state"].items()}
             self._optimizer.load_state_dict({"state": moments, "param_groups": settings})
+        self._average.load_state_dict(state["average"])
         self._epochs_done = state["epochs_done"]
         self._schedule.go_on_at(self._epochs_done * len(self._batches))
         self._between_epochs = True
@@ -217,15 +223,9 @@ class Trainer:
 
     def _run_epoch(self) -> EpochReport:
         train_loss = self._train_epoch()
-        validation = self._validator(self.model.head)
-        if (spread := validation.metrics[SPREAD]) < _LEAST_SPREAD:
-            raise SaturatedError(f"The affinities of a query's candidates spread by {spread:.1g}.")
-        self._epochs_done += 1
-        self._schedule.observe(validation.objective)
-        improved = self.best is None or validation.objective > self.best.validation.objective
-        if improved:
-            weights = copy.deepcopy(self.model.head.state_dict())
-            self.best = BestModel(self._epochs_done, weights, validation)
+        self._average.include(self.model.head)
+        with self._average.in_place(self.model.head):
+            validation, improved = self._validate()
         assert self.best is not None
         stop = self._early_stopping.should_stop(validation.objective)
         self._finished = stop or self._epochs_done == self._max_epochs
@@ -238,6 +238,19 @@ class Trainer:
             **validation.metrics,
         }
         return EpochReport(self._epochs_done, metrics, improved, self._finished)
+
+    def _validate(self) -> tuple[Validation, bool]:
+        """Measure the head as it is, after one more epoch, and keep it if it is the best so far."""
+        validation = self._validator(self.model.head)
+        if (spread := validation.metrics[SPREAD]) < _LEAST_SPREAD:
+            raise SaturatedError(f"The affinities of a query's candidates spread by {spread:.1g}.")
+        self._epochs_done += 1
+        self._schedule.observe(validation.objective)
+        improved = self.best is None or validation.objective > self.best.validation.objective
+        if improved:
+            weights = copy.deepcopy(self.model.head.state_dict())
+            self.best = BestModel(self._epochs_done, weights, validation)
+        return validation, improved
 
     def _run_warm_up(self) -> None:
         parameters = [p for p in self.model.head.parameters() if p.requires_grad]

@@ -34,6 +34,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
     },
     "float32": {"circuit.precision": "float32", "circuit.engine": "statevector"},
     "mlp_twin": {"arm": "mlp_twin", "loss.name": "infonce", "optimizer.schedule": "step"},
+    "averaging": {"training.averaging": 0.7, "optimizer.mlp_lr": 0.1},
     "sgd": {"optimizer.name": "sgd", "optimizer.circuit_schedule": "cosine"},
     "plateau": {
         "optimizer.schedule": "plateau",
@@ -287,8 +288,10 @@ def test_the_progress_of_a_version_that_kept_less_is_refused(
     one, whole = trainer(), trainer().state_dict()
     monkeypatch.setattr(one, "state_dict", lambda: {k: whole[k] for k in whole if k != "schedule"})
     content = progress_bytes(one, {})
-    with pytest.raises(BundleError, match="another configuration: what there is"):
+    with pytest.raises(BundleError, match="another configuration: the list of its parts is"):
         restore(trainer(), content)
+    with pytest.raises(BundleError, match="another model: the list of its parts is"):
+        take_over(trainer(), content)
 
 
 def test_an_epoch_that_was_broken_off_is_neither_written_down_nor_gone_on_with(
@@ -344,6 +347,17 @@ def test_a_training_takes_over_weights_and_moments_bit_for_bit(trainer: Train, n
     assert [report.epoch for report in reports] == [3, 4]
     assert reports[0].improved  # what the donor had been at best is not the clone's
     assert not same(clone.model.state_dict(), donor.model.state_dict())
+
+
+@pytest.mark.parametrize("decays", [(0.7, 0.5), (0.7, 0.0), (0.0, 0.7)])
+def test_an_average_is_taken_over_where_both_have_one(
+    trainer: Train, decays: tuple[float, float]
+) -> None:
+    donor, clone = (trainer({"training.averaging": decay}) for decay in decays)
+    take_over(clone, progress_bytes(after(2, donor), {}))
+    theirs, found = (one.state_dict()["average"]["weights"] for one in (donor, clone))
+    assert same(found, theirs if decays[1] else {})
+    assert [report.epoch for report in clone.epochs()] == [3, 4]
 
 
 def test_what_is_taken_over_is_trained_with_the_numbers_of_the_one_that_goes_on(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import DivergedError, SaturatedError
+from quantum_rerank.training.averaging import WeightAverage
 from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from quantum_rerank.training.loss_functions import neighbour_divergence
@@ -196,6 +197,44 @@ def test_the_schedule_reaches_the_optimizer(trainer: Train) -> None:
     ]
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_plateau_of_the_validation_lowers_the_rates(trainer: Train) -> None:
+    one = trainer(
+        {
+            "optimizer.mlp_lr": 1e-9,  # so that nothing improves
+            "optimizer.circuit_lr": 1e-9,
+            "optimizer.schedule": "plateau",
+            "optimizer.plateau_epochs": 2,
+            "training.max_epochs": 5,
+        }
+    )
+    rates = [report.metrics["learning_rate"] for report in one.epochs()]
+    assert rates == pytest.approx([1e-9, 1e-9, 5e-10, 5e-10, 2.5e-10])
+
+
+def test_the_averaged_weights_are_validated_and_kept_but_not_trained_on(
+    trainer: Train, trial_data: TrialData
+) -> None:
+    settings = {
+        "training.max_epochs": 6,
+        "optimizer.mlp_lr": 0.1,
+        "training.early_stopping_patience": 9,
+    }
+    plain, expected, losses = trainer(settings), WeightAverage(0.6), []
+    for report in plain.epochs():
+        losses.append(report.metrics["train_loss"])
+        expected.include(plain.model.head)
+    one = trainer(settings | {"training.averaging": 0.6})
+    reports = list(one.epochs())
+    assert [report.metrics["train_loss"] for report in reports] == losses
+    assert same(weights(one), weights(plain))
+    with expected.in_place(plain.model.head):
+        found = Validator(trial_data.seen, trial_data.unseen)(plain.model.head)
+    assert reports[-1].metrics["val_ndcg@10"] == found.metrics["val_ndcg@10"]
+    assert one.best is not None
+    one.model.head.load_state_dict(one.best.head)
+    assert Validator(trial_data.seen, trial_data.unseen)(one.model.head) == one.best.validation
 
 
 def test_gradients_are_clipped(trainer: Train) -> None:
