@@ -5,7 +5,7 @@
     ├── DataError         a collection is missing, empty or contradicts itself
     ├── EmbeddingError    vectors are missing, of a wrong shape, or not finite
     ├── OutputError       a folder cannot be written, or holds something else
-    ├── DivergedError     a training produced NaN or infinity
+    ├── DivergedError     a loss became NaN or infinite, or grew beyond hope
     ├── SaturatedError    a model's affinities are all the same
     ├── BundleError       an exported model is cut off, altered or of another version
     ├── SearchError       the disk or the study failed while a search ran; exit code 1
@@ -54,7 +54,7 @@ class OutputError(QuantumRerankError):
 
 
 class DivergedError(QuantumRerankError):
-    """A training produced NaN or infinity."""
+    """A training produced NaN or infinity, or its loss grew beyond hope."""
 
 
 class SaturatedError(QuantumRerankError):

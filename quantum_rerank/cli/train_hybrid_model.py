@@ -165,6 +165,8 @@ def _train(config: ExperimentConfig, arm: str, data: TrialData, console: Console
             text = f"{arm}: validation objective {report.metrics['objective']:.4f}"
             end = report.epoch if report.final else total
             progress.update(task, completed=report.epoch, description=text, total=end)
+            if report.warning and report.final:
+                console.print(f"{arm}, epoch {report.epoch}: {report.warning}", markup=False)
 
         return train_arm(config, arm, data, watch)
 

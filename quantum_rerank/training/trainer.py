@@ -10,17 +10,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
 from quantum_rerank.errors import DivergedError, SaturatedError
 from quantum_rerank.similarity import FusedSimilarity
 from quantum_rerank.training.averaging import WeightAverage
 from quantum_rerank.training.data_manager import Batch, CorpusBatches, TrainingBatches
+from quantum_rerank.training.gradients import GradientWatch
 from quantum_rerank.training.loss_functions import Loss, neighbour_divergence
 from quantum_rerank.training.optimizers import Schedule
 from quantum_rerank.training.ranking import SPREAD, Validation, Validator
 
 _LEAST_SPREAD = 1e-6  # of affinities in [0, 1]: some ten steps of a float32
+_EXPLODED = 100.0  # times the first epoch's loss
 _REGULARISED_TEXTS = 128  # documents of a batch whose neighbourhoods are held
 
 
@@ -32,12 +33,14 @@ class EpochReport:
         validation so far, which is what a stop now would leave.
     improved: this epoch is the best so far.
     final: no epoch will follow.
+    warning: what is wrong with it, though not so that the training would end; else empty.
     """
 
     epoch: int
     metrics: dict[str, float]
     improved: bool
     final: bool
+    warning: str = ""
 
 
 @dataclass
@@ -121,12 +124,14 @@ class Trainer:
         self._warm_up = warm_up
         self._optimizer = optimizer
         self._schedule = schedule
+        self._gradients = GradientWatch(model)
         self._gradient_clipping = gradient_clipping
         self._average = average
         self._validator = validator
         self._early_stopping = early_stopping
         self._max_epochs = max_epochs
         self._epochs_done = 0
+        self._first_loss: float | None = None
         self._finished = False
         self._between_epochs = True  # stays False where one was broken off
 
@@ -135,8 +140,9 @@ class Trainer:
 
         Goes on after the epochs that are done, of which the state loaded may have some.
 
-        Raises: DivergedError as soon as a loss is not finite; SaturatedError after an epoch
-            that leaves all candidates of a query with the same affinity.
+        Raises: DivergedError as soon as a loss is not finite, or after an epoch whose loss has
+            grown beyond hope; SaturatedError after an epoch that leaves all candidates of a
+            query with the same affinity.
         """
         while not self._finished:
             self._require_between_epochs()
@@ -157,6 +163,7 @@ class Trainer:
         best = self.best
         return {
             "epochs_done": self._epochs_done,
+            "first_loss": self._first_loss,
             "finished": self._finished,
             "model": self.model.state_dict(),
             "best": best and {**vars(best), "validation": asdict(best.validation)},
@@ -189,6 +196,7 @@ class Trainer:
             best["epoch"], best["head"], Validation(**best["validation"])
         )
         self._epochs_done, self._finished = state["epochs_done"], state["finished"]
+        self._first_loss = state["first_loss"]
         torch.set_rng_state(state["torch_generator"])
         self._between_epochs = True
 
@@ -223,6 +231,9 @@ class Trainer:
 
     def _run_epoch(self) -> EpochReport:
         train_loss = self._train_epoch()
+        if self._first_loss is None:
+            self._first_loss = train_loss
+        require_no_explosion(self._first_loss, train_loss)
         self._average.include(self.model.head)
         with self._average.in_place(self.model.head):
             validation, improved = self._validate()
@@ -235,9 +246,11 @@ class Trainer:
             "fusion_weight": validation.fusion_weight,
             "trained_fusion_weight": self.model.weight.item(),
             "learning_rate": float(self._optimizer.param_groups[0]["lr"]),
+            **self._gradients.metrics(),
             **validation.metrics,
         }
-        return EpochReport(self._epochs_done, metrics, improved, self._finished)
+        warning = self._gradients.warning(train_loss)
+        return EpochReport(self._epochs_done, metrics, improved, self._finished, warning)
 
     def _validate(self) -> tuple[Validation, bool]:
         """Measure the head as it is, after one more epoch, and keep it if it is the best so far."""
@@ -271,6 +284,7 @@ class Trainer:
         if not list(self.model.head.parameters()):
             return 0.0  # plain cosine has nothing to learn
         self.model.train()
+        self._gradients.start()
         total = 0.0
         for batch in self._batches.epoch():
             total += self._update(
@@ -302,8 +316,20 @@ class Trainer:
             raise DivergedError(f"The loss became {value} in {where}.")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = clip_grad_norm_(self.model.parameters(), self._gradient_clipping)
+        norm = self._gradients.clip(self._gradient_clipping)
         if not torch.isfinite(norm):
             raise DivergedError(f"The gradient's norm became {norm.item()} in {where}.")
         optimizer.step()
         return value
+
+
+def require_no_explosion(first: float, now: float) -> None:
+    """Raise DivergedError if an epoch's loss is far beyond the first one's.
+
+    A first loss of nearly nothing counts as 0.1: to guess among 1,500 documents costs 7.
+    """
+    if now > _EXPLODED * max(first, 0.1):
+        raise DivergedError(
+            f"The loss grew from {first:.3g} in the first epoch to {now:.3g}, "
+            f"more than {_EXPLODED:g} times."
+        )

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -12,10 +14,16 @@ from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import DivergedError, SaturatedError
 from quantum_rerank.training.averaging import WeightAverage
 from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.training.gradients import CIRCUIT_NORM, CIRCUIT_VARIANCE, MLP_NORM
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from quantum_rerank.training.loss_functions import neighbour_divergence
 from quantum_rerank.training.ranking import Validator
-from quantum_rerank.training.trainer import EarlyStopping, EpochReport, Trainer
+from quantum_rerank.training.trainer import (
+    EarlyStopping,
+    EpochReport,
+    Trainer,
+    require_no_explosion,
+)
 
 Train = Callable[[Mapping[str, Any]], Trainer]
 
@@ -242,6 +250,47 @@ def test_gradients_are_clipped(trainer: Train) -> None:
     next(clipped.epochs())
     norms = [p.grad.norm() for p in clipped.model.parameters() if p.grad is not None]
     assert torch.stack(norms).norm() <= 1e-6 * (1 + 1e-3)
+
+
+def test_gradients_of_both_groups_are_reported(trainer: Train) -> None:
+    one = trainer({"optimizer.gradient_clipping": 1e-6, "warmup.steps": 2})
+    for report in one.epochs():
+        assert report.warning == ""
+        for key in (MLP_NORM, CIRCUIT_NORM, CIRCUIT_VARIANCE):
+            assert report.metrics[key] > 1e-6, key
+
+
+def test_a_circuit_that_gets_no_gradient_is_reported_and_goes_on(trainer: Train) -> None:
+    flat = {"loss.name": "infonce", "loss.temperature": 1e6}
+    reports = list(trainer(flat).epochs())
+    assert [report.final for report in reports] == [False, False, True]
+    assert all("gradients vanish" in report.warning for report in reports)
+
+
+def test_a_loss_that_grows_beyond_hope_ends_the_training(trainer: Train) -> None:
+    one = trainer({"loss.name": "infonce", "loss.temperature": 1e-3})
+    next(one.epochs())
+    # As if the first epoch had ended with next to nothing of it.
+    one.load_state_dict({**copy.deepcopy(one.state_dict()), "first_loss": 1e-9})
+    with pytest.raises(DivergedError, match=r"grew from 1e-09 .* to [\d.]+, more than"):
+        next(one.epochs())
+
+
+@pytest.mark.parametrize(
+    ("first", "now", "exploded"),
+    [
+        (0.5, 49.0, False),
+        (0.5, 51.0, True),
+        (0.0, 9.0, False),
+        (0.0, 11.0, True),
+        (-0.9, -0.2, False),  # losses that are gains with their sign turned
+    ],
+)
+def test_an_explosion_is_a_hundred_times_the_first_loss(
+    first: float, now: float, exploded: bool
+) -> None:
+    with pytest.raises(DivergedError) if exploded else nullcontext():
+        require_no_explosion(first, now)
 
 
 def test_plain_cosine_trains_nothing_and_still_reports(trainer: Train) -> None:

@@ -37,6 +37,7 @@ from tuning.records import (
     SECONDS,
     STARTED_OVER,
     TRAINING_SECONDS,
+    WARNING,
     WORKER_LOST,
     Listener,
     TrialEnd,
@@ -172,7 +173,8 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
     @_kept
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Keep an epoch's objective as the trial's value at that step."""
-        seen = self._last.get(trial_id, {}).get(EPOCH, 0)
+        before = self._last.get(trial_id, {})
+        seen = before.get(EPOCH, 0)
         if FAILURE not in result and result[EPOCH] <= seen:
             return  # told twice: by Ray at a trial's end, or by a worker that took over
         self._last[trial_id] = result
@@ -181,6 +183,8 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         trial = self._trials[trial_id]
         if not seen and STARTED_OVER in result:
             log.warning("Trial %d starts from scratch: %s", trial.number, result[STARTED_OVER])
+        if WARNING in result and WARNING not in before:
+            log.warning("Trial %d, epoch %d: %s", trial.number, result[EPOCH], result[WARNING])
         if math.isfinite(result[OBJECTIVE]):
             keep_value(trial, result[EPOCH], result[OBJECTIVE])
         self._listener.trial_reported(trial.number, result[EPOCH], result)
@@ -248,7 +252,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def _keep(self, trial: optuna.Trial, last: Mapping[str, Any], reason: str) -> None:
         """Write beside the trial what it cost, whether it left weights, and why it failed."""
-        kept = (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS, CHECKPOINT, STARTED_OVER)
+        kept = (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS, CHECKPOINT, STARTED_OVER, WARNING)
         attributes: dict[str, Any] = {key: last[key] for key in kept if key in last}
         if reason:
             attributes[FAILURE] = reason

@@ -35,6 +35,7 @@ from tuning.records import (
     SPENT,
     STARTED_OVER,
     TRAINING_SECONDS,
+    WARNING,
 )
 from tuning.space import Space
 from tuning.workers.cost import Against, cost_of
@@ -214,6 +215,8 @@ def train(
             **aside,
             **epoch.metrics,
         }
+        if epoch.warning:
+            metrics[WARNING] = epoch.warning
         if against and epoch.final:
             metrics[COST] = cost_of(trainer.model.head, against, data.embedding_dim)
         history.append(metrics)

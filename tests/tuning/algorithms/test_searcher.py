@@ -32,6 +32,7 @@ from tuning.records import (
     PROTECTED,
     SECONDS,
     STARTED_OVER,
+    WARNING,
     WORKER_LOST,
     TrialEnd,
 )
@@ -553,6 +554,25 @@ def test_a_clone_that_had_to_start_over_is_said_once_and_kept(
     crowd.on_trial_complete("a", result(3, 0.5, **{FINAL: True}, **why))
     assert load_study(tmp_path).trials[0].user_attrs[STARTED_OVER] == why[STARTED_OVER]
     assert caplog.messages == ["Trial 0 starts from scratch: trial 3 left nothing of epoch 2"]
+
+
+def test_a_warning_is_said_where_it_begins_and_kept_while_it_stays(
+    crowd: TruthfulSearch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in "ab":
+        crowd.suggest(name)
+    flat = {WARNING: "gradients vanish"}
+    crowd.on_trial_result("a", result(1, 0.3))
+    crowd.on_trial_result("a", result(2, 0.3, **flat))
+    crowd.on_trial_complete("a", result(3, 0.5, **{FINAL: True}, **flat))
+    crowd.on_trial_result("b", result(1, 0.3, **flat))
+    crowd.on_trial_complete("b", result(3, 0.5, **{FINAL: True}))
+    warnings = [trial.user_attrs.get(WARNING) for trial in load_study(tmp_path).trials[:2]]
+    assert warnings == ["gradients vanish", None]
+    assert caplog.messages == [
+        "Trial 0, epoch 2: gradients vanish",
+        "Trial 1, epoch 1: gradients vanish",
+    ]
 
 
 def test_saving_and_restoring_leave_no_file_behind(bench: Bench, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.errors import DivergedError
 from quantum_rerank.training.checkpoint import read_checkpoint
 from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.training.gradients import CIRCUIT_NORM, CIRCUIT_VARIANCE, MLP_NORM
 from quantum_rerank.training.hybrid_trainer import make_descendant, make_trainer
 from quantum_rerank.training.progress import progress_bytes, restore
 from quantum_rerank.training.ranking import SPREAD, Validator
@@ -33,6 +34,7 @@ from tuning.records import (
     SECONDS,
     STARTED_OVER,
     TRAINING_SECONDS,
+    WARNING,
     TrialEnd,
 )
 from tuning.reporting.tracking import logged_metrics
@@ -128,10 +130,20 @@ def test_every_epoch_is_reported_with_every_key(
         for metric in ("ndcg@10", "mrr@10", "recall@100", "map")
     ]
     state = ["train_loss", "fusion_weight", "trained_fusion_weight", "learning_rate", CHECKPOINT]
-    state.append(SPREAD)
+    state += [SPREAD, MLP_NORM, CIRCUIT_NORM, CIRCUIT_VARIANCE]
     for metrics in reports.metrics:
         assert set(metrics) == {EPOCH, FINAL, OBJECTIVE, TRAINING_SECONDS, *state, *scores}
         assert all(math.isfinite(value) for value in logged_metrics(metrics).values())
+
+
+def test_what_is_wrong_with_a_training_is_reported_with_its_epochs(
+    trial_data: TrialData, small_config: Build, place: TrialPlace
+) -> None:
+    reports = Reports()
+    flat = {"loss.name": "infonce", "loss.temperature": 1e6}
+    train(small_config(flat), trial_data, reports, place)
+    assert len(reports.metrics) == 3
+    assert all("gradients vanish" in metrics[WARNING] for metrics in reports.metrics)
 
 
 def test_what_a_trial_costs_is_reported_with_every_epoch(
