@@ -49,10 +49,11 @@ class HybridHead(Head):
         hidden_layers: Sequence[int],
         dropout: float,
         circuit: TrainedCircuit,
+        angles: str = "bounded",
     ) -> None:
         super().__init__()
         n_angles = circuit.ansatz.n_angles
-        self.predictor = AnglePredictor(embedding_dim, hidden_layers, n_angles, dropout)
+        self.predictor = AnglePredictor(embedding_dim, hidden_layers, n_angles, dropout, angles)
         self.circuit = circuit
 
     def represent(self, embeddings: Tensor) -> Tensor:
@@ -128,16 +129,22 @@ def build_head(
     engine: str,
     precision: str = "float64",
     threads: int = 1,
+    start: str = "full",
+    angles: str = "bounded",
 ) -> Head:
-    """Build the head of an arm: `hybrid`, `mlp_twin`, `quantum_only` or `cosine`."""
+    """Build the head of an arm: `hybrid`, `mlp_twin`, `quantum_only` or `cosine`.
+
+    start: of the circuit's weights, as of `TrainedCircuit`.  angles: as of `AnglePredictor`.
+    """
     ansatz = Ansatz(n_qubits, n_layers, entangler)
     if arm == "hybrid":
-        circuit = TrainedCircuit(ansatz, engine, precision, threads)
-        return HybridHead(embedding_dim, hidden_layers, dropout, circuit)
+        circuit = TrainedCircuit(ansatz, engine, precision, threads, start)
+        return HybridHead(embedding_dim, hidden_layers, dropout, circuit, angles)
     if arm == "mlp_twin":
         return MlpTwinHead(embedding_dim, hidden_layers, dropout, ansatz.n_angles)
     if arm == "quantum_only":
-        return QuantumOnlyHead(embedding_dim, TrainedCircuit(ansatz, engine, precision, threads))
+        circuit = TrainedCircuit(ansatz, engine, precision, threads, start)
+        return QuantumOnlyHead(embedding_dim, circuit)
     if arm == "cosine":
         return CosineHead()
     raise ValueError(f"`{arm}` is no arm. Known: hybrid, mlp_twin, quantum_only, cosine.")
