@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from quantum_rerank.cli import unfinished
 from quantum_rerank.console import new_folder, run
+from quantum_rerank.errors import ConfigError
 from quantum_rerank.evaluation import Scores, difference_table, leaderboard
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ def main(
         list[str] | None,
         typer.Option("--set", help="Override one value, as in `--set training.max_epochs=20`."),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the run in --output, which was cut short."),
+    ] = False,
 ) -> None:
     """Train one hybrid reranker, and beside it the arms that an honest claim needs.
 
@@ -53,6 +58,10 @@ def main(
 
         python -m quantum_rerank.cli.train_hybrid_model
             --config configs/training_config.yaml --data icd10:5 --output runs/first
+
+    A run that was killed goes on where it was, with the configuration that it has:
+
+        python -m quantum_rerank.cli.train_hybrid_model --output runs/first --resume
     """
     from rich.console import Console
 
@@ -60,18 +69,31 @@ def main(
     from quantum_rerank.embeddings import embedding_source
     from quantum_rerank.training.data_manager import prepare
 
-    overrides = dict(parse_override(text) for text in set_ or [])
-    if data:
-        overrides |= {"data.seen": data, "data.unseen_validation": [], "data.unseen_test": []}
-    experiment = load_config(config, overrides)
-    folder = new_folder(output)
+    if resume:
+        if config or data or set_:
+            raise ConfigError(
+                "A run goes on with its own configuration: leave out what changes it."
+            )
+        experiment, begun_with = unfinished.interrupted(output, METRICS_FILE)
+        folder = output
+    else:
+        overrides = dict(parse_override(text) for text in set_ or [])
+        if data:
+            overrides |= {"data.seen": data, "data.unseen_validation": [], "data.unseen_test": []}
+        experiment = load_config(config, overrides)
+        folder = new_folder(output)
     console = Console()
     started = time.monotonic()
     source = embedding_source(experiment.data.encoder)
     prepared = prepare(experiment.data, source)
+    if resume:
+        unfinished.require_same_data(folder, begun_with, prepared.fingerprint)
+        unfinished.clear(folder, BUNDLE)
+    else:
+        unfinished.begin(folder, experiment, prepared.fingerprint)
     console.print(*prepared.description(), sep="\n")
     arms: dict[str, None] = dict.fromkeys(["cosine", "quantum_only", "mlp_twin", experiment.arm])
-    trained = {arm: _train(experiment, arm, prepared.trial, console) for arm in arms}
+    trained = {arm: _train(experiment, arm, prepared.trial, console, folder) for arm in arms}
     scores = _score(trained, prepared)
     _write(folder, trained, scores, prepared, source, time.monotonic() - started)
     for role, systems in scores.items():
@@ -133,11 +155,12 @@ def _write(
         "data_fingerprint": prepared.fingerprint,
         "wall_seconds": round(seconds, 1),
     }
-    text = json.dumps(record, indent=2) + "\n"
-    (folder / METRICS_FILE).write_text(text, encoding="utf-8")
+    unfinished.write_whole(folder / METRICS_FILE, record)  # the last: with it the run is finished
 
 
-def _train(config: ExperimentConfig, arm: str, data: TrialData, console: Console) -> TrainedArm:
+def _train(
+    config: ExperimentConfig, arm: str, data: TrialData, console: Console, folder: Path
+) -> TrainedArm:
     """Train an arm behind a progress bar that counts epochs."""
     from rich.progress import (
         BarColumn,
@@ -168,7 +191,7 @@ def _train(config: ExperimentConfig, arm: str, data: TrialData, console: Console
             if report.warning and report.final:
                 console.print(f"{arm}, epoch {report.epoch}: {report.warning}", markup=False)
 
-        return train_arm(config, arm, data, watch)
+        return train_arm(config, arm, data, watch, progress=unfinished.progress_of(folder, arm))
 
 
 if __name__ == "__main__":

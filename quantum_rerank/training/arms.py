@@ -12,6 +12,7 @@ from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.similarity import Head
 from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.hybrid_trainer import make_descendant
+from quantum_rerank.training.progress_file import ProgressFile, epochs_on_disk
 from quantum_rerank.training.ranking import Validation
 from quantum_rerank.training.trainer import EpochReport
 
@@ -33,10 +34,12 @@ def train_arm(
     data: TrialData,
     watch: Callable[[EpochReport], None] = lambda _: None,
     before: Sequence[tuple[ExperimentConfig, int]] = (),
+    progress: ProgressFile | None = None,
 ) -> TrainedArm:
     """Train `arm` with everything else as in `config`; `watch` sees every epoch.
 
     before: what has trained its weights until then, as of `make_descendant`.
+    progress: where it is written down, and gone on from if something is there already.
     """
     overrides: dict[str, object] = {"arm": arm}
     if arm == "cosine":  # has nothing to learn
@@ -45,7 +48,7 @@ def train_arm(
     ancestors = [(override(one, overrides).resolved(), last) for one, last in before]
     trainer = make_descendant(config, ancestors, data)
     epochs = 0
-    for report in trainer.epochs():
+    for report in epochs_on_disk(trainer, progress) if progress else trainer.epochs():
         epochs = report.epoch
         watch(report)
     assert trainer.best is not None

@@ -179,6 +179,65 @@ def test_a_run_is_not_written_over(
     assert (trained.folder / "metrics.json").read_bytes() == before
 
 
+def cut_short(folder: Path) -> None:
+    """What a kill after the trainings leaves: a bundle that nobody knows to be whole."""
+    (folder / "metrics.json").unlink()
+    (folder / "bundle" / "manifest.json").write_text("{")
+    (folder / ".bundle-x1").mkdir()
+
+
+@pytest.mark.parametrize("progress_lost", [False, True])
+def test_a_run_that_was_cut_short_ends_as_if_it_had_not(
+    trained: Trained, progress_lost: bool
+) -> None:
+    before = trained.metrics
+    weights = (trained.folder / "bundle" / "model.safetensors").read_bytes()
+    cut_short(trained.folder)
+    if progress_lost:
+        for path in (trained.folder / "progress").glob("hybrid.safetensors*"):
+            path.unlink()
+    line = ["--output", str(trained.folder), "--resume"]
+    assert CliRunner().invoke(app, line, catch_exceptions=False).exit_code == 0
+    again = trained.metrics
+    assert again.pop("wall_seconds") >= 0.0
+    assert again == {key: value for key, value in before.items() if key != "wall_seconds"}
+    assert (trained.folder / "bundle" / "model.safetensors").read_bytes() == weights
+    assert {path.name for path in trained.folder.iterdir()} == {
+        "bundle",
+        "metrics.json",
+        "progress",
+        "run.json",
+    }
+
+
+def test_what_cannot_go_on_is_refused(
+    trained: Trained,
+    arguments: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refused(*line: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["train", *line, "--resume"])
+        with pytest.raises(SystemExit) as ended:
+            run(app)
+        assert ended.value.code == 2
+        (message,) = capsys.readouterr().err.splitlines()
+        return message
+
+    folder = str(trained.folder)
+    assert "is finished: see" in refused("--output", folder)
+    assert "it has no run.json" in refused("--output", str(tmp_path / "nowhere"))
+    cut_short(trained.folder)
+    assert "with its own configuration" in refused(*arguments(trained.folder))
+    record = json.loads((trained.folder / "run.json").read_text())
+    record["data_fingerprint"] = "of other texts"
+    (trained.folder / "run.json").write_text(json.dumps(record))
+    assert "The collections are not those" in refused("--output", folder)
+    (trained.folder / "run.json").write_text('{"config"')
+    assert "run.json` cannot be read" in refused("--output", folder)
+
+
 @pytest.mark.slow
 def test_a_missing_folder_ends_the_command_with_one_message(
     arguments: Callable[..., list[str]], tmp_path: Path
