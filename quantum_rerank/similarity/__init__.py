@@ -4,18 +4,23 @@ from quantum_rerank.similarity.fusion import (
     FUSION_GRID,
     FusedSimilarity,
     fuse,
+    gated,
     represent,
     score,
     score_represented,
 )
+from quantum_rerank.similarity.gate import FALLS, DistanceGate
 from quantum_rerank.similarity.heads import Head, build_head
 
 __all__ = [
+    "FALLS",
     "FUSION_GRID",
+    "DistanceGate",
     "FusedSimilarity",
     "Head",
     "build_head",
     "fuse",
+    "gated",
     "represent",
     "score",
     "score_represented",

@@ -17,10 +17,18 @@ from torch.nn.functional import normalize
 from quantum_rerank.circuits import Ansatz
 from quantum_rerank.similarity.angle_predictor import AnglePredictor, mlp
 from quantum_rerank.similarity.fidelity import TrainedCircuit, fidelity
+from quantum_rerank.similarity.gate import DistanceGate
 
 
 class Head(nn.Module, ABC):
-    """A learned affinity of two texts."""
+    """A learned affinity of two texts.
+
+    gate: how much of it counts for a query, if that is not the same for all.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate: DistanceGate | None = None
 
     @abstractmethod
     def represent(self, embeddings: Tensor) -> Tensor:
@@ -131,20 +139,28 @@ def build_head(
     threads: int = 1,
     start: str = "full",
     angles: str = "bounded",
+    gate: str = "none",
+    centroids: int = 1,
 ) -> Head:
     """Build the head of an arm: `hybrid`, `mlp_twin`, `quantum_only` or `cosine`.
 
     start: of the circuit's weights, as of `TrainedCircuit`.  angles: as of `AnglePredictor`.
+    gate: `none`, or `distance` to that many centroids.
     """
     ansatz = Ansatz(n_qubits, n_layers, entangler)
+    head: Head
     if arm == "hybrid":
         circuit = TrainedCircuit(ansatz, engine, precision, threads, start)
-        return HybridHead(embedding_dim, hidden_layers, dropout, circuit, angles)
-    if arm == "mlp_twin":
-        return MlpTwinHead(embedding_dim, hidden_layers, dropout, ansatz.n_angles)
-    if arm == "quantum_only":
+        head = HybridHead(embedding_dim, hidden_layers, dropout, circuit, angles)
+    elif arm == "mlp_twin":
+        head = MlpTwinHead(embedding_dim, hidden_layers, dropout, ansatz.n_angles)
+    elif arm == "quantum_only":
         circuit = TrainedCircuit(ansatz, engine, precision, threads, start)
-        return QuantumOnlyHead(embedding_dim, circuit)
-    if arm == "cosine":
-        return CosineHead()
-    raise ValueError(f"`{arm}` is no arm. Known: hybrid, mlp_twin, quantum_only, cosine.")
+        head = QuantumOnlyHead(embedding_dim, circuit)
+    elif arm == "cosine":
+        head = CosineHead()
+    else:
+        raise ValueError(f"`{arm}` is no arm. Known: hybrid, mlp_twin, quantum_only, cosine.")
+    if gate == "distance":
+        head.gate = DistanceGate(centroids, embedding_dim)
+    return head

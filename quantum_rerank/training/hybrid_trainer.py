@@ -11,6 +11,7 @@ from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.similarity import FusedSimilarity, build_head
 from quantum_rerank.training.averaging import WeightAverage
 from quantum_rerank.training.data_manager import CorpusBatches, TrainingBatches, TrialData
+from quantum_rerank.training.gating import place_gate
 from quantum_rerank.training.loss_functions import make_loss
 from quantum_rerank.training.optimizers import make_optimizer, make_schedule
 from quantum_rerank.training.progress import progress_bytes, take_over
@@ -49,8 +50,10 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
     the order of batches has its own.
     """
     torch.manual_seed(config.seed)
-    batch_rng, corpus_rng = np.random.default_rng(config.seed).spawn(2)
+    batch_rng, corpus_rng, gate_rng = np.random.default_rng(config.seed).spawn(3)
     head = build_head(embedding_dim=data.embedding_dim, **config.head_arguments())
+    if head.gate:
+        place_gate(head.gate, [queries.queries for queries in data.train], gate_rng)
     model = FusedSimilarity(head, config.fusion.initial_weight)
     loss = make_loss(config.loss.name, config.loss.margin, config.loss.temperature)
     batches = TrainingBatches(
