@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-FALLS: tuple[float, ...] = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0)
+FALLS: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 2.0)
 """Tried on validation. 0, which leaves the weight the same for all queries, is among them."""
 
 

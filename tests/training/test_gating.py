@@ -42,7 +42,7 @@ def test_a_query_of_another_direction_lies_far_beyond_the_usual_ones() -> None:
     _, directions = clusters(5, 1)
     shares = gate(torch.from_numpy(np.concatenate([texts, directions[4:]])))
     assert shares[-1] < 0.01
-    assert shares[:-1].median() == pytest.approx(1.0)
+    assert shares[:-1].median() == pytest.approx(1.0, abs=1e-3)
     assert shares[:-1].min() > 0.1
 
 
