@@ -52,6 +52,25 @@ def bundle(export: Export) -> Path:
     return export()
 
 
+@pytest.mark.parametrize("fall", [0.0, 1.0])
+def test_a_bundle_has_its_gate_with_it(
+    small_config: Callable[..., ExperimentConfig], tmp_path: Path, fall: float
+) -> None:
+    config = small_config({"fusion.gate": "distance", "fusion.centroids": 4})
+    torch.manual_seed(0)
+    head = build_head(embedding_dim=DIM, **config.head_arguments()).eval()
+    ungated = score(head, WEIGHT, EXAMPLE.query_vector, EXAMPLE.document_vectors)
+    assert head.gate is not None
+    head.gate.centroids.copy_(torch.from_numpy(unit_rows(4, 5)))
+    head.gate.fall.fill_(fall)
+    folder = tmp_path / "bundle"
+    export_model(folder, head, config, WEIGHT, "npy:v", "abc", METRICS, [EXAMPLE])
+    (example,) = read_bundle(folder)[1].examples
+    np.testing.assert_allclose(example_scores(folder), example.scores, atol=1e-12)
+    assert np.allclose(example.scores, ungated, atol=1e-4) == (fall == 0.0)
+    assert "w falls for queries that lie far" in (folder / "README.md").read_text()
+
+
 def rewrite(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change the manifest as a text editor would, without mending its hash."""
     path = bundle / "manifest.json"

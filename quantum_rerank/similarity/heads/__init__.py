@@ -12,6 +12,7 @@ from typing import Literal
 
 from quantum_rerank.circuits import Ansatz
 from quantum_rerank.similarity.fidelity import TrainedCircuit
+from quantum_rerank.similarity.gate import DistanceGate
 from quantum_rerank.similarity.heads.classical import (
     CosineHead,
     GaussianKernelHead,
@@ -131,18 +132,24 @@ def build_head(
     precision: str = "float64",
     threads: int = 1,
     rank: int = 64,
+    gate: str = "none",
+    centroids: int = 1,
 ) -> Head:
     """Build the head of an arm, a key of ARMS.
 
     rank: of the arms that are linear maps; the others have as many outputs as the circuit
         has angles, or amplitudes.
+    gate: `none`, or `distance` to that many centroids.
     """
     if arm not in ARMS:
         raise ValueError(f"`{arm}` is no arm. Known: {', '.join(ARMS)}.")
     ansatz = Ansatz(n_qubits, n_layers, entangler)
-    return ARMS[arm].build(
+    head = ARMS[arm].build(
         Parts(embedding_dim, hidden_layers, dropout, ansatz, engine, precision, threads, rank)
     )
+    if gate == "distance":
+        head.gate = DistanceGate(centroids, embedding_dim)
+    return head
 
 
 __all__ = ["ARMS", "Head", "build_head"]
