@@ -142,6 +142,8 @@ def write(small_config: Callable[..., ExperimentConfig], tmp_path: Path) -> Writ
         config = small_config({"arm": arm, "data.encoder": "npy:vectors"} | more)
         torch.manual_seed(0)
         head = build_head(embedding_dim=DIM, **config.head_arguments())
+        if head.gate:
+            head.gate.fall.fill_(2.0)  # every query is one spread away from centroids at 0
         manifest = Manifest(config, DIM, 0.4, "npy:vectors", "abc", {})
         return write_bundle(tmp_path / name, head.state_dict(), manifest)
 
@@ -171,6 +173,18 @@ def test_documents_of_an_index_score_as_when_they_are_given(
     # Alone, documents go through the float32 MLP in another batch, which rounds in another way.
     alone = reranker.scores_of_embeddings(QUERY, vectors[ROWS])
     np.testing.assert_allclose(some, alone, atol=1e-6)
+
+
+def test_a_gate_weighs_texts_and_documents_of_an_index_alike(write: Write, tmp_path: Path) -> None:
+    gated = Reranker.load(write(name="gated", **{"fusion.gate": "distance", "fusion.centroids": 2}))
+    bare, vectors = Reranker.load(write(name="bare")), unit_rows(20)
+    given = gated.scores_of_embeddings(QUERY, vectors)
+    # w(q) = w / (1 + 2**2), so that a fifth of what the affinity adds to the cosine is left.
+    cosine = np.vecdot(vectors, QUERY).astype(np.float64)
+    expected = cosine + (bare.scores_of_embeddings(QUERY, vectors) - cosine) / 5
+    np.testing.assert_allclose(given, expected, atol=1e-12)
+    index = gated.index_embeddings(vectors, tmp_path / "index")
+    np.testing.assert_allclose(gated.scores_of_indexed(QUERY, index), given, atol=1e-12)
 
 
 @pytest.mark.parametrize("arm", ARMS)
