@@ -68,6 +68,8 @@ class CircuitConfig(Section):
     engine: Literal["lightning.qubit", "statevector", "torch", "qnode", "auto"] = "lightning.qubit"
     precision: Literal["float64", "float32"] = "float64"
     threads: int = Field(1, ge=1, le=256, description="of the engine statevector")
+    start: Literal["full", "near_identity"] = "full"
+    angles: Literal["bounded", "wrapped"] = "bounded"
 
     @field_validator("threads")
     @classmethod

@@ -140,6 +140,21 @@ def test_the_best_epoch_s_weights_hold_the_gate_that_was_fitted_to_them(
     assert Validator(trial_data.seen, trial_data.unseen)(head) == validation
 
 
+@pytest.mark.parametrize("arm", ["hybrid", "product_circuit", "quantum_only"])
+@pytest.mark.parametrize(("start", "factor"), [("full", 1.0), ("near_identity", 0.1)])
+def test_the_configuration_decides_where_the_circuit_starts(
+    trial_data: TrialData,
+    small_config: Callable[..., ExperimentConfig],
+    arm: str,
+    start: str,
+    factor: float,
+) -> None:
+    config = small_config({"arm": arm, "circuit.start": start, "circuit.angles": "wrapped"})
+    (weights,) = make_trainer(config, trial_data).model.head.circuit_parameters()
+    assert weights.max().item() == pytest.approx(factor)
+    assert next(make_trainer(config, trial_data).epochs()).improved
+
+
 def test_the_configuration_decides_the_shape_of_the_model(
     trial_data: TrialData, small_config: Callable[..., ExperimentConfig]
 ) -> None:

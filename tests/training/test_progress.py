@@ -41,6 +41,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
         "training.averaging": 0.5,
         "optimizer.mlp_lr": 0.1,
     },
+    "wrapped": {"circuit.angles": "wrapped", "circuit.start": "near_identity"},
     "averaging": {"training.averaging": 0.7, "optimizer.mlp_lr": 0.1},
     "sgd": {"optimizer.name": "sgd", "optimizer.circuit_schedule": "cosine"},
     "plateau": {
