@@ -34,7 +34,8 @@ from tests.benchmarks.measuring import AsJson, show, table
 from tests.integration.conftest import command, environment, write_domain
 
 MOMENTS = ("within an epoch", "between epochs", "writing", "start")
-EPOCHS, EPOCHS_A_ROUND = 60, 12  # of each arm: the training must outlast its kills
+ARMS = ("quantum_only", "mlp_twin", "hybrid")  # as they are trained; cosine has one epoch
+EPOCHS, EPOCHS_A_ROUND = 60, 7  # of each arm: the training must outlast its kills
 TIMES = ("wall_seconds", "seconds", "peak_memory_gb")  # what no two trainings share
 
 
@@ -118,14 +119,15 @@ def run_to_end(options: Sequence[str]) -> None:
 def kill_rounds(
     config: Path, folder: Path, rounds: int, rng: random.Random
 ) -> tuple[list[tuple[str, ...]], list[str]]:
-    """Start the training or go on with it, and kill it, round after round."""
+    """Start the training or go on with it, and kill it, round after round and arm after arm."""
     rows: list[tuple[str, ...]] = []
     broken: list[str] = []
     before: dict[str, int] = {}
     for number in range(rounds):
         moment, started = MOMENTS[number % len(MOMENTS)], time.monotonic()
+        waited_for = ARMS[number * len(ARMS) // rounds :]
         process = training(arguments(config, folder), subprocess.DEVNULL)
-        wait_for(moment, folder / PROGRESS, process, rng)
+        wait_for(moment, waited_for, folder / PROGRESS, process, rng)
         after = time.monotonic() - started
         process.kill()
         if (code := process.wait()) != -signal.SIGKILL:
@@ -143,24 +145,27 @@ def kill_rounds(
 
 
 def wait_for(
-    moment: str, folder: Path, process: subprocess.Popen[bytes], rng: random.Random
+    moment: str,
+    arms: Sequence[str],
+    folder: Path,
+    process: subprocess.Popen[bytes],
+    rng: random.Random,
 ) -> None:
-    """Return at a moment of a training, or when it has ended."""
+    """Return at a moment of the training of one of these arms, or when all has ended."""
     called = time.time_ns()
 
-    def written(pattern: str) -> bool:
-        changed = [path for path in folder.glob(pattern) if _changed(path) > called]
-        return any(not path.name.startswith("cosine") for path in changed)  # has one epoch
+    def written(ending: str) -> bool:
+        return any(_changed(folder / f"{arm}.safetensors{ending}") > called for arm in arms)
 
-    pattern, longest = {
-        "start": ("", 8.0),
-        "within an epoch": ("*.safetensors", 1.0),
-        "between epochs": ("*.safetensors", 0.0),
-        "writing": (f"*{UNFINISHED}", 0.0),
+    ending, longest = {
+        "start": (None, 8.0),
+        "within an epoch": ("", 1.0),
+        "between epochs": ("", 0.0),
+        "writing": (UNFINISHED, 0.0),
     }[moment]
-    passes = rng.randrange(4) if moment == "writing" else 0  # of which the last is cut off
-    while process.poll() is None and pattern:
-        if written(pattern):
+    passes = rng.randrange(3) if moment == "writing" else 0  # writes that are let through
+    while process.poll() is None and ending is not None:
+        if written(ending):
             if not passes:
                 break
             passes, called = passes - 1, time.time_ns()
