@@ -74,6 +74,7 @@ def write_training(root: Path, epochs: int) -> Path:
     values = {
         "circuit": {"n_qubits": 3, "engine": "statevector"},
         "mlp": {"hidden_layers": [32], "dropout": 0.2},
+        "fusion": {"gate": "distance", "centroids": 4},
         "warmup": {"steps": 20, "batch_size": 32},
         "loss": {"name": "infonce", "on": "fused"},
         "optimizer": {"schedule": "plateau", "circuit_schedule": "cosine"},
