@@ -35,7 +35,7 @@ from tests.integration.conftest import command, environment, write_domain
 
 MOMENTS = ("within an epoch", "between epochs", "writing", "start")
 ARMS = ("quantum_only", "mlp_twin", "hybrid")  # as they are trained; cosine has one epoch
-EPOCHS, EPOCHS_A_ROUND = 60, 7  # of each arm: the training must outlast its kills
+EPOCHS, EPOCHS_A_ROUND = 60, 12  # of each arm: the training must outlast its kills
 TIMES = ("wall_seconds", "seconds", "peak_memory_gb")  # what no two trainings share
 
 
@@ -159,7 +159,7 @@ def wait_for(
         return any(_changed(folder / f"{arm}.safetensors{ending}") > called for arm in arms)
 
     ending, longest = {
-        "start": (None, 8.0),
+        "start": (None, 3.0),
         "within an epoch": ("", 1.0),
         "between epochs": ("", 0.0),
         "writing": (UNFINISHED, 0.0),
