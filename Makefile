@@ -34,8 +34,8 @@ bench: install     ## the benchmarks, each a table side by side: make bench ARGS
 		OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.$$name $(ARGS) || exit 1; \
 	done
 
-chaos: install     ## kill searches, workers, nodes and storages, and see that nothing is lost
-	for name in driver workers faults ending many; do \
+chaos: install     ## kill trainings, searches, workers, nodes and storages, and see that nothing is lost
+	for name in training driver workers faults ending many; do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos.$$name $(ARGS) || exit 1; \
 	done
 	$(BIN)/python -m pytest -m long

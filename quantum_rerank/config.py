@@ -68,6 +68,8 @@ class CircuitConfig(Section):
     engine: Literal["lightning.qubit", "statevector", "torch", "qnode", "auto"] = "lightning.qubit"
     precision: Literal["float64", "float32"] = "float64"
     threads: int = Field(1, ge=1, le=256, description="of the engine statevector")
+    start: Literal["full", "near_identity"] = "full"
+    angles: Literal["bounded", "wrapped"] = "bounded"
 
     @field_validator("threads")
     @classmethod
@@ -96,10 +98,13 @@ class FusionConfig(Section):
     """score = (1 - w) cosine + w fidelity.
 
     Where the loss is on the fused score, w is trained from `initial_weight`; it is
-    fitted on validation in any case.
+    fitted on validation in any case. A gate lets it fall with a query's distance from the
+    nearest centroid of the training queries, as fast as suits validation.
     """
 
     initial_weight: float = Field(0.5, gt=0.0, lt=1.0)
+    gate: Literal["none", "distance"] = "none"
+    centroids: int = Field(32, ge=1, le=1024, description="of the gate")
 
 
 class WarmupConfig(Section):
@@ -232,7 +237,8 @@ class ExperimentConfig(Section):
     def head_arguments(self) -> dict[str, Any]:
         """The part that shapes a model, as plain arguments of `similarity.build_head`."""
         circuit = dict(self.resolved().circuit)
-        return {"arm": self.arm, **dict(self.mlp), **circuit, **dict(self.linear)}
+        gate = {"gate": self.fusion.gate, "centroids": self.fusion.centroids}
+        return {"arm": self.arm, **dict(self.mlp), **circuit, **dict(self.linear), **gate}
 
 
 def load_config(

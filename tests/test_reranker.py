@@ -17,7 +17,10 @@ from quantum_rerank.embeddings import Embeddings, ExampleTexts, TextEncoder
 from quantum_rerank.errors import BundleError, ConfigError, DataError, EmbeddingError, OutputError
 from quantum_rerank.export import Manifest, export_model, read_bundle, write_bundle
 from quantum_rerank.reranker import Reranker
-from quantum_rerank.similarity import build_head
+from quantum_rerank.similarity import build_head, fuse
+from quantum_rerank.training.arms import train_arm
+from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.training.ranking import Candidates
 
 DIM = 3
 ARMS: tuple[str, ...] = get_args(Arm)
@@ -142,6 +145,8 @@ def write(small_config: Callable[..., ExperimentConfig], tmp_path: Path) -> Writ
         config = small_config({"arm": arm, "data.encoder": "npy:vectors"} | more)
         torch.manual_seed(0)
         head = build_head(embedding_dim=DIM, **config.head_arguments())
+        if head.gate:
+            head.gate.fall.fill_(2.0)  # every query is one spread away from centroids at 0
         manifest = Manifest(config, DIM, 0.4, "npy:vectors", "abc", {})
         return write_bundle(tmp_path / name, head.state_dict(), manifest)
 
@@ -171,6 +176,39 @@ def test_documents_of_an_index_score_as_when_they_are_given(
     # Alone, documents go through the float32 MLP in another batch, which rounds in another way.
     alone = reranker.scores_of_embeddings(QUERY, vectors[ROWS])
     np.testing.assert_allclose(some, alone, atol=1e-6)
+
+
+def test_a_gate_weighs_texts_and_documents_of_an_index_alike(write: Write, tmp_path: Path) -> None:
+    gated = Reranker.load(write(name="gated", **{"fusion.gate": "distance", "fusion.centroids": 2}))
+    bare, vectors = Reranker.load(write(name="bare")), unit_rows(20)
+    given = gated.scores_of_embeddings(QUERY, vectors)
+    # w(q) = w / (1 + 2**2), so that a fifth of what the affinity adds to the cosine is left.
+    cosine = np.vecdot(vectors, QUERY).astype(np.float64)
+    expected = cosine + (bare.scores_of_embeddings(QUERY, vectors) - cosine) / 5
+    np.testing.assert_allclose(given, expected, atol=1e-12)
+    index = gated.index_embeddings(vectors, tmp_path / "index")
+    np.testing.assert_allclose(gated.scores_of_indexed(QUERY, index), given, atol=1e-12)
+
+
+@pytest.mark.parametrize("arm", ["hybrid", "low_rank_bilinear"])
+def test_a_gated_model_is_scored_as_its_training_did(
+    trial_data: TrialData, small_config: Callable[..., ExperimentConfig], tmp_path: Path, arm: str
+) -> None:
+    config = small_config({"fusion.gate": "distance", "fusion.centroids": 3, "arm": arm})
+    head = train_arm(config, arm, trial_data).head
+    assert head.gate is not None
+    head.gate.fall.fill_(1.0)  # whatever suits validation
+    queries = trial_data.unseen[0]
+    example = ExampleTexts("q", queries.queries[0], ("d",), queries.documents[:1])
+    bundle = export_model(tmp_path / "bundle", head, config, 0.8, "npy:v", "abc", {}, [example])
+    reranker = Reranker.load(bundle)
+    index = reranker.index_embeddings(queries.documents, tmp_path / "index")
+    trained = fuse(queries.cosine.astype(np.float64), Candidates(queries).affinities(head), 0.8)
+    for query, rows, expected in zip(queries.queries, queries.candidates, trained, strict=True):
+        given = reranker.scores_of_embeddings(query, queries.documents[rows])
+        np.testing.assert_allclose(given, expected, atol=1e-6)
+        indexed = reranker.scores_of_indexed(query, index, rows.tolist())
+        np.testing.assert_allclose(indexed, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("arm", ARMS)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from quantum_rerank.cli import unfinished
 from quantum_rerank.cli.training_record import (
     BUNDLE,
+    CHECKPOINTS,
     METRICS_FILE,
     TimedArm,
     export_arms,
@@ -17,7 +20,7 @@ from quantum_rerank.cli.training_record import (
     write_record,
 )
 from quantum_rerank.console import new_folder, run
-from quantum_rerank.errors import DivergedError, SaturatedError
+from quantum_rerank.errors import ConfigError, DivergedError, SaturatedError
 from quantum_rerank.evaluation import COSINE, difference_table, leaderboard
 
 if TYPE_CHECKING:
@@ -59,6 +62,10 @@ def main(
         list[str] | None,
         typer.Option("--set", help="Override one value, as in `--set training.max_epochs=20`."),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the run in --output, which was cut short."),
+    ] = False,
 ) -> None:
     """Train one hybrid reranker, and beside it the arms that an honest claim needs.
 
@@ -67,6 +74,10 @@ def main(
 
         python -m quantum_rerank.cli.train_hybrid_model
             --config configs/training_config.yaml --data icd10:5 --output runs/first
+
+    A run that was killed goes on where it was, with the configuration that it has:
+
+        python -m quantum_rerank.cli.train_hybrid_model --output runs/first --resume
     """
     from rich.console import Console
 
@@ -74,33 +85,35 @@ def main(
     from quantum_rerank.embeddings import embedding_source
     from quantum_rerank.training.arms import arms_named
     from quantum_rerank.training.data_manager import prepare
-    from quantum_rerank.training.lexical import Bm25
     from quantum_rerank.training.verdict_table import verdict_table
 
-    others = arms_named(arm or ["quantum_only", "mlp_twin"])
-    overrides = dict(parse_override(text) for text in set_ or [])
-    if data:
-        overrides |= {"data.seen": data, "data.unseen_validation": [], "data.unseen_test": []}
-    experiment = load_config(config, overrides)
-    folder = new_folder(output)
+    begun = None
+    if resume:
+        if config or data or arm or set_:
+            raise ConfigError(
+                "A run goes on with its own configuration and arms: leave out what changes them."
+            )
+        begun = unfinished.interrupted(output, METRICS_FILE)
+        experiment, others, folder = begun.config, begun.arms, output
+    else:
+        others = arms_named(arm or ["quantum_only", "mlp_twin"])
+        overrides = dict(parse_override(text) for text in set_ or [])
+        if data:
+            overrides |= {"data.seen": data, "data.unseen_validation": [], "data.unseen_test": []}
+        experiment = load_config(config, overrides).resolved()
+        folder = new_folder(output)
     console = Console()
     started = time.monotonic()
     source = embedding_source(experiment.data.encoder)
     prepared = prepare(experiment.data, source)
+    now = unfinished.Begun(experiment, tuple(others), prepared.fingerprint, source.fingerprint)
+    if begun:
+        unfinished.go_on(folder, begun, now, (BUNDLE, CHECKPOINTS))
+    else:
+        unfinished.begin(folder, now)
     console.print(*prepared.description(), sep="\n")
-    bm25 = Bm25(experiment.data)
     own = experiment.arm
-    arms = [name for name in dict.fromkeys([COSINE, *others]) if name != own] + [own]
-    left_out: dict[str, str] = {}
-    timed: dict[str, TimedArm] = {}
-    for name in arms:
-        try:
-            timed[name] = _measure(experiment, name, prepared, bm25, console)
-        except (DivergedError, SaturatedError) as error:
-            if name == own:
-                raise
-            left_out[name] = str(error)
-            console.print(f"{name} is left out: {error}")
+    timed, left_out = _measure_all(experiment, others, prepared, console, folder)
     measured = {name: one.measured for name, one in timed.items()}
     judged = judge(timed[own], prepared)
     export_arms(folder, own, measured, judged.course, prepared, source)
@@ -116,10 +129,42 @@ def main(
     console.print(f"Wrote {folder / METRICS_FILE} and {folder / BUNDLE}.", soft_wrap=True)
 
 
+def _measure_all(
+    config: ExperimentConfig,
+    others: Sequence[str],
+    prepared: PreparedData,
+    console: Console,
+    folder: Path,
+) -> tuple[dict[str, TimedArm], dict[str, str]]:
+    """The arms that could be trained, the configured one last, and why the others could not."""
+    from quantum_rerank.training.lexical import Bm25
+
+    bm25, own = Bm25(config.data), config.arm
+    timed: dict[str, TimedArm] = {}
+    left_out: dict[str, str] = {}
+    for name in [name for name in dict.fromkeys([COSINE, *others]) if name != own] + [own]:
+        try:
+            timed[name] = _measure(config, name, prepared, bm25, console, folder)
+        except (DivergedError, SaturatedError) as error:
+            if name == own:
+                raise
+            left_out[name] = str(error)
+            console.print(f"{name} is left out: {error}")
+    return timed, left_out
+
+
 def _measure(
-    config: ExperimentConfig, arm: str, prepared: PreparedData, bm25: Bm25, console: Console
+    config: ExperimentConfig,
+    arm: str,
+    prepared: PreparedData,
+    bm25: Bm25,
+    console: Console,
+    folder: Path,
 ) -> TimedArm:
-    """Train and score an arm behind a progress bar that counts epochs."""
+    """Train and score an arm behind a progress bar that counts epochs.
+
+    What an earlier process has trained of it is gone on from, and its seconds count.
+    """
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -148,12 +193,14 @@ def _measure(
             progress.update(task, completed=report.epoch, description=text, total=end)
             if report.warning and report.final:
                 console.print(f"{arm}, epoch {report.epoch}: {report.warning}", markup=False)
+            unfinished.note_seconds(folder, arm, before + time.monotonic() - started)
 
-        started = time.monotonic()
-        measured = measure_arm(config, arm, prepared, bm25, watch)
+        started, before = time.monotonic(), unfinished.seconds_spent(folder, arm)
+        written = unfinished.progress_of(folder, arm)
+        measured = measure_arm(config, arm, prepared, bm25, watch, written)
         text = f"{arm}: validation objective {measured.validation.objective:.4f}"
         progress.update(task, completed=progress.tasks[task].total, description=text)
-        return TimedArm(measured, time.monotonic() - started)
+        return TimedArm(measured, before + time.monotonic() - started)
 
 
 if __name__ == "__main__":

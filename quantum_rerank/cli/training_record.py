@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quantum_rerank.cli.unfinished import write_whole
 from quantum_rerank.evaluation import NDCG
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ def write_record(
 ) -> None:
     """Write metrics.json: of every arm its scores, each query's, and each epoch.
 
+    The last that is written: with it the run is finished.
+
     left_out: arms that could not be trained, and why.
     """
     measured = {arm: one.measured for arm, one in arms.items()}
@@ -113,7 +115,7 @@ def write_record(
         "seconds": {arm: round(one.seconds, 3) for arm, one in arms.items()},
         "wall_seconds": round(wall_seconds, 1),
     }
-    (folder / METRICS_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / METRICS_FILE, record)
 
 
 def export_arms(

@@ -32,6 +32,8 @@ SCHEMA_VERSION = 1
 WEIGHTS, MANIFEST, CARD = "model.safetensors", "manifest.json", "README.md"
 _PACKAGES = ("quantum-rerank", "torch", "pennylane", "pennylane-lightning", "sentence-transformers")
 
+_GATE_NOTE = {"distance": ["w falls for queries that lie far from those trained on."]}
+
 
 @dataclass(frozen=True)
 class Example:
@@ -248,6 +250,7 @@ def model_card(manifest: Manifest) -> str:
             "",
             f"Score = (1 - w) cosine + w affinity, w = {manifest.fusion_weight:.2f}, over "
             f"`{config.data.encoder}` embeddings ({manifest.embedding_dim}-d).",
+            *_GATE_NOTE.get(config.fusion.gate, ()),
             f"Affinity: {arm.what}.",
             *(parts[part] for part in parts if part in arm.has),
             "",

@@ -10,21 +10,30 @@ from torch import Tensor, nn
 
 
 class AnglePredictor(nn.Module):
-    """MLP whose outputs are angles within (-pi, pi).
+    """MLP whose outputs are angles.
 
-    A scaled tanh, because a sigmoid saturates: every angle ends at one end of
-    its range and every fidelity at 1.
+    kind: `bounded` within (-pi, pi) by a scaled tanh, because a sigmoid saturates: every angle
+        ends at one end of its range and every fidelity at 1. `wrapped`: free, and wrapped
+        modulo 2 pi by the circuit itself, whose rotations have that period up to a global
+        phase. A modulo of ours, before the circuit scales the angles, would jump where it wraps.
     """
 
     def __init__(
-        self, embedding_dim: int, hidden_layers: Sequence[int], n_angles: int, dropout: float
+        self,
+        embedding_dim: int,
+        hidden_layers: Sequence[int],
+        n_angles: int,
+        dropout: float,
+        kind: str = "bounded",
     ) -> None:
         super().__init__()
         self.layers = mlp(embedding_dim, hidden_layers, n_angles, dropout)
+        self._bounded = kind == "bounded"
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """(batch, embedding_dim) -> (batch, n_angles), radians."""
-        return math.pi * torch.tanh(self.layers(embeddings))
+        outputs = self.layers(embeddings)
+        return math.pi * (torch.tanh(outputs) if self._bounded else outputs)
 
 
 def mlp(n_inputs: int, hidden_layers: Sequence[int], n_outputs: int, dropout: float) -> nn.Module:

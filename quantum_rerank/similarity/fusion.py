@@ -28,6 +28,22 @@ def fuse(cosine: Scores, affinity: Scores, weight: Scores | float) -> Scores:
     return (1.0 - weight) * cosine + weight * affinity
 
 
+def gated(
+    head: Head, queries: NDArray[np.float32], cosine: FloatArray, affinity: FloatArray
+) -> FloatArray:
+    """Affinities moved towards the cosine where a query lies far from what was trained on.
+
+    queries: (q, dim), L2-normalised float32.  cosine, affinity: (q, k) float64.
+    Fused by w, they are what the bare ones are by w(q), as of `DistanceGate`.
+    """
+    if head.gate is None:
+        return affinity
+    with torch.inference_mode():
+        # Copied, because torch warns of arrays that it may not write to.
+        share: FloatArray = head.gate(torch.from_numpy(np.array(queries))).numpy()
+    return fuse(cosine, affinity, share[:, None])
+
+
 class Compared(NamedTuple):
     """Queries against documents.
 
@@ -67,7 +83,10 @@ class FusedSimilarity(nn.Module):
         return Compared(self.head.compare(asked, found).float(), found)
 
     def fused(self, affinity: Tensor, queries: Tensor, documents: Tensor) -> Tensor:
-        """Affinities weighed with the cosine by the trained weight, (q, d)."""
+        """Affinities weighed with the cosine by the trained weight, (q, d).
+
+        Ungated: the queries are those that a gate measures its distances by.
+        """
         return fuse(queries @ documents.T, affinity, self.weight)
 
 
@@ -110,8 +129,10 @@ def score_represented(
     owes to the others that are scored with it is below what a float32 can show.
     """
     with torch.inference_mode():
-        affinity = head.compare(_double(asked), _double(found))[0].numpy()
-    return fuse(np.vecdot(documents, query).astype(np.float64), affinity, weight)
+        affinity = head.compare(_double(asked), _double(found)).numpy()
+    cosine = np.vecdot(documents, query).astype(np.float64)[None]
+    scores: FloatArray = fuse(cosine, gated(head, query[None], cosine, affinity), weight)[0]
+    return scores
 
 
 def _double(values: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from quantum_rerank.similarity import ARMS, FUSION_GRID, Head
 from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.hybrid_trainer import make_descendant
 from quantum_rerank.training.lexical import Bm25
+from quantum_rerank.training.progress_file import ProgressFile, epochs_on_disk
 from quantum_rerank.training.ranking import (
     Validation,
     Validator,
@@ -55,10 +56,12 @@ def train_arm(
     data: TrialData,
     watch: Callable[[EpochReport], None] = lambda _: None,
     before: Sequence[tuple[ExperimentConfig, int]] = (),
+    progress: ProgressFile | None = None,
 ) -> TrainedArm:
     """Train `arm` with everything else as in `config`; `watch` sees every epoch.
 
     before: what has trained its weights until then, as of `make_descendant`.
+    progress: where it is written down, and gone on from if something is there already.
     """
     overrides: dict[str, object] = {"arm": arm}
     if arm == "cosine":  # has nothing to learn
@@ -67,7 +70,7 @@ def train_arm(
     ancestors = [(override(one, overrides).resolved(), last) for one, last in before]
     trainer = make_descendant(config, ancestors, data)
     history = []
-    for report in trainer.epochs():
+    for report in epochs_on_disk(trainer, progress) if progress else trainer.epochs():
         history.append({"epoch": report.epoch, **report.metrics})
         watch(report)
     assert trainer.best is not None
@@ -110,11 +113,15 @@ def measure_arm(
     prepared: PreparedData,
     bm25: Bm25,
     watch: Callable[[EpochReport], None] = lambda _: None,
+    progress: ProgressFile | None = None,
 ) -> MeasuredArm:
-    """Train any arm with everything else as in `config`, the seed too, and score it on test."""
+    """Train any arm with everything else as in `config`, the seed too, and score it on test.
+
+    progress: as of `train_arm`.
+    """
     if arm in LEXICAL_ARMS:
         return _measured_lexical(config, LEXICAL_ARMS[arm], prepared, bm25)
-    trained = train_arm(config, arm, prepared.trial, watch)
+    trained = train_arm(config, arm, prepared.trial, watch, progress=progress)
     weight = trained.validation.fusion_weight
     test = {role: score_on(trained.head, weight, sets) for role, sets in prepared.tests.items()}
     return MeasuredArm(trained.validation, test, trained.head.n_trained, trained.epochs, trained)

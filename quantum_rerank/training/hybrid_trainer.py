@@ -12,6 +12,7 @@ from quantum_rerank.similarity import FusedSimilarity, build_head
 from quantum_rerank.training.averaging import WeightAverage
 from quantum_rerank.training.batches import CorpusBatches, TrainingBatches
 from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.training.gating import place_gate
 from quantum_rerank.training.loss_functions import make_loss
 from quantum_rerank.training.negatives import Negatives
 from quantum_rerank.training.optimizers import make_optimizer, make_schedule
@@ -51,8 +52,10 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
     the order of batches has its own.
     """
     torch.manual_seed(config.seed)
-    batch_rng, corpus_rng = np.random.default_rng(config.seed).spawn(2)
+    batch_rng, corpus_rng, gate_rng = np.random.default_rng(config.seed).spawn(3)
     head = build_head(embedding_dim=data.embedding_dim, **config.head_arguments())
+    if head.gate:
+        place_gate(head.gate, [queries.queries for queries in data.train], gate_rng)
     model = FusedSimilarity(head, config.fusion.initial_weight)
     loss = make_loss(**config.loss.model_dump(exclude={"on", "negatives"}))
     on_fidelity = config.loss.on == "fidelity"

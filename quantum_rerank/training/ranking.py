@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 from typing import Any
@@ -23,13 +23,13 @@ from quantum_rerank.evaluation import (
     Scores,
     over_domains,
 )
-from quantum_rerank.similarity import FUSION_GRID, Head, fuse
+from quantum_rerank.similarity import FALLS, FUSION_GRID, Head, fuse, gated
 from quantum_rerank.training.data_manager import QuerySet
 
 FloatArray = NDArray[np.float64]
 _TEXTS = 2048  # represented at once: what lies between the layers stays in the cache
 _PAIRS = 2**18  # compared at once: bounds the memory of a matrix product
-SPREAD = "val_affinity_spread"
+SPREAD, GATE_FALL = "val_affinity_spread", "gate_fall"
 _ONE_PRODUCT = 100  # times the candidates of a query; beyond it only those are compared
 
 
@@ -49,7 +49,15 @@ class Candidates:
         return CandidateMetrics(queries.grades, judged)
 
     def affinities(self, head: Head) -> FloatArray:
-        """The head's affinity of every query with each of its candidates, (q, k).
+        """The head's affinity of every query with each of its candidates, (q, k), gated."""
+        return self.gated(head, self.bare_affinities(head))
+
+    def gated(self, head: Head, affinity: FloatArray) -> FloatArray:
+        """Affinities as the head's gate has them, if it has one."""
+        return gated(head, self.queries.queries, self._cosine, affinity)
+
+    def bare_affinities(self, head: Head) -> FloatArray:
+        """The same without a gate.
 
         Every document is represented once, however many queries it is a candidate of.
         """
@@ -113,7 +121,8 @@ class Validation:
         domain is held out), each the mean over its domains; what either lost
         against plain cosine counts double.
     metrics: `val_seen_ndcg@10` and the like, for the record; SPREAD, the standard
-        deviation of the affinities over a query's candidates, its mean over all queries.
+        deviation of the affinities over a query's candidates, its mean over all queries;
+        GATE_FALL where there is a gate.
     """
 
     objective: float
@@ -132,8 +141,25 @@ class Validator:
         self._objective = objective
 
     def __call__(self, head: Head) -> Validation:
-        """Measure a head. Weight 0 is among the choices: never below plain cosine."""
-        return self.of([candidates.affinities(head) for candidates in self._candidates])
+        """Measure a head. Weight 0 is among the choices: never below plain cosine.
+
+        Where the head has a gate, sets its fall too, of which 0, no gate, is a choice.
+        """
+        affinity = [candidates.bare_affinities(head) for candidates in self._candidates]
+        bare = self.of(affinity)
+        if head.gate is None:
+            return bare
+        best, best_fall = bare, 0.0
+        for fall in FALLS[1:]:
+            head.gate.fall.fill_(fall)
+            pairs = zip(self._candidates, affinity, strict=True)
+            found = self.of([candidates.gated(head, one) for candidates, one in pairs])
+            if found.objective > best.objective:
+                best, best_fall = found, fall
+        head.gate.fall.fill_(best_fall)
+        return replace(
+            best, metrics={**best.metrics, SPREAD: bare.metrics[SPREAD], GATE_FALL: best_fall}
+        )
 
     def of(
         self, affinity: Sequence[FloatArray], weights: Sequence[float] = FUSION_GRID

@@ -66,6 +66,13 @@ def ended_training(setting: Setting) -> Path:
     return setting.train(setting.root / "run")
 
 
+@pytest.fixture(scope="session")
+def ended_gated_training(setting: Setting) -> Path:
+    """The same with a fusion weight that falls with the distance."""
+    gate = {"fusion.gate": "distance", "fusion.centroids": 3}
+    return setting.train(setting.root / "gated-run", gate)
+
+
 def write_domain(root: Path, domain: str, rng: np.random.Generator) -> None:
     """24 documents and 16 judged queries, each query's vector near that of its best document."""
     corpus = {f"{kind}-{part}": f"The {part} of the {kind}." for kind in KINDS for part in PARTS}

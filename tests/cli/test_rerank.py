@@ -59,13 +59,21 @@ def reranked(*arguments: object) -> None:
     assert result.exit_code == 0
 
 
-@pytest.mark.parametrize("weight", [None, 1.0])
+@pytest.mark.parametrize(
+    ("weight", "is_gated"), [(None, False), (1.0, False), (1.0, True)], ids=str
+)
 def test_pytrec_eval_scores_the_run_as_the_project_does(
-    setting: Any, ended_training: Path, herbs: QuerySet, cosine_run: Path, weight: float | None
+    setting: Any,
+    ended_training: Path,
+    ended_gated_training: Path,
+    herbs: QuerySet,
+    cosine_run: Path,
+    weight: float | None,
+    is_gated: bool,
 ) -> None:
-    bundle = ended_training
+    bundle = ended_gated_training if is_gated else ended_training
     if weight is not None:  # validation may have fitted 0, at which nothing is reranked
-        bundle = with_weight(ended_training, weight, cosine_run.parent / "bundle")
+        bundle = with_weight(bundle, weight, cosine_run.parent / "bundle")
     output = cosine_run.parent / "out.run"
     data = setting.data("herbs")
     reranked(cosine_run, "--bundle", bundle, "--data", data, "--output", output)
@@ -86,8 +94,10 @@ def test_pytrec_eval_scores_the_run_as_the_project_does(
 
 
 def with_weight(run: Path, weight: float, folder: Path) -> Path:
-    """The model of a run as a bundle with another fusion weight."""
+    """The model of a run as a bundle with another fusion weight, and a gate that is felt."""
     model = load_model(run)
+    if model.head.gate:
+        model.head.gate.fall.fill_(1.0)
     example = ExampleTexts("q", np.eye(16, dtype=np.float32)[0], ("d",), np.eye(16)[:1])
     return export_model(
         folder, model.head, model.config, weight, model.encoder_fingerprint, "", {}, [example]

@@ -277,6 +277,78 @@ def test_a_run_is_not_written_over(
     assert (trained.folder / "metrics.json").read_bytes() == before
 
 
+def cut_short(folder: Path) -> None:
+    """What a kill after the trainings leaves: a bundle that nobody knows to be whole."""
+    (folder / "metrics.json").unlink()
+    (folder / "bundle" / "manifest.json").write_text("{")
+    (folder / ".bundle-x1").mkdir()
+    (folder / "checkpoints" / "hybrid.safetensors").write_bytes(b"cut")
+
+
+@pytest.mark.parametrize("progress_lost", [False, True])
+def test_a_run_that_was_cut_short_ends_as_if_it_had_not(
+    trained: Trained, progress_lost: bool
+) -> None:
+    before = trained.metrics
+    written = ("bundle/model.safetensors", "checkpoints/hybrid.safetensors")
+    weights = [(trained.folder / name).read_bytes() for name in written]
+    cut_short(trained.folder)
+    if progress_lost:
+        for path in (trained.folder / "progress").glob("hybrid.safetensors*"):
+            path.unlink()
+    (trained.folder / "progress" / "hybrid.seconds").write_text("1000.0")
+    line = ["--output", str(trained.folder), "--resume"]
+    assert CliRunner().invoke(app, line, catch_exceptions=False).exit_code == 0
+    again = trained.metrics
+    assert 1000.0 < again["seconds"]["hybrid"] < 1100.0 > again["seconds"]["mlp_twin"]
+    measured = ("wall_seconds", "seconds", "peak_memory_gb", "verdicts")
+    assert {key: again[key] for key in before if key not in measured} == {
+        key: value for key, value in before.items() if key not in measured
+    }
+    assert [(trained.folder / name).read_bytes() for name in written] == weights
+    assert {path.name for path in trained.folder.iterdir()} == {
+        "bundle",
+        "checkpoints",
+        "metrics.json",
+        "progress",
+        "run.json",
+    }
+
+
+def test_what_cannot_go_on_is_refused(
+    trained: Trained,
+    arguments: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refused(*line: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["train", *line, "--resume"])
+        with pytest.raises(SystemExit) as ended:
+            run(app)
+        assert ended.value.code == 2
+        (message,) = capsys.readouterr().err.splitlines()
+        return message
+
+    folder = str(trained.folder)
+    assert "is finished: see" in refused("--output", folder)
+    assert "it has no run.json" in refused("--output", str(tmp_path / "nowhere"))
+    cut_short(trained.folder)
+    assert "with its own configuration" in refused(*arguments(trained.folder))
+    assert "with its own configuration" in refused("--output", folder, "--arm", "rbf")
+    record = json.loads((trained.folder / "run.json").read_text())
+    for key, message in (
+        ("data_fingerprint", "The collections are not those"),
+        ("encoder_fingerprint", "was trained with the encoder `another`"),
+    ):
+        (trained.folder / "run.json").write_text(json.dumps(record | {key: "another"}))
+        assert message in refused("--output", folder)
+    (trained.folder / "run.json").write_text("{}")
+    assert "it was altered" in refused("--output", folder)
+    (trained.folder / "run.json").write_text('{"config"')
+    assert "run.json` cannot be read" in refused("--output", folder)
+
+
 @pytest.mark.slow
 def test_a_missing_folder_ends_the_command_with_one_message(
     arguments: Callable[..., list[str]], tmp_path: Path

@@ -29,7 +29,11 @@ def metrics_of(run: Path) -> dict[str, Any]:
     return record
 
 
-def test_a_bundle_has_the_verdicts_that_its_training_has_recorded(ended_training: Path) -> None:
+@pytest.mark.parametrize("run", ["ended_training", "ended_gated_training"])
+def test_a_bundle_has_the_verdicts_that_its_training_has_recorded(
+    request: pytest.FixtureRequest, run: str
+) -> None:
+    ended_training: Path = request.getfixturevalue(run)
     recorded = metrics_of(ended_training)
     found = validated(ended_training / "bundle")
     assert found["standings"] == recorded["standings"]

@@ -37,8 +37,9 @@ EXAMPLE = ExampleTexts("which tree", unit_rows(1, 0)[0], ("oak", "elm", "ash"), 
 def export(small_config: Callable[..., ExperimentConfig], tmp_path: Path) -> Export:
     """Export an untrained head of some arm into `tmp_path / "bundle"`."""
 
-    def write(arm: str = "hybrid") -> Path:
-        config = small_config({"arm": arm})
+    def write(arm: str = "hybrid", **circuit: str) -> Path:
+        named = {f"circuit.{key}": value for key, value in circuit.items()}
+        config = small_config({"arm": arm, **named})
         torch.manual_seed(0)
         head = build_head(embedding_dim=DIM, **config.head_arguments())
         folder = tmp_path / "bundle"
@@ -50,6 +51,41 @@ def export(small_config: Callable[..., ExperimentConfig], tmp_path: Path) -> Exp
 @pytest.fixture
 def bundle(export: Export) -> Path:
     return export()
+
+
+@pytest.mark.parametrize("fall", [0.0, 1.0])
+def test_a_bundle_has_its_gate_with_it(
+    small_config: Callable[..., ExperimentConfig], tmp_path: Path, fall: float
+) -> None:
+    config = small_config({"fusion.gate": "distance", "fusion.centroids": 4})
+    torch.manual_seed(0)
+    head = build_head(embedding_dim=DIM, **config.head_arguments()).eval()
+    ungated = score(head, WEIGHT, EXAMPLE.query_vector, EXAMPLE.document_vectors)
+    assert head.gate is not None
+    head.gate.centroids.copy_(torch.from_numpy(unit_rows(4, 5)))
+    head.gate.fall.fill_(fall)
+    folder = tmp_path / "bundle"
+    export_model(folder, head, config, WEIGHT, "npy:v", "abc", METRICS, [EXAMPLE])
+    (example,) = read_bundle(folder)[1].examples
+    np.testing.assert_allclose(example_scores(folder), example.scores, atol=1e-12)
+    assert np.allclose(example.scores, ungated, atol=1e-4) == (fall == 0.0)
+    assert "w falls for queries that lie far" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("start", ["full", "near_identity"])
+@pytest.mark.parametrize("angles", ["bounded", "wrapped"])
+def test_how_angles_are_made_comes_back_with_the_bundle(
+    export: Export, start: str, angles: str
+) -> None:
+    folder = export("hybrid", start=start, angles=angles)
+    head, manifest = read_bundle(folder)
+    assert (manifest.config.circuit.start, manifest.config.circuit.angles) == (start, angles)
+    with torch.no_grad():
+        for weight in head.parameters():  # so that every angle is beyond a tanh
+            weight.add_(3.0)
+    texts = torch.from_numpy(unit_rows(50, 2)).abs()
+    predicted = head.predictor(texts)
+    assert (predicted.abs().max() > 4.0) == (angles == "wrapped")
 
 
 def rewrite(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:

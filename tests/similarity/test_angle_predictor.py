@@ -19,6 +19,31 @@ def test_angles_stay_within_a_half_turn_either_way(hidden_layers: tuple[int, ...
     assert angles.min() < 0 < angles.max()
 
 
+def test_wrapped_angles_take_any_value_and_never_lose_their_gradient() -> None:
+    torch.manual_seed(0)
+    texts = 1e3 * torch.randn(50, 5)
+    gradients = {}
+    for kind in ("bounded", "wrapped"):
+        torch.manual_seed(1)
+        predictor = AnglePredictor(5, (8,), n_angles=6, dropout=0.0, kind=kind)
+        angles = predictor(texts)
+        assert (angles.abs().max() > 2 * math.pi) == (kind == "wrapped")
+        angles.sum().backward()
+        gradients[kind] = predictor.layers[-1].bias.grad.abs().min()  # type: ignore[index, union-attr]
+    assert gradients["wrapped"] == pytest.approx(50 * math.pi)
+    assert gradients["bounded"] < gradients["wrapped"] / 2
+
+
+def test_small_angles_are_the_same_bounded_or_wrapped() -> None:
+    found = []
+    for kind in ("bounded", "wrapped"):
+        torch.manual_seed(1)
+        predictor = AnglePredictor(5, (), n_angles=6, dropout=0.0, kind=kind)
+        with torch.no_grad():
+            found.append(predictor(torch.zeros(1, 5)) - predictor(1e-3 * torch.ones(1, 5)))
+    torch.testing.assert_close(*found, rtol=0.3, atol=1e-5)
+
+
 def test_parameters_are_counted_by_hand() -> None:
     predictor = AnglePredictor(5, (4, 3), n_angles=2, dropout=0.0)
     assert sum(p.numel() for p in predictor.parameters()) == (5 * 4 + 4) + (4 * 3 + 3) + (3 * 2 + 2)

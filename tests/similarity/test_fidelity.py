@@ -99,6 +99,47 @@ def test_a_new_circuit_turns_by_just_the_predicted_angles(ansatz: Ansatz) -> Non
     torch.testing.assert_close(TrainedCircuit(ansatz, "lightning.qubit")(angles), bare)
 
 
+@pytest.mark.parametrize("ansatz", ANSATZE, ids=str)
+def test_a_start_near_the_identity_leaves_states_near_the_first_basis_state(
+    ansatz: Ansatz,
+) -> None:
+    angles = 0.5 * random_angles(ansatz)
+    first = torch.eye(2**ansatz.n_qubits, dtype=torch.complex128)[:1]
+    lowest = {}
+    for start in ("full", "near_identity"):
+        circuit = TrainedCircuit(ansatz, "statevector", start=start)
+        lowest[start] = fidelity(circuit(angles), first).min()
+    # cos of half the angle, squared, is at least 1 - angle**2 / 4 for each rotation.
+    turned = 0.1 * angles.abs().sum(dim=1).max()
+    assert lowest["near_identity"] >= 1 - (turned / 2) ** 2
+    assert lowest["near_identity"] > lowest["full"]
+
+
+@pytest.mark.parametrize("ansatz", ANSATZE, ids=str)
+def test_near_the_identity_no_angle_and_no_weight_is_dead(ansatz: Ansatz) -> None:
+    circuit = TrainedCircuit(ansatz, "statevector", start="near_identity")
+    angles = random_angles(ansatz)
+    states = circuit(angles)
+    weights = torch.randn(4, 4, generator=torch.Generator().manual_seed(4)).double()
+    (weights * fidelity(states, states)).sum().backward()
+    for name, weight in (("angles", angles), *circuit.named_parameters()):
+        assert weight.grad is not None, name
+        assert (weight.grad != 0).all(), name
+
+
+@pytest.mark.parametrize("ansatz", ANSATZE[:12], ids=str)
+def test_a_whole_turn_more_of_any_angle_changes_no_fidelity(ansatz: Ansatz) -> None:
+    circuit = TrainedCircuit(ansatz, "statevector")
+    angles = random_angles(ansatz).detach()
+    with torch.no_grad():
+        expected = fidelity(circuit(angles), circuit(angles))
+        for one in range(ansatz.n_angles):
+            turned = angles.clone()
+            turned[:2, one] += 2 * math.pi
+            found = fidelity(circuit(turned), circuit(angles))
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+
+
 def test_scale_and_shift_turn_the_angles() -> None:
     ansatz = Ansatz(2, 2)
     circuit = TrainedCircuit(ansatz, "lightning.qubit")

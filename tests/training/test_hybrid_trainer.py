@@ -14,8 +14,10 @@ import torch
 from quantum_rerank.circuits import ENGINES
 from quantum_rerank.config import Arm, ExperimentConfig, LossName
 from quantum_rerank.embeddings.mapped import open_mapped
+from quantum_rerank.training.checkpoint import checkpoint_bytes, read_checkpoint
 from quantum_rerank.training.data_manager import QuerySet, TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
+from quantum_rerank.training.ranking import GATE_FALL, Validator
 
 ARMS: tuple[str, ...] = get_args(Arm)
 LOSSES: tuple[str, ...] = get_args(LossName)
@@ -99,6 +101,58 @@ def test_every_engine_trains_alike(
         losses[engine] = next(make_trainer(config, trial_data).epochs()).metrics["train_loss"]
     for engine, loss in losses.items():
         assert loss == pytest.approx(losses["qnode"], rel=1e-5), engine
+
+
+@pytest.mark.parametrize("mining", ["random", "hard"])
+def test_a_gate_changes_nothing_that_is_drawn_or_trained(
+    trial_data: TrialData, small_config: Callable[..., ExperimentConfig], mining: str
+) -> None:
+    losses, weights = [], []
+    settings = {
+        "fusion.centroids": 2,
+        "warmup.steps": 2,
+        "loss.on": "fused",
+        "negatives.kind": mining,
+        "negatives.pool": 3,
+        "negatives.refresh_epochs": 1,
+    }
+    for gate in ("none", "distance"):
+        config = small_config(settings | {"fusion.gate": gate})
+        trainer = make_trainer(config, trial_data)
+        losses.append([report.metrics["train_loss"] for report in trainer.epochs()])
+        weights.append(list(trainer.model.head.parameters()))
+    assert losses[0] == losses[1]
+    assert all(map(torch.equal, *weights))
+
+
+def test_the_best_epoch_s_weights_hold_the_gate_that_was_fitted_to_them(
+    trial_data: TrialData, small_config: Callable[..., ExperimentConfig]
+) -> None:
+    config = small_config({"fusion.gate": "distance", "training.max_epochs": 6})
+    trainer = make_trainer(config, trial_data)
+    list(trainer.epochs())
+    assert trainer.best is not None
+    content = checkpoint_bytes(trainer.best, config, trial_data.embedding_dim)
+    head, validation, *_ = read_checkpoint(content, "it")
+    assert head.gate is not None
+    assert head.gate.fall.item() == validation.metrics[GATE_FALL]
+    assert head.gate.centroids.shape == (32, trial_data.embedding_dim)
+    assert Validator(trial_data.seen, trial_data.unseen)(head) == validation
+
+
+@pytest.mark.parametrize("arm", ["hybrid", "product_circuit", "quantum_only"])
+@pytest.mark.parametrize(("start", "factor"), [("full", 1.0), ("near_identity", 0.1)])
+def test_the_configuration_decides_where_the_circuit_starts(
+    trial_data: TrialData,
+    small_config: Callable[..., ExperimentConfig],
+    arm: str,
+    start: str,
+    factor: float,
+) -> None:
+    config = small_config({"arm": arm, "circuit.start": start, "circuit.angles": "wrapped"})
+    (weights,) = make_trainer(config, trial_data).model.head.circuit_parameters()
+    assert weights.max().item() == pytest.approx(factor)
+    assert next(make_trainer(config, trial_data).epochs()).improved
 
 
 def test_the_configuration_decides_the_shape_of_the_model(

@@ -35,6 +35,13 @@ TRAININGS: dict[str, dict[str, Any]] = {
     },
     "float32": {"circuit.precision": "float32", "circuit.engine": "statevector"},
     "mlp_twin": {"arm": "mlp_twin", "loss.name": "infonce", "optimizer.schedule": "step"},
+    "gated": {
+        "fusion.gate": "distance",
+        "fusion.centroids": 3,
+        "training.averaging": 0.5,
+        "optimizer.mlp_lr": 0.1,
+    },
+    "wrapped": {"circuit.angles": "wrapped", "circuit.start": "near_identity"},
     "averaging": {"training.averaging": 0.7, "optimizer.mlp_lr": 0.1},
     "sgd": {"optimizer.name": "sgd", "optimizer.circuit_schedule": "cosine"},
     "plateau": {

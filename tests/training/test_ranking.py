@@ -13,7 +13,10 @@ from quantum_rerank.evaluation import METRICS, NDCG, Evaluator
 from quantum_rerank.similarity import FUSION_GRID, Head, build_head
 from quantum_rerank.training import ranking
 from quantum_rerank.training.data_manager import QuerySet, TrialData
+from quantum_rerank.training.gating import place_gate
 from quantum_rerank.training.ranking import (
+    GATE_FALL,
+    SPREAD,
     Candidates,
     Validator,
     losses_doubled,
@@ -189,3 +192,48 @@ def test_a_model_of_nan_is_not_scored_as_the_cosine(trial_data: TrialData) -> No
         parameter.data.fill_(float("nan"))
     with pytest.raises(DivergedError, match="not finite"):
         Validator(trial_data.seen, trial_data.unseen)(head)
+
+
+def gated_head(trial_data: TrialData, seed: int) -> Head:
+    torch.manual_seed(seed)
+    head = build_head(
+        "hybrid", 16, (8,), 0.3, 2, 2, "cnot_chain", "lightning.qubit", gate="distance", centroids=3
+    )
+    assert head.gate is not None
+    place_gate(head.gate, [one.queries for one in trial_data.train], np.random.default_rng(seed))
+    return head
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_gate_s_fall_is_the_best_of_its_grid_and_never_worse_than_no_gate(
+    trial_data: TrialData, seed: int
+) -> None:
+    validator = Validator(trial_data.seen, trial_data.unseen)
+    head, bare = gated_head(trial_data, seed), random_head("hybrid", seed)
+    bare.load_state_dict(head.state_dict(), strict=False)
+    ungated, found = validator(bare), validator(head)
+    assert head.gate is not None
+    assert found.metrics[GATE_FALL] == head.gate.fall.item()
+    assert found.metrics[SPREAD] == ungated.metrics[SPREAD]
+    assert found.objective >= ungated.objective
+    if not head.gate.fall:
+        assert found.objective == ungated.objective
+        assert found.fusion_weight == ungated.fusion_weight
+    # What is scored with the fall that was set is what was validated.
+    scores = score_on(head, found.fusion_weight, trial_data.unseen)
+    assert scores.metrics[NDCG] == pytest.approx(found.metrics[f"val_unseen_{NDCG}"])
+
+
+def test_some_gate_is_of_use(trial_data: TrialData) -> None:
+    validator = Validator(trial_data.seen, trial_data.unseen)
+    heads = [gated_head(trial_data, seed) for seed in range(12)]
+    assert any(validator(head).metrics[GATE_FALL] for head in heads)
+
+
+def test_a_gate_is_fitted_anew_whatever_was_fitted_before(trial_data: TrialData) -> None:
+    validator = Validator(trial_data.seen, trial_data.unseen)
+    head = gated_head(trial_data, 0)
+    first = validator(head)
+    assert head.gate is not None
+    head.gate.fall.fill_(2.0)
+    assert validator(head) == first

@@ -13,7 +13,14 @@ from tuning.space import Params, SchedulerConfig, Space
 Value = TypeVar("Value", int, float)
 
 # Weights have the shapes, and moments the meaning, that these keys gave them.
-_SHAPING = ("arm", "circuit.", "mlp.hidden_layers", "linear.rank")
+_SHAPING = (
+    "arm",
+    "circuit.",
+    "mlp.hidden_layers",
+    "linear.rank",
+    "fusion.gate",
+    "fusion.centroids",
+)
 # All that these do is done before the first epoch, which a clone never sees.
 _AT_START = ("warmup.steps", "warmup.batch_size", "warmup.learning_rate", "fusion.initial_weight")
 

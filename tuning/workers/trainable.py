@@ -14,6 +14,7 @@ from typing import Any
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import BundleError, FilesError
 from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.training.progress_file import SAVING_SHARE, Paced
 from quantum_rerank.training.trainer import EpochReport, Trainer
 from tuning.limits.budgets import GB, MemoryWatchdog
 from tuning.limits.failures import failure_reason, memory_excess
@@ -43,7 +44,6 @@ from tuning.workers.trial_files import BEST_EPOCH, DONORS, PROGRESS, TrialFiles,
 
 OUT_OF_MEMORY_EXIT_CODE = 137
 DEATH_NOTE, TRACEBACK = "death.json", "traceback.txt"
-_SAVING_SHARE = 0.02  # of a trial's time that goes into writing its progress down
 
 Reporter = Callable[[dict[str, Any]], None]
 
@@ -203,7 +203,7 @@ def train(
     aside = {} if history else cloned(trainer, place)
     if history and STARTED_OVER in history[-1]:
         aside = {STARTED_OVER: history[-1][STARTED_OVER]}
-    saving = Paced(_SAVING_SHARE)
+    saving = Paced(SAVING_SHARE)
     for epoch, seconds in timed(trainer.epochs()):
         if epoch.improved:
             keep_best()
@@ -258,23 +258,6 @@ def cloned(trainer: Trainer, place: TrialPlace) -> dict[str, str]:
             continue
         return {}
     return {STARTED_OVER: why}
-
-
-class Paced:
-    """Lets something be done as often as it takes up at most a share of the time."""
-
-    def __init__(self, share: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._share, self._clock = share, clock
-        self._due = self._started = clock()
-
-    def __enter__(self) -> bool:
-        self._started = self._clock()
-        return self._started >= self._due
-
-    def __exit__(self, *_: object) -> None:
-        if self._started >= self._due:
-            now = self._clock()
-            self._due = now + (now - self._started) / self._share
 
 
 def timed(epochs: Iterator[EpochReport]) -> Iterator[tuple[EpochReport, float]]:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from quantum_rerank.circuits import Ansatz
 from quantum_rerank.similarity.fidelity import TrainedCircuit
+from quantum_rerank.similarity.gate import DistanceGate
 from quantum_rerank.similarity.heads.classical import (
     CosineHead,
     GaussianKernelHead,
@@ -42,10 +43,12 @@ class Parts:
     precision: str
     threads: int
     rank: int
+    start: str
+    angles: str
 
     @property
     def circuit(self) -> TrainedCircuit:
-        return TrainedCircuit(self.ansatz, self.engine, self.precision, self.threads)
+        return TrainedCircuit(self.ansatz, self.engine, self.precision, self.threads, self.start)
 
     @property
     def trunk(self) -> tuple[int, Sequence[int], float]:
@@ -71,7 +74,7 @@ def _arm(build: Callable[[Parts], Head], what: str, *has: Part) -> Arm:
 
 ARMS: dict[str, Arm] = {
     "hybrid": _arm(
-        lambda of: HybridHead(*of.trunk, of.circuit),
+        lambda of: HybridHead(*of.trunk, of.circuit, of.angles),
         "fidelity of states by a circuit whose angles an MLP predicts",
         *("mlp", "state", "circuit", "entangler"),
     ),
@@ -81,12 +84,12 @@ ARMS: dict[str, Arm] = {
         *("mlp", "state"),
     ),
     "product_circuit": _arm(
-        lambda of: HybridHead(*of.trunk, of.without_entangler().circuit),
+        lambda of: HybridHead(*of.trunk, of.without_entangler().circuit, of.angles),
         "the hybrid without its circuit's entangler",
         *("mlp", "state", "circuit"),
     ),
     "frozen_circuit": _arm(
-        lambda of: with_frozen_circuit(HybridHead(*of.trunk, of.circuit)),
+        lambda of: with_frozen_circuit(HybridHead(*of.trunk, of.circuit, of.angles)),
         "the hybrid with a random circuit that is not trained",
         *("mlp", "state", "circuit", "entangler"),
     ),
@@ -131,18 +134,38 @@ def build_head(
     precision: str = "float64",
     threads: int = 1,
     rank: int = 64,
+    start: str = "full",
+    angles: str = "bounded",
+    gate: str = "none",
+    centroids: int = 1,
 ) -> Head:
     """Build the head of an arm, a key of ARMS.
 
     rank: of the arms that are linear maps; the others have as many outputs as the circuit
         has angles, or amplitudes.
+    start: of the circuit's weights, as of `TrainedCircuit`; the frozen circuit has its own.
+    angles: as of `AnglePredictor`.
+    gate: `none`, or `distance` to that many centroids.
     """
     if arm not in ARMS:
         raise ValueError(f"`{arm}` is no arm. Known: {', '.join(ARMS)}.")
     ansatz = Ansatz(n_qubits, n_layers, entangler)
-    return ARMS[arm].build(
-        Parts(embedding_dim, hidden_layers, dropout, ansatz, engine, precision, threads, rank)
+    parts = Parts(
+        embedding_dim,
+        hidden_layers,
+        dropout,
+        ansatz,
+        engine,
+        precision,
+        threads,
+        rank,
+        start,
+        angles,
     )
+    head = ARMS[arm].build(parts)
+    if gate == "distance":
+        head.gate = DistanceGate(centroids, embedding_dim)
+    return head
 
 
 __all__ = ["ARMS", "Head", "build_head"]

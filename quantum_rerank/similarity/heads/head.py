@@ -6,13 +6,21 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from quantum_rerank.similarity.gate import DistanceGate
+
 
 class Head(nn.Module, ABC):
     """A learned affinity of two texts.
 
     Each text is represented once, and representations are compared in pairs: N queries
     and M documents cost N + M circuits, not N x M.
+
+    gate: how much of it counts for a query, if that is not the same for all.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate: DistanceGate | None = None
 
     @abstractmethod
     def represent(self, embeddings: Tensor) -> Tensor:

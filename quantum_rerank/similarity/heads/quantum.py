@@ -36,10 +36,11 @@ class HybridHead(StateHead):
         hidden_layers: Sequence[int],
         dropout: float,
         circuit: TrainedCircuit,
+        angles: str = "bounded",
     ) -> None:
         super().__init__()
         n_angles = circuit.ansatz.n_angles
-        self.predictor = AnglePredictor(embedding_dim, hidden_layers, n_angles, dropout)
+        self.predictor = AnglePredictor(embedding_dim, hidden_layers, n_angles, dropout, angles)
         self.circuit = circuit
 
     def represent(self, embeddings: Tensor) -> Tensor:

@@ -44,7 +44,6 @@ from tuning.workers.cost import Against
 from tuning.workers.trainable import (
     DEATH_NOTE,
     TRACEBACK,
-    Paced,
     TrialLimits,
     TrialPlace,
     cloned,
@@ -110,7 +109,7 @@ def config(small_config: Build) -> ExperimentConfig:
 @pytest.fixture
 def saved_always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress is written down after every epoch, however long that takes."""
-    monkeypatch.setattr(trainable, "_SAVING_SHARE", math.inf)
+    monkeypatch.setattr(trainable, "SAVING_SHARE", math.inf)
 
 
 def weights(files: TrialFiles, number: int) -> bytes:
@@ -438,53 +437,6 @@ def test_of_a_donor_s_file_the_version_before_one_that_was_cut_off_counts(
 ) -> None:
     files.below(DONORS).write(0, donated(2), b"cut")
     assert cloned(make_trainer(clone_config, trial_data), TrialPlace(files, 5, donor=(0, 2))) == {}
-
-
-# What is written down how often.
-
-
-@dataclass
-class Clock:
-    """A clock that is turned by hand."""
-
-    now: float = 50.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_what_is_paced_is_done_at_once_and_then_waits_for_its_share() -> None:
-    clock = Clock()
-    paced = Paced(0.1, clock)
-    with paced as due:
-        assert due
-        clock.now += 2.0
-    for seconds, expected in ((19.0, False), (0.9, False), (0.2, True)):  # 2 s are 0.1 of 20 s
-        clock.now += seconds
-        with paced as due:
-            assert due == expected
-
-
-def test_what_is_paced_takes_up_at_most_its_share_of_the_time() -> None:
-    clock = Clock()
-    paced = Paced(0.02, clock)
-    spent, done = 0.0, 0
-    for turn in range(2000):
-        with paced as due:
-            if due:
-                cost = 0.3 + turn % 3
-                clock.now += cost
-                spent, done = spent + cost, done + 1
-        clock.now += 1.7  # an epoch
-    assert done > 20
-    assert spent <= 0.02 * (clock.now - 50.0) + 2.3
-
-
-def test_what_costs_nothing_is_always_due() -> None:
-    paced = Paced(0.02, Clock())
-    for _ in range(3):
-        with paced as due:
-            assert due
 
 
 def test_training_seconds_leave_out_what_the_caller_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,124 @@
+"""A training's output folder while it is not finished: what another process goes on from.
+
+run.json    the configuration, the arms beside its own, and which data they were trained on
+progress/   ARM.safetensors: each arm's training as it was last written down
+            ARM.seconds: how long it has taken so far
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quantum_rerank.config import ExperimentConfig, build_config
+from quantum_rerank.errors import BundleError, DataError, OutputError
+
+if TYPE_CHECKING:
+    from quantum_rerank.training.progress_file import ProgressFile
+
+RUN_FILE, PROGRESS = "run.json", "progress"
+_FINGERPRINTS = ("data_fingerprint", "encoder_fingerprint")
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a run began with. arms: to be trained beside the configured one."""
+
+    config: ExperimentConfig
+    arms: Sequence[str]
+    data_fingerprint: str
+    encoder_fingerprint: str
+
+
+def begin(folder: Path, begun: Begun) -> None:
+    """Write down what a later process needs to go on with this run."""
+    record = {
+        "config": begun.config.model_dump(mode="json"),
+        "arms": list(begun.arms),
+        **{name: getattr(begun, name) for name in _FINGERPRINTS},
+    }
+    write_whole(folder / RUN_FILE, record)
+
+
+def interrupted(folder: Path, last_written: str) -> Begun:
+    """What a run began with that was cut short.
+
+    last_written: the file whose presence says that the run is finished.
+    Raises: OutputError if there is no such run, or nothing left of it to do.
+    """
+    if (folder / last_written).exists():
+        raise OutputError(f"The run in `{folder}` is finished: see `{folder / last_written}`.")
+    try:
+        record = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise OutputError(
+            f"`{folder}` holds no run that could go on: it has no {RUN_FILE}. "
+            "Start one without --resume, in a new folder."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"`{folder / RUN_FILE}` cannot be read: {error}.") from None
+    if not isinstance(record, dict) or not {"config", "arms", *_FINGERPRINTS} <= record.keys():
+        raise BundleError(f"`{folder / RUN_FILE}` is not what a run writes: it was altered.")
+    config = build_config(record["config"])
+    return Begun(config, tuple(record["arms"]), *(str(record[name]) for name in _FINGERPRINTS))
+
+
+def go_on(folder: Path, begun: Begun, now: Begun, results: Sequence[str]) -> None:
+    """Make a folder ready for the rest of its run.
+
+    now: the same as it would begin today.
+    results: folders that are written after all trainings, of which a kill may have left parts;
+        they are removed.
+    Raises: DataError if the collections, or who embeds them, are not those it began with.
+    """
+    if begun.data_fingerprint != now.data_fingerprint:
+        raise DataError(
+            f"The collections are not those that the run in `{folder}` was trained on so far: "
+            "texts, judgments or splits have changed. Bring them back, or start anew."
+        )
+    if begun.encoder_fingerprint != now.encoder_fingerprint:
+        raise DataError(
+            f"The run in `{folder}` was trained with the encoder `{begun.encoder_fingerprint}`, "
+            f"but it is `{now.encoder_fingerprint}` now. Install the same one, or start anew."
+        )
+    for name in results:
+        for path in (folder / name, *folder.glob(f".{name}-*")):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def progress_of(folder: Path, arm: str) -> ProgressFile:
+    """Where an arm's training is written down."""
+    from quantum_rerank.training.progress_file import ProgressFile
+
+    return ProgressFile(folder / PROGRESS / f"{arm}.safetensors")
+
+
+def seconds_spent(folder: Path, arm: str) -> float:
+    """How long earlier processes have trained an arm, what was lost with them included."""
+    with suppress(OSError, ValueError):
+        return float((folder / PROGRESS / f"{arm}.seconds").read_text())
+    return 0.0
+
+
+def note_seconds(folder: Path, arm: str, seconds: float) -> None:
+    """Write that down for the next one."""
+    (folder / PROGRESS).mkdir(exist_ok=True)
+    write_whole(folder / PROGRESS / f"{arm}.seconds", round(seconds, 3))
+
+
+def write_whole(path: Path, record: Mapping[str, Any] | float) -> None:
+    """Write JSON to a file that is whole or not there.
+
+    Raises: OutputError if it cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}")
+    try:
+        unfinished.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        raise OutputError(f"`{path}` cannot be written: {error.strerror}.") from None

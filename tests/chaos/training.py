@@ -1,0 +1,225 @@
+"""Kills a training again and again, and sees that it ends with the same weights.
+
+    python -m tests.chaos.training --rounds 20
+
+One training runs undisturbed; the same one is then killed with SIGKILL at a moment of every
+round (as it starts, within an epoch, between two, while its progress is written) and gone on
+with by --resume. In the end both must be the same bit for bit, on one thread: every arm's
+last weights, moments and generators, every arm's best weights, those that were exported, and
+all metrics.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from quantum_rerank.cli.training_record import BUNDLE, CHECKPOINTS, METRICS_FILE
+from quantum_rerank.cli.unfinished import PROGRESS, RUN_FILE
+from quantum_rerank.errors import BundleError
+from quantum_rerank.export.bundle import WEIGHTS
+from quantum_rerank.training.progress_file import UNFINISHED, ProgressFile
+from quantum_rerank.training.sealed import unseal
+from tests.benchmarks.measuring import AsJson, show, table
+from tests.integration.conftest import command, environment, write_domain
+
+MOMENTS = ("within an epoch", "between epochs", "writing", "start")
+ARMS = ("quantum_only", "mlp_twin", "hybrid")  # as they are trained; cosine has one epoch
+EPOCHS, EPOCHS_A_ROUND = 24, 12  # of each arm: the training must outlast its kills
+# What no two trainings share.
+TIMES = ("wall_seconds", "seconds", "peak_memory_gb")
+TIMED_TARGETS = ("time", "peak memory")
+
+
+def main(
+    rounds: Annotated[int, typer.Option(help="How often the training is killed.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Print what each round found, and whether both trainings ended alike."""
+    with tempfile.TemporaryDirectory(prefix="chaos-") as name:
+        root = Path(name)
+        config = write_training(root, EPOCHS + EPOCHS_A_ROUND * rounds)
+        calm, killed = root / "calm", root / "killed"
+        run_to_end(["--config", str(config), "--output", str(calm)])
+        rows, broken = kill_rounds(config, killed, rounds, random.Random(seed))
+        if not (killed / METRICS_FILE).exists():
+            run_to_end(arguments(config, killed))
+        compared = differences(calm, killed)
+    columns = ("round", "killed while", "after s", "epochs on disk", "unfinished write")
+    broken += [f"{what} differs" for what, same in compared.items() if not same]
+    alike = [(what, "the same" if same else "DIFFERS") for what, same in compared.items()]
+    tables = [
+        table(f"{len(rows)} kills", columns, rows),
+        table("Undisturbed and killed", ("what", "bit for bit"), alike),
+    ]
+    show({"rounds": len(rows), "same": compared, "broken": broken}, tables, as_json)
+    for line in broken:
+        Console(stderr=True).print(f"BROKEN: {line}", markup=False)
+    raise typer.Exit(1 if broken else 0)
+
+
+def write_training(root: Path, epochs: int) -> Path:
+    """Three small domains, and a training in which all that draws or remembers is at work."""
+    for seed, name in enumerate(("seen", "near", "far")):
+        write_domain(root, name, seed)
+    values = {
+        "circuit": {"n_qubits": 3, "engine": "statevector"},
+        "mlp": {"hidden_layers": [32], "dropout": 0.2},
+        "fusion": {"gate": "distance", "centroids": 4},
+        "warmup": {"steps": 20, "batch_size": 32},
+        "loss": {"name": "infonce", "on": "fused", "negatives": 7},
+        "negatives": {"kind": "hard", "refresh_epochs": 3},
+        "optimizer": {"schedule": "plateau", "circuit_schedule": "cosine"},
+        "training": {
+            "batch_size": 8,
+            "max_epochs": epochs,
+            "early_stopping_patience": epochs,
+            "averaging": 0.8,
+            "difficulty": 0.5,
+            "balance": 0.5,
+            "embedding_noise": 0.1,
+        },
+        "data": {
+            "seen": [f"beir:{root / 'seen'}"],
+            "unseen_validation": [f"beir:{root / 'near'}"],
+            "unseen_test": [f"beir:{root / 'far'}"],
+            "encoder": f"npy:{root / 'vectors'}",
+        },
+    }
+    path = root / "config.yaml"
+    path.write_text(json.dumps(values), encoding="utf-8")  # which is YAML
+    return path
+
+
+def arguments(config: Path, folder: Path) -> list[str]:
+    """Of a run that starts, or goes on if it had come far enough to be gone on with."""
+    begun = (folder / RUN_FILE).exists()
+    return ["--output", str(folder), *(["--resume"] if begun else ["--config", str(config)])]
+
+
+def training(options: Sequence[str], output: Any) -> subprocess.Popen[bytes]:
+    """Start the command."""
+    line = command("quantum_rerank.cli.train_hybrid_model", *options)
+    return subprocess.Popen(line, stdout=output, stderr=subprocess.STDOUT, env=environment())
+
+
+def run_to_end(options: Sequence[str]) -> None:
+    """Train to the end; whatever keeps a training from it is this command's end too."""
+    with tempfile.TemporaryFile() as output:
+        code = training(options, output).wait()
+        output.seek(0)
+        if code:
+            sys.exit(f"exit code {code}: {' '.join(options)}\n{output.read().decode()}")
+
+
+def kill_rounds(
+    config: Path, folder: Path, rounds: int, rng: random.Random
+) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Start the training or go on with it, and kill it, round after round and arm after arm."""
+    rows: list[tuple[str, ...]] = []
+    broken: list[str] = []
+    before: dict[str, int] = {}
+    for number in range(rounds):
+        moment, started = MOMENTS[number % len(MOMENTS)], time.monotonic()
+        waited_for = ARMS[number * len(ARMS) // rounds :]
+        process = training(arguments(config, folder), subprocess.DEVNULL)
+        wait_for(moment, waited_for, folder / PROGRESS, process, rng)
+        after = time.monotonic() - started
+        process.kill()
+        if (code := process.wait()) != -signal.SIGKILL:
+            broken.append(f"round {number}: it had ended by itself, with exit code {code}")
+            break
+        now = dict(epochs_on_disk(folder / PROGRESS))
+        lost = [arm for arm, epoch in before.items() if now.get(arm, -1) < epoch]
+        broken += [f"round {number}: {arm} went back from epoch {before[arm]}" for arm in lost]
+        before = now
+        cut = " ".join(path.stem for path in (folder / PROGRESS).glob(f"*{UNFINISHED}"))
+        shown = "  ".join(f"{arm} {epoch}" for arm, epoch in now.items())
+        rows.append((str(number), moment, f"{after:.1f}", shown, cut))
+        Console(stderr=True).print("  ".join(rows[-1]), markup=False, highlight=False)
+    return rows, broken
+
+
+def wait_for(
+    moment: str,
+    arms: Sequence[str],
+    folder: Path,
+    process: subprocess.Popen[bytes],
+    rng: random.Random,
+) -> None:
+    """Return at a moment of the training of one of these arms, or when all has ended."""
+    called = time.time_ns()
+
+    def written(ending: str) -> bool:
+        return any(_changed(folder / f"{arm}.safetensors{ending}") > called for arm in arms)
+
+    ending, longest = {
+        "start": (None, 3.0),
+        "within an epoch": ("", 1.0),
+        "between epochs": ("", 0.0),
+        "writing": (UNFINISHED, 0.0),
+    }[moment]
+    passes = rng.randrange(3) if moment == "writing" else 0  # writes that are let through
+    while process.poll() is None and ending is not None:
+        if written(ending):
+            if not passes:
+                break
+            passes, called = passes - 1, time.time_ns()
+    until = time.monotonic() + rng.uniform(0.0, longest)
+    while process.poll() is None and time.monotonic() < until:
+        time.sleep(0.001)
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:  # whole by now
+        return 0
+
+
+def epochs_on_disk(folder: Path) -> Iterator[tuple[str, int]]:
+    """Of each arm, how many epochs the newest version has that can be read."""
+    for arm in sorted({path.name.partition(".")[0] for path in folder.glob("*")}):
+        for content in ProgressFile(folder / f"{arm}.safetensors").versions():
+            try:
+                yield arm, int(unseal(content, arm)["state"]["epochs_done"])
+            except BundleError:
+                continue
+            break
+
+
+def differences(calm: Path, killed: Path) -> dict[str, bool]:
+    """What there is of two trainings, and whether it is the same in both."""
+    folders = (calm / PROGRESS, calm / CHECKPOINTS)
+    files = [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]
+    files.append(calm / BUNDLE / WEIGHTS)
+    names = [path.relative_to(calm) for path in files]
+    same = {str(name): (calm / name).read_bytes() == _bytes(killed / name) for name in names}
+    return {**same, METRICS_FILE: _metrics(calm) == _metrics(killed)}
+
+
+def _bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
+
+
+def _metrics(folder: Path) -> Mapping[str, Any]:
+    record = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+    shared = {key: value for key, value in record.items() if key not in TIMES}
+    verdicts = [one for one in record["verdicts"] if one["name"] not in TIMED_TARGETS]
+    return {**shared, "verdicts": verdicts}
+
+
+if __name__ == "__main__":
+    typer.run(main)
