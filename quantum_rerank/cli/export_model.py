@@ -55,8 +55,9 @@ def main(
     """Export a trained model, from the best epoch that its training has kept.
 
     A bundle needs the collections of the training, some of whose texts are kept in it with
-    their scores. A circuit is written with the angles that the model gives it for one text;
-    the fidelity of two texts is that of the states that their circuits prepare. Examples:
+    their scores. A circuit is written with the angles that the model gives it for one text,
+    or, by `hybrid_amplitude`, so that it makes the amplitudes that are predicted; the fidelity
+    of two texts is that of the states that their circuits prepare. Examples:
 
         python -m quantum_rerank.cli.export_model runs/first --arm mlp_twin --output twin
 
