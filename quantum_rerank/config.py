@@ -124,6 +124,10 @@ class LossConfig(Section):
     grade_temperature: float = Field(0.1, gt=0.0, description="of listnet's target")
     spread_weight: float = Field(0.0, ge=0.0, description="of a term against saturation")
     spread_target: float = Field(0.05, ge=0.0, le=0.5, description="of affinities, their deviation")
+    views_weight: float = Field(
+        0.0, ge=0.0, le=10.0, description="of texts under two dropout masks"
+    )
+    views_temperature: float = Field(0.05, gt=0.0)
 
 
 class NegativesConfig(Section):
