@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quantum_rerank.cli.trained_model import ModelPath
 from quantum_rerank.console import run
 from quantum_rerank.errors import BundleError, DataError
 
@@ -32,13 +33,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 @app.command()
 def main(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MODEL",
-            help="The file of a checkpoint, the folder of a training or search, or a bundle.",
-        ),
-    ],
+    model: ModelPath,
     output: Annotated[Path, typer.Option(help="New folder for what is exported.")],
     format_: Annotated[
         Format, typer.Option("--format", help="bundle, or qasm: the circuits of texts.")

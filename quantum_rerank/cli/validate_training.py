@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quantum_rerank.cli.trained_model import ModelPath
 from quantum_rerank.console import run
 
 if TYPE_CHECKING:
@@ -25,13 +26,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 @app.command()
 def main(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MODEL",
-            help="A bundle, the folder of a training or of a search, or the file of a checkpoint.",
-        ),
-    ],
+    model: ModelPath,
     data: Annotated[
         list[str] | None,
         typer.Option(
