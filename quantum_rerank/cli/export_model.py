@@ -67,6 +67,8 @@ def main(
     require_free(output)
     if format_ is Format.QASM and not text:
         raise DataError("A circuit is that of a text. Give at least one with --text.")
+    if not all(one.strip() for one in text or []):
+        raise DataError("A --text is empty, and has no state to prepare. Give it words.")
     trained = load_model(_checkpoint_of(model, arm) if arm else model)
     if format_ is Format.QASM:
         _write_circuits(output, trained, text or [])

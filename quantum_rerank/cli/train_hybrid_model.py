@@ -43,7 +43,7 @@ def main(
         typer.Option(
             help="A collection to train and test on: `icd10:CHAPTER`, `beir:FOLDER`, "
             "`trec:FOLDER`, `csv:FILE`, `ir_datasets:ID`, `zaragoza:all`, `gpe:TOPIC`. "
-            "Repeatable. Replaces every collection of the configuration."
+            "Repeatable. Replaces every collection of the configuration, but not what --set names."
         ),
     ] = None,
     arm: Annotated[
@@ -80,14 +80,16 @@ def main(
     others = arms_named(arm or ["quantum_only", "mlp_twin"])
     overrides = dict(parse_override(text) for text in set_ or [])
     if data:
-        overrides |= {"data.seen": data, "data.unseen_validation": [], "data.unseen_test": []}
+        # Unseen ones that are named beside them are kept.
+        unseen: dict[str, object] = {"data.unseen_validation": [], "data.unseen_test": []}
+        overrides = unseen | overrides | {"data.seen": data}
     experiment = load_config(config, overrides)
     folder = new_folder(output)
     console = Console()
     started = time.monotonic()
     source = embedding_source(experiment.data.encoder)
     prepared = prepare(experiment.data, source)
-    console.print(*prepared.description(), sep="\n")
+    console.print(*prepared.description(), sep="\n", soft_wrap=True)
     bm25 = Bm25(experiment.data)
     own = experiment.arm
     arms = [name for name in dict.fromkeys([COSINE, *others]) if name != own] + [own]
