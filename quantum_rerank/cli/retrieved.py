@@ -68,7 +68,7 @@ def from_jsonl(path: Path) -> tuple[list[Request], Texts]:
         raise DataError(f"{path}: the file is empty.")
     queries = {request.query: request.query for request in requests}
     documents = {d: d for request in requests for d in request.documents}
-    return requests, Texts(queries, documents, text_counts([*documents], [*queries]))
+    return requests, Texts(queries, documents, text_counts(documents, queries))
 
 
 def _request(line: str) -> Request:

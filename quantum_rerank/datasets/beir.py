@@ -63,7 +63,7 @@ def texts(folder: str) -> tuple[dict[str, str], dict[str, str], dict[str, int]]:
     root = Path(folder)
     corpus = texts_by_id(root / "corpus.jsonl", document)
     queries = texts_by_id(root / "queries.jsonl", _query)
-    return corpus, queries, text_counts([*corpus.values()], [*queries.values()])
+    return corpus, queries, text_counts(corpus, queries)
 
 
 def document(line: str) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from quantum_rerank.datasets.text_files import is_encodable
@@ -69,15 +69,15 @@ def _counts(collection: Collection, unanswered: int) -> dict[str, int]:
         "queries without a relevant document left out": unanswered,
         "judgments below 0 taken as not relevant": sum(grade < 0 for grade in grades),
     }
-    counts |= text_counts([*collection.corpus.values()], [*collection.queries.values()])
+    counts |= text_counts(collection.corpus, collection.queries)
     return {what: count for what, count in counts.items() if count}
 
 
-def text_counts(documents: Sequence[str], queries: Sequence[str]) -> dict[str, int]:
-    """How many texts an encoder does not see as they are, where there are any."""
-    n_long = sum(map(_is_long, [*documents, *queries]))
+def text_counts(documents: Mapping[str, str], queries: Mapping[str, str]) -> dict[str, int]:
+    """How many texts, by id, an encoder does not see as they are, where there are any."""
+    n_long = sum(map(_is_long, (*documents.values(), *queries.values())))
     counts = {
-        "documents without text kept": sum(not text.strip() for text in documents),
+        "documents without text kept": sum(not text.strip() for text in documents.values()),
         f"texts cut after {MAX_CHARACTERS:,} characters": n_long,
     }
     return {what: count for what, count in counts.items() if count}
