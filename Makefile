@@ -30,7 +30,7 @@ lint: install      ## ruff and mypy
 	$(BIN)/mypy
 
 bench: install     ## the benchmarks, each a table side by side: make bench ARGS=--json
-	for name in step engines epoch rerank memory search scheduler searcher; do \
+	for name in step engines epoch rerank memory million search scheduler searcher; do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.$$name $(ARGS) || exit 1; \
 	done
 

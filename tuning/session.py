@@ -254,7 +254,7 @@ def _print_start(
     ledger: Ledger,
     console: Console,
 ) -> None:
-    console.print(*prepared.description(), sep="\n")
+    console.print(*prepared.description(), sep="\n", soft_wrap=True)
     if taken:
         console.print(taken_over_table(taken))
     if n_told := len(told(study.get_trials(deepcopy=False))):

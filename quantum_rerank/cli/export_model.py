@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quantum_rerank.cli.trained_model import ModelPath
 from quantum_rerank.console import run
 from quantum_rerank.errors import BundleError, DataError
 
@@ -32,13 +33,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 @app.command()
 def main(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MODEL",
-            help="The file of a checkpoint, the folder of a training or search, or a bundle.",
-        ),
-    ],
+    model: ModelPath,
     output: Annotated[Path, typer.Option(help="New folder for what is exported.")],
     format_: Annotated[
         Format, typer.Option("--format", help="bundle, or qasm: the circuits of texts.")
@@ -55,8 +50,9 @@ def main(
     """Export a trained model, from the best epoch that its training has kept.
 
     A bundle needs the collections of the training, some of whose texts are kept in it with
-    their scores. A circuit is written with the angles that the model gives it for one text;
-    the fidelity of two texts is that of the states that their circuits prepare. Examples:
+    their scores. A circuit is written with the angles that the model gives it for one text,
+    or, by `hybrid_amplitude`, so that it makes the amplitudes that are predicted; the fidelity
+    of two texts is that of the states that their circuits prepare. Examples:
 
         python -m quantum_rerank.cli.export_model runs/first --arm mlp_twin --output twin
 
@@ -71,6 +67,8 @@ def main(
     require_free(output)
     if format_ is Format.QASM and not text:
         raise DataError("A circuit is that of a text. Give at least one with --text.")
+    if not all(one.strip() for one in text or []):
+        raise DataError("A --text is empty, and has no state to prepare. Give it words.")
     trained = load_model(_checkpoint_of(model, arm) if arm else model)
     if format_ is Format.QASM:
         _write_circuits(output, trained, text or [])

@@ -81,6 +81,8 @@ def main(
     is_jsonl = retrieved.suffix == JSONL
     requests, texts = from_jsonl(retrieved) if is_jsonl else from_run(retrieved, data)
     ranked = _reranked(trained, requests, texts, top, encoder or trained.config.data.encoder)
+    for what, count in texts.skipped.items():
+        typer.echo(f"{texts.collection or retrieved}: {count} {what}", err=True)
     _write(output, json_lines(ranked) if is_jsonl else run_lines(ranked, tag))
     typer.echo(f"Reranked {len(requests)} queries into {output}.", err=True)
 

@@ -27,10 +27,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts by key, and the collection that they are of, empty where they came with the input."""
+    """Texts by key, and the collection that they are of, empty where they came with the input.
+
+    skipped: what is not taken as it was given, as sentence -> count.
+    """
 
     queries: Mapping[str, str]
     documents: Mapping[str, str]
+    skipped: Mapping[str, int]
     collection: str = ""
 
 
@@ -49,41 +53,43 @@ def from_run(path: Path, data: str | None) -> tuple[list[Request], Texts]:
             f"`--data beir:FOLDER`; a JSONL file must be called *{JSONL}."
         )
     requests = [Request(query, documents) for query, documents in read_run(path).items()]
-    documents, queries = load_texts(data)
-    return requests, Texts(queries, documents, data)
+    documents, queries, skipped = load_texts(data)
+    return requests, Texts(queries, documents, skipped, data)
 
 
 def from_jsonl(path: Path) -> tuple[list[Request], Texts]:
     """The requests of a file, whose texts are their own keys."""
-    requests = []
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    requests.append(_request(line, f"{path}, line {number}"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a readable file of UTF-8 text: {error}.") from None
+    from quantum_rerank.datasets.collection import text_counts
+    from quantum_rerank.datasets.text_files import each_line
+
+    requests: list[Request] = []
+    each_line(path, lambda line: requests.append(_request(line)))
     if not requests:
         raise DataError(f"{path}: the file is empty.")
     queries = {request.query: request.query for request in requests}
-    return requests, Texts(queries, {d: d for request in requests for d in request.documents})
+    documents = {d: d for request in requests for d in request.documents}
+    return requests, Texts(queries, documents, text_counts(documents, queries))
 
 
-def _request(line: str, place: str) -> Request:
+def _request(line: str) -> Request:
+    from quantum_rerank.datasets.text_files import is_encodable
+
     try:
         record = json.loads(line)
         given = record["documents"]
         documents = [one if isinstance(one, str) else one["text"] for one in given]
         texts = [record["query"], *documents] if isinstance(given, list) else []
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         texts = []
     if len(texts) < 2 or not all(isinstance(text, str) for text in texts):
         raise DataError(
-            f"{place}: needs `query`, a text, and `documents`, a list of texts or of objects "
+            "needs `query`, a text, and `documents`, a list of texts or of objects "
             "with a `text`, at least one."
         )
     if not texts[0].strip():
-        raise DataError(f"{place}: the query has no text.")
+        raise DataError("the query has no text.")
+    if not is_encodable(json.dumps(record, ensure_ascii=False)):
+        raise DataError("it has half a surrogate pair, which is no text.")
     return Request(texts[0], texts[1:], record)
 
 

@@ -46,7 +46,7 @@ def main(
         typer.Option(
             help="A collection to train and test on: `icd10:CHAPTER`, `beir:FOLDER`, "
             "`trec:FOLDER`, `csv:FILE`, `ir_datasets:ID`, `zaragoza:all`, `gpe:TOPIC`. "
-            "Repeatable. Replaces every collection of the configuration."
+            "Repeatable. Replaces every collection of the configuration, but not what --set names."
         ),
     ] = None,
     arm: Annotated[
@@ -99,7 +99,9 @@ def main(
         others = arms_named(arm or ["quantum_only", "mlp_twin"])
         overrides = dict(parse_override(text) for text in set_ or [])
         if data:
-            overrides |= {"data.seen": data, "data.unseen_validation": [], "data.unseen_test": []}
+            # Unseen ones that are named beside them are kept.
+            unseen: dict[str, object] = {"data.unseen_validation": [], "data.unseen_test": []}
+            overrides = unseen | overrides | {"data.seen": data}
         experiment = load_config(config, overrides).resolved()
         folder = new_folder(output)
     console = Console()
@@ -111,7 +113,7 @@ def main(
         unfinished.go_on(folder, begun, now, (BUNDLE, CHECKPOINTS))
     else:
         unfinished.begin(folder, now)
-    console.print(*prepared.description(), sep="\n")
+    console.print(*prepared.description(), sep="\n", soft_wrap=True)
     own = experiment.arm
     timed, left_out = _measure_all(experiment, others, prepared, console, folder)
     measured = {name: one.measured for name, one in timed.items()}

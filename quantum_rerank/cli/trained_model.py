@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from quantum_rerank.config import ExperimentConfig
+import typer
+
 from quantum_rerank.errors import BundleError, EmbeddingError
-from quantum_rerank.similarity import Head
 
 if TYPE_CHECKING:
+    from quantum_rerank.config import ExperimentConfig
     from quantum_rerank.embeddings import EmbeddingSource
+    from quantum_rerank.similarity import Head
     from quantum_rerank.training.validators import Course, Seeds
+
+ModelPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="A bundle, the folder of a training or of a search, or the file of a checkpoint.",
+    ),
+]
+"""Where a model lies, as an argument of a command: whatever `load_model` takes."""
 
 _BUNDLES = ("bundle", "best")  # within the folder of a training, and of a search
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quantum_rerank.cli.trained_model import ModelPath
 from quantum_rerank.console import run
 
 if TYPE_CHECKING:
@@ -25,13 +26,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 @app.command()
 def main(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MODEL",
-            help="A bundle, the folder of a training or of a search, or the file of a checkpoint.",
-        ),
-    ],
+    model: ModelPath,
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -65,6 +60,7 @@ def main(
 
     from quantum_rerank.cli.trained_model import load_model
     from quantum_rerank.embeddings import embedding_source
+    from quantum_rerank.training.data_manager import told_skips
     from quantum_rerank.training.standings import standings
     from quantum_rerank.training.validators import verdicts
     from quantum_rerank.training.verdict_table import verdict_table
@@ -78,6 +74,8 @@ def main(
         print(json.dumps(_record(model, trained, roles, found, judged)))
     else:
         console = Console()
+        for line in told_skips(_skipped(roles)):
+            console.print(line, soft_wrap=True)
         console.print(_standing_table(roles, found))
         console.print(verdict_table(f"Targets of {trained.config.arm} in {model}", judged))
     failed = any(one.passed is False or (strict and one.passed is None) for one in judged)
@@ -109,6 +107,11 @@ def _roles(
     for width in sorted(widths):
         require_same_width(trained, width, encoder)
     return roles
+
+
+def _skipped(roles: Mapping[str, Sequence[QuerySet]]) -> dict[str, dict[str, int]]:
+    """Domain -> what was not taken as it was given."""
+    return {q.domain: dict(q.skipped) for sets in roles.values() for q in sets if q.skipped}
 
 
 def _standing_table(roles: Mapping[str, Sequence[QuerySet]], found: Mapping[str, Standing]) -> Any:
@@ -146,6 +149,7 @@ def _record(
             for role, sets in roles.items()
             if sets
         },
+        "skipped": _skipped(roles),
         "standings": {role: asdict(one) for role, one in found.items()},
         "verdicts": as_record(judged),
     }

@@ -48,13 +48,16 @@ def load_collection(spec: str) -> Collection:
     return SOURCES[source](argument)
 
 
-def load_texts(spec: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """Corpus and queries of a collection, by id: of a BEIR folder, unjudged queries too."""
+def load_texts(spec: str) -> tuple[Mapping[str, str], Mapping[str, str], Mapping[str, int]]:
+    """Corpus and queries of a collection, by id, and what is not taken as it was given.
+
+    Of a BEIR folder, unjudged queries too.
+    """
     source, _, argument = spec.partition(":")
     if source == "beir" and argument:
         return beir.texts(argument)
     collection = load_collection(spec)
-    return collection.corpus, collection.queries
+    return collection.corpus, collection.queries, collection.skipped
 
 
 __all__ = ["SOURCES", "Collection", "Split", "load_collection", "load_texts", "split_by_query"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quantum_rerank.datasets.collection import Collection, checked
+from quantum_rerank.datasets.collection import Collection, checked, text_counts
 from quantum_rerank.datasets.judgments import SPLITS, Judgment, read_judgments, whole_grade
 from quantum_rerank.datasets.text_files import (
     id_of,
@@ -55,13 +55,15 @@ def load(folder: str) -> Collection:
     )
 
 
-def texts(folder: str) -> tuple[dict[str, str], dict[str, str]]:
-    """The corpus and all queries of a folder, judged or not; it needs no judgments."""
+def texts(folder: str) -> tuple[dict[str, str], dict[str, str], dict[str, int]]:
+    """The corpus and all queries of a folder, judged or not, and what is to be said of them.
+
+    It needs no judgments.
+    """
     root = Path(folder)
-    return (
-        texts_by_id(root / "corpus.jsonl", document),
-        texts_by_id(root / "queries.jsonl", _query),
-    )
+    corpus = texts_by_id(root / "corpus.jsonl", document)
+    queries = texts_by_id(root / "queries.jsonl", _query)
+    return corpus, queries, text_counts(corpus, queries)
 
 
 def document(line: str) -> tuple[str, str]:

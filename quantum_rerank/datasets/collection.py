@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from quantum_rerank.datasets.text_files import is_encodable
 from quantum_rerank.errors import DataError
 
 # No encoder here reads beyond some thousand characters, but all of them split the
@@ -63,13 +64,21 @@ def checked(collection: Collection) -> Collection:
 
 def _counts(collection: Collection, unanswered: int) -> dict[str, int]:
     """What is not taken as it was given, where there is any."""
-    texts = (*collection.corpus.values(), *collection.queries.values())
     grades = (grade for judged in collection.qrels.values() for grade in judged.values())
     counts = {
         "queries without a relevant document left out": unanswered,
         "judgments below 0 taken as not relevant": sum(grade < 0 for grade in grades),
-        "documents without text kept": sum(not text.strip() for text in collection.corpus.values()),
-        f"texts cut after {MAX_CHARACTERS:,} characters": sum(map(_is_long, texts)),
+    }
+    counts |= text_counts(collection.corpus, collection.queries)
+    return {what: count for what, count in counts.items() if count}
+
+
+def text_counts(documents: Mapping[str, str], queries: Mapping[str, str]) -> dict[str, int]:
+    """How many texts, by id, an encoder does not see as they are, where there are any."""
+    n_long = sum(map(_is_long, (*documents.values(), *queries.values())))
+    counts = {
+        "documents without text kept": sum(not text.strip() for text in documents.values()),
+        f"texts cut after {MAX_CHARACTERS:,} characters": n_long,
     }
     return {what: count for what, count in counts.items() if count}
 
@@ -95,7 +104,7 @@ def _problems(collection: Collection) -> list[str]:
         key
         for texts in (collection.corpus, collection.queries)
         for key, text in texts.items()
-        if not _is_encodable(key) or not _is_encodable(text)
+        if not is_encodable(key) or not is_encodable(text)
     ]
     unknown_queries = [query for query in collection.qrels if query not in collection.queries]
     unknown_documents = (
@@ -124,12 +133,3 @@ def _told(what: str, found: list[str], way_out: str) -> list[str]:
     examples = [text if len(text) <= 100 else f"{text[:97]}..." for text in found[:5]]
     shown = ", ".join(examples) + (", ..." if len(found) > 5 else "")
     return [f"{len(found)} {what}: {shown}. {way_out}."] if found else []
-
-
-def _is_encodable(text: str) -> bool:
-    """JSON can name halves of surrogate pairs, which UTF-8 cannot hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -26,6 +26,7 @@ class Judgments:
         self.qrels: dict[str, dict[str, int]] = {}
         self.official: dict[str, frozenset[str]] = {}
         self._repeated = 0
+        self._unofficial: set[str] = set()
 
     def add(self, query: str, document: str, grade: int) -> None:
         """Take one judgment in.
@@ -51,9 +52,18 @@ class Judgments:
     def of_known(self, queries: Mapping[str, str]) -> tuple[dict[str, str], dict[str, int]]:
         """The queries that are judged, and what there is to say of all."""
         judged = {query: text for query, text in queries.items() if query in self.qrels}
-        left_out = len(queries) - len(judged)
-        said = {"queries without judgments left out": left_out} if left_out else {}
-        return judged, self.counts | said
+        elsewhere = len(queries.keys() & self._unofficial)
+        said = {
+            "queries without judgments left out": len(queries) - len(judged) - elsewhere,
+            "queries judged outside of the official splits left out": elsewhere,
+        }
+        return judged, self.counts | {what: count for what, count in said.items() if count}
+
+    def keep_official(self, splits: Mapping[str, set[str]]) -> None:
+        """Leave out the judgments of queries that are in no official split."""
+        self.official = {split: frozenset(queries) for split, queries in splits.items()}
+        self._unofficial = self.qrels.keys() - set().union(*splits.values())
+        self.qrels = {q: judged for q, judged in self.qrels.items() if q not in self._unofficial}
 
 
 def read_judgments(
@@ -76,9 +86,7 @@ def read_judgments(
             official.setdefault(split, set()).update(queries)
     if len(official) > 1:
         _refuse_shared(official, next(iter(files)).parent)
-        used = set().union(*official.values())
-        judgments.qrels = {q: judged for q, judged in judgments.qrels.items() if q in used}
-        judgments.official = {split: frozenset(queries) for split, queries in official.items()}
+        judgments.keep_official(official)
     return judgments
 
 

@@ -64,6 +64,8 @@ def texts_by_id(path: Path, parse: Callable[[str], tuple[str, str]]) -> dict[str
 
     def add(line: str) -> None:
         key, text = parse(line)
+        if not key.strip():
+            raise DataError("the id is empty.")
         if key in texts:
             raise DataError(f"the id {key!r} stands above already.")
         texts[key] = text
@@ -110,6 +112,15 @@ def with_title(title: str, text: str) -> str:
     """
     title, text = title.strip(), text.strip()
     return f"{title}. {text}" if title and text else title or text
+
+
+def is_encodable(text: str) -> bool:
+    """Whether UTF-8 can hold a text: JSON can name halves of surrogate pairs, which it cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def shortened(value: object, n_characters: int = 60) -> str:

@@ -106,9 +106,13 @@ def judgment(line: str) -> Judgment:
 def _topics(path: Path) -> dict[str, str]:
     lines: list[str] = []
     each_line(path, lines.append)
+    text = "\n".join(lines)
+    begun, ended = (text.lower().count(tag) for tag in ("<top>", "</top>"))
+    if begun != ended:
+        raise DataError(f"{path}: {begun} topics begin with <top>, but {ended} end with </top>.")
     topics: dict[str, str] = {}
     problems: list[str] = []
-    for block in TOPIC.findall("\n".join(lines)):
+    for block in TOPIC.findall(text):
         number, title = NUMBER.search(block), TITLE.search(block)
         if number is None or title is None:
             problems.append(

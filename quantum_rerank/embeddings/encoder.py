@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from quantum_rerank.datasets import Collection
 from quantum_rerank.datasets.collection import MAX_CHARACTERS
-from quantum_rerank.datasets.text_files import shortened
+from quantum_rerank.datasets.text_files import is_encodable, shortened
 from quantum_rerank.embeddings.cache import (
     EmbeddingCache,
     Embeddings,
@@ -74,6 +74,8 @@ class TextEncoder:
         """Embed texts; a label shows a progress bar and keeps the result in the cache."""
         if not texts:
             raise EmbeddingError("There are no texts to embed.")
+        if broken := next((text for text in texts if not is_encodable(text)), None):
+            raise EmbeddingError(f"{shortened(broken)} has half a surrogate pair, and is no text.")
         if label is None:
             return self._compute(texts, None)
         cache = EmbeddingCache(self._cache_folder or default_cache_folder())
@@ -192,7 +194,7 @@ def _open(path: Path) -> NDArray[Any]:
     except FileNotFoundError:
         raise EmbeddingError(f"`{path}` does not exist.") from None
     except (OSError, ValueError, EOFError) as error:
-        raise EmbeddingError(f"`{path}` is no readable array: {error}.") from None
+        raise EmbeddingError(f"`{path}` is no readable array: {str(error).rstrip('.')}.") from None
 
 
 def _is_ready(array: NDArray[Any]) -> bool:

@@ -100,7 +100,7 @@ class SentenceTransformersModel:
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         names = ", ".join(f"`{name}`" for name in MODELS)
         return EmbeddingError(
-            f"The encoder `{self._name}` cannot be loaded: {first_line} "
+            f"The encoder `{self._name}` cannot be loaded: {first_line.rstrip('.')}. "
             f"Give {names}, a sentence-transformers name or folder, or `npy:FOLDER`."
         )
 

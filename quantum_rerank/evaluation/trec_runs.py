@@ -62,20 +62,23 @@ def run_lines(ranked: Mapping[str, Sequence[tuple[str, float]]], tag: str) -> It
 def _lines(path: Path) -> Iterator[tuple[str, str, str, np.float32]]:
     """Yield place, query, document and score of each line that is not blank."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                if not line.strip():
+                if line.isspace():
                     continue
                 place = f"{path}, line {number}"
-                columns = line.split()
+                columns = line.decode("utf-8").split()
                 if len(columns) != 6:
                     raise DataError(
                         f"{place}: {len(columns)} columns, but a TREC run has 6: "
                         "query Q0 document rank score tag."
                     )
                 yield place, columns[0], columns[2], _score(columns[4], place)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a readable file of UTF-8 text: {error}.") from None
+    except UnicodeDecodeError as error:
+        wrong = error.object[error.start]
+        raise DataError(f"{place}: the byte {wrong:#04x} is not UTF-8 text.") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}.") from None
 
 
 def _score(text: str, place: str) -> np.float32:

@@ -28,6 +28,7 @@ class QuerySet:
     candidates: (q, k) rows of `documents` by falling cosine.  cosine: (q, k) float32.
     grades: (q, k) judged relevance of the candidates, 0 where they have none.
     positives: per query, the rows of its relevant documents, candidates or not.
+    skipped: of the whole collection, what was not taken as it was given; see `Collection`.
     """
 
     domain: str
@@ -40,6 +41,7 @@ class QuerySet:
     grades: NDArray[np.int32]
     qrels: dict[str, dict[str, int]]
     positives: tuple[Rows, ...]
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,12 @@ class PreparedData:
     splits: dict[str, dict[str, tuple[str, ...]]]
     fingerprint: str
     examples: tuple[ExampleTexts, ...]
-    skipped: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def skipped(self) -> dict[str, dict[str, int]]:
+        """Domain -> what was not taken as it was given."""
+        trial = (*self.trial.train, *self.trial.unseen)
+        return {q.domain: dict(q.skipped) for q in (*trial, *self.test_unseen) if q.skipped}
 
     @property
     def tests(self) -> dict[str, tuple[QuerySet, ...]]:
@@ -88,11 +95,7 @@ class PreparedData:
             "  ".join(f"{key} {_shown(value)}" for key, value in row.items() if value)
             for row in self.statistics()
         ]
-        return lines + [
-            f"{domain}: {count} {what}"
-            for domain, reasons in self.skipped.items()
-            for what, count in reasons.items()
-        ]
+        return lines + told_skips(self.skipped)
 
     def statistics(self) -> list[dict[str, Any]]:
         """A row per domain: documents, queries by role, and `judgments` of those not for test."""
@@ -104,6 +107,15 @@ class PreparedData:
             | judgments([queries for queries in trial if queries.domain == domain])
             for domain, roles in self.splits.items()
         ]
+
+
+def told_skips(skipped: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A sentence for each kind of thing that was not taken as it was given, by domain."""
+    return [
+        f"{domain}: {count} {what}"
+        for domain, reasons in skipped.items()
+        for what, count in reasons.items()
+    ]
 
 
 def judgments(query_sets: Sequence[QuerySet]) -> dict[str, float]:
@@ -180,7 +192,6 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
         splits={collections[spec].domain: vars(split) for spec, split in splits.items()},
         fingerprint=_fingerprint(collections, splits),
         examples=_examples(collections[config.seen[0]], seen[0]),
-        skipped={c.domain: dict(c.skipped) for c in collections.values() if c.skipped},
     )
 
 
@@ -212,6 +223,7 @@ def query_set(
         _grades(candidates, positives, list(qrels.values())),
         qrels,
         positives,
+        dict(collection.skipped),
     )
 
 

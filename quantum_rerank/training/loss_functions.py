@@ -15,7 +15,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import kl_div, log_softmax, relu, softmax
+from torch.nn.functional import cross_entropy, kl_div, log_softmax, relu, softmax
 
 Sampling = Literal["one", "sampled", "in_batch", "all_candidates"]
 
@@ -165,6 +165,22 @@ def spread_shortfall(affinity: Tensor, target: float) -> Tensor:
     return relu(target - affinity[one, other].std(correction=0))
 
 
+def views_entropy(affinity: Tensor, temperature: float) -> Tensor:
+    """Cross entropy of each text's second view against the second views of the others.
+
+    Gao, Yao and Chen, "SimCSE: Simple Contrastive Learning of Sentence Embeddings", EMNLP
+    2021: a view is what one dropout mask leaves of a text, here of what its state is
+    predicted from. Without dropout both are the same, and only the others are pushed away.
+
+    affinity: (n, n), the first view of each text with the second view of each.
+
+    >>> affinity = torch.tensor([[0.9, 0.8], [0.7, 1.0]])
+    >>> round(views_entropy(affinity, temperature=0.1).item(), 4)
+    0.1809
+    """
+    return cross_entropy(affinity / temperature, torch.arange(len(affinity)))
+
+
 @dataclass(frozen=True)
 class Loss:
     """A loss of (scores, grades), and the documents that it wants to see.
@@ -172,13 +188,16 @@ class Loss:
     sampling: `one` random candidate as negative; `sampled`, several of them;
         `in_batch`, those and the other queries' documents too; `all_candidates`,
         every candidate of every query of the batch, each text simulated once.
-    spread_weight: of the `spread_shortfall` of the batch's documents beside it.
+    spread_weight, views_weight: of the `spread_shortfall` and of the `views_entropy` of the
+        batch's documents beside it.
     """
 
     compute: Callable[[Tensor, Tensor], Tensor]
     sampling: Sampling
     spread_weight: float = 0.0
     spread_target: float = 0.0
+    views_weight: float = 0.0
+    views_temperature: float = 1.0
 
     def per_query(self, scores: Tensor, grades: Tensor) -> Tensor:
         """The loss of each query by itself, (q,), without a gradient."""
@@ -194,6 +213,8 @@ def make_loss(
     grade_temperature: float = 0.1,
     spread_weight: float = 0.0,
     spread_target: float = 0.0,
+    views_weight: float = 0.0,
+    views_temperature: float = 1.0,
 ) -> Loss:
     """Build a loss by name; each uses those of the numbers that it has."""
     hinge = partial(pairwise_hinge, margin=margin)
@@ -210,4 +231,5 @@ def make_loss(
     }
     if name not in losses:
         raise ValueError(f"`{name}` is no loss. Known: {', '.join(losses)}.")
-    return Loss(*losses[name], spread_weight, spread_target)
+    beside = (spread_weight, spread_target, views_weight, views_temperature)
+    return Loss(*losses[name], *beside)

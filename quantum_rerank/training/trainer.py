@@ -16,12 +16,17 @@ from quantum_rerank.similarity import FusedSimilarity
 from quantum_rerank.training.averaging import WeightAverage
 from quantum_rerank.training.batches import Batch, CorpusBatches, TrainingBatches
 from quantum_rerank.training.gradients import GradientWatch
-from quantum_rerank.training.loss_functions import Loss, neighbour_divergence, spread_shortfall
+from quantum_rerank.training.loss_functions import (
+    Loss,
+    neighbour_divergence,
+    spread_shortfall,
+    views_entropy,
+)
 from quantum_rerank.training.optimizers import Schedule
 from quantum_rerank.training.ranking import SPREAD, Validation, Validator
 
 _LEAST_SPREAD = 1e-6  # of affinities in [0, 1]: some ten steps of a float32
-_REGULARISED_TEXTS = 128  # documents of a batch whose neighbourhoods and spread are held
+_REGULARISED_TEXTS = 128  # documents of a batch whose neighbours, spread and views are held
 _EXPLODED = 100.0  # times the first epoch's loss
 
 
@@ -302,15 +307,24 @@ class Trainer:
         loss = self._loss.compute(scores, batch.grades)
         if self._batches.remembers:
             self._batches.remember(self._loss.per_query(scores, batch.grades))
+        terms = (self._warm_up.weight, self._loss.spread_weight, self._loss.views_weight)
+        return self._with_terms(loss, batch, compared.documents) if any(terms) else loss
+
+    def _with_terms(self, loss: Tensor, batch: Batch, represented: Tensor) -> Tensor:
+        """A loss and what is asked of the batch's documents beside it, without a judgment."""
+        # Drawn, since the documents of a batch stand in the order of their corpus.
+        drawn = torch.randperm(len(batch.documents))[:_REGULARISED_TEXTS]
+        texts, states, head = batch.documents[drawn], represented[drawn], self.model.head
         if self._warm_up.weight or self._loss.spread_weight:
-            # Drawn, since the documents of a batch stand in the order of their corpus.
-            drawn = torch.randperm(len(batch.documents))[:_REGULARISED_TEXTS]
-            states = compared.documents[drawn]
-            affinity = self.model.head.compare(states, states).float()
+            affinity = head.compare(states, states).float()
             if weight := self._warm_up.weight:
-                loss = loss + weight * self._divergence(affinity, batch.documents[drawn])
+                loss = loss + weight * self._divergence(affinity, texts)
             if weight := self._loss.spread_weight:
                 loss = loss + weight * spread_shortfall(affinity, self._loss.spread_target)
+        if weight := self._loss.views_weight:
+            # Represented once more, under the next dropout mask.
+            affinity = head.compare(states, head.represent(texts)).float()
+            loss = loss + weight * views_entropy(affinity, self._loss.views_temperature)
         return loss
 
     def _divergence(self, affinity: Tensor, texts: Tensor) -> Tensor:

@@ -61,12 +61,13 @@ def test_the_other_arms_of_a_training_can_be_exported(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("arm", ["hybrid", "hybrid_amplitude"])
 def test_the_circuit_of_a_text_is_written_as_a_program(
-    tmp_path: Path, small_config: Callable[..., ExperimentConfig]
+    tmp_path: Path, small_config: Callable[..., ExperimentConfig], arm: str
 ) -> None:
     torch.manual_seed(0)
     encoder, texts = TextEncoder("minilm"), ["fear of spiders", "two\nlines"]
-    config = override(small_config(), {"data.encoder": "minilm"})
+    config = override(small_config(), {"data.encoder": "minilm", "arm": arm})
     vectors = encoder.encode(texts)
     head = build_head(embedding_dim=vectors.shape[1], **config.head_arguments())
     example = ExampleTexts(texts[0], vectors[0], (texts[1],), vectors[1:])
@@ -86,6 +87,7 @@ def test_the_circuit_of_a_text_is_written_as_a_program(
     ("more", "message"),
     [
         (["--format", "qasm"], "Give at least one with --text"),
+        (["--format", "qasm", "--text", " "], "A --text is empty"),
         (["--format", "qasm", "--text", "a"], "computed elsewhere"),
         (["--arm", "pigeon"], "It has cosine, hybrid, mlp_twin, quantum_only."),
     ],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,9 @@ def test_a_file_is_not_written_over_unless_it_is_asked_for(
         ("a.jsonl", '{"query": "q", "documents": []}', [], "line 1: needs `query`"),
         ("a.jsonl", '{"query": " ", "documents": ["d"]}', [], "line 1: the query has no text"),
         ("a.jsonl", "not json", [], "line 1: needs `query`"),
+        ("a.jsonl", "[" * 100_000, [], "line 1: needs `query`"),
+        ("a.jsonl", '{"query": "\\ud83c", "documents": ["d"]}', [], "line 1: it has half a"),
+        ("a.jsonl", '{"query": "q", "documents": ["d"], "n": "\\ud83c"}', [], "has half a"),
         ("a.jsonl", "", [], "is empty"),
         ("a.jsonl", '{"query": "q", "documents": ["d"]}', [], "computed elsewhere"),
     ],
@@ -215,6 +219,32 @@ def test_a_mistake_is_told_in_words_and_nothing_is_written(
     assert message in told
     assert "Traceback" not in told
     assert not output.exists()
+
+
+def test_lines_of_json_that_are_wrong_are_told_together(
+    ended_training: Path, tmp_path: Path, ended: Ended
+) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"query": "caf\xe9"}\n\n{"query": "q"}\n')
+    line = (tmp_path / "a.jsonl", "--bundle", ended_training, "--output", tmp_path / "out")
+    _, told = ended(app, *line)
+    assert "line 1: the byte 0xe9 is not UTF-8" in told
+    assert "line 3: needs `query`" in told
+
+
+def test_texts_that_are_not_taken_as_they_are_are_counted(
+    setting: Any, ended_training: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(setting.root / "herbs", tmp_path / "herbs")
+    corpus = tmp_path / "herbs" / "corpus.jsonl"
+    blank = corpus.read_text().replace("The bark of the oak.", " ")
+    corpus.write_text(blank.replace("The leaf of the oak.", "oak " * 30_000))
+    (tmp_path / "a.run").write_text("oak?leaf Q0 oak-leaf 1 0.5 t\noak?leaf Q0 oak-bark 2 0.4 t")
+    line = ["--bundle", ended_training, "--data", f"beir:{tmp_path / 'herbs'}"]
+    line = [tmp_path / "a.run", *line, "--output", tmp_path / "out.run"]
+    result = CliRunner().invoke(app, list(map(str, line)), catch_exceptions=False)
+    assert "herbs: 1 documents without text kept" in result.stderr
+    assert "herbs: 1 texts cut after 100,000 characters" in result.stderr
+    assert "Reranked 1 queries" in result.stderr
 
 
 def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(

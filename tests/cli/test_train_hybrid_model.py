@@ -262,6 +262,18 @@ def test_a_mistake_ends_with_code_two_and_one_message(
     assert message in line
 
 
+def test_an_unseen_collection_may_be_named_beside_those_trained_on(
+    arguments: Callable[..., list[str]], beir_folder: Folder, tmp_path: Path
+) -> None:
+    shrubs = f"beir:{beir_folder('shrubs')}"
+    line = arguments(tmp_path / "first", "--set", f"data.unseen_test=[{shrubs!r}]")
+    result = CliRunner().invoke(app, line, catch_exceptions=False)
+    assert "domain beir:shrubs  documents 24  test 16\n" in result.output
+    record = json.loads((tmp_path / "first" / "metrics.json").read_text())
+    assert record["config"]["data"]["unseen_test"] == [shrubs]
+    assert record["config"]["data"]["unseen_validation"] == []
+
+
 def test_a_run_is_not_written_over(
     trained: Trained,
     arguments: Callable[..., list[str]],

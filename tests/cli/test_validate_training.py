@@ -80,6 +80,23 @@ def test_another_collection_is_an_unseen_domain(
     assert outcomes["overfitting gap"] == outcomes["cross-domain"] == "not known"
 
 
+def test_what_is_not_taken_as_it_was_given_is_counted(
+    setting: Any, ended_training: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(setting.root / "herbs", tmp_path / "herbs")
+    qrels = tmp_path / "herbs" / "qrels" / "test.tsv"
+    qrels.write_text(qrels.read_text() + "\noak?leaf\toak-leaf\t2\noak?leaf\telm-leaf\t-1")
+    data = f"beir:{tmp_path / 'herbs'}"
+    expected = {
+        "judgments given twice, taken once": 1,
+        "judgments below 0 taken as not relevant": 1,
+    }
+    assert validated(ended_training, "--data", data)["skipped"] == {"beir:herbs": expected}
+    line = [str(ended_training), "--data", data]
+    lines = CliRunner().invoke(app, line, catch_exceptions=False).output.splitlines()
+    assert lines[:2] == [f"beir:herbs: {count} {what}" for what, count in expected.items()]
+
+
 def test_every_target_is_printed_with_its_outcome(ended_training: Path) -> None:
     result = CliRunner().invoke(app, [str(ended_training)], catch_exceptions=False)
     for verdict in validated(ended_training)["verdicts"]:

@@ -274,6 +274,7 @@ def test_the_texts_of_a_folder_need_no_judgments(beir_folder: Folder) -> None:
     folder = beir_folder("trees", queries={"judged": "a query", "unjudged": "another"})
     for path in (folder / "qrels").iterdir():
         path.unlink()
-    corpus, queries = load_texts(f"beir:{folder}")
+    corpus, queries, skipped = load_texts(f"beir:{folder}")
     assert queries == {"judged": "a query", "unjudged": "another"}
     assert len(corpus) == 24
+    assert skipped == {}

@@ -40,6 +40,21 @@ def test_queries_without_judgments_are_left_out_and_counted() -> None:
     assert counts == {"queries without judgments left out": 2}
 
 
+def test_queries_judged_outside_of_the_official_splits_are_counted_by_themselves(
+    tmp_path: Path,
+) -> None:
+    splits = {"train": "q 0 d 1\n", "test": "r 0 d 1\n", "extra": "s 0 d 1\n"}
+    for name, content in splits.items():
+        (tmp_path / name).write_text(content)
+    files = {tmp_path / name: name if name != "extra" else None for name in splits}
+    judged, counts = read_judgments(files, judgment).of_known(dict.fromkeys("qrst", "oak?"))
+    assert list(judged) == ["q", "r"]
+    assert counts == {
+        "queries without judgments left out": 1,
+        "queries judged outside of the official splits left out": 1,
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "grade"), [("0", 0), ("-1", -1), ("+2", 2), ("3.0", 3), ("1e2", 100)]
 )

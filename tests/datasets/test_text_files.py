@@ -62,6 +62,11 @@ def test_ids_keep_the_order_of_their_lines(tmp_path: Path) -> None:
     assert list(texts.items()) == [("b", "1"), ("a", "2")]
 
 
+def test_an_id_without_a_character_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="line 2: the id is empty"):
+        texts_by_id(write(tmp_path, b"b 1\n  2\n"), lambda line: (line[0], line[2:]))
+
+
 @pytest.mark.parametrize(
     "line", ["[" * 100_000, "9" * 5000, "{", "NaN-", '"a"', "3", "null", '{"b": 1}']
 )

@@ -124,6 +124,16 @@ def test_a_text_for_which_a_model_gives_nan_is_named_and_nothing_is_kept(
     assert not list((tmp_path / "cache").glob("*.npy"))
 
 
+@pytest.mark.parametrize("label", [None, "trees"])
+@pytest.mark.parametrize("name", PACKAGES)
+def test_half_a_surrogate_pair_is_no_text_to_any_model(
+    name: str, label: str | None, tmp_path: Path
+) -> None:
+    encoder = TextEncoder(name, tmp_path)
+    with pytest.raises(EmbeddingError, match=r"'oak \\ud83c' has half a surrogate pair"):
+        encoder.encode(["oak", "oak \ud83c"], label)
+
+
 @pytest.mark.parametrize("name", ["wordllama"])
 def test_a_text_of_many_megabytes_is_cut_before_it_is_read(name: str) -> None:
     encoder = TextEncoder(installed(name))

@@ -75,8 +75,8 @@ def test_a_line_that_is_not_of_the_format_is_named(tmp_path: Path, line: str, me
 def test_an_empty_run_and_one_that_is_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is empty"):
         read_run(write(tmp_path / "run"))
-    with pytest.raises(DataError, match="not a readable file"):
+    with pytest.raises(DataError, match="cannot be read: No such file"):
         read_run(tmp_path / "nowhere")
-    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="not a readable file"):
+    (tmp_path / "binary").write_bytes(b"q Q0 a 1 0.5 tag\nq Q0 \xff 2 0.4 tag")
+    with pytest.raises(DataError, match="line 2: the byte 0xff is not UTF-8 text"):
         read_run(tmp_path / "binary")

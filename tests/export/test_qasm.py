@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pennylane as qml
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -26,31 +27,28 @@ def head_of(arm: str, n_qubits: int, entangler: str) -> Head:
 
 def simulated(text: str, n_qubits: int) -> NDArray[np.complex128]:
     """The state that a program of ry, rz and cx prepares, qubit 0 the most significant bit."""
-    state = np.zeros((2,) * n_qubits, dtype=complex)
-    state[(0,) * n_qubits] = 1.0
+    gates = {"ry": qml.RY, "rz": qml.RZ, "cx": qml.CNOT}
+    operations = []
     for line in text.splitlines():
-        found = GATE.fullmatch(line.strip())
         if line.startswith(("OPENQASM", "include", "qreg", "creg", "//")) or not line.strip():
             continue
+        found = GATE.fullmatch(line.strip())
         assert found is not None, line
         name, angle, wires = found.groups()
         qubits = [int(number) for number in re.findall(r"q\[(\d+)\]", wires)]
-        if name == "cx":
-            control, target = qubits
-            turned = np.moveaxis(state, control, 0)[1]  # where the control is 1; a view
-            turned[...] = np.flip(turned, axis=target - (target > control)).copy()
-            continue
-        half = float(angle) / 2
-        matrix = {
-            "ry": np.array([[np.cos(half), -np.sin(half)], [np.sin(half), np.cos(half)]]),
-            "rz": np.diag([np.exp(-1j * half), np.exp(1j * half)]),
-        }[name]
-        state = np.moveaxis(np.tensordot(matrix, state, (1, qubits[0])), 0, qubits[0])
-    return state.reshape(-1)
+        operations.append(gates[name](*([float(angle)] if angle else []), wires=qubits))
+
+    @qml.qnode(qml.device("default.qubit", wires=n_qubits))
+    def program() -> object:
+        for operation in operations:
+            qml.apply(operation)
+        return qml.state()
+
+    return np.asarray(program())
 
 
 @pytest.mark.parametrize("entangler", ["cnot_chain", "zz_ring"])
-@pytest.mark.parametrize("arm", ["hybrid", "quantum_only"])
+@pytest.mark.parametrize("arm", ["hybrid", "hybrid_amplitude", "quantum_only"])
 @pytest.mark.parametrize("n_qubits", [2, 3, 4])
 def test_the_program_prepares_the_state_that_the_model_compares(
     arm: str, n_qubits: int, entangler: str
@@ -60,17 +58,29 @@ def test_the_program_prepares_the_state_that_the_model_compares(
     embedding /= np.linalg.norm(embedding)
     expected = represent(head, embedding[None, :])[0].numpy()
     found = simulated(circuit_qasm(head, embedding), n_qubits)
-    assert abs(np.vdot(found, expected)) == pytest.approx(1.0, abs=1e-6)
+    assert abs(np.vdot(found, expected)) ** 2 == pytest.approx(1.0, abs=1e-9)
 
 
-def test_programs_of_two_texts_have_the_fidelity_of_the_model() -> None:
-    head = head_of("hybrid", 3, "cnot_chain")
+@pytest.mark.parametrize("arm", ["hybrid", "hybrid_amplitude"])
+def test_programs_of_two_texts_have_the_fidelity_of_the_model(arm: str) -> None:
+    head = head_of(arm, 3, "cnot_chain")
     rng = np.random.default_rng(1)
     pair = rng.normal(size=(2, DIM)).astype(np.float32)
     states = represent(head, pair)
     expected = head.compare(states[:1], states[1:]).item()
     left, right = (simulated(circuit_qasm(head, text), 3) for text in pair)
     assert abs(np.vdot(left, right)) ** 2 == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_program_names_every_qubit_even_where_none_is_turned() -> None:
+    head = head_of("hybrid_amplitude", 3, "none")
+    last = head.layers[-1]  # type: ignore[index]
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.copy_(torch.eye(16)[0])
+    program = circuit_qasm(head, np.eye(DIM, dtype=np.float32)[0])
+    assert "qreg q[3];" in program
+    assert abs(simulated(program, 3)[0]) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("arm", ["cosine", "mlp_twin"])

@@ -65,6 +65,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
         "negatives.false_negative_margin": 0.0,
     },
     "listnet": {"loss.name": "listnet", "loss.spread_weight": 0.5, "loss.spread_target": 0.4},
+    "views": {"loss.views_weight": 0.5, "loss.spread_weight": 0.5, "loss.spread_target": 0.4},
     "noise": {"training.embedding_noise": 0.3, "training.balance": 0.5},
     "difficulty": {"training.difficulty": 0.7, "loss.name": "infonce", "training.balance": 1.0},
 }

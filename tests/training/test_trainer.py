@@ -12,6 +12,7 @@ from torch import Tensor
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import DivergedError, SaturatedError
+from quantum_rerank.similarity import ARMS
 from quantum_rerank.training.averaging import WeightAverage
 from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.gradients import CIRCUIT_NORM, CIRCUIT_VARIANCE, MLP_NORM
@@ -209,6 +210,43 @@ def test_too_little_spread_adds_to_the_loss(trainer: Train) -> None:
     assert bare < loss(1.0, 0.4) < loss(1.0, 0.5)
     assert loss(2.0, 0.5) - bare == pytest.approx(2 * (loss(1.0, 0.5) - bare), rel=1e-4)
     assert loss(1.0, 0.0) == bare
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_views_under_two_dropout_masks_add_to_the_loss(trainer: Train, arm: str) -> None:
+    settings = {"arm": arm, "optimizer.mlp_lr": 1e-12, "optimizer.circuit_lr": 1e-12}
+
+    def loss(weight: float) -> float:
+        views = {"loss.views_weight": weight, "loss.views_temperature": 0.5, "mlp.dropout": 0.0}
+        return next(trainer(settings | views).epochs()).metrics["train_loss"]
+
+    bare = loss(0.0)
+    assert loss(2.0) - bare == pytest.approx(2 * (loss(1.0) - bare), rel=1e-3)
+    assert loss(1.0) > bare or arm == "cosine"  # which has nothing to learn
+
+
+def test_the_two_views_of_a_text_are_of_different_masks(trainer: Train) -> None:
+    settings = {
+        "optimizer.mlp_lr": 1e-12,
+        "optimizer.circuit_lr": 1e-12,
+        "loss.views_weight": 1.0,
+        "loss.views_temperature": 0.001,  # so that any distance from one's own view costs much
+        "loss.name": "triplet",
+        "loss.margin": 0.0,
+    }
+    none, some = (
+        next(trainer(settings | {"mlp.dropout": dropout}).epochs()).metrics["train_loss"]
+        for dropout in (0.0, 0.5)
+    )
+    assert some > none + 1.0
+
+
+def test_views_that_do_not_count_change_nothing(trainer: Train) -> None:
+    settings = {"mlp.dropout": 0.3, "loss.spread_weight": 0.5, "loss.spread_target": 0.4}
+    left, right = (
+        list(trainer(settings | {"loss.views_temperature": t}).epochs()) for t in (0.05, 1.0)
+    )
+    assert left == right
 
 
 def test_the_schedule_reaches_the_optimizer(trainer: Train) -> None:

@@ -1,0 +1,58 @@
+"""What decides the outcome of one run, checked before anything is computed.
+
+The defaults are the numbers of the task that this project grew from; the files
+in `configs/` repeat them with a reason beside each, and a test holds the two
+equal. A run is configured by one YAML file that may `include:` others, and by
+overrides with dotted keys (`{"circuit.n_qubits": 5}`), which is what a search
+suggests. Below this room everything takes plain arguments.
+"""
+
+from quantum_rerank.config.dotted import apply_overrides, config_keys, flat
+from quantum_rerank.config.reading import (
+    build_config,
+    describe,
+    load_config,
+    override,
+    parse_override,
+)
+from quantum_rerank.config.sections import (
+    Arm,
+    CircuitConfig,
+    DataConfig,
+    ExperimentConfig,
+    FusionConfig,
+    LinearConfig,
+    LossConfig,
+    LossName,
+    MlpConfig,
+    NegativesConfig,
+    OptimizerConfig,
+    Section,
+    TrainingConfig,
+    WarmupConfig,
+)
+
+__all__ = [
+    "Arm",
+    "CircuitConfig",
+    "DataConfig",
+    "ExperimentConfig",
+    "FusionConfig",
+    "LinearConfig",
+    "LossConfig",
+    "LossName",
+    "MlpConfig",
+    "NegativesConfig",
+    "OptimizerConfig",
+    "Section",
+    "TrainingConfig",
+    "WarmupConfig",
+    "apply_overrides",
+    "build_config",
+    "config_keys",
+    "describe",
+    "flat",
+    "load_config",
+    "override",
+    "parse_override",
+]

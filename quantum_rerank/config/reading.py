@@ -1,0 +1,152 @@
+"""Files and overrides as one configuration, with all that is wrong with them told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from quantum_rerank.config.dotted import apply_overrides, config_keys, section_of
+from quantum_rerank.config.sections import ExperimentConfig
+from quantum_rerank.errors import ConfigError
+from quantum_rerank.yaml_source import Location, YamlSource, load_yaml, nearest
+
+
+def load_config(
+    path: Path | None,
+    overrides: Mapping[str, Any] | None = None,
+    places: Mapping[str, str] | None = None,
+) -> ExperimentConfig:
+    """Read a configuration file, its includes and the overrides given by dotted keys.
+
+    places: override -> where it was written, for the errors.
+    Raises: ConfigError with every mistake of every file, each with file and line.
+    """
+    sources = list(_with_includes(path, ())) if path else []
+    values = ExperimentConfig().model_dump(mode="json")
+    for source in sources:
+        values = _merge(values, source.values)
+    values.pop("include", None)
+    given = {key: (places or {}).get(key, "given as an override") for key in overrides or {}}
+    return build_config(apply_overrides(values, overrides or {}), sources, given)
+
+
+def build_config(
+    values: Mapping[str, Any],
+    sources: Sequence[YamlSource] = (),
+    overridden: Mapping[str, str] | None = None,
+) -> ExperimentConfig:
+    """Check plain values against the schema, naming the places they came from.
+
+    overridden: dotted keys whose values came from no source, and where they came from.
+    """
+    try:
+        return ExperimentConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(describe(error, ExperimentConfig, sources, overridden)) from None
+
+
+def override(config: ExperimentConfig, overrides: Mapping[str, Any]) -> ExperimentConfig:
+    """Return `config` with some values replaced, checked as a file would be.
+
+    >>> override(ExperimentConfig(), {"circuit.n_qubits": 5}).circuit.n_qubits
+    5
+    """
+    return build_config(apply_overrides(config.model_dump(mode="json"), overrides))
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Read `KEY=VALUE` as given on a command line, the value as YAML.
+
+    >>> parse_override("mlp.hidden_layers=[64]")
+    ('mlp.hidden_layers', [64])
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise ConfigError(f"`{text}` must have the form KEY=VALUE.")
+    if key not in config_keys():
+        raise ConfigError(f"`{key}` is not a known key. {nearest(key, config_keys())}")
+    try:
+        return key, YAML(typ="safe", pure=True).load(value)
+    except YAMLError:
+        raise ConfigError(f"`{text}`: the value is not valid YAML.") from None
+
+
+def describe(
+    error: ValidationError,
+    model: type[BaseModel],
+    sources: Sequence[YamlSource],
+    overridden: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Turn pydantic's findings into sentences: value, rule, place and the nearest valid key."""
+    return [_sentence(found, model, sources, overridden or {}) for found in error.errors()]
+
+
+def _sentence(
+    finding: Any,
+    model: type[BaseModel],
+    sources: Sequence[YamlSource],
+    overridden: Mapping[str, str],
+) -> str:
+    location: Location = finding["loc"]
+    key = ".".join(str(part) for part in location)
+    place = _place(location, sources, overridden)
+    if finding["type"] == "extra_forbidden":
+        parent = _model_at(model, location[:-1])
+        return f"`{key}` is not a known key{place}. {nearest(str(location[-1]), parent)}"
+    if finding["type"] == "missing":
+        return f"`{key}` is missing{place}, but is required."
+    rule = finding["msg"].replace("Input should be", "must be", 1)
+    if not rule.startswith("must be"):
+        rule = f"is refused: {rule}"
+    return f"`{key}` is {finding['input']!r}, but {rule}{place}."
+
+
+def _place(location: Location, sources: Sequence[YamlSource], overridden: Mapping[str, str]) -> str:
+    """Where a value was given: as an override, or in the last file that names it or its parent."""
+    above = [location[:length] for length in range(len(location), 0, -1)]
+    for part in above:
+        if given := overridden.get(".".join(str(step) for step in part)):
+            return f" ({given})"
+        for source in reversed(sources):
+            if part in source.lines:
+                return f" ({source.at(part)})"
+    return f" ({sources[-1].at(())})" if sources else ""
+
+
+def _model_at(model: type[BaseModel], location: Location) -> list[str]:
+    """The valid keys of the section at a location."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        section = section_of(field.annotation) if field else None
+        if section is None:
+            break
+        model = section
+    return list(model.model_fields)
+
+
+def _with_includes(path: Path, seen: tuple[Path, ...]) -> Iterator[YamlSource]:
+    """Yield the included files first, so that the including file has the last word."""
+    source = load_yaml(path)
+    included = source.values.get("include", [])
+    if not isinstance(included, list):
+        raise ConfigError(f"`include` must be a list of files ({source.at(('include',))}).")
+    for name in included:
+        child = path.parent / str(name)
+        if child.resolve() in (*seen, path.resolve()):
+            raise ConfigError(f"`{child}` includes itself ({source.at(('include',))}).")
+        yield from _with_includes(child, (*seen, path.resolve()))
+    yield source
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if nested else value
+    return merged
