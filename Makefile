@@ -22,8 +22,6 @@ search: install    ## run the study of SPACE: make search ARGS="--trials 40"
 	$(BIN)/python -m tuning.search --space $(SPACE) $(ARGS)
 
 study: install     ## every arm on every data set, written into docs/: make study BEIR=FOLDER
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		-c constraints.txt -e ".[study]"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gpe-eval==0.2.2
 	$(BIN)/python -m quantum_rerank.study $(if $(BEIR),--beir $(BEIR)) $(ARGS)
 

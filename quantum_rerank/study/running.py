@@ -40,6 +40,8 @@ def run_all(
         pool.shutdown(wait=False, cancel_futures=True)
         for worker in workers:
             worker.terminate()
+        for worker in workers:
+            worker.join()
         if isinstance(error, BrokenProcessPool):
             raise SearchError(
                 "A worker of the study was killed; its memory may have ended. What was finished is "
