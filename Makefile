@@ -5,7 +5,7 @@ ARGS   ?=
 
 BIN := .venv/bin
 
-.PHONY: help install search test lint bench chaos clean
+.PHONY: help install search study test lint bench chaos clean
 
 help:              ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -20,6 +20,10 @@ install: .venv/installed  ## make .venv with the pinned versions
 
 search: install    ## run the study of SPACE: make search ARGS="--trials 40"
 	$(BIN)/python -m tuning.search --space $(SPACE) $(ARGS)
+
+study: install     ## every arm on every data set, written into docs/: make study BEIR=FOLDER
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gpe-eval==0.2.2
+	$(BIN)/python -m quantum_rerank.study $(if $(BEIR),--beir $(BEIR)) $(ARGS)
 
 test: install      ## run the tests: make test ARGS="-m 'not ray' -x"
 	$(BIN)/python -m pytest $(ARGS)

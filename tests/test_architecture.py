@@ -20,6 +20,7 @@ ROOMS: dict[str, set[str]] = {
     "console": {"errors"},
     "yaml_source": {"errors"},
     "whole_folder": {"errors"},
+    "machine": set(),
     "config": {"circuits", "yaml_source", "errors"},
     "datasets": {"config", "errors"},
     "circuits": {"errors"},
@@ -47,6 +48,19 @@ ROOMS: dict[str, set[str]] = {
         "errors",
     },
     "cli": {ANY},
+    "study": {
+        "cli",
+        "training",
+        "evaluation",
+        "similarity",
+        "datasets",
+        "embeddings",
+        "config",
+        "console",
+        "machine",
+        "yaml_source",
+        "errors",
+    },
 }
 
 # What a module of `tuning` may import: rooms, and `tuning` for its neighbours. Those not
@@ -64,6 +78,7 @@ RESERVED: dict[str, set[str]] = {
     "optuna": {"tuning"},
     "wandb": {"tuning.reporting.tracking"},
     "plotly": {"tuning.reporting.pareto", "quantum_rerank.cli.result_page"},
+    "matplotlib": {"quantum_rerank.study.pictures"},
     "tuning": {"tuning"},
 }
 

@@ -129,24 +129,36 @@ def paired_table(group: Group, role: str, pairs: Sequence[Paired]) -> Tabular:
     return Tabular(title, ("arms", "difference", "relative", "95 % interval", "p"), rows)
 
 
-def targets_table(group: Group) -> Tabular:
-    """How often each target was passed, failed or not known; stability is that of the group."""
-    found = [from_record(run.record["verdicts"]) for run in group.runs]
+def group_verdicts(group: Group) -> dict[str, list[Verdict]]:
+    """Target -> its verdict for every seed, and of stability the one over all of them."""
     arm, cosine = group.runs[0].arm, group.runs[0].objective(COSINE)
     over_seeds = stability(Seeds(tuple(run.objective(arm) for run in group.runs), cosine))
     by_name: dict[str, list[Verdict]] = {}
-    for verdict in chain.from_iterable(found):
+    for verdict in chain.from_iterable(from_record(run.record["verdicts"]) for run in group.runs):
         by_name.setdefault(verdict.name, []).append(verdict)
     by_name[over_seeds.name] = [over_seeds]
+    return by_name
+
+
+def ends(verdicts: Sequence[Verdict]) -> str:
+    """The lowest and the highest value of one target."""
+    known = [verdict.value for verdict in verdicts if verdict.value is not None]
+    return " to ".join(map(number, sorted({min(known), max(known)}))) if known else "-"
+
+
+def outcomes(verdicts: Sequence[Verdict]) -> str:
+    """How often one target has each outcome: `4 pass, 1 fail`."""
+    found = [verdict.outcome for verdict in verdicts]
+    return ", ".join(f"{found.count(one)} {one}" for one in dict.fromkeys(found))
+
+
+def targets_table(group: Group) -> Tabular:
+    """How often each target was passed, failed or not known; stability is that of the group."""
     rows = []
-    for name, verdicts in by_name.items():
-        known = [verdict.value for verdict in verdicts if verdict.value is not None]
-        ends = sorted({min(known), max(known)}) if known else []
-        outcomes = [verdict.outcome for verdict in verdicts]
-        counted = ", ".join(f"{outcomes.count(one)} {one}" for one in dict.fromkeys(outcomes))
+    for name, verdicts in group_verdicts(group).items():
         first = verdicts[0]
         asked = f"{first.rule} {number(first.target)}"
-        rows.append((name, " to ".join(map(number, ends)) or "-", asked, counted, first.formula))
+        rows.append((name, ends(verdicts), asked, outcomes(verdicts), first.formula))
     columns = ("target", "value", "asked for", "verdict", "what it is")
     return Tabular(f"{group.name}: targets, by seed", columns, tuple(rows))
 

@@ -1,7 +1,7 @@
 """Metrics of a ranking, and the comparison of several."""
 
 from quantum_rerank.evaluation.candidate_metrics import CandidateMetrics
-from quantum_rerank.evaluation.comparison import Comparison, compare
+from quantum_rerank.evaluation.comparison import Comparison, compare, holm
 from quantum_rerank.evaluation.leaderboard import (
     COSINE,
     Scores,
@@ -23,6 +23,7 @@ __all__ = [
     "Scores",
     "compare",
     "difference_table",
+    "holm",
     "leaderboard",
     "over_domains",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -73,6 +73,23 @@ def compare(
         float(test.pvalue),
         len(queries),
     )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values of several tests, each raised so that all of them together err as one would.
+
+    Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of
+    Statistics 6, 1979: of m, the smallest times m, the next times m - 1, ..., none below a smaller.
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03, 0.005])]
+    [0.03, 0.06, 0.06, 0.02]
+    """
+    adjusted, least = [0.0] * len(p_values), 0.0
+    rising = sorted(range(len(p_values)), key=p_values.__getitem__)
+    for rank, position in enumerate(rising):
+        least = max(least, min((len(p_values) - rank) * p_values[position], 1.0))
+        adjusted[position] = least
+    return adjusted
 
 
 def _mean_of_means(*groups: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:

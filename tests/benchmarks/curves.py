@@ -22,9 +22,9 @@ import typer
 
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.machine import machine
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.hybrid_trainer import make_trainer
-from tests.benchmarks.measuring import machine
 from tuning.best_trial import load_study
 from tuning.space import Space
 from tuning.space_file import load_space

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from quantum_rerank.machine import machine
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")]
 
@@ -85,19 +83,3 @@ def show(record: Mapping[str, Any], tables: Sequence[Table], as_json: bool) -> N
     for one in tables:
         console.print(one)
     console.print(machine(), style="dim", highlight=False, soft_wrap=True)
-
-
-def machine() -> str:
-    """Processor, cores, and the versions that decide the speed."""
-    packages = ("numpy", "torch", "numba", "pennylane-lightning")
-    versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    cores = len(os.sched_getaffinity(0))
-    return f"{_processor()}, {cores} cores, Python {platform.python_version()}, {versions}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((x.partition(": ")[2] for x in lines if x.startswith("model name")), "unknown")

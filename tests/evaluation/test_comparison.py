@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quantum_rerank.evaluation import compare
+from quantum_rerank.evaluation import compare, holm
 
 
 def values(rng: np.random.Generator, n: int = 60) -> dict[str, float]:
@@ -102,3 +102,20 @@ def test_with_domains_each_counts_the_same_as_in_the_table() -> None:
     assert result.difference == pytest.approx(0.025, abs=0.002)
     assert 0.0 < result.low < result.difference < result.high
     assert compare(system, dict.fromkeys(system, 0.0)).difference < 0.0
+
+
+def test_holm_multiplies_the_smallest_by_all_and_the_largest_by_one() -> None:
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+
+
+@pytest.mark.parametrize("values", [[], [0.2], [1.0, 1.0, 1.0], [0.5, 0.001, 0.5, 0.0]])
+def test_holm_lowers_no_p_value_keeps_their_order_and_stays_below_one(values: list[float]) -> None:
+    found = holm(values)
+    assert all(before <= after <= 1.0 for before, after in zip(values, found, strict=True))
+    by_value = sorted(zip(values, found, strict=True))
+    assert [after for _, after in by_value] == sorted(found)
+
+
+def test_holm_is_never_harder_than_bonferroni() -> None:
+    values = [0.003, 0.02, 0.4, 0.011]
+    assert all(one <= min(4 * p, 1.0) for one, p in zip(holm(values), values, strict=True))

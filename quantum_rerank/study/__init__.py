@@ -1,0 +1,1 @@
+"""The study: every arm, untuned and tuned, on many collections and seeds, told with intervals."""

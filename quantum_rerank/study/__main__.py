@@ -1,0 +1,251 @@
+"""Run the study, or what is left of it, and write down what it says."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quantum_rerank.console import run
+from quantum_rerank.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import Console
+
+    from quantum_rerank.study.plan import Dataset, Setup, Task
+    from quantum_rerank.study.results import Result
+
+REPORT, FIGURES, PICTURES = "study.md", "study.json", "study"
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+
+@app.command()
+def main(
+    tuned: Annotated[
+        Path,
+        typer.Option(
+            help="YAML with the tuned numbers, as nested sections or dotted keys. Its arm is "
+            "hybrid or hybrid_amplitude; its data and seed are not read."
+        ),
+    ] = Path("configs/tuned_config.yaml"),
+    output: Annotated[
+        Path, typer.Option(help="Folder of the results, a file per training.")
+    ] = Path("runs/study"),
+    docs: Annotated[
+        Path, typer.Option(help="Folder for study.md, study.json and the pictures in study/.")
+    ] = Path("docs"),
+    beir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of BEIR folders: scifact, cran, cisi, npl, cosqa and med are taken from "
+            "it where they are there."
+        ),
+    ] = None,
+    collections: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--collection",
+            "--collections",
+            help="Only this one: icd10, gpe, zaragoza, or a BEIR folder. Repeatable.",
+        ),
+    ] = None,
+    arms: Annotated[
+        list[str] | None,
+        typer.Option("--arm", "--arms", help="Only this one beside cosine. Repeatable."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each arm: seeds 1 to this.")] = 5,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trainings at once, a core each; all cores if not given."),
+    ] = None,
+    encoder: Annotated[str, typer.Option(help="Who embeds the texts.")] = "minilm",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One value for all arms, as `--set training.max_epochs=2`."),
+    ] = None,
+) -> None:
+    """Train every arm on every data set and seed, and tell the differences with intervals.
+
+    The arms: `default` (the hybrid, untuned), `tuned`, the controls with the tuned numbers, and
+    the baselines cosine, bm25 and bm25_cosine. All have the same data, splits and budget.
+
+    Each result is on disk as soon as it is there. The same command goes on where a study was
+    stopped or killed, and trains again only what other numbers or data decide. Example:
+
+        python -m quantum_rerank.study --beir data --seeds 5
+
+        python -m quantum_rerank.study --collection zaragoza --arm default --arm tuned
+            --seeds 2 --output runs/short --docs runs/short
+    """
+    from rich.console import Console
+
+    from quantum_rerank.config import parse_override
+    from quantum_rerank.study.plan import choose_datasets, read_tuned, setups, tasks
+
+    console = Console()
+    overrides = dict(parse_override(text) for text in set_ or [])
+    rows = _only(arms, setups(read_tuned(tuned), overrides))
+    chosen = choose_datasets(beir, collections or ())
+    for name, why in chosen.left_out.items():
+        console.print(f"{name} is left out: {why}", soft_wrap=True, markup=False)
+    planned = tasks(chosen.datasets, rows, range(1, seeds + 1), encoder)
+    results = _results(planned, chosen.datasets, output, jobs or _cores(), console)
+    command = _command(beir, collections, arms, seeds, encoder, set_)
+    _write(
+        docs, command, range(1, seeds + 1), rows, chosen.datasets, chosen.left_out, results, console
+    )
+
+
+def _only(arms: Sequence[str] | None, rows: Mapping[str, Setup]) -> dict[str, Setup]:
+    """The rows asked for, and the cosine, which all are held against."""
+    from quantum_rerank.evaluation import COSINE
+
+    if unknown := [name for name in arms or () if name not in rows]:
+        known = ", ".join(rows)
+        raise ConfigError([f"`{name}` is no arm of the study. Known: {known}." for name in unknown])
+    return {name: row for name, row in rows.items() if not arms or name in (COSINE, *arms)}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _results(
+    planned: Sequence[Task],
+    datasets: Sequence[Dataset],
+    folder: Path,
+    jobs: int,
+    console: Console,
+) -> list[Result]:
+    """Every task's result, in their order: read where it is there, else trained."""
+    from quantum_rerank.study.measuring import prepared_data
+    from quantum_rerank.study.results import Results, fingerprint
+
+    kept = Results(folder)
+    found: dict[Path, Result] = {}
+    left: list[Task] = []
+    n_queries: dict[str, int] = {}
+    for task in planned:
+        prepared, _, data = prepared_data(task.config.data)
+        if task.dataset not in n_queries:
+            n_queries[task.dataset] = sum(len(one.query_ids) for one in prepared.trial.train)
+            console.print(*prepared.description(), sep="\n", soft_wrap=True, markup=False)
+        result = kept.of(task, fingerprint(task.config, task.arm, data))
+        if result is None:
+            left.append(task)
+        else:
+            found[task.place] = result
+    prepared_data.cache_clear()  # the workers have their own
+    console.print(f"{len(planned)} trainings, {len(found)} of them done before.")
+    if left:
+        collections = {dataset.name: dataset.collections for dataset in datasets}
+        found |= _train(left, collections, n_queries, folder, min(jobs, len(left)), console)
+    return [found[task.place] for task in planned]
+
+
+def _train(
+    left: Sequence[Task],
+    collections: Mapping[str, Mapping[str, str]],
+    n_queries: Mapping[str, int],
+    folder: Path,
+    jobs: int,
+    console: Console,
+) -> dict[Path, Result]:
+    """Train what is left behind a progress bar whose unit is a query trained on."""
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from quantum_rerank.study.plan import FIXED
+    from quantum_rerank.study.running import run_all
+
+    costs = {task: 1 if task.name in FIXED else n_queries[task.dataset] for task in left}
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    found: dict[Path, Result] = {}
+    whole_time = 1e6  # the remaining time follows from all that was done, not from the last minute
+    with (
+        Progress(*columns, console=console, speed_estimate_period=whole_time) as progress,
+        closing(run_all(left, collections, folder, jobs)) as ended,
+    ):
+        bar = progress.add_task("training", total=sum(costs.values()))
+        for task, result in ended:
+            found[task.place] = result
+            text = f"{len(found)} of {len(left)} trainings"
+            progress.update(bar, advance=costs[task], description=text)
+            if result.failed:
+                place = f"{task.dataset}, {task.name}, seed {task.seed}"
+                console.print(f"{place}: {result.failed}", soft_wrap=True, markup=False)
+    return found
+
+
+def _command(
+    beir: Path | None,
+    collections: Sequence[str] | None,
+    arms: Sequence[str] | None,
+    seeds: int,
+    encoder: str,
+    set_: Sequence[str] | None,
+) -> str:
+    """What prints the same document; of folders it names none, for they are the user's."""
+    more = [f"--collection {name}" for name in collections or ()]
+    more += [f"--arm {name}" for name in arms or ()]
+    more += [f"--seeds {seeds}"] if seeds != 5 else []
+    if encoder.startswith("npy:") or Path(encoder).exists():
+        more.append("--encoder npy:FOLDER" if encoder.startswith("npy:") else "--encoder FOLDER")
+    elif encoder != "minilm":
+        more.append(f"--encoder {encoder}")
+    more += [f"--set {text}" for text in set_ or ()]
+    arguments = f' ARGS="{" ".join(more)}"' if more else ""
+    return f"make study{' BEIR=FOLDER' if beir else ''}{arguments}"
+
+
+def _write(
+    docs: Path,
+    command: str,
+    seeds: Sequence[int],
+    rows: Mapping[str, Setup],
+    datasets: Sequence[Dataset],
+    left_out: Mapping[str, str],
+    results: Sequence[Result],
+    console: Console,
+) -> None:
+    """Write the document with its figures and pictures, and print its sentences."""
+    from quantum_rerank.study.analysis import all_pairs, as_json, measured
+    from quantum_rerank.study.pictures import draw
+    from quantum_rerank.study.report import Told, document, sentences
+    from quantum_rerank.study.results import write_whole
+
+    found = measured(results)
+    console.print("Comparing the arms over queries, which takes a minute or two ...")
+    pairs = all_pairs(found)
+    try:
+        drawn = draw(docs / PICTURES, results, found, pairs)
+        pictures = {title: file.relative_to(docs).as_posix() for title, file in drawn.items()}
+        told = Told(command, seeds, rows, datasets, left_out, results, found, pairs, pictures)
+        (docs / REPORT).write_text(document(told), encoding="utf-8")
+        write_whole(docs / FIGURES, as_json(results, found, pairs, seeds, left_out))
+    except OSError as error:
+        raise OutputError(f"`{docs}` cannot be written: {error.strerror}.") from None
+    for sentence in sentences(found, pairs):
+        console.print(sentence, soft_wrap=True, markup=False, highlight=False)
+    console.print(f"Wrote {docs / REPORT}, {docs / FIGURES} and {docs / PICTURES}.", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run(app)

@@ -1,0 +1,96 @@
+"""One training of the study, from its data to its record: what a worker does."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from quantum_rerank.cli.training_record import TimedArm, judge
+from quantum_rerank.config import DataConfig
+from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.errors import DivergedError, SaturatedError
+from quantum_rerank.study.plan import Task
+from quantum_rerank.study.results import Result, Results, as_domains, fingerprint
+from quantum_rerank.training.arms import MeasuredArm, measure_arm
+from quantum_rerank.training.data_manager import PreparedData, prepare
+from quantum_rerank.training.lexical import Bm25
+from quantum_rerank.training.ranking import Validator
+
+
+@lru_cache(maxsize=1)
+def prepared_data(data: DataConfig) -> tuple[PreparedData, Bm25, str]:
+    """A data set, BM25 over its texts, and their fingerprint; the last one asked for is kept."""
+    source = embedding_source(data.encoder)
+    prepared = prepare(data, source)
+    both = f"{prepared.fingerprint} {source.fingerprint}"
+    return prepared, Bm25(data), hashlib.sha256(both.encode()).hexdigest()
+
+
+def measure(task: Task, collections: Mapping[str, str], folder: Path) -> Result:
+    """Train on one thread, score on test, and write the result down.
+
+    collections: role of test queries -> collection of the study.
+    An arm that diverges or saturates has a result too, which says so.
+    """
+    torch.set_num_threads(1)
+    prepared, bm25, data = prepared_data(task.config.data)
+    record: dict[str, Any] = {
+        "dataset": task.dataset,
+        "name": task.name,
+        "arm": task.arm,
+        "seed": task.seed,
+        "failed": "",
+        "fingerprint": fingerprint(task.config, task.arm, data),
+        "config": task.config.model_dump(mode="json"),
+    }
+    started, processor = time.monotonic(), time.process_time()
+    try:
+        measured = measure_arm(task.config, task.arm, prepared, bm25)
+    except (DivergedError, SaturatedError) as error:
+        record["failed"] = str(error)
+    else:
+        timed = TimedArm(measured, time.monotonic() - started)
+        record |= {
+            "scores": {collections[role]: as_domains(one) for role, one in measured.test.items()},
+            "seconds": round(timed.seconds, 3),
+            "processor_seconds": round(time.process_time() - processor, 3),
+            **_standing(task, timed, prepared),
+        }
+    Results(folder).write(task, record)
+    return Result(record)
+
+
+def _standing(task: Task, timed: TimedArm, prepared: PreparedData) -> dict[str, Any]:
+    """How the training went and what came of it, beside the scores."""
+    measured: MeasuredArm = timed.measured
+    found: dict[str, Any] = {
+        "objective": measured.validation.objective,
+        "cosine_objective": _cosine_objective(task, prepared),
+        "fusion_weight": measured.validation.fusion_weight,
+        "n_trained": measured.n_trained,
+        "epochs": measured.epochs,
+    }
+    if trained := measured.trained:
+        history = [
+            {key: epoch[key] for key in ("epoch", "objective", "train_loss")}
+            for epoch in trained.history
+        ]
+        # Peak memory is of the worker, whose earlier trainings count: at most this.
+        found |= {"best_epoch": trained.best_epoch, "history": history}
+        found |= judge(timed, prepared).record()
+    return found
+
+
+def _cosine_objective(task: Task, prepared: PreparedData) -> float:
+    """What the validation objective is where nothing is fused with the cosine."""
+    seen, unseen = prepared.trial.seen, prepared.trial.unseen
+    validator = Validator(seen, unseen, task.config.training.objective)
+    nothing = [np.zeros(queries.candidates.shape) for queries in (*seen, *unseen)]
+    return validator.of(nothing, (0.0,)).objective

@@ -1,0 +1,126 @@
+"""The study's pictures, as SVG files that are the same whenever the figures are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from quantum_rerank.errors import MissingPackage
+from quantum_rerank.evaluation import COSINE
+from quantum_rerank.study.analysis import SEEN, UNSEEN, Measured, Paired, gains
+from quantum_rerank.study.plan import DEFAULT, FIXED, TUNED, TWIN
+from quantum_rerank.study.results import Result
+
+Pairs = Mapping[tuple[str, str], Sequence[Paired]]
+
+_SETTINGS = {"svg.hashsalt": "study", "svg.fonttype": "none", "font.size": 9.0}
+
+
+def draw(folder: Path, results: Sequence[Result], found: Measured, pairs: Pairs) -> dict[str, Path]:
+    """Draw every picture for which there are figures: title -> file."""
+    against = [
+        pair for pair in ((TUNED, COSINE), (DEFAULT, COSINE), (TWIN, COSINE)) if pair in pairs
+    ]
+    others = [pair for pair in ((TUNED, DEFAULT), (TUNED, TWIN)) if pair in pairs]
+    curves = [one for one in results if one.name in (DEFAULT, TUNED, TWIN) and not one.failed]
+    wanted: dict[str, tuple[str, bool, Callable[[Any], None]]] = {
+        "Differences to the cosine": (
+            "cosine.svg",
+            bool(against),
+            lambda axes: _intervals(axes, {pair: pairs[pair] for pair in against}),
+        ),
+        "Tuned minus default, tuned minus the MLP twin": (
+            "controls.svg",
+            bool(others),
+            lambda axes: _intervals(axes, {pair: pairs[pair] for pair in others}),
+        ),
+        "ICD-10: gain on chapters trained on and on chapters never seen, a point per seed": (
+            "icd10.svg",
+            SEEN in found and UNSEEN in found,
+            lambda axes: _seen_and_unseen(axes, found),
+        ),
+        "Best validation objective by epoch, a line per seed": (
+            "curves.svg",
+            bool(curves),
+            lambda axes: _curves(axes, curves),
+        ),
+    }
+    return {
+        title: _saved(folder / file, plot) for title, (file, there, plot) in wanted.items() if there
+    }
+
+
+def _saved(path: Path, plot: Callable[[Any], None]) -> Path:
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingPackage("matplotlib", "study", "The study's pictures") from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rc_context(_SETTINGS):
+        figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+        plot(figure.add_subplot())
+        figure.savefig(path, format="svg", metadata={"Date": None})
+    return path
+
+
+def _intervals(axes: Any, pairs: Pairs) -> None:
+    """A row per collection: the difference of each pair, with its 95 % interval."""
+    collections = list(dict.fromkeys(one.collection for found in pairs.values() for one in found))
+    for number, ((name, other), found) in enumerate(pairs.items()):
+        at = [collections.index(one.collection) + 0.2 * (number - 1) for one in found]
+        middle = [one.found.difference for one in found]
+        below = [max(one.found.difference - one.found.low, 0.0) for one in found]
+        above = [max(one.found.high - one.found.difference, 0.0) for one in found]
+        label = f"{name} minus {other}"
+        axes.errorbar(middle, at, xerr=[below, above], fmt="o", ms=4, lw=1, label=label)
+    axes.axvline(0.0, color="grey", lw=0.8)
+    axes.set_yticks(range(len(collections)), collections)
+    axes.invert_yaxis()
+    axes.set_xlabel("difference in NDCG@10, 95 % interval over queries")
+    axes.legend()
+
+
+def _seen_and_unseen(axes: Any, found: Measured) -> None:
+    for name in found[SEEN]:
+        seen, unseen = gains(found, SEEN, name), gains(found, UNSEEN, name)
+        if name != COSINE and len(seen) == len(unseen):
+            marker = "D" if name in (DEFAULT, TUNED) else "s" if name in FIXED else "o"
+            axes.plot(_percent(seen), _percent(unseen), marker, ms=5, alpha=0.8, label=name)
+    axes.axhline(0.0, color="grey", lw=0.8)
+    axes.axvline(0.0, color="grey", lw=0.8)
+    axes.set_xlabel("gain over cosine, held-out queries of 12 chapters, %")
+    axes.set_ylabel("gain over cosine, 4 chapters never seen, %")
+    axes.legend(fontsize=7)
+
+
+def _percent(values: Sequence[float]) -> list[float]:
+    return [100.0 * value for value in values]
+
+
+_COLOURS = {DEFAULT: "C1", TUNED: "C0", TWIN: "C2"}
+
+
+def _curves(axes: Any, results: Sequence[Result]) -> None:
+    """Every training of the first data set that has them."""
+    first = results[0].dataset
+    labelled = set[str]()
+    for one in results:
+        if one.dataset != first:
+            continue
+        history = one.record["history"]
+        label = "_" if one.name in labelled else one.name
+        labelled.add(one.name)
+        axes.plot(
+            [epoch["epoch"] for epoch in history],
+            [epoch["objective"] for epoch in history],
+            color=_COLOURS[one.name],
+            lw=1,
+            alpha=0.7,
+            label=label,
+        )
+    axes.set_title(first)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("best validation objective so far")
+    axes.legend()

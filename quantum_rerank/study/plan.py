@@ -1,0 +1,213 @@
+"""What the study trains and tests on, and with which numbers: as data, before anything is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from quantum_rerank.config import DataConfig, ExperimentConfig, load_config, override
+from quantum_rerank.datasets import load_collection
+from quantum_rerank.errors import ConfigError, MissingPackage
+from quantum_rerank.evaluation import COSINE
+from quantum_rerank.similarity import ARMS
+from quantum_rerank.training.arms import LEXICAL_ARMS
+from quantum_rerank.yaml_source import load_yaml
+
+DEFAULT, TUNED, TWIN = "default", "tuned", "mlp_twin"
+HYBRIDS = ("hybrid", "hybrid_amplitude")
+FIXED = (COSINE, *LEXICAL_ARMS)
+"""Arms in which nothing is drawn at random: one seed is all of them."""
+
+BEIR_FOLDERS = ("scifact", "cran", "cisi", "npl", "cosqa", "med")
+GPE_TOPICS = ("celebrity_gossip", "history", "life_common_sense", "medical", "politics", "science")
+_ICD10_SEEN = (1, 2, 4, 5, 9, 11, 12, 14, 15, 17, 18, 21)
+_ICD10_UNSEEN = (3, 6, 10, 16)
+
+# The fastest engine, which gives the same numbers; a training has one thread.
+_ENGINE = {"circuit.engine": "statevector", "circuit.threads": 1}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Collections that one model is trained, chosen and tested on.
+
+    collections: role of test queries (`test`, `test_unseen`) -> what the study calls them.
+    """
+
+    name: str
+    seen: tuple[str, ...]
+    collections: Mapping[str, str]
+    unseen_validation: tuple[str, ...] = ()
+    unseen_test: tuple[str, ...] = ()
+
+    def data(self, encoder: str) -> DataConfig:
+        """As the configuration of a training names it."""
+        return DataConfig(
+            seen=self.seen,
+            unseen_validation=self.unseen_validation,
+            unseen_test=self.unseen_test,
+            encoder=encoder,
+        )
+
+
+def _chapters(*numbers: int) -> tuple[str, ...]:
+    return tuple(f"icd10:{number}" for number in numbers)
+
+
+PACKAGED = (
+    Dataset(
+        "icd10",
+        _chapters(*_ICD10_SEEN),
+        {"test": "icd10_seen", "test_unseen": "icd10_unseen"},
+        unseen_validation=_chapters(7, 8),
+        unseen_test=_chapters(*_ICD10_UNSEEN),
+    ),
+    Dataset("gpe", tuple(f"gpe:{topic}" for topic in GPE_TOPICS), {"test": "gpe"}),
+    Dataset("zaragoza", ("zaragoza:all",), {"test": "zaragoza"}),
+)
+NAMES = (*(dataset.name for dataset in PACKAGED), *BEIR_FOLDERS)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The data sets of a study. left_out: name -> why it is not among them."""
+
+    datasets: tuple[Dataset, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+def choose_datasets(beir: Path | None, names: Sequence[str] = ()) -> Chosen:
+    """The data sets that are there, of those named; of all if none is.
+
+    names: of data sets, or of their collections.
+    Raises: ConfigError for a name that is none, or where nothing is left.
+    """
+    known = {one: dataset.name for dataset in PACKAGED for one in dataset.collections.values()}
+    known |= {name: name for name in NAMES}
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(
+            [f"`{one}` is no data set. Known: {', '.join(NAMES)}." for one in unknown]
+        )
+    wanted = {known[name] for name in names} or set(NAMES)
+    there, left_out = list[Dataset](), dict[str, str]()
+    for dataset in (*PACKAGED, *(_beir(beir, name) for name in BEIR_FOLDERS)):
+        if dataset.name not in wanted:
+            continue
+        if missing := _missing(dataset, beir):
+            left_out[dataset.name] = missing
+        else:
+            there.append(dataset)
+    if not there:
+        raise ConfigError([f"{name} is not there: {why}" for name, why in left_out.items()])
+    return Chosen(tuple(there), left_out)
+
+
+def _beir(folder: Path | None, name: str) -> Dataset:
+    return Dataset(name, (f"beir:{(folder or Path()) / name}",), {"test": name})
+
+
+def _missing(dataset: Dataset, beir: Path | None) -> str:
+    """Why a data set cannot be had, or nothing; what is there and wrong is an error later."""
+    if dataset.name in BEIR_FOLDERS:
+        if beir is None:
+            return "no folder of BEIR folders was given"
+        return "" if (beir / dataset.name).is_dir() else "no such folder"
+    try:
+        load_collection(dataset.seen[0])
+    except MissingPackage as error:
+        return str(error)
+    return ""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One row of the study: an arm of `training.arms`, and all of its numbers but data and seed."""
+
+    arm: str
+    config: ExperimentConfig
+
+
+def setups(tuned: ExperimentConfig, overrides: Mapping[str, Any]) -> dict[str, Setup]:
+    """Every row of the study by name, the baselines first.
+
+    `default` has the numbers that configurations start from, `tuned` those of a search; the
+    controls have the tuned numbers, and so the same budget. overrides: for all of them alike.
+    """
+    untuned = override(ExperimentConfig(), {**_ENGINE, **overrides})
+    tuned = override(tuned, {**_ENGINE, **overrides})
+    if tuned.arm not in HYBRIDS:
+        raise ConfigError(
+            f"`arm` is '{tuned.arm}', but must be {' or '.join(HYBRIDS)} where tuned."
+        )
+    controls = [arm for arm in ARMS if arm not in (tuned.arm, *FIXED)]
+    return {
+        **{arm: Setup(arm, override(untuned, {"arm": COSINE})) for arm in FIXED},
+        DEFAULT: Setup(untuned.arm, untuned),
+        TUNED: Setup(tuned.arm, tuned),
+        **{arm: Setup(arm, override(tuned, {"arm": arm})) for arm in controls},
+    }
+
+
+def read_tuned(path: Path) -> ExperimentConfig:
+    """Read a configuration of nested sections, dotted keys, or both; data and seed are the study's.
+
+    Raises: ConfigError with every mistake and its line.
+    """
+    source = load_yaml(path)
+    values, places = dict[str, Any](), dict[str, str]()
+    for location, value in _leaves(source.values, ()):
+        key = ".".join(location)
+        if key.split(".")[0] not in ("data", "seed"):
+            values[key], places[key] = value, source.at(location)
+    return load_config(None, values, places)
+
+
+def _leaves(
+    values: Mapping[str, Any], above: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*above, key))
+        else:
+            yield (*above, key), value
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training of the study, and what its result is known by.
+
+    name: of the row.  config: of the training, its data and seed among it.
+    """
+
+    dataset: str
+    name: str
+    arm: str
+    config: ExperimentConfig
+
+    @property
+    def seed(self) -> int:
+        return self.config.seed
+
+    @property
+    def place(self) -> Path:
+        """Where its result lies below the study's folder."""
+        return Path(self.dataset) / self.name / f"{self.seed}.json"
+
+
+def tasks(
+    datasets: Sequence[Dataset], rows: Mapping[str, Setup], seeds: Sequence[int], encoder: str
+) -> list[Task]:
+    """Every training, data set by data set, since a worker keeps the one that it has prepared."""
+    return [
+        Task(
+            dataset.name,
+            name,
+            setup.arm,
+            setup.config.model_copy(update={"data": dataset.data(encoder), "seed": seed}),
+        )
+        for dataset in datasets
+        for name, setup in rows.items()
+        for seed in (seeds[:1] if name in FIXED else seeds)
+    ]

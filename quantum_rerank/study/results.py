@@ -1,0 +1,117 @@
+"""One result, one file: whole or not there, and known by the numbers and data it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.evaluation import NDCG, Scores
+from quantum_rerank.study.plan import Task
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is known of one training.
+
+    record: as it lies on disk. `failed` says why there are no scores; where it is empty, `scores`
+        has collection -> domain -> query -> NDCG@10, and the rest is what metrics.json of a
+        training has.
+    """
+
+    record: Mapping[str, Any]
+
+    @property
+    def dataset(self) -> str:
+        return str(self.record["dataset"])
+
+    @property
+    def name(self) -> str:
+        return str(self.record["name"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.record["seed"])
+
+    @property
+    def failed(self) -> str:
+        return str(self.record["failed"])
+
+    @cached_property
+    def scores(self) -> dict[str, Scores]:
+        """Collection -> its queries' NDCG@10."""
+        return {name: _scores(found) for name, found in self.record.get("scores", {}).items()}
+
+
+def _scores(by_domain: Mapping[str, Mapping[str, float]]) -> Scores:
+    """Every domain counts the same, as in every table of this project."""
+    mean = fmean(fmean(found.values()) for found in by_domain.values())
+    named = {f"{d}/{q}": (d, value) for d, found in by_domain.items() for q, value in found.items()}
+    return Scores(
+        {NDCG: mean},
+        {NDCG: {query: value for query, (_, value) in named.items()}},
+        {query: domain for query, (domain, _) in named.items()},
+    )
+
+
+def as_domains(scores: Scores) -> dict[str, dict[str, float]]:
+    """Domain -> query -> NDCG@10: what `Result.scores` reads."""
+    found: dict[str, dict[str, float]] = {}
+    for query, value in scores.per_query[NDCG].items():
+        domain = scores.domains[query]
+        found.setdefault(domain, {})[query.removeprefix(f"{domain}/")] = value
+    return found
+
+
+def fingerprint(config: ExperimentConfig, arm: str, data: str) -> str:
+    """SHA-256 over everything that decides a training's numbers.
+
+    data: over texts, judgments, splits and vectors; where they lie decides nothing.
+    """
+    numbers = config.model_dump(mode="json")
+    candidates = numbers.pop("data")["candidates"]
+    text = json.dumps([arm, numbers, candidates, data], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Results:
+    """The results of a study, below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def of(self, task: Task, fingerprint: str) -> Result | None:
+        """The result of a task; None where there is none, or one of other numbers or data."""
+        try:
+            record = json.loads((self._folder / task.place).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        same = isinstance(record, dict) and record.get("fingerprint") == fingerprint
+        return Result(record) if same else None
+
+    def write(self, task: Task, record: Mapping[str, Any]) -> None:
+        """Put a result in place."""
+        write_whole(self._folder / task.place, record)
+
+
+def write_whole(path: Path, record: Mapping[str, Any]) -> None:
+    """Write JSON to a file that is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}")
+    unfinished.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
+def by_name(results: Iterable[Result]) -> dict[str, dict[str, list[Result]]]:
+    """Data set -> row -> its results by seed; what failed is not among them."""
+    found: dict[str, dict[str, list[Result]]] = {}
+    for result in sorted(results, key=lambda one: one.seed):
+        if not result.failed:
+            found.setdefault(result.dataset, {}).setdefault(result.name, []).append(result)
+    return found

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from quantum_rerank.config import ExperimentConfig, override
+from quantum_rerank.errors import ConfigError
+from quantum_rerank.similarity import ARMS
+from quantum_rerank.study.plan import (
+    BEIR_FOLDERS,
+    DEFAULT,
+    FIXED,
+    PACKAGED,
+    TUNED,
+    choose_datasets,
+    read_tuned,
+    setups,
+    tasks,
+)
+from quantum_rerank.training.arms import LEXICAL_ARMS
+
+NUMBERS = {"circuit.n_qubits": 5, "mlp.hidden_layers": [32], "optimizer.mlp_lr": 0.002}
+TUNED_CONFIG = override(ExperimentConfig(), NUMBERS)
+NESTED = "circuit:\n  n_qubits: 5\nmlp:\n  hidden_layers: [32]\noptimizer:\n  mlp_lr: 0.002\n"
+DOTTED = "circuit.n_qubits: 5\nmlp.hidden_layers: [32]\noptimizer.mlp_lr: 0.002\n"
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "tuned.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("text", [NESTED, DOTTED, "circuit:\n  n_qubits: 5\n" + DOTTED[20:]])
+def test_tuned_numbers_are_read_as_sections_as_dotted_keys_and_as_both(
+    tmp_path: Path, text: str
+) -> None:
+    assert read_tuned(write(tmp_path, text)) == TUNED_CONFIG
+
+
+def test_the_tuned_file_decides_neither_data_nor_seed(tmp_path: Path) -> None:
+    text = f"{DOTTED}seed: 99\ndata:\n  seen: [icd10:5]\n"
+    assert read_tuned(write(tmp_path, text)) == TUNED_CONFIG
+
+
+def test_every_mistake_of_the_tuned_file_is_told_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "circuit:\n  n_qubit: 5\nmlp.dropout: 2.0\n")
+    with pytest.raises(ConfigError) as caught:
+        read_tuned(path)
+    first, second = sorted(caught.value.problems)
+    assert "`circuit.n_qubit` is not a known key" in first
+    assert "line 2" in first
+    assert "`mlp.dropout` is 2.0" in second
+    assert "line 3" in second
+
+
+def test_controls_have_the_tuned_numbers_and_differ_in_their_arm_alone() -> None:
+    rows = setups(TUNED_CONFIG, {})
+    tuned = rows[TUNED].config
+    for name, row in rows.items():
+        if name not in (DEFAULT, *FIXED):
+            assert override(row.config, {"arm": tuned.arm}) == tuned
+            assert row.arm == row.config.arm
+    assert override(rows[DEFAULT].config, {"circuit.engine": "lightning.qubit"}) == (
+        ExperimentConfig()
+    )
+
+
+@pytest.mark.parametrize(
+    ("arm", "other"), [("hybrid", "hybrid_amplitude"), ("hybrid_amplitude", "hybrid")]
+)
+def test_every_arm_is_one_row_and_the_tuned_one_is_not_its_own_control(
+    arm: str, other: str
+) -> None:
+    rows = setups(override(TUNED_CONFIG, {"arm": arm}), {})
+    assert rows[TUNED].arm == arm
+    assert other in rows
+    assert {row.arm for row in rows.values()} == {*ARMS, *LEXICAL_ARMS}
+    assert len(rows) == len(ARMS) + len(LEXICAL_ARMS) + 1  # the default is a hybrid too
+
+
+def test_what_is_tuned_is_a_hybrid() -> None:
+    with pytest.raises(ConfigError, match="must be hybrid or hybrid_amplitude"):
+        setups(override(TUNED_CONFIG, {"arm": "rbf"}), {})
+
+
+def test_an_override_holds_for_every_row() -> None:
+    rows = setups(TUNED_CONFIG, {"training.max_epochs": 2})
+    assert {row.config.training.max_epochs for row in rows.values()} == {2}
+
+
+def test_no_collection_of_a_data_set_has_two_roles() -> None:
+    for dataset in PACKAGED:
+        named = (*dataset.seen, *dataset.unseen_validation, *dataset.unseen_test)
+        assert len(set(named)) == len(named)
+        assert ("test_unseen" in dataset.collections) == bool(dataset.unseen_test)
+
+
+def test_beir_folders_that_are_not_there_are_left_out_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "cran").mkdir()
+    chosen = choose_datasets(tmp_path, BEIR_FOLDERS)
+    assert [dataset.name for dataset in chosen.datasets] == ["cran"]
+    assert set(chosen.left_out) == set(BEIR_FOLDERS) - {"cran"}
+    assert set(chosen.left_out.values()) == {"no such folder"}
+
+
+def test_a_collection_stands_for_the_data_set_that_it_is_of() -> None:
+    (dataset,) = choose_datasets(None, ["icd10_unseen"]).datasets
+    assert dataset.name == "icd10"
+    assert len(dataset.seen) == 12
+
+
+def test_unknown_data_sets_are_refused_all_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        choose_datasets(None, ["cran", "corn", "barn"])
+    assert [problem.split()[0] for problem in caught.value.problems] == ["`corn`", "`barn`"]
+
+
+def test_a_study_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="cran is not there: no folder of BEIR folders"):
+        choose_datasets(None, ["cran"])
+
+
+def test_arms_without_chance_are_measured_once_and_the_others_with_every_seed() -> None:
+    planned = tasks(PACKAGED[:1], setups(TUNED_CONFIG, {}), [1, 2, 3], "minilm")
+    seeds = {name: [task.seed for task in planned if task.name == name] for name in ("bm25", TUNED)}
+    assert seeds == {"bm25": [1], TUNED: [1, 2, 3]}
+    assert len({task.place for task in planned}) == len(planned)
+    assert {task.config.data for task in planned} == {PACKAGED[0].data("minilm")}

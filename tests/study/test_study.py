@@ -1,0 +1,110 @@
+"""The command itself, on one tiny data set."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from quantum_rerank.study.__main__ import app
+from tests.cli.conftest import write_domain
+
+SMALL = {
+    "circuit.n_qubits": 2,
+    "circuit.n_layers": 2,
+    "mlp.hidden_layers": [8],
+    "warmup.steps": 0,
+    "training.batch_size": 4,
+}
+ARMS = ("default", "tuned", "mlp_twin", "bm25")
+
+
+def study(root: Path, seeds: int = 1, max_epochs: int = 3) -> str:
+    """Run the command on a folder that is called as one of the study's; what it printed."""
+    small = {**SMALL, "training.max_epochs": max_epochs}
+    arguments = [
+        *("--tuned", str(root / "tuned.yaml"), "--beir", str(root), "--collection", "cran"),
+        *(part for arm in ARMS for part in ("--arm", arm)),
+        *("--seeds", str(seeds), "--jobs", "1", "--encoder", f"npy:{root / 'vectors'}"),
+        *("--output", str(root / "results"), "--docs", str(root / "docs")),
+        *(f"--set={key}={json.dumps(value)}" for key, value in small.items()),
+    ]
+    return CliRunner().invoke(app, arguments, catch_exceptions=False).output
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of five trainings that has ended; whoever changes it copies it first."""
+    root = tmp_path_factory.mktemp("study")
+    write_domain(root, "cran", np.random.default_rng(0))
+    (root / "tuned.yaml").write_text("mlp.dropout: 0.2\n", encoding="utf-8")
+    assert "5 trainings, 0 of them done before" in study(root)
+    return root
+
+
+@pytest.fixture
+def copied(ended: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(ended, tmp_path / "study"))
+
+
+def written(root: Path) -> dict[str, int]:
+    """Result -> when it was written."""
+    files = (root / "results").rglob("*.json")
+    return {path.relative_to(root).as_posix(): path.stat().st_mtime_ns for path in files}
+
+
+def test_a_study_writes_its_document_its_figures_and_its_pictures(ended: Path) -> None:
+    figures = json.loads((ended / "docs/study.json").read_text(encoding="utf-8"))
+    assert set(figures["collections"]) == {"cran"}
+    assert all(0.0 <= value <= 1.0 for value in figures["collections"]["cran"].values())
+    text = (ended / "docs/study.md").read_text(encoding="utf-8")
+    assert f"{figures['collections']['cran']['tuned']:.4f}" in text
+    assert str(ended) not in text
+    for picture in ("cosine", "controls", "curves"):
+        assert (ended / f"docs/study/{picture}.svg").is_file()
+        assert f"(study/{picture}.svg)" in text
+
+
+def test_a_finished_study_trains_nothing_and_writes_the_same(copied: Path) -> None:
+    before = written(copied)
+    document = (copied / "docs/study.md").read_bytes()
+    figures = (copied / "docs/study.json").read_bytes()
+    assert "5 trainings, 5 of them done before" in study(copied)
+    assert written(copied) == before
+    assert (copied / "docs/study.md").read_bytes() == document
+    assert (copied / "docs/study.json").read_bytes() == figures
+
+
+@pytest.mark.slow
+def test_a_study_that_was_killed_goes_on_with_what_is_not_there(copied: Path) -> None:
+    lost = "results/cran/tuned/1.json"
+    figures = (copied / "docs/study.json").read_text(encoding="utf-8")
+    before = written(copied)
+    (copied / lost).write_text('{"fingerprint": "cut o', encoding="utf-8")
+    assert "5 trainings, 4 of them done before" in study(copied)
+    after = written(copied)
+    assert [name for name in after if after[name] != before[name]] == [lost]
+    again = (copied / "docs/study.json").read_text(encoding="utf-8")
+    assert json.loads(again)["collections"] == json.loads(figures)["collections"]
+
+
+@pytest.mark.slow
+def test_changed_numbers_are_trained_again(copied: Path) -> None:
+    before = written(copied)
+    (copied / "tuned.yaml").write_text("mlp.dropout: 0.3\n", encoding="utf-8")
+    assert "5 trainings, 3 of them done before" in study(copied)
+    after = written(copied)
+    changed = sorted(name.split("/")[2] for name in after if after[name] != before[name])
+    assert changed == ["mlp_twin", "tuned"]
+
+
+def test_an_arm_that_is_none_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "tuned.yaml").write_text("mlp.dropout: 0.2\n", encoding="utf-8")
+    arguments = ["--tuned", str(tmp_path / "tuned.yaml"), "--arm", "leg"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exception is not None
+    assert "`leg` is no arm of the study" in str(result.exception)
