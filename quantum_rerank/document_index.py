@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from quantum_rerank.errors import BundleError, DataError, EmbeddingError
 from quantum_rerank.similarity import Head, represent
-from quantum_rerank.whole_folder import appearing, require_free
+from quantum_rerank.whole_files import appearing, require_free
 
 SCHEMA_VERSION = 1
 EMBEDDINGS, STATES, RECORD = "embeddings.npy", "states.npy", "index.json"

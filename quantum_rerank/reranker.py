@@ -20,7 +20,7 @@ from quantum_rerank.embeddings import Embeddings, TextEncoder
 from quantum_rerank.errors import BundleError, DataError, EmbeddingError
 from quantum_rerank.export import Manifest, read_bundle
 from quantum_rerank.similarity import Head, represent, score, score_represented
-from quantum_rerank.whole_folder import require_free
+from quantum_rerank.whole_files import require_free
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.ranking import Validator, score_on
 from quantum_rerank.training.standings import query_roles, standings
 from quantum_rerank.training.validators import Seeds
-from quantum_rerank.whole_folder import put_in_place
+from quantum_rerank.whole_files import put_in_place
 from tuning.best_trial import TrainedTrial, export_trial, load_trial, ranked_trials
 from tuning.confirmation import Confirmed, confirm
 from tuning.reporting.reports import Outcome, Tested

@@ -62,7 +62,7 @@ def main(
             --text "fear of spiders" --text Arachnophobia --output circuits
     """
     from quantum_rerank.cli.trained_model import load_model
-    from quantum_rerank.whole_folder import require_free
+    from quantum_rerank.whole_files import require_free
 
     require_free(output)
     if format_ is Format.QASM and not text:
@@ -142,7 +142,7 @@ def _write_circuits(output: Path, trained: TrainedModel, texts: Sequence[str]) -
     from quantum_rerank.cli.trained_model import require_same_encoder
     from quantum_rerank.embeddings import TextEncoder, embedding_source
     from quantum_rerank.export.qasm import circuit_qasm
-    from quantum_rerank.whole_folder import appearing
+    from quantum_rerank.whole_files import appearing
 
     source = embedding_source(trained.config.data.encoder)
     if not isinstance(source, TextEncoder):

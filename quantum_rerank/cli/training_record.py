@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quantum_rerank.cli.unfinished import write_whole
 from quantum_rerank.evaluation import NDCG
+from quantum_rerank.whole_files import write_json
 
 if TYPE_CHECKING:
     from quantum_rerank.embeddings import EmbeddingSource
@@ -115,7 +115,7 @@ def write_record(
         "seconds": {arm: round(one.seconds, 3) for arm, one in arms.items()},
         "wall_seconds": round(wall_seconds, 1),
     }
-    write_whole(folder / METRICS_FILE, record)
+    write_json(folder / METRICS_FILE, record)
 
 
 def export_arms(

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from quantum_rerank.config import ExperimentConfig, build_config
 from quantum_rerank.errors import BundleError, DataError, OutputError
+from quantum_rerank.whole_files import write_json
 
 if TYPE_CHECKING:
     from quantum_rerank.training.progress_file import ProgressFile
@@ -42,7 +43,7 @@ def begin(folder: Path, begun: Begun) -> None:
         "arms": list(begun.arms),
         **{name: getattr(begun, name) for name in _FINGERPRINTS},
     }
-    write_whole(folder / RUN_FILE, record)
+    write_json(folder / RUN_FILE, record)
 
 
 def interrupted(folder: Path, last_written: str) -> Begun:
@@ -107,18 +108,4 @@ def seconds_spent(folder: Path, arm: str) -> float:
 
 def note_seconds(folder: Path, arm: str, seconds: float) -> None:
     """Write that down for the next one."""
-    (folder / PROGRESS).mkdir(exist_ok=True)
-    write_whole(folder / PROGRESS / f"{arm}.seconds", round(seconds, 3))
-
-
-def write_whole(path: Path, record: Mapping[str, Any] | float) -> None:
-    """Write JSON to a file that is whole or not there.
-
-    Raises: OutputError if it cannot be written.
-    """
-    unfinished = path.with_name(f".{path.name}")
-    try:
-        unfinished.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        raise OutputError(f"`{path}` cannot be written: {error.strerror}.") from None
+    write_json(folder / PROGRESS / f"{arm}.seconds", round(seconds, 3))

@@ -26,7 +26,7 @@ from quantum_rerank.config import ExperimentConfig, build_config, override
 from quantum_rerank.embeddings import ExampleTexts
 from quantum_rerank.errors import BundleError, ConfigError
 from quantum_rerank.similarity import ARMS, Head, build_head, score
-from quantum_rerank.whole_folder import appearing, require_free
+from quantum_rerank.whole_files import appearing, require_free
 
 SCHEMA_VERSION = 1
 WEIGHTS, MANIFEST, CARD = "model.safetensors", "manifest.json", "README.md"

@@ -229,7 +229,7 @@ def _write(
     from quantum_rerank.study.analysis import all_pairs, as_json, measured
     from quantum_rerank.study.pictures import draw
     from quantum_rerank.study.report import Told, document, sentences
-    from quantum_rerank.study.results import write_whole
+    from quantum_rerank.whole_files import write_json
 
     found = measured(results)
     console.print("Comparing the arms over queries, which takes a minute or two ...")
@@ -239,7 +239,7 @@ def _write(
         pictures = {title: file.relative_to(docs).as_posix() for title, file in drawn.items()}
         told = Told(command, seeds, rows, datasets, left_out, results, found, pairs, pictures)
         (docs / REPORT).write_text(document(told), encoding="utf-8")
-        write_whole(docs / FIGURES, as_json(results, found, pairs, seeds, left_out))
+        write_json(docs / FIGURES, as_json(results, found, pairs, seeds, left_out))
     except OSError as error:
         raise OutputError(f"`{docs}` cannot be written: {error.strerror}.") from None
     for sentence in sentences(found, pairs):

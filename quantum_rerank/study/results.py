@@ -14,6 +14,7 @@ from typing import Any
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.evaluation import NDCG, Scores
 from quantum_rerank.study.plan import Task
+from quantum_rerank.whole_files import write_json
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,7 @@ class Results:
 
     def write(self, task: Task, record: Mapping[str, Any]) -> None:
         """Put a result in place."""
-        write_whole(self._folder / task.place, record)
-
-
-def write_whole(path: Path, record: Mapping[str, Any]) -> None:
-    """Write JSON to a file that is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}")
-    unfinished.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+        write_json(self._folder / task.place, record)
 
 
 def by_name(results: Iterable[Result]) -> dict[str, dict[str, list[Result]]]:

@@ -16,7 +16,7 @@ DEV = {"ash?leaf": {"ash-leaf": 1}}
 HEADER = "query-id\tcorpus-id\tscore\n"
 
 
-def test_a_whole_folder_is_loaded_under_its_own_name(beir_folder: Folder) -> None:
+def test_a_whole_files_is_loaded_under_its_own_name(beir_folder: Folder) -> None:
     collection = load_collection(f"beir:{beir_folder('trees')}")
     assert collection.domain == "beir:trees"
     assert len(collection.corpus) == 24

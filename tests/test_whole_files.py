@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from quantum_rerank.errors import OutputError
-from quantum_rerank.whole_folder import appearing, put_in_place, require_free
+from quantum_rerank.whole_files import appearing, put_in_place, require_free
 
 
 def made(folder: Path, content: str) -> Path:

@@ -1,12 +1,14 @@
-"""Folders that appear under their name only when everything in them has been written."""
+"""Files and folders that appear under their name only when all of them has been written."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from quantum_rerank.errors import OutputError
 
@@ -44,3 +46,17 @@ def put_in_place(finished: Path, folder: Path) -> None:
         folder.rename(before)
     finished.rename(folder)
     shutil.rmtree(before, ignore_errors=True)
+
+
+def write_json(path: Path, record: Mapping[str, Any] | float) -> None:
+    """Write JSON to a file that is whole or not there, making its folder.
+
+    Raises: OutputError if it cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        raise OutputError(f"`{path}` cannot be written: {error.strerror}.") from None
