@@ -69,13 +69,15 @@ def spread(values: Sequence[float]) -> float | None:
 
 
 def averaged(by_seed: Sequence[Scores]) -> Scores:
-    """Each query's mean over seeds."""
-    queries = by_seed[0].per_query[NDCG]
-    return Scores(
-        {NDCG: fmean(means(by_seed))},
-        {NDCG: {q: fmean(scores.per_query[NDCG][q] for scores in by_seed) for q in queries}},
-        by_seed[0].domains,
-    )
+    """Each query's mean over the seeds that tested on it."""
+    values: dict[str, list[float]] = {}
+    domains: dict[str, str] = {}
+    for scores in by_seed:
+        domains |= scores.domains
+        for query, value in scores.per_query[NDCG].items():
+            values.setdefault(query, []).append(value)
+    means_by_query = {query: fmean(found) for query, found in values.items()}
+    return Scores({NDCG: fmean(means(by_seed))}, {NDCG: means_by_query}, domains)
 
 
 def paired(found: Measured, name: str, other: str) -> list[Paired]:
@@ -111,7 +113,7 @@ def gains(found: Measured, collection: str, name: str) -> list[float]:
     rows = found.get(collection, {})
     if name not in rows or COSINE not in rows:
         return []
-    cosine = means(rows[COSINE])[0]
+    cosine = fmean(means(rows[COSINE]))
     return [value / cosine - 1.0 for value in means(rows[name])] if cosine else []
 
 

@@ -38,6 +38,14 @@ def test_each_query_counts_with_its_mean_over_seeds(results: list[Result]) -> No
     assert mean.per_query["ndcg@10"] == pytest.approx({"a/1": 0.5, "a/2": 0.7, "b/3": 0.8})
 
 
+def test_a_query_counts_with_the_seeds_that_tested_on_it(made: Made) -> None:
+    one = made("tuned", 1, scores={"trees": {"a": {"1": 0.2, "2": 0.4}}})
+    other = made("tuned", 2, scores={"trees": {"a": {"2": 0.8, "3": 1.0}}})
+    found = averaged([result.scores["trees"] for result in (one, other)])
+    assert found.per_query["ndcg@10"] == pytest.approx({"a/1": 0.2, "a/2": 0.6, "a/3": 1.0})
+    assert set(found.domains) == set(found.per_query["ndcg@10"])
+
+
 def test_a_difference_is_that_of_the_means(results: list[Result]) -> None:
     (one,) = paired(measured(results), "tuned", "cosine")
     assert one.found.difference == pytest.approx(0.7 - 0.5)

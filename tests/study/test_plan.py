@@ -122,9 +122,19 @@ def test_a_study_of_nothing_is_refused() -> None:
         choose_datasets(None, ["cran"])
 
 
-def test_arms_without_chance_are_measured_once_and_the_others_with_every_seed() -> None:
+def test_where_one_split_is_all_arms_without_chance_are_measured_once() -> None:
     planned = tasks(PACKAGED[:1], setups(TUNED_CONFIG, {}), [1, 2, 3], "minilm")
     seeds = {name: [task.seed for task in planned if task.name == name] for name in ("bm25", TUNED)}
     assert seeds == {"bm25": [1], TUNED: [1, 2, 3]}
     assert len({task.place for task in planned}) == len(planned)
-    assert {task.config.data for task in planned} == {PACKAGED[0].data("minilm")}
+    assert {task.config.data for task in planned} == {PACKAGED[0].data("minilm", 1)}
+    assert planned[0].config.data.split_seed == ExperimentConfig().data.split_seed
+
+
+def test_where_seeds_draw_their_split_all_arms_of_a_seed_have_the_same() -> None:
+    rows = setups(TUNED_CONFIG, {})
+    planned = tasks(PACKAGED[1:2], rows, [1, 2], "minilm")
+    assert [(task.seed, task.name) for task in planned] == [
+        (s, name) for s in (1, 2) for name in rows
+    ]
+    assert all(task.config.data.split_seed == task.seed for task in planned)
