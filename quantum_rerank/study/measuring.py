@@ -16,6 +16,7 @@ from quantum_rerank.cli.training_record import TimedArm, judge
 from quantum_rerank.config import DataConfig
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import DivergedError, SaturatedError
+from quantum_rerank.machine import machine
 from quantum_rerank.study.plan import Task
 from quantum_rerank.study.results import Result, Results, as_domains, fingerprint
 from quantum_rerank.training.arms import MeasuredArm, measure_arm
@@ -47,6 +48,7 @@ def measure(task: Task, collections: Mapping[str, str], folder: Path) -> Result:
         "arm": task.arm,
         "seed": task.seed,
         "failed": "",
+        "machine": machine(),
         "fingerprint": fingerprint(task.config, task.arm, data),
         "config": task.config.model_dump(mode="json"),
     }

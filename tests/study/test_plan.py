@@ -20,6 +20,7 @@ from quantum_rerank.study.plan import (
 )
 from quantum_rerank.training.arms import LEXICAL_ARMS
 
+ROOT = Path(__file__).parents[2]
 NUMBERS = {"circuit.n_qubits": 5, "mlp.hidden_layers": [32], "optimizer.mlp_lr": 0.002}
 TUNED_CONFIG = override(ExperimentConfig(), NUMBERS)
 NESTED = "circuit:\n  n_qubits: 5\nmlp:\n  hidden_layers: [32]\noptimizer:\n  mlp_lr: 0.002\n"
@@ -78,6 +79,11 @@ def test_every_arm_is_one_row_and_the_tuned_one_is_not_its_own_control(
     assert other in rows
     assert {row.arm for row in rows.values()} == {*ARMS, *LEXICAL_ARMS}
     assert len(rows) == len(ARMS) + len(LEXICAL_ARMS) + 1  # the default is a hybrid too
+
+
+def test_the_project_s_own_tuned_numbers_are_a_row() -> None:
+    tuned = read_tuned(ROOT / "configs" / "tuned_config.yaml")
+    assert setups(tuned, {})[TUNED].arm == tuned.arm
 
 
 def test_what_is_tuned_is_a_hybrid() -> None:
