@@ -105,6 +105,17 @@ def test_verdicts_are_those_of_every_seed_and_stability_that_of_all(made: Made) 
     assert [one.value for one in found["stability"]] == pytest.approx([0.02**0.5 / 5 / 0.1])
 
 
+def test_every_seed_is_held_against_the_cosine_of_its_own_split(made: Made) -> None:
+    results = [
+        made("tuned", seed, objective=cosine + 0.02, cosine_objective=cosine)
+        for seed, cosine in enumerate((0.40, 0.50, 0.60), start=1)
+    ]
+    (one,) = targets(results, "tuned")["trees"]["stability"]
+    assert one.value == pytest.approx(0.0, abs=1e-9)
+    assert one.outcome == "pass"
+    assert one.note == "3 seeds: mean gain +0.0200, standard deviation 0.0000"
+
+
 def test_the_figures_have_means_and_gains(made: Made, results: list[Result]) -> None:
     icd10 = [
         made(name, dataset="icd10", scores={"icd10_seen": SCORES[name], "icd10_unseen": unseen})
