@@ -12,8 +12,14 @@ def machine() -> str:
     """Processor, cores, and the versions that decide the speed."""
     packages = ("numpy", "torch", "numba", "pennylane-lightning")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    cores = len(os.sched_getaffinity(0))
-    return f"{_processor()}, {cores} cores, Python {platform.python_version()}, {versions}"
+    return f"{_processor()}, {cores()} cores, Python {platform.python_version()}, {versions}"
+
+
+def cores() -> int:
+    """How many this process may run on; where the system does not tell, how many there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _processor() -> str:

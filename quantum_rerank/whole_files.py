@@ -1,8 +1,9 @@
-"""Files and folders that appear under their name only when all of them has been written."""
+"""Files and folders that appear under their name only once wholly written."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -49,14 +50,25 @@ def put_in_place(finished: Path, folder: Path) -> None:
 
 
 def write_json(path: Path, record: Mapping[str, Any] | float) -> None:
-    """Write JSON to a file that is whole or not there, making its folder.
+    """Write JSON, as `write_text` writes.
 
     Raises: OutputError if it cannot be written.
+    """
+    write_text(path, json.dumps(record, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that is whole or not there, in UTF-8, making its folder.
+
+    Raises: OutputError if it cannot be written; what stood there before still does.
     """
     unfinished = path.with_name(f".{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # or the name could be on the disk before the bytes
         unfinished.replace(path)
     except OSError as error:
         raise OutputError(f"`{path}` cannot be written: {error.strerror}.") from None

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from quantum_rerank.errors import OutputError
-from quantum_rerank.whole_files import appearing, put_in_place, require_free
+from quantum_rerank.whole_files import (
+    appearing,
+    put_in_place,
+    require_free,
+    write_json,
+    write_text,
+)
 
 
 def made(folder: Path, content: str) -> Path:
@@ -61,3 +68,26 @@ def test_a_folder_that_was_left_over_between_the_two_moves_is_no_obstacle(
     put_in_place(made(tmp_path / ".best", "new"), tmp_path / "best")
     assert names(tmp_path) == ["best"]
     assert (tmp_path / "best" / "file").read_text() == "new"
+
+
+def test_a_file_takes_the_place_of_another_and_its_folder_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "below" / "file"
+    for text in ("old\n", "né\n"):
+        write_text(path, text)
+        assert path.read_bytes() == text.encode()
+        assert names(path.parent) == ["file"]
+
+
+def test_a_file_that_cannot_be_written_leaves_the_one_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_text(path, "old")
+    (tmp_path / ".file").mkdir()  # stands where the new one would be written
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+
+
+def test_json_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    record = {"mean": 0.1 + 0.2, "of": ["a", None]}
+    write_json(tmp_path / "figures.json", record)
+    assert json.loads((tmp_path / "figures.json").read_text()) == record

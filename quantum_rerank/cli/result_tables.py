@@ -131,8 +131,10 @@ def paired_table(group: Group, role: str, pairs: Sequence[Paired]) -> Tabular:
 
 def group_verdicts(group: Group) -> dict[str, list[Verdict]]:
     """Target -> its verdict for every seed, and of stability the one over all of them."""
-    arm, cosine = group.runs[0].arm, group.runs[0].objective(COSINE)
-    over_seeds = stability(Seeds(tuple(run.objective(arm) for run in group.runs), cosine))
+    arm = group.runs[0].arm
+    # Each above its own cosine, which differs where seeds draw their own split.
+    gains = tuple(run.objective(arm) - run.objective(COSINE) for run in group.runs)
+    over_seeds = stability(Seeds(gains, cosine=0.0))
     by_name: dict[str, list[Verdict]] = {}
     for verdict in chain.from_iterable(from_record(run.record["verdicts"]) for run in group.runs):
         by_name.setdefault(verdict.name, []).append(verdict)

@@ -9,30 +9,32 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from quantum_rerank.cli.ended_runs import Group, TrainingRun
+from quantum_rerank.cli.ended_runs import Group, TrainingRun, over_domains
 from quantum_rerank.cli.result_tables import group_verdicts
 from quantum_rerank.evaluation import COSINE, NDCG, Comparison, Scores, holm
-from quantum_rerank.study.plan import DEFAULT, TUNED, TWIN
+from quantum_rerank.study.plan import DEFAULT, FIXED, SEEN, TUNED, TWIN, UNSEEN
 from quantum_rerank.study.results import Result, by_name
 from quantum_rerank.training.validators import Verdict, as_record
 
 SIGNIFICANT = 0.05
-BASELINES = (COSINE, "bm25", "bm25_cosine")
 CLASSICAL = (TWIN, "rbf", "linear_projection", "low_rank_bilinear", "bm25", "bm25_cosine")
 """Controls without a quantum state, beside the cosine."""
-SEEN, UNSEEN = "icd10_seen", "icd10_unseen"
 
-Measured = Mapping[str, Mapping[str, Sequence[Scores]]]
-"""Collection -> row -> its scores by seed."""
+Measured = Mapping[str, Mapping[str, Mapping[int, Scores]]]
+"""Collection -> row -> seed -> its scores, in the order of seeds; what failed is not there."""
 
 
 @dataclass(frozen=True)
-class Paired:
-    """One row minus another on one collection. holm: its p-value among all collections'."""
+class Difference:
+    """One row minus another on one collection.
+
+    holm: its p-value among those of all collections.  n_seeds: that both rows have.
+    """
 
     collection: str
     found: Comparison
     holm: float
+    n_seeds: int
 
     @property
     def significant(self) -> bool:
@@ -47,20 +49,24 @@ class Paired:
         return word if self.significant else f"{word}, not significantly"
 
 
-def measured(results: Iterable[Result]) -> dict[str, dict[str, list[Scores]]]:
-    """See `Measured`; what failed is not among it."""
-    found: dict[str, dict[str, list[Scores]]] = {}
+Pairs = Mapping[tuple[str, str], Sequence[Difference]]
+"""One row and the other -> what the one minus the other is, by collection."""
+
+
+def measured(results: Iterable[Result]) -> dict[str, dict[str, dict[int, Scores]]]:
+    """See `Measured`."""
+    found: dict[str, dict[str, dict[int, Scores]]] = {}
     for rows in by_name(results).values():
         for name, by_seed in rows.items():
             for result in by_seed:
                 for collection, scores in result.scores.items():
-                    found.setdefault(collection, {}).setdefault(name, []).append(scores)
+                    found.setdefault(collection, {}).setdefault(name, {})[result.seed] = scores
     return found
 
 
-def means(by_seed: Sequence[Scores]) -> list[float]:
+def means(by_seed: Mapping[int, Scores]) -> list[float]:
     """NDCG@10 of each seed."""
-    return [scores.metrics[NDCG] for scores in by_seed]
+    return [scores.metrics[NDCG] for scores in by_seed.values()]
 
 
 def spread(values: Sequence[float]) -> float | None:
@@ -68,53 +74,79 @@ def spread(values: Sequence[float]) -> float | None:
     return stdev(values) if len(values) > 1 else None
 
 
-def averaged(by_seed: Sequence[Scores]) -> Scores:
-    """Each query's mean over the seeds that tested on it."""
+def averaged(by_seed: Mapping[int, Scores]) -> Scores:
+    """Each query's mean over the seeds that tested on it, and the mean of those over domains.
+
+    Where seeds test on different queries, that is not the mean over seeds of `means`.
+    """
     values: dict[str, list[float]] = {}
     domains: dict[str, str] = {}
-    for scores in by_seed:
+    for scores in by_seed.values():
         domains |= scores.domains
         for query, value in scores.per_query[NDCG].items():
             values.setdefault(query, []).append(value)
     means_by_query = {query: fmean(found) for query, found in values.items()}
-    return Scores({NDCG: fmean(means(by_seed))}, {NDCG: means_by_query}, domains)
+    mean = over_domains(means_by_query, domains)
+    return Scores({NDCG: mean}, {NDCG: means_by_query}, domains)
 
 
-def paired(found: Measured, name: str, other: str) -> list[Paired]:
+def differences(found: Measured, name: str, other: str) -> list[Difference]:
     """One row minus another, wherever both are, with Holm's correction over the collections.
 
-    The interval and the test are over queries, each with its mean over seeds: they say
-    nothing of other seeds, whose spread is told beside the means.
+    The interval and the test are over queries, each with its mean over the seeds that both rows
+    have: they say nothing of other seeds, whose spread is told beside the means.
     """
-    comparisons = {
-        collection: averaged(rows[name]).against(averaged(rows[other]))
-        for collection, rows in found.items()
-        if name in rows and other in rows
-    }
+    comparisons, n_seeds = dict[str, Comparison](), dict[str, int]()
+    for collection, rows in found.items():
+        own, others = _seed_by_seed(rows, name, other)
+        if own:
+            comparisons[collection] = averaged(own).against(averaged(others))
+            n_seeds[collection] = len(own)
     adjusted = holm([one.p_value for one in comparisons.values()])
     return [
-        Paired(collection, one, p)
+        Difference(collection, one, p, n_seeds[collection])
         for (collection, one), p in zip(comparisons.items(), adjusted, strict=True)
     ]
 
 
-def all_pairs(found: Measured) -> dict[tuple[str, str], list[Paired]]:
+def _seed_by_seed(
+    rows: Mapping[str, Mapping[int, Scores]], name: str, other: str
+) -> tuple[dict[int, Scores], dict[int, Scores]]:
+    """Two rows' scores at the seeds that both have."""
+    own = _beside(name, rows.get(name, {}), rows.get(other, {}))
+    others = _beside(other, rows.get(other, {}), rows.get(name, {}))
+    seeds = [seed for seed in own if seed in others]
+    return {seed: own[seed] for seed in seeds}, {seed: others[seed] for seed in seeds}
+
+
+def _beside(
+    name: str, own: Mapping[int, Scores], others: Mapping[int, Scores]
+) -> Mapping[int, Scores]:
+    """A row's scores by seed, to stand beside another's.
+
+    Without chance and measured once, they are the same at every seed that has the same split.
+    """
+    if name not in FIXED or len(own) != 1:
+        return own
+    (once,) = own.values()
+    return {seed: once for seed, one in others.items() if one.domains.keys() == once.domains.keys()}
+
+
+def all_pairs(found: Measured) -> dict[tuple[str, str], list[Difference]]:
     """The tuned row minus every other, and what default and twin are to the cosine."""
     names = dict.fromkeys(name for rows in found.values() for name in rows)
     asked = [(TUNED, COSINE), (TUNED, DEFAULT), *((TUNED, name) for name in CLASSICAL)]
     asked += [(TUNED, name) for name in names if name != TUNED]
     asked += [(DEFAULT, COSINE), (TWIN, COSINE)]
-    pairs = {pair: paired(found, *pair) for pair in dict.fromkeys(asked)}
+    pairs = {pair: differences(found, *pair) for pair in dict.fromkeys(asked)}
     return {pair: one for pair, one in pairs.items() if one}
 
 
 def gains(found: Measured, collection: str, name: str) -> list[float]:
-    """Relative gain over the cosine of each seed; nothing where either was not measured."""
-    rows = found.get(collection, {})
-    if name not in rows or COSINE not in rows:
-        return []
-    cosine = fmean(means(rows[COSINE]))
-    return [value / cosine - 1.0 for value in means(rows[name])] if cosine else []
+    """Relative gain of each seed over its cosine; nothing where either was not measured."""
+    own, cosine = _seed_by_seed(found.get(collection, {}), name, COSINE)
+    pairs = zip(means(own), means(cosine), strict=True)
+    return [value / baseline - 1.0 for value, baseline in pairs if baseline]
 
 
 def targets(results: Iterable[Result], name: str) -> dict[str, dict[str, list[Verdict]]]:
@@ -142,7 +174,7 @@ def _group(by_seed: Sequence[Result]) -> Group:
 def as_json(
     results: Sequence[Result],
     found: Measured,
-    pairs: Mapping[tuple[str, str], Sequence[Paired]],
+    pairs: Pairs,
     seeds: Sequence[int],
     left_out: Mapping[str, str],
 ) -> dict[str, Any]:
@@ -151,7 +183,7 @@ def as_json(
     return {
         "seeds": list(seeds),
         "collections": {
-            collection: {name: _mean(rows.get(name, ())) for name in asked}
+            collection: {name: _mean(rows.get(name, {})) for name in asked}
             for collection, rows in found.items()
         },
         "icd10": {
@@ -162,7 +194,11 @@ def as_json(
         },
         "every_arm": {
             collection: {
-                name: {"mean": _mean(by_seed), "sd": spread(means(by_seed))}
+                name: {
+                    "mean": _mean(by_seed),
+                    "sd": spread(means(by_seed)),
+                    "seeds": list(by_seed),
+                }
                 for name, by_seed in rows.items()
             }
             for collection, rows in found.items()
@@ -170,7 +206,7 @@ def as_json(
         "differences": [
             {"of": name, "minus": other, "collection": one.collection}
             | {key: _number(value) for key, value in asdict(one.found).items()}
-            | {"holm": one.holm}
+            | {"holm": one.holm, "n_seeds": one.n_seeds}
             for (name, other), by_collection in pairs.items()
             for one in by_collection
         ],
@@ -195,7 +231,7 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _mean(by_seed: Sequence[Scores]) -> float | None:
+def _mean(by_seed: Mapping[int, Scores]) -> float | None:
     return fmean(means(by_seed)) if by_seed else None
 
 

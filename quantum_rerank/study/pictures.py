@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from quantum_rerank.errors import MissingPackage
 from quantum_rerank.evaluation import COSINE
-from quantum_rerank.study.analysis import SEEN, UNSEEN, Measured, Paired, gains
-from quantum_rerank.study.plan import DEFAULT, FIXED, TUNED, TWIN
+from quantum_rerank.study.analysis import Measured, Pairs, gains
+from quantum_rerank.study.plan import DEFAULT, FIXED, ICD10, SEEN, TUNED, TWIN, UNSEEN
 from quantum_rerank.study.results import Result
-
-Pairs = Mapping[tuple[str, str], Sequence[Paired]]
 
 _SETTINGS = {"svg.hashsalt": "study", "svg.fonttype": "none", "font.size": 9.0}
 
 
+def require_matplotlib() -> None:
+    """Raise MissingPackage where nothing can be drawn, so that hours of training are not first."""
+    if find_spec("matplotlib") is None:
+        raise MissingPackage("matplotlib", "study", "The study's pictures")
+
+
 def draw(folder: Path, results: Sequence[Result], found: Measured, pairs: Pairs) -> dict[str, Path]:
-    """Draw every picture for which there are figures: title -> file."""
+    """Draw every picture for which there are figures: title -> file.
+
+    Raises: MissingPackage without matplotlib.
+    """
+    require_matplotlib()
     against = [
         pair for pair in ((TUNED, COSINE), (DEFAULT, COSINE), (TWIN, COSINE)) if pair in pairs
     ]
@@ -52,11 +61,9 @@ def draw(folder: Path, results: Sequence[Result], found: Measured, pairs: Pairs)
 
 
 def _saved(path: Path, plot: Callable[[Any], None]) -> Path:
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingPackage("matplotlib", "study", "The study's pictures") from None
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with rc_context(_SETTINGS):
         figure = Figure(figsize=(7.5, 4.5), layout="constrained")
@@ -69,7 +76,8 @@ def _intervals(axes: Any, pairs: Pairs) -> None:
     """A row per collection: the difference of each pair, with its 95 % interval."""
     collections = list(dict.fromkeys(one.collection for found in pairs.values() for one in found))
     for number, ((name, other), found) in enumerate(pairs.items()):
-        at = [collections.index(one.collection) + 0.2 * (number - 1) for one in found]
+        offset = _offset(number, len(pairs))
+        at = [collections.index(one.collection) + offset for one in found]
         middle = [one.found.difference for one in found]
         below = [max(one.found.difference - one.found.low, 0.0) for one in found]
         above = [max(one.found.high - one.found.difference, 0.0) for one in found]
@@ -82,6 +90,15 @@ def _intervals(axes: Any, pairs: Pairs) -> None:
     axes.legend()
 
 
+def _offset(number: int, count: int) -> float:
+    """Where the one of several pairs is drawn in a row of height 1, all of them around its middle.
+
+    >>> [_offset(number, 3) for number in range(3)], [_offset(number, 2) for number in range(2)]
+    ([-0.2, 0.0, 0.2], [-0.1, 0.1])
+    """
+    return min(0.2, 0.8 / count) * (number - (count - 1) / 2.0)
+
+
 def _seen_and_unseen(axes: Any, found: Measured) -> None:
     for name in found[SEEN]:
         seen, unseen = gains(found, SEEN, name), gains(found, UNSEEN, name)
@@ -90,8 +107,8 @@ def _seen_and_unseen(axes: Any, found: Measured) -> None:
             axes.plot(_percent(seen), _percent(unseen), marker, ms=5, alpha=0.8, label=name)
     axes.axhline(0.0, color="grey", lw=0.8)
     axes.axvline(0.0, color="grey", lw=0.8)
-    axes.set_xlabel("gain over cosine, held-out queries of 12 chapters, %")
-    axes.set_ylabel("gain over cosine, 4 chapters never seen, %")
+    axes.set_xlabel(f"gain over cosine, held-out queries of {len(ICD10.seen)} chapters, %")
+    axes.set_ylabel(f"gain over cosine, {len(ICD10.unseen_test)} chapters never seen, %")
     axes.legend(fontsize=7)
 
 

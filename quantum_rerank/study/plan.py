@@ -22,11 +22,18 @@ FIXED = (COSINE, *LEXICAL_ARMS)
 
 BEIR_FOLDERS = ("scifact", "cran", "cisi", "npl", "cosqa", "med")
 GPE_TOPICS = ("celebrity_gossip", "history", "life_common_sense", "medical", "politics", "science")
-_ICD10_SEEN = (1, 2, 4, 5, 9, 11, 12, 14, 15, 17, 18, 21)
-_ICD10_UNSEEN = (3, 6, 10, 16)
 
 # The fastest engine, which gives the same numbers; a training has one thread.
 _ENGINE = {"circuit.engine": "statevector", "circuit.threads": 1}
+
+_DECIDED = {
+    "arm": "its rows are the arms. Choose among them by --arm; the tuned hybrid's is in the file "
+    "that --tuned names",
+    "seed": "every row is trained on the same seeds, from 1 to what --seeds says",
+    "data": "every data set has its own collections and splits. Choose by --collection, --beir "
+    "and --encoder",
+}
+"""Sections and keys that no override may set -> what decides them."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +69,18 @@ def _chapters(*numbers: int) -> tuple[str, ...]:
     return tuple(f"icd10:{number}" for number in numbers)
 
 
+SEEN, UNSEEN = "icd10_seen", "icd10_unseen"
+ICD10 = Dataset(
+    "icd10",
+    _chapters(1, 2, 4, 5, 9, 11, 12, 14, 15, 17, 18, 21),
+    {"test": SEEN, "test_unseen": UNSEEN},
+    unseen_validation=_chapters(7, 8),
+    unseen_test=_chapters(3, 6, 10, 16),
+    splits_by_seed=False,
+)
+"""What the tuned numbers were searched on: its validation queries and chapters."""
 PACKAGED = (
-    Dataset(
-        "icd10",
-        _chapters(*_ICD10_SEEN),
-        {"test": "icd10_seen", "test_unseen": "icd10_unseen"},
-        unseen_validation=_chapters(7, 8),
-        unseen_test=_chapters(*_ICD10_UNSEEN),
-        splits_by_seed=False,
-    ),
+    ICD10,
     Dataset("gpe", tuple(f"gpe:{topic}" for topic in GPE_TOPICS), {"test": "gpe"}),
     Dataset("zaragoza", ("zaragoza:all",), {"test": "zaragoza"}),
 )
@@ -140,8 +150,15 @@ def setups(tuned: ExperimentConfig, overrides: Mapping[str, Any]) -> dict[str, S
     """Every row of the study by name, the baselines first.
 
     `default` has the numbers that configurations start from, `tuned` those of a search; the
-    controls have the tuned numbers, and so the same budget. overrides: for all of them alike.
+    controls have the tuned numbers, and so the same epochs and patience. overrides: for all of
+    them alike.
+
+    Raises: ConfigError for an override of what the study decides, or a tuned arm that is no hybrid.
     """
+    if decided := [key for key in overrides if key.split(".")[0] in _DECIDED]:
+        raise ConfigError(
+            [f"`{key}` cannot be set: {_DECIDED[key.split('.')[0]]}." for key in decided]
+        )
     untuned = override(ExperimentConfig(), {**_ENGINE, **overrides})
     tuned = override(tuned, {**_ENGINE, **overrides})
     if tuned.arm not in HYBRIDS:

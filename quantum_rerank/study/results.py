@@ -44,6 +44,11 @@ class Result:
     def failed(self) -> str:
         return str(self.record["failed"])
 
+    @property
+    def machine(self) -> str:
+        """What it was measured on; empty where its record is from before that was written."""
+        return str(self.record.get("machine", ""))
+
     @cached_property
     def scores(self) -> dict[str, Scores]:
         """Collection -> its queries' NDCG@10."""
@@ -71,9 +76,11 @@ def as_domains(scores: Scores) -> dict[str, dict[str, float]]:
 
 
 def fingerprint(config: ExperimentConfig, arm: str, data: str) -> str:
-    """SHA-256 over everything that decides a training's numbers.
+    """SHA-256 over a training's configuration, arm and data, where these lie left out.
 
-    data: over texts, judgments, splits and vectors; where they lie decides nothing.
+    data: over texts, judgments, splits and vectors, as far as their encoder tells them apart.
+    The code and the versions of its libraries are not in it: whoever changes them and wants the
+    results anew names another folder.
     """
     numbers = config.model_dump(mode="json")
     candidates = numbers.pop("data")["candidates"]

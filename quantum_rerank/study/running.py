@@ -6,9 +6,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 
 from quantum_rerank.errors import SearchError
@@ -25,13 +26,13 @@ def run_all(
     collections: data set -> role -> collection.
     Raises: SearchError if a worker is killed, as the system does where memory ends.
     """
-    # Spawned, since a fork of a process with threads may hang. A thread each: inherited.
-    os.environ["OMP_NUM_THREADS"] = "1"
+    # Spawned, since a fork of a process with threads may hang.
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _live_with_parent)
-    running = {
-        pool.submit(measure, task, collections[task.dataset], folder): task for task in tasks
-    }
+    with _one_thread_each():  # a worker is started by a submission, not later
+        running = {
+            pool.submit(measure, task, collections[task.dataset], folder): task for task in tasks
+        }
     workers = set(multiprocessing.active_children()) - others
     try:
         for done in as_completed(running):
@@ -50,6 +51,20 @@ def run_all(
         raise
     finally:
         pool.shutdown()
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let processes that are started meanwhile inherit that they have one thread."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
 
 
 def _live_with_parent() -> None:

@@ -276,7 +276,7 @@ def stability(seeds: Seeds) -> Verdict:
     >>> stability(Seeds((0.58,), cosine=0.50)).outcome
     'not known'
     """
-    formula = "standard deviation over seeds / (mean over seeds - cosine), validation objective"
+    formula = "standard deviation / mean over seeds of (validation objective - cosine's)"
     values = seeds.objectives
     if len(values) < 2:
         note = "one seed, but at least 2 are needed"

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
+from quantum_rerank.errors import MissingPackage
 from quantum_rerank.study.analysis import all_pairs, measured
-from quantum_rerank.study.pictures import draw
+from quantum_rerank.study.pictures import draw, require_matplotlib
 from quantum_rerank.study.results import Result
 from tests.study.conftest import SCORES, Made
 
@@ -39,3 +43,10 @@ def test_what_has_no_figures_has_no_picture(tmp_path: Path, made: Made) -> None:
     found = measured([made("cosine")])
     assert draw(tmp_path, [made("cosine")], found, all_pairs(found)) == {}
     assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_matplotlib_is_told_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_matplotlib()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingPackage, match="pip install matplotlib"):
+        require_matplotlib()

@@ -96,6 +96,20 @@ def test_an_override_holds_for_every_row() -> None:
     assert {row.config.training.max_epochs for row in rows.values()} == {2}
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "way_out"),
+    [
+        ("arm", "rbf", "--arm"),
+        ("seed", 3, "--seeds"),
+        ("data.split_seed", 3, "--collection"),
+        ("data.encoder", "wordllama", "--encoder"),
+    ],
+)
+def test_what_the_study_decides_cannot_be_set(key: str, value: object, way_out: str) -> None:
+    with pytest.raises(ConfigError, match=f"`{key}` cannot be set: .*{way_out}"):
+        setups(TUNED_CONFIG, {"mlp.dropout": 0.2, key: value})
+
+
 def test_no_collection_of_a_data_set_has_two_roles() -> None:
     for dataset in PACKAGED:
         named = (*dataset.seen, *dataset.unseen_validation, *dataset.unseen_test)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def running(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Running:
     """One training that ends at once and one that never does, in one worker, the first done."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
     tasks = [
         Task("woods", arm, arm, config.model_copy(update={"data": data_config}))
         for arm, config in (
@@ -37,6 +38,7 @@ def running(
     task, result = next(results)
     assert (task, result.name, result.failed) == (tasks[0], "cosine", "")
     assert (tmp_path / task.place).is_file()
+    assert os.environ["OMP_NUM_THREADS"] == "2"  # the workers' is theirs
     return results
 
 

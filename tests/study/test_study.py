@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from quantum_rerank.errors import ConfigError, MissingPackage
 from quantum_rerank.study.__main__ import app
 from tests.cli.conftest import write_domain
 
@@ -64,6 +66,9 @@ def test_a_study_writes_its_document_its_figures_and_its_pictures(ended: Path) -
     text = (ended / "docs/study.md").read_text(encoding="utf-8")
     assert f"{figures['collections']['cran']['tuned']:.4f}" in text
     assert str(ended) not in text
+    assert 'ARGS="--tuned FILE --collection cran ' in text
+    assert " --docs FOLDER" in text
+    assert "| mlp.dropout | 0.1 | 0.2 |" in text
     for picture in ("cosine", "controls", "curves"):
         assert (ended / f"docs/study/{picture}.svg").is_file()
         assert f"(study/{picture}.svg)" in text
@@ -104,7 +109,28 @@ def test_changed_numbers_are_trained_again(copied: Path) -> None:
 
 def test_an_arm_that_is_none_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "tuned.yaml").write_text("mlp.dropout: 0.2\n", encoding="utf-8")
-    arguments = ["--tuned", str(tmp_path / "tuned.yaml"), "--arm", "leg"]
-    result = CliRunner().invoke(app, arguments)
-    assert result.exception is not None
-    assert "`leg` is no arm of the study" in str(result.exception)
+    error = refused("--tuned", tmp_path / "tuned.yaml", "--arm", "leg", "--docs", tmp_path)
+    assert "`leg` is no arm of the study" in str(error)
+
+
+def refused(*arguments: object) -> BaseException | None:
+    return CliRunner().invoke(app, list(map(str, arguments))).exception
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--arm", "rbf"), ("--collection", "gpe"), ("--set", "mlp.dropout=0.2")]
+)
+def test_a_part_of_the_study_is_not_written_over_the_whole(option: str, value: str) -> None:
+    error = refused(option, value, "--tuned", "none.yaml")
+    assert isinstance(error, ConfigError)
+    assert f"restricted by {option}" in str(error)
+    assert "Name a folder with --docs" in str(error)
+
+
+def test_what_cannot_be_drawn_is_not_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    error = refused("--output", tmp_path / "results", "--tuned", tmp_path / "none.yaml")
+    assert isinstance(error, MissingPackage)
+    assert not list(tmp_path.iterdir())
