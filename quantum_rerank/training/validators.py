@@ -13,6 +13,7 @@ from statistics import fmean, stdev
 from typing import Any, Literal
 
 MAX_EPOCHS = 100
+MOST_REST = 10  # epochs: a patience that is to stop nothing asks for no longer rest
 MAX_GAP = 0.05
 MIN_GENERALISATION = 0.8
 MIN_CROSS_DOMAIN = 0.7
@@ -119,8 +120,8 @@ def verdicts(
 def convergence(course: Course) -> Verdict:
     """The best epoch is within 100, and the training had come to rest after it.
 
-    At rest: over its last epochs, as many as early stopping waits, the best objective rose by
-    less than early stopping counts. That holds wherever early stopping ended the training; where
+    At rest: over its last epochs, as many as early stopping waits but at most 10, the best
+    objective rose by less than early stopping counts. That holds wherever early stopping ended the training; where
     the last epoch did, it tells a plateau from a curve that was cut off while it rose
     (Prechelt, "Early Stopping - But When?", 1998).
 
@@ -130,11 +131,11 @@ def convergence(course: Course) -> Verdict:
     >>> rising.value, rising.outcome, rising.note
     (4, 'fail', 'still rising when it ended: +0.0400 over its last 2 epochs')
     """
+    curve, patience = course.objectives, min(course.patience, MOST_REST)
     formula = (
         f"best epoch, with a rise of the best validation objective below "
-        f"{course.min_improvement:g} over the last {course.patience} epochs"
+        f"{course.min_improvement:g} over the last {patience} epochs"
     )
-    curve, patience = course.objectives, course.patience
     best = course.best_epoch
     if best is None or not curve:
         note = "the validation objectives by epoch are not on record"

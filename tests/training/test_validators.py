@@ -96,6 +96,12 @@ def test_a_curve_that_was_cut_off_while_it_rose_has_not_converged() -> None:
     assert "still rising" in found.note
 
 
+def test_a_patience_that_was_to_stop_nothing_asks_for_no_longer_rest() -> None:
+    rested = (*(0.4 + 0.01 * epoch for epoch in range(20)), *[0.59] * 10)
+    assert convergence(Course(20, rested, patience=30)).passed is True
+    assert convergence(Course(20, rested[:-1], patience=30)).passed is False
+
+
 def test_few_epochs_without_a_rise_are_no_plateau_yet() -> None:
     assert convergence(Course(1, (0.5, 0.5))).outcome == "not known"
     assert convergence(Course(3)).outcome == "not known"
