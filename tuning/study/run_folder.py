@@ -32,7 +32,7 @@ SUMMARY, BEST, RECORD = "summary.json", "best", "run.json"
 EVENTS, LOG = "events.jsonl", "search.log"
 PARETO = "pareto.html"
 BUDGET = "budget"  # attribute of the study: trials and hours, as they were extended
-_PLACES = "storage"  # key of the record
+_PLACES, _ENCODER = "storage", "encoder_fingerprint"  # keys of the record
 
 
 def write_record(
@@ -47,6 +47,7 @@ def write_record(
         "base": space.base.model_dump(mode="json"),
         _PLACES: asdict(places or Places()),
         "data_fingerprint": prepared.fingerprint,
+        _ENCODER: prepared.encoder_fingerprint,
         "splits": prepared.splits,
     }
     unfinished = folder / f"{RECORD}.unfinished"
@@ -64,14 +65,22 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise OutputError(f"`{folder / RECORD}` is damaged.") from None
 
 
-def refuse_other_data(record: Mapping[str, Any], fingerprint: str, folder: Path) -> None:
-    """Raise DataError where the data are no longer those that a run was started with."""
-    recorded = record["data_fingerprint"]
-    if recorded != fingerprint:
-        raise DataError(
-            f"The data have changed since `{folder}` was started ({recorded[:12]}, now "
-            f"{fingerprint[:12]}). Put them back, or search again."
-        )
+def recorded_encoder(record: Mapping[str, Any]) -> str:
+    """Fingerprint of what a run's vectors came from; empty where an earlier version wrote none."""
+    return str(record.get(_ENCODER, ""))
+
+
+def refuse_other_data(record: Mapping[str, Any], prepared: PreparedData, folder: Path) -> None:
+    """Raise DataError where data or vectors are no longer those that a run was started with."""
+    for what, recorded, now in (
+        ("data", str(record["data_fingerprint"]), prepared.fingerprint),
+        ("vectors of the data", recorded_encoder(record), prepared.encoder_fingerprint),
+    ):
+        if recorded not in ("", now):
+            raise DataError(
+                f"The {what} have changed since `{folder}` was started ({recorded[:12]}, now "
+                f"{now[:12]}). Put them back, or search again."
+            )
 
 
 def recorded_space(record: Mapping[str, Any]) -> Space:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from quantum_rerank.errors import OutputError, QuantumRerankError
+from quantum_rerank.errors import DataError, OutputError, QuantumRerankError
 from quantum_rerank.training.data_manager import PreparedData
 from tuning.space import SchedulerConfig, Space
 from tuning.space_file import load_space
@@ -16,6 +17,7 @@ from tuning.study.run_folder import (
     open_study,
     read_record,
     recorded_space,
+    refuse_other_data,
     write_record,
 )
 from tuning.study.storage import STUDY
@@ -37,6 +39,20 @@ def test_the_record_tells_what_is_searched_on_which_data(
     assert record["base"]["circuit"]["n_qubits"] == 2
     assert record["data_fingerprint"] == prepared.fingerprint
     assert record["splits"]["beir:park"]["test"] == list(prepared.splits["beir:park"]["test"])
+
+
+def test_other_vectors_than_those_of_the_record_are_refused(
+    tiny_space: Space, prepared: PreparedData, tmp_path: Path
+) -> None:
+    write_record(tiny_space, prepared, tmp_path)
+    record = read_record(tmp_path)
+    refuse_other_data(record, prepared, tmp_path)
+    others = replace(prepared, encoder_fingerprint="npy:others")
+    with pytest.raises(DataError, match="The vectors of the data have changed since"):
+        refuse_other_data(record, others, tmp_path)
+    # A version that knew no vectors wrote none: its runs go on.
+    del record["encoder_fingerprint"]
+    refuse_other_data(record, others, tmp_path)
 
 
 def test_the_space_of_a_run_comes_back(
