@@ -214,8 +214,11 @@ def _measure(
                 console.print(f"{arm}, epoch {report.epoch}: {report.warning}", markup=False)
             unfinished.note_seconds(folder, arm, before + time.monotonic() - started)
 
+        def tell(text: str) -> None:
+            console.print(f"{arm}: {text}", markup=False, soft_wrap=True)
+
         started, before = time.monotonic(), unfinished.seconds_spent(folder, arm)
-        written = unfinished.progress_of(folder, arm)
+        written = unfinished.progress_of(folder, arm, tell)
         measured = measure_arm(config, arm, prepared, bm25, watch, written)
         text = f"{arm}: validation objective {measured.validation.objective:.4f}"
         progress.update(task, completed=progress.tasks[task].total, description=text)

@@ -17,7 +17,7 @@ from quantum_rerank.cli import unfinished
 from quantum_rerank.cli.train_hybrid_model import app
 from quantum_rerank.console import run
 from quantum_rerank.embeddings import embedding_source
-from quantum_rerank.errors import OutputError
+from quantum_rerank.errors import DataError, OutputError
 from quantum_rerank.export import read_bundle
 from quantum_rerank.folder_lock import LOCK, holder, locked
 from quantum_rerank.similarity import ARMS, score
@@ -332,6 +332,20 @@ def test_a_run_that_was_cut_short_ends_as_if_it_had_not(
     }
 
 
+def test_a_resume_says_of_which_arm_it_could_not_use_what_was_written_down(
+    trained: Trained,
+) -> None:
+    cut_short(trained.folder)
+    for path in (trained.folder / "progress").glob("hybrid.safetensors*"):
+        path.write_bytes(b"cut")
+    line = ["--output", str(trained.folder), "--resume"]
+    told = CliRunner().invoke(app, line, catch_exceptions=False).output
+    newest = trained.folder / "progress" / "hybrid.safetensors"
+    assert f"hybrid: `{newest}` is passed over: The progress (3 bytes) was cut off" in told
+    assert "hybrid: Starts over from the first epoch" in told
+    assert "mlp_twin: `" not in told
+
+
 def test_what_cannot_go_on_is_refused(
     trained: Trained,
     arguments: Callable[..., list[str]],
@@ -364,6 +378,21 @@ def test_what_cannot_go_on_is_refused(
     assert "it was altered" in refused("--output", folder)
     (trained.folder / "run.json").write_text('{"config"')
     assert "run.json` cannot be read" in refused("--output", folder)
+
+
+def test_a_run_does_not_go_on_with_other_vectors_in_the_same_folder(
+    trained: Trained, tmp_path: Path
+) -> None:
+    cut_short(trained.folder)
+    file = tmp_path / "vectors" / "corpus.npy"
+    before = file.read_bytes()
+    np.save(file, np.random.default_rng(1).normal(size=(24, DIM)))
+    line = ["--output", str(trained.folder), "--resume"]
+    error = CliRunner().invoke(app, line).exception
+    assert isinstance(error, DataError)
+    assert "was trained with the encoder `npy:" in str(error)
+    file.write_bytes(before)
+    assert CliRunner().invoke(app, line, catch_exceptions=False).exit_code == 0
 
 
 def test_a_run_that_another_process_trains_is_not_gone_on_with(trained: Trained) -> None:
