@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantum_rerank.errors import OutputError, QuantumRerankError
+from quantum_rerank.folder_lock import LOCK
 
 if TYPE_CHECKING:
     import typer
@@ -30,12 +31,12 @@ def run(app: typer.Typer) -> None:
 
 
 def new_folder(path: Path) -> Path:
-    """Make a folder for a run's output.
+    """Make a folder for a run's output; one that was locked, and nothing more, is new.
 
     Raises: OutputError if it holds something already or cannot be written.
     """
     try:
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(one.name != LOCK for one in path.iterdir())):
             raise OutputError(
                 f"`{path}` exists and is not empty; it may hold another run. "
                 "Name a new folder with --output, or remove this one."

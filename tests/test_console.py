@@ -9,6 +9,7 @@ import pytest
 
 from quantum_rerank.console import new_folder
 from quantum_rerank.errors import OutputError
+from quantum_rerank.folder_lock import locked
 
 PROGRAM = """
 import typer
@@ -93,6 +94,12 @@ def test_a_new_folder_is_made_with_its_parents_and_is_empty(tmp_path: Path) -> N
 
 
 def test_an_empty_folder_is_taken_as_new(tmp_path: Path) -> None:
+    assert new_folder(tmp_path) == tmp_path
+
+
+def test_a_folder_in_which_a_run_failed_before_it_began_is_taken_as_new(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        pass
     assert new_folder(tmp_path) == tmp_path
 
 

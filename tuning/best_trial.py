@@ -151,7 +151,7 @@ def main(
     chosen = load_trial(run_folder, trials[0])
     source = embedding_source(chosen.config.data.encoder)
     prepared = prepare(chosen.config.data, source)
-    refuse_other_data(read_record(run_folder), prepared.fingerprint, run_folder)
+    refuse_other_data(read_record(run_folder), prepared, run_folder)
     bundle = export_trial(output, chosen, prepared, source, _test_metrics(tested, chosen.number))
     print(f"Exported trial {chosen.number} (epoch {chosen.epoch}) to {bundle}.")
 

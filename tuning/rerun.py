@@ -40,7 +40,7 @@ def rerun(folder: Path, number: int, console: Console) -> bool:
             f"again there: `python -m tuning.search --rerun {run} --trial {there}`."
         )
     prepared = prepare(space.base.data, embedding_source(space.base.data.encoder))
-    refuse_other_data(record, prepared.fingerprint, folder)
+    refuse_other_data(record, prepared, folder)
     torch.set_num_threads(1)
     config = space.config_for(trial.params, attempts(trials, number)[-1])
     recorded = curve(trial)

@@ -14,6 +14,7 @@ from rich.console import Console
 from quantum_rerank.config import describe
 from quantum_rerank.console import INTERRUPTED_EXIT_CODE, new_folder, run
 from quantum_rerank.errors import ConfigError, FilesError
+from quantum_rerank.folder_lock import locked
 from tuning.limits.budgets import (
     INTERRUPT,
     TERMINATED,
@@ -33,7 +34,6 @@ from tuning.study.run_folder import (
     BUDGET,
     is_unbegun,
     load_study,
-    locked,
     read_record,
     recorded_space,
 )

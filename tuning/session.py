@@ -302,10 +302,11 @@ def _record_or_compare(
     """
     if not (folder / RECORD).exists():
         if earlier:
-            write_taken_over(gather(space, earlier, prepared.fingerprint), folder)
+            found = gather(space, earlier, prepared.fingerprint, prepared.encoder_fingerprint)
+            write_taken_over(found, folder)
         write_record(space, prepared, folder, places)
     else:
-        refuse_other_data(read_record(folder), prepared.fingerprint, folder)
+        refuse_other_data(read_record(folder), prepared, folder)
 
 
 def _make_up(

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from quantum_rerank.console import run
+from quantum_rerank.folder_lock import holder
 from tuning.records import EPOCH, OBJECTIVE
 from tuning.reporting.forecast import Forecast
 from tuning.reporting.progress import duration
@@ -31,7 +32,7 @@ from tuning.reporting.standing import (
     Standing,
     standing,
 )
-from tuning.study.run_folder import has_study, holder
+from tuning.study.run_folder import has_study
 
 app = typer.Typer(add_completion=False)
 

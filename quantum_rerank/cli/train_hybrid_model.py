@@ -22,6 +22,7 @@ from quantum_rerank.cli.training_record import (
 from quantum_rerank.console import new_folder, run
 from quantum_rerank.errors import ConfigError, DivergedError, SaturatedError
 from quantum_rerank.evaluation import COSINE, difference_table, leaderboard
+from quantum_rerank.folder_lock import locked
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,22 +80,19 @@ def main(
 
         python -m quantum_rerank.cli.train_hybrid_model --output runs/first --resume
     """
-    from rich.console import Console
-
     from quantum_rerank.config import load_config, parse_override
-    from quantum_rerank.embeddings import embedding_source
     from quantum_rerank.training.arms import arms_named
-    from quantum_rerank.training.data_manager import prepare
-    from quantum_rerank.training.verdict_table import verdict_table
 
-    begun = None
     if resume:
         if config or data or arm or set_:
             raise ConfigError(
                 "A run goes on with its own configuration and arms: leave out what changes them."
             )
-        begun = unfinished.interrupted(output, METRICS_FILE)
-        experiment, others, folder = begun.config, begun.arms, output
+        unfinished.interrupted(output, METRICS_FILE)  # what is no run's folder gets no lock
+        with locked(output):
+            # Read once more: another process may have ended the run in between.
+            begun = unfinished.interrupted(output, METRICS_FILE)
+            _train(begun.config, begun.arms, output, begun)
     else:
         others = arms_named(arm or ["quantum_only", "mlp_twin"])
         overrides = dict(parse_override(text) for text in set_ or [])
@@ -103,7 +101,26 @@ def main(
             unseen: dict[str, object] = {"data.unseen_validation": [], "data.unseen_test": []}
             overrides = unseen | overrides | {"data.seen": data}
         experiment = load_config(config, overrides).resolved()
-        folder = new_folder(output)
+        with locked(new_folder(output)):
+            _train(experiment, others, output)
+
+
+def _train(
+    experiment: ExperimentConfig,
+    others: Sequence[str],
+    folder: Path,
+    begun: unfinished.Begun | None = None,
+) -> None:
+    """Train and measure every arm, write all down, and show it.
+
+    begun: what is gone on with, where there is something.
+    """
+    from rich.console import Console
+
+    from quantum_rerank.embeddings import embedding_source
+    from quantum_rerank.training.data_manager import prepare
+    from quantum_rerank.training.verdict_table import verdict_table
+
     console = Console()
     started = time.monotonic()
     source = embedding_source(experiment.data.encoder)
@@ -197,8 +214,11 @@ def _measure(
                 console.print(f"{arm}, epoch {report.epoch}: {report.warning}", markup=False)
             unfinished.note_seconds(folder, arm, before + time.monotonic() - started)
 
+        def tell(text: str) -> None:
+            console.print(f"{arm}: {text}", markup=False, soft_wrap=True)
+
         started, before = time.monotonic(), unfinished.seconds_spent(folder, arm)
-        written = unfinished.progress_of(folder, arm)
+        written = unfinished.progress_of(folder, arm, tell)
         measured = measure_arm(config, arm, prepared, bm25, watch, written)
         text = f"{arm}: validation objective {measured.validation.objective:.4f}"
         progress.update(task, completed=progress.tasks[task].total, description=text)

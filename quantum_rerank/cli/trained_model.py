@@ -69,10 +69,13 @@ def load_model(path: Path) -> TrainedModel:
 def require_same_encoder(model: TrainedModel, source: EmbeddingSource, name: str) -> None:
     """Refuse vectors of another encoder than the model's.
 
-    Arrays are known by the folder's name only: two folders of arrays may be of one encoder.
+    Arrays are let pass with arrays: others may be of the same encoder, for other texts.
     """
-    theirs, here = model.encoder_fingerprint, source.fingerprint
-    if not theirs or theirs == here or (theirs.startswith("npy:") and here.startswith("npy:")):
+    theirs = model.encoder_fingerprint
+    if not theirs or (theirs.startswith("npy:") and name.startswith("npy:")):
+        return
+    here = source.fingerprint
+    if theirs == here:
         return
     raise BundleError(
         f"The encoder `{name}` is `{here}` here, but the model was trained with `{theirs}` "

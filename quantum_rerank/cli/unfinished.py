@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,20 +83,22 @@ def go_on(folder: Path, begun: Begun, now: Begun, results: Sequence[str]) -> Non
             "texts, judgments or splits have changed. Bring them back, or start anew."
         )
     if begun.encoder_fingerprint != now.encoder_fingerprint:
+        are_arrays = now.encoder_fingerprint.startswith("npy:")
+        way_out = "Put the same vectors back" if are_arrays else "Install the same one"
         raise DataError(
             f"The run in `{folder}` was trained with the encoder `{begun.encoder_fingerprint}`, "
-            f"but it is `{now.encoder_fingerprint}` now. Install the same one, or start anew."
+            f"but it is `{now.encoder_fingerprint}` now. {way_out}, or start anew."
         )
     for name in results:
         for path in (folder / name, *folder.glob(f".{name}-*")):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def progress_of(folder: Path, arm: str) -> ProgressFile:
-    """Where an arm's training is written down."""
+def progress_of(folder: Path, arm: str, tell: Callable[[str], None]) -> ProgressFile:
+    """Where an arm's training is written down; `tell` as of `ProgressFile`."""
     from quantum_rerank.training.progress_file import ProgressFile
 
-    return ProgressFile(folder / PROGRESS / f"{arm}.safetensors")
+    return ProgressFile(folder / PROGRESS / f"{arm}.safetensors", tell)
 
 
 def seconds_spent(folder: Path, arm: str) -> float:

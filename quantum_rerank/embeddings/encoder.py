@@ -32,6 +32,7 @@ from quantum_rerank.embeddings.text_models import MODEL_FILES, text_model
 from quantum_rerank.errors import EmbeddingError
 
 _CHUNK = 128  # texts between two steps of the progress bar
+_CORPUS, _QUERIES = "corpus.npy", "queries.npy"
 _UNIT = 1e-5  # how far a length may be from 1: some hundred steps of a float32
 
 
@@ -144,17 +145,30 @@ class ArraySource:
         self._folder = folder
         self._cache_folder = cache_folder
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """The folder's name: where the vectors came from is known to the user alone."""
-        return f"npy:{self._folder.resolve().name}"
+        """A hash of every file of vectors that a collection could have here, wherever they lie.
+
+        Those of another collection, put beside them later, make it another one. Files are
+        read in blocks, which holds none of them in memory and takes a second or two per GB.
+        Earlier versions knew vectors by `npy:` and their folder's name.
+        """
+        digest = hashlib.sha256()
+        for path in sorted(self._files()):
+            digest.update(path.relative_to(self._folder).as_posix().encode() + b"\0")
+            digest.update(_hash_of(path))
+        return f"npy:{digest.hexdigest()}"
+
+    def _files(self) -> list[Path]:
+        patterns = [at + name for name in (_CORPUS, _QUERIES) for at in ("", "*/")]
+        return [path for pattern in patterns for path in self._folder.glob(pattern)]
 
     def embed(self, collection: Collection) -> tuple[Embeddings, Embeddings]:
         """See `EmbeddingSource.embed`."""
         own = self._folder / collection.domain.replace(":", "-")
         folder = own if own.is_dir() else self._folder
-        queries = self._load_rows(folder / "queries.npy", len(collection.queries))
-        documents = self._load_rows(folder / "corpus.npy", len(collection.corpus))
+        queries = self._load_rows(folder / _QUERIES, len(collection.queries))
+        documents = self._load_rows(folder / _CORPUS, len(collection.corpus))
         if queries.shape[1] != documents.shape[1]:
             raise EmbeddingError(
                 f"{folder}: queries.npy has {queries.shape[1]} columns and corpus.npy "
@@ -186,6 +200,15 @@ class ArraySource:
                 for start, rows in blocks(array)
             ),
         )
+
+
+def _hash_of(path: Path) -> bytes:
+    """Of a file's bytes; BLAKE2b, which is fast where a processor has no help for SHA-256."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").digest()
+    except OSError as error:
+        raise EmbeddingError(f"`{path}` cannot be read: {error.strerror}.") from None
 
 
 def _open(path: Path) -> NDArray[Any]:

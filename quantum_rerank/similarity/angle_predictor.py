@@ -13,9 +13,10 @@ class AnglePredictor(nn.Module):
     """MLP whose outputs are angles.
 
     kind: `bounded` within (-pi, pi) by a scaled tanh, because a sigmoid saturates: every angle
-        ends at one end of its range and every fidelity at 1. `wrapped`: free, and wrapped
-        modulo 2 pi by the circuit itself, whose rotations have that period up to a global
-        phase. A modulo of ours, before the circuit scales the angles, would jump where it wraps.
+        ends at one end of its range and every fidelity at 1. `wrapped`: unbounded; nothing here
+        wraps them. The circuit's rotations do so by themselves: up to a global phase they have
+        the period 2 pi, which in a predicted angle is 2 pi over the scale that the circuit has
+        trained for it. A modulo of ours, before that scale, would jump where it wraps.
     """
 
     def __init__(

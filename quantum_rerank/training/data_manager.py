@@ -68,6 +68,7 @@ class PreparedData:
 
     splits: domain -> role -> query ids, for the record.
     fingerprint: SHA-256 over texts, judgments and splits.
+    encoder_fingerprint: what the vectors came from; see `EmbeddingSource.fingerprint`.
     """
 
     trial: TrialData
@@ -75,6 +76,7 @@ class PreparedData:
     test_unseen: tuple[QuerySet, ...]
     splits: dict[str, dict[str, tuple[str, ...]]]
     fingerprint: str
+    encoder_fingerprint: str
     examples: tuple[ExampleTexts, ...]
 
     @property
@@ -191,6 +193,7 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
         test_unseen=query_sets(config.unseen_test, "test"),
         splits={collections[spec].domain: vars(split) for spec, split in splits.items()},
         fingerprint=_fingerprint(collections, splits),
+        encoder_fingerprint=source.fingerprint,
         examples=_examples(collections[config.seen[0]], seen[0]),
     )
 

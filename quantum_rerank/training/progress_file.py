@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -17,12 +18,17 @@ SAVING_SHARE = 0.02
 """Of a training's time, what goes into writing its progress down."""
 OLDER, UNFINISHED = ".before", ".unfinished"
 
+log = logging.getLogger(__name__)
+
 
 class ProgressFile:
-    """A file that is whole or not there; the one before it stays until the new one is safe."""
+    """A file that is whole or not there; the one before it stays until the new one is safe.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    tell: hears, a sentence at a time, what could not be gone on from, and what came of that.
+    """
+
+    def __init__(self, path: Path, tell: Callable[[str], None] = log.warning) -> None:
+        self._path, self.tell = path, tell
 
     def write(self, content: bytes) -> None:
         """Put a new version in place.
@@ -42,11 +48,11 @@ class ProgressFile:
         except OSError as error:
             raise OutputError(f"`{self._path}` cannot be written: {error.strerror}.") from None
 
-    def versions(self) -> Iterator[bytes]:
-        """What there is, the newest first."""
+    def versions(self) -> Iterator[tuple[Path, bytes]]:
+        """What there is, the newest first, and where."""
         for path in (self._path, self._path.with_name(self._path.name + OLDER)):
             with suppress(FileNotFoundError):
-                yield path.read_bytes()
+                yield path, path.read_bytes()
 
 
 class Paced:
@@ -84,8 +90,18 @@ def epochs_on_disk(trainer: Trainer, file: ProgressFile) -> Iterator[EpochReport
 
 
 def _restored(trainer: Trainer, file: ProgressFile) -> list[EpochReport]:
-    """Take up the newest version that can be read; the epochs until then, or none."""
-    for content in file.versions():
-        with suppress(BundleError):  # cut off or altered: the one before it, or from the start
-            return [EpochReport(**one) for one in restore(trainer, content)["reports"]]
+    """Take up the newest version that can be gone on from; the epochs until then, or none."""
+    passed_over = False
+    for path, content in file.versions():
+        try:
+            reports = [EpochReport(**one) for one in restore(trainer, content)["reports"]]
+        except BundleError as error:  # cut off, altered, of another configuration or version
+            file.tell(f"`{path}` is passed over: {error}")
+            passed_over = True
+            continue
+        if passed_over:
+            file.tell(f"Goes on from `{path}`, after epoch {reports[-1].epoch}.")
+        return reports
+    if passed_over:
+        file.tell("Starts over from the first epoch: nothing written down could be gone on from.")
     return []

@@ -192,7 +192,7 @@ def _changed(path: Path) -> int:
 def epochs_on_disk(folder: Path) -> Iterator[tuple[str, int]]:
     """Of each arm, how many epochs the newest version has that can be read."""
     for arm in sorted({path.name.partition(".")[0] for path in folder.glob("*")}):
-        for content in ProgressFile(folder / f"{arm}.safetensors").versions():
+        for _, content in ProgressFile(folder / f"{arm}.safetensors").versions():
             try:
                 yield arm, int(unseal(content, arm)["state"]["epochs_done"])
             except BundleError:

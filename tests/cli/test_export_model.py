@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.embeddings import TextEncoder
 from quantum_rerank.embeddings.examples import ExampleTexts
 from quantum_rerank.export import export_model, read_bundle
+from quantum_rerank.export.bundle import write_bundle
 from quantum_rerank.export.qasm import circuit_qasm
 from quantum_rerank.similarity import build_head
 
@@ -46,6 +48,18 @@ def test_a_bundle_from_a_run_s_folder_keeps_what_was_measured(
     found, own = read_bundle(tmp_path / "again")[1], read_bundle(ended_training / "bundle")[1]
     assert found.metrics == own.metrics
     assert load_model(tmp_path / "again").course == load_model(ended_training).course
+
+
+def test_a_bundle_that_knows_its_vectors_by_their_folder_s_name_is_still_good(
+    ended_training: Path, tmp_path: Path
+) -> None:
+    head, manifest = read_bundle(ended_training / "bundle")
+    named = replace(manifest, encoder_fingerprint="npy:vectors")  # as earlier versions wrote it
+    write_bundle(tmp_path / "named", head.state_dict(), named)
+    exported(tmp_path / "named", "--output", tmp_path / "again")
+    again = read_bundle(tmp_path / "again")[1]
+    assert again.encoder_fingerprint == manifest.encoder_fingerprint
+    assert again.examples == manifest.examples
 
 
 @pytest.mark.parametrize("arm", ["cosine", "mlp_twin", "quantum_only"])

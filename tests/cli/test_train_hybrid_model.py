@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,10 +13,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from quantum_rerank.cli import unfinished
 from quantum_rerank.cli.train_hybrid_model import app
 from quantum_rerank.console import run
 from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.errors import DataError, OutputError
 from quantum_rerank.export import read_bundle
+from quantum_rerank.folder_lock import LOCK, holder, locked
 from quantum_rerank.similarity import ARMS, score
 from quantum_rerank.training.checkpoint import read_checkpoint
 from quantum_rerank.training.data_manager import prepare
@@ -319,12 +323,27 @@ def test_a_run_that_was_cut_short_ends_as_if_it_had_not(
     }
     assert [(trained.folder / name).read_bytes() for name in written] == weights
     assert {path.name for path in trained.folder.iterdir()} == {
+        LOCK,
         "bundle",
         "checkpoints",
         "metrics.json",
         "progress",
         "run.json",
     }
+
+
+def test_a_resume_says_of_which_arm_it_could_not_use_what_was_written_down(
+    trained: Trained,
+) -> None:
+    cut_short(trained.folder)
+    for path in (trained.folder / "progress").glob("hybrid.safetensors*"):
+        path.write_bytes(b"cut")
+    line = ["--output", str(trained.folder), "--resume"]
+    told = CliRunner().invoke(app, line, catch_exceptions=False).output
+    newest = trained.folder / "progress" / "hybrid.safetensors"
+    assert f"hybrid: `{newest}` is passed over: The progress (3 bytes) was cut off" in told
+    assert "hybrid: Starts over from the first epoch" in told
+    assert "mlp_twin: `" not in told
 
 
 def test_what_cannot_go_on_is_refused(
@@ -359,6 +378,61 @@ def test_what_cannot_go_on_is_refused(
     assert "it was altered" in refused("--output", folder)
     (trained.folder / "run.json").write_text('{"config"')
     assert "run.json` cannot be read" in refused("--output", folder)
+
+
+def test_a_run_does_not_go_on_with_other_vectors_in_the_same_folder(
+    trained: Trained, tmp_path: Path
+) -> None:
+    cut_short(trained.folder)
+    file = tmp_path / "vectors" / "corpus.npy"
+    before = file.read_bytes()
+    np.save(file, np.random.default_rng(1).normal(size=(24, DIM)))
+    line = ["--output", str(trained.folder), "--resume"]
+    error = CliRunner().invoke(app, line).exception
+    assert isinstance(error, DataError)
+    assert "was trained with the encoder `npy:" in str(error)
+    file.write_bytes(before)
+    assert CliRunner().invoke(app, line, catch_exceptions=False).exit_code == 0
+
+
+def test_a_run_that_another_process_trains_is_not_gone_on_with(trained: Trained) -> None:
+    cut_short(trained.folder)
+    before = {path: path.read_bytes() for path in trained.folder.rglob("*") if path.is_file()}
+    # flock holds between two open files, so that the same process stands for another here.
+    with locked(trained.folder):
+        line = ["--output", str(trained.folder), "--resume"]
+        error = CliRunner().invoke(app, line).exception
+        assert isinstance(error, OutputError)
+        assert f"Another process works in `{trained.folder}`" in str(error)
+        mine = trained.folder / LOCK
+        now = {path: path.read_bytes() for path in trained.folder.rglob("*") if path.is_file()}
+        assert now | {mine: b""} == before | {mine: b""}
+    assert CliRunner().invoke(app, line).exit_code == 0
+
+
+def test_a_run_holds_its_folder_while_it_trains_and_no_longer(
+    arguments: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holders = []
+
+    def watched(*given: Any) -> None:
+        holders.append(holder(tmp_path / "first"))
+        note_seconds(*given)
+
+    note_seconds = unfinished.note_seconds
+    monkeypatch.setattr(unfinished, "note_seconds", watched)
+    CliRunner().invoke(app, arguments(tmp_path / "first"), catch_exceptions=False)
+    assert set(holders) == {os.getpid()}
+    assert holder(tmp_path / "first") is None
+
+
+def test_a_mistake_in_the_data_does_not_use_up_the_folder(
+    arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    wrong = arguments(tmp_path / "first", data=f"beir:{tmp_path / 'nowhere'}")
+    assert CliRunner().invoke(app, wrong).exit_code == 1
+    right = arguments(tmp_path / "first")
+    assert CliRunner().invoke(app, right, catch_exceptions=False).exit_code == 0
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from quantum_rerank.cli.validate_training import app
+from quantum_rerank.export import read_bundle
 
 Ended = Callable[..., tuple[int, str]]
 
@@ -148,7 +149,8 @@ def test_another_encoder_is_refused_before_anything_is_embedded(
         app, ended_training, "--data", setting.data("herbs"), "--encoder", tmp_path
     )
     assert code == 2
-    assert "but the model was trained with `npy:vectors`" in message
+    theirs = read_bundle(ended_training / "bundle")[1].encoder_fingerprint
+    assert f"but the model was trained with `{theirs}` (`{setting.encoder}`)" in message
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -201,6 +202,54 @@ def test_the_fingerprint_does_not_follow_the_place(tmp_path: Path) -> None:
         (tmp_path / name / "model.safetensors").write_bytes(b"one")
     here, there = (TextEncoder(str(tmp_path / name)).fingerprint for name in ("here", "there"))
     assert here == there
+
+
+@pytest.mark.parametrize("file", ["corpus.npy", "queries.npy", "beir-trees/corpus.npy"])
+def test_the_fingerprint_of_arrays_follows_every_file_of_vectors(vectors: Path, file: str) -> None:
+    (vectors / "beir-trees").mkdir()
+    np.save(vectors / "beir-trees" / "corpus.npy", np.ones((3, 5)))
+    source = ArraySource(vectors)
+    first = source.fingerprint
+    assert first.startswith("npy:")
+    assert ArraySource(vectors).fingerprint == first
+    rows = np.load(vectors / file)
+    rows[-1, -1] += 1e-6
+    np.save(vectors / file, rows)
+    assert ArraySource(vectors).fingerprint != first
+    assert source.fingerprint == first  # of the vectors that it has handed out
+
+
+def test_the_fingerprint_of_arrays_tells_queries_from_documents(vectors: Path) -> None:
+    first = ArraySource(vectors).fingerprint
+    (vectors / "corpus.npy").rename(vectors / "other.npy")
+    (vectors / "queries.npy").rename(vectors / "corpus.npy")
+    (vectors / "other.npy").rename(vectors / "queries.npy")
+    assert ArraySource(vectors).fingerprint != first
+
+
+def test_the_fingerprint_of_arrays_follows_neither_the_place_nor_what_lies_beside(
+    vectors: Path, tmp_path: Path
+) -> None:
+    first = ArraySource(vectors).fingerprint
+    np.save(vectors / "unused.npy", np.ones(3))
+    moved = vectors.rename(tmp_path / "moved")
+    assert ArraySource(moved).fingerprint == first
+
+
+def test_the_fingerprint_of_arrays_holds_no_file_in_memory(tmp_path: Path) -> None:
+    with (tmp_path / "corpus.npy").open("wb") as file:
+        file.truncate(2**26)
+    tracemalloc.start()
+    assert ArraySource(tmp_path).fingerprint.startswith("npy:")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**21
+
+
+def test_an_array_that_cannot_be_read_is_named_by_the_fingerprint(tmp_path: Path) -> None:
+    (tmp_path / "corpus.npy").mkdir()
+    with pytest.raises(EmbeddingError, match=r"corpus\.npy` cannot be read: Is a directory"):
+        _ = ArraySource(tmp_path).fingerprint
 
 
 @pytest.mark.parametrize("name", ["no/such/folder", "a name with spaces", "org/never-made"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training import progress_file
 from quantum_rerank.training.arms import train_arm
@@ -51,12 +51,17 @@ def saved_always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress_file, "SAVING_SHARE", math.inf)
 
 
+def contents(path: Path) -> list[bytes]:
+    """What there is, the newest first."""
+    return [content for _, content in ProgressFile(path).versions()]
+
+
 def test_a_version_is_read_back_and_the_one_before_it_stays(path: Path) -> None:
     file = ProgressFile(path)
     assert list(file.versions()) == []
     for content in (b"1", b"22", b"333"):
         file.write(content)
-    assert list(ProgressFile(path).versions()) == [b"333", b"22"]
+    assert contents(path) == [b"333", b"22"]
     assert len(list(path.parent.iterdir())) == 2
 
 
@@ -64,16 +69,16 @@ def test_a_version_is_read_back_and_the_one_before_it_stays(path: Path) -> None:
 def test_what_a_kill_left_unfinished_is_never_read(path: Path, left: bytes) -> None:
     ProgressFile(path).write(b"1")
     path.with_name("hybrid.safetensors.unfinished").write_bytes(left)
-    assert list(ProgressFile(path).versions()) == [b"1"]
+    assert contents(path) == [b"1"]
     ProgressFile(path).write(b"22")
-    assert list(ProgressFile(path).versions()) == [b"22", b"1"]
+    assert contents(path) == [b"22", b"1"]
 
 
 def test_between_the_two_renames_the_one_before_is_what_there_is(path: Path) -> None:
     ProgressFile(path).write(b"1")
     path.rename(path.with_name("hybrid.safetensors.before"))
     path.with_name("hybrid.safetensors.unfinished").write_bytes(b"22")
-    assert list(ProgressFile(path).versions()) == [b"1"]
+    assert contents(path) == [b"1"]
 
 
 def test_a_full_disk_is_an_error_with_the_file_s_name(path: Path) -> None:
@@ -114,7 +119,7 @@ def test_a_training_goes_on_where_its_process_was_killed(
         expected.best_epoch,
         expected.epochs,
     )
-    assert next(killed.versions()) == at_the_end
+    assert next(killed.versions())[1] == at_the_end
 
 
 @pytest.mark.usefixtures("saved_always")
@@ -135,8 +140,27 @@ def test_of_a_file_that_was_damaged_the_one_before_is_gone_on_from(
     assert path.read_bytes() == at_the_end
 
 
-def test_a_training_of_which_nothing_can_be_read_starts_anew(
+@pytest.mark.usefixtures("saved_always")
+def test_what_was_passed_over_is_told_with_the_reason_and_what_is_gone_on_from(
     trial_data: TrialData, config: ExperimentConfig, path: Path
+) -> None:
+    told: list[str] = []
+    train_arm(config, "mlp_twin", trial_data, progress=ProgressFile(path, told.append))
+    train_arm(config, "mlp_twin", trial_data, progress=ProgressFile(path, told.append))
+    assert told == []  # where all is well, nothing is said
+    path.write_bytes(path.read_bytes()[:-9])
+    train_arm(config, "mlp_twin", trial_data, progress=ProgressFile(path, told.append))
+    why, outcome = told
+    assert why.startswith(f"`{path}` is passed over: The progress (")
+    assert "was cut off or altered" in why
+    assert outcome == f"Goes on from `{path}.before`, after epoch {EPOCHS - 1}."
+
+
+def test_a_training_of_which_nothing_can_be_read_starts_anew_and_says_so(
+    trial_data: TrialData,
+    config: ExperimentConfig,
+    path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     whole: list[EpochReport] = []
     again: list[EpochReport] = []
@@ -145,6 +169,22 @@ def test_a_training_of_which_nothing_can_be_read_starts_anew(
         ProgressFile(path).write(b"cut")
     train_arm(config, "hybrid", trial_data, again.append, progress=ProgressFile(path))
     assert again == whole
+    newest, before, outcome = caplog.messages  # where nobody listens, they are logged
+    assert newest.startswith(f"`{path}` is passed over: The progress (3 bytes) was cut off")
+    assert before.startswith(f"`{path}.before` is passed over: ")
+    assert outcome.startswith("Starts over from the first epoch")
+
+
+def test_progress_of_another_configuration_is_named_before_a_training_starts_anew(
+    trial_data: TrialData, config: ExperimentConfig, path: Path
+) -> None:
+    told: list[str] = []
+    train_arm(config, "mlp_twin", trial_data, progress=ProgressFile(path))
+    wider = override(config, {"mlp.hidden_layers": [9]})
+    train_arm(wider, "mlp_twin", trial_data, progress=ProgressFile(path, told.append))
+    assert told
+    assert all("The progress is of another configuration: " in line for line in told[:-1])
+    assert told[-1].startswith("Starts over from the first epoch")
 
 
 # What is written down how often.

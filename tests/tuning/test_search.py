@@ -8,9 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from quantum_rerank.errors import ConfigError, OutputError
+from quantum_rerank.folder_lock import locked
 from tuning.limits.budgets import Node
 from tuning.search import app
-from tuning.study.run_folder import BUDGET, RECORD, load_study, locked
+from tuning.study.run_folder import BUDGET, RECORD, load_study
 from tuning.study.storage import STUDY, TRIALS
 
 SMOKE = Path(__file__).parents[2] / "search_spaces" / "smoke.yaml"
@@ -167,7 +168,7 @@ def test_a_run_that_another_process_continues_is_refused(ended_run: Path) -> Non
     with locked(ended_run):
         error = call("--resume", ended_run).exception
     assert isinstance(error, OutputError)
-    assert "Another process searches into" in str(error)
+    assert "Another process works in" in str(error)
 
 
 def test_what_is_added_is_added_to_a_run_that_is_named() -> None:

@@ -102,8 +102,10 @@ def test_a_run_is_not_continued_on_other_data(space: Space, tmp_path: Path) -> N
     (folder / STUDY).mkdir(parents=True)
     with pytest.raises(SearchError):
         start(space, folder)
-    record = read_record(folder) | {"data_fingerprint": "another"}
-    (folder / RECORD).write_text(json.dumps(record))
-    with pytest.raises(DataError, match=f"The data have changed since `{folder}` was started"):
-        start(space, folder)
-    assert read_record(folder) == record
+    begun = read_record(folder)
+    for key, what in (("data_fingerprint", "data"), ("encoder_fingerprint", "vectors of the data")):
+        record = begun | {key: "another"}
+        (folder / RECORD).write_text(json.dumps(record))
+        with pytest.raises(DataError, match=f"The {what} have changed since `{folder}` was"):
+            start(space, folder)
+        assert read_record(folder) == record

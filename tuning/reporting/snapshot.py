@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.errors import OutputError
+from quantum_rerank.folder_lock import holder
 from tuning.space import Budget
 from tuning.study.history import own
 from tuning.study.ledger import sessions
@@ -27,7 +28,6 @@ from tuning.study.run_folder import (
     EVENTS,
     find_study,
     has_study,
-    holder,
     read_record,
     recorded_places,
     recorded_space,

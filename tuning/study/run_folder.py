@@ -1,12 +1,10 @@
-"""The folder of a search: what lies where in it, who may write to it, and its study."""
+"""The folder of a search: what lies where in it, and its study."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -31,10 +29,10 @@ if TYPE_CHECKING:
     from quantum_rerank.training.data_manager import PreparedData
 
 SUMMARY, BEST, RECORD = "summary.json", "best", "run.json"
-EVENTS, LOG, _LOCK = "events.jsonl", "search.log", ".lock"
+EVENTS, LOG = "events.jsonl", "search.log"
 PARETO = "pareto.html"
 BUDGET = "budget"  # attribute of the study: trials and hours, as they were extended
-_PLACES = "storage"  # key of the record
+_PLACES, _ENCODER = "storage", "encoder_fingerprint"  # keys of the record
 
 
 def write_record(
@@ -49,6 +47,7 @@ def write_record(
         "base": space.base.model_dump(mode="json"),
         _PLACES: asdict(places or Places()),
         "data_fingerprint": prepared.fingerprint,
+        _ENCODER: prepared.encoder_fingerprint,
         "splits": prepared.splits,
     }
     unfinished = folder / f"{RECORD}.unfinished"
@@ -66,14 +65,22 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise OutputError(f"`{folder / RECORD}` is damaged.") from None
 
 
-def refuse_other_data(record: Mapping[str, Any], fingerprint: str, folder: Path) -> None:
-    """Raise DataError where the data are no longer those that a run was started with."""
-    recorded = record["data_fingerprint"]
-    if recorded != fingerprint:
-        raise DataError(
-            f"The data have changed since `{folder}` was started ({recorded[:12]}, now "
-            f"{fingerprint[:12]}). Put them back, or search again."
-        )
+def recorded_encoder(record: Mapping[str, Any]) -> str:
+    """Fingerprint of what a run's vectors came from; empty where an earlier version wrote none."""
+    return str(record.get(_ENCODER, ""))
+
+
+def refuse_other_data(record: Mapping[str, Any], prepared: PreparedData, folder: Path) -> None:
+    """Raise DataError where data or vectors are no longer those that a run was started with."""
+    for what, recorded, now in (
+        ("data", str(record["data_fingerprint"]), prepared.fingerprint),
+        ("vectors of the data", recorded_encoder(record), prepared.encoder_fingerprint),
+    ):
+        if recorded not in ("", now):
+            raise DataError(
+                f"The {what} have changed since `{folder}` was started ({recorded[:12]}, now "
+                f"{now[:12]}). Put them back, or search again."
+            )
 
 
 def recorded_space(record: Mapping[str, Any]) -> Space:
@@ -89,45 +96,6 @@ def recorded_space(record: Mapping[str, Any]) -> Space:
         raise OutputError(
             f"The run's {RECORD} is damaged, or of another version: {error}"
         ) from None
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a run's folder alone; the system lets go of it when the process dies.
-
-    Raises: OutputError if another process holds it.
-    """
-    with (folder / _LOCK).open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            raise OutputError(
-                f"Another process searches into `{folder}` (process {file.read() or 'unknown'}). "
-                "Wait for it, or end it first."
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
-def holder(folder: Path) -> int | None:
-    """The process that searches into a folder, 0 if it has not said which; None if none does.
-
-    The lock is asked for and let go of within microseconds, since only the system
-    knows whether who wrote a process number is still alive.
-    """
-    try:
-        with (folder / _LOCK).open(encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                number = file.read()
-                return int(number) if number.isdigit() else 0
-    except OSError:  # no lock was ever taken, or none that this user may see
-        pass
-    return None
 
 
 def recorded_places(folder: Path) -> Places:

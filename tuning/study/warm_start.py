@@ -50,7 +50,12 @@ from tuning.study.history import (
     is_cut_short,
     superseded,
 )
-from tuning.study.run_folder import read_record, recorded_places, recorded_space
+from tuning.study.run_folder import (
+    read_record,
+    recorded_encoder,
+    recorded_places,
+    recorded_space,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -68,12 +73,16 @@ STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 
 @dataclass(frozen=True)
 class EarlierRun:
-    """An earlier search: its space, its data's fingerprint, and its trials as they are now."""
+    """An earlier search: its space, its data's fingerprint, and its trials as they are now.
+
+    encoder: fingerprint of what its vectors came from; empty where nobody knows.
+    """
 
     folder: Path
     space: Space
     fingerprint: str
     trials: Sequence[FrozenTrial]
+    encoder: str = ""
 
 
 class Prior(Section):
@@ -131,23 +140,30 @@ def read_earlier(folder: Path) -> EarlierRun:
     except ConfigError as error:
         raise OutputError(f"`{folder}` is of another version: {error}") from None
     _, trials = read_study(folder, recorded_places(folder))
-    return EarlierRun(folder.resolve(), space, str(record["data_fingerprint"]), trials)
+    return EarlierRun(
+        folder.resolve(), space, str(record["data_fingerprint"]), trials, recorded_encoder(record)
+    )
 
 
-def gather(space: Space, runs: Iterable[EarlierRun], fingerprint: str) -> list[TakenOver]:
-    """What each run has for a space over data of a fingerprint; a trial comes in once."""
+def gather(
+    space: Space, runs: Iterable[EarlierRun], fingerprint: str, encoder: str = ""
+) -> list[TakenOver]:
+    """What each run has for a space over data of a fingerprint; a trial comes in once.
+
+    encoder: fingerprint of what the data's vectors come from, if it is known.
+    """
     seen: set[str] = set()
     found = []
     for run in runs:
-        taken = _taken_over(space, run, fingerprint, seen)
+        why_none = _why_no_value_compares(space, run, fingerprint, encoder)
+        taken = _taken_over(space, run, why_none, seen)
         seen |= {prior.key for prior in taken.priors}
         seen |= {proposal.key for proposal in taken.proposals}
         found.append(taken)
     return found
 
 
-def _taken_over(space: Space, run: EarlierRun, fingerprint: str, seen: set[str]) -> TakenOver:
-    why_none = _why_no_value_compares(space, run, fingerprint)
+def _taken_over(space: Space, run: EarlierRun, why_none: str, seen: set[str]) -> TakenOver:
     continued = superseded(run.trials)
     priors, left_out = list[Prior](), Counter[str]()
     for trial in run.trials:
@@ -170,7 +186,7 @@ def _taken_over(space: Space, run: EarlierRun, fingerprint: str, seen: set[str])
     )
 
 
-def _why_no_value_compares(space: Space, run: EarlierRun, fingerprint: str) -> str:
+def _why_no_value_compares(space: Space, run: EarlierRun, fingerprint: str, encoder: str) -> str:
     """What sets all of a run's values apart, or nothing."""
     old, new = run.space.header.objective, space.header.objective
     if old != new:
@@ -178,7 +194,9 @@ def _why_no_value_compares(space: Space, run: EarlierRun, fingerprint: str) -> s
         return f"objective is {old.mode} {old.metric}{against}"
     if new.against == "latency":
         return "latency of another time and machine"
-    return "" if run.fingerprint == fingerprint else "other data"
+    if run.fingerprint != fingerprint:
+        return "other data"
+    return "other vectors" if run.encoder and encoder not in ("", run.encoder) else ""
 
 
 def _require_values(trial: FrozenTrial) -> None:

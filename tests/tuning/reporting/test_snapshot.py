@@ -5,7 +5,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from tuning.records import EPOCH, OBJECTIVE, SECONDS, TrialEnd
 from tuning.reporting import snapshot
 from tuning.reporting.events import EventLog
 from tuning.reporting.snapshot import read_events, read_file
-from tuning.study.run_folder import EVENTS, holder, locked, open_study
+from tuning.study.run_folder import EVENTS, open_study
 from tuning.study.storage import STUDY
 
 
@@ -163,53 +162,3 @@ def test_a_line_cut_within_a_letter_is_passed_over(tmp_path: Path) -> None:
 
 def test_a_run_without_events_has_none(tmp_path: Path) -> None:
     assert read_events(tmp_path / EVENTS) == []
-
-
-HOLD = """
-import fcntl, os, sys
-with open(sys.argv[1], "a+") as file:
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    print(os.getpid(), file=file, end="", flush=True)
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-@pytest.fixture
-def other_process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that holds the folder's lock until it is killed."""
-    command = [sys.executable, "-c", HOLD, str(tmp_path / ".lock")]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield process
-        process.kill()
-
-
-def test_the_holder_of_a_folder_is_known_until_it_is_killed(
-    tmp_path: Path, other_process: subprocess.Popen[str]
-) -> None:
-    assert holder(tmp_path) == other_process.pid
-    other_process.kill()
-    other_process.wait()
-    assert holder(tmp_path) is None
-    assert (tmp_path / ".lock").read_text() == str(other_process.pid)
-
-
-def test_to_ask_who_holds_a_folder_does_not_hold_it(tmp_path: Path) -> None:
-    assert holder(tmp_path) is None
-    assert not list(tmp_path.iterdir())
-    with locked(tmp_path):
-        pass
-    assert holder(tmp_path) is None
-    with locked(tmp_path):
-        assert holder(tmp_path) is not None
-
-
-def test_a_holder_that_has_not_said_its_number_is_unknown(
-    tmp_path: Path, other_process: subprocess.Popen[str]
-) -> None:
-    (tmp_path / ".lock").write_text("")
-    assert holder(tmp_path) == 0

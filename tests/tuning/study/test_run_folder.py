@@ -1,26 +1,23 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from quantum_rerank.errors import OutputError, QuantumRerankError
+from quantum_rerank.errors import DataError, OutputError, QuantumRerankError
 from quantum_rerank.training.data_manager import PreparedData
 from tuning.space import SchedulerConfig, Space
 from tuning.space_file import load_space
 from tuning.study.run_folder import (
     RECORD,
     load_study,
-    locked,
     open_study,
     read_record,
     recorded_space,
+    refuse_other_data,
     write_record,
 )
 from tuning.study.storage import STUDY
@@ -42,6 +39,20 @@ def test_the_record_tells_what_is_searched_on_which_data(
     assert record["base"]["circuit"]["n_qubits"] == 2
     assert record["data_fingerprint"] == prepared.fingerprint
     assert record["splits"]["beir:park"]["test"] == list(prepared.splits["beir:park"]["test"])
+
+
+def test_other_vectors_than_those_of_the_record_are_refused(
+    tiny_space: Space, prepared: PreparedData, tmp_path: Path
+) -> None:
+    write_record(tiny_space, prepared, tmp_path)
+    record = read_record(tmp_path)
+    refuse_other_data(record, prepared, tmp_path)
+    others = replace(prepared, encoder_fingerprint="npy:others")
+    with pytest.raises(DataError, match="The vectors of the data have changed since"):
+        refuse_other_data(record, others, tmp_path)
+    # A version that knew no vectors wrote none: its runs go on.
+    del record["encoder_fingerprint"]
+    refuse_other_data(record, others, tmp_path)
 
 
 def test_the_space_of_a_run_comes_back(
@@ -115,64 +126,6 @@ def test_a_record_that_lacks_something_is_refused_in_words(
     del record[missing]
     with pytest.raises(OutputError, match=f"{RECORD} is damaged, or of another version.*{missing}"):
         recorded_space(record)
-
-
-# The lock.
-
-HOLDER = """
-import sys, time
-from pathlib import Path
-from tuning.study.run_folder import locked
-
-with locked(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-@contextmanager
-def held_by_another(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that holds the folder, until the test or its end kills it."""
-    command = [sys.executable, "-c", HOLDER, str(folder)]
-    root = Path(__file__).parents[3]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def test_a_folder_that_another_process_holds_is_refused_until_that_is_killed(
-    tmp_path: Path,
-) -> None:
-    with held_by_another(tmp_path) as process:
-        for _ in range(2):
-            with (
-                pytest.raises(OutputError, match=f"process {process.pid}") as caught,
-                locked(tmp_path),
-            ):
-                pytest.fail("the lock was given twice")
-        assert f"`{tmp_path}`" in str(caught.value)
-        process.kill()  # SIGKILL: it cannot let go by itself
-        process.wait()
-        with locked(tmp_path):
-            pass
-
-
-def test_a_folder_is_let_go_of_however_its_search_ended(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), locked(tmp_path):
-        raise KeyboardInterrupt
-    with locked(tmp_path):
-        pass
-
-
-def test_folders_are_held_one_by_one(tmp_path: Path) -> None:
-    for name in ("one", "other"):
-        (tmp_path / name).mkdir()
-    with locked(tmp_path / "one"), locked(tmp_path / "other"):
-        pass
 
 
 # The study.

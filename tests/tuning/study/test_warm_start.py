@@ -246,6 +246,16 @@ def test_other_data_leave_only_the_best_configurations_to_be_trained_anew(
     assert [one.params for one in found.proposals] == [t.params for t in earlier.trials[:2]]
 
 
+@pytest.mark.parametrize(("theirs", "ours"), [("a", "b"), ("a", "a"), ("", "b"), ("a", "")])
+def test_values_over_other_vectors_say_nothing_where_both_are_known(
+    tiny_space: Space, earlier: EarlierRun, theirs: str, ours: str
+) -> None:
+    (found,) = gather(tiny_space, [replace(earlier, encoder=theirs)], DATA, ours)
+    other = (theirs, ours) == ("a", "b")
+    assert found.left_out.get("other vectors", 0) == (3 if other else 0)
+    assert len(found.priors) == (0 if other else 3)
+
+
 def test_another_objective_is_no_measure(tiny_space: Space, earlier: EarlierRun) -> None:
     objective = tiny_space.header.objective.model_copy(update={"metric": "map"})
     header = tiny_space.header.model_copy(update={"objective": objective})
