@@ -121,9 +121,9 @@ def convergence(course: Course) -> Verdict:
     """The best epoch is within 100, and the training had come to rest after it.
 
     At rest: over its last epochs, as many as early stopping waits but at most 10, the best
-    objective rose by less than early stopping counts. That holds wherever early stopping ended the training; where
-    the last epoch did, it tells a plateau from a curve that was cut off while it rose
-    (Prechelt, "Early Stopping - But When?", 1998).
+    objective rose by less than early stopping counts. That holds wherever early stopping ended
+    the training; where the last epoch did, it tells a plateau from a curve that was cut off
+    while it rose (Prechelt, "Early Stopping - But When?", 1998).
 
     >>> convergence(Course(2, (0.40, 0.5, 0.5, 0.5), patience=2)).passed
     True
