@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,10 @@ def write_json(path: Path, record: Mapping[str, Any] | float) -> None:
     write_text(path, json.dumps(record, indent=2) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str | Iterable[str]) -> None:
     """Write a file that is whole or not there, in UTF-8, making its folder.
+
+    text: at once, or in parts as they come.
 
     Raises: OutputError if it cannot be written; what stood there before still does.
     """
@@ -66,7 +68,7 @@ def write_text(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with unfinished.open("w", encoding="utf-8") as file:
-            file.write(text)
+            file.writelines([text] if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())  # or the name could be on the disk before the bytes
         unfinished.replace(path)

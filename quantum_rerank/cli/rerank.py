@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +21,7 @@ from quantum_rerank.cli.retrieved import (
 )
 from quantum_rerank.console import run
 from quantum_rerank.errors import DataError, OutputError
+from quantum_rerank.whole_files import write_text
 
 if TYPE_CHECKING:
     from quantum_rerank.cli.trained_model import TrainedModel
@@ -83,7 +84,7 @@ def main(
     ranked = _reranked(trained, requests, texts, top, encoder or trained.config.data.encoder)
     for what, count in texts.skipped.items():
         typer.echo(f"{texts.collection or retrieved}: {count} {what}", err=True)
-    _write(output, json_lines(ranked) if is_jsonl else run_lines(ranked, tag))
+    write_text(output, json_lines(ranked) if is_jsonl else run_lines(ranked, tag))
     typer.echo(f"Reranked {len(requests)} queries into {output}.", err=True)
 
 
@@ -211,17 +212,6 @@ def _require_free(output: Path, force: bool) -> None:
         raise OutputError(f"`{output}` exists already. Name another file, or pass --force.")
     if not output.parent.is_dir():
         raise OutputError(f"`{output.parent}` is no folder to write `{output.name}` into.")
-
-
-def _write(output: Path, lines: Iterator[str]) -> None:
-    """Write a file that appears under its name only when it is whole."""
-    unfinished = output.with_name(f".{output.name}.unfinished")
-    try:
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.writelines(lines)
-        unfinished.replace(output)
-    except OSError as error:
-        raise OutputError(f"`{output}` cannot be written: {error.strerror}.") from None
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Any
 import typer
 
 from quantum_rerank.config import ExperimentConfig, override
+from quantum_rerank.machine import cores
 from tuning.space_file import load_space
 
 
@@ -60,7 +61,7 @@ def main(space: Path, folder: Path) -> None:
         name: (tune.loguniform if parameter.log else tune.uniform)(parameter.low, parameter.high)
         for name, parameter in known.parameters.items()
     }
-    ray.init(num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False, log_to_driver=False)
+    ray.init(num_cpus=cores(), include_dashboard=False, log_to_driver=False)
     started = time.time()
     results = tune.Tuner(
         tune.with_resources(

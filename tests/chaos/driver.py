@@ -29,6 +29,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from tests.benchmarks.measuring import AsJson, show, table
+from tests.chaos.moments import changed_ns, let_run
 from tests.integration.conftest import command, environment, write_domain, write_space
 from tuning.records import FAILURE
 from tuning.study.history import CONTINUES, is_cut_short, told
@@ -181,9 +182,9 @@ def wait_for(
 
     def writes() -> bool:
         unfinished = (folder / TRIALS).glob("*/*.unfinished")
-        return any(_changed(path) > called for path in unfinished)
+        return any(changed_ns(path) > called for path in unfinished)
 
-    before, called = reports(), time.time()
+    before, called = reports(), time.time_ns()
     conditions: Mapping[str, tuple[Callable[[], bool], float]] = {
         "start": (lambda: True, 9.0),
         "training": (lambda: reports() > before, 4.0),
@@ -194,16 +195,7 @@ def wait_for(
     condition, longest = conditions[moment]
     while process.poll() is None and not condition():
         time.sleep(0.001)
-    until = time.monotonic() + rng.uniform(0.0, longest)
-    while process.poll() is None and time.monotonic() < until:
-        time.sleep(0.001)
-
-
-def _changed(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:  # whole by now
-        return 0.0
+    let_run(process, rng.uniform(0.0, longest))
 
 
 def broken_after_a_kill(folder: Path, seen: Seen, number: int, broken: list[str]) -> Counter[str]:

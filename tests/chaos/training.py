@@ -32,6 +32,7 @@ from quantum_rerank.export.bundle import WEIGHTS
 from quantum_rerank.training.progress_file import UNFINISHED, ProgressFile
 from quantum_rerank.training.sealed import unseal
 from tests.benchmarks.measuring import AsJson, show, table
+from tests.chaos.moments import changed_ns, let_run
 from tests.integration.conftest import command, environment, write_domain
 
 MOMENTS = ("within an epoch", "between epochs", "writing", "start")
@@ -163,7 +164,7 @@ def wait_for(
     called = time.time_ns()
 
     def written(ending: str) -> bool:
-        return any(_changed(folder / f"{arm}.safetensors{ending}") > called for arm in arms)
+        return any(changed_ns(folder / f"{arm}.safetensors{ending}") > called for arm in arms)
 
     ending, longest = {
         "start": (None, 3.0),
@@ -177,16 +178,7 @@ def wait_for(
             if not passes:
                 break
             passes, called = passes - 1, time.time_ns()
-    until = time.monotonic() + rng.uniform(0.0, longest)
-    while process.poll() is None and time.monotonic() < until:
-        time.sleep(0.001)
-
-
-def _changed(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:  # whole by now
-        return 0
+    let_run(process, rng.uniform(0.0, longest))
 
 
 def epochs_on_disk(folder: Path) -> Iterator[tuple[str, int]]:

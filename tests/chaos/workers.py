@@ -22,6 +22,7 @@ from rich.console import Console
 
 from tests.benchmarks.measuring import AsJson, show, table
 from tests.chaos.driver import broken_at_the_end, read_events, write_search
+from tests.chaos.moments import let_run
 from tests.integration.conftest import command, environment
 from tuning.records import FAILURE
 from tuning.study.history import is_cut_short
@@ -92,9 +93,7 @@ def strike_until_the_end(
     while process.poll() is None and not read_events(folder):
         time.sleep(0.1)
     for number in range(rounds):
-        until = time.monotonic() + rng.uniform(*PAUSE_SECONDS)
-        while process.poll() is None and time.monotonic() < until:
-            time.sleep(0.1)
+        let_run(process, rng.uniform(*PAUSE_SECONDS))
         if process.poll() is not None:
             break
         is_node = number % 4 == 3

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from quantum_rerank.errors import ConfigError
+from quantum_rerank.machine import cores
 from tuning.limits.budgets import GB, Node
 
 _QUIET = {
@@ -142,7 +143,7 @@ def this_machine() -> Node:
     import psutil
 
     free = min(psutil.virtual_memory().available, container_memory_left())
-    return Node(len(os.sched_getaffinity(0)), free / GB)
+    return Node(cores(), free / GB)
 
 
 def container_memory_left(root: Path = Path("/sys/fs/cgroup")) -> float:
