@@ -15,7 +15,7 @@ from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import BundleError
 from quantum_rerank.evaluation import COSINE, Scores
 from quantum_rerank.similarity import Head, build_head
-from quantum_rerank.training.arms import train_weights
+from quantum_rerank.training.arms import as_arm, train_weights
 from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.ranking import Validator, score_on
 from quantum_rerank.training.standings import query_roles, standings
@@ -200,5 +200,4 @@ def train_baselines(
 
 
 def _untrained(config: ExperimentConfig, arm: str, data: TrialData) -> Head:
-    arguments = config.head_arguments() | {"arm": arm}
-    return build_head(embedding_dim=data.embedding_dim, **arguments)
+    return build_head(embedding_dim=data.embedding_dim, **as_arm(config, arm).head_arguments())

@@ -66,6 +66,9 @@ class MlpConfig(Section):
 
     hidden_layers: tuple[Width, ...] = Field((256, 128), max_length=6)
     dropout: float = Field(0.1, ge=0.0, lt=1.0)
+    outputs: int = Field(
+        0, ge=0, le=8192, description="of mlp_twin and rbf; 0: as many as the circuit has angles"
+    )
 
 
 class LinearConfig(Section):

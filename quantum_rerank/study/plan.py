@@ -12,7 +12,7 @@ from quantum_rerank.datasets import load_collection
 from quantum_rerank.errors import ConfigError, MissingPackage
 from quantum_rerank.evaluation import COSINE
 from quantum_rerank.similarity import ARMS
-from quantum_rerank.training.arms import LEXICAL_ARMS
+from quantum_rerank.training.arms import LEXICAL_ARMS, as_arm
 from quantum_rerank.yaml_source import load_yaml
 
 DEFAULT, TUNED, TWIN = "default", "tuned", "mlp_twin"
@@ -150,7 +150,8 @@ def setups(tuned: ExperimentConfig, overrides: Mapping[str, Any]) -> dict[str, S
     """Every row of the study by name, the baselines first.
 
     `default` has the numbers that configurations start from, `tuned` those of a search; the
-    controls have the tuned numbers, and so the same epochs and patience. overrides: for all of
+    controls have the tuned numbers, and so the same epochs and patience, and MLPs of as many
+    outputs. overrides: for all of
     them alike.
 
     Raises: ConfigError for an override of what the study decides, or a tuned arm that is no hybrid.
@@ -170,7 +171,7 @@ def setups(tuned: ExperimentConfig, overrides: Mapping[str, Any]) -> dict[str, S
         **{arm: Setup(arm, override(untuned, {"arm": COSINE})) for arm in FIXED},
         DEFAULT: Setup(untuned.arm, untuned),
         TUNED: Setup(tuned.arm, tuned),
-        **{arm: Setup(arm, override(tuned, {"arm": arm})) for arm in controls},
+        **{arm: Setup(arm, as_arm(tuned, arm)) for arm in controls},
     }
 
 

@@ -50,6 +50,31 @@ class TrainedArm:
         return int(self.history[-1]["epoch"])
 
 
+def as_arm(config: ExperimentConfig, arm: str) -> ExperimentConfig:
+    """Another arm with the same numbers, and with as many outputs of the MLP.
+
+    What has no circuit goes by the circuit's angles; but `hybrid_amplitude` has amplitudes, a
+    real and an imaginary part of each.
+
+    >>> six = override(ExperimentConfig(), {"arm": "hybrid_amplitude", "circuit.n_qubits": 6})
+    >>> as_arm(six, "mlp_twin").mlp.outputs, as_arm(ExperimentConfig(), "mlp_twin").mlp.outputs
+    (128, 0)
+    """
+    if arm == config.arm:
+        return config
+    outputs = config.mlp.outputs
+    if config.arm == "hybrid_amplitude" and not outputs:
+        outputs = 2 * 2**config.circuit.n_qubits
+    return override(config, {"arm": arm, "mlp.outputs": outputs})
+
+
+def _to_train(config: ExperimentConfig, arm: str) -> ExperimentConfig:
+    config = as_arm(config, arm)
+    if arm == "cosine":  # has nothing to learn
+        config = override(config, {"training.max_epochs": 1, "warmup.steps": 0})
+    return config.resolved()
+
+
 def train_arm(
     config: ExperimentConfig,
     arm: str,
@@ -63,11 +88,8 @@ def train_arm(
     before: what has trained its weights until then, as of `make_descendant`.
     progress: where it is written down, and gone on from if something is there already.
     """
-    overrides: dict[str, object] = {"arm": arm}
-    if arm == "cosine":  # has nothing to learn
-        overrides |= {"training.max_epochs": 1, "warmup.steps": 0}
-    config = override(config, overrides).resolved()
-    ancestors = [(override(one, overrides).resolved(), last) for one, last in before]
+    config = _to_train(config, arm)
+    ancestors = [(_to_train(one, arm), last) for one, last in before]
     trainer = make_descendant(config, ancestors, data)
     history = []
     for report in epochs_on_disk(trainer, progress) if progress else trainer.epochs():

@@ -3,10 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.errors import ConfigError
-from quantum_rerank.similarity import ARMS
+from quantum_rerank.similarity import ARMS, build_head
 from quantum_rerank.study.plan import (
     BEIR_FOLDERS,
     DEFAULT,
@@ -56,12 +57,24 @@ def test_every_mistake_of_the_tuned_file_is_told_with_its_line(tmp_path: Path) -
     assert "line 3" in second
 
 
+def test_the_twin_of_an_amplitude_encoding_has_as_many_outputs() -> None:
+    numbers = {"arm": "hybrid_amplitude", "circuit.n_qubits": 5}
+    rows = setups(override(TUNED_CONFIG, numbers), {})
+    heads = [
+        build_head(embedding_dim=8, **rows[name].config.head_arguments())
+        for name in (TUNED, "mlp_twin", "rbf")
+    ]
+    amplitudes, twin, rbf = (head.represent(torch.ones(1, 8)) for head in heads)
+    assert 2 * amplitudes.shape[1] == twin.shape[1] == rbf.shape[1] == 64
+
+
 def test_controls_have_the_tuned_numbers_and_differ_in_their_arm_alone() -> None:
     rows = setups(TUNED_CONFIG, {})
     tuned = rows[TUNED].config
     for name, row in rows.items():
         if name not in (DEFAULT, *FIXED):
-            assert override(row.config, {"arm": tuned.arm}) == tuned
+            own = {"arm": tuned.arm, "mlp.outputs": tuned.mlp.outputs}
+            assert override(row.config, own) == tuned
             assert row.arm == row.config.arm
     assert override(rows[DEFAULT].config, {"circuit.engine": "lightning.qubit"}) == (
         ExperimentConfig()

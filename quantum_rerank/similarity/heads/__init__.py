@@ -45,6 +45,7 @@ class Parts:
     rank: int
     start: str
     angles: str
+    outputs: int
 
     @property
     def circuit(self) -> TrainedCircuit:
@@ -54,6 +55,11 @@ class Parts:
     def trunk(self) -> tuple[int, Sequence[int], float]:
         """The MLP's width at the bottom, its hidden layers, and its dropout."""
         return self.embedding_dim, self.hidden_layers, self.dropout
+
+    @property
+    def n_outputs(self) -> int:
+        """Of an MLP with no circuit after it."""
+        return self.outputs or self.ansatz.n_angles
 
     def without_entangler(self) -> Parts:
         return replace(self, ansatz=replace(self.ansatz, entangler="none"))
@@ -99,12 +105,12 @@ ARMS: dict[str, Arm] = {
         *("state", "circuit", "entangler"),
     ),
     "mlp_twin": _arm(
-        lambda of: MlpTwinHead(*of.trunk, of.ansatz.n_angles),
+        lambda of: MlpTwinHead(*of.trunk, of.n_outputs),
         "the hybrid with the cosine of its MLP's outputs for its circuit",
         "mlp",
     ),
     "rbf": _arm(
-        lambda of: GaussianKernelHead(*of.trunk, of.ansatz.n_angles),
+        lambda of: GaussianKernelHead(*of.trunk, of.n_outputs),
         "the twin with a Gaussian kernel of its outputs' distance for the cosine",
         "mlp",
     ),
@@ -136,13 +142,14 @@ def build_head(
     rank: int = 64,
     start: str = "full",
     angles: str = "bounded",
+    outputs: int = 0,
     gate: str = "none",
     centroids: int = 1,
 ) -> Head:
     """Build the head of an arm, a key of ARMS.
 
-    rank: of the arms that are linear maps; the others have as many outputs as the circuit
-        has angles, or amplitudes.
+    rank: of the arms that are linear maps.
+    outputs: of the arms with an MLP and no circuit; as many as the circuit has angles if 0.
     start: of the circuit's weights, as of `TrainedCircuit`; the frozen circuit has its own.
     angles: as of `AnglePredictor`.
     gate: `none`, or `distance` to that many centroids.
@@ -161,6 +168,7 @@ def build_head(
         rank,
         start,
         angles,
+        outputs,
     )
     head = ARMS[arm].build(parts)
     if gate == "distance":
