@@ -194,7 +194,7 @@ def train(
 
     torch.set_num_threads(1)
     trainer = make_trainer(config, data)
-    history = restored(trainer, place)
+    history, unreadable = restored(trainer, place)
     if history:
         keep_best()
     for metrics in history:
@@ -215,8 +215,9 @@ def train(
             **aside,
             **epoch.metrics,
         }
-        if epoch.warning:
-            metrics[WARNING] = epoch.warning
+        if warnings := [why for why in (unreadable, epoch.warning) if why]:
+            metrics[WARNING] = "; ".join(warnings)
+        unreadable = ""
         if against and epoch.final:
             metrics[COST] = cost_of(trainer.model.head, against, data.embedding_dim)
         history.append(metrics)
@@ -230,16 +231,21 @@ def train(
         report(metrics)
 
 
-def restored(trainer: Trainer, place: TrialPlace) -> list[dict[str, Any]]:
-    """Take up the newest progress that can be read; the reports made until then, or none."""
+def restored(trainer: Trainer, place: TrialPlace) -> tuple[list[dict[str, Any]], str]:
+    """Take up the newest progress that can be read.
+
+    Returns: the reports made until then, or none; and why newer progress was passed over, or
+        nothing.
+    """
     from quantum_rerank.training.progress import restore
 
+    unreadable = ""
     for content in place.progress():
         try:
-            return list(restore(trainer, content)["history"])
-        except BundleError:  # cut off or altered: the one before it, or from the start
-            continue
-    return []
+            return list(restore(trainer, content)["history"]), unreadable
+        except BundleError as error:  # cut off or altered: the one before it, or from the start
+            unreadable = f"later progress was lost: {error}"
+    return [], unreadable
 
 
 def cloned(trainer: Trainer, place: TrialPlace) -> dict[str, str]:

@@ -261,8 +261,9 @@ def test_a_later_attempt_s_own_progress_comes_before_that_of_earlier_ones(
     for number, earlier, epoch in ((0, (), 1), (3, (0,), 4)):
         with pytest.raises(Killed):
             train(config, trial_data, Reports(epoch), TrialPlace(files, number, earlier))
-    reports = restored(make_trainer(config, trial_data), TrialPlace(files, 3, (0,)))
+    reports, unreadable = restored(make_trainer(config, trial_data), TrialPlace(files, 3, (0,)))
     assert [metrics[EPOCH] for metrics in reports] == [1, 2, 3, 4]
+    assert not unreadable
 
 
 def cut(files: TrialFiles, number: int, older_too: bool) -> None:
@@ -275,7 +276,7 @@ def cut(files: TrialFiles, number: int, older_too: bool) -> None:
 
 @pytest.mark.usefixtures("saved_always")
 @pytest.mark.parametrize(("older_too", "left"), [(False, 2), (True, 0)])
-def test_where_the_progress_was_cut_off_the_one_before_it_counts_or_the_start(
+def test_where_the_progress_was_cut_off_the_one_before_it_counts_or_the_start_and_it_is_said(
     trial_data: TrialData, config: ExperimentConfig, files: TrialFiles, older_too: bool, left: int
 ) -> None:
     whole, second = Reports(), Reports()
@@ -283,9 +284,11 @@ def test_where_the_progress_was_cut_off_the_one_before_it_counts_or_the_start(
     with pytest.raises(Killed):
         train(config, trial_data, Reports(killed_after=3), TrialPlace(files, 0))
     cut(files, 0, older_too)
-    again = restored(make_trainer(config, trial_data), TrialPlace(files, 0))
+    again, unreadable = restored(make_trainer(config, trial_data), TrialPlace(files, 0))
     assert [metrics[EPOCH] for metrics in again] == [1, 2, 3][:left]
+    assert "was cut off or altered" in unreadable
     train(config, trial_data, second, TrialPlace(files, 0))
+    assert second.metrics[left].pop(WARNING) == unreadable
     assert second.without_costs() == whole.without_costs()
 
 
@@ -296,7 +299,7 @@ def test_where_an_attempt_s_own_progress_was_cut_off_an_earlier_one_s_counts(
     with pytest.raises(Killed):
         train(config, trial_data, Reports(killed_after=2), TrialPlace(files, 0))
     files.write(4, PROGRESS, b"cut")
-    again = restored(make_trainer(config, trial_data), TrialPlace(files, 4, (0,)))
+    again, _ = restored(make_trainer(config, trial_data), TrialPlace(files, 4, (0,)))
     assert [metrics[EPOCH] for metrics in again] == [1, 2]
 
 
@@ -305,7 +308,7 @@ def test_the_progress_of_another_configuration_is_not_taken_up(
     trial_data: TrialData, config: ExperimentConfig, small_config: Build, files: TrialFiles
 ) -> None:
     train(small_config({"circuit.n_qubits": 3}), trial_data, Reports(), TrialPlace(files, 0))
-    assert restored(make_trainer(config, trial_data), TrialPlace(files, 0)) == []
+    assert restored(make_trainer(config, trial_data), TrialPlace(files, 0))[0] == []
 
 
 # A clone.
