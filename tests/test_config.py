@@ -45,7 +45,7 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def written() -> dict[str, Any]:
     """Every value of every file in `configs/`, but not what a search has found."""
     found: dict[str, Any] = {}
-    for path in sorted(set(CONFIGS.glob("*.yaml")) - {CONFIGS / "tuned_config.yaml"}):
+    for path in sorted(set(CONFIGS.glob("*.yaml")) - set(CONFIGS.glob("tuned_*.yaml"))):
         found |= leaves(load_yaml(path).values)
     found.pop("include")
     return found

@@ -20,8 +20,15 @@ if TYPE_CHECKING:
     from quantum_rerank.study.report import Told
     from quantum_rerank.study.results import Result
 
-TUNED_FILE, DOCS = Path("configs/tuned_config.yaml"), Path("docs")
+TUNED_FILES = {
+    "tuned": Path("configs/tuned_config.yaml"),
+    "tuned_twin": Path("configs/tuned_twin.yaml"),
+}
+"""Row -> what the project's own search found for it."""
+
+DOCS = Path("docs")
 REPORT, FIGURES, PICTURES = "study.md", "study.json", "study"
+SEEDS, ENCODER = 5, "minilm"
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -34,15 +41,18 @@ def main(
             help="YAML with the tuned numbers, as nested sections or dotted keys. Its arm is "
             "hybrid or hybrid_amplitude; its data and seed are not read."
         ),
-    ] = TUNED_FILE,
+    ] = TUNED_FILES["tuned"],
+    tuned_twin: Annotated[
+        Path, typer.Option(help="The same of the arm mlp_twin, tuned for itself.")
+    ] = TUNED_FILES["tuned_twin"],
     output: Annotated[
         Path, typer.Option(help="Folder of the results, a file per training.")
     ] = Path("runs/study"),
     docs: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for study.md, study.json and the pictures in study/: docs, if not given "
-            "for a whole study."
+            help="Folder for study.md, study.json and the pictures in study/. If not given: docs "
+            "for the whole study, the folder of the results for a part of it or with other numbers."
         ),
     ] = None,
     beir: Annotated[
@@ -64,12 +74,14 @@ def main(
         list[str] | None,
         typer.Option("--arm", "--arms", help="Only this one beside cosine. Repeatable."),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each arm: seeds 1 to this.")] = 5,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Trainings of each arm: seeds 1 to this.")
+    ] = SEEDS,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, help="Trainings at once, a core each; all cores if not given."),
     ] = None,
-    encoder: Annotated[str, typer.Option(help="Who embeds the texts.")] = "minilm",
+    encoder: Annotated[str, typer.Option(help="Who embeds the texts.")] = ENCODER,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -81,13 +93,14 @@ def main(
 ) -> None:
     """Train every arm on every data set and seed, and tell the differences with intervals.
 
-    The arms: `default` (the hybrid, untuned), `tuned`, the controls with the tuned numbers, and
-    the baselines cosine, bm25 and bm25_cosine. All have the same data and splits.
+    The arms: `default` (the hybrid, untuned), `tuned`, `tuned_twin` (its classical twin, tuned in
+    the same budget), the controls with the tuned hybrid's numbers, and the baselines cosine, bm25
+    and bm25_cosine. All have the same data and splits.
 
-    The controls have the epochs and the patience of `tuned`, while `default` has its own. The
-    tuned numbers were searched for the hybrids only, and chosen on ICD-10's validation queries and
-    its chapters 7 and 8 only: on other data sets they are transferred, and since no control was
-    searched for itself, a lead of `tuned` over one may be the search's.
+    The controls have the epochs and the patience of `tuned`, while `default` has its own. Both
+    tuned rows were searched for and chosen on ICD-10's validation queries and its chapters 7 and 8
+    only: on other data sets they are transferred. No other control was searched for itself: a lead
+    of `tuned` over one may be the search's.
 
     Each result is on disk as soon as it is there. The same command goes on where a study was
     stopped or killed, and trains again only what other numbers or data decide. Example:
@@ -95,7 +108,7 @@ def main(
         python -m quantum_rerank.study --beir data --seeds 5
 
         python -m quantum_rerank.study --collection zaragoza --arm default --arm tuned
-            --seeds 2 --output runs/short --docs runs/short
+            --seeds 2 --output runs/short
     """
     from rich.console import Console
 
@@ -106,11 +119,11 @@ def main(
     from quantum_rerank.study.plan import choose_datasets, read_tuned, setups, tasks
     from quantum_rerank.study.report import Told
 
-    _require_own_folder(docs, {"--arm": arms, "--collection": collections, "--set": set_})
     require_matplotlib()
     console = Console()
     overrides = dict(parse_override(text) for text in set_ or [])
-    rows = _only(arms, setups(read_tuned(tuned), overrides))
+    files = {"tuned": tuned, "tuned_twin": tuned_twin}
+    rows = _only(arms, setups(read_tuned(tuned), read_tuned(tuned_twin), overrides))
     chosen = choose_datasets(beir, collections or ())
     for name, why in chosen.left_out.items():
         console.print(f"{name} is left out: {why}", soft_wrap=True, markup=False)
@@ -118,27 +131,21 @@ def main(
     results = _results(planned, chosen.datasets, output, jobs or cores(), console)
     found = measured(results)
     console.print("Comparing the arms over queries, which takes a minute or two ...")
+    searched = frozenset(name for name, file in files.items() if file == TUNED_FILES[name])
+    changes = _changes(files, collections, arms, seeds, encoder, set_)
+    whole = not changes and not chosen.left_out
     told = Told(
-        command=_command(tuned, beir, collections, arms, seeds, encoder, set_, docs),
+        command=_command(changes, beir, docs),
         seeds=range(1, seeds + 1),
         rows=rows,
-        searched=tuned == TUNED_FILE,
+        searched=searched,
         datasets=chosen.datasets,
         left_out=chosen.left_out,
         results=results,
         found=found,
         pairs=all_pairs(found),
     )
-    _write(told, docs or DOCS, console)
-
-
-def _require_own_folder(docs: Path | None, restricted: Mapping[str, Sequence[str] | None]) -> None:
-    """Keep a study of a part from being written over that of the whole in silence."""
-    if docs is None and (by := [option for option, values in restricted.items() if values]):
-        raise ConfigError(
-            f"This study is restricted by {' and '.join(by)}, and would be written over the whole "
-            f"one in `{DOCS}`. Name a folder with --docs."
-        )
+    _write(told, docs or (DOCS if whole else output), console)
 
 
 def _only(arms: Sequence[str] | None, rows: Mapping[str, Setup]) -> dict[str, Setup]:
@@ -229,27 +236,36 @@ def _train(
     return found
 
 
-def _command(
-    tuned: Path,
-    beir: Path | None,
+def _changes(
+    files: Mapping[str, Path],
     collections: Sequence[str] | None,
     arms: Sequence[str] | None,
     seeds: int,
     encoder: str,
     set_: Sequence[str] | None,
-    docs: Path | None,
-) -> str:
-    """What prints the same document; a path that is the user's has a word in its place."""
-    more = [] if tuned == TUNED_FILE else [f"--tuned {'FILE' if tuned.is_absolute() else tuned}"]
-    more += [f"--collection {name}" for name in collections or ()]
-    more += [f"--arm {name}" for name in arms or ()]
-    more += [f"--seeds {seeds}"] if seeds != 5 else []
+) -> list[str]:
+    """The options by which this is not the whole study with the project's numbers.
+
+    files: row -> file of its numbers. A path that is the user's has a word in its place.
+    """
+    changes = [
+        f"--{name.replace('_', '-')} {'FILE' if file.is_absolute() else file}"
+        for name, file in files.items()
+        if file != TUNED_FILES[name]
+    ]
+    changes += [f"--collection {name}" for name in collections or ()]
+    changes += [f"--arm {name}" for name in arms or ()]
+    changes += [f"--seeds {seeds}"] if seeds != SEEDS else []
     if encoder.startswith("npy:") or Path(encoder).exists():
-        more.append("--encoder npy:FOLDER" if encoder.startswith("npy:") else "--encoder FOLDER")
-    elif encoder != "minilm":
-        more.append(f"--encoder {encoder}")
-    more += [f"--set {text}" for text in set_ or ()]
-    more += ["--docs FOLDER"] if docs else []
+        changes.append("--encoder npy:FOLDER" if encoder.startswith("npy:") else "--encoder FOLDER")
+    elif encoder != ENCODER:
+        changes.append(f"--encoder {encoder}")
+    return changes + [f"--set {text}" for text in set_ or ()]
+
+
+def _command(changes: Sequence[str], beir: Path | None, docs: Path | None) -> str:
+    """What prints the same document."""
+    more = [*changes, *(["--docs FOLDER"] if docs else [])]
     arguments = f' ARGS="{" ".join(more)}"' if more else ""
     return f"make study{' BEIR=FOLDER' if beir else ''}{arguments}"
 

@@ -12,12 +12,20 @@ from typing import Any
 from quantum_rerank.cli.ended_runs import Group, TrainingRun, over_domains
 from quantum_rerank.cli.result_tables import group_verdicts
 from quantum_rerank.evaluation import COSINE, NDCG, Comparison, Scores, holm
-from quantum_rerank.study.plan import DEFAULT, FIXED, SEEN, TUNED, TWIN, UNSEEN
+from quantum_rerank.study.plan import DEFAULT, FIXED, SEEN, TUNED, TUNED_TWIN, TWIN, UNSEEN
 from quantum_rerank.study.results import Result, by_name
 from quantum_rerank.training.validators import Verdict, as_record
 
 SIGNIFICANT = 0.05
-CLASSICAL = (TWIN, "rbf", "linear_projection", "low_rank_bilinear", "bm25", "bm25_cosine")
+CLASSICAL = (
+    TUNED_TWIN,
+    TWIN,
+    "rbf",
+    "linear_projection",
+    "low_rank_bilinear",
+    "bm25",
+    "bm25_cosine",
+)
 """Controls without a quantum state, beside the cosine."""
 
 Measured = Mapping[str, Mapping[str, Mapping[int, Scores]]]
@@ -133,11 +141,11 @@ def _beside(
 
 
 def all_pairs(found: Measured) -> dict[tuple[str, str], list[Difference]]:
-    """The tuned row minus every other, and what default and twin are to the cosine."""
+    """The tuned row minus every other, and what default and the twins are to the cosine."""
     names = dict.fromkeys(name for rows in found.values() for name in rows)
     asked = [(TUNED, COSINE), (TUNED, DEFAULT), *((TUNED, name) for name in CLASSICAL)]
     asked += [(TUNED, name) for name in names if name != TUNED]
-    asked += [(DEFAULT, COSINE), (TWIN, COSINE)]
+    asked += [(name, COSINE) for name in (DEFAULT, TUNED_TWIN, TWIN)]
     pairs = {pair: differences(found, *pair) for pair in dict.fromkeys(asked)}
     return {pair: one for pair, one in pairs.items() if one}
 
@@ -215,7 +223,7 @@ def as_json(
                 dataset: {target: as_record(verdicts) for target, verdicts in by_target.items()}
                 for dataset, by_target in targets(results, name).items()
             }
-            for name in (DEFAULT, TUNED, TWIN)
+            for name in (DEFAULT, TUNED, TUNED_TWIN, TWIN)
         },
         "failed": [
             {"dataset": one.dataset, "row": one.name, "seed": one.seed, "why": one.failed}

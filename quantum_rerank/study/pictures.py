@@ -10,8 +10,20 @@ from typing import Any
 from quantum_rerank.errors import MissingPackage
 from quantum_rerank.evaluation import COSINE
 from quantum_rerank.study.analysis import Measured, Pairs, gains
-from quantum_rerank.study.plan import DEFAULT, FIXED, ICD10, SEEN, TUNED, TWIN, UNSEEN
+from quantum_rerank.study.plan import (
+    DEFAULT,
+    FIXED,
+    ICD10,
+    SEEN,
+    TUNED,
+    TUNED_TWIN,
+    TWIN,
+    UNSEEN,
+)
 from quantum_rerank.study.results import Result
+
+_COLOURS = {TUNED: "C0", DEFAULT: "C1", TUNED_TWIN: "C3", TWIN: "C2"}
+"""Of the rows that are drawn."""
 
 _SETTINGS = {"svg.hashsalt": "study", "svg.fonttype": "none", "font.size": 9.0}
 
@@ -28,18 +40,16 @@ def draw(folder: Path, results: Sequence[Result], found: Measured, pairs: Pairs)
     Raises: MissingPackage without matplotlib.
     """
     require_matplotlib()
-    against = [
-        pair for pair in ((TUNED, COSINE), (DEFAULT, COSINE), (TWIN, COSINE)) if pair in pairs
-    ]
-    others = [pair for pair in ((TUNED, DEFAULT), (TUNED, TWIN)) if pair in pairs]
-    curves = [one for one in results if one.name in (DEFAULT, TUNED, TWIN) and not one.failed]
+    against = [pair for name in _COLOURS if (pair := (name, COSINE)) in pairs]
+    others = [pair for name in _COLOURS if (pair := (TUNED, name)) in pairs]
+    curves = [one for one in results if one.name in _COLOURS and not one.failed]
     wanted: dict[str, tuple[str, bool, Callable[[Any], None]]] = {
         "Differences to the cosine": (
             "cosine.svg",
             bool(against),
             lambda axes: _intervals(axes, {pair: pairs[pair] for pair in against}),
         ),
-        "Tuned minus default, tuned minus the MLP twin": (
+        "Tuned minus default, tuned minus the MLP twins": (
             "controls.svg",
             bool(others),
             lambda axes: _intervals(axes, {pair: pairs[pair] for pair in others}),
@@ -103,7 +113,7 @@ def _seen_and_unseen(axes: Any, found: Measured) -> None:
     for name in found[SEEN]:
         seen, unseen = gains(found, SEEN, name), gains(found, UNSEEN, name)
         if name != COSINE and len(seen) == len(unseen):
-            marker = "D" if name in (DEFAULT, TUNED) else "s" if name in FIXED else "o"
+            marker = "D" if name in (DEFAULT, TUNED, TUNED_TWIN) else "s" if name in FIXED else "o"
             axes.plot(_percent(seen), _percent(unseen), marker, ms=5, alpha=0.8, label=name)
     axes.axhline(0.0, color="grey", lw=0.8)
     axes.axvline(0.0, color="grey", lw=0.8)
@@ -114,9 +124,6 @@ def _seen_and_unseen(axes: Any, found: Measured) -> None:
 
 def _percent(values: Sequence[float]) -> list[float]:
     return [100.0 * value for value in values]
-
-
-_COLOURS = {DEFAULT: "C1", TUNED: "C0", TWIN: "C2"}
 
 
 def _curves(axes: Any, results: Sequence[Result]) -> None:

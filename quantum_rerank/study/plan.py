@@ -15,7 +15,7 @@ from quantum_rerank.similarity import ARMS
 from quantum_rerank.training.arms import LEXICAL_ARMS, as_arm
 from quantum_rerank.yaml_source import load_yaml
 
-DEFAULT, TUNED, TWIN = "default", "tuned", "mlp_twin"
+DEFAULT, TUNED, TWIN, TUNED_TWIN = "default", "tuned", "mlp_twin", "tuned_twin"
 HYBRIDS = ("hybrid", "hybrid_amplitude")
 FIXED = (COSINE, *LEXICAL_ARMS)
 """Arms in which nothing is drawn at random: one seed is all of them, on one split."""
@@ -146,15 +146,17 @@ class Setup:
     config: ExperimentConfig
 
 
-def setups(tuned: ExperimentConfig, overrides: Mapping[str, Any]) -> dict[str, Setup]:
+def setups(
+    tuned: ExperimentConfig, tuned_twin: ExperimentConfig, overrides: Mapping[str, Any]
+) -> dict[str, Setup]:
     """Every row of the study by name, the baselines first.
 
-    `default` has the numbers that configurations start from, `tuned` those of a search; the
-    controls have the tuned numbers, and so the same epochs and patience, and MLPs of as many
-    outputs. overrides: for all of
-    them alike.
+    `default` has the numbers that configurations start from, `tuned` and `tuned_twin` those of a
+    search each, for a hybrid and for the MLP twin. The controls have the tuned hybrid's numbers,
+    and so the same epochs and patience, and MLPs of as many outputs. overrides: for all of them
+    alike.
 
-    Raises: ConfigError for an override of what the study decides, or a tuned arm that is no hybrid.
+    Raises: ConfigError for an override of what the study decides, or tuned arms that are others.
     """
     if decided := [key for key in overrides if key.split(".")[0] in _DECIDED]:
         raise ConfigError(
@@ -162,15 +164,18 @@ def setups(tuned: ExperimentConfig, overrides: Mapping[str, Any]) -> dict[str, S
         )
     untuned = override(ExperimentConfig(), {**_ENGINE, **overrides})
     tuned = override(tuned, {**_ENGINE, **overrides})
-    if tuned.arm not in HYBRIDS:
-        raise ConfigError(
-            f"`arm` is '{tuned.arm}', but must be {' or '.join(HYBRIDS)} where tuned."
-        )
+    tuned_twin = override(tuned_twin, {**_ENGINE, **overrides})
+    for name, config, arms in ((TUNED, tuned, HYBRIDS), (TUNED_TWIN, tuned_twin, (TWIN,))):
+        if config.arm not in arms:
+            raise ConfigError(
+                f"`arm` of `{name}` is '{config.arm}', but must be {' or '.join(arms)}."
+            )
     controls = [arm for arm in ARMS if arm not in (tuned.arm, *FIXED)]
     return {
         **{arm: Setup(arm, override(untuned, {"arm": COSINE})) for arm in FIXED},
         DEFAULT: Setup(untuned.arm, untuned),
         TUNED: Setup(tuned.arm, tuned),
+        TUNED_TWIN: Setup(tuned_twin.arm, tuned_twin),
         **{arm: Setup(arm, as_arm(tuned, arm)) for arm in controls},
     }
 

@@ -23,6 +23,7 @@ from quantum_rerank.study.plan import (
     ICD10,
     SEEN,
     TUNED,
+    TUNED_TWIN,
     TWIN,
     UNSEEN,
     Dataset,
@@ -47,13 +48,13 @@ class Told:
     """What a report is made of.
 
     command: what prints it.
-    searched: whether the tuned numbers are those of the project's own search.
+    searched: the tuned rows whose numbers are those of the project's own searches.
     """
 
     command: str
     seeds: Sequence[int]
     rows: Mapping[str, Setup]
-    searched: bool
+    searched: frozenset[str]
     datasets: Sequence[Dataset]
     left_out: Mapping[str, str]
     results: Sequence[Result]
@@ -84,7 +85,7 @@ def _parts(told: Told, pictures: Mapping[str, str]) -> Iterator[str]:
     yield from (markdown(pair_table(*pair, found)) for pair, found in told.pairs.items())
     yield "## Targets"
     yield _TARGETS
-    for name in (TUNED, DEFAULT, TWIN):
+    for name in (TUNED, DEFAULT, TUNED_TWIN, TWIN):
         if of_datasets := targets(told.results, name):
             yield markdown(verdicts_table(name, of_datasets))
     yield "## Trainings"
@@ -165,32 +166,49 @@ def _of_data(datasets: Sequence[Dataset]) -> Iterator[str]:
 def _of_numbers(told: Told) -> Iterator[str]:
     """With which numbers the arms were trained, and what these were chosen on."""
     default, tuned = told.rows.get(DEFAULT), told.rows.get(TUNED)
-    controls = [name for name in told.rows if name not in (DEFAULT, TUNED, *FIXED)]
+    twin = told.rows.get(TUNED_TWIN)
+    controls = [name for name in told.rows if name not in (DEFAULT, TUNED, TUNED_TWIN, *FIXED)]
     if default:
         yield (
             f"`{DEFAULT}` is the hybrid with the numbers of `configs/`, which have a budget of "
             f"their own: {_budget(default)}."
         )
     if tuned:
-        yield f"`{TUNED}` is `{tuned.arm}` with the numbers {_origin(told.searched)}"
+        yield f"`{TUNED}` is `{tuned.arm}` with the numbers {_origin(told)}"
+    if twin:
+        yield (
+            f"`{TUNED_TWIN}` is the classical `{twin.arm}` with numbers of its own: "
+            f"{_origin_of_twin(told)}"
+        )
     if controls:
         yield (
-            "Every other arm that is trained has the tuned numbers too, and with them "
+            f"Every other arm that is trained has the numbers of `{TUNED}` too, and with them "
             f"{_budget(told.rows[controls[0]])}. None of these controls was searched for itself: "
             f"where `{TUNED}` leads one, the lead may be the search's and not the arm's."
         )
-    if tuned:
-        numbers = numbers_table(default.config if default else ExperimentConfig(), tuned.config)
+    searched = {name: row.config for name, row in ((TUNED, tuned), (TUNED_TWIN, twin)) if row}
+    if searched:
+        untuned = default.config if default else ExperimentConfig()
+        numbers = numbers_table(untuned, searched)
         yield markdown(numbers) if numbers.rows else "The tuned numbers are the default ones."
 
 
-def _origin(searched: bool) -> str:
-    if not searched:
+def _origin(told: Told) -> str:
+    if TUNED not in told.searched:
         return "given by `--tuned`; what they were chosen on is not known here."
     return (
-        "that the project's own search found. It searched for the hybrids only, and chose on "
+        "that the project's own search found. It searched for the hybrids, and chose on "
         f"validation queries of the {len(ICD10.seen)} chapters of ICD-10 and on its chapters "
         f"{_chosen_on()} only: on every other data set its numbers are transferred."
+    )
+
+
+def _origin_of_twin(told: Told) -> str:
+    if TUNED_TWIN not in told.searched:
+        return "given by `--tuned-twin`; what they were chosen on is not known here."
+    return (
+        "those that a search of the same budget, on the same data, found for it. Its ranges are "
+        "the hybrids', with the number of outputs in the place of the circuit."
     )
 
 
@@ -209,7 +227,9 @@ def _budget(row: Setup) -> str:
 
 def _scores(told: Told) -> Iterator[str]:
     yield _SPREAD
-    yield markdown(scores_table(told.found, (*FIXED, TWIN, DEFAULT, TUNED), len(told.seeds)))
+    yield markdown(
+        scores_table(told.found, (*FIXED, TWIN, TUNED_TWIN, DEFAULT, TUNED), len(told.seeds))
+    )
     if few := [name for name, rows in told.found.items() if n_queries(rows) < _FEW]:
         yield f"With fewer than {_FEW} queries tested, {_and(few)} can tell little alone."
     yield markdown(arms_table(told.found, len(told.seeds)))
@@ -233,7 +253,7 @@ def sentences(found: Measured, pairs: Pairs) -> list[str]:
             f"Collections where {TUNED} is significantly below {COSINE}: "
             f"{', '.join(below) or 'none'}."
         )
-    for name in (TUNED, TWIN):
+    for name in (TUNED, TUNED_TWIN, TWIN):
         seen, unseen = gains(found, SEEN, name), gains(found, UNSEEN, name)
         if seen and unseen:
             told.append(

@@ -10,7 +10,7 @@ from quantum_rerank.cli.result_tables import Tabular, ends, outcomes
 from quantum_rerank.config import ExperimentConfig, config_keys
 from quantum_rerank.evaluation import Scores
 from quantum_rerank.study.analysis import Difference, Measured, averaged, gains, means, spread
-from quantum_rerank.study.plan import DEFAULT, FIXED, ICD10, SEEN, TUNED, UNSEEN
+from quantum_rerank.study.plan import DEFAULT, FIXED, ICD10, SEEN, UNSEEN
 from quantum_rerank.study.results import Result, by_name
 from quantum_rerank.training.validators import Verdict
 from quantum_rerank.training.verdict_table import number
@@ -133,12 +133,16 @@ def _seconds(by_seed: Sequence[Result]) -> str:
     return f"{fmean(one.record['processor_seconds'] for one in by_seed):.0f}"
 
 
-def numbers_table(untuned: ExperimentConfig, tuned: ExperimentConfig) -> Tabular:
-    """A row per key in which the tuned numbers are not the default ones, data and seed apart."""
+def numbers_table(untuned: ExperimentConfig, tuned: Mapping[str, ExperimentConfig]) -> Tabular:
+    """A row per key in which tuned numbers are not the default ones, data and seed apart.
+
+    tuned: row of the study -> its numbers, a column each.
+    """
     keys = [key for key in config_keys() if key.split(".")[0] not in ("data", "seed")]
-    both = {key: (_value(untuned, key), _value(tuned, key)) for key in keys}
-    rows = tuple((key, *map(str, two)) for key, two in both.items() if two[0] != two[1])
-    return Tabular("Where the tuned numbers differ", ("key", DEFAULT, TUNED), rows)
+    columns = {DEFAULT: untuned, **tuned}
+    by_key = {key: [str(_value(config, key)) for config in columns.values()] for key in keys}
+    rows = tuple((key, *values) for key, values in by_key.items() if len(set(values)) > 1)
+    return Tabular("Where the tuned numbers differ", ("key", *columns), rows)
 
 
 def _value(config: ExperimentConfig, key: str) -> Any:  # a bool, number, text or list

@@ -8,12 +8,14 @@ import torch
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.similarity import ARMS, build_head
+from quantum_rerank.study.__main__ import TUNED_FILES
 from quantum_rerank.study.plan import (
     BEIR_FOLDERS,
     DEFAULT,
     FIXED,
     PACKAGED,
     TUNED,
+    TUNED_TWIN,
     choose_datasets,
     read_tuned,
     setups,
@@ -24,6 +26,7 @@ from quantum_rerank.training.arms import LEXICAL_ARMS
 ROOT = Path(__file__).parents[2]
 NUMBERS = {"circuit.n_qubits": 5, "mlp.hidden_layers": [32], "optimizer.mlp_lr": 0.002}
 TUNED_CONFIG = override(ExperimentConfig(), NUMBERS)
+TWIN_CONFIG = override(TUNED_CONFIG, {"arm": "mlp_twin", "mlp.outputs": 48})
 NESTED = "circuit:\n  n_qubits: 5\nmlp:\n  hidden_layers: [32]\noptimizer:\n  mlp_lr: 0.002\n"
 DOTTED = "circuit.n_qubits: 5\nmlp.hidden_layers: [32]\noptimizer.mlp_lr: 0.002\n"
 
@@ -59,7 +62,7 @@ def test_every_mistake_of_the_tuned_file_is_told_with_its_line(tmp_path: Path) -
 
 def test_the_twin_of_an_amplitude_encoding_has_as_many_outputs() -> None:
     numbers = {"arm": "hybrid_amplitude", "circuit.n_qubits": 5}
-    rows = setups(override(TUNED_CONFIG, numbers), {})
+    rows = setups(override(TUNED_CONFIG, numbers), TWIN_CONFIG, {})
     heads = [
         build_head(embedding_dim=8, **rows[name].config.head_arguments())
         for name in (TUNED, "mlp_twin", "rbf")
@@ -69,10 +72,10 @@ def test_the_twin_of_an_amplitude_encoding_has_as_many_outputs() -> None:
 
 
 def test_controls_have_the_tuned_numbers_and_differ_in_their_arm_alone() -> None:
-    rows = setups(TUNED_CONFIG, {})
+    rows = setups(TUNED_CONFIG, TWIN_CONFIG, {})
     tuned = rows[TUNED].config
     for name, row in rows.items():
-        if name not in (DEFAULT, *FIXED):
+        if name not in (DEFAULT, TUNED_TWIN, *FIXED):
             own = {"arm": tuned.arm, "mlp.outputs": tuned.mlp.outputs}
             assert override(row.config, own) == tuned
             assert row.arm == row.config.arm
@@ -87,25 +90,29 @@ def test_controls_have_the_tuned_numbers_and_differ_in_their_arm_alone() -> None
 def test_every_arm_is_one_row_and_the_tuned_one_is_not_its_own_control(
     arm: str, other: str
 ) -> None:
-    rows = setups(override(TUNED_CONFIG, {"arm": arm}), {})
+    rows = setups(override(TUNED_CONFIG, {"arm": arm}), TWIN_CONFIG, {})
     assert rows[TUNED].arm == arm
     assert other in rows
     assert {row.arm for row in rows.values()} == {*ARMS, *LEXICAL_ARMS}
-    assert len(rows) == len(ARMS) + len(LEXICAL_ARMS) + 1  # the default is a hybrid too
+    assert len(rows) == len(ARMS) + len(LEXICAL_ARMS) + 2  # a hybrid and a twin twice
 
 
-def test_the_project_s_own_tuned_numbers_are_a_row() -> None:
-    tuned = read_tuned(ROOT / "configs" / "tuned_config.yaml")
-    assert setups(tuned, {})[TUNED].arm == tuned.arm
+def test_the_project_s_own_tuned_numbers_are_rows() -> None:
+    tuned, twin = (read_tuned(ROOT / file) for file in TUNED_FILES.values())
+    rows = setups(tuned, twin, {})
+    assert rows[TUNED].arm == tuned.arm
+    assert rows[TUNED_TWIN].config.mlp == twin.mlp
 
 
-def test_what_is_tuned_is_a_hybrid() -> None:
+def test_what_is_tuned_is_a_hybrid_and_a_twin() -> None:
+    with pytest.raises(ConfigError, match="`tuned_twin` is 'hybrid', but must be mlp_twin"):
+        setups(TUNED_CONFIG, TUNED_CONFIG, {})
     with pytest.raises(ConfigError, match="must be hybrid or hybrid_amplitude"):
-        setups(override(TUNED_CONFIG, {"arm": "rbf"}), {})
+        setups(override(TUNED_CONFIG, {"arm": "rbf"}), TWIN_CONFIG, {})
 
 
 def test_an_override_holds_for_every_row() -> None:
-    rows = setups(TUNED_CONFIG, {"training.max_epochs": 2})
+    rows = setups(TUNED_CONFIG, TWIN_CONFIG, {"training.max_epochs": 2})
     assert {row.config.training.max_epochs for row in rows.values()} == {2}
 
 
@@ -120,7 +127,7 @@ def test_an_override_holds_for_every_row() -> None:
 )
 def test_what_the_study_decides_cannot_be_set(key: str, value: object, way_out: str) -> None:
     with pytest.raises(ConfigError, match=f"`{key}` cannot be set: .*{way_out}"):
-        setups(TUNED_CONFIG, {"mlp.dropout": 0.2, key: value})
+        setups(TUNED_CONFIG, TWIN_CONFIG, {"mlp.dropout": 0.2, key: value})
 
 
 def test_no_collection_of_a_data_set_has_two_roles() -> None:
@@ -156,7 +163,7 @@ def test_a_study_of_nothing_is_refused() -> None:
 
 
 def test_where_one_split_is_all_arms_without_chance_are_measured_once() -> None:
-    planned = tasks(PACKAGED[:1], setups(TUNED_CONFIG, {}), [1, 2, 3], "minilm")
+    planned = tasks(PACKAGED[:1], setups(TUNED_CONFIG, TWIN_CONFIG, {}), [1, 2, 3], "minilm")
     seeds = {name: [task.seed for task in planned if task.name == name] for name in ("bm25", TUNED)}
     assert seeds == {"bm25": [1], TUNED: [1, 2, 3]}
     assert len({task.place for task in planned}) == len(planned)
@@ -165,7 +172,7 @@ def test_where_one_split_is_all_arms_without_chance_are_measured_once() -> None:
 
 
 def test_where_seeds_draw_their_split_all_arms_of_a_seed_have_the_same() -> None:
-    rows = setups(TUNED_CONFIG, {})
+    rows = setups(TUNED_CONFIG, TWIN_CONFIG, {})
     planned = tasks(PACKAGED[1:2], rows, [1, 2], "minilm")
     assert [(task.seed, task.name) for task in planned] == [
         (s, name) for s in (1, 2) for name in rows

@@ -11,6 +11,7 @@ from tests.study.conftest import SCORES, Made
 
 TREES = Dataset("trees", ("beir:trees",), {"test": "trees"})
 TUNED_NUMBERS = {"mlp.dropout": 0.25, "mlp.hidden_layers": [64], "training.max_epochs": 31}
+SEARCHED = frozenset({"tuned", "tuned_twin"})
 
 
 @pytest.fixture
@@ -19,10 +20,11 @@ def results(made: Made) -> list[Result]:
     return [*(made(name) for name in SCORES), failed]
 
 
-def told(results: list[Result], *datasets: Dataset, searched: bool = True) -> str:
+def told(results: list[Result], *datasets: Dataset, searched: frozenset[str] = SEARCHED) -> str:
     """The document, of two seeds, with `mlp.dropout` tuned."""
     found = measured(results)
-    rows = setups(override(ExperimentConfig(), TUNED_NUMBERS), {})
+    numbers = override(ExperimentConfig(), TUNED_NUMBERS)
+    rows = setups(numbers, override(numbers, {"arm": "mlp_twin", "mlp.outputs": 48}), {})
     left_out = {"cran": "no such folder"}
     pairs = all_pairs(found)
     of = Told("make study", [1, 2], rows, searched, datasets, left_out, results, found, pairs)
@@ -93,21 +95,25 @@ def test_how_queries_were_split_follows_from_the_data_sets(
 
 def test_the_document_says_what_was_searched_for_whom_and_on_what(results: list[Result]) -> None:
     text = told(results, TREES)
-    assert "for the hybrids only" in text
+    assert "It searched for the hybrids, and chose" in text
+    assert "`tuned_twin` is the classical `mlp_twin` with numbers of its own: those that" in text
     assert "on its chapters 7 and 8 only: on every other data set its numbers are trans" in text
     assert "None of these controls was searched for itself" in text
     assert "a budget of their own: at most 100 epochs, a patience of 10." in text
     assert "with them at most 31 epochs, a patience of 10." in text
-    given = told(results, TREES, searched=False)
-    assert "given by `--tuned`" in given
+    given = told(results, TREES, searched=frozenset({"tuned_twin"}))
+    assert "given by `--tuned`;" in given
     assert "own search found" not in given
+    assert "given by `--tuned-twin`;" in told(results, TREES, searched=frozenset({"tuned"}))
 
 
 def test_the_tuned_numbers_are_printed_where_they_differ(results: list[Result]) -> None:
     lines = told(results, TREES).splitlines()
-    start = lines.index("| key | default | tuned |") + 2
+    start = lines.index("| key | default | tuned | tuned_twin |") + 2
     assert lines[start : lines.index("", start)] == [
-        "| mlp.hidden_layers | [256, 128] | [64] |",
-        "| mlp.dropout | 0.1 | 0.25 |",
-        "| training.max_epochs | 100 | 31 |",
+        "| arm | hybrid | hybrid | mlp_twin |",
+        "| mlp.hidden_layers | [256, 128] | [64] | [64] |",
+        "| mlp.dropout | 0.1 | 0.25 | 0.25 |",
+        "| mlp.outputs | 0 | 0 | 48 |",
+        "| training.max_epochs | 100 | 31 | 31 |",
     ]

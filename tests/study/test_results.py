@@ -16,7 +16,9 @@ RECORD = {"fingerprint": "this", "failed": ""}
 
 @pytest.fixture
 def task() -> Task:
-    return tasks(PACKAGED[:1], setups(CONFIG, {}), [1], "minilm")[0]
+    return tasks(
+        PACKAGED[:1], setups(CONFIG, override(CONFIG, {"arm": "mlp_twin"}), {}), [1], "minilm"
+    )[0]
 
 
 def test_scores_are_the_mean_over_domains_of_the_mean_over_queries(made: Made) -> None:

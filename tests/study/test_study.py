@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from quantum_rerank.errors import ConfigError, MissingPackage
+from quantum_rerank.errors import MissingPackage
 from quantum_rerank.study.__main__ import app
 from tests.cli.conftest import write_domain
 
@@ -22,17 +22,18 @@ SMALL = {
     "warmup.steps": 0,
     "training.batch_size": 4,
 }
-ARMS = ("default", "tuned", "mlp_twin", "bm25")
+ARMS = ("default", "tuned", "tuned_twin", "mlp_twin", "bm25")
 
 
-def study(root: Path, seeds: int = 1, max_epochs: int = 3) -> str:
+def study(root: Path, seeds: int = 1, max_epochs: int = 3, docs: str | None = "docs") -> str:
     """Run the command on a folder that is called as one of the study's; what it printed."""
     small = {**SMALL, "training.max_epochs": max_epochs}
     arguments = [
         *("--tuned", str(root / "tuned.yaml"), "--beir", str(root), "--collection", "cran"),
         *(part for arm in ARMS for part in ("--arm", arm)),
         *("--seeds", str(seeds), "--jobs", "1", "--encoder", f"npy:{root / 'vectors'}"),
-        *("--output", str(root / "results"), "--docs", str(root / "docs")),
+        *("--tuned-twin", str(root / "twin.yaml"), "--output", str(root / "results")),
+        *(("--docs", str(root / docs)) if docs else ()),
         *(f"--set={key}={json.dumps(value)}" for key, value in small.items()),
     ]
     return CliRunner().invoke(app, arguments, catch_exceptions=False).output
@@ -40,11 +41,12 @@ def study(root: Path, seeds: int = 1, max_epochs: int = 3) -> str:
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of five trainings that has ended; whoever changes it copies it first."""
+    """A study of six trainings that has ended; whoever changes it copies it first."""
     root = tmp_path_factory.mktemp("study")
     write_domain(root, "cran", np.random.default_rng(0))
     (root / "tuned.yaml").write_text("mlp.dropout: 0.2\n", encoding="utf-8")
-    assert "5 trainings, 0 of them done before" in study(root)
+    (root / "twin.yaml").write_text("arm: mlp_twin\nmlp.dropout: 0.3\n", encoding="utf-8")
+    assert "6 trainings, 0 of them done before" in study(root)
     return root
 
 
@@ -66,9 +68,9 @@ def test_a_study_writes_its_document_its_figures_and_its_pictures(ended: Path) -
     text = (ended / "docs/study.md").read_text(encoding="utf-8")
     assert f"{figures['collections']['cran']['tuned']:.4f}" in text
     assert str(ended) not in text
-    assert 'ARGS="--tuned FILE --collection cran ' in text
+    assert 'ARGS="--tuned FILE --tuned-twin FILE --collection cran ' in text
     assert " --docs FOLDER" in text
-    assert "| mlp.dropout | 0.1 | 0.2 |" in text
+    assert "| mlp.dropout | 0.1 | 0.2 | 0.3 |" in text
     for picture in ("cosine", "controls", "curves"):
         assert (ended / f"docs/study/{picture}.svg").is_file()
         assert f"(study/{picture}.svg)" in text
@@ -78,7 +80,7 @@ def test_a_finished_study_trains_nothing_and_writes_the_same(copied: Path) -> No
     before = written(copied)
     document = (copied / "docs/study.md").read_bytes()
     figures = (copied / "docs/study.json").read_bytes()
-    assert "5 trainings, 5 of them done before" in study(copied)
+    assert "6 trainings, 6 of them done before" in study(copied)
     assert written(copied) == before
     assert (copied / "docs/study.md").read_bytes() == document
     assert (copied / "docs/study.json").read_bytes() == figures
@@ -90,7 +92,7 @@ def test_a_study_that_was_killed_goes_on_with_what_is_not_there(copied: Path) ->
     figures = (copied / "docs/study.json").read_text(encoding="utf-8")
     before = written(copied)
     (copied / lost).write_text('{"fingerprint": "cut o', encoding="utf-8")
-    assert "5 trainings, 4 of them done before" in study(copied)
+    assert "6 trainings, 5 of them done before" in study(copied)
     after = written(copied)
     assert [name for name in after if after[name] != before[name]] == [lost]
     again = (copied / "docs/study.json").read_text(encoding="utf-8")
@@ -101,7 +103,7 @@ def test_a_study_that_was_killed_goes_on_with_what_is_not_there(copied: Path) ->
 def test_changed_numbers_are_trained_again(copied: Path) -> None:
     before = written(copied)
     (copied / "tuned.yaml").write_text("mlp.dropout: 0.3\n", encoding="utf-8")
-    assert "5 trainings, 3 of them done before" in study(copied)
+    assert "6 trainings, 4 of them done before" in study(copied)
     after = written(copied)
     changed = sorted(name.split("/")[2] for name in after if after[name] != before[name])
     assert changed == ["mlp_twin", "tuned"]
@@ -109,7 +111,9 @@ def test_changed_numbers_are_trained_again(copied: Path) -> None:
 
 def test_an_arm_that_is_none_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "tuned.yaml").write_text("mlp.dropout: 0.2\n", encoding="utf-8")
-    error = refused("--tuned", tmp_path / "tuned.yaml", "--arm", "leg", "--docs", tmp_path)
+    (tmp_path / "twin.yaml").write_text("arm: mlp_twin\n", encoding="utf-8")
+    files = ("--tuned", tmp_path / "tuned.yaml", "--tuned-twin", tmp_path / "twin.yaml")
+    error = refused(*files, "--arm", "leg")
     assert "`leg` is no arm of the study" in str(error)
 
 
@@ -117,14 +121,15 @@ def refused(*arguments: object) -> BaseException | None:
     return CliRunner().invoke(app, list(map(str, arguments))).exception
 
 
-@pytest.mark.parametrize(
-    ("option", "value"), [("--arm", "rbf"), ("--collection", "gpe"), ("--set", "mlp.dropout=0.2")]
-)
-def test_a_part_of_the_study_is_not_written_over_the_whole(option: str, value: str) -> None:
-    error = refused(option, value, "--tuned", "none.yaml")
-    assert isinstance(error, ConfigError)
-    assert f"restricted by {option}" in str(error)
-    assert "Name a folder with --docs" in str(error)
+@pytest.mark.slow
+def test_a_part_of_the_study_is_written_beside_its_results_unless_a_folder_is_named(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(copied)
+    text = study(copied, docs=None)
+    assert f"Wrote {copied / 'results/study.md'}" in text.replace("\n", "")
+    assert sorted(path.name for path in copied.iterdir() if "docs" in path.name) == ["docs"]
+    assert (copied / "results/study.json").is_file()
 
 
 def test_what_cannot_be_drawn_is_not_trained(

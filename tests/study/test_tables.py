@@ -62,8 +62,10 @@ def test_queries_are_counted_over_all_seeds(made: Made) -> None:
 def test_numbers_that_are_the_same_are_no_row() -> None:
     config = ExperimentConfig()
     other = override(config, {"seed": 3, "data.candidates": 9, "arm": "hybrid_amplitude"})
-    assert numbers_table(config, config).rows == ()
-    assert numbers_table(config, other).rows == (("arm", "hybrid", "hybrid_amplitude"),)
+    assert numbers_table(config, {"tuned": config}).rows == ()
+    table = numbers_table(config, {"tuned": other, "tuned_twin": config})
+    assert table.columns == ("key", "default", "tuned", "tuned_twin")
+    assert table.rows == (("arm", "hybrid", "hybrid_amplitude", "hybrid"),)
 
 
 def test_a_table_s_cells_do_not_break_it() -> None:
