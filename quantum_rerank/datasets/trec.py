@@ -55,7 +55,7 @@ def load(folder: str) -> Collection:
     judged, counts = judgments.of_known(topics)
     return checked(
         Collection(
-            domain=f"trec:{root.resolve().name}",
+            domain=domain(folder),
             corpus=texts,
             queries=judged,
             qrels=judgments.qrels,
@@ -63,6 +63,11 @@ def load(folder: str) -> Collection:
             skipped=counts,
         )
     )
+
+
+def domain(folder: str) -> str:
+    """The domain of a folder, which need not be there: its name, however its path is spelt."""
+    return f"trec:{Path(folder).resolve().name}"
 
 
 def _one_of(root: Path, *names: str) -> Path | None:

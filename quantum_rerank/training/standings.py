@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 
 from quantum_rerank.config import DataConfig
-from quantum_rerank.datasets import Collection, load_collection, split_by_query
+from quantum_rerank.datasets import Collection, domain_of, load_collection, split_by_query
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import DataError
 from quantum_rerank.evaluation import NDCG
@@ -64,7 +63,7 @@ def load_roles(
 
 def _query_ids(config: DataConfig, spec: str, collection: Collection) -> dict[str, tuple[str, ...]]:
     def among(known: Sequence[str]) -> bool:
-        return spec in known or collection.domain in map(_name, known)
+        return spec in known or collection.domain in map(domain_of, known)
 
     if among(config.seen):
         split = split_by_query(
@@ -73,16 +72,6 @@ def _query_ids(config: DataConfig, spec: str, collection: Collection) -> dict[st
         return {TRAIN: split.train, VALIDATION: split.validation, TEST: split.test}
     role = UNSEEN_VALIDATION if among(config.unseen_validation) else UNSEEN_TEST
     return {role: tuple(sorted(collection.queries))}
-
-
-def _name(spec: str) -> str:
-    """The domain that a collection of this spec has.
-
-    >>> _name("beir:data/../data/cran"), _name("icd10:5")
-    ('beir:cran', 'icd10:5')
-    """
-    source, _, argument = spec.partition(":")
-    return f"{source}:{Path(argument).name}"
 
 
 def standings(

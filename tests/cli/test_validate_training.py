@@ -68,6 +68,44 @@ def test_a_folder_that_was_moved_is_still_the_one_trained_on(
     assert set(found["queries"]) == {"train", "validation", "test"}
 
 
+@pytest.fixture(scope="module")
+def clicks(setting: Any) -> tuple[Path, Path]:
+    """A table of 16 queries, and the folder of a training on it alone."""
+    rows = ["query,document,label"]
+    for number in range(16):
+        rows += [f"what is plant {number},plant {number},1", f"what is plant {number},a stone,0"]
+    folder: Path = setting.root / "logs"
+    folder.mkdir()
+    (folder / "clicks.csv").write_text("\n".join(rows), encoding="utf-8")
+    rng = np.random.default_rng(0)
+    for name, number in (("corpus", 17), ("queries", 16)):
+        np.save(folder / f"{name}.npy", rng.normal(size=(number, 16)))
+    seen = {"data.seen": [f"csv:{folder / 'clicks.csv'}"], "data.encoder": f"npy:{folder}"}
+    unseen = {"data.unseen_validation": [], "data.unseen_test": []}
+    return folder / "clicks.csv", setting.train(folder / "run", seen | unseen)
+
+
+def test_a_table_trained_on_is_known_however_its_path_is_spelt(
+    clicks: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, run = clicks
+    whole = validated(run)["queries"]
+    monkeypatch.chdir(table.parent)
+    for spelt in ("clicks.csv", "./clicks.csv", "../logs/clicks.csv", table):
+        found = validated(run, "--data", f"csv:{spelt}")["queries"]
+        assert found == {role: whole[role] for role in ("train", "validation", "test")}
+
+
+def test_a_folder_trained_on_is_known_from_within_and_by_another_name(
+    setting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link").symlink_to(setting.root / "trees")
+    run = setting.train(tmp_path / "run", {"data.seen": [f"beir:{tmp_path / 'link'}"]})
+    monkeypatch.chdir(setting.root / "trees")
+    for spec in ("beir:.", setting.data("trees"), f"beir:{tmp_path / 'link'}"):
+        assert set(validated(run, "--data", spec)["queries"]) == {"train", "validation", "test"}
+
+
 @pytest.mark.parametrize(
     ("domain", "role"), [("shrubs", "unseen_validation"), ("herbs", "test_unseen")]
 )
