@@ -58,7 +58,7 @@ def load_collection(spec: str) -> Collection:
 def domain_of(spec: str) -> str:
     """The domain that the collection of a spec has, wherever it lies; it need not be there.
 
-    >>> domain_of("csv:logs/./clicks.csv"), domain_of("beir:data/../data/cran"), domain_of("icd10:5")
+    >>> domain_of("csv:./clicks.csv"), domain_of("beir:data/../data/cran"), domain_of("icd10:5")
     ('csv:clicks', 'beir:cran', 'icd10:5')
     """
     source, _, argument = spec.partition(":")

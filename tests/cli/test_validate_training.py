@@ -167,6 +167,33 @@ def test_other_data_than_those_trained_on_are_refused(
     assert "not those it was trained on" in message
 
 
+def test_a_table_that_has_grown_is_refused_where_it_is_named_too(
+    clicks: tuple[Path, Path], tmp_path: Path, ended: Ended
+) -> None:
+    table, run = clicks
+    grown = tmp_path / table.name
+    grown.write_text(table.read_text() + "\nwhat is ivy,ivy,1")
+    code, message = ended(app, run, "--data", f"csv:{grown}")
+    assert code == 2
+    assert "not those it was trained on" in message
+
+
+def test_a_collection_trained_on_needs_the_others_that_its_fingerprint_is_of(
+    setting: Any, tmp_path: Path, ended: Ended
+) -> None:
+    for domain in ("trees", "herbs"):
+        shutil.copytree(setting.root / domain, tmp_path / domain)
+    here = {"data.unseen_test": [f"beir:{tmp_path / 'herbs'}"]}
+    run = setting.train(tmp_path / "run", here)
+    (tmp_path / "herbs").rename(tmp_path / "moved")
+    code, message = ended(app, run, "--data", setting.data("trees"))
+    assert code == 2
+    assert "does not exist" in message
+    assert "Name those that were moved with --data too" in message
+    again = ("--data", setting.data("trees"), "--data", setting.data("herbs"))
+    assert set(validated(run, *again)["queries"]) == {"train", "validation", "test", "test_unseen"}
+
+
 def test_vectors_of_another_width_are_refused(
     setting: Any, ended_training: Path, tmp_path: Path, ended: Ended
 ) -> None:
