@@ -47,8 +47,9 @@ def main(
     """Print every target of the task with the model's value, and pass, fail or not known.
 
     A collection that the model was trained on is split as it was then, and refused where it
-    was changed; the queries of any other are those of an unseen domain. What nobody knows (one seed, no unseen domain, a
-    checkpoint without its history) is not known, neither a pass nor a fail.
+    was changed; the queries of any other are those of an unseen domain. What nobody knows (one
+    seed, no unseen domain, a checkpoint without its history) is not known, neither a pass nor
+    a fail.
 
     Exit codes: 0 nothing failed; 2 a mistake in what was given; 3 a target was failed, or,
     with --strict, is not known. Examples:
@@ -87,7 +88,11 @@ def _roles(
     trained: TrainedModel, specs: Sequence[str], source: EmbeddingSource, encoder: str
 ) -> Mapping[str, Sequence[QuerySet]]:
     """Role -> query sets, of the collections given or of those of the configuration."""
-    from quantum_rerank.cli.trained_model import require_same_encoder, require_same_width
+    from quantum_rerank.cli.trained_model import (
+        require_same_encoder,
+        require_same_vectors,
+        require_same_width,
+    )
     from quantum_rerank.training.data_manager import prepare
     from quantum_rerank.training.standings import learned_from, load_roles, query_roles
 
@@ -99,6 +104,7 @@ def _roles(
         roles = load_roles(config, specs, source)
     else:
         prepared = prepare(config, source)
+        require_same_vectors(trained, prepared.encoder_fingerprint, encoder)
         _require_same_data(trained, prepared.fingerprint)
         roles = query_roles(prepared)
     widths = {one.queries.shape[1] for sets in roles.values() for one in sets}

@@ -194,6 +194,18 @@ def test_a_collection_trained_on_needs_the_others_that_its_fingerprint_is_of(
     assert set(validated(run, *again)["queries"]) == {"train", "validation", "test", "test_unseen"}
 
 
+def test_other_vectors_of_the_collections_trained_on_are_refused(
+    setting: Any, changed_vectors: Path, ended: Ended
+) -> None:
+    for model in (changed_vectors, changed_vectors / "checkpoints" / "hybrid.safetensors"):
+        code, message = ended(app, model)
+        assert code == 2
+        assert "Put back those that it was trained on." in message
+    # The same ones are known by their content, wherever they lie; of other texts any may be.
+    assert validated(changed_vectors, "--encoder", setting.encoder)["queries"]
+    assert validated(changed_vectors, "--data", setting.data("shrubs"))["queries"]
+
+
 def test_vectors_of_another_width_are_refused(
     setting: Any, ended_training: Path, tmp_path: Path, ended: Ended
 ) -> None:
