@@ -97,9 +97,7 @@ def main(
         others = arms_named(arm or ["quantum_only", "mlp_twin"])
         overrides = dict(parse_override(text) for text in set_ or [])
         if data:
-            # Unseen ones that are named beside them are kept.
-            unseen: dict[str, object] = {"data.unseen_validation": [], "data.unseen_test": []}
-            overrides = unseen | overrides | {"data.seen": data}
+            overrides["data.seen"] = data
         experiment = load_config(config, overrides).resolved()
         with locked(new_folder(output)):
             _train(experiment, others, output)
