@@ -44,6 +44,11 @@ _DOMAINS: dict[str, Callable[[str], str]] = {
     "trec": trec.domain,
     "csv": csv_table.domain,
 }
+# Of the sources that have texts without judgments: corpus, queries, and what is to be said.
+_TEXTS: dict[str, Callable[[str], tuple[dict[str, str], dict[str, str], dict[str, int]]]] = {
+    "beir": beir.texts,
+    "trec": trec.texts,
+}
 
 
 def load_collection(spec: str) -> Collection:
@@ -68,11 +73,11 @@ def domain_of(spec: str) -> str:
 def load_texts(spec: str) -> tuple[Mapping[str, str], Mapping[str, str], Mapping[str, int]]:
     """Corpus and queries of a collection, by id, and what is not taken as it was given.
 
-    Of a BEIR folder, unjudged queries too.
+    Of a BEIR or TREC folder, unjudged queries too.
     """
     source, _, argument = spec.partition(":")
-    if source == "beir" and argument:
-        return beir.texts(argument)
+    if source in _TEXTS and argument:
+        return _TEXTS[source](argument)
     collection = load_collection(spec)
     return collection.corpus, collection.queries, collection.skipped
 
