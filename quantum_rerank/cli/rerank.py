@@ -46,8 +46,9 @@ def main(
     data: Annotated[
         str | None,
         typer.Option(
-            help="The collection whose texts a TREC run names, such as `beir:FOLDER`; it needs "
-            "no judgments."
+            help="The collection whose texts a TREC run names, such as `beir:FOLDER`. Where the "
+            "model embeds texts, a folder of `beir:` or `trec:` needs no judgments; of any other "
+            "source only judged queries are known."
         ),
     ] = None,
     top: Annotated[
@@ -78,6 +79,7 @@ def main(
     from quantum_rerank.cli.trained_model import load_model
 
     _require_free(output, force)
+    _require_column(tag)
     trained = load_model(bundle)
     is_jsonl = retrieved.suffix == JSONL
     requests, texts = from_jsonl(retrieved) if is_jsonl else from_run(retrieved, data)
@@ -203,6 +205,14 @@ def _require_texts(what: str, wanted: set[str], known: Mapping[str, str]) -> Non
         raise DataError(
             f"{len(unknown)} of {len(wanted)} {what} are not in the collection: {shown}. "
             "Name the collection that was searched, with --data."
+        )
+
+
+def _require_column(tag: str) -> None:
+    """Refuse what would be no column, or several, of a TREC run."""
+    if tag.split() != [tag]:
+        raise DataError(
+            f"`--tag` is {tag!r}, but must be one word: a TREC run has white space between columns."
         )
 
 
