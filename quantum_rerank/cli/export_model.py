@@ -54,11 +54,13 @@ def main(
     or, by `hybrid_amplitude`, so that it makes the amplitudes that are predicted; the fidelity
     of two texts is that of the states that their circuits prepare. Examples:
 
-        python -m quantum_rerank.cli.export_model runs/first --arm mlp_twin --output twin
+        python -m quantum_rerank.cli.export_model runs/first --arm mlp_twin \\
+            --output twin
 
-        python -m quantum_rerank.cli.export_model RUN/trials/00007/best.safetensors --output best
+        python -m quantum_rerank.cli.export_model \\
+            RUN/trials/00007/best.safetensors --output best
 
-        python -m quantum_rerank.cli.export_model RUN/best --format qasm
+        python -m quantum_rerank.cli.export_model RUN/best --format qasm \\
             --text "fear of spiders" --text Arachnophobia --output circuits
     """
     from quantum_rerank.cli.trained_model import load_model

@@ -68,13 +68,13 @@ def main(
     below --top keeps its order, behind what was reranked. Scores are written so that they
     fall strictly with the rank. Example:
 
-        python -m quantum_rerank.cli.rerank bm25.run --bundle runs/first/bundle
+        python -m quantum_rerank.cli.rerank bm25.run --bundle runs/first/bundle \\
             --data beir:FOLDER --output reranked.run
 
     A line of JSONL needs no collection, and comes back with its documents in the new order,
     each with its `score`; all else in it stays:
 
-        {"query": "fear of spiders", "documents": [{"id": "7", "text": "Arachnophobia"}]}
+        {"query": "fear of spiders", "documents": [{"id": "7", "text": "Phobias"}]}
     """
     from quantum_rerank.cli.trained_model import load_model
 

@@ -73,7 +73,7 @@ def main(
     Every arm has the same data, seed and epochs; its best epoch is chosen on
     validation queries, the test queries are scored once. Example:
 
-        python -m quantum_rerank.cli.train_hybrid_model
+        python -m quantum_rerank.cli.train_hybrid_model \\
             --config configs/training_config.yaml --data icd10:5 --output runs/first
 
     A run that was killed goes on where it was, with the configuration that it has:

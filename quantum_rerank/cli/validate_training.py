@@ -56,7 +56,8 @@ def main(
 
         python -m quantum_rerank.cli.validate_training runs/first
 
-        python -m quantum_rerank.cli.validate_training RUN/best --data icd10:5 --data icd10:3
+        python -m quantum_rerank.cli.validate_training RUN/best \\
+            --data icd10:5 --data icd10:3
     """
     from rich.console import Console
 
