@@ -68,6 +68,37 @@ def test_no_file_at_all_loads_as_the_defaults() -> None:
     assert load_config(None) == ExperimentConfig()
 
 
+SEEN = ["csv:clicks.csv"]
+
+
+def collections(config: ExperimentConfig) -> tuple[list[str], list[str], list[str]]:
+    data = config.data
+    return list(data.seen), list(data.unseen_validation), list(data.unseen_test)
+
+
+def test_a_file_that_names_only_what_is_trained_on_has_no_unseen_collections(
+    tmp_path: Path,
+) -> None:
+    own = write(tmp_path, "own.yaml", f"data: {{seen: {SEEN}}}\n")
+    assert collections(load_config(own)) == (SEEN, [], [])
+    including = f"include: ['{CONFIGS}/training_config.yaml']\ndata: {{seen: {SEEN}}}\n"
+    assert collections(load_config(write(tmp_path, "below.yaml", including))) == (SEEN, [], [])
+    # One that names none of them changes nothing in what it includes.
+    above = write(tmp_path, "above.yaml", "include: [own.yaml]\ndata: {unseen_test: ['icd10:3']}\n")
+    assert collections(load_config(above)) == (SEEN, [], ["icd10:3"])
+
+
+def test_overrides_that_name_only_what_is_trained_on_leave_no_unseen_collections() -> None:
+    path = CONFIGS / "training_config.yaml"
+    named = {"data.seen": SEEN}
+    assert collections(load_config(path, named)) == (SEEN, [], [])
+    both = {"data.unseen_test": ["icd10:8"], **named}
+    assert collections(load_config(path, both)) == (SEEN, [], ["icd10:8"])
+    others = {"data.unseen_test": ["icd10:8"]}
+    seen, unseen_validation, _ = collections(ExperimentConfig())
+    assert collections(load_config(path, others)) == (seen, unseen_validation, ["icd10:8"])
+
+
 def test_an_unknown_key_names_the_nearest_with_file_and_line(tmp_path: Path) -> None:
     path = write(tmp_path, "run.yaml", "seed: 1\ncircuit:\n  n_qubit: 5\n")
     with pytest.raises(ConfigError) as caught:

@@ -11,7 +11,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from quantum_rerank.config import describe
+from quantum_rerank.config import describe, override
 from quantum_rerank.console import INTERRUPTED_EXIT_CODE, new_folder, run
 from quantum_rerank.errors import ConfigError, FilesError
 from quantum_rerank.folder_lock import locked
@@ -61,6 +61,13 @@ app = typer.Typer(add_completion=False)
 def main(
     space: Annotated[
         Path | None, typer.Option(help="Search space, such as search_spaces/default.yaml.")
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A collection to train and test on, such as csv:FILE. Repeatable. Replaces every "
+            "collection of the space."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="New folder of the run; runs/NAME-TIME if not given.")
@@ -136,8 +143,9 @@ def main(
     console = Console()
     asked = {"trials": trials, "hours": hours, "trial_memory_gb": trial_memory_gb}
     changes = {key: str(value) for key, value in asked.items() if value is not None}
-    if warm_start and space is None:
-        raise ConfigError("--warm-start is for a search that starts: give --space with it.")
+    of_a_start = [name for name, one in (("warm-start", warm_start), ("data", data)) if one]
+    if of_a_start and space is None:
+        raise ConfigError(f"--{of_a_start[0]} is for a search that starts: give --space with it.")
     if (rerun is None) != (trial is None):
         raise ConfigError("--rerun RUN and --trial NUMBER belong together.")
     if nodes is not None and address is not None:
@@ -160,7 +168,7 @@ def main(
         added = [f"--{key} {text}" for key, text in changes.items() if text.startswith("+")]
         if added:
             raise ConfigError(f"`{added[0]}` adds to a run; name the run with --resume.")
-        known = load_space(space, given)
+        known = _on_collections(load_space(space, given), data or [])
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = (output or Path("runs") / f"{known.header.name}-{stamp}").resolve()
         places = _chosen(storage or SQLITE, storage_path, known, folder)
@@ -182,6 +190,16 @@ def main(
     code = DIAGNOSIS_EXIT_CODE if ended.startswith(DIAGNOSIS) else EXIT_CODES.get(ended, 0)
     if code:
         raise typer.Exit(code)
+
+
+def _on_collections(space: Space, specs: list[str]) -> Space:
+    """The same search over other collections, none of them unseen; as it is where none is given."""
+    if not specs:
+        return space
+    named = {"seen": specs, "unseen_validation": [], "unseen_test": []}
+    header = space.header.model_copy(update={"data": space.header.data | named})
+    base = override(space.base, {f"data.{key}": value for key, value in named.items()})
+    return Space(header, base, space.parameters)
 
 
 def _chosen(storage: str, path: str | None, space: Space, folder: Path) -> Places:

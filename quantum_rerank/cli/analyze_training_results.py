@@ -40,10 +40,11 @@ def main(
     The worst queries are those that lost most against the cosine, with their texts where the
     collections are still in place. Example:
 
-        for seed in 1 2 3; do python -m quantum_rerank.cli.train_hybrid_model
+        for seed in 1 2 3; do python -m quantum_rerank.cli.train_hybrid_model \\
             --data icd10:5 --set seed=$seed --output runs/seed-$seed; done
 
-        python -m quantum_rerank.cli.analyze_training_results runs/seed-* --html results.html
+        python -m quantum_rerank.cli.analyze_training_results runs/seed-* \\
+            --html results.html
     """
     from rich.console import Console
 

@@ -24,6 +24,7 @@ _NEEDED = (
     "fusion_weight",
     "verdicts",
 )
+_NEEDED_OF_A_SEARCH = ("name", "baselines", "tested")
 
 
 @dataclass(frozen=True)
@@ -115,17 +116,11 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[TrainingRun], list[SearchRu
     trainings, searches, problems = list[TrainingRun](), list[SearchRun](), list[str]()
     for folder in folders:
         if (folder / METRICS_FILE).is_file():
-            record = _read(folder / METRICS_FILE, problems)
-            missing = [key for key in _NEEDED if record and key not in record]
-            if missing:
-                problems.append(
-                    f"`{folder / METRICS_FILE}` has no {', '.join(missing)}: an earlier version "
-                    "wrote it. Train anew."
-                )
-            elif record:
+            if record := _read(folder / METRICS_FILE, _NEEDED, "Train anew", problems):
                 trainings.append(TrainingRun(folder, record))
         elif (folder / SEARCH_FILE).is_file():
-            if summary := _read(folder / SEARCH_FILE, problems):
+            needed = _NEEDED_OF_A_SEARCH
+            if summary := _read(folder / SEARCH_FILE, needed, "Search anew", problems):
                 searches.append(SearchRun(folder, summary))
         else:
             problems.append(
@@ -174,13 +169,22 @@ def differing(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _read(path: Path, problems: list[str]) -> dict[str, Any]:
+def _read(
+    path: Path, needed: Sequence[str], way_out: str, problems: list[str]
+) -> dict[str, Any] | None:
+    """A record that has all that is needed; None, and a problem more, where there is none."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         problems.append(f"`{path}` cannot be read: {error}.")
-        return {}
+        return None
     if not isinstance(record, dict):
         problems.append(f"`{path}` is no record of a run.")
-        return {}
+        return None
+    if missing := [key for key in needed if key not in record]:
+        problems.append(
+            f"`{path}` has no {', '.join(missing)}: an earlier version, or another program, "
+            f"wrote it. {way_out}."
+        )
+        return None
     return record

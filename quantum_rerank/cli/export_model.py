@@ -54,11 +54,13 @@ def main(
     or, by `hybrid_amplitude`, so that it makes the amplitudes that are predicted; the fidelity
     of two texts is that of the states that their circuits prepare. Examples:
 
-        python -m quantum_rerank.cli.export_model runs/first --arm mlp_twin --output twin
+        python -m quantum_rerank.cli.export_model runs/first --arm mlp_twin \\
+            --output twin
 
-        python -m quantum_rerank.cli.export_model RUN/trials/00007/best.safetensors --output best
+        python -m quantum_rerank.cli.export_model \\
+            RUN/trials/00007/best.safetensors --output best
 
-        python -m quantum_rerank.cli.export_model RUN/best --format qasm
+        python -m quantum_rerank.cli.export_model RUN/best --format qasm \\
             --text "fear of spiders" --text Arachnophobia --output circuits
     """
     from quantum_rerank.cli.trained_model import load_model
@@ -89,7 +91,7 @@ def _checkpoint_of(folder: Path, arm: str) -> Path:
 
 
 def _write_bundle(output: Path, trained: TrainedModel, origin: Path) -> None:
-    from quantum_rerank.cli.trained_model import require_same_encoder
+    from quantum_rerank.cli.trained_model import require_same_encoder, require_same_vectors
     from quantum_rerank.embeddings import embedding_source
     from quantum_rerank.export import export_model
     from quantum_rerank.training.data_manager import prepare
@@ -103,6 +105,7 @@ def _write_bundle(output: Path, trained: TrainedModel, origin: Path) -> None:
     source = embedding_source(config.data.encoder)
     require_same_encoder(trained, source, config.data.encoder)
     prepared = prepare(config.data, source)
+    require_same_vectors(trained, prepared.encoder_fingerprint, config.data.encoder)
     if trained.data_fingerprint not in ("", prepared.fingerprint):
         raise DataError(
             "The collections of the model's configuration are not those it was trained on: texts, "

@@ -46,8 +46,9 @@ def main(
     data: Annotated[
         str | None,
         typer.Option(
-            help="The collection whose texts a TREC run names, such as `beir:FOLDER`; it needs "
-            "no judgments."
+            help="The collection whose texts a TREC run names, such as `beir:FOLDER`. Where the "
+            "model embeds texts, a folder of `beir:` or `trec:` needs no judgments; of any other "
+            "source only judged queries are known."
         ),
     ] = None,
     top: Annotated[
@@ -67,17 +68,18 @@ def main(
     below --top keeps its order, behind what was reranked. Scores are written so that they
     fall strictly with the rank. Example:
 
-        python -m quantum_rerank.cli.rerank bm25.run --bundle runs/first/bundle
+        python -m quantum_rerank.cli.rerank bm25.run --bundle runs/first/bundle \\
             --data beir:FOLDER --output reranked.run
 
     A line of JSONL needs no collection, and comes back with its documents in the new order,
     each with its `score`; all else in it stays:
 
-        {"query": "fear of spiders", "documents": [{"id": "7", "text": "Arachnophobia"}]}
+        {"query": "fear of spiders", "documents": [{"id": "7", "text": "Phobias"}]}
     """
     from quantum_rerank.cli.trained_model import load_model
 
     _require_free(output, force)
+    _require_column(tag)
     trained = load_model(bundle)
     is_jsonl = retrieved.suffix == JSONL
     requests, texts = from_jsonl(retrieved) if is_jsonl else from_run(retrieved, data)
@@ -203,6 +205,14 @@ def _require_texts(what: str, wanted: set[str], known: Mapping[str, str]) -> Non
         raise DataError(
             f"{len(unknown)} of {len(wanted)} {what} are not in the collection: {shown}. "
             "Name the collection that was searched, with --data."
+        )
+
+
+def _require_column(tag: str) -> None:
+    """Refuse what would be no column, or several, of a TREC run."""
+    if tag.split() != [tag]:
+        raise DataError(
+            f"`--tag` is {tag!r}, but must be one word: a TREC run has white space between columns."
         )
 
 

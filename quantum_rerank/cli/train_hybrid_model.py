@@ -73,7 +73,7 @@ def main(
     Every arm has the same data, seed and epochs; its best epoch is chosen on
     validation queries, the test queries are scored once. Example:
 
-        python -m quantum_rerank.cli.train_hybrid_model
+        python -m quantum_rerank.cli.train_hybrid_model \\
             --config configs/training_config.yaml --data icd10:5 --output runs/first
 
     A run that was killed goes on where it was, with the configuration that it has:
@@ -97,9 +97,7 @@ def main(
         others = arms_named(arm or ["quantum_only", "mlp_twin"])
         overrides = dict(parse_override(text) for text in set_ or [])
         if data:
-            # Unseen ones that are named beside them are kept.
-            unseen: dict[str, object] = {"data.unseen_validation": [], "data.unseen_test": []}
-            overrides = unseen | overrides | {"data.seen": data}
+            overrides["data.seen"] = data
         experiment = load_config(config, overrides).resolved()
         with locked(new_folder(output)):
             _train(experiment, others, output)

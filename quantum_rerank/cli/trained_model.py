@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -27,13 +29,16 @@ ModelPath = Annotated[
 """Where a model lies, as an argument of a command: whatever `load_model` takes."""
 
 _BUNDLES = ("bundle", "best")  # within the folder of a training, and of a search
+_TRIALS = "trials"  # within that of a search: a folder per trial, with its checkpoints
+_HASHED = re.compile("npy:[0-9a-f]{64}")  # arrays by their content, as `ArraySource` has it
 
 
 @dataclass(frozen=True)
 class TrainedModel:
     """A model, and what is known of how it was made.
 
-    encoder_fingerprint, data_fingerprint: empty where a checkpoint does not name them.
+    encoder_fingerprint, data_fingerprint: empty where nobody knows them, as of a checkpoint that
+        lies in no run's folder.
     """
 
     head: Head
@@ -81,6 +86,20 @@ def require_same_encoder(model: TrainedModel, source: EmbeddingSource, name: str
         f"The encoder `{name}` is `{here}` here, but the model was trained with `{theirs}` "
         f"(`{model.config.data.encoder}`). Install the same one, or name it with --encoder."
     )
+
+
+def require_same_vectors(model: TrainedModel, fingerprint: str, name: str) -> None:
+    """Refuse other arrays than those of the training, where they are of its own collections.
+
+    fingerprint: theirs, of a source that `require_same_encoder` has let pass. Earlier versions
+        knew arrays by their folder's name, which says nothing of what was in it.
+    """
+    theirs = model.encoder_fingerprint
+    if _HASHED.fullmatch(theirs) and theirs != fingerprint:
+        raise BundleError(
+            f"The vectors in `{name}` are `{fingerprint}`, but the model was trained on "
+            f"`{theirs}`. Put back those that it was trained on."
+        )
 
 
 def require_same_width(model: TrainedModel, width: int, name: str) -> None:
@@ -131,7 +150,23 @@ def _from_checkpoint(path: Path) -> TrainedModel:
         {"validation": validation.metrics},
         Course(epoch),
         Seeds(),
+        **_fingerprints(path),
     )
+
+
+def _fingerprints(checkpoint: Path) -> dict[str, str]:
+    """What the run in whose folder a checkpoint lies was trained on; nothing of any other."""
+    from quantum_rerank.cli.unfinished import FINGERPRINTS, RUN_FILE
+
+    folder = checkpoint.resolve().parent.parent
+    path = (folder.parent if folder.name == _TRIALS else folder) / RUN_FILE
+    if not path.is_file():
+        return {}
+    try:
+        record = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError) as error:
+        raise BundleError(f"`{path}` cannot be read: {error}.") from None
+    return {name: str(record.get(name, "")) for name in FINGERPRINTS}
 
 
 def _made(kind: type[Any], record: Mapping[str, Any]) -> Any:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from quantum_rerank.training.progress_file import ProgressFile
 
 RUN_FILE, PROGRESS = "run.json", "progress"
-_FINGERPRINTS = ("data_fingerprint", "encoder_fingerprint")
+FINGERPRINTS = ("data_fingerprint", "encoder_fingerprint")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def begin(folder: Path, begun: Begun) -> None:
     record = {
         "config": begun.config.model_dump(mode="json"),
         "arms": list(begun.arms),
-        **{name: getattr(begun, name) for name in _FINGERPRINTS},
+        **{name: getattr(begun, name) for name in FINGERPRINTS},
     }
     write_json(folder / RUN_FILE, record)
 
@@ -63,10 +63,10 @@ def interrupted(folder: Path, last_written: str) -> Begun:
         ) from None
     except (OSError, ValueError) as error:
         raise BundleError(f"`{folder / RUN_FILE}` cannot be read: {error}.") from None
-    if not isinstance(record, dict) or not {"config", "arms", *_FINGERPRINTS} <= record.keys():
+    if not isinstance(record, dict) or not {"config", "arms", *FINGERPRINTS} <= record.keys():
         raise BundleError(f"`{folder / RUN_FILE}` is not what a run writes: it was altered.")
     config = build_config(record["config"])
-    return Begun(config, tuple(record["arms"]), *(str(record[name]) for name in _FINGERPRINTS))
+    return Begun(config, tuple(record["arms"]), *(str(record[name]) for name in FINGERPRINTS))
 
 
 def go_on(folder: Path, begun: Begun, now: Begun, results: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from quantum_rerank.console import run
 
 if TYPE_CHECKING:
     from quantum_rerank.cli.trained_model import TrainedModel
+    from quantum_rerank.config import DataConfig
     from quantum_rerank.embeddings import EmbeddingSource
     from quantum_rerank.training.data_manager import QuerySet
     from quantum_rerank.training.validators import Standing, Verdict
@@ -45,16 +46,18 @@ def main(
 ) -> None:
     """Print every target of the task with the model's value, and pass, fail or not known.
 
-    A collection that the model was trained on is split as it was then; the queries of any
-    other are those of an unseen domain. What nobody knows (one seed, no unseen domain, a
-    checkpoint without its history) is not known, neither a pass nor a fail.
+    A collection that the model was trained on is split as it was then, and refused where it
+    was changed; the queries of any other are those of an unseen domain. What nobody knows (one
+    seed, no unseen domain, a checkpoint without its history) is not known, neither a pass nor
+    a fail.
 
     Exit codes: 0 nothing failed; 2 a mistake in what was given; 3 a target was failed, or,
     with --strict, is not known. Examples:
 
         python -m quantum_rerank.cli.validate_training runs/first
 
-        python -m quantum_rerank.cli.validate_training RUN/best --data icd10:5 --data icd10:3
+        python -m quantum_rerank.cli.validate_training RUN/best \\
+            --data icd10:5 --data icd10:3
     """
     from rich.console import Console
 
@@ -86,27 +89,59 @@ def _roles(
     trained: TrainedModel, specs: Sequence[str], source: EmbeddingSource, encoder: str
 ) -> Mapping[str, Sequence[QuerySet]]:
     """Role -> query sets, of the collections given or of those of the configuration."""
-    from quantum_rerank.cli.trained_model import require_same_encoder, require_same_width
-    from quantum_rerank.errors import DataError
+    from quantum_rerank.cli.trained_model import (
+        require_same_encoder,
+        require_same_vectors,
+        require_same_width,
+    )
     from quantum_rerank.training.data_manager import prepare
-    from quantum_rerank.training.standings import load_roles, query_roles
+    from quantum_rerank.training.standings import learned_from, load_roles, query_roles
 
     require_same_encoder(trained, source, encoder)
+    config = trained.config.data
     if specs:
-        roles = load_roles(trained.config.data, specs, source)
+        if trained.data_fingerprint and learned_from(config, specs):
+            _require_same_data(trained, _fingerprint_now(config, specs))
+        roles = load_roles(config, specs, source)
     else:
-        prepared = prepare(trained.config.data, source)
-        if trained.data_fingerprint and prepared.fingerprint != trained.data_fingerprint:
-            raise DataError(
-                "The collections of the model's configuration are not those it was trained on: "
-                "texts, judgments or splits were changed, and queries that it has learned from "
-                "could be among those it is tested on. Name other collections with --data."
-            )
+        prepared = prepare(config, source)
+        require_same_vectors(trained, prepared.encoder_fingerprint, encoder)
+        _require_same_data(trained, prepared.fingerprint)
         roles = query_roles(prepared)
     widths = {one.queries.shape[1] for sets in roles.values() for one in sets}
     for width in sorted(widths):
         require_same_width(trained, width, encoder)
     return roles
+
+
+def _fingerprint_now(config: DataConfig, specs: Sequence[str]) -> str:
+    """Of the collections of a configuration, those that `specs` name where they lie now."""
+    from quantum_rerank.errors import DataError
+    from quantum_rerank.training.data_manager import data_fingerprint
+    from quantum_rerank.training.standings import as_placed
+
+    try:
+        return data_fingerprint(as_placed(config, specs))
+    except DataError as error:
+        raise DataError(
+            [
+                *error.problems,
+                "Whether a collection is still the one that was trained on is known of all those "
+                "of the model's configuration together. Name those that were moved with --data "
+                "too, or only collections that it was not trained on.",
+            ]
+        ) from None
+
+
+def _require_same_data(trained: TrainedModel, fingerprint: str) -> None:
+    from quantum_rerank.errors import DataError
+
+    if trained.data_fingerprint not in ("", fingerprint):
+        raise DataError(
+            "The collections of the model's configuration are not those it was trained on: "
+            "texts, judgments or splits were changed, and queries that it has learned from "
+            "could be among those it is tested on. Name other collections with --data."
+        )
 
 
 def _skipped(roles: Mapping[str, Sequence[QuerySet]]) -> dict[str, dict[str, int]]:

@@ -13,6 +13,8 @@ from quantum_rerank.config.sections import ExperimentConfig
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.yaml_source import Location, YamlSource, load_yaml, nearest
 
+_UNSEEN = ("unseen_validation", "unseen_test")
+
 
 def load_config(
     path: Path | None,
@@ -21,16 +23,30 @@ def load_config(
 ) -> ExperimentConfig:
     """Read a configuration file, its includes and the overrides given by dotted keys.
 
+    What names the collections to train on names all of them: a file, or the overrides, with a
+    `data.seen` but without an unseen list leaves none there, whatever was named before.
+
     places: override -> where it was written, for the errors.
     Raises: ConfigError with every mistake of every file, each with file and line.
     """
     sources = list(_with_includes(path, ())) if path else []
     values = ExperimentConfig().model_dump(mode="json")
     for source in sources:
-        values = _merge(values, source.values)
+        values = _merge(values, _naming_all(source.values))
     values.pop("include", None)
     given = {key: (places or {}).get(key, "given as an override") for key in overrides or {}}
-    return build_config(apply_overrides(values, overrides or {}), sources, given)
+    changes = dict(overrides or {})
+    if "data.seen" in changes:
+        changes = {f"data.{key}": [] for key in _UNSEEN} | changes
+    return build_config(apply_overrides(values, changes), sources, given)
+
+
+def _naming_all(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a file says, with the unseen lists that it leaves out empty where it names `seen`."""
+    data = values.get("data")
+    if not isinstance(data, Mapping) or "seen" not in data:
+        return values
+    return {**values, "data": {**{key: [] for key in _UNSEEN}, **data}}
 
 
 def build_config(

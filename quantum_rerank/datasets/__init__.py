@@ -8,7 +8,8 @@ ir_datasets:ID         the catalogue of https://ir-datasets.com
 zaragoza:CATEGORIES    questions on building in Sweden; `zaragoza:all`
 gpe:TOPIC              claims and the web pages that bear on them
 
-A new source is one module with `load(argument) -> Collection` and one line in SOURCES.
+A new source is one module with `load(argument) -> Collection` and one line in SOURCES; where
+the argument is a place, also `domain(argument)` and one line in _DOMAINS.
 """
 
 from __future__ import annotations
@@ -37,6 +38,17 @@ SOURCES: dict[str, Callable[[str], Collection]] = {
     "zaragoza": zaragoza.load,
     "gpe": gpe.load,
 }
+# Of the sources that name a place; elsewhere the spec is the domain.
+_DOMAINS: dict[str, Callable[[str], str]] = {
+    "beir": beir.domain,
+    "trec": trec.domain,
+    "csv": csv_table.domain,
+}
+# Of the sources that have texts without judgments: corpus, queries, and what is to be said.
+_TEXTS: dict[str, Callable[[str], tuple[dict[str, str], dict[str, str], dict[str, int]]]] = {
+    "beir": beir.texts,
+    "trec": trec.texts,
+}
 
 
 def load_collection(spec: str) -> Collection:
@@ -48,16 +60,34 @@ def load_collection(spec: str) -> Collection:
     return SOURCES[source](argument)
 
 
+def domain_of(spec: str) -> str:
+    """The domain that the collection of a spec has, wherever it lies; it need not be there.
+
+    >>> domain_of("csv:./clicks.csv"), domain_of("beir:data/../data/cran"), domain_of("icd10:5")
+    ('csv:clicks', 'beir:cran', 'icd10:5')
+    """
+    source, _, argument = spec.partition(":")
+    return _DOMAINS[source](argument) if source in _DOMAINS else spec
+
+
 def load_texts(spec: str) -> tuple[Mapping[str, str], Mapping[str, str], Mapping[str, int]]:
     """Corpus and queries of a collection, by id, and what is not taken as it was given.
 
-    Of a BEIR folder, unjudged queries too.
+    Of a BEIR or TREC folder, unjudged queries too.
     """
     source, _, argument = spec.partition(":")
-    if source == "beir" and argument:
-        return beir.texts(argument)
+    if source in _TEXTS and argument:
+        return _TEXTS[source](argument)
     collection = load_collection(spec)
     return collection.corpus, collection.queries, collection.skipped
 
 
-__all__ = ["SOURCES", "Collection", "Split", "load_collection", "load_texts", "split_by_query"]
+__all__ = [
+    "SOURCES",
+    "Collection",
+    "Split",
+    "domain_of",
+    "load_collection",
+    "load_texts",
+    "split_by_query",
+]

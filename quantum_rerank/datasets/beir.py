@@ -45,7 +45,7 @@ def load(folder: str) -> Collection:
     judged, counts = judgments.of_known(queries)
     return checked(
         Collection(
-            domain=f"beir:{root.resolve().name}",
+            domain=domain(folder),
             corpus=corpus,
             queries=judged,
             qrels=judgments.qrels,
@@ -53,6 +53,11 @@ def load(folder: str) -> Collection:
             skipped=counts,
         )
     )
+
+
+def domain(folder: str) -> str:
+    """The domain of a folder, which need not be there: its name, however its path is spelt."""
+    return f"beir:{Path(folder).resolve().name}"
 
 
 def texts(folder: str) -> tuple[dict[str, str], dict[str, str], dict[str, int]]:

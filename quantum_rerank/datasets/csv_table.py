@@ -51,7 +51,7 @@ def load(file: str) -> Collection:
         raise DataError(problems[:SHOWN] + more * (len(problems) > SHOWN))
     return checked(
         Collection(
-            domain=f"csv:{path.stem}",
+            domain=domain(file),
             corpus={_id(text): text for text in documents},
             queries={_id(text): text for text in judgments.qrels},
             qrels={
@@ -61,6 +61,11 @@ def load(file: str) -> Collection:
             skipped=judgments.counts | _left_out(n_empty),
         )
     )
+
+
+def domain(file: str) -> str:
+    """The domain of a table, which need not be there: its file's name without the ending."""
+    return f"csv:{Path(file).stem}"
 
 
 def _left_out(n_rows: int) -> dict[str, int]:

@@ -12,10 +12,11 @@ Queries of two split files or more keep their splits.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from quantum_rerank.datasets import beir
-from quantum_rerank.datasets.collection import Collection, checked
+from quantum_rerank.datasets.collection import Collection, checked, text_counts
 from quantum_rerank.datasets.judgments import SPLITS, Judgment, read_judgments, whole_grade
 from quantum_rerank.datasets.text_files import (
     each_line,
@@ -35,34 +36,50 @@ TITLE = re.compile(r"<title>\s*(?:Topic:)?\s*(.*?)\s*(?=<|\Z)", re.DOTALL | re.I
 def load(folder: str) -> Collection:
     """Load a folder; the name of the folder becomes the domain."""
     root = Path(folder)
-    corpus = _one_of(root, "corpus.tsv", "corpus.jsonl")
-    queries = _one_of(root, "queries.tsv", "topics.txt")
     files = sorted(path for path in root.glob("qrels*.txt") if path.is_file())
-    missing = [
-        f"`{root}` has no {what}"
-        for what, found in (
-            ("corpus.tsv or corpus.jsonl", corpus),
-            ("queries.tsv or topics.txt", queries),
-            ("qrels.txt or qrels.SPLIT.txt", files),
-        )
-        if not found
-    ]
-    if missing or corpus is None or queries is None:
-        raise DataError(f"{'; '.join(missing)}. A TREC folder holds all three.")
-    texts = texts_by_id(corpus, _tab_separated if corpus.suffix == ".tsv" else _document)
-    topics = texts_by_id(queries, _tab_separated) if queries.suffix == ".tsv" else _topics(queries)
+    corpus, topics = _texts(root, [] if files else ["qrels.txt or qrels.SPLIT.txt"])
     judgments = read_judgments({path: _split(path) for path in files}, judgment)
     judged, counts = judgments.of_known(topics)
     return checked(
         Collection(
-            domain=f"trec:{root.resolve().name}",
-            corpus=texts,
+            domain=domain(folder),
+            corpus=corpus,
             queries=judged,
             qrels=judgments.qrels,
             official=judgments.official,
             skipped=counts,
         )
     )
+
+
+def texts(folder: str) -> tuple[dict[str, str], dict[str, str], dict[str, int]]:
+    """The corpus and all queries of a folder, judged or not, and what is to be said of them.
+
+    It needs no judgments.
+    """
+    corpus, topics = _texts(Path(folder))
+    return corpus, topics, text_counts(corpus, topics)
+
+
+def _texts(root: Path, lacking: Sequence[str] = ()) -> tuple[dict[str, str], dict[str, str]]:
+    """Corpus and queries by id.
+
+    lacking: what else the folder lacks, to be told with what it lacks of these.
+    """
+    corpus = _one_of(root, "corpus.tsv", "corpus.jsonl")
+    queries = _one_of(root, "queries.tsv", "topics.txt")
+    if lacking or corpus is None or queries is None:
+        known = {"corpus.tsv or corpus.jsonl": corpus, "queries.tsv or topics.txt": queries}
+        missing = [what for what, path in known.items() if path is None] + list(lacking)
+        told = "; ".join(f"`{root}` has no {what}" for what in missing)
+        raise DataError(f"{told}. A TREC folder holds a corpus, queries and qrels.")
+    topics = texts_by_id(queries, _tab_separated) if queries.suffix == ".tsv" else _topics(queries)
+    return texts_by_id(corpus, _tab_separated if corpus.suffix == ".tsv" else _document), topics
+
+
+def domain(folder: str) -> str:
+    """The domain of a folder, which need not be there: its name, however its path is spelt."""
+    return f"trec:{Path(folder).resolve().name}"
 
 
 def _one_of(root: Path, *names: str) -> Path | None:

@@ -67,7 +67,7 @@ def main(
         typer.Option(
             "--collection",
             "--collections",
-            help="Only this one: icd10, gpe, zaragoza, or a BEIR folder. Repeatable.",
+            help="Only this one: icd10, gpe, zaragoza, or one of --beir's six. Repeatable.",
         ),
     ] = None,
     arms: Annotated[
@@ -107,8 +107,8 @@ def main(
 
         python -m quantum_rerank.study --beir data --seeds 5
 
-        python -m quantum_rerank.study --collection zaragoza --arm default --arm tuned
-            --seeds 2 --output runs/short
+        python -m quantum_rerank.study --collection zaragoza --seeds 2 \\
+            --arm default --arm tuned --output runs/short
     """
     from rich.console import Console
 

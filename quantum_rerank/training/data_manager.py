@@ -148,27 +148,7 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
 
     The split comes before anything is mined; a domain held out has one role only.
     """
-    named = (*config.seen, *config.unseen_validation, *config.unseen_test)
-    repeated = sorted({spec for spec in named if named.count(spec) > 1})
-    if repeated:
-        raise DataError(f"{', '.join(repeated)}: named twice, but a collection has one role.")
-    collections = {spec: load_collection(spec) for spec in named}
-    domains = [collection.domain for collection in collections.values()]
-    shared = sorted({domain for domain in domains if domains.count(domain) > 1})
-    if shared:
-        raise DataError(
-            f"{', '.join(shared)}: two collections of this name. A collection has one role, "
-            "and folders need names of their own."
-        )
-    splits = {
-        spec: split_by_query(
-            collections[spec], config.validation_split, config.test_split, config.split_seed
-        )
-        for spec in config.seen
-    }
-    everything = {spec: tuple(sorted(c.queries)) for spec, c in collections.items()}
-    splits |= {spec: Split(validation=everything[spec]) for spec in config.unseen_validation}
-    splits |= {spec: Split(test=everything[spec]) for spec in config.unseen_test}
+    collections, splits = _split(config)
     embedded = {spec: source.embed(collection) for spec, collection in collections.items()}
     widths = {spec: documents.shape[1] for spec, (_, documents) in embedded.items()}
     if len(set(widths.values())) > 1:
@@ -196,6 +176,40 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
         encoder_fingerprint=source.fingerprint,
         examples=_examples(collections[config.seen[0]], seen[0]),
     )
+
+
+def data_fingerprint(config: DataConfig) -> str:
+    """The fingerprint that `prepare` finds, of collections as they are now; nothing is embedded."""
+    return _fingerprint(*_split(config))
+
+
+def _split(config: DataConfig) -> tuple[dict[str, Collection], dict[str, Split]]:
+    """Spec -> collection, and the queries of each by their role.
+
+    Raises: DataError where two have the same name.
+    """
+    named = (*config.seen, *config.unseen_validation, *config.unseen_test)
+    repeated = sorted({spec for spec in named if named.count(spec) > 1})
+    if repeated:
+        raise DataError(f"{', '.join(repeated)}: named twice, but a collection has one role.")
+    collections = {spec: load_collection(spec) for spec in named}
+    domains = [collection.domain for collection in collections.values()]
+    shared = sorted({domain for domain in domains if domains.count(domain) > 1})
+    if shared:
+        raise DataError(
+            f"{', '.join(shared)}: two collections of this name. A collection has one role, "
+            "and folders need names of their own."
+        )
+    splits = {
+        spec: split_by_query(
+            collections[spec], config.validation_split, config.test_split, config.split_seed
+        )
+        for spec in config.seen
+    }
+    everything = {spec: tuple(sorted(c.queries)) for spec, c in collections.items()}
+    splits |= {spec: Split(validation=everything[spec]) for spec in config.unseen_validation}
+    splits |= {spec: Split(test=everything[spec]) for spec in config.unseen_test}
+    return collections, splits
 
 
 def query_set(

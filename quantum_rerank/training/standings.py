@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 
 from quantum_rerank.config import DataConfig
-from quantum_rerank.datasets import Collection, load_collection, split_by_query
+from quantum_rerank.datasets import Collection, domain_of, load_collection, split_by_query
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import DataError
 from quantum_rerank.evaluation import NDCG
@@ -23,6 +22,7 @@ from quantum_rerank.training.validators import (
     Standing,
 )
 
+_CONFIGURED = ("seen", "unseen_validation", "unseen_test")
 ROLES = (TRAIN, VALIDATION, UNSEEN_VALIDATION, TEST, UNSEEN_TEST)
 
 
@@ -36,6 +36,21 @@ def query_roles(prepared: PreparedData) -> dict[str, tuple[QuerySet, ...]]:
         TEST: prepared.test_seen,
         UNSEEN_TEST: prepared.test_unseen,
     }
+
+
+def learned_from(config: DataConfig, specs: Sequence[str]) -> bool:
+    """Whether a collection that is trained on is among `specs`, wherever it lies now."""
+    return any(_is_among(spec, domain_of(spec), config.seen) for spec in specs)
+
+
+def as_placed(config: DataConfig, specs: Sequence[str]) -> DataConfig:
+    """The same with its collections where `specs`, if they name them, say that they lie now."""
+    now = {domain_of(spec): spec for spec in specs}
+    placed = {
+        role: tuple(now.get(domain_of(spec), spec) for spec in getattr(config, role))
+        for role in _CONFIGURED
+    }
+    return config.model_copy(update=placed)
 
 
 def load_roles(
@@ -63,26 +78,19 @@ def load_roles(
 
 
 def _query_ids(config: DataConfig, spec: str, collection: Collection) -> dict[str, tuple[str, ...]]:
-    def among(known: Sequence[str]) -> bool:
-        return spec in known or collection.domain in map(_name, known)
-
-    if among(config.seen):
+    domain = collection.domain
+    if _is_among(spec, domain, config.seen):
         split = split_by_query(
             collection, config.validation_split, config.test_split, config.split_seed
         )
         return {TRAIN: split.train, VALIDATION: split.validation, TEST: split.test}
-    role = UNSEEN_VALIDATION if among(config.unseen_validation) else UNSEEN_TEST
+    is_chosen_on = _is_among(spec, domain, config.unseen_validation)
+    role = UNSEEN_VALIDATION if is_chosen_on else UNSEEN_TEST
     return {role: tuple(sorted(collection.queries))}
 
 
-def _name(spec: str) -> str:
-    """The domain that a collection of this spec has.
-
-    >>> _name("beir:data/../data/cran"), _name("icd10:5")
-    ('beir:cran', 'icd10:5')
-    """
-    source, _, argument = spec.partition(":")
-    return f"{source}:{Path(argument).name}"
+def _is_among(spec: str, domain: str, known: Sequence[str]) -> bool:
+    return spec in known or domain in map(domain_of, known)
 
 
 def standings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,16 @@ def ended_gated_training(setting: Setting) -> Path:
     """The same with a fusion weight that falls with the distance."""
     gate = {"fusion.gate": "distance", "fusion.centroids": 3}
     return setting.train(setting.root / "gated-run", gate)
+
+
+@pytest.fixture
+def changed_vectors(setting: Setting, tmp_path: Path) -> Path:
+    """The folder of a training, of whose vectors some were computed anew since."""
+    shutil.copytree(setting.root / "vectors", tmp_path / "vectors")
+    run = setting.train(tmp_path / "run", {"data.encoder": f"npy:{tmp_path / 'vectors'}"})
+    path = tmp_path / "vectors" / "beir-herbs" / "corpus.npy"
+    np.save(path, np.random.default_rng(7).normal(size=np.load(path).shape))
+    return run
 
 
 def write_domain(root: Path, domain: str, rng: np.random.Generator) -> None:

@@ -187,15 +187,20 @@ def test_every_folder_without_a_record_is_named(
     old = tmp_path / "early"
     old.mkdir()
     (old / "metrics.json").write_text('{"config": {}}')
-    names = ("cut", "list", "early", "nowhere")
+    search = tmp_path / "search"
+    search.mkdir()
+    (search / "summary.json").write_text('{"name": "x"}')
+    names = ("cut", "list", "early", "nowhere", "old", "search")
     code, told = ended(app, ended_training, *(tmp_path / name for name in names))
     assert code == 2
     lines = told.splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 6
     assert "cannot be read" in lines[0]
     assert "is no record" in lines[1]
     assert "an earlier version" in lines[2]
     assert "no run that has ended" in lines[3]
+    assert "has no config, objective, " in lines[4]
+    assert "summary.json` has no baselines, tested: an earlier version" in lines[5]
 
 
 def test_the_same_training_twice_is_no_spread(

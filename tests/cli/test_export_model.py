@@ -137,6 +137,50 @@ def test_a_model_whose_data_were_changed_is_not_exported(
     assert "not those it was trained on" in told
 
 
+@pytest.mark.parametrize("what", ["", "bundle", "checkpoints/hybrid.safetensors", "--arm"])
+def test_a_model_whose_vectors_were_changed_is_not_exported(
+    setting: Any, changed_vectors: Path, tmp_path: Path, ended: Ended, what: str
+) -> None:
+    is_arm = what == "--arm"
+    given = [changed_vectors, "--arm", "mlp_twin"] if is_arm else [changed_vectors / what]
+    code, told = ended(app, *given, "--output", tmp_path / "out")
+    assert code == 2
+    assert "Put back those that it was trained on." in told
+    assert read_bundle(changed_vectors / "bundle")[1].encoder_fingerprint in told
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def in_a_search(ended_training: Path, tmp_path: Path) -> Path:
+    """A checkpoint where a search has those of its trials, beside the record of its data."""
+    place = tmp_path / "search" / "trials" / "00007" / "best.safetensors"
+    place.parent.mkdir(parents=True)
+    shutil.copy(ended_training / "checkpoints" / "hybrid.safetensors", place)
+    shutil.copy(ended_training / "run.json", tmp_path / "search")
+    return place
+
+
+def test_a_checkpoint_knows_what_its_run_was_trained_on(
+    ended_training: Path, in_a_search: Path, tmp_path: Path
+) -> None:
+    own = load_model(ended_training)
+    checkpoint = ended_training / "checkpoints" / "mlp_twin.safetensors"
+    for found in (load_model(checkpoint), load_model(in_a_search)):
+        assert found.encoder_fingerprint == own.encoder_fingerprint
+        assert found.data_fingerprint == own.data_fingerprint
+    alone = load_model(Path(shutil.copy(checkpoint, tmp_path)))
+    assert (alone.encoder_fingerprint, alone.data_fingerprint) == ("", "")
+
+
+def test_a_checkpoint_beside_a_damaged_record_is_refused(
+    in_a_search: Path, tmp_path: Path, ended: Ended
+) -> None:
+    (tmp_path / "search" / "run.json").write_text("{")
+    code, told = ended(app, in_a_search, "--output", tmp_path / "out")
+    assert code == 2
+    assert "run.json` cannot be read" in told
+
+
 def test_a_cut_off_checkpoint_is_refused(
     ended_training: Path, tmp_path: Path, ended: Ended
 ) -> None:

@@ -247,6 +247,17 @@ def test_texts_that_are_not_taken_as_they_are_are_counted(
     assert "Reranked 1 queries" in result.stderr
 
 
+@pytest.mark.parametrize("tag", ["", " ", "my run", "mine\n"])
+def test_a_tag_that_is_no_column_is_refused_before_anything_is_read(
+    ended_training: Path, tmp_path: Path, ended: Ended, tag: str
+) -> None:
+    output = tmp_path / "out.run"
+    line = ("missing.run", "--bundle", ended_training, "--output", output, "--tag", tag)
+    code, told = ended(app, *line)
+    assert code == 2
+    assert f"`--tag` is {tag!r}, but must be one word" in told
+
+
 def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(
     ended_training: Path, tmp_path: Path, ended: Ended
 ) -> None:

@@ -68,6 +68,44 @@ def test_a_folder_that_was_moved_is_still_the_one_trained_on(
     assert set(found["queries"]) == {"train", "validation", "test"}
 
 
+@pytest.fixture(scope="module")
+def clicks(setting: Any) -> tuple[Path, Path]:
+    """A table of 16 queries, and the folder of a training on it alone."""
+    rows = ["query,document,label"]
+    for number in range(16):
+        rows += [f"what is plant {number},plant {number},1", f"what is plant {number},a stone,0"]
+    folder: Path = setting.root / "logs"
+    folder.mkdir()
+    (folder / "clicks.csv").write_text("\n".join(rows), encoding="utf-8")
+    rng = np.random.default_rng(0)
+    for name, number in (("corpus", 17), ("queries", 16)):
+        np.save(folder / f"{name}.npy", rng.normal(size=(number, 16)))
+    seen = {"data.seen": [f"csv:{folder / 'clicks.csv'}"], "data.encoder": f"npy:{folder}"}
+    unseen = {"data.unseen_validation": [], "data.unseen_test": []}
+    return folder / "clicks.csv", setting.train(folder / "run", seen | unseen)
+
+
+def test_a_table_trained_on_is_known_however_its_path_is_spelt(
+    clicks: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, run = clicks
+    whole = validated(run)["queries"]
+    monkeypatch.chdir(table.parent)
+    for spelt in ("clicks.csv", "./clicks.csv", "../logs/clicks.csv", table):
+        found = validated(run, "--data", f"csv:{spelt}")["queries"]
+        assert found == {role: whole[role] for role in ("train", "validation", "test")}
+
+
+def test_a_folder_trained_on_is_known_from_within_and_by_another_name(
+    setting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link").symlink_to(setting.root / "trees")
+    run = setting.train(tmp_path / "run", {"data.seen": [f"beir:{tmp_path / 'link'}"]})
+    monkeypatch.chdir(setting.root / "trees")
+    for spec in ("beir:.", setting.data("trees"), f"beir:{tmp_path / 'link'}"):
+        assert set(validated(run, "--data", spec)["queries"]) == {"train", "validation", "test"}
+
+
 @pytest.mark.parametrize(
     ("domain", "role"), [("shrubs", "unseen_validation"), ("herbs", "test_unseen")]
 )
@@ -127,6 +165,45 @@ def test_other_data_than_those_trained_on_are_refused(
     code, message = ended(app, run)
     assert code == 2
     assert "not those it was trained on" in message
+
+
+def test_a_table_that_has_grown_is_refused_where_it_is_named_too(
+    clicks: tuple[Path, Path], tmp_path: Path, ended: Ended
+) -> None:
+    table, run = clicks
+    grown = tmp_path / table.name
+    grown.write_text(table.read_text() + "\nwhat is ivy,ivy,1")
+    code, message = ended(app, run, "--data", f"csv:{grown}")
+    assert code == 2
+    assert "not those it was trained on" in message
+
+
+def test_a_collection_trained_on_needs_the_others_that_its_fingerprint_is_of(
+    setting: Any, tmp_path: Path, ended: Ended
+) -> None:
+    for domain in ("trees", "herbs"):
+        shutil.copytree(setting.root / domain, tmp_path / domain)
+    here = {"data.unseen_test": [f"beir:{tmp_path / 'herbs'}"]}
+    run = setting.train(tmp_path / "run", here)
+    (tmp_path / "herbs").rename(tmp_path / "moved")
+    code, message = ended(app, run, "--data", setting.data("trees"))
+    assert code == 2
+    assert "does not exist" in message
+    assert "Name those that were moved with --data too" in message
+    again = ("--data", setting.data("trees"), "--data", setting.data("herbs"))
+    assert set(validated(run, *again)["queries"]) == {"train", "validation", "test", "test_unseen"}
+
+
+def test_other_vectors_of_the_collections_trained_on_are_refused(
+    setting: Any, changed_vectors: Path, ended: Ended
+) -> None:
+    for model in (changed_vectors, changed_vectors / "checkpoints" / "hybrid.safetensors"):
+        code, message = ended(app, model)
+        assert code == 2
+        assert "Put back those that it was trained on." in message
+    # The same ones are known by their content, wherever they lie; of other texts any may be.
+    assert validated(changed_vectors, "--encoder", setting.encoder)["queries"]
+    assert validated(changed_vectors, "--data", setting.data("shrubs"))["queries"]
 
 
 def test_vectors_of_another_width_are_refused(

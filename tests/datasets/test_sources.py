@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from quantum_rerank import datasets
-from quantum_rerank.datasets import Collection, load_collection
+from quantum_rerank.datasets import Collection, domain_of, load_collection
 from quantum_rerank.datasets.collection import checked
 
 
@@ -24,6 +26,29 @@ def test_a_source_of_ones_own_is_one_function_and_one_line(
 ) -> None:
     monkeypatch.setitem(datasets.SOURCES, "trees", load_trees)
     assert load_collection("trees:oak:red").corpus["a"] == "The oak:red is a tree."
+
+
+@pytest.mark.parametrize("spec", ["beir:trees", "trec:trees", "csv:trees.csv", "icd10:3"])
+def test_the_domain_of_a_spec_is_that_of_its_collection(
+    spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "trees"
+    (folder / "qrels").mkdir(parents=True)
+    for name, content in {
+        "trees/corpus.jsonl": '{"_id": "a", "text": "An oak."}',
+        "trees/queries.jsonl": '{"_id": "q", "text": "oak"}',
+        "trees/qrels/test.tsv": "query-id\tcorpus-id\tscore\nq\ta\t1",
+        "trees/queries.tsv": "q\toak",
+        "trees/qrels.txt": "q 0 a 1",
+        "trees.csv": "query,document,label\noak,An oak.,1",
+    }.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert domain_of(spec) == load_collection(spec).domain
+    monkeypatch.chdir(folder)
+    source, _, place = spec.partition(":")
+    if source != "icd10":
+        assert domain_of(f"{source}:../{place}") == domain_of(f"{source}:{folder.parent / place}")
 
 
 @pytest.mark.parametrize("source", datasets.SOURCES)

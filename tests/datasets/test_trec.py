@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from quantum_rerank.datasets import load_collection, split_by_query, trec
+from quantum_rerank.datasets import load_collection, load_texts, split_by_query, trec
 from quantum_rerank.errors import DataError
 
 FILES = {
@@ -38,6 +38,14 @@ def test_a_folder_of_tables_is_loaded_under_its_name(folder: Folder) -> None:
     assert collection.queries == {"q1": "oak leaf", "q2": "elm bark"}
     assert collection.qrels == {"q1": {"d1": 2}, "q2": {"d2": 1}}
     assert collection.skipped == {"judgments below 0 taken as not relevant": 1}
+
+
+def test_the_texts_of_a_folder_need_no_judgments(folder: Folder) -> None:
+    root = folder({"qrels.txt": None, "queries.tsv": "q1\toak leaf\nq9\tfir cone\n"})
+    corpus, queries, skipped = load_texts(f"trec:{root}")
+    assert corpus == {"d1": "The leaf of the oak.", "d2": "The bark\tof the elm."}
+    assert queries == {"q1": "oak leaf", "q9": "fir cone"}
+    assert skipped == {}
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,15 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing_behind(tmp_path: Path) -> 
     assert not folder.exists()
 
 
+def test_a_space_is_searched_on_the_collections_that_are_named(tmp_path: Path) -> None:
+    data = ("--data", "csv:clicks.csv", "--data", "zaragoza:all")
+    result = start("--dry-run", "--output", tmp_path / "run", *data)
+    assert result.exit_code == 0
+    lines = {line.split()[0]: " ".join(line.split()[1:]) for line in result.output.splitlines()}
+    assert lines["seen"] == "csv:clicks.csv, zaragoza:all"
+    assert lines["unseen"] == "validation none; test none"
+
+
 @pytest.mark.parametrize(
     ("option", "value", "named"),
     [
@@ -227,6 +236,14 @@ def test_a_plan_names_the_runs_that_a_search_starts_from(ended_run: Path, tmp_pa
     result = start("--dry-run", "--output", tmp_path / "run", "--warm-start", ended_run)
     assert result.exit_code == 0
     assert f"warm start {ended_run}" in " ".join(result.output.split()).replace("- ", "-")
+
+
+@pytest.mark.parametrize("option", ["--resume", "--rerun"])
+def test_a_run_goes_on_with_its_own_collections(ended_run: Path, option: str) -> None:
+    trial = ["--trial", "0"] if option == "--rerun" else []
+    error = call(option, ended_run, *trial, "--data", "icd10:5").exception
+    assert isinstance(error, ConfigError)
+    assert "--data is for a search that starts" in str(error)
 
 
 @pytest.mark.parametrize("option", ["--resume", "--rerun"])

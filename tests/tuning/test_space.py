@@ -73,6 +73,15 @@ def test_the_first_trial_of_the_default_space_has_the_numbers_of_the_task() -> N
         assert getattr(first, section) == getattr(task, section)
 
 
+def test_a_space_that_names_only_what_is_trained_on_has_no_unseen_collections(
+    write: Write,
+) -> None:
+    data = load_space(write(HEADER + "data: {seen: ['csv:clicks.csv']}\n")).base.data
+    assert (data.seen, data.unseen_validation, data.unseen_test) == (("csv:clicks.csv",), (), ())
+    data = load_space(write(HEADER + "data: {candidates: 50}\n")).base.data
+    assert data == load_config(None).data.model_copy(update={"candidates": 50})
+
+
 OF_ARMS = f"""\
 name: arms
 base: base.yaml
