@@ -19,8 +19,10 @@ from optuna.trial import TrialState as OptunaState
 from ray.tune.search import Searcher
 
 from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.errors import ConfigError
 from tuning.algorithms.population import Population
 from tuning.algorithms.samplers import make_sampler, points_left
+from tuning.limits.failures import failure_reason
 from tuning.records import (
     CHECKPOINT,
     COST,
@@ -166,7 +168,11 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         aside = place(self._study.get_trials(deepcopy=False), trial.number)
         aside |= {NUMBER: trial.number, PROTECTED: START_POINT in trial.user_attrs}
         aside |= {DONOR: donor_of(trial.user_attrs)}
-        config = self._space.config_for(params, aside[ORIGIN])
+        try:
+            config = self._space.config_for(params, aside[ORIGIN])
+        except ConfigError as error:  # each value is valid, but not beside the others
+            self._listener.trial_started(trial.number, self._space.base)  # the nearest there is
+            return params | aside, failure_reason(error)
         self._listener.trial_started(trial.number, config)
         return params | aside, self._refusal(config)
 

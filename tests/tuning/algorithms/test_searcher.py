@@ -36,7 +36,14 @@ from tuning.records import (
     WORKER_LOST,
     TrialEnd,
 )
-from tuning.space import SchedulerConfig, Space
+from tuning.space import (
+    CategoricalParameter,
+    IntParameter,
+    Parameter,
+    SamplerConfig,
+    SchedulerConfig,
+    Space,
+)
 from tuning.study.history import (
     CONTINUES,
     START_POINT,
@@ -395,6 +402,33 @@ def test_a_configuration_that_is_refused_fails_without_a_start(
     assert (trial.state, trial.user_attrs[FAILURE]) == (TrialState.FAIL, "oom: too large")
     (end,) = heard.ended
     assert (end.number, end.state, end.reason) == (1, "failed", "oom: too large")
+
+
+def test_values_that_do_not_go_together_fail_their_trial_alone(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    parameters: dict[str, Parameter] = {
+        "optimizer.schedule": CategoricalParameter(
+            type="categorical", choices=["constant", "one_cycle"]
+        ),
+        "optimizer.linear_warmup_epochs": IntParameter(type="int", low=0, high=1),
+    }
+    update = {"sampler": SamplerConfig(name="grid"), "start_from": []}
+    space = Space(tiny_space.header.model_copy(update=update), tiny_space.base, parameters)
+    heard = Recorder()
+    search = search_in(tmp_path, space, n_trials=4, listener=heard)
+    proposed = [own(search.suggest(name)) for name in "abc"]
+    contradiction = {"optimizer.schedule": "one_cycle", "optimizer.linear_warmup_epochs": 1}
+    assert contradiction not in proposed
+    assert search.suggest("d") is None
+    (end,) = heard.ended
+    assert (end.state, end.is_cut_short) == ("failed", False)
+    assert end.reason.startswith("error: ConfigError: `optimizer.linear_warmup_epochs` is 1")
+    assert "\n" not in end.reason
+    trial = load_study(tmp_path).get_trials()[end.number]
+    assert (trial.state, trial.params) == (TrialState.FAIL, contradiction)
+    assert trial.user_attrs[FAILURE] == end.reason
+    assert end.number in heard.started  # whoever is told of an end has heard of the start
 
 
 def test_a_trial_that_is_stopped_for_a_reason_fails_with_it_and_keeps_its_epochs(
