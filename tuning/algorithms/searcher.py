@@ -39,6 +39,7 @@ from tuning.records import (
     SECONDS,
     STARTED_OVER,
     TRAINING_SECONDS,
+    UNJUDGED,
     WARNING,
     WORKER_LOST,
     Listener,
@@ -202,6 +203,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         """Tell the study how a trial ended, once."""
         if trial_id not in self._trials:
             return
+        seen = self._last.get(trial_id, {}).get(EPOCH, 0)
         if result and EPOCH in result:
             self.on_trial_result(trial_id, result)  # Ray keeps a stopping result to itself
         trial = self._trials.pop(trial_id)
@@ -209,6 +211,8 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         if error:
             last = {**last, FAILURE: WORKER_LOST, **self._death_note(trial.number)}
         state, reason = self._verdict(last)
+        if reason.startswith(INTERRUPTED) and last.get(EPOCH, 0) > seen:
+            last = {**last, UNJUDGED: last[EPOCH]}  # stopped by the end, not by the scheduler
         objective = last.get(OBJECTIVE)
         known = objective is not None and math.isfinite(objective)
         self._keep(trial, last, reason)
@@ -258,7 +262,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def _keep(self, trial: optuna.Trial, last: Mapping[str, Any], reason: str) -> None:
         """Write beside the trial what it cost, whether it left weights, and why it failed."""
-        kept = (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS, CHECKPOINT, STARTED_OVER, WARNING)
+        kept = (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS, CHECKPOINT, STARTED_OVER, WARNING, UNJUDGED)
         attributes: dict[str, Any] = {key: last[key] for key in kept if key in last}
         if reason:
             attributes[FAILURE] = reason

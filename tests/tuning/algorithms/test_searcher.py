@@ -15,6 +15,7 @@ from ray.tune.search.optuna import OptunaSearch
 from quantum_rerank.config import ExperimentConfig
 from tuning.algorithms.population import Population
 from tuning.algorithms.samplers import make_sampler
+from tuning.algorithms.scheduler import make_rule
 from tuning.algorithms.searcher import TruthfulSearch
 from tuning.records import (
     ASIDE,
@@ -32,6 +33,7 @@ from tuning.records import (
     PROTECTED,
     SECONDS,
     STARTED_OVER,
+    UNJUDGED,
     WARNING,
     WORKER_LOST,
     TrialEnd,
@@ -50,6 +52,7 @@ from tuning.study.history import (
     close_running,
     curve,
     enqueue_missing,
+    rung_values,
 )
 from tuning.study.run_folder import load_study, open_study
 
@@ -233,6 +236,42 @@ def test_a_trial_that_is_cut_short_by_the_end_is_interrupted_and_not_pruned(benc
     assert trial.state == TrialState.FAIL
     assert trial.user_attrs[FAILURE] == "interrupted: time budget of 24 h"
     assert bench.heard.ended[0].objective == 0.3
+
+
+def test_what_nobody_decided_on_since_the_search_was_over_is_decided_on_when_it_goes_on(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    why = [""]
+    search = search_in(tmp_path, tiny_space, ending=lambda: why[-1])
+    for name, value in (("a", 0.9), ("b", 0.8), ("c", 0.1)):
+        search.suggest(name)
+        if name != "c":
+            search.on_trial_result(name, result(1, value))
+    why.append("Ctrl-C")
+    search.on_trial_complete("a", result(1, 0.9))  # does not report in time: told what is known
+    search.on_trial_complete("b", result(2, 0.8))
+    search.on_trial_complete("c", result(1, 0.1))  # stopped at a rung without the scheduler
+    trials = load_study(tmp_path).get_trials()
+    assert [curve(trial) for trial in trials] == [{1: 0.9}, {1: 0.8, 2: 0.8}, {1: 0.1}]
+    assert [trial.user_attrs.get(UNJUDGED) for trial in trials] == [None, 2, 1]
+    rule = make_rule(tiny_space, rung_values(trials))
+    assert not rule.stops(0, 1, 0.0)  # decided on before
+    assert not rule.stops(1, 1, 0.0)
+    assert rule.stops(2, 1, 0.1)
+    assert not rule.stops(1, 2, 0.8)  # the first to come to its rung
+
+
+def test_epochs_that_are_reported_again_when_the_search_ends_stay_decided_on(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    why = [""]
+    search = search_in(tmp_path, tiny_space, ending=lambda: why[-1])
+    lose(search, result(1, 0.3), result(2, 0.4))
+    search = search_in(tmp_path, tiny_space, ending=lambda: why[-1])
+    search.suggest("a")
+    why.append("Ctrl-C")
+    search.on_trial_complete("a", result(1, 0.3))
+    assert rung_values(load_study(tmp_path).get_trials()) == {0: {1: 0.3, 2: 0.4}}
 
 
 def test_a_trial_that_reaches_its_end_while_the_search_ends_is_complete(bench: Bench) -> None:
