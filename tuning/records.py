@@ -17,6 +17,7 @@ COST = "cost"  # what `objective.against` names, in a trial's last report
 TRAINING_SECONDS = "training_seconds"  # of `seconds`, without reports and checkpoints
 CHECKPOINT = "best_epoch"  # whose weights are kept; None once they were removed
 STARTED_OVER = "started_over"  # why a clone did not start from its donor's weights
+UNJUDGED = "unjudged_epoch"  # that no scheduler has seen, since the search was over by then
 WARNING = "warning"  # what is wrong with a training, though not so that it would end
 
 # First words of a failure's reason that are not the configuration's fault.

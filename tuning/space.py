@@ -211,8 +211,20 @@ class Space:
         return chosen
 
     def grid(self) -> dict[str, list[Any]]:
-        """Every value of every parameter, for the sampler that tries them all."""
+        """Every value of every parameter; none of one that could not be tried in full."""
         return {name: parameter.values() for name, parameter in self.parameters.items()}
+
+    def points(self) -> list[Params]:
+        """Every configuration of the grid once, with the parameters whose condition holds."""
+        points: list[Params] = [{}]
+        for name, values in self.grid().items():
+            parameter = self.parameters[name]
+            points = [
+                {**point, **more}
+                for point in points
+                for more in ([{name: v} for v in values] if _holds(parameter, point) else [{}])
+            ]
+        return points
 
     def config_for(self, params: Mapping[str, Any], number: int) -> ExperimentConfig:
         """The configuration of a trial; its seed follows from the search's and its number."""

@@ -282,9 +282,15 @@ def _bad_start_points(space: Space, source: YamlSource) -> Iterator[str]:
                 yield f"start_from: `{key}` is not a parameter ({place}). {hint}"
             elif key not in point:
                 yield f"start_from: `{key}` is given, but its condition does not hold ({place})."
-        for name, value in point.items():
-            if not space.parameters[name].admits(value):
-                yield f"start_from: `{name}` is {value!r}, which the space does not hold ({place})."
+        outside = [k for k, v in point.items() if not space.parameters[k].admits(v)]
+        for name in outside:
+            rule = "which the space does not hold"
+            yield f"start_from: `{name}` is {point[name]!r}, {rule} ({place})."
+        if not outside:
+            try:
+                override(space.base, point)
+            except ConfigError as error:
+                yield f"start_from: no run takes these values together ({place}): {error}"
 
 
 def _endless_grid(space: Space, source: YamlSource) -> Iterator[str]:

@@ -446,6 +446,23 @@ def test_an_empty_start_point_outside_the_ranges_is_refused(write: Write) -> Non
     assert "`circuit.n_qubits` is 4, which the space does not hold" in problem
 
 
+def test_a_start_point_of_values_that_do_not_go_together_is_refused(write: Write) -> None:
+    path = write("""\
+name: tiny
+base: base.yaml
+budget: {trials: 4, epochs: 3}
+start_from:
+  - {optimizer.schedule: one_cycle}
+  - {optimizer.schedule: one_cycle, optimizer.linear_warmup_epochs: 2}
+parameters:
+  optimizer.schedule: {type: categorical, choices: [constant, one_cycle]}
+  optimizer.linear_warmup_epochs: {type: float, low: 0.0, high: 3.0}
+""")
+    (problem,) = problems(path)
+    assert f"no run takes these values together ({path}, line 6)" in problem
+    assert "`optimizer.linear_warmup_epochs` is 2, but must be 0 beside" in problem
+
+
 def test_overrides_replace_values_of_the_budget_and_are_checked(write: Write) -> None:
     path = write(HEADER)
     assert load_space(path, {"trials": 9}).header.budget.trials == 9

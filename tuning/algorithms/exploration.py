@@ -17,6 +17,7 @@ _SHAPING = (
     "arm",
     "circuit.",
     "mlp.hidden_layers",
+    "mlp.outputs",
     "linear.rank",
     "fusion.gate",
     "fusion.centroids",

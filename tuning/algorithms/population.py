@@ -16,7 +16,15 @@ import numpy as np
 
 from tuning.algorithms.exploration import explored
 from tuning.space import Params, Space
-from tuning.study.history import AT_EPOCH, CLONES, REPLACES, START_POINT, attempts, origins
+from tuning.study.history import (
+    AT_EPOCH,
+    CLONES,
+    REPLACES,
+    START_POINT,
+    attempts,
+    judged,
+    origins,
+)
 from tuning.study.lineage import came_to, given, open_configurations, without_successor
 
 if TYPE_CHECKING:
@@ -89,7 +97,7 @@ class Population:
         configuration = attempts(trials, trial)[-1]
         latest = max(n for n, first in origins(trials).items() if first == configuration)
         chain = attempts(trials, latest)
-        if any(epoch in trials[one].intermediate_values for one in chain):
+        if any(epoch in judged(trials[one]) for one in chain):
             return False
         if START_POINT in trials[latest].user_attrs:
             return False

@@ -19,8 +19,10 @@ from optuna.trial import TrialState as OptunaState
 from ray.tune.search import Searcher
 
 from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.errors import ConfigError
 from tuning.algorithms.population import Population
 from tuning.algorithms.samplers import make_sampler, points_left
+from tuning.limits.failures import failure_reason
 from tuning.records import (
     CHECKPOINT,
     COST,
@@ -37,6 +39,7 @@ from tuning.records import (
     SECONDS,
     STARTED_OVER,
     TRAINING_SECONDS,
+    UNJUDGED,
     WARNING,
     WORKER_LOST,
     Listener,
@@ -166,7 +169,11 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         aside = place(self._study.get_trials(deepcopy=False), trial.number)
         aside |= {NUMBER: trial.number, PROTECTED: START_POINT in trial.user_attrs}
         aside |= {DONOR: donor_of(trial.user_attrs)}
-        config = self._space.config_for(params, aside[ORIGIN])
+        try:
+            config = self._space.config_for(params, aside[ORIGIN])
+        except ConfigError as error:  # each value is valid, but not beside the others
+            self._listener.trial_started(trial.number, self._space.base)  # the nearest there is
+            return params | aside, failure_reason(error)
         self._listener.trial_started(trial.number, config)
         return params | aside, self._refusal(config)
 
@@ -196,6 +203,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         """Tell the study how a trial ended, once."""
         if trial_id not in self._trials:
             return
+        seen = self._last.get(trial_id, {}).get(EPOCH, 0)
         if result and EPOCH in result:
             self.on_trial_result(trial_id, result)  # Ray keeps a stopping result to itself
         trial = self._trials.pop(trial_id)
@@ -203,6 +211,8 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         if error:
             last = {**last, FAILURE: WORKER_LOST, **self._death_note(trial.number)}
         state, reason = self._verdict(last)
+        if reason.startswith(INTERRUPTED) and last.get(EPOCH, 0) > seen:
+            last = {**last, UNJUDGED: last[EPOCH]}  # stopped by the end, not by the scheduler
         objective = last.get(OBJECTIVE)
         known = objective is not None and math.isfinite(objective)
         self._keep(trial, last, reason)
@@ -252,7 +262,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def _keep(self, trial: optuna.Trial, last: Mapping[str, Any], reason: str) -> None:
         """Write beside the trial what it cost, whether it left weights, and why it failed."""
-        kept = (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS, CHECKPOINT, STARTED_OVER, WARNING)
+        kept = (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS, CHECKPOINT, STARTED_OVER, WARNING, UNJUDGED)
         attributes: dict[str, Any] = {key: last[key] for key in kept if key in last}
         if reason:
             attributes[FAILURE] = reason

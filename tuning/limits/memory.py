@@ -124,6 +124,8 @@ def least_bytes(config: ExperimentConfig, embedding_dim: int, n_ranked: int) -> 
     n_outputs = 2 * config.circuit.n_qubits * config.circuit.n_layers
     if config.arm == "hybrid_amplitude":
         n_outputs = 2 * dimension
+    elif "state" not in has:
+        n_outputs = config.mlp.outputs or n_outputs
     widths = [embedding_dim, *config.mlp.hidden_layers, n_outputs]
     n_weights = sum(a * b for a, b in pairwise(widths)) if "mlp" in has else 0
     if "linear" in has:

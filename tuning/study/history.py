@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
-from tuning.records import CUT_SHORT, EARLIER, FAILURE, INTERRUPTED, ORIGIN, WORKER_LOST
+from tuning.records import (
+    CUT_SHORT,
+    EARLIER,
+    FAILURE,
+    INTERRUPTED,
+    ORIGIN,
+    UNJUDGED,
+    WORKER_LOST,
+)
 from tuning.space import Space
 
 if TYPE_CHECKING:
@@ -48,6 +56,16 @@ def curve(trial: FrozenTrial) -> dict[int, float]:
     """Epoch -> objective of a trial, in studies of one objective and of two."""
     beside = trial.user_attrs.get(CURVE, {})
     return dict(trial.intermediate_values) or {int(e): float(v) for e, v in beside.items()}
+
+
+def judged(trial: FrozenTrial) -> dict[int, float]:
+    """`curve` as far as the scheduler has decided on it.
+
+    Where the end of a search stopped a trial at a report, nobody decided on that epoch: it is
+    decided on when the next attempt reports it.
+    """
+    unjudged = trial.user_attrs.get(UNJUDGED)
+    return {epoch: value for epoch, value in curve(trial).items() if epoch != unjudged}
 
 
 def own(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
@@ -157,7 +175,7 @@ def rung_values(trials: Sequence[FrozenTrial]) -> dict[int, dict[int, float]]:
     """
     first, found = origins(trials), dict[int, dict[int, float]]()
     for trial in trials:
-        if trial.state.is_finished() and (values := curve(trial)):
+        if trial.state.is_finished() and (values := judged(trial)):
             found.setdefault(first[trial.number], {}).update(values)
     return found
 

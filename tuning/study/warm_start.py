@@ -10,7 +10,8 @@ configurations that the space holds, to be trained anew.
 A budget of other epochs: values count up to the new one's end, and a trial that had fewer than
 it would be given here is one that was stopped there (where nothing improved any more, it was
 at its end anyway). Where the learning rate follows the budget, nothing of it compares; nor does
-what was stopped where the objective is weighed against a cost, nor any latency.
+what was stopped where the objective is weighed against a cost, nor any latency. A clone of a
+population does not either, since its weights were another's; its configuration may be proposed.
 
 What comes in is in the study, where samplers see it, and fills the scheduler's rungs, as an
 extended search's own earlier trials do: a value at an epoch of the same training is what a rung
@@ -50,6 +51,7 @@ from tuning.study.history import (
     is_cut_short,
     superseded,
 )
+from tuning.study.lineage import donor_of
 from tuning.study.run_folder import (
     read_record,
     recorded_encoder,
@@ -67,6 +69,9 @@ TAKEN_OVER = "warm_start.json"
 _MAY_DIFFER = ("seed", "training.max_epochs", "circuit.engine", "circuit.threads")
 # Keys of the data that its fingerprint does not hold already.
 _OF_THE_DATA = ("data.encoder", "data.candidates")
+# Where a learning rate's course is named, and the courses that end with the budget of epochs.
+_SCHEDULES = ("optimizer.schedule", "optimizer.circuit_schedule")
+_FOLLOW_THE_BUDGET = ("cosine", "one_cycle")
 _KNOWN = "came in already"
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 
@@ -200,13 +205,18 @@ def _why_no_value_compares(space: Space, run: EarlierRun, fingerprint: str, enco
 
 
 def _require_values(trial: FrozenTrial) -> None:
-    """Raise LeftOut unless a trial is over, by itself or by the scheduler, with an epoch."""
+    """Raise LeftOut unless a trial is over, by itself or by the scheduler, with an epoch.
+
+    Nor does a clone count: its curve is its donor's weights' as much as its own numbers'.
+    """
     if not trial.state.is_finished():
         raise LeftOut("not over")
     if trial.state == TrialState.FAIL:
         raise LeftOut("cut short" if is_cut_short(trial) else "failed")
     if not curve(trial):
         raise LeftOut("no epoch")
+    if donor_of(trial.user_attrs):
+        raise LeftOut("goes on from another's weights")
 
 
 def as_prior(trial: FrozenTrial, run: EarlierRun, space: Space) -> Prior:
@@ -220,7 +230,7 @@ def as_prior(trial: FrozenTrial, run: EarlierRun, space: Space) -> Prior:
     if others := [key for key in others if _matters(key)]:
         raise LeftOut(f"other {', '.join(f'`{key}`' for key in others)}")
     epochs, had = space.header.budget.epochs, run.space.header.budget.epochs
-    if epochs != had and ours["optimizer.schedule"] == "cosine":
+    if epochs != had and any(ours[key] in _FOLLOW_THE_BUDGET for key in _SCHEDULES):
         raise LeftOut(f"learning rate that ends with epoch {had}")
     values = {e: v for e, v in curve(trial).items() if e <= epochs}
     if not values:
@@ -239,11 +249,15 @@ def effective(
 ) -> tuple[Params, Mapping[str, bool | int | float | str]]:
     """A trial's configuration in terms of another space: its parameters, and all keys.
 
-    Raises: LeftOut if a parameter has no value in it, or one that the space does not hold.
+    Raises: LeftOut if a parameter has no value in it, or one that the space does not hold, or
+        if its values do not go together with those of the space's base.
     """
     answers = Answers(space, flat(run.space.config_for(trial.params, 0)))
     params = space.suggest(answers)
-    return params, flat(space.config_for(params, 0))
+    try:
+        return params, flat(space.config_for(params, 0))
+    except ConfigError:
+        raise LeftOut("values that do not go together here") from None
 
 
 class Answers:

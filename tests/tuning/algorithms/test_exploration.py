@@ -171,11 +171,13 @@ def shapes(config: ExperimentConfig) -> dict[str, Any]:
     return {name: (tensor.shape, tensor.dtype) for name, tensor in head.state_dict().items()}
 
 
+@pytest.mark.parametrize("arm", ["hybrid", "mlp_twin", "linear_projection"])
 @pytest.mark.parametrize("key", searchable_keys())
 def test_nothing_that_may_mutate_changes_the_shape_of_a_weight(
-    small_config: Callable[..., ExperimentConfig], tiny_header: Header, key: str
+    small_config: Callable[..., ExperimentConfig], tiny_header: Header, key: str, arm: str
 ) -> None:
-    config = small_config({"mlp.hidden_layers": [4] * 6} if key[-1].isdigit() else None)
+    hidden = {"mlp.hidden_layers": [4] * 6} if key[-1].isdigit() else {}
+    config = small_config({"arm": arm, **hidden})
     parameter = FloatParameter(type="float", low=0.0, high=1.0)
     if not mutable_keys(Space(tiny_header, config, {key: parameter})):
         return

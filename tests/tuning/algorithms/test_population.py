@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from tuning.algorithms.exploration import mutable_keys
 from tuning.algorithms.population import Population, highest, lowest
-from tuning.records import FAILURE, INTERRUPTED
+from tuning.records import FAILURE, INTERRUPTED, UNJUDGED
 from tuning.space import Budget, SchedulerConfig, Space
 from tuning.study.history import (
     AT_EPOCH,
@@ -271,6 +271,19 @@ def test_what_was_decided_is_not_decided_again_when_epochs_are_reported_once_mor
     assert not search.report(attempts[1], 2, 0.9)
     assert not search.report(attempts[1], 4, 0.9)
     assert search.report(attempts[0], 4, 0.1)
+
+
+def test_what_the_end_of_a_search_kept_from_being_compared_is_compared_when_it_goes_on(
+    search: Search,
+) -> None:
+    good, low = search.begin(), search.begin()
+    search.report(good, 2, 0.9)
+    low.report(0.1, 2)  # the search was over by then
+    low.set_user_attr(UNJUDGED, 2)
+    search.start_session()
+    attempts = [search.begin(), search.begin()]
+    assert not search.report(attempts[0], 2, 0.9)
+    assert search.report(attempts[1], 2, 0.1)
 
 
 def test_a_death_between_a_stop_and_its_clone_loses_no_member(search: Search) -> None:

@@ -13,7 +13,7 @@ from tuning.space import (
     SamplerConfig,
     Space,
 )
-from tuning.study.history import enqueue_missing
+from tuning.study.history import close_running, enqueue_missing
 from tuning.study.run_folder import open_study
 
 NAMES = ["tpe", "gp", "cmaes", "random", "qmc"]
@@ -93,6 +93,58 @@ def test_a_grid_proposes_every_point_once_and_is_then_at_its_end(
         study.tell(trial, 0.5)
     assert len(set(found)) == 12
     assert not points_left(make_sampler(grid_space, 12), study)
+
+
+def test_a_grid_tries_what_conditions_leave_alike_once(tmp_path: Path, grid_space: Space) -> None:
+    margin = FloatParameter(
+        type="float", low=0.1, high=0.5, step=0.2, when={"loss.name": ["triplet"]}
+    )
+    parameters = {**grid_space.parameters, "loss.margin": margin}
+    space = Space(grid_space.header, grid_space.base, parameters)
+    found = proposals(tmp_path, space, range(8))  # 2 * 3 triplets, 2 * 1 infonce
+    assert len({str(one) for one in found}) == 8
+    assert all(space.active(params) == params for params in found)
+    study = open_study(tmp_path, "tiny")
+    assert not points_left(make_sampler(space, 8), study)
+
+
+def test_a_grid_does_not_give_out_again_what_is_at_work(tmp_path: Path, grid_space: Space) -> None:
+    study = open_study(tmp_path, "tiny")
+    for turn in range(12):
+        study.sampler = make_sampler(grid_space, turn)
+        grid_space.suggest(study.ask())
+    assert not points_left(make_sampler(grid_space, 12), study)
+    assert len({str(trial.params) for trial in study.trials}) == 12
+
+
+def test_a_grid_begins_with_start_points_and_does_not_try_them_again(
+    tmp_path: Path, grid_space: Space
+) -> None:
+    point = {"loss.name": "infonce", "loss.margin": 0.5, "circuit.n_qubits": 2}
+    header = grid_space.header.model_copy(update={"start_from": [point]})
+    space = Space(header, grid_space.base, grid_space.parameters)
+    enqueue_missing(open_study(tmp_path, "tiny"), space)
+    found = proposals(tmp_path, space, range(12))
+    assert found[0] == point
+    assert len({str(one) for one in found}) == 12
+
+
+@pytest.mark.parametrize("asked", range(4))
+def test_a_grid_goes_on_with_a_trial_that_was_killed_before_it_had_all_its_values(
+    tmp_path: Path, grid_space: Space, asked: int
+) -> None:
+    study = open_study(tmp_path, "tiny")
+    study.sampler = make_sampler(grid_space, 0)
+    trial, begun = study.ask(), {}
+    for name in list(grid_space.parameters)[:asked]:
+        begun[name] = grid_space.parameters[name].suggest(trial, name)
+    study = open_study(tmp_path, "tiny")
+    close_running(study, "the search was killed")
+    enqueue_missing(study, grid_space)
+    found = proposals(tmp_path, grid_space, range(1, 13))
+    assert begun.items() <= found[0].items()
+    assert len({str(one) for one in found}) == 12
+    assert not points_left(make_sampler(grid_space, 13), study)
 
 
 @pytest.mark.parametrize("name", ["tpe", "random"])

@@ -15,6 +15,7 @@ from ray.tune.search.optuna import OptunaSearch
 from quantum_rerank.config import ExperimentConfig
 from tuning.algorithms.population import Population
 from tuning.algorithms.samplers import make_sampler
+from tuning.algorithms.scheduler import make_rule
 from tuning.algorithms.searcher import TruthfulSearch
 from tuning.records import (
     ASIDE,
@@ -32,17 +33,26 @@ from tuning.records import (
     PROTECTED,
     SECONDS,
     STARTED_OVER,
+    UNJUDGED,
     WARNING,
     WORKER_LOST,
     TrialEnd,
 )
-from tuning.space import SchedulerConfig, Space
+from tuning.space import (
+    CategoricalParameter,
+    IntParameter,
+    Parameter,
+    SamplerConfig,
+    SchedulerConfig,
+    Space,
+)
 from tuning.study.history import (
     CONTINUES,
     START_POINT,
     close_running,
     curve,
     enqueue_missing,
+    rung_values,
 )
 from tuning.study.run_folder import load_study, open_study
 
@@ -228,6 +238,42 @@ def test_a_trial_that_is_cut_short_by_the_end_is_interrupted_and_not_pruned(benc
     assert bench.heard.ended[0].objective == 0.3
 
 
+def test_what_nobody_decided_on_since_the_search_was_over_is_decided_on_when_it_goes_on(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    why = [""]
+    search = search_in(tmp_path, tiny_space, ending=lambda: why[-1])
+    for name, value in (("a", 0.9), ("b", 0.8), ("c", 0.1)):
+        search.suggest(name)
+        if name != "c":
+            search.on_trial_result(name, result(1, value))
+    why.append("Ctrl-C")
+    search.on_trial_complete("a", result(1, 0.9))  # does not report in time: told what is known
+    search.on_trial_complete("b", result(2, 0.8))
+    search.on_trial_complete("c", result(1, 0.1))  # stopped at a rung without the scheduler
+    trials = load_study(tmp_path).get_trials()
+    assert [curve(trial) for trial in trials] == [{1: 0.9}, {1: 0.8, 2: 0.8}, {1: 0.1}]
+    assert [trial.user_attrs.get(UNJUDGED) for trial in trials] == [None, 2, 1]
+    rule = make_rule(tiny_space, rung_values(trials))
+    assert not rule.stops(0, 1, 0.0)  # decided on before
+    assert not rule.stops(1, 1, 0.0)
+    assert rule.stops(2, 1, 0.1)
+    assert not rule.stops(1, 2, 0.8)  # the first to come to its rung
+
+
+def test_epochs_that_are_reported_again_when_the_search_ends_stay_decided_on(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    why = [""]
+    search = search_in(tmp_path, tiny_space, ending=lambda: why[-1])
+    lose(search, result(1, 0.3), result(2, 0.4))
+    search = search_in(tmp_path, tiny_space, ending=lambda: why[-1])
+    search.suggest("a")
+    why.append("Ctrl-C")
+    search.on_trial_complete("a", result(1, 0.3))
+    assert rung_values(load_study(tmp_path).get_trials()) == {0: {1: 0.3, 2: 0.4}}
+
+
 def test_a_trial_that_reaches_its_end_while_the_search_ends_is_complete(bench: Bench) -> None:
     bench.search.suggest("a")
     bench.why.append("Ctrl-C")
@@ -395,6 +441,33 @@ def test_a_configuration_that_is_refused_fails_without_a_start(
     assert (trial.state, trial.user_attrs[FAILURE]) == (TrialState.FAIL, "oom: too large")
     (end,) = heard.ended
     assert (end.number, end.state, end.reason) == (1, "failed", "oom: too large")
+
+
+def test_values_that_do_not_go_together_fail_their_trial_alone(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    parameters: dict[str, Parameter] = {
+        "optimizer.schedule": CategoricalParameter(
+            type="categorical", choices=["constant", "one_cycle"]
+        ),
+        "optimizer.linear_warmup_epochs": IntParameter(type="int", low=0, high=1),
+    }
+    update = {"sampler": SamplerConfig(name="grid"), "start_from": []}
+    space = Space(tiny_space.header.model_copy(update=update), tiny_space.base, parameters)
+    heard = Recorder()
+    search = search_in(tmp_path, space, n_trials=4, listener=heard)
+    proposed = [own(search.suggest(name)) for name in "abc"]
+    contradiction = {"optimizer.schedule": "one_cycle", "optimizer.linear_warmup_epochs": 1}
+    assert contradiction not in proposed
+    assert search.suggest("d") is None
+    (end,) = heard.ended
+    assert (end.state, end.is_cut_short) == ("failed", False)
+    assert end.reason.startswith("error: ConfigError: `optimizer.linear_warmup_epochs` is 1")
+    assert "\n" not in end.reason
+    trial = load_study(tmp_path).get_trials()[end.number]
+    assert (trial.state, trial.params) == (TrialState.FAIL, contradiction)
+    assert trial.user_attrs[FAILURE] == end.reason
+    assert end.number in heard.started  # whoever is told of an end has heard of the start
 
 
 def test_a_trial_that_is_stopped_for_a_reason_fails_with_it_and_keeps_its_epochs(

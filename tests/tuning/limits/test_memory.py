@@ -123,6 +123,19 @@ def test_states_of_the_documents_count_where_there_is_a_circuit(
 
 
 @pytest.mark.parametrize("arm", ARMS)
+def test_outputs_count_in_the_arms_that_have_as_many(
+    small_config: Callable[..., ExperimentConfig], arm: str
+) -> None:
+    few, many = (small_config({"arm": arm, "mlp.outputs": n}) for n in (8, 1000))
+    weights = [
+        build_head(embedding_dim=384, **one.head_arguments()).n_trained for one in (few, many)
+    ]
+    more = least_bytes(many, 384, 0) - least_bytes(few, 384, 0)
+    assert (more > 0) == (weights[1] > weights[0])
+    assert more <= 16 * (weights[1] - weights[0])
+
+
+@pytest.mark.parametrize("arm", ARMS)
 def test_no_arm_is_said_to_need_more_than_its_weights_and_states(
     small_config: Callable[..., ExperimentConfig], arm: str
 ) -> None:

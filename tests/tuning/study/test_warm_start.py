@@ -13,9 +13,11 @@ from quantum_rerank.config import override
 from quantum_rerank.errors import OutputError
 from tuning.algorithms.samplers import make_sampler
 from tuning.algorithms.scheduler import SuccessiveHalving, make_rule
-from tuning.records import CHECKPOINT, FAILURE, INTERRUPTED
+from tuning.records import CHECKPOINT, FAILURE, INTERRUPTED, STARTED_OVER
 from tuning.space import FloatParameter, IntParameter, Parameter, SamplerConfig, Space
 from tuning.study.history import (
+    AT_EPOCH,
+    CLONES,
     CONTINUES,
     PROPOSED_BY,
     WARM_START,
@@ -174,6 +176,32 @@ def test_a_condition_that_has_fallen_away_needs_the_value_that_the_trial_trained
     assert [prior.params["loss.margin"] for prior in found.priors] == [0.3, 0.5, 0.3]
 
 
+def test_a_clone_s_values_are_its_donor_s_too_unless_it_had_to_start_over(
+    tiny_space: Space, earlier: EarlierRun
+) -> None:
+    earlier.trials[0].user_attrs.update({CLONES: 1, AT_EPOCH: 1})
+    earlier.trials[1].user_attrs.update({CLONES: 0, AT_EPOCH: 1, STARTED_OVER: "nothing is left"})
+    found = taken(tiny_space, earlier)
+    assert [prior.key for prior in found.priors] == ["/runs/old#1", "/runs/old#2"]
+    assert found.left_out["goes on from another's weights"] == 1
+    proposed = taken(tiny_space, earlier, data="others").proposals
+    assert [one.key for one in proposed] == ["/runs/old#0", "/runs/old#1"]
+
+
+def test_values_that_do_not_go_together_in_the_new_space_are_left_out(
+    tiny_space: Space, earlier: EarlierRun
+) -> None:
+    epochs = FloatParameter(type="float", low=0.0, high=2.0)
+    old = replace(earlier, space=with_base(earlier.space, {"optimizer.linear_warmup_epochs": 1.0}))
+    space = with_base(
+        with_parameters(tiny_space, {"optimizer.linear_warmup_epochs": epochs}),
+        {"optimizer.schedule": "one_cycle"},
+    )
+    found = taken(space, old)
+    assert (found.priors, found.proposals) == ([], [])
+    assert found.left_out["values that do not go together here"] == 3
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -223,13 +251,15 @@ def test_whoever_had_a_shorter_budget_was_stopped_there_unless_it_had_ended_by_i
     assert [prior.state for prior in found.priors] == ["pruned", "complete", "pruned"]
 
 
+@pytest.mark.parametrize("key", ["optimizer.schedule", "optimizer.circuit_schedule"])
+@pytest.mark.parametrize("course", ["cosine", "one_cycle"])
 def test_a_learning_rate_that_follows_the_budget_compares_only_with_the_same_one(
-    tiny_space: Space, earlier: EarlierRun
+    tiny_space: Space, earlier: EarlierRun, key: str, course: str
 ) -> None:
-    cosine = {"optimizer.schedule": "cosine"}
-    old = replace(earlier, space=with_base(earlier.space, cosine))
-    assert len(taken(with_base(tiny_space, cosine), old).priors) == 3
-    found = taken(with_epochs(tiny_space, 9, **cosine), old)
+    follows = {key: course}
+    old = replace(earlier, space=with_base(earlier.space, follows))
+    assert len(taken(with_base(tiny_space, follows), old).priors) == 3
+    found = taken(with_epochs(tiny_space, 9, **follows), old)
     assert found.left_out["learning rate that ends with epoch 3"] == 3
 
 
