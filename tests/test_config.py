@@ -257,6 +257,9 @@ def test_an_override_on_the_command_line_is_read_as_yaml(
         ("seed", "must have the form KEY=VALUE"),
         ("circuit.n_qubit=3", "Did you mean `circuit.n_qubits`"),
         ("seed=[1", "not valid YAML"),
+        ("data.encoder=2020-13-45", "`data.encoder=2020-13-45`: the value is not valid YAML"),
+        ("seed=!!int foo", "not valid YAML"),
+        ("seed=!!bool maybe", "not valid YAML"),
     ],
 )
 def test_an_override_that_cannot_be_read_is_refused(text: str, complaint: str) -> None:
