@@ -119,6 +119,7 @@ def test_mistakes_in_several_files_are_all_shown_at_once(tmp_path: Path) -> None
         ("loss.name", "tripled"),
         ("optimizer.mlp_lr", float("nan")),
         ("optimizer.mlp_lr", 0.0),
+        ("optimizer.circuit_schedule", "cosin"),
         ("training.batch_size", 0),
         ("training.early_stopping_patience", 0),
         ("data.seen", []),
@@ -130,7 +131,8 @@ def test_mistakes_in_several_files_are_all_shown_at_once(tmp_path: Path) -> None
 def test_a_value_out_of_bounds_is_refused_by_its_name_and_value(key: str, value: object) -> None:
     with pytest.raises(ConfigError) as caught:
         override(ExperimentConfig(), {key: value})
-    assert f"`{key}` is {value!r}" in str(caught.value)
+    (problem,) = caught.value.problems
+    assert f"`{key}` is {value!r}" in problem
 
 
 def test_the_including_file_has_the_last_word(tmp_path: Path) -> None:
