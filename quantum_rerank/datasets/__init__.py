@@ -25,7 +25,7 @@ from quantum_rerank.datasets import (
     zaragoza,
 )
 from quantum_rerank.datasets.collection import Collection
-from quantum_rerank.datasets.splits import Split, split_by_query
+from quantum_rerank.datasets.splits import Split, repeated_texts, split_by_query
 from quantum_rerank.errors import DataError
 
 SOURCES: dict[str, Callable[[str], Collection]] = {
@@ -60,4 +60,12 @@ def load_texts(spec: str) -> tuple[Mapping[str, str], Mapping[str, str], Mapping
     return collection.corpus, collection.queries, collection.skipped
 
 
-__all__ = ["SOURCES", "Collection", "Split", "load_collection", "load_texts", "split_by_query"]
+__all__ = [
+    "SOURCES",
+    "Collection",
+    "Split",
+    "load_collection",
+    "load_texts",
+    "repeated_texts",
+    "split_by_query",
+]
