@@ -19,7 +19,7 @@ def locked(folder: Path) -> Iterator[None]:
 
     The file stays: were it removed, two processes could each lock a file of that name.
 
-    Raises: OutputError if another process holds it, or nothing can be written there.
+    Raises: OutputError if another process holds it, or it cannot be written or locked.
     """
     try:
         file = (folder / LOCK).open("a+", encoding="utf-8")
@@ -28,11 +28,15 @@ def locked(folder: Path) -> Iterator[None]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             file.seek(0)
             raise OutputError(
                 f"Another process works in `{folder}` (process {file.read() or 'unknown'}). "
                 "Wait for it, or end it first."
+            ) from None
+        except OSError as error:  # some network disks know no locks
+            raise OutputError(
+                f"`{folder}` cannot be locked: {error.strerror}. Name a folder on another disk."
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))

@@ -6,9 +6,12 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ruamel.yaml import YAML
 
 Location = tuple[str | int, ...]
 
@@ -41,7 +44,6 @@ def load_yaml(path: Path) -> YamlSource:
 
     Raises: ConfigError if the file cannot be read or is not valid YAML.
     """
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
@@ -51,7 +53,7 @@ def load_yaml(path: Path) -> YamlSource:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"`{path}` cannot be read: {error}.") from None
     try:
-        root = YAML(typ="rt").load(text)
+        root = _reader().load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -63,6 +65,27 @@ def load_yaml(path: Path) -> YamlSource:
     lines: dict[Location, int] = {}
     values = _plain(root, (), lines)
     return YamlSource(path, values, lines)
+
+
+def _reader() -> YAML:
+    """ruamel's, which knows the line of a value that it cannot make, such as `2020-13-45`."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import ConstructorError, RoundTripConstructor
+    from ruamel.yaml.error import YAMLError
+
+    class Constructor(RoundTripConstructor):
+        def construct_object(self, node: Any, deep: bool = False) -> Any:
+            try:
+                return super().construct_object(node, deep)
+            except YAMLError:
+                raise
+            except Exception as error:  # ValueError, KeyError, IndexError, as it comes
+                problem = f"this is no {node.tag.rpartition(':')[2]}: {error}"
+                raise ConstructorError(None, None, problem, node.start_mark) from None
+
+    reader = YAML(typ="rt")
+    reader.Constructor = Constructor
+    return reader
 
 
 def _plain(node: Any, location: Location, lines: dict[Location, int]) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import resource
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +36,29 @@ QRELS = {
 }
 
 Folder = Callable[..., Path]
+FullDisk = Callable[[int], AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     # Threads that wait for each other cost more than tensors of this size.
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def full_disk() -> FullDisk:
+    """No file of this process grows beyond so many bytes: the system refuses to write more."""
+
+    @contextmanager
+    def after(n_bytes: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return after
 
 
 @pytest.fixture

@@ -150,6 +150,7 @@ def test_mistakes_in_several_files_are_all_shown_at_once(tmp_path: Path) -> None
         ("loss.name", "tripled"),
         ("optimizer.mlp_lr", float("nan")),
         ("optimizer.mlp_lr", 0.0),
+        ("optimizer.circuit_schedule", "cosin"),
         ("training.batch_size", 0),
         ("training.early_stopping_patience", 0),
         ("data.seen", []),
@@ -161,7 +162,8 @@ def test_mistakes_in_several_files_are_all_shown_at_once(tmp_path: Path) -> None
 def test_a_value_out_of_bounds_is_refused_by_its_name_and_value(key: str, value: object) -> None:
     with pytest.raises(ConfigError) as caught:
         override(ExperimentConfig(), {key: value})
-    assert f"`{key}` is {value!r}" in str(caught.value)
+    (problem,) = caught.value.problems
+    assert f"`{key}` is {value!r}" in problem
 
 
 def test_the_including_file_has_the_last_word(tmp_path: Path) -> None:
@@ -288,6 +290,9 @@ def test_an_override_on_the_command_line_is_read_as_yaml(
         ("seed", "must have the form KEY=VALUE"),
         ("circuit.n_qubit=3", "Did you mean `circuit.n_qubits`"),
         ("seed=[1", "not valid YAML"),
+        ("data.encoder=2020-13-45", "`data.encoder=2020-13-45`: the value is not valid YAML"),
+        ("seed=!!int foo", "not valid YAML"),
+        ("seed=!!bool maybe", "not valid YAML"),
     ],
 )
 def test_an_override_that_cannot_be_read_is_refused(text: str, complaint: str) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,6 +77,20 @@ def test_a_folder_that_is_not_there_is_an_error_with_its_name(tmp_path: Path) ->
         locked(nowhere),
     ):
         pytest.fail("the lock of nothing was given")
+
+
+def test_a_folder_whose_disk_knows_no_locks_is_not_told_as_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with (
+        pytest.raises(OutputError, match=f"`{tmp_path}` cannot be locked: No locks available"),
+        locked(tmp_path),
+    ):
+        pytest.fail("the lock was given")
 
 
 def test_the_holder_of_a_folder_is_known_until_it_is_killed(tmp_path: Path) -> None:

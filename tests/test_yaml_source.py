@@ -62,8 +62,23 @@ def test_a_merged_mapping_is_read_like_a_written_one(tmp_path: Path) -> None:
         ("seed: 1\nseed: 2\n", 2),
         ("- 1\n- 2\n", 1),
         ("", 1),
+        ("seed: 1\nname:\n  day: 2020-13-45\n", 3),
+        ("seed: 1\nsizes:\n- 1\n- !!int foo\n", 4),
+        ("seed: !!bool maybe\n", 1),
+        ("a: 1\nseed: 0x_\n", 2),
+        ("a: 1\nb: !!set x\n", 2),
     ],
-    ids=["open list", "key twice", "no mapping", "empty"],
+    ids=[
+        "open list",
+        "key twice",
+        "no mapping",
+        "empty",
+        "no month 13",
+        "no number",
+        "neither true nor false",
+        "no digits",
+        "no set",
+    ],
 )
 def test_a_broken_file_is_refused_with_its_line(tmp_path: Path, text: str, line: int) -> None:
     path = write(tmp_path, text)

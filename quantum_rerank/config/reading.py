@@ -80,7 +80,6 @@ def parse_override(text: str) -> tuple[str, Any]:
     ('mlp.hidden_layers', [64])
     """
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
 
     key, separator, value = text.partition("=")
     if not separator:
@@ -89,7 +88,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise ConfigError(f"`{key}` is not a known key. {nearest(key, config_keys())}")
     try:
         return key, YAML(typ="safe", pure=True).load(value)
-    except YAMLError:
+    except Exception:  # its own, and what Python says to a month 13 or an int of letters
         raise ConfigError(f"`{text}`: the value is not valid YAML.") from None
 
 

@@ -143,7 +143,7 @@ class OptimizerConfig(Section):
     momentum: float = Field(0.9, ge=0.0, lt=1.0, description="of sgd")
     gradient_clipping: float = Field(1.0, gt=0.0)
     schedule: Course = "constant"
-    circuit_schedule: Literal["same"] | Course = "same"
+    circuit_schedule: Literal["same", Course] = "same"
     linear_warmup_epochs: float = Field(0.0, ge=0.0)
     step_epochs: int = Field(30, ge=1)
     step_factor: float = Field(0.1, gt=0.0, le=1.0)

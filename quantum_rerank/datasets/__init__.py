@@ -26,7 +26,7 @@ from quantum_rerank.datasets import (
     zaragoza,
 )
 from quantum_rerank.datasets.collection import Collection
-from quantum_rerank.datasets.splits import Split, split_by_query
+from quantum_rerank.datasets.splits import Split, repeated_texts, split_by_query
 from quantum_rerank.errors import DataError
 
 SOURCES: dict[str, Callable[[str], Collection]] = {
@@ -89,5 +89,6 @@ __all__ = [
     "domain_of",
     "load_collection",
     "load_texts",
+    "repeated_texts",
     "split_by_query",
 ]

@@ -57,6 +57,29 @@ def split_by_query(
     return split
 
 
+def repeated_texts(collection: Collection, split: Split) -> dict[str, int]:
+    """How many queries have the text of one in an earlier role, where there are any.
+
+    Roles are by id, and a source may have one text under several of them. Case, and white
+    space around a text, do not count.
+    """
+
+    def texts(ids: Sequence[str]) -> list[str]:
+        return [collection.queries[query].strip().lower() for query in ids]
+
+    trained = set(texts(split.train))
+    used = trained.union(texts(split.validation))
+    counts = {
+        "validation queries with a text that is trained on too": sum(
+            text in trained for text in texts(split.validation)
+        ),
+        "test queries with a text that is trained or chosen on too": sum(
+            text in used for text in texts(split.test)
+        ),
+    }
+    return {what: count for what, count in counts.items() if count}
+
+
 def _shuffled(ids: Sequence[str], seed: int) -> list[str]:
     order = np.random.default_rng(seed).permutation(len(ids))
     return [ids[position] for position in order]

@@ -30,7 +30,8 @@ from quantum_rerank.errors import DataError
 
 TOPIC = re.compile(r"<top>(.*?)</top>", re.DOTALL | re.IGNORECASE)
 NUMBER = re.compile(r"<num>\s*(?:Number:)?\s*([^\s<]+)", re.IGNORECASE)
-TITLE = re.compile(r"<title>\s*(?:Topic:)?\s*(.*?)\s*(?=<|\Z)", re.DOTALL | re.IGNORECASE)
+_TAG = r"</?[a-z][\w-]*(?:\s[^<>]*)?>"
+TITLE = re.compile(rf"<title>\s*(?:Topic:)?\s*(.*?)\s*(?={_TAG}|\Z)", re.DOTALL | re.IGNORECASE)
 
 
 def load(folder: str) -> Collection:

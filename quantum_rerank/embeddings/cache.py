@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -42,27 +43,27 @@ class EmbeddingCache:
 
     Two processes that want the same key wait for each other: one computes, the
     other reads. A file appears under its name only when it is whole.
+
+    Raises: OutputError, from each method, if the folder cannot be written, or a file in it is
+        another user's.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        try:
+        with self._refused_in_words():
             folder.mkdir(parents=True, exist_ok=True)
             (folder / ".lock").touch()
-        except OSError as error:
-            raise OutputError(
-                f"The embedding cache `{folder}` cannot be written: {error.strerror}. "
-                f"Set {CACHE_VARIABLE} to a folder that can."
-            ) from None
 
     def get_or_compute(self, key: str, compute: Callable[[], Embeddings]) -> Embeddings:
         """Read the array of a key, or compute and keep it."""
         path = self._folder / f"{key}.npy"
-        with FileLock(self._folder / f"{key}.lock"):
-            found = _read(path)
+        with self._locked(key):
+            with self._refused_in_words():
+                found = _read(path)
             if found is None:
                 found = compute()
-                _write(path, len(found), [found])
+                with self._refused_in_words():
+                    _write(path, len(found), [found])
         return found
 
     def get_or_write(
@@ -70,11 +71,27 @@ class EmbeddingCache:
     ) -> Embeddings:
         """Map the array of a key, which is computed and written block by block where it must be."""
         path = self._folder / f"{key}.npy"
-        with FileLock(self._folder / f"{key}.lock"):
+        with self._locked(key), self._refused_in_words():
             found = _mapped(path)
             if found is None:
                 _write(path, n_rows, compute())
         return open_mapped(path) if found is None else found
+
+    def _locked(self, key: str) -> AbstractContextManager[object]:
+        """The lock of a key, held until its context ends."""
+        lock = FileLock(self._folder / f"{key}.lock")
+        with self._refused_in_words():
+            return lock.acquire()
+
+    @contextmanager
+    def _refused_in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(
+                f"The embedding cache `{self._folder}` cannot be written: {error.strerror}. "
+                f"Set {CACHE_VARIABLE} to a folder that can."
+            ) from None
 
 
 def _mapped(path: Path) -> Embeddings | None:

@@ -9,6 +9,7 @@ npy:FOLDER      vectors computed elsewhere: corpus.npy and queries.npy
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -136,7 +137,8 @@ class TextEncoder:
 class ArraySource:
     """Vectors from `corpus.npy` and `queries.npy`, rows in the collection's order.
 
-    With several collections each has a subfolder named by its domain, `:` written as `-`.
+    With several collections each has a subfolder named by its domain, `:` written as `-`:
+    `beir-trees`, or `ir_datasets-beir/scifact/test`.
     Large files are mapped as they are, if their rows are float32 and of length 1; if not, what
     they become is a file in the cache.
     """
@@ -160,8 +162,13 @@ class ArraySource:
         return f"npy:{digest.hexdigest()}"
 
     def _files(self) -> list[Path]:
-        patterns = [at + name for name in (_CORPUS, _QUERIES) for at in ("", "*/")]
-        return [path for pattern in patterns for path in self._folder.glob(pattern)]
+        # `Path.rglob` would pass over folders that are links.
+        return [
+            path
+            for folder, _, _ in os.walk(self._folder, followlinks=True)
+            for path in (Path(folder, _CORPUS), Path(folder, _QUERIES))
+            if path.exists()
+        ]
 
     def embed(self, collection: Collection) -> tuple[Embeddings, Embeddings]:
         """See `EmbeddingSource.embed`."""

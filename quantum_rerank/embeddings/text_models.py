@@ -7,7 +7,6 @@ Whatever no line names is left to sentence-transformers.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -84,15 +83,14 @@ class SentenceTransformersModel:
 
     @cached_property
     def _model(self) -> Any:
-        # Without this the hub is asked for a newer version even of a local folder.
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
         folder = str(self.folder)
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging as transformers_logging
 
         transformers_logging.disable_progress_bar()  # ours counts texts, theirs a file's tensors
         try:
-            return SentenceTransformer(folder, device="cpu")
+            # Or the hub may be asked even about a local folder.
+            return SentenceTransformer(folder, device="cpu", local_files_only=True)
         except (OSError, ValueError) as error:
             raise self._unloadable(error) from None
 

@@ -25,7 +25,6 @@ class Evaluator:
 
         measures = {NDCG: nDCG @ 10, MRR: RR @ 10, RECALL: R @ 100, MAP: AP}
         self._names = {measures[name]: name for name in metrics}
-        self._n_queries = len(qrels)
         self._evaluator = ir_measures.evaluator(
             list(self._names), {q: dict(qrels[q]) for q in qrels}
         )
@@ -35,6 +34,9 @@ class Evaluator:
 
         rankings: query id -> document ids.  A query without a ranking scores 0.
         Returns: metric -> query id -> value.
+
+        >>> Evaluator({"q": {"b": 1}}).per_query({"q": ["a", "b"]})["mrr@10"]
+        {'q': 0.5}
         """
         # Falling whole numbers, so that no tie is left to trec_eval's own rule.
         run = {
@@ -45,14 +47,3 @@ class Evaluator:
         for result in self._evaluator.iter_calc(run):
             values[self._names[result.measure]][result.query_id] = float(result.value)
         return values
-
-    def mean(self, rankings: Mapping[str, Sequence[str]]) -> dict[str, float]:
-        """The mean of each metric over all judged queries.
-
-        >>> Evaluator({"q": {"b": 1}}).mean({"q": ["a", "b"]})["mrr@10"]
-        0.5
-        """
-        return {
-            name: sum(values.values()) / self._n_queries
-            for name, values in self.per_query(rankings).items()
-        }

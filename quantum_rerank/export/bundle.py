@@ -72,12 +72,13 @@ def write_bundle(folder: Path, weights: Mapping[str, Tensor], manifest: Manifest
 
     Raises: OutputError if the folder exists already or cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     require_free(folder)
     with appearing(folder) as staging:
         tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
-        save_file(tensors, staging / WEIGHTS)
+        # Not `save_file`, whose error on a full disk is no OSError.
+        (staging / WEIGHTS).write_bytes(save(tensors))
         (staging / CARD).write_text(model_card(manifest), encoding="utf-8")
         text = json.dumps(_as_json(manifest, staging), indent=2, ensure_ascii=False)
         (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")

@@ -5,14 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantum_rerank.config import DataConfig
-from quantum_rerank.datasets import Collection, Split, load_collection, split_by_query
+from quantum_rerank.datasets import (
+    Collection,
+    Split,
+    load_collection,
+    repeated_texts,
+    split_by_query,
+)
 from quantum_rerank.embeddings import Embeddings, EmbeddingSource, ExampleTexts, blocks, take
 from quantum_rerank.errors import DataError, EmbeddingError
 
@@ -28,7 +34,8 @@ class QuerySet:
     candidates: (q, k) rows of `documents` by falling cosine.  cosine: (q, k) float32.
     grades: (q, k) judged relevance of the candidates, 0 where they have none.
     positives: per query, the rows of its relevant documents, candidates or not.
-    skipped: of the whole collection, what was not taken as it was given; see `Collection`.
+    skipped: of the whole collection, what was not taken as it was given, see `Collection`, and
+        how many queries of one role have the text of another's.
     """
 
     domain: str
@@ -81,7 +88,7 @@ class PreparedData:
 
     @property
     def skipped(self) -> dict[str, dict[str, int]]:
-        """Domain -> what was not taken as it was given."""
+        """Domain -> what was not taken as it was given, and texts in two roles."""
         trial = (*self.trial.train, *self.trial.unseen)
         return {q.domain: dict(q.skipped) for q in (*trial, *self.test_unseen) if q.skipped}
 
@@ -209,6 +216,9 @@ def _split(config: DataConfig) -> tuple[dict[str, Collection], dict[str, Split]]
     everything = {spec: tuple(sorted(c.queries)) for spec, c in collections.items()}
     splits |= {spec: Split(validation=everything[spec]) for spec in config.unseen_validation}
     splits |= {spec: Split(test=everything[spec]) for spec in config.unseen_test}
+    for spec in config.seen:
+        told = {**collections[spec].skipped, **repeated_texts(collections[spec], splits[spec])}
+        collections[spec] = replace(collections[spec], skipped=told)
     return collections, splits
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.similarity import FusedSimilarity, build_head
 from quantum_rerank.training.averaging import WeightAverage
 from quantum_rerank.training.batches import CorpusBatches, TrainingBatches
@@ -27,12 +27,16 @@ def make_descendant(
     """Assemble a training that goes on from the weights that others have trained.
 
     before: configurations with the last epoch of each, the earliest first; they are trained
-        here, one after another, each from the weights of the one before it. The next epoch of
-        the training returned is the one after theirs. Empty: as `make_trainer`.
+        here, one after another, each from the weights of the one before it and to its last
+        epoch, where it would have stopped early too. The next epoch of the training returned
+        is the one after theirs. Empty: as `make_trainer`.
     """
     weights = b""
     for ancestor, last in before:
-        trainer = make_trainer(ancestor, data)
+        # With its own seed it came that far; with another it might stop before.
+        patience = max(ancestor.training.early_stopping_patience, last)
+        patient = override(ancestor, {"training.early_stopping_patience": patience})
+        trainer = make_trainer(patient, data)
         if weights:
             take_over(trainer, weights)
         for report in trainer.epochs():

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from quantum_rerank.datasets import Collection, Split, split_by_query
+from quantum_rerank.datasets import Collection, Split, repeated_texts, split_by_query
 from quantum_rerank.errors import DataError
 
 
@@ -99,3 +99,15 @@ def test_an_official_test_split_that_became_empty_is_refused() -> None:
     official = {"train": frozenset({"q0", "q1", "q2", "q3", "q4"}), "test": frozenset[str]()}
     with pytest.raises(DataError, match="leave none for test"):
         split_by_query(collection_of(5, official), 0.2, 0.2, seed=1)
+
+
+def test_texts_that_stand_in_an_earlier_role_are_counted_whatever_their_case() -> None:
+    texts = {"a": "Oak leaf", "b": "elm", "c": " oak LEAF\n", "d": "ash", "e": "Ash", "f": "Elm"}
+    qrels = {query: {"d": 1} for query in texts}
+    split = Split(train=("a", "b"), validation=("c", "d"), test=("e", "f"))
+    collection = Collection("trees", {"d": "text"}, texts, qrels)
+    assert repeated_texts(collection, split) == {
+        "validation queries with a text that is trained on too": 1,
+        "test queries with a text that is trained or chosen on too": 2,
+    }
+    assert repeated_texts(collection, Split(train=("a", "b", "f"), test=("d",))) == {}

@@ -75,6 +75,26 @@ def test_topics_are_read_by_number_and_title(folder: Folder, topics: str) -> Non
     assert collection.queries == {"q1": "oak leaf", "q2": "elm bark"}
 
 
+@pytest.mark.parametrize(
+    ("title", "query"),
+    [
+        ("<title> p-value < 0.05 in trials\n<desc> Description:\n", "p-value < 0.05 in trials"),
+        ("<title> a<b, c>d\n", "a<b, c>d"),
+        ("<title>p <0.05</title>\n<desc>What?</desc>", "p <0.05"),
+        ("<TITLE> Topic: heart <3\n<DESC> What?\n", "heart <3"),
+        ("<title> oak\n<desc lang='en'> What?\n", "oak"),
+        ("<title> oak\n<en-desc> What?\n", "oak"),
+        ("<title> oak\n<h2> What?\n", "oak"),
+    ],
+)
+def test_a_title_ends_at_a_tag_and_not_at_any_sign_of_less(
+    folder: Folder, title: str, query: str
+) -> None:
+    topics = f"<top>\n<num> Number: q1\n{title}</top>\n"
+    path = folder({"queries.tsv": None, "topics.txt": topics, "qrels.txt": "q1 0 d1 1\n"})
+    assert trec.load(str(path)).queries == {"q1": query}
+
+
 def test_files_of_splits_are_kept_apart(folder: Folder) -> None:
     parts = {"qrels.train.txt": "q1 0 d1 1\n", "qrels.test.txt": "q2 0 d2 1\n"}
     collection = trec.load(str(folder({"qrels.txt": None, **parts})))

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from quantum_rerank.embeddings.cache import (
     default_cache_folder,
 )
 from quantum_rerank.errors import OutputError
+
+FullDisk = Callable[[int], AbstractContextManager[None]]
 
 KEY = cache_key("model", ["a text"])
 VECTORS = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -161,6 +164,44 @@ def test_a_folder_that_cannot_be_made_names_the_variable_that_moves_it(tmp_path:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=CACHE_VARIABLE):
         EmbeddingCache(tmp_path / "file" / "cache")
+
+
+def get_mapped(cache: EmbeddingCache) -> Embeddings:
+    return cache.get_or_write(KEY, 2, lambda: [VECTORS])
+
+
+def get_computed(cache: EmbeddingCache) -> Embeddings:
+    return cache.get_or_compute(KEY, lambda: VECTORS)
+
+
+Get = Callable[[EmbeddingCache], Embeddings]
+
+
+@pytest.mark.parametrize("get", [get_computed, get_mapped])
+def test_a_disk_that_fills_is_refused_in_words_and_leaves_nothing(
+    tmp_path: Path, get: Get, full_disk: FullDisk
+) -> None:
+    cache = EmbeddingCache(tmp_path)
+    with full_disk(100), pytest.raises(OutputError, match=f"File too large.*{CACHE_VARIABLE}"):
+        get(cache)
+    assert not list(tmp_path.glob("*.npy"))
+    assert not list(tmp_path.glob("*.part"))
+    np.testing.assert_array_equal(get(cache), VECTORS)
+
+
+@pytest.mark.parametrize("get", [get_computed, get_mapped])
+@pytest.mark.parametrize("suffix", ["lock", "npy"])
+def test_a_file_that_cannot_be_opened_is_refused_in_words(
+    tmp_path: Path, get: Get, suffix: str
+) -> None:
+    (tmp_path / f"{KEY}.{suffix}").mkdir()  # as another user's, but for root as well
+    with pytest.raises(OutputError, match=f"cannot be written: .*{CACHE_VARIABLE}"):
+        get(EmbeddingCache(tmp_path))
+
+
+def test_a_computation_that_cannot_read_a_file_says_so_itself(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        EmbeddingCache(tmp_path).get_or_compute(KEY, lambda: np.load(tmp_path / "no.npy"))
 
 
 def test_the_folder_follows_the_environment(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -217,6 +218,36 @@ def test_the_fingerprint_of_arrays_follows_every_file_of_vectors(vectors: Path, 
     np.save(vectors / file, rows)
     assert ArraySource(vectors).fingerprint != first
     assert source.fingerprint == first  # of the vectors that it has handed out
+
+
+def test_the_fingerprint_of_arrays_follows_those_of_a_domain_with_folders_in_its_name(
+    tmp_path: Path, trees: Collection
+) -> None:
+    collection = replace(trees, domain="ir_datasets:beir/trees/test")
+    folder = tmp_path / "ir_datasets-beir" / "trees" / "test"
+    folder.mkdir(parents=True)
+    found = []
+    for seed in (0, 1):
+        rows = np.random.default_rng(seed).normal(size=(24, 5))
+        np.save(folder / "corpus.npy", rows)
+        np.save(folder / "queries.npy", rows[:16])
+        ArraySource(tmp_path).embed(collection)
+        found.append(ArraySource(tmp_path).fingerprint)
+    assert found[0] != found[1]
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "ir_datasets-beir").symlink_to(tmp_path / "ir_datasets-beir")
+    assert ArraySource(linked).fingerprint == found[1]
+
+
+def test_the_fingerprint_of_arrays_stays_what_it_was(tmp_path: Path) -> None:
+    (tmp_path / "beir-trees").mkdir()
+    for name in ("queries.npy", "beir-trees/corpus.npy", "beir-trees/queries.npy"):
+        (tmp_path / name).write_bytes(name.encode())
+    assert (
+        ArraySource(tmp_path).fingerprint
+        == "npy:fce29dd5388e9d04d379d398a2d3426c16b4c5f7e34705b10695326fd518130c"
+    )
 
 
 def test_the_fingerprint_of_arrays_tells_queries_from_documents(vectors: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -112,6 +113,29 @@ def test_any_model_of_sentence_transformers_is_loaded_by_its_folder(static_model
     half = 0.5**0.5
     expected = [[0, 1, 0, 0], [0, half, half, 0], [0, 0, 1, 0]]
     np.testing.assert_allclose(vectors, expected, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["minilm", "static"])
+def test_a_model_in_a_folder_is_loaded_without_the_hub_which_others_may_still_ask(
+    name: str, static_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    asked: list[object] = []
+
+    def refuse(*address: object, **options: object) -> None:
+        asked.append(address)
+        raise OSError("There is no network.")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    for way in ("socket.connect", "create_connection", "getaddrinfo"):
+        monkeypatch.setattr(f"socket.{way}", refuse)
+    model = text_model(str(static_model) if name == "static" else installed(name))
+    assert len(model.vectors(["oak"])) == 1
+    assert asked == []
+    assert "HF_HUB_OFFLINE" not in os.environ
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.embeddings import ExampleTexts
 from quantum_rerank.errors import BundleError, OutputError
-from quantum_rerank.export import export_model, read_bundle
+from quantum_rerank.export import export_model, read_bundle, write_bundle
 from quantum_rerank.similarity import ARMS, build_head, score
 
 DIM = 6
@@ -23,6 +24,7 @@ WEIGHT = 0.4
 METRICS = {"validation": {"val_ndcg@10": 0.5}, "test": {"ndcg@10": 0.25}}
 
 Export = Callable[..., Path]
+FullDisk = Callable[[int], AbstractContextManager[None]]
 
 
 def unit_rows(n: int, seed: int) -> Any:
@@ -267,6 +269,16 @@ def test_a_folder_that_cannot_be_written_is_refused_in_words(
         export_model(
             tmp_path / "file" / "bundle", head, config, WEIGHT, "npy:v", "abc", METRICS, [EXAMPLE]
         )
+
+
+def test_a_disk_that_fills_within_the_weights_is_refused_in_words_and_leaves_nothing(
+    bundle: Path, full_disk: FullDisk
+) -> None:
+    head, manifest = read_bundle(bundle)
+    again = bundle.with_name("again")
+    with full_disk(500), pytest.raises(OutputError, match="again` cannot be written: File too"):
+        write_bundle(again, head.state_dict(), manifest)
+    assert list(again.parent.iterdir()) == [bundle]
 
 
 WITHOUT_THE_SEARCH = """

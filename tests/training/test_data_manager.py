@@ -74,6 +74,24 @@ def test_the_statistics_count_what_was_loaded(prepared: PreparedData) -> None:
     assert rows["beir:garden"]["validation"] == rows["beir:orchard"]["test"] == 16
 
 
+def test_queries_with_a_text_of_another_role_are_told_and_kept(
+    beir_folder: Folder, tmp_path: Path
+) -> None:
+    corpus = {"d1": "An oak.", "d2": "An elm."}
+    queries = {"a": "oak leaf", "b": "elm bark", "c": "elm leaf", "d": " Oak leaf"}
+    judged = {"train": "ab", "dev": "c", "test": "d"}
+    qrels = {split: {query: {"d1": 1} for query in names} for split, names in judged.items()}
+    folder = beir_folder("trees", corpus, queries, **qrels)
+    np.save(tmp_path / "corpus.npy", np.eye(2, 3))
+    np.save(tmp_path / "queries.npy", np.ones((4, 3)))
+    config = DataConfig(seen=(f"beir:{folder}",), unseen_validation=(), unseen_test=())
+    prepared = prepare(config, embedding_source(f"npy:{tmp_path}"))
+    told = {"test queries with a text that is trained or chosen on too": 1}
+    assert prepared.skipped == {"beir:trees": told}
+    assert prepared.description()[-1].startswith("beir:trees: 1 test queries with a text that")
+    assert prepared.test_seen[0].query_ids == ("d",)
+
+
 def test_the_statistics_tell_of_judgments_and_of_what_the_candidates_hold(
     prepared: PreparedData,
 ) -> None:

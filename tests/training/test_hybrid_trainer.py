@@ -16,7 +16,7 @@ from quantum_rerank.config import Arm, ExperimentConfig, LossName
 from quantum_rerank.embeddings.mapped import open_mapped
 from quantum_rerank.training.checkpoint import checkpoint_bytes, read_checkpoint
 from quantum_rerank.training.data_manager import QuerySet, TrialData
-from quantum_rerank.training.hybrid_trainer import make_trainer
+from quantum_rerank.training.hybrid_trainer import make_descendant, make_trainer
 from quantum_rerank.training.ranking import GATE_FALL, Validator
 
 ARMS: tuple[str, ...] = get_args(Arm)
@@ -167,3 +167,24 @@ def test_the_configuration_decides_the_shape_of_the_model(
     assert widths == [(7, 16), (5, 7), (2 * 3 * 1, 5)]
     assert shapes["circuit.weights"] == (6 + 3,)
     assert model.weight.item() == pytest.approx(config.fusion.initial_weight)
+
+
+@pytest.mark.parametrize("last", [2, 5])
+def test_a_descendant_goes_on_after_its_ancestor_s_last_epoch_though_that_stops_early(
+    trial_data: TrialData, small_config: Callable[..., ExperimentConfig], last: int
+) -> None:
+    def objectives(patience: int) -> list[tuple[int, float]]:
+        ancestor = small_config(
+            {
+                "training.max_epochs": 7,
+                "training.early_stopping_patience": patience,
+                "training.min_improvement": 1.0,  # an impatient one would end with epoch 3
+            }
+        )
+        config = small_config({"training.max_epochs": 7, "optimizer.mlp_lr": 0.002})
+        descendant = make_descendant(config, [(ancestor, last)], trial_data)
+        return [(report.epoch, report.metrics["objective"]) for report in descendant.epochs()]
+
+    impatient = objectives(2)
+    assert [epoch for epoch, _ in impatient] == list(range(last + 1, 8))
+    assert impatient == objectives(100)
