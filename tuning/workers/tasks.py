@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
-from tuning.limits.budgets import GB, INTERRUPT, Concurrency, Ending, MemoryWatchdog
+from tuning.limits.budgets import GB, Concurrency, Ending, MemoryWatchdog
 from tuning.limits.memory import TrialMemory, kill_descendants
 
 Key = TypeVar("Key")
@@ -74,8 +74,6 @@ class Tasks:
                         failed(key, (str(error).splitlines() or [type(error).__name__])[-1])
                         continue
                     yield key, value
-        except KeyboardInterrupt:
-            self.ending.stop(INTERRUPT)
         finally:
             for result in waiting:
                 ray.cancel(result, force=True)
