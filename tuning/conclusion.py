@@ -12,7 +12,7 @@ from rich.console import Console
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.embeddings import EmbeddingSource
-from quantum_rerank.errors import BundleError
+from quantum_rerank.errors import BundleError, FilesError, OutputError
 from quantum_rerank.evaluation import COSINE, Scores
 from quantum_rerank.similarity import Head, build_head
 from quantum_rerank.training.arms import as_arm, train_weights
@@ -66,7 +66,10 @@ def conclude(
     unfinished = folder / f".{BEST}"
     shutil.rmtree(unfinished, ignore_errors=True)  # of a session that was killed here
     judged = judge_best(confirmed[0], cosine, prepared)
-    export_trial(unfinished, tested[0].trial, prepared, source, test, judged.seeds)
+    try:
+        export_trial(unfinished, tested[0].trial, prepared, source, test, judged.seeds)
+    except OutputError as error:  # the search's own folder: a disk that fills, no mistake
+        raise FilesError(str(error)) from None
     put_in_place(unfinished, folder / BEST)
     if not ending():
         winner = tested[0].trial

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -52,8 +53,9 @@ def confirm(
     """Train the best trials' configurations on the same fresh seeds; the best mean first.
 
     before: of each trial, what has trained its weights until then; it is trained again too.
-    What was trained in an earlier session is in the study and not trained again. Where
-    the search ends before all is known, the trials keep their order.
+    What was trained in an earlier session is in the study and not trained again. A trial of
+    which a seed failed comes after those that have all of theirs. Where the search ends
+    before all were trained, the trials keep their order.
     """
     known: dict[str, dict[str, float]] = study.user_attrs.get(_CONFIRMED, {})
     seeds = [_FRESH + index for index in range(n_seeds)]
@@ -68,21 +70,25 @@ def confirm(
     }
 
     def failed(key: tuple[int, int], reason: str) -> None:
+        del todo[key]
         notes.append(f"Trial {key[0]} on seed {key[1]}: {reason}")
 
-    for (number, seed), value in tasks.finished(best_objective, todo, failed):
+    for (number, seed), value in tasks.finished(best_objective, dict(todo), failed):
+        del todo[number, seed]
         known = {**known, str(number): {**known.get(str(number), {}), str(seed): value}}
         study.set_user_attr(_CONFIRMED, known)
-    found = [
-        Confirmed(trial, tuple(known[str(trial.number)][seed] for seed in map(str, seeds)))
-        for trial in best
-        if all(str(seed) in known.get(str(trial.number), {}) for seed in seeds)
-    ]
-    if len(found) < len(best):
-        if n_seeds:
-            notes.append("Not all of the best trials were confirmed on fresh seeds.")
+    found = [Confirmed(one, _on_all(seeds, known.get(str(one.number), {}))) for one in best]
+    if n_seeds and not all(one.objectives for one in found):
+        notes.append("Not all of the best trials were confirmed on fresh seeds.")
+    if todo:  # whoever had less time would come last
         return [Confirmed(trial, ()) for trial in best]
-    return sorted(found, key=lambda one: one.mean, reverse=True)
+    return sorted(found, key=lambda one: one.mean if one.objectives else -math.inf, reverse=True)
+
+
+def _on_all(seeds: Sequence[int], known: Mapping[str, float]) -> tuple[float, ...]:
+    """The objectives on every seed; none where one is missing."""
+    found = [known[str(seed)] for seed in seeds if str(seed) in known]
+    return tuple(found) if len(found) == len(seeds) else ()
 
 
 def best_objective(
@@ -97,9 +103,10 @@ def best_objective(
 
 def print_confirmed(confirmed: Sequence[Confirmed], console: Console) -> None:
     """Print what each of the best trials came to on fresh seeds."""
-    if not any(one.objectives for one in confirmed):
+    known = [one for one in confirmed if one.objectives]
+    if not known:
         return
-    n_seeds = len(confirmed[0].objectives)
+    n_seeds = len(known[0].objectives)
     table = Table(
         title=f"The best trials on {n_seeds} fresh seeds: validation objective",
         title_justify="left",
@@ -107,7 +114,7 @@ def print_confirmed(confirmed: Sequence[Confirmed], console: Console) -> None:
     )
     for name in ("trial", "in the search", "mean", "standard deviation", "lowest", "highest"):
         table.add_column(name, justify="right")
-    for one in confirmed:
+    for one in known:
         values = (one.trial.validation.objective, one.mean, one.spread)
         ends = (min(one.objectives), max(one.objectives))
         table.add_row(str(one.trial.number), *(f"{value:.4f}" for value in (*values, *ends)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
 
 import optuna
@@ -27,12 +27,22 @@ def study_or_disk_errors() -> tuple[type[Exception], ...]:
     return (OSError, SQLAlchemyError, optuna.exceptions.StorageInternalError, FilesError)
 
 
-@contextmanager
-def signals_end(ending: Ending, display: ProgressDisplay) -> Iterator[None]:
+def signals_end(ending: Ending, display: ProgressDisplay) -> AbstractContextManager[None]:
     """First Ctrl-C, or SIGTERM: end in order. Second: at the next tick. Third: here and now.
 
     An exception at any place may leave the study locked; between two ticks it is at rest.
     """
+    return _heard(ending, display, "each trial stops after its epoch", n_in_order=2)
+
+
+def signals_conclude(ending: Ending, display: ProgressDisplay) -> AbstractContextManager[None]:
+    """First Ctrl-C, or SIGTERM: the best so far is exported. Second: end here and now."""
+    return _heard(ending, display, "the best so far is exported", n_in_order=1)
+
+
+@contextmanager
+def _heard(ending: Ending, display: ProgressDisplay, how: str, n_in_order: int) -> Iterator[None]:
+    """Let signals end a search in order, as many as that; the next interrupts it."""
     names = {signal.SIGINT: INTERRUPT, signal.SIGTERM: TERMINATED}
     before = {number: signal.getsignal(number) for number in names}
     n_heard = 0
@@ -40,12 +50,12 @@ def signals_end(ending: Ending, display: ProgressDisplay) -> Iterator[None]:
     def on_signal(number: int, frame: FrameType | None) -> None:
         nonlocal n_heard
         n_heard += 1
-        if n_heard > 2:
+        if n_heard > n_in_order:
             signal.default_int_handler(number, frame)
         ending.is_at_once = n_heard == 2
         if n_heard == 1:
             ending.stop(names[signal.Signals(number)])
-            display.say("Ending: each trial stops after its epoch. Ctrl-C again stops now.")
+            display.say(f"Ending: {how}. Ctrl-C again stops now.")
 
     for number in names:
         signal.signal(number, on_signal)

@@ -19,10 +19,16 @@ from rich.console import Console
 
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import FilesError, SearchError
-from quantum_rerank.training.data_manager import PreparedData, prepare
+from quantum_rerank.training.data_manager import PreparedData, TrialData, prepare
 from tuning.algorithms.population import Population
 from tuning.conclusion import conclude
-from tuning.ending import closed_in_time, signals_end, study_or_disk_errors, told_at_the_end
+from tuning.ending import (
+    closed_in_time,
+    signals_conclude,
+    signals_end,
+    study_or_disk_errors,
+    told_at_the_end,
+)
 from tuning.limits.budgets import (
     Clock,
     Concurrency,
@@ -153,26 +159,42 @@ def _session(
             space, study, folder, places.root(folder), ledger, population,
             concurrency, display, tracker, clock,
         )  # fmt: skip
-        ending = session.ending
-        with (
-            closed_in_time(tracker, ending),
-            told_at_the_end(study, ending, ledger),
-            display,
-            signals_end(ending, display),
-        ):
-            run_trials(session, prepared.trial, concurrency, trial)
-            # Should Ray have lost sight of a trial, it is continued in this session too.
-            if not ending() and close_running(study, "nothing was heard of it"):
-                enqueue_all_missing(study, space, population)
-                run_trials(session, prepared.trial, concurrency, trial)
-        if ending().startswith(STORAGE):
-            ledger.write(ended=ending())
-            raise FilesError(ending().removeprefix(f"{STORAGE}: "))
-        write_trials(study.get_trials(deepcopy=False), folder / "trials.csv")
-        tasks = Tasks(prepared.trial, concurrency, ending, ledger.tick)
-        outcome = conclude(space, study, prepared, source, folder, tasks, console)
-    _write_up(session, outcome, prepared.fingerprint, console)
+        with signals_conclude(session.ending, display):
+            _run_to_the_end(session, prepared.trial, concurrency, display, tracker, trial)
+            write_trials(study.get_trials(deepcopy=False), folder / "trials.csv")
+            tasks = Tasks(prepared.trial, concurrency, session.ending, ledger.tick)
+            outcome = conclude(space, study, prepared, source, folder, tasks, console)
+            _write_up(session, outcome, prepared.fingerprint, console)
     return outcome.ended
+
+
+def _run_to_the_end(
+    session: Session,
+    data: TrialData,
+    concurrency: Concurrency,
+    display: ProgressDisplay,
+    tracker: WandbTracker,
+    trial: Callable[..., None],
+) -> None:
+    """Let the trials run until they, a budget or the user end them.
+
+    Raises: FilesError where their files could not be written.
+    """
+    study, ending, ledger = session.study, session.ending, session.ledger
+    with (
+        closed_in_time(tracker, ending),
+        told_at_the_end(study, ending, ledger),
+        display,
+        signals_end(ending, display),
+    ):
+        run_trials(session, data, concurrency, trial)
+        # Should Ray have lost sight of a trial, it is continued in this session too.
+        if not ending() and close_running(study, "nothing was heard of it"):
+            enqueue_all_missing(study, session.space, session.population)
+            run_trials(session, data, concurrency, trial)
+    if ending().startswith(STORAGE):
+        ledger.write(ended=ending())
+        raise FilesError(ending().removeprefix(f"{STORAGE}: "))
 
 
 def _assembled(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.errors import QuantumRerankError
 from quantum_rerank.training.checkpoint import checkpoint_bytes
 from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
@@ -126,7 +127,12 @@ class InThisProcess(Tasks):
             if self.ending():
                 return
             self.on_tick()
-            yield key, function(*given, self.shared)
+            try:
+                value = function(*given, self.shared)
+            except QuantumRerankError as error:
+                failed(key, str(error))
+                continue
+            yield key, value
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import optuna
 import pytest
 from rich.console import Console
 
+from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.errors import SaturatedError
 from quantum_rerank.training.data_manager import TrialData
 from tuning.best_trial import TrainedTrial
 from tuning.conclusion import load_best
@@ -84,6 +87,65 @@ def test_what_an_earlier_session_trained_is_not_trained_again(
     assert all(len(one.objectives) == 2 for one in found)
 
 
+def test_a_trial_of_which_a_seed_fails_comes_after_those_that_have_all(
+    best: list[TrainedTrial],
+    study: optuna.Study,
+    tasks: Callable[..., Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = best
+    is_first_try = True
+
+    def some_fail(config: ExperimentConfig, before: Any, data: TrialData) -> float:
+        nonlocal is_first_try
+        if config.model_copy(update={"seed": first.config.seed}) != first.config:
+            return 0.6
+        if is_first_try:
+            is_first_try = False
+            raise SaturatedError("the affinities are all the same")
+        return 0.7
+
+    monkeypatch.setattr("tuning.confirmation.best_objective", some_fail)
+    notes: list[str] = []
+    found = confirm(best, BEFORE, 2, tasks(), study, notes)
+    assert [(one.trial.number, one.objectives) for one in found] == [
+        (second.number, (0.6, 0.6)),
+        (first.number, ()),
+    ]
+    assert notes[0].endswith(": the affinities are all the same")
+    assert notes[1:] == ["Not all of the best trials were confirmed on fresh seeds."]
+    # Another session trains what is missing.
+    found = confirm(best, BEFORE, 2, tasks(), study, [])
+    assert [(one.trial.number, one.mean) for one in found] == [
+        (first.number, pytest.approx(0.7)),
+        (second.number, 0.6),
+    ]
+
+
+def test_where_every_trial_failed_on_a_seed_they_keep_their_order(
+    best: list[TrainedTrial],
+    study: optuna.Study,
+    tasks: Callable[..., Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def all_fail(config: ExperimentConfig, before: Any, data: TrialData) -> float:
+        raise SaturatedError("the affinities are all the same")
+
+    monkeypatch.setattr("tuning.confirmation.best_objective", all_fail)
+    found = confirm(best, BEFORE, 1, tasks(), study, [])
+    assert [(one.trial.number, one.objectives) for one in found] == [(b.number, ()) for b in best]
+
+
+def test_without_seeds_a_complete_trial_stays_before_a_higher_one_that_was_stopped(
+    ended_run: Path, study: optuna.Study, tasks: Callable[..., Tasks]
+) -> None:
+    best = load_best(study.trials, 3, ended_run, [])
+    assert [trial.state for trial in best] == ["complete", "complete", "pruned"]
+    stopped = replace(best[2], validation=replace(best[2].validation, objective=0.99))
+    found = confirm([*best[:2], stopped], BEFORE, 0, tasks(), study, [])
+    assert [one.trial.number for one in found] == [trial.number for trial in best]
+
+
 def test_without_seeds_the_trials_keep_their_order_and_objective(
     best: list[TrainedTrial], study: optuna.Study, tasks: Callable[..., Tasks]
 ) -> None:
@@ -102,7 +164,7 @@ def test_mean_and_spread_are_those_of_the_seeds(best: list[TrainedTrial]) -> Non
 
 def test_the_table_shows_what_each_came_to(best: list[TrainedTrial]) -> None:
     console = Console(file=io.StringIO(), width=120)
-    print_confirmed([Confirmed(best[0], (0.4, 0.5, 0.6))], console)
+    print_confirmed([Confirmed(best[0], (0.4, 0.5, 0.6)), Confirmed(best[1], ())], console)
     shown = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
     assert "The best trials on 3 fresh seeds" in shown
     assert shown.endswith("0.5000 0.1000 0.4000 0.6000")

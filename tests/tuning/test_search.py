@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from typer.testing import CliRunner
 
@@ -113,6 +114,13 @@ def test_a_run_without_its_study_cannot_be_continued(ended_run: Path) -> None:
 def test_a_run_that_was_killed_before_its_first_trial_is_begun_anew(ended_run: Path) -> None:
     (ended_run / STUDY).unlink()
     shutil.rmtree(ended_run / TRIALS)
+    assert "6 trials" in plan_of(ended_run)
+
+
+def test_a_run_that_was_killed_while_its_study_was_made_is_begun_anew(ended_run: Path) -> None:
+    shutil.rmtree(ended_run / TRIALS)
+    (ended_run / STUDY).unlink()
+    optuna.storages.RDBStorage(f"sqlite:///{ended_run / STUDY}")  # its tables, and no study yet
     assert "6 trials" in plan_of(ended_run)
 
 

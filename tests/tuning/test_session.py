@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,14 @@ from rich.console import Console
 from quantum_rerank.config import override
 from quantum_rerank.errors import DataError, SearchError
 from quantum_rerank.training.data_manager import PreparedData
-from tuning.ending import signals_end
-from tuning.limits.budgets import INTERRUPT, TERMINATED, Ending, TimeBudget
+from tuning.conclusion import conclude
+from tuning.ending import signals_conclude, signals_end
+from tuning.limits.budgets import INTERRUPT, TERMINATED, Ending, Node, TimeBudget
 from tuning.reporting.progress import ProgressDisplay
+from tuning.reporting.reports import Outcome, summarise
 from tuning.session import search
 from tuning.space import Space
-from tuning.study.run_folder import LOG, RECORD, read_record
+from tuning.study.run_folder import LOG, RECORD, SUMMARY, read_record
 from tuning.study.storage import STUDY
 
 SIGNALS = {signal.SIGINT: INTERRUPT, signal.SIGTERM: TERMINATED}
@@ -64,15 +68,26 @@ def test_without_a_signal_the_handlers_are_put_back_too(
     assert ending() == ""
 
 
+def test_once_the_trials_are_over_the_second_signal_stops_here_and_now(
+    ending: Ending, display: ProgressDisplay
+) -> None:
+    with signals_conclude(ending, display):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert ending() == TERMINATED
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert ending() == TERMINATED
+
+
 @pytest.fixture
 def space(tiny_space: Space, data_keys: dict[str, Any]) -> Space:
     """The tiny space over the data of `prepared`."""
     return Space(tiny_space.header, override(tiny_space.base, data_keys), tiny_space.parameters)
 
 
-def start(space: Space, folder: Path) -> None:
+def start(space: Space, folder: Path) -> str:
     folder.mkdir(exist_ok=True)
-    search(space, folder, Console(file=StringIO()), None, "disabled")
+    return search(space, folder, Console(file=StringIO()), None, "disabled")
 
 
 def test_a_study_that_cannot_be_opened_stops_a_search_with_the_way_to_go_on(
@@ -109,3 +124,45 @@ def test_a_run_is_not_continued_on_other_data(space: Space, tmp_path: Path) -> N
         with pytest.raises(DataError, match=f"The {what} have changed since `{folder}` was"):
             start(space, folder)
         assert read_record(folder) == record
+
+
+@contextmanager
+def no_cluster(address: str | None) -> Iterator[list[Node]]:
+    """A machine without Ray, of which one thing stays: its own answer to SIGTERM."""
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield [Node(2, 16.0)]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("moment", ["conclude", "summarise"])
+def test_a_signal_after_the_trials_leaves_a_run_that_was_concluded(
+    space: Space,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    moment: str,
+) -> None:
+    def concluded(*arguments: Any) -> Outcome:
+        if moment == "conclude":
+            os.kill(os.getpid(), number)
+        return conclude(*arguments)
+
+    def summarised(*arguments: Any) -> dict[str, Any]:
+        if moment == "summarise":
+            os.kill(os.getpid(), number)
+        return summarise(*arguments)
+
+    monkeypatch.setattr("tuning.session.ray_cluster", no_cluster)
+    monkeypatch.setattr("tuning.session.run_trials", lambda *_: None)
+    monkeypatch.setattr("tuning.session.conclude", concluded)
+    monkeypatch.setattr("tuning.session.summarise", summarised)
+    ended = start(space, tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / SUMMARY).read_text())
+    assert summary["ended_early"] == ended == (SIGNALS[number] if moment == "conclude" else "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from quantum_rerank.config import ExperimentConfig
 from tuning.algorithms.population import highest_at
 from tuning.best_trial import ranked_trials
-from tuning.records import TrialEnd
+from tuning.records import CHECKPOINT, TrialEnd
 from tuning.space import Space
 from tuning.study.front import front
 from tuning.study.history import START_POINT, attempts, origins
@@ -24,8 +24,8 @@ class LosersRemoved:
 
     trials: the study's, by number, asked at each trial's end.  keep: how many trials'
     weights stay; those of the Pareto front, where there is one, and of the space's start
-    points stay as well. A trial that was cut
-    short keeps its progress, since another may continue it.
+    points stay as well. A trial that was cut short keeps its progress, since another may
+    continue it, and its weights until another attempt at its configuration has left some.
     """
 
     def __init__(
@@ -45,13 +45,16 @@ class LosersRemoved:
         if end.is_cut_short:
             return
         trials = self._trials()
-        trial = trials[end.number]
-        self._files.remove_file(end.number, PROGRESS)
-        for earlier in attempts(trials, end.number)[1:]:
-            self._files.remove(earlier)
-        if START_POINT in trial.user_attrs:
+        chain = [trials[number] for number in attempts(trials, end.number)]
+        # Where the last attempt ended before it left weights, an earlier one's still count.
+        latest = next((one for one in chain if one.user_attrs.get(CHECKPOINT)), chain[0])
+        self._files.remove_file(latest.number, PROGRESS)
+        for other in chain:
+            if other is not latest:
+                self._files.remove(other.number)
+        if START_POINT in latest.user_attrs:
             return
-        self._kept, losers = self._parted([*self._kept, trial])
+        self._kept, losers = self._parted([*self._kept, latest])
         for loser in losers:
             self._files.remove(loser.number)
 

@@ -164,9 +164,9 @@ def has_study(folder: Path) -> bool:
 
 
 def is_unbegun(folder: Path) -> bool:
-    """Whether a run was killed before its first trial: its record is all that there is."""
+    """Whether a run was killed before its first trial: its study may have been half made."""
     is_begun = (folder / EVENTS).exists() or (folder / TRIALS).exists()
-    return not is_begun and (folder / RECORD).exists() and not has_study(folder)
+    return not is_begun and (folder / RECORD).exists()
 
 
 def refuse_no_study(folder: Path, places: Places) -> None:

@@ -147,17 +147,35 @@ def this_machine() -> Node:
 
 
 def container_memory_left(root: Path = Path("/sys/fs/cgroup")) -> float:
-    """Bytes left below the control group's limit, version 2 or 1; infinite without one."""
-    files = (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    """Bytes left below the control group's limit, version 2 or 1; infinite without one.
+
+    Files that the kernel keeps in memory only until somebody needs it are not in use.
+    """
+    versions = (
+        (root, "memory.max", "memory.current", "inactive_file"),
+        (
+            root / "memory",
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "total_inactive_file",
+        ),
     )
-    for limit, usage in files:
+    for folder, limit, usage, cached in versions:
         try:
-            return int((root / limit).read_text()) - int((root / usage).read_text())
+            left = int((folder / limit).read_text()) - int((folder / usage).read_text())
         except (OSError, ValueError):  # not there, or `max`
             continue
+        return left + _counted(folder / "memory.stat", cached)
     return math.inf
+
+
+def _counted(path: Path, name: str) -> int:
+    """A number of a control group's statistics; 0 where it is not there."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.split()[:1] == [name]), 0)
 
 
 def cluster_nodes() -> list[Node]:

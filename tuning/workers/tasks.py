@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
-from tuning.limits.budgets import GB, INTERRUPT, Concurrency, Ending, MemoryWatchdog
+from tuning.limits.budgets import GB, Concurrency, Ending, MemoryWatchdog
 from tuning.limits.memory import TrialMemory, kill_descendants
 
 Key = TypeVar("Key")
@@ -38,8 +38,8 @@ class Tasks:
     ) -> Iterator[tuple[Key, Any]]:
         """Call `function(*arguments, shared)` for every key; results as they come.
 
-        What fails is told to `failed` and left out. Once the search is over, what still
-        runs is ended.
+        What fails is told to `failed` and left out. A call whose worker was lost is made once
+        more. Once the search is over, what still runs is ended.
         """
         import ray
 
@@ -49,7 +49,7 @@ class Tasks:
             with MemoryWatchdog(limit, TrialMemory(), _end_this_process):
                 return function(*given)
 
-        options = {"num_cpus": 1, "max_retries": 0, **self.concurrency.reservation}
+        options = {"num_cpus": 1, "max_retries": 1, **self.concurrency.reservation}
         task = ray.remote(**options)(within_memory)
         data = ray.put(self.shared)
         # On a cluster Ray's resources decide how many run at once, as with trials.
@@ -74,8 +74,6 @@ class Tasks:
                         failed(key, (str(error).splitlines() or [type(error).__name__])[-1])
                         continue
                     yield key, value
-        except KeyboardInterrupt:
-            self.ending.stop(INTERRUPT)
         finally:
             for result in waiting:
                 ray.cancel(result, force=True)

@@ -8,6 +8,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from tuning.best_trial import ranked_trials
 from tuning.limits.disk import DonorsKept, LosersRemoved
 from tuning.records import CHECKPOINT, INTERRUPTED, TrialEnd
 from tuning.records import TrialState as Told
@@ -101,6 +102,21 @@ def test_earlier_attempts_go_when_the_last_one_is_over(search: Search) -> None:
     third = search.end(0.5, beside={CONTINUES: second})
     assert search.holding(BEST_EPOCH) == [third]
     assert [path.name for path in search.folder.iterdir()] == [f"{third:05d}"]
+
+
+def test_an_earlier_attempt_s_weights_stay_where_the_last_one_left_none(search: Search) -> None:
+    first = search.end(0.5, TrialState.FAIL, reason=f"{INTERRUPTED}: Ctrl-C")
+    last = search.study.ask()
+    last.set_user_attr(CONTINUES, first)
+    search.study.tell(last, state=TrialState.FAIL)
+    search.losers.trial_ended(TrialEnd(last.number, "failed", 0, None, "oom: 2.1 GB"))
+    assert search.holding(BEST_EPOCH) == [first]
+    assert search.holding(PROGRESS) == []
+    trials = search.study.get_trials(deepcopy=False)
+    assert [trial.number for trial in ranked_trials(trials)] == [first]
+    for value in (0.6, 0.7):
+        search.end(value)
+    assert search.holding(BEST_EPOCH) == [2, 3]
 
 
 def test_start_points_keep_their_weights_beside_the_best(search: Search) -> None:

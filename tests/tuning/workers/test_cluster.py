@@ -9,19 +9,22 @@ from tuning.workers.cluster import container_memory_left, this_machine
 
 
 @pytest.mark.parametrize(
-    ("limit", "usage"),
+    ("folder", "limit", "usage", "cached"),
     [
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+        (".", "memory.max", "memory.current", "inactive_file"),
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ],
 )
-def test_a_container_has_what_its_control_group_leaves(
-    tmp_path: Path, limit: str, usage: str
+def test_a_container_has_what_its_control_group_leaves_and_what_cached_files_take(
+    tmp_path: Path, folder: str, limit: str, usage: str, cached: str
 ) -> None:
-    (tmp_path / limit).parent.mkdir(exist_ok=True)
-    (tmp_path / limit).write_text("4000\n")
-    (tmp_path / usage).write_text("1500\n")
+    root = tmp_path / folder
+    root.mkdir(exist_ok=True)
+    (root / limit).write_text("4000\n")
+    (root / usage).write_text("1500\n")
     assert container_memory_left(tmp_path) == 2500
+    (root / "memory.stat").write_text(f"anon 300\n{cached} 1200\nactive_file 50\n")
+    assert container_memory_left(tmp_path) == 3700
 
 
 def test_without_a_limit_there_is_no_bound(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,20 @@ def test_a_call_above_its_memory_fails_alone(cluster: None) -> None:
     given = {"modest": (0.1,), "greedy": (2.0,)}
     assert "modest" in dict(tasks(memory_gb=1.0).finished(take, given, failed.__setitem__))
     assert set(failed) == {"greedy"}
+
+
+def test_a_call_whose_worker_was_lost_is_made_once_more(cluster: None, tmp_path: Path) -> None:
+    def lose_worker(times: int, own: str, shared: int) -> str:
+        marks = len(list(tmp_path.glob(f"{own}-*")))
+        (tmp_path / f"{own}-{marks}").touch()
+        if marks < times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return own
+
+    failed: dict[str, str] = {}
+    given = {"once": (1, "once"), "twice": (2, "twice")}
+    assert dict(tasks().finished(lose_worker, given, failed.__setitem__)) == {"once": "once"}
+    assert set(failed) == {"twice"}
 
 
 def test_no_more_run_at_once_than_fit(cluster: None, tmp_path: Path) -> None:
