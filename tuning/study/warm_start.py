@@ -41,7 +41,7 @@ from quantum_rerank.config import Section, flat
 from quantum_rerank.errors import ConfigError, OutputError
 from tuning.reporting.snapshot import read_study
 from tuning.space import Params, Space
-from tuning.study.front import cost
+from tuning.study.front import cost, worth
 from tuning.study.history import (
     CURVE,
     PROPOSED_BY,
@@ -278,11 +278,6 @@ class Answers:
 
 def _proposals(space: Space, run: EarlierRun, seen: set[str]) -> Iterator[Proposal]:
     """The best configurations of a run that a space holds, as many as it confirms."""
-
-    def worth(trial: FrozenTrial) -> tuple[bool, float, int]:
-        highest = max(curve(trial).values())
-        return trial.state == TrialState.COMPLETE, highest, -trial.number
-
     over = (TrialState.COMPLETE, TrialState.PRUNED)
     ended = [t for t in run.trials if t.state in over and curve(t)]
     # What the search starts with anyway is not asked for twice.
