@@ -39,6 +39,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from quantum_rerank.config import Section, flat
 from quantum_rerank.errors import ConfigError, OutputError
+from quantum_rerank.whole_files import write_whole
 from tuning.reporting.snapshot import read_study
 from tuning.space import Params, Space
 from tuning.study.front import cost, worth
@@ -306,10 +307,8 @@ def _matters(key: str) -> bool:
 
 def write_taken_over(taken: Sequence[TakenOver], folder: Path) -> None:
     """Keep what comes in beside the study, so that a session that was killed can make up for it."""
-    unfinished = folder / f"{TAKEN_OVER}.unfinished"
     content = [one.model_dump(mode="json") for one in taken]
-    unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(folder / TAKEN_OVER)
+    write_whole(folder / TAKEN_OVER, json.dumps(content, indent=2) + "\n")
 
 
 def read_taken_over(folder: Path) -> list[TakenOver]:
