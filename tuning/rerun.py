@@ -35,8 +35,8 @@ def rerun(folder: Path, number: int, console: Console) -> bool:
     if not 0 <= number < len(trials):
         raise OutputError(f"`{folder}` has no trial {number}: they go from 0 to {len(trials) - 1}.")
     trial = trials[number]
-    if origin := came_from(trial):
-        run, there = origin
+    if known_as := came_from(trial):
+        run, there = known_as
         raise OutputError(
             f"Trial {number} came in from `{run}`, where it was trained as trial {there}. Train it "
             f"again there: `python -m tuning.search --rerun {run} --trial {there}`."
