@@ -58,19 +58,27 @@ def write_json(path: Path, record: Mapping[str, Any] | float) -> None:
 
 
 def write_text(path: Path, text: str | Iterable[str]) -> None:
+    """Write a file as `write_whole` does, for whoever named its place.
+
+    Raises: OutputError if it cannot be written; what stood there before still does.
+    """
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise OutputError(f"`{path}` cannot be written: {error.strerror}.") from None
+
+
+def write_whole(path: Path, text: str | Iterable[str]) -> None:
     """Write a file that is whole or not there, in UTF-8, making its folder.
 
     text: at once, or in parts as they come.
 
-    Raises: OutputError if it cannot be written; what stood there before still does.
+    Raises: OSError if it cannot be written; what stood there before still does.
     """
     unfinished = path.with_name(f".{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.writelines([text] if isinstance(text, str) else text)
-            file.flush()
-            os.fsync(file.fileno())  # or the name could be on the disk before the bytes
-        unfinished.replace(path)
-    except OSError as error:
-        raise OutputError(f"`{path}` cannot be written: {error.strerror}.") from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.writelines([text] if isinstance(text, str) else text)
+        file.flush()
+        os.fsync(file.fileno())  # or the name could be on the disk before the bytes
+    unfinished.replace(path)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from quantum_rerank.whole_files import (
     require_free,
     write_json,
     write_text,
+    write_whole,
 )
 
 
@@ -78,12 +80,15 @@ def test_a_file_takes_the_place_of_another_and_its_folder_is_made(tmp_path: Path
         assert names(path.parent) == ["file"]
 
 
-def test_a_file_that_cannot_be_written_leaves_the_one_before_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("write", "error"), [(write_text, OutputError), (write_whole, OSError)])
+def test_a_file_that_cannot_be_written_leaves_the_one_before_it(
+    tmp_path: Path, write: Callable[[Path, str], None], error: type[Exception]
+) -> None:
     path = tmp_path / "file"
-    write_text(path, "old")
+    write(path, "old")
     (tmp_path / ".file").mkdir()  # stands where the new one would be written
-    with pytest.raises(OutputError, match="cannot be written"):
-        write_text(path, "new")
+    with pytest.raises(error):
+        write(path, "new")
     assert path.read_text() == "old"
 
 

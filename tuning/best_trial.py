@@ -17,13 +17,17 @@ from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.console import run
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import BundleError, OutputError
+from quantum_rerank.evaluation import COSINE
 from quantum_rerank.export import export_model
-from quantum_rerank.similarity import Head
-from quantum_rerank.training.data_manager import PreparedData
-from quantum_rerank.training.ranking import Validation
+from quantum_rerank.similarity import Head, build_head
+from quantum_rerank.training.arms import as_arm
+from quantum_rerank.training.data_manager import PreparedData, TrialData
+from quantum_rerank.training.ranking import Validation, Validator
 from quantum_rerank.training.validators import Course, Seeds
 from tuning.records import CHECKPOINT, PEAK_RSS_MB, SECONDS
-from tuning.study.history import WARM_START, curve, outdone
+from tuning.study.front import worth
+from tuning.study.history import curve, outdone
+from tuning.study.lineage import came_from
 from tuning.study.run_folder import (
     SUMMARY,
     load_study,
@@ -60,15 +64,9 @@ def ranked_trials(trials: Sequence[optuna.trial.FrozenTrial]) -> list[optuna.tri
     trial that had its whole budget. Where another continued it, that one counts,
     as soon as it has left weights itself.
     """
-    from optuna.trial import TrialState
-
     with_weights = [trial for trial in trials if trial.user_attrs.get(CHECKPOINT)]
     continued = outdone(trials, by=with_weights)
     kept = [trial for trial in with_weights if trial.number not in continued]
-
-    def worth(trial: optuna.trial.FrozenTrial) -> tuple[bool, float, int]:
-        best = max(curve(trial).values(), default=float("-inf"))
-        return trial.state == TrialState.COMPLETE, best, -trial.number
 
     return sorted(kept, key=worth, reverse=True)
 
@@ -98,6 +96,13 @@ def _course(trial: optuna.trial.FrozenTrial, config: ExperimentConfig, best_epoc
         config.training.early_stopping_patience,
         config.training.min_improvement,
     )
+
+
+def cosine_objective(config: ExperimentConfig, data: TrialData) -> float:
+    """The validation objective of the cosine, which has nothing to train."""
+    cosine = build_head(embedding_dim=data.embedding_dim, **as_arm(config, COSINE).head_arguments())
+    validate = Validator(data.seen, data.unseen, config.training.objective)
+    return validate(cosine).objective
 
 
 def export_trial(
@@ -139,7 +144,8 @@ def main(
 
     known = load_study(run_folder).get_trials(deepcopy=False)
     trials = ranked_trials(known)
-    tested = _tested(run_folder)
+    summary = _summary(run_folder)
+    tested = summary.get("tested", [])
     if trial is None and tested:
         trials = [one for one in trials if one.number == tested[0]["number"]]
     if trial is not None:
@@ -152,7 +158,8 @@ def main(
     source = embedding_source(chosen.config.data.encoder)
     prepared = prepare(chosen.config.data, source)
     refuse_other_data(read_record(run_folder), prepared, run_folder)
-    bundle = export_trial(output, chosen, prepared, source, _test_metrics(tested, chosen.number))
+    test, seeds = _test_metrics(tested, chosen.number), _seeds(summary, chosen, prepared.trial)
+    bundle = export_trial(output, chosen, prepared, source, test, seeds)
     print(f"Exported trial {chosen.number} (epoch {chosen.epoch}) to {bundle}.")
 
 
@@ -160,23 +167,32 @@ def _refuse_trial_of_another_run(
     known: Sequence[optuna.trial.FrozenTrial], number: int | None
 ) -> None:
     """Say where the weights of a trial are that came in from an earlier search."""
-    origins = {t.number: t.user_attrs[WARM_START] for t in known if WARM_START in t.user_attrs}
-    if number in origins:
-        run, _, there = str(origins[number]).rpartition("#")
+    origin = next((came_from(trial) for trial in known if trial.number == number), None)
+    if origin is not None:
+        run, there = origin
         raise OutputError(
             f"Trial {number} came in from `{run}`, which has its weights: export it there, with "
             f"`python -m tuning.best_trial {run} --trial {there} --output DIR`."
         )
 
 
-def _tested(folder: Path) -> list[dict[str, Any]]:
-    """The trials that a run scored on test queries, the winner first; none if it did not end."""
+def _summary(folder: Path) -> dict[str, Any]:
+    """What a run came to, with the trials it tested, the winner first; {} if it did not end."""
     try:
-        return list(json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["tested"])
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        return {**summary, "tested": list(summary["tested"])}
     except FileNotFoundError:
-        return []
-    except (ValueError, KeyError):
+        return {}
+    except (TypeError, ValueError, KeyError):
         raise BundleError(f"`{folder / SUMMARY}` was cut off.") from None
+
+
+def _seeds(summary: Mapping[str, Any], trial: TrainedTrial, data: TrialData) -> Seeds | None:
+    """What a trial's configuration came to on fresh seeds; None if it was not among the best."""
+    for one in summary.get("confirmed", ()):
+        if one["number"] == trial.number:
+            return Seeds(tuple(one["values"]), cosine_objective(trial.config, data))
+    return None
 
 
 def _test_metrics(tested: list[dict[str, Any]], number: int) -> dict[str, dict[str, float]]:

@@ -17,17 +17,23 @@ from quantum_rerank.evaluation import COSINE, Scores
 from quantum_rerank.similarity import Head, build_head
 from quantum_rerank.training.arms import as_arm, train_weights
 from quantum_rerank.training.data_manager import PreparedData, TrialData
-from quantum_rerank.training.ranking import Validator, score_on
+from quantum_rerank.training.ranking import score_on
 from quantum_rerank.training.standings import query_roles, standings
 from quantum_rerank.training.validators import Seeds
 from quantum_rerank.whole_files import put_in_place
-from tuning.best_trial import TrainedTrial, export_trial, load_trial, ranked_trials
+from tuning.best_trial import (
+    TrainedTrial,
+    cosine_objective,
+    export_trial,
+    load_trial,
+    ranked_trials,
+)
 from tuning.confirmation import Confirmed, confirm
 from tuning.reporting.reports import Outcome, Tested
 from tuning.reporting.targets import Judged
 from tuning.space import Space
-from tuning.study.history import START_POINT, WARM_START, curve, own
-from tuning.study.lineage import ancestors
+from tuning.study.history import START_POINT, curve, own
+from tuning.study.lineage import ancestors, came_from
 from tuning.study.run_folder import BEST
 from tuning.study.warm_start import read_taken_over
 from tuning.workers.tasks import Tasks
@@ -65,7 +71,7 @@ def conclude(
     test = {role: dict(scores.metrics) for role, scores in tested[0].scores.items()}
     unfinished = folder / f".{BEST}"
     shutil.rmtree(unfinished, ignore_errors=True)  # of a session that was killed here
-    judged = judge_best(confirmed[0], cosine, prepared)
+    judged = judge_best(confirmed[0], prepared)
     try:
         export_trial(unfinished, tested[0].trial, prepared, source, test, judged.seeds)
     except OutputError as error:  # the search's own folder: a disk that fills, no mistake
@@ -103,14 +109,15 @@ def load_best(
 
 def better_elsewhere(known: Sequence[FrozenTrial], best: Tested) -> list[str]:
     """Name the earlier run that holds better weights than this search, if one does."""
-    came_in = [trial for trial in known if WARM_START in trial.user_attrs]
+    came_in = [trial for trial in known if came_from(trial)]
     highest = max(came_in, key=lambda t: max(curve(t).values()), default=None)
-    if highest is None:
+    origin = came_from(highest) if highest else None
+    if highest is None or origin is None:
         return []
     value = max(curve(highest).values())
     if value <= best.trial.validation.objective:
         return []
-    run, _, number = str(highest.user_attrs[WARM_START]).rpartition("#")
+    run, number = origin
     return [
         f"An earlier trial was better on validation, {value:.4f}: export it with "
         f"`python -m tuning.best_trial {run} --trial {number} --output DIR`."
@@ -148,14 +155,13 @@ def tested_trial(trial: TrainedTrial, prepared: PreparedData) -> Tested:
     return Tested(trial, score_roles(trial.head, trial.validation.fusion_weight, prepared))
 
 
-def judge_best(best: Confirmed, cosine: Head, prepared: PreparedData) -> Judged:
+def judge_best(best: Confirmed, prepared: PreparedData) -> Judged:
     """Measure what the targets ask of the winner: on training queries, and over seeds."""
     trial, data = best.trial, prepared.trial
-    validate = Validator(data.seen, data.unseen, trial.config.training.objective)
     return Judged(
         standings(trial.head, trial.validation.fusion_weight, query_roles(prepared)),
         trial.course,
-        Seeds(best.objectives, validate(cosine).objective),
+        Seeds(best.objectives, cosine_objective(trial.config, data)),
     )
 
 

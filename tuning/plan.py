@@ -31,7 +31,8 @@ def print_plan(
         "unseen": f"validation {', '.join(space.base.data.unseen_validation) or 'none'}; "
         f"test {', '.join(space.base.data.unseen_test) or 'none'}",
         "budget": f"{budget.trials} trials of at most {budget.epochs} epochs and "
-        f"{concurrency.trial_memory_gb:g} GB, {budget.hours:g} h in all",
+        f"{concurrency.trial_memory_gb:g} GB, {budget.hours:g} h in all"
+        + (f", {budget.core_hours:g} core-hours" if budget.core_hours else ""),
         "at once": f"{concurrency.trials} trials ({concurrency.reason})",
         **({"nodes": "\n".join(_nodes(concurrency))} if concurrency.nodes else {}),
         "sampler": f"{header.sampler.name}, seed {header.sampler.seed}",

@@ -15,7 +15,7 @@ EPOCH, OBJECTIVE, FINAL = "epoch", "objective", "final"
 FAILURE, PEAK_RSS_MB, SECONDS = "failure", "peak_rss_mb", "seconds"
 COST = "cost"  # what `objective.against` names, in a trial's last report
 TRAINING_SECONDS = "training_seconds"  # of `seconds`, without reports and checkpoints
-CHECKPOINT = "best_epoch"  # whose weights are kept; None once they were removed
+CHECKPOINT = "best_epoch"  # whose weights are kept
 STARTED_OVER = "started_over"  # why a clone did not start from its donor's weights
 UNJUDGED = "unjudged_epoch"  # that no scheduler has seen, since the search was over by then
 WARNING = "warning"  # what is wrong with a training, though not so that it would end
@@ -39,7 +39,7 @@ ASIDE = (NUMBER, ORIGIN, EARLIER, PROTECTED, DONOR, SPENT)
 class TrialEnd:
     """How a trial ended.
 
-    reason: why it failed, such as `oom: 8.1 GB resident, budget 8 GB`; else empty.
+    reason: why it failed, such as `oom: 8.10 GB used, budget 8 GB`; else empty.
     """
 
     number: int

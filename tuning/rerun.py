@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from optuna.trial import TrialState
 from rich.console import Console
 
 from quantum_rerank.embeddings import embedding_source
@@ -12,8 +13,8 @@ from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.hybrid_trainer import make_descendant
 from tuning.records import OBJECTIVE
-from tuning.study.history import WARM_START, attempts, curve
-from tuning.study.lineage import ancestors, descent
+from tuning.study.history import attempts, curve, is_cut_short
+from tuning.study.lineage import ancestors, came_from, descent, given
 from tuning.study.run_folder import load_study, read_record, recorded_space, refuse_other_data
 
 
@@ -23,7 +24,8 @@ def rerun(folder: Path, number: int, console: Console) -> bool:
     Before a clone, those are trained again whose weights it started from.
 
     Returns: whether every epoch that the run had came out the same.
-    Raises: OutputError if the run has no such trial; DataError if its data have changed.
+    Raises: OutputError if the run has no such trial, or it never came to an epoch nor failed;
+        DataError if its data have changed.
     """
     import torch
 
@@ -33,17 +35,23 @@ def rerun(folder: Path, number: int, console: Console) -> bool:
     if not 0 <= number < len(trials):
         raise OutputError(f"`{folder}` has no trial {number}: they go from 0 to {len(trials) - 1}.")
     trial = trials[number]
-    if WARM_START in trial.user_attrs:
-        run, _, there = str(trial.user_attrs[WARM_START]).rpartition("#")
+    if known_as := came_from(trial):
+        run, there = known_as
         raise OutputError(
             f"Trial {number} came in from `{run}`, where it was trained as trial {there}. Train it "
             f"again there: `python -m tuning.search --rerun {run} --trial {there}`."
         )
+    recorded = curve(trial)
+    failed = trial.state == TrialState.FAIL and not is_cut_short(trial)
+    if not recorded and not failed:
+        raise OutputError(
+            f"Trial {number} of `{folder}` has no epoch that could be compared with: it is queued, "
+            "has just begun, or was interrupted before. Name another."
+        )
     prepared = prepare(space.base.data, embedding_source(space.base.data.encoder))
     refuse_other_data(record, prepared, folder)
     torch.set_num_threads(1)
-    config = space.config_for(trial.params, attempts(trials, number)[-1])
-    recorded = curve(trial)
+    config = space.config_for(given(trial), attempts(trials, number)[-1])
     same = True
     console.print(f"Trial {number}, {trial.state.name.lower()} after {max(recorded, default=0)}:")
     before = ancestors(space, trials, number)
@@ -56,5 +64,8 @@ def rerun(folder: Path, number: int, console: Console) -> bool:
             same = False
             known += "  DIFFERS"
         console.print(f"epoch {report.epoch:>3}  objective {now:.6f}  {known}", highlight=False)
-    console.print("Every epoch that the run had is the same." if same else "Not the same.")
+    if recorded:
+        console.print("Every epoch that the run had is the same." if same else "Not the same.")
+    else:
+        console.print("The run had no epoch of it to compare with.")
     return same

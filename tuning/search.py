@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
@@ -100,6 +101,9 @@ def main(
     hours: Annotated[
         str | None, typer.Option(help="Replaces budget.hours; with --resume also +2: 2 more.")
     ] = None,
+    core_hours: Annotated[
+        str | None, typer.Option(help="Replaces budget.core_hours; with --resume also +4: 4 more.")
+    ] = None,
     storage: Annotated[
         str | None,
         typer.Option(
@@ -128,8 +132,8 @@ def main(
     bundle of the winner; --storage and --storage-path put the study and the trials' files
     elsewhere. Ctrl-C once ends in order and exports the best so far; twice stops now. A
     search that ended for whatever reason goes on with --resume: finished trials stay,
-    interrupted ones continue from their last epoch; add --trials +20 or --hours +2 to one
-    that had used its budget.
+    interrupted ones continue from their last epoch; add --trials +20, --hours +2 or
+    --core-hours +4 to one that had used its budget.
 
     With --warm-start RUN the sampler and the scheduler know from the start what earlier
     searches found, as far as it is comparable: the same objective, data and settings, and
@@ -137,21 +141,32 @@ def main(
     compares, such as on other data, RUN's best configurations are among the first trials.
 
     Exit codes: 0 done (also when a budget ended it); 1 something outside failed, such as
-    the disk; 2 a mistake in what was given; 3 trials failed in a row for the same reason;
-    130 Ctrl-C; 143 SIGTERM.
+    the disk, or with --rerun an epoch came out otherwise; 2 a mistake in what was given;
+    3 trials failed in a row for the same reason; 130 Ctrl-C; 143 SIGTERM.
     """
     console = Console()
-    asked = {"trials": trials, "hours": hours, "trial_memory_gb": trial_memory_gb}
+    asked = {
+        "trials": trials,
+        "hours": hours,
+        "core_hours": core_hours,
+        "trial_memory_gb": trial_memory_gb,
+    }
     changes = {key: str(value) for key, value in asked.items() if value is not None}
     of_a_start = [name for name, one in (("warm-start", warm_start), ("data", data)) if one]
     if of_a_start and space is None:
         raise ConfigError(f"--{of_a_start[0]} is for a search that starts: give --space with it.")
-    if (rerun is None) != (trial is None):
-        raise ConfigError("--rerun RUN and --trial NUMBER belong together.")
     if nodes is not None and address is not None:
         raise ConfigError("--nodes starts a cluster, --address joins one: give one of the two.")
-    if rerun is not None and trial is not None:
-        raise typer.Exit(0 if train_again(rerun, trial, console) else 1)
+    if rerun is not None or trial is not None:
+        beside: dict[str, object] = {"space": space, "output": output, "resume": resume, **asked}
+        beside |= {
+            "data": data or None,
+            "warm_start": warm_start or None,
+            "storage": storage,
+            "storage_path": storage_path,
+        }
+        beside |= {"dry_run": dry_run or None, "address": address, "nodes": nodes}
+        raise typer.Exit(0 if _train_again(rerun, trial, beside, console) else 1)
     earlier = [read_earlier(run) for run in warm_start or ()]
     if resume is not None:
         if any(given is not None for given in (space, output, storage, storage_path)):
@@ -165,7 +180,7 @@ def main(
         raise ConfigError("Give a search space with --space, or a run to continue with --resume.")
     else:
         given = {key: _number(key, value) for key, value in changes.items()}
-        added = [f"--{key} {text}" for key, text in changes.items() if text.startswith("+")]
+        added = [f"{_option(key)} {text}" for key, text in changes.items() if text.startswith("+")]
         if added:
             raise ConfigError(f"`{added[0]}` adds to a run; name the run with --resume.")
         known = _on_collections(load_space(space, given), data or [])
@@ -200,6 +215,17 @@ def _on_collections(space: Space, specs: list[str]) -> Space:
     header = space.header.model_copy(update={"data": space.header.data | named})
     base = override(space.base, {f"data.{key}": value for key, value in named.items()})
     return Space(header, base, space.parameters)
+
+
+def _train_again(
+    folder: Path | None, number: int | None, beside: Mapping[str, object], console: Console
+) -> bool:
+    """Train one trial again, unless something else is asked for as well; whether it is the same."""
+    if folder is None or number is None:
+        raise ConfigError("--rerun RUN and --trial NUMBER belong together.")
+    if others := [_option(name) for name, value in beside.items() if value is not None]:
+        raise ConfigError(f"--rerun trains one trial alone: leave out {', '.join(others)}.")
+    return train_again(folder, number, console)
 
 
 def _chosen(storage: str, path: str | None, space: Space, folder: Path) -> Places:
@@ -241,13 +267,23 @@ def _continued(folder: Path, changes: dict[str, str], patience: float) -> Space:
     budget = space.header.budget.model_dump() | known
     for key, text in changes.items():
         more = budget[key] if text.startswith("+") else 0
+        if more is None:
+            raise ConfigError(
+                f"`{_option(key)} {text}` adds to a budget of `{folder}`, which has none: give the "
+                "whole, without `+`."
+            )
         budget[key] = more + _number(key, text)
     try:
         header = space.header.model_copy(update={"budget": Budget.model_validate(budget)})
     except ValidationError as error:
-        given = {key: f"--{key.replace('_', '-')} {text}" for key, text in changes.items()}
+        given = {key: f"{_option(key)} {text}" for key, text in changes.items()}
         raise ConfigError(describe(error, Budget, [], given)) from None
     return Space(header, space.base, space.parameters)
+
+
+def _option(key: str) -> str:
+    """What sets a value on the command line."""
+    return f"--{key.replace('_', '-')}"
 
 
 def _number(key: str, text: str) -> float:
@@ -255,7 +291,7 @@ def _number(key: str, text: str) -> float:
         return int(text) if key == "trials" else float(text)
     except ValueError:
         kind = "a whole number" if key == "trials" else "a number"
-        raise ConfigError(f"`--{key.replace('_', '-')} {text}` is not {kind}.") from None
+        raise ConfigError(f"`{_option(key)} {text}` is not {kind}.") from None
 
 
 if __name__ == "__main__":

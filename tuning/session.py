@@ -20,6 +20,7 @@ from rich.console import Console
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import FilesError, SearchError
 from quantum_rerank.training.data_manager import PreparedData, TrialData, prepare
+from quantum_rerank.whole_files import write_whole
 from tuning.algorithms.population import Population
 from tuning.conclusion import conclude
 from tuning.ending import (
@@ -58,7 +59,7 @@ from tuning.reporting.reports import (
 )
 from tuning.reporting.tracking import PROJECT, Mode, WandbTracker
 from tuning.space import Space
-from tuning.study.history import close_running, enqueue_missing, told
+from tuning.study.history import close_running, curve, enqueue_missing, own, told
 from tuning.study.ledger import Ledger
 from tuning.study.patience import waited
 from tuning.study.run_folder import (
@@ -286,16 +287,20 @@ def _print_start(
 def _display(
     space: Space, study: optuna.Study, ledger: Ledger, console: Console, clock: Clock
 ) -> ProgressDisplay:
-    budget, n_told = space.header.budget, len(told(study.get_trials(deepcopy=False)))
+    budget, trials = space.header.budget, study.get_trials(deepcopy=False)
     time_budget = TimeBudget(budget.hours, ledger.elapsed)
-    return ProgressDisplay(console, budget.trials, budget.epochs, time_budget, clock, n_told)
+    reported = [(max(curve(trial).values()), trial.number) for trial in own(trials) if curve(trial)]
+    best = max(reported, key=lambda one: one[0], default=None)
+    return ProgressDisplay(
+        console, budget.trials, budget.epochs, time_budget, clock, len(told(trials)), best
+    )
 
 
 def _write_up(session: Session, outcome: Outcome, fingerprint: str, console: Console) -> None:
     """Write and print what the search came to."""
     folder, ledger = session.folder, session.ledger
     summary = summarise(outcome, ledger.elapsed(), fingerprint)
-    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
     ledger.write(ended=outcome.ended)
     session.events.write(
         "session_ended",

@@ -1,6 +1,7 @@
 """A search space: what is searched, on what, within which budget; suggestions out.
 
-    name, base, data, fixed, objective, budget, sampler, scheduler, start_from, top_k, parameters
+    name, base, data, fixed, objective, budget, sampler, scheduler, start_from, top_k,
+    confirm_seeds, parameters
 
 A parameter's key is a dotted key of the configuration. A list is searched by
 its `length` and its elements (`mlp.hidden_layers.length`, `mlp.hidden_layers.0`).

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from tuning.space import Space
 from tuning.study.history import rung_values, told
 from tuning.study.ledger import Ledger
 from tuning.study.storage import TRIALS
-from tuning.workers.cluster import silent_progress, this_machine
+from tuning.workers.cluster import share, silent_progress
 from tuning.workers.trainable import TrialLimits, read_death_note
 from tuning.workers.trial_files import TrialFiles
 
@@ -117,14 +116,13 @@ def _tuner(
     # which those that wait for their turn are counted too.
     takes_turns = session.population is not None
     at_once = None if concurrency.spread or takes_turns else concurrency.trials
-    is_counted = takes_turns and not concurrency.spread
-    cpus = math.ceil(this_machine().cpus / concurrency.trials) if is_counted else 1
+    counted = share(concurrency.trials) if takes_turns and not concurrency.spread else {}
     limits = TrialLimits(concurrency.trial_memory_gb)
     trainable = tune.with_parameters(
         trial, space=session.space, data=data, limits=limits, files=session.root
     )
     return tune.Tuner(
-        tune.with_resources(trainable, {"cpu": cpus, **concurrency.reservation}),
+        tune.with_resources(trainable, {"cpu": 1, **counted, **concurrency.reservation}),
         tune_config=tune.TuneConfig(
             search_alg=search_alg,
             scheduler=StopByRule(rule, _on_tick(session, search_alg), session.space.compared_at()),

@@ -9,6 +9,7 @@ import torch
 from optuna.trial import TrialState, create_trial
 from typer.testing import CliRunner
 
+from quantum_rerank.cli.trained_model import load_model
 from quantum_rerank.config import override
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import BundleError, OutputError
@@ -16,7 +17,7 @@ from quantum_rerank.export import read_bundle
 from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.ranking import Validator
 from quantum_rerank.training.sealed import seal, unseal
-from tuning.best_trial import app, export_trial, load_trial, ranked_trials
+from tuning.best_trial import app, cosine_objective, export_trial, load_trial, ranked_trials
 from tuning.records import CHECKPOINT
 from tuning.study.history import CONTINUES, WARM_START
 from tuning.study.run_folder import SUMMARY, load_study
@@ -119,6 +120,22 @@ def test_the_best_trial_of_a_run_can_be_exported_again(
     assert manifest.data_fingerprint == prepared.fingerprint
     assert manifest.metrics["test"] == {"ndcg@10": 0.75}
     assert manifest.metrics["test_unseen"] == {"ndcg@10": 0.5}
+
+
+def test_a_trial_is_exported_again_with_what_it_came_to_on_fresh_seeds(
+    exportable: Path, prepared: PreparedData, tmp_path: Path
+) -> None:
+    summary = {"tested": [{"number": 1}], "confirmed": [{"number": 1, "values": [0.7, 0.8]}]}
+    (exportable / SUMMARY).write_text(json.dumps(summary))
+    for number, objectives in ((1, (0.7, 0.8)), (0, ())):
+        output = tmp_path / f"trial-{number}"
+        arguments = [str(exportable), "--output", str(output), "--trial", str(number)]
+        assert CliRunner().invoke(app, arguments).exception is None
+        seeds = load_model(output).seeds
+        assert seeds.objectives == objectives
+    trial = load_trial(exportable, load_study(exportable).trials[1])
+    model = load_model(tmp_path / "trial-1")
+    assert model.seeds.cosine == cosine_objective(trial.config, prepared.trial) > 0.0
 
 
 def test_another_trial_can_be_exported_and_has_no_test_metrics(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from quantum_rerank.cli.trained_model import load_model
 from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.errors import FilesError
 from quantum_rerank.training.data_manager import PreparedData
 from tuning.best_trial import ranked_trials
 from tuning.conclusion import better_elsewhere, conclude, load_best, load_default
@@ -97,6 +99,26 @@ def test_an_earlier_run_with_a_better_trial_is_named(
     for note in notes:
         assert "2.0000" in note
         assert "python -m tuning.best_trial /runs/old --trial 7" in note
+
+
+def test_a_disk_that_fills_at_the_export_is_no_mistake_of_the_user(
+    ended_run: Path,
+    prepared: PreparedData,
+    tiny_space: Space,
+    tasks: Callable[[], Tasks],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("quantum_rerank.whole_files.tempfile.TemporaryDirectory", full)
+    header = tiny_space.header.model_copy(update={"confirm_seeds": 0})
+    space = Space(header, tiny_space.base, tiny_space.parameters)
+    source = embedding_source(f"npy:{tmp_path / 'vectors'}")
+    study, console = load_study(ended_run), Console(file=StringIO())
+    with pytest.raises(FilesError, match="cannot be written: No space left on device"):
+        conclude(space, study, prepared, source, ended_run, tasks(), console)
 
 
 def test_a_search_ends_with_its_winner_held_against_every_target(

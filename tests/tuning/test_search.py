@@ -56,6 +56,8 @@ def test_a_space_is_searched_on_the_collections_that_are_named(tmp_path: Path) -
         ("--trials", "+x", "`--trials +x` is not a whole number"),
         ("--trials", "2.5", "`--trials 2.5` is not a whole number"),
         ("--hours", "two", "`--hours two` is not a number"),
+        ("--core-hours", "two", "`--core-hours two` is not a number"),
+        ("--core-hours", "+2", "`--core-hours +2` adds to a run"),
     ],
 )
 def test_a_budget_that_no_search_can_have_is_refused_before_anything_is_written(
@@ -145,6 +147,7 @@ def test_a_run_is_continued_over_the_space_that_it_was_started_with(ended_run: P
         (("--hours", "+0.5"), "6 trials of at most 3 epochs and 2 GB, 1.5 h"),
         (("--hours", "8", "--trials", "+1"), "7 trials of at most 3 epochs and 2 GB, 8 h"),
         (("--trial-memory-gb", "1"), "6 trials of at most 3 epochs and 1 GB, 1 h"),
+        (("--core-hours", "4"), "6 trials of at most 3 epochs and 2 GB, 1 h in all, 4 core-hours"),
     ],
 )
 def test_a_run_can_be_continued_for_longer(
@@ -157,6 +160,32 @@ def test_what_is_added_is_added_to_the_budget_as_it_was_last(ended_run: Path) ->
     load_study(ended_run).set_user_attr(BUDGET, {"trials": 10, "hours": 3.0})
     plan = plan_of(ended_run, "--trials", "+5")
     assert "15 trials of at most 3 epochs and 2 GB, 3 h in all" in plan
+
+
+def test_core_hours_are_added_to_those_that_a_run_had(ended_run: Path) -> None:
+    error = call("--resume", ended_run, "--core-hours", "+2").exception
+    assert isinstance(error, ConfigError)
+    assert "`--core-hours +2` adds to a budget of" in str(error)
+    load_study(ended_run).set_user_attr(BUDGET, {"core_hours": 1.5})
+    assert "3.5 core-hours" in plan_of(ended_run, "--core-hours", "+2")
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"--resume": "run"},
+        {"--space": SMOKE},
+        {"--trials": "20", "--core-hours": "3"},
+        {"--dry-run": None},
+        {"--storage": "journal", "--nodes": "2"},
+    ],
+)
+def test_a_trial_is_trained_again_alone(ended_run: Path, beside: dict[str, Any]) -> None:
+    given = [part for pair in beside.items() for part in pair if part is not None]
+    error = call("--rerun", ended_run, "--trial", "0", *given).exception
+    assert isinstance(error, ConfigError)
+    assert str(error).startswith("--rerun trains one trial alone: leave out ")
+    assert all(option in str(error) for option in beside)
 
 
 @pytest.mark.parametrize(

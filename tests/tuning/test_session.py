@@ -166,3 +166,17 @@ def test_a_signal_after_the_trials_leaves_a_run_that_was_concluded(
     ended = start(space, tmp_path / "run")
     summary = json.loads((tmp_path / "run" / SUMMARY).read_text())
     assert summary["ended_early"] == ended == (SIGNALS[number] if moment == "conclude" else "")
+
+
+def test_a_summary_that_cannot_be_written_leaves_the_one_before_it(
+    space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuning.session.ray_cluster", no_cluster)
+    monkeypatch.setattr("tuning.session.run_trials", lambda *_: None)
+    folder = tmp_path / "run"
+    start(space, folder)
+    before = (folder / SUMMARY).read_text()
+    (folder / f".{SUMMARY}").mkdir()  # stands where the new one would be written
+    with pytest.raises(SearchError, match="--resume"):
+        start(space, folder)
+    assert (folder / SUMMARY).read_text() == before

@@ -80,21 +80,21 @@ class Ending:
 
 
 class MemoryWatchdog:
-    """A thread that watches a process's resident memory while a trial runs.
+    """A thread that watches a process's memory while a trial runs.
 
-    `resident` tells the bytes in use; `on_excess(used)` is called once, from the
+    `memory` tells the bytes in use; `on_excess(used)` is called once, from the
     thread, when they are above the limit. `peak` is the highest that was seen.
     """
 
     def __init__(
         self,
         limit: int,
-        resident: Callable[[], int],
+        memory: Callable[[], int],
         on_excess: Callable[[int], None],
         interval: float = 0.25,
     ) -> None:
         self._limit = limit
-        self._resident = resident
+        self._memory = memory
         self._on_excess = on_excess
         self._interval = interval
         self._stop = threading.Event()
@@ -119,7 +119,7 @@ class MemoryWatchdog:
                 return
 
     def _look(self) -> int:
-        used = self._resident()
+        used = self._memory()
         self.peak = max(self.peak, used)
         return used
 

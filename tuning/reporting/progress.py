@@ -27,7 +27,11 @@ class _Running:
 
 
 class ProgressDisplay:
-    """Follows a search; live in a terminal, a line per ended trial elsewhere."""
+    """Follows a search; live in a terminal, a line per ended trial elsewhere.
+
+    n_told, best: of the sessions before this one: trials that are over for good, and the
+    highest objective with its trial.
+    """
 
     def __init__(
         self,
@@ -37,13 +41,14 @@ class ProgressDisplay:
         budget: TimeBudget,
         clock: Clock,
         n_told: int = 0,
+        best: tuple[float, int] | None = None,
     ) -> None:
         self._console, self._clock, self._budget = console, clock, budget
         self._n_trials, self._max_epochs = n_trials, max_epochs
         self._n_told, self._started = n_told, clock()
         self._running: dict[int, _Running] = {}
         self._counts = {"complete": 0, "pruned": 0, "failed": 0}
-        self._best: tuple[float, int] | None = None
+        self._best = best
         self._notice = ""
         self._lock = threading.Lock()
         self._live = Live(
@@ -84,7 +89,8 @@ class ProgressDisplay:
     def trial_ended(self, end: TrialEnd) -> None:
         with self._lock:
             self._running.pop(end.number, None)
-            self._counts[end.state] += 1
+            if not end.is_cut_short:  # another attempt continues it, and is counted
+                self._counts[end.state] += 1
         value = "" if end.objective is None else f", objective {end.objective:.4f}"
         reason = f" ({end.reason})" if end.reason else ""
         self.print_line(

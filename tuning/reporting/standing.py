@@ -23,6 +23,7 @@ from tuning.reporting.forecast import (
     timelines,
 )
 from tuning.reporting.snapshot import Event, Snapshot
+from tuning.study.front import worth
 from tuning.study.history import CONTINUES, curve, is_cut_short, superseded, told
 
 if TYPE_CHECKING:
@@ -238,11 +239,6 @@ def best(snapshot: Snapshot) -> Best | None:
     reported = [t for t in snapshot.trials if curve(t) and t.number not in continued]
     if not reported:
         return None
-
-    def worth(trial: FrozenTrial) -> tuple[bool, float, int]:
-        highest = max(curve(trial).values())
-        return trial.state == TrialState.COMPLETE, highest, -trial.number
-
     found = max(reported, key=worth)
     values = curve(found)
     epoch = max(values, key=lambda epoch: (values[epoch], -epoch))

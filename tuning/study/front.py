@@ -1,12 +1,22 @@
-"""The Pareto front of a search that weighs its objective against a cost."""
+"""Which trials are the best: by their objective, and beside a cost where there is one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from optuna.trial import TrialState
+
+from tuning.study.history import curve
+
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
+
+
+def worth(trial: FrozenTrial) -> tuple[bool, float, int]:
+    """What trials rank by, the best highest: whoever is complete, the best epoch, the first."""
+    highest = max(curve(trial).values(), default=float("-inf"))
+    return trial.state == TrialState.COMPLETE, highest, -trial.number
 
 
 def cost(trial: FrozenTrial) -> float | None:

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from quantum_rerank.config import ExperimentConfig
 from tuning.records import STARTED_OVER
 from tuning.space import Space
-from tuning.study.history import AT_EPOCH, CLONES, REPLACES, origins, own, told
+from tuning.study.history import AT_EPOCH, CLONES, REPLACES, WARM_START, origins, own, told
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -66,6 +66,14 @@ def ancestors(
 def given(trial: FrozenTrial) -> dict[str, Any]:
     """A trial's parameters, also of one that was killed before it had asked for all of them."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
+def came_from(trial: FrozenTrial) -> tuple[str, int] | None:
+    """The earlier run that has trained a trial, and its number there; None if it is this one's."""
+    if WARM_START not in trial.user_attrs:
+        return None
+    run, _, number = str(trial.user_attrs[WARM_START]).rpartition("#")
+    return run, int(number)
 
 
 def descent(trials: Sequence[FrozenTrial], number: int) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from quantum_rerank.config import build_config
 from quantum_rerank.errors import DataError, OutputError
+from quantum_rerank.whole_files import write_whole
 from tuning.space import Header, Parameter, Space
 from tuning.study.storage import (
     PATIENCE_SECONDS,
@@ -50,9 +51,7 @@ def write_record(
         _ENCODER: prepared.encoder_fingerprint,
         "splits": prepared.splits,
     }
-    unfinished = folder / f"{RECORD}.unfinished"
-    unfinished.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(folder / RECORD)
+    write_whole(folder / RECORD, json.dumps(record, indent=2) + "\n")
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -40,9 +40,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from quantum_rerank.config import Section, flat
 from quantum_rerank.errors import ConfigError, OutputError
+from quantum_rerank.whole_files import write_whole
 from tuning.reporting.snapshot import read_study
 from tuning.space import Params, Space
-from tuning.study.front import cost
+from tuning.study.front import cost, worth
 from tuning.study.history import (
     CURVE,
     PROPOSED_BY,
@@ -292,11 +293,6 @@ class Answers:
 
 def _proposals(space: Space, run: EarlierRun, seen: set[str]) -> Iterator[Proposal]:
     """The best configurations of a run that a space holds, as many as it confirms."""
-
-    def worth(trial: FrozenTrial) -> tuple[bool, float, int]:
-        highest = max(curve(trial).values())
-        return trial.state == TrialState.COMPLETE, highest, -trial.number
-
     over = (TrialState.COMPLETE, TrialState.PRUNED)
     ended = [t for t in run.trials if t.state in over and curve(t)]
     # What the search starts with anyway is not asked for twice.
@@ -325,10 +321,8 @@ def _matters(key: str) -> bool:
 
 def write_taken_over(taken: Sequence[TakenOver], folder: Path) -> None:
     """Keep what comes in beside the study, so that a session that was killed can make up for it."""
-    unfinished = folder / f"{TAKEN_OVER}.unfinished"
     content = [one.model_dump(mode="json") for one in taken]
-    unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(folder / TAKEN_OVER)
+    write_whole(folder / TAKEN_OVER, json.dumps(content, indent=2) + "\n")
 
 
 def read_taken_over(folder: Path) -> list[TakenOver]:

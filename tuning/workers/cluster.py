@@ -15,13 +15,14 @@ from quantum_rerank.errors import ConfigError
 from quantum_rerank.machine import cores
 from tuning.limits.budgets import GB, Node
 
+_MACHINE = "machine"  # what Ray knows this one as, of which trials take a share each
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # The study and W&B hold every epoch; Ray's CSV, JSON and TensorBoard files would again.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: see session.signals_end
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: see ending.signals_end
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     # A trial that ends without a report fails alone; Ray would end the search.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
@@ -47,7 +48,7 @@ def ray_cluster(address: str | None) -> Iterator[list[Node]]:
             include_dashboard=False if local else None,
             log_to_driver=False,
             logging_level="ERROR",
-            **({"num_cpus": this_machine().cpus} if local else {"runtime_env": _our_code()}),
+            **(_our_machine() if local else {"runtime_env": _our_code()}),
         )
     except ConnectionError as error:
         raise ConfigError(
@@ -66,6 +67,22 @@ def keep_ray_quiet() -> None:
     """Settings that Ray and its workers take from the environment; to be made before its import."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+
+
+def share(trials: int) -> dict[str, float]:
+    """What each of so many trials takes of this machine, so that Ray places no more at once.
+
+    Ray counts ten-thousandths.
+
+    >>> share(3)
+    {'machine': 0.3333}
+    """
+    return {_MACHINE: 10_000 // trials / 10_000}
+
+
+def _our_machine() -> dict[str, Any]:
+    """What Ray hands out of this machine: its cores, and the machine as a whole."""
+    return {"num_cpus": this_machine().cpus, "resources": {_MACHINE: 1}}
 
 
 def _our_code() -> dict[str, Any]:

@@ -67,6 +67,33 @@ def test_every_ended_trial_has_a_line_of_its_own() -> None:
     assert "3/10 done, 1 pruned, 1 failed, best 0.7000 (trial 1)" in third
 
 
+def test_an_attempt_that_another_continues_is_not_done() -> None:
+    screen = Screen()
+    with screen.display as display:
+        for number in range(2):
+            display.trial_started(number, CONFIG)
+        display.trial_ended(TrialEnd(0, "failed", 1, 0.5, "worker lost: it was killed"))
+        display.trial_ended(TrialEnd(1, "complete", 9, 0.6))
+    lost, complete = screen.lines()
+    assert "trial   0 failed" in lost
+    assert "0/10 done, 0 pruned, 0 failed" in lost
+    assert "1/10 done, 0 pruned, 0 failed" in complete
+
+
+def test_a_session_that_goes_on_knows_the_best_before_it() -> None:
+    file = StringIO()
+    display = ProgressDisplay(
+        Console(file=file, width=160), 10, 9, TimeBudget(2.0, lambda: 0.0), lambda: 0.0, 4, (0.7, 2)
+    )
+    for number, value in ((4, 0.6), (5, 0.8)):
+        display.trial_started(number, CONFIG)
+        display.trial_reported(number, 1, {OBJECTIVE: value})
+        display.trial_ended(TrialEnd(number, "pruned", 1, value))
+    lower, higher = file.getvalue().splitlines()
+    assert "5/10 done, 1 pruned, 0 failed, best 0.7000 (trial 2)" in lower
+    assert "6/10 done, 2 pruned, 0 failed, best 0.8000 (trial 5)" in higher
+
+
 @pytest.mark.parametrize(
     ("seconds", "left"),
     [(60.0, "9:00"), (600.0, "1:30:00"), (3600.0, "1:00:00"), (7500.0, "0:00")],

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tuning.workers.cluster import container_memory_left, this_machine
+from tuning.limits.budgets import Node
+from tuning.workers.cluster import container_memory_left, ray_cluster, share, this_machine
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,22 @@ def test_this_machine_has_cores_and_memory() -> None:
     machine = this_machine()
     assert machine.cpus >= 1
     assert machine.free_gb > 0
+
+
+@pytest.mark.parametrize("trials", range(1, 65))
+def test_as_many_shares_as_trials_fit_a_machine_and_not_one_more(trials: int) -> None:
+    (part,) = (round(value * 10_000) for value in share(trials).values())
+    assert trials * part <= 10_000 < (trials + 1) * part
+
+
+@pytest.mark.ray
+def test_ray_places_as_many_trials_as_share_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+    from ray.util import placement_group
+
+    monkeypatch.setattr("tuning.workers.cluster.this_machine", lambda: Node(8, 16.0))
+    with ray_cluster(None):
+        groups = [placement_group([{"CPU": 1, **share(5)}]) for _ in range(6)]
+        placed = [group.wait(5 if group is not groups[-1] else 1) for group in groups]
+        assert placed == [True] * 5 + [False]
+        assert ray.available_resources()["CPU"] == 3
