@@ -5,11 +5,9 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-import torch
 from rich.console import Console
 
 from quantum_rerank.evaluation import NDCG
-from quantum_rerank.similarity import build_head
 from quantum_rerank.training.data_manager import PreparedData
 from quantum_rerank.training.ranking import score_on
 from tuning.best_trial import load_trial, ranked_trials
@@ -30,9 +28,7 @@ def confirmed(ended_run: Path) -> Confirmed:
 
 @pytest.fixture
 def judged(confirmed: Confirmed, prepared: PreparedData) -> Judged:
-    torch.manual_seed(0)
-    cosine = build_head("cosine", 16, (8,), 0.0, 2, 2, "cnot_chain", "lightning.qubit")
-    return judge_best(confirmed, cosine, prepared)
+    return judge_best(confirmed, prepared)
 
 
 def test_the_winner_is_measured_on_every_role_and_over_seeds(
