@@ -19,8 +19,8 @@ from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.evaluation import COSINE
 from quantum_rerank.export import export_model
-from quantum_rerank.similarity import Head, build_head
-from quantum_rerank.training.arms import as_arm
+from quantum_rerank.similarity import Head
+from quantum_rerank.training.arms import untrained_head
 from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.ranking import Validation, Validator
 from quantum_rerank.training.validators import Course, Seeds
@@ -100,9 +100,8 @@ def _course(trial: optuna.trial.FrozenTrial, config: ExperimentConfig, best_epoc
 
 def cosine_objective(config: ExperimentConfig, data: TrialData) -> float:
     """The validation objective of the cosine, which has nothing to train."""
-    cosine = build_head(embedding_dim=data.embedding_dim, **as_arm(config, COSINE).head_arguments())
     validate = Validator(data.seen, data.unseen, config.training.objective)
-    return validate(cosine).objective
+    return validate(untrained_head(config, COSINE, data)).objective
 
 
 def export_trial(

@@ -14,8 +14,8 @@ from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import BundleError, FilesError, OutputError
 from quantum_rerank.evaluation import COSINE, Scores
-from quantum_rerank.similarity import Head, build_head
-from quantum_rerank.training.arms import as_arm, train_weights
+from quantum_rerank.similarity import Head
+from quantum_rerank.training.arms import train_weights, untrained_head
 from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.ranking import score_on
 from quantum_rerank.training.standings import query_roles, standings
@@ -63,7 +63,7 @@ def conclude(
     confirmed = confirm(best, before, n_seeds, tasks, study, notes)
     tested = [tested_trial(one.trial, prepared) for one in confirmed]
     default = load_default(space, trials, tested, folder, prepared, notes)
-    cosine = _untrained(space.base, COSINE, data)
+    cosine = untrained_head(space.base, COSINE, data)
     baselines = {COSINE: score_roles(cosine, 0.0, prepared)}
     if not tested:
         notes.append("No trial reached the end of an epoch: there is nothing to export.")
@@ -202,11 +202,7 @@ def train_baselines(
     wanted = {arm: (best.config, before, arm) for arm in arms}
     for arm, trained in tasks.finished(train_weights, wanted, failed):
         weights, fusion_weight = trained
-        head = _untrained(best.config, arm, data)
+        head = untrained_head(best.config, arm, data)
         head.load_state_dict(weights)
         heads[arm] = (head, fusion_weight)
     return {arm: heads[arm] for arm in arms if arm in heads}
-
-
-def _untrained(config: ExperimentConfig, arm: str, data: TrialData) -> Head:
-    return build_head(embedding_dim=data.embedding_dim, **as_arm(config, arm).head_arguments())

@@ -158,14 +158,19 @@ def main(
     if nodes is not None and address is not None:
         raise ConfigError("--nodes starts a cluster, --address joins one: give one of the two.")
     if rerun is not None or trial is not None:
-        beside: dict[str, object] = {"space": space, "output": output, "resume": resume, **asked}
-        beside |= {
+        beside: dict[str, object] = {
+            "space": space,
+            "output": output,
+            "resume": resume,
+            **asked,
             "data": data or None,
             "warm_start": warm_start or None,
             "storage": storage,
             "storage_path": storage_path,
+            "dry_run": dry_run or None,
+            "address": address,
+            "nodes": nodes,
         }
-        beside |= {"dry_run": dry_run or None, "address": address, "nodes": nodes}
         raise typer.Exit(0 if _train_again(rerun, trial, beside, console) else 1)
     earlier = [read_earlier(run) for run in warm_start or ()]
     if resume is not None:

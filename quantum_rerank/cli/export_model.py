@@ -91,7 +91,11 @@ def _checkpoint_of(folder: Path, arm: str) -> Path:
 
 
 def _write_bundle(output: Path, trained: TrainedModel, origin: Path) -> None:
-    from quantum_rerank.cli.trained_model import require_same_encoder, require_same_vectors
+    from quantum_rerank.cli.trained_model import (
+        require_same_data,
+        require_same_encoder,
+        require_same_vectors,
+    )
     from quantum_rerank.embeddings import embedding_source
     from quantum_rerank.export import export_model
     from quantum_rerank.training.data_manager import prepare
@@ -106,11 +110,7 @@ def _write_bundle(output: Path, trained: TrainedModel, origin: Path) -> None:
     require_same_encoder(trained, source, config.data.encoder)
     prepared = prepare(config.data, source)
     require_same_vectors(trained, prepared.encoder_fingerprint, config.data.encoder)
-    if trained.data_fingerprint not in ("", prepared.fingerprint):
-        raise DataError(
-            "The collections of the model's configuration are not those it was trained on: texts, "
-            "judgments or splits were changed. Put back those that it was trained on."
-        )
+    require_same_data(trained, prepared.fingerprint, "Put back those that it was trained on.")
     export_model(
         output,
         trained.head,

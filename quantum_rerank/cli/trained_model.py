@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantum_rerank.errors import BundleError, EmbeddingError
+from quantum_rerank.errors import BundleError, DataError, EmbeddingError
 
 if TYPE_CHECKING:
     from quantum_rerank.config import ExperimentConfig
@@ -99,6 +99,15 @@ def require_same_vectors(model: TrainedModel, fingerprint: str, name: str) -> No
         raise BundleError(
             f"The vectors in `{name}` are `{fingerprint}`, but the model was trained on "
             f"`{theirs}`. Put back those that it was trained on."
+        )
+
+
+def require_same_data(model: TrainedModel, fingerprint: str, way_out: str) -> None:
+    """Refuse other collections than those of the training, where it is known which they were."""
+    if model.data_fingerprint not in ("", fingerprint):
+        raise DataError(
+            "The collections of the model's configuration are not those it was trained on: texts, "
+            f"judgments or splits were changed. {way_out}"
         )
 
 

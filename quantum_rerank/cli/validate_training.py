@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 FAILED_EXIT_CODE = 3
 
+_OTHER_DATA = (
+    "Queries that it has learned from could be among those it is tested on. Name other collections "
+    "with --data."
+)
+
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
@@ -90,6 +95,7 @@ def _roles(
 ) -> Mapping[str, Sequence[QuerySet]]:
     """Role -> query sets, of the collections given or of those of the configuration."""
     from quantum_rerank.cli.trained_model import (
+        require_same_data,
         require_same_encoder,
         require_same_vectors,
         require_same_width,
@@ -101,12 +107,12 @@ def _roles(
     config = trained.config.data
     if specs:
         if trained.data_fingerprint and learned_from(config, specs):
-            _require_same_data(trained, _fingerprint_now(config, specs))
+            require_same_data(trained, _fingerprint_now(config, specs), _OTHER_DATA)
         roles = load_roles(config, specs, source)
     else:
         prepared = prepare(config, source)
         require_same_vectors(trained, prepared.encoder_fingerprint, encoder)
-        _require_same_data(trained, prepared.fingerprint)
+        require_same_data(trained, prepared.fingerprint, _OTHER_DATA)
         roles = query_roles(prepared)
     widths = {one.queries.shape[1] for sets in roles.values() for one in sets}
     for width in sorted(widths):
@@ -131,17 +137,6 @@ def _fingerprint_now(config: DataConfig, specs: Sequence[str]) -> str:
                 "too, or only collections that it was not trained on.",
             ]
         ) from None
-
-
-def _require_same_data(trained: TrainedModel, fingerprint: str) -> None:
-    from quantum_rerank.errors import DataError
-
-    if trained.data_fingerprint not in ("", fingerprint):
-        raise DataError(
-            "The collections of the model's configuration are not those it was trained on: "
-            "texts, judgments or splits were changed, and queries that it has learned from "
-            "could be among those it is tested on. Name other collections with --data."
-        )
 
 
 def _skipped(roles: Mapping[str, Sequence[QuerySet]]) -> dict[str, dict[str, int]]:

@@ -174,11 +174,20 @@ def _of_numbers(told: Told) -> Iterator[str]:
             f"their own: {_budget(default)}."
         )
     if tuned:
-        yield f"`{TUNED}` is `{tuned.arm}` with the numbers {_origin(told)}"
+        found = (
+            "that the project's own search found. It searched for the hybrids, and chose on "
+            f"validation queries of the {len(ICD10.seen)} chapters of ICD-10 and on its chapters "
+            f"{_chosen_on()} only: on every other data set its numbers are transferred."
+        )
+        yield f"`{TUNED}` is `{tuned.arm}` with the numbers {_origin(told, TUNED, found)}"
     if twin:
+        found = (
+            "those that a search of the same budget, on the same data, found for it. Its ranges "
+            "are the hybrids', with the number of outputs in the place of the circuit."
+        )
         yield (
             f"`{TUNED_TWIN}` is the classical `{twin.arm}` with numbers of its own: "
-            f"{_origin_of_twin(told)}"
+            f"{_origin(told, TUNED_TWIN, found)}"
         )
     if controls:
         yield (
@@ -193,23 +202,12 @@ def _of_numbers(told: Told) -> Iterator[str]:
         yield markdown(numbers) if numbers.rows else "The tuned numbers are the default ones."
 
 
-def _origin(told: Told) -> str:
-    if TUNED not in told.searched:
-        return "given by `--tuned`; what they were chosen on is not known here."
-    return (
-        "that the project's own search found. It searched for the hybrids, and chose on "
-        f"validation queries of the {len(ICD10.seen)} chapters of ICD-10 and on its chapters "
-        f"{_chosen_on()} only: on every other data set its numbers are transferred."
-    )
-
-
-def _origin_of_twin(told: Told) -> str:
-    if TUNED_TWIN not in told.searched:
-        return "given by `--tuned-twin`; what they were chosen on is not known here."
-    return (
-        "those that a search of the same budget, on the same data, found for it. Its ranges are "
-        "the hybrids', with the number of outputs in the place of the circuit."
-    )
+def _origin(told: Told, name: str, found: str) -> str:
+    """Where the numbers of a tuned row are from.  found: what is said of the project's own."""
+    if name in told.searched:
+        return found
+    option = f"--{name.replace('_', '-')}"
+    return f"given by `{option}`; what they were chosen on is not known here."
 
 
 def _chosen_on() -> str:

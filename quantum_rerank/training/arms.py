@@ -11,7 +11,7 @@ from torch import Tensor
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.evaluation import Scores
-from quantum_rerank.similarity import ARMS, FUSION_GRID, Head
+from quantum_rerank.similarity import ARMS, FUSION_GRID, Head, build_head
 from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.hybrid_trainer import make_descendant
 from quantum_rerank.training.lexical import Bm25
@@ -66,6 +66,11 @@ def as_arm(config: ExperimentConfig, arm: str) -> ExperimentConfig:
     if config.arm == "hybrid_amplitude" and not outputs:
         outputs = 2 * 2**config.circuit.n_qubits
     return override(config, {"arm": arm, "mlp.outputs": outputs})
+
+
+def untrained_head(config: ExperimentConfig, arm: str, data: TrialData) -> Head:
+    """The head of an arm for these data, otherwise as in `config`, as its weights are drawn."""
+    return build_head(embedding_dim=data.embedding_dim, **as_arm(config, arm).head_arguments())
 
 
 def _to_train(config: ExperimentConfig, arm: str) -> ExperimentConfig:
