@@ -38,11 +38,8 @@ def run_all(
         for done in as_completed(running):
             yield running[done], done.result()
     except BaseException as error:
-        pool.shutdown(wait=False, cancel_futures=True)
         for worker in workers:
             worker.terminate()
-        for worker in workers:
-            worker.join()
         if isinstance(error, BrokenProcessPool):
             raise SearchError(
                 "A worker of the study was killed; its memory may have ended. What was finished is "
@@ -50,7 +47,7 @@ def run_all(
             ) from None
         raise
     finally:
-        pool.shutdown()
+        pool.shutdown(cancel_futures=True)  # the pool's own thread joins its workers
 
 
 @contextmanager

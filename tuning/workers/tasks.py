@@ -41,6 +41,8 @@ class Tasks:
         What fails is told to `failed` and left out. A call whose worker was lost is made once
         more. Once the search is over, what still runs is ended.
         """
+        if not arguments:
+            return  # what all share is not sent around for nobody
         import ray
 
         limit = int(self.concurrency.trial_memory_gb * GB)
