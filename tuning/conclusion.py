@@ -80,10 +80,10 @@ def conclude(
     if not ending():
         winner = tested[0].trial
         arms = baselines_of(winner.config.arm)
-        console.print(f"Training {' and '.join(arms)} as the best trial was ...")
+        console.print(f"Training {', '.join(arms)} as the best trial was ...")
         found = train_baselines(winner, before[winner.number], data, tasks, notes)
         baselines |= {arm: score_roles(*model, prepared) for arm, model in found.items()}
-        notes.append(f"{' and '.join(arms)} have the best trial's numbers; neither was tuned.")
+        notes.append(f"With the best trial's numbers, not tuned themselves: {', '.join(arms)}.")
     if ended := ending():
         notes.append(f"Ended by {ended}.")
     notes += better_elsewhere(known, tested[0])

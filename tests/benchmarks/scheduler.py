@@ -44,7 +44,7 @@ from tuning.space_file import load_space
 WORKERS = 2
 SCHEDULERS: dict[str, dict[str, Any]] = {
     "none": {"name": "none"},
-    "asha": {"name": "asha", "grace_epochs": 3, "reduction_factor": 3},
+    "asha": {"name": "asha", "grace_epochs": 4, "reduction_factor": 3},
 }
 
 
@@ -168,8 +168,8 @@ def over_orders(space: Space, curves: Sequence[Curve], orders: int) -> list[dict
 
 def main(
     train: Annotated[bool, typer.Option(help="Run both searches.")] = False,
-    trials: Annotated[int, typer.Option(help="Configurations.")] = 40,
-    epochs: Annotated[int, typer.Option(help="Of each, at most.")] = 27,
+    trials: Annotated[int, typer.Option(help="Configurations.")] = 60,
+    epochs: Annotated[int, typer.Option(help="Of each, at most.")] = 30,
     seed: Annotated[int, typer.Option(help="Of the configurations.")] = 7,
     orders: Annotated[int, typer.Option(help="Random ones of the recorded curves.")] = 200,
     keep: Annotated[

@@ -61,8 +61,7 @@ def test_a_space_that_is_shipped_loads(path: Path) -> None:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_an_empty_start_point_is_the_configuration_of_the_base(path: Path) -> None:
     space = load_space(path)
-    (point,) = space.start_points()
-    assert space.config_for(point, number=0) == space.base
+    assert space.config_for(space.start_points()[0], number=0) == space.base
 
 
 def test_the_first_trial_of_the_default_space_has_the_numbers_of_the_task() -> None:
@@ -71,6 +70,21 @@ def test_the_first_trial_of_the_default_space_has_the_numbers_of_the_task() -> N
     first = space.config_for(space.start_points()[0], number=0)
     for section in ("circuit", "mlp", "fusion", "warmup", "loss", "optimizer"):
         assert getattr(first, section) == getattr(task, section)
+
+
+def test_the_default_space_starts_from_the_tuned_numbers_too() -> None:
+    space = load_space(SHIPPED[0])
+    tuned = load_config(ROOT / "configs" / "tuned_config.yaml")
+    by_amplitudes, by_a_circuit = (
+        space.config_for(point, number=0) for point in space.start_points()[1:]
+    )
+    assert (by_amplitudes.arm, by_a_circuit.arm) == (tuned.arm, "hybrid")
+    for config in (by_amplitudes, by_a_circuit):
+        assert config.circuit.n_qubits == tuned.circuit.n_qubits
+        for section in ("mlp", "fusion", "warmup", "loss", "optimizer"):
+            assert getattr(config, section) == getattr(tuned, section)
+        assert config.training.batch_size == tuned.training.batch_size
+        assert config.training.embedding_noise == tuned.training.embedding_noise
 
 
 def test_a_space_that_names_only_what_is_trained_on_has_no_unseen_collections(

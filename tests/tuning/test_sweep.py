@@ -87,7 +87,7 @@ def test_a_sweep_maximises_the_same_objective_for_as_many_runs(
 ) -> None:
     assert sweep["metric"] == {"name": OBJECTIVE, "goal": "maximize"}
     assert sweep["run_cap"] == space.header.budget.trials
-    assert sweep["early_terminate"] == {"type": "hyperband", "min_iter": 3, "eta": 3}
+    assert sweep["early_terminate"] == {"type": "hyperband", "min_iter": 4, "eta": 3}
     assert sweep["command"][-2:] == ["--space", str(DEFAULT)]
 
 
