@@ -39,6 +39,7 @@ from tuning.study.storage import TRIALS
 
 TRIALS_TO_RUN, EPOCHS = 100, 27
 RUNGS = (3, 9, 27)
+TIMES = 3  # the data of small domains, so that a trial takes more than its worker's start
 MOMENTS = ("start", "training", "checkpoint", "any")
 
 
@@ -63,17 +64,24 @@ def main(
     """Print what each round found, and how much work the killed search took beside the other."""
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         root = Path(name)
-        space = write_search(root, trials)
+        space = write_search(root, trials, TIMES)
         calm, killed = root / "calm", root / "killed"
         run_to_end(["--space", str(space), "--output", str(calm)])
         rows, broken = kill_rounds(space, killed, rounds, random.Random(seed))
         run_to_end(["--resume", str(killed)])
         broken += broken_at_the_end(killed, trials)
         work = {run.name: core_seconds(run) for run in (calm, killed)}
+        epochs = {run.name: trained_epochs(run) for run in (calm, killed)}
     ratio = work["killed"] / work["calm"]
     if ratio > most_work:
         broken.append(f"the killed search took {ratio:.2f} times the work")
-    record = {"rounds": rounds, "core_seconds": work, "work_ratio": ratio, "broken": broken}
+    record = {
+        "rounds": rounds,
+        "core_seconds": work,
+        "work_ratio": ratio,
+        "epochs": epochs,
+        "broken": broken,
+    }
     columns = (
         "round",
         "killed while",
@@ -85,16 +93,17 @@ def main(
         "best",
     )
     title = f"{rounds} kills: {work['killed']:.0f} core-seconds, undisturbed {work['calm']:.0f}"
-    show(record, [table(f"{title}, {ratio:.2f} times", columns, rows)], as_json)
+    title += f", {ratio:.2f} times; {epochs['killed']} epochs, undisturbed {epochs['calm']}"
+    show(record, [table(title, columns, rows)], as_json)
     for line in broken:
         Console(stderr=True).print(f"BROKEN: {line}", markup=False)
     raise typer.Exit(1 if broken else 0)
 
 
-def write_search(root: Path, trials: int) -> Path:
-    """Three small domains and a space over them."""
+def write_search(root: Path, trials: int, times: int = 1) -> Path:
+    """Three domains, as many times as large as the small ones, and a space over them."""
     for seed, name in enumerate(("seen", "near", "far")):
-        write_domain(root, name, seed)
+        write_domain(root, name, seed, times)
     # Who strikes again and again may strike one configuration more often than chance would.
     budget = f"{{trials: {trials}, epochs: {EPOCHS}, trial_memory_gb: 1.5, retries: 100}}"
     extra = "start_from: [{}]\nfixed: {training.batch_size: 1, circuit.n_layers: 8}"
@@ -177,17 +186,17 @@ def wait_for(
 ) -> None:
     """Return at a moment of a search, or when it has ended."""
 
-    def reports() -> int:
-        return sum(event["event"] == "reported" for event in read_events(folder))
-
     def writes() -> bool:
-        unfinished = (folder / TRIALS).glob("*/*.unfinished")
-        return any(changed_ns(path) > called for path in unfinished)
+        try:
+            unfinished = (folder / TRIALS).glob("*/*.unfinished")
+            return any(changed_ns(path) > called for path in unfinished)
+        except FileNotFoundError:  # the files of a trial that lost were removed meanwhile
+            return False
 
-    before, called = reports(), time.time_ns()
+    before, called = trained_epochs(folder), time.time_ns()
     conditions: Mapping[str, tuple[Callable[[], bool], float]] = {
         "start": (lambda: True, 9.0),
-        "training": (lambda: reports() > before, 4.0),
+        "training": (lambda: trained_epochs(folder) > before, 4.0),
         "checkpoint": (writes, 0.0),
         "export": (lambda: any(folder.glob(f"..{BEST}-*")), 0.02),
         "any": (lambda: True, 18.0),
@@ -292,6 +301,11 @@ def core_seconds(folder: Path) -> float:
             running.pop(event["trial"], None)
         last_time = now
     return total
+
+
+def trained_epochs(folder: Path) -> int:
+    """Epochs that were reported, those that a continued trial trained again too."""
+    return sum(event["event"] == "reported" for event in read_events(folder))
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:

@@ -27,16 +27,20 @@ class Finished:
     text: str
 
 
-def write_domain(folder: Path, name: str, seed: int) -> None:
-    """A BEIR folder with vectors beside it; a query lies near its document."""
+def write_domain(folder: Path, name: str, seed: int, times: int = 1) -> None:
+    """A BEIR folder with vectors beside it; a query lies near its document.
+
+    times: as many queries and documents as the small domains have.
+    """
     rng = np.random.default_rng(seed)
+    n_documents, n_queries = times * N_DOCUMENTS, times * N_QUERIES
     (folder / name / "qrels").mkdir(parents=True)
-    documents = rng.normal(size=(N_DOCUMENTS, DIM)).astype(np.float32)
-    answers = rng.choice(N_DOCUMENTS, N_QUERIES, replace=False)
-    queries = documents[answers] + rng.normal(scale=1.2, size=(N_QUERIES, DIM)).astype(np.float32)
-    text = [" ".join(rng.choice(WORDS, 4)) for _ in range(N_DOCUMENTS)]
+    documents = rng.normal(size=(n_documents, DIM)).astype(np.float32)
+    answers = rng.choice(n_documents, n_queries, replace=False)
+    queries = documents[answers] + rng.normal(scale=1.2, size=(n_queries, DIM)).astype(np.float32)
+    text = [" ".join(rng.choice(WORDS, 4)) for _ in range(n_documents)]
     write = (folder / name / "corpus.jsonl").write_text
-    write("".join(f'{{"_id": "d{i}", "text": "{text[i]}"}}\n' for i in range(N_DOCUMENTS)))
+    write("".join(f'{{"_id": "d{i}", "text": "{text[i]}"}}\n' for i in range(n_documents)))
     write = (folder / name / "queries.jsonl").write_text
     write("".join(f'{{"_id": "q{i}", "text": "{text[a]}"}}\n' for i, a in enumerate(answers)))
     rows = "".join(f"q{i}\td{a}\t1\n" for i, a in enumerate(answers))

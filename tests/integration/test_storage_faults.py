@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -52,7 +53,8 @@ class Driver:
 
     def __init__(self, folder: Path, *arguments: str | Path, **variables: str) -> None:
         self.folder = folder
-        self._output = folder.with_name(f"{folder.name}.txt").open("w+")
+        # Not beside the run, whose disk may be full; `end` closes it.
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             command("tuning.search", *arguments),
             stdout=self._output,

@@ -48,20 +48,18 @@ class EventLog:
             file.write(line + "\n")
 
 
-class _LogFile(logging.FileHandler):
-    """A log that may be on a full disk: that is said once, as the search's own error."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Print nothing, where logging would print a traceback."""
-
-
 @contextmanager
 def write_log(path: Path) -> Iterator[None]:
-    """Append what the packages of this project log, tracebacks included, to a file."""
-    handler = _LogFile(path, encoding="utf-8")
+    """Append what the packages of this project log, tracebacks included, to a file.
+
+    A log that cannot be written, on a full disk, prints no tracebacks meanwhile, W&B's neither:
+    the search says it once, as its own error.
+    """
+    handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in ("tuning", "quantum_rerank")]
     before = [(logger.level, logger.propagate) for logger in loggers]
+    prints, logging.raiseExceptions = logging.raiseExceptions, False
     for logger in loggers:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
@@ -69,6 +67,7 @@ def write_log(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        logging.raiseExceptions = prints
         for logger, (level, propagate) in zip(loggers, before, strict=True):
             logger.removeHandler(handler)
             logger.setLevel(level)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,10 @@ def test_others_do_not_log_into_a_run(tmp_path: Path) -> None:
 def test_a_log_on_a_full_disk_says_nothing_and_stops_nobody(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    others = logging.FileHandler("/dev/full")
     with write_log(Path("/dev/full")):
         logging.getLogger("tuning").error("something happened")
+        others.handle(logging.makeLogRecord({"msg": "so it did"}))
+    with suppress(OSError):
+        others.close()
     assert capsys.readouterr().err == ""
