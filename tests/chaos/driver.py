@@ -93,7 +93,7 @@ def main(
         "best",
     )
     title = f"{rounds} kills: {work['killed']:.0f} core-seconds, undisturbed {work['calm']:.0f}"
-    title += f", {ratio:.2f} times; {epochs['killed']} epochs, undisturbed {epochs['calm']}"
+    title += f", {ratio:.2f} times\n{epochs['killed']} epochs, undisturbed {epochs['calm']}"
     show(record, [table(title, columns, rows)], as_json)
     for line in broken:
         Console(stderr=True).print(f"BROKEN: {line}", markup=False)
