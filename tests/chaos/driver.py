@@ -30,7 +30,7 @@ from rich.console import Console
 
 from tests.benchmarks.measuring import AsJson, show, table
 from tests.chaos.moments import changed_ns, let_run
-from tests.integration.conftest import command, environment, write_domain, write_space
+from tests.integration.conftest import command, environment, write_domains, write_space
 from tuning.records import FAILURE
 from tuning.study.history import CONTINUES, is_cut_short, told
 from tuning.study.ledger import sessions
@@ -39,7 +39,6 @@ from tuning.study.storage import TRIALS
 
 TRIALS_TO_RUN, EPOCHS = 100, 27
 RUNGS = (3, 9, 27)
-TIMES = 3  # the data of small domains, so that a trial takes more than its worker's start
 MOMENTS = ("start", "training", "checkpoint", "any")
 
 
@@ -55,6 +54,9 @@ class Seen:
 def main(
     rounds: Annotated[int, typer.Option(help="How often the driver is killed.")] = 20,
     trials: Annotated[int, typer.Option(help="Trials of the search.")] = TRIALS_TO_RUN,
+    times: Annotated[
+        int, typer.Option(help="The data of small domains: 1 is a trial shorter than a start.")
+    ] = 3,
     seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
     most_work: Annotated[
         float, typer.Option(help="Core-seconds at most, in those of the undisturbed search.")
@@ -64,7 +66,7 @@ def main(
     """Print what each round found, and how much work the killed search took beside the other."""
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         root = Path(name)
-        space = write_search(root, trials, TIMES)
+        space = write_search(root, trials, times)
         calm, killed = root / "calm", root / "killed"
         run_to_end(["--space", str(space), "--output", str(calm)])
         rows, broken = kill_rounds(space, killed, rounds, random.Random(seed))
@@ -102,8 +104,7 @@ def main(
 
 def write_search(root: Path, trials: int, times: int = 1) -> Path:
     """Three domains, as many times as large as the small ones, and a space over them."""
-    for seed, name in enumerate(("seen", "near", "far")):
-        write_domain(root, name, seed, times)
+    write_domains(root, times)
     # Who strikes again and again may strike one configuration more often than chance would.
     budget = f"{{trials: {trials}, epochs: {EPOCHS}, trial_memory_gb: 1.5, retries: 100}}"
     extra = "start_from: [{}]\nfixed: {training.batch_size: 1, circuit.n_layers: 8}"

@@ -27,7 +27,7 @@ import typer
 from rich.console import Console
 
 from tests.benchmarks.measuring import AsJson, show, table
-from tests.integration.conftest import write_domain, write_space
+from tests.integration.conftest import write_domains, write_space
 from tuning.records import FAILURE, ORIGIN, PEAK_RSS_MB
 from tuning.session import search
 from tuning.space_file import load_space
@@ -113,8 +113,7 @@ def main(
     """Print what became of each trial, and whether any innocent one failed."""
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         root = Path(name)
-        for seed, domain in enumerate(("seen", "near", "far")):
-            write_domain(root, domain, seed)
+        write_domains(root)
         rows, broken = with_faults(root)
         broken += with_memory_monitor(root) if monitor else []
     columns = ("trial", "fault", "state", "reason", "peak MB")

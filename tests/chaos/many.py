@@ -23,7 +23,7 @@ from rich.console import Console
 
 from tests.benchmarks.measuring import AsJson, show, table
 from tests.chaos.driver import read_events
-from tests.integration.conftest import write_domain, write_space
+from tests.integration.conftest import write_domains, write_space
 from tuning.records import CHECKPOINT, EPOCH, FINAL, NUMBER, OBJECTIVE, SECONDS
 from tuning.session import search
 from tuning.space_file import load_space
@@ -58,8 +58,7 @@ def main(
     """Print time per trial and the driver's processor time and memory, as trials grow in number."""
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         root = Path(name)
-        for seed, domain in enumerate(("seen", "near", "far")):
-            write_domain(root, domain, seed)
+        write_domains(root)
         space = write_space(root, root, f"{{trials: {trials}, epochs: 1, trial_memory_gb: 1}}")
         folder = root / "run"
         folder.mkdir()

@@ -33,7 +33,7 @@ from quantum_rerank.training.progress_file import UNFINISHED, ProgressFile
 from quantum_rerank.training.sealed import unseal
 from tests.benchmarks.measuring import AsJson, show, table
 from tests.chaos.moments import changed_ns, let_run
-from tests.integration.conftest import command, environment, write_domain
+from tests.integration.conftest import command, environment, write_domains
 
 MOMENTS = ("within an epoch", "between epochs", "writing", "start")
 ARMS = ("quantum_only", "mlp_twin", "hybrid")  # as they are trained; cosine has one epoch
@@ -73,8 +73,7 @@ def main(
 
 def write_training(root: Path, epochs: int) -> Path:
     """Three small domains, and a training in which all that draws or remembers is at work."""
-    for seed, name in enumerate(("seen", "near", "far")):
-        write_domain(root, name, seed)
+    write_domains(root)
     values = {
         "circuit": {"n_qubits": 3, "engine": "statevector"},
         "mlp": {"hidden_layers": [32], "dropout": 0.2},

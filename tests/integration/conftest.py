@@ -51,12 +51,17 @@ def write_domain(folder: Path, name: str, seed: int, times: int = 1) -> None:
     np.save(vectors / "queries.npy", queries)
 
 
+def write_domains(folder: Path, times: int = 1) -> None:
+    """The domains of `write_space`, as many times as large as the small ones."""
+    for seed, name in enumerate(("seen", "near", "far")):
+        write_domain(folder, name, seed, times)
+
+
 @pytest.fixture(scope="session")
 def domains(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three small domains: `seen`, `near` and `far`."""
     folder = tmp_path_factory.mktemp("domains")
-    for seed, name in enumerate(("seen", "near", "far")):
-        write_domain(folder, name, seed)
+    write_domains(folder)
     return folder
 
 

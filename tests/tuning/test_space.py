@@ -61,7 +61,9 @@ def test_a_space_that_is_shipped_loads(path: Path) -> None:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_an_empty_start_point_is_the_configuration_of_the_base(path: Path) -> None:
     space = load_space(path)
-    assert space.config_for(space.start_points()[0], number=0) == space.base
+    first, *others = space.start_points()
+    assert space.config_for(first, number=0) == space.base
+    assert len(others) == (2 if space.header.name == "default" else 0)
 
 
 def test_the_first_trial_of_the_default_space_has_the_numbers_of_the_task() -> None:
