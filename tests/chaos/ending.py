@@ -24,7 +24,7 @@ from rich.console import Console
 from tests.benchmarks.measuring import AsJson, show, table
 from tests.chaos.driver import read_events
 from tests.chaos.faults import hang, with_fault
-from tests.integration.conftest import write_domain, write_space
+from tests.integration.conftest import write_domains, write_space
 from tuning.records import FAILURE, ORIGIN
 from tuning.session import search
 from tuning.space_file import load_space
@@ -49,8 +49,7 @@ def main(as_json: AsJson = False) -> None:
     rows: list[tuple[str, ...]] = []
     broken: list[str] = []
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
-        for seed, domain in enumerate(("seen", "near", "far")):
-            write_domain(Path(name), domain, seed)
+        write_domains(Path(name))
         for what in (*BUDGETS, *SIGNALS):
             row, wrong = ended_by(what, Path(name))
             rows.append(row)
