@@ -39,6 +39,8 @@ def load(folder: str) -> Collection:
     if missing:
         raise DataError(f"{'; '.join(missing)}. A BEIR folder holds all three.")
     files = sorted((root / "qrels").glob("*.tsv"))
+    if not files:
+        raise DataError(f"`{root / 'qrels'}` has no judgments: no file *.tsv, such as test.tsv.")
     corpus = texts_by_id(root / "corpus.jsonl", document)
     queries = texts_by_id(root / "queries.jsonl", _query)
     judgments = read_judgments({path: SPLITS.get(path.stem) for path in files}, _judgment, _header)

@@ -76,8 +76,10 @@ def read_judgments(
     With two or more splits, those are the official ones, and queries judged
     elsewhere are left out; otherwise all judgments are pooled.
 
-    Raises: DataError with all that is wrong with one file, or a query of two splits.
+    Raises: DataError with all that is wrong with one file, a query of two splits, or a
+        single split beside a file of none, which may be a split by another name.
     """
+    _refuse_unnamed(files)
     judgments = Judgments()
     official: dict[str, set[str]] = {}
     for path, split in files.items():
@@ -115,6 +117,17 @@ def _refuse_shared(official: Mapping[str, set[str]], folder: Path) -> None:
                 f"`{folder}`: {len(shared)} queries are in {one} and {other}, such as "
                 f"{shortened(min(shared))}. Leave each query in one split."
             )
+
+
+def _refuse_unnamed(files: Mapping[Path, str | None]) -> None:
+    """Pooled, a split's test queries could be trained on."""
+    unnamed = [path.name for path, split in files.items() if not split]
+    if unnamed and len(set(files.values()) - {None}) == 1:
+        named = next(path for path, split in files.items() if split)
+        raise DataError(
+            f"`{named.parent}`: {named.name} is an official split, but what {', '.join(unnamed)} "
+            f"is cannot be told. Name the splits {', '.join(SPLITS)}, or leave one file only."
+        )
 
 
 def whole_grade(text: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,27 +57,35 @@ def split_by_query(
     return split
 
 
-def repeated_texts(collection: Collection, split: Split) -> dict[str, int]:
-    """How many queries have the text of one in an earlier role, where there are any.
+def repeated_texts(
+    collections: Mapping[str, Collection], splits: Mapping[str, Split]
+) -> dict[str, dict[str, int]]:
+    """Name -> how many of its queries have the text of one in an earlier role, where any do.
 
-    Roles are by id, and a source may have one text under several of them. Case, and white
-    space around a text, do not count.
+    Roles are by id, and a source may have one text under several of them, or two sources the
+    same text. Case, and white space around a text, do not count.
     """
 
-    def texts(ids: Sequence[str]) -> list[str]:
-        return [collection.queries[query].strip().lower() for query in ids]
+    def texts(name: str, role: str) -> list[str]:
+        ids = getattr(splits[name], role)
+        return [collections[name].queries[query].strip().lower() for query in ids]
 
-    trained = set(texts(split.train))
-    used = trained.union(texts(split.validation))
-    counts = {
-        "validation queries with a text that is trained on too": sum(
-            text in trained for text in texts(split.validation)
-        ),
-        "test queries with a text that is trained or chosen on too": sum(
-            text in used for text in texts(split.test)
-        ),
+    trained = {text for name in splits for text in texts(name, "train")}
+    used = trained.union(*(texts(name, "validation") for name in splits))
+    return {
+        name: {what: count for what, count in counts.items() if count}
+        for name in splits
+        for counts in [
+            {
+                "validation queries with a text that is trained on too": sum(
+                    text in trained for text in texts(name, "validation")
+                ),
+                "test queries with a text that is trained or chosen on too": sum(
+                    text in used for text in texts(name, "test")
+                ),
+            }
+        ]
     }
-    return {what: count for what, count in counts.items() if count}
 
 
 def _shuffled(ids: Sequence[str], seed: int) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from quantum_rerank.errors import DataError
 
+_GZIP = b"\x1f\x8b"  # how such a file begins
 SHOWN = 5  # mistakes of a kind that are shown one by one; the others are counted
 
 Handle = Callable[[str], None]
@@ -26,6 +27,8 @@ def each_line(path: Path, handle: Handle, header: Handle | None = None) -> None:
     n_problems = 0
     try:
         with path.open("rb") as file:
+            if file.peek(2).startswith(_GZIP):
+                raise DataError(f"{path}: the file is compressed. Unpack it first, with gunzip.")
             if header:
                 _in_place(f"{path}, line 1", header, file.readline(), encoding="utf-8-sig")
             for number, raw in enumerate(file, start=2 if header else 1):

@@ -35,7 +35,7 @@ class QuerySet:
     grades: (q, k) judged relevance of the candidates, 0 where they have none.
     positives: per query, the rows of its relevant documents, candidates or not.
     skipped: of the whole collection, what was not taken as it was given, see `Collection`, and
-        how many queries of one role have the text of another's.
+        how many queries have the text of one in an earlier role, of any collection.
     """
 
     domain: str
@@ -216,8 +216,8 @@ def _split(config: DataConfig) -> tuple[dict[str, Collection], dict[str, Split]]
     everything = {spec: tuple(sorted(c.queries)) for spec, c in collections.items()}
     splits |= {spec: Split(validation=everything[spec]) for spec in config.unseen_validation}
     splits |= {spec: Split(test=everything[spec]) for spec in config.unseen_test}
-    for spec in config.seen:
-        told = {**collections[spec].skipped, **repeated_texts(collections[spec], splits[spec])}
+    for spec, counts in repeated_texts(collections, splits).items():
+        told = {**collections[spec].skipped, **counts}
         collections[spec] = replace(collections[spec], skipped=told)
     return collections, splits
 

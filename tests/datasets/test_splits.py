@@ -106,8 +106,22 @@ def test_texts_that_stand_in_an_earlier_role_are_counted_whatever_their_case() -
     qrels = {query: {"d": 1} for query in texts}
     split = Split(train=("a", "b"), validation=("c", "d"), test=("e", "f"))
     collection = Collection("trees", {"d": "text"}, texts, qrels)
-    assert repeated_texts(collection, split) == {
+    own = {"trees": collection}
+    assert repeated_texts(own, {"trees": split})["trees"] == {
         "validation queries with a text that is trained on too": 1,
         "test queries with a text that is trained or chosen on too": 2,
     }
-    assert repeated_texts(collection, Split(train=("a", "b", "f"), test=("d",))) == {}
+    apart = Split(train=("a", "b", "f"), test=("d",))
+    assert repeated_texts(own, {"trees": apart}) == {"trees": {}}
+
+
+def test_a_text_that_another_collection_trains_on_is_counted_where_it_is_tested() -> None:
+    collections = {
+        name: Collection(name, {"d": "text"}, {"q": text, "r": "ash"}, {"q": {"d": 1}})
+        for name, text in (("seen", "Oak"), ("unseen", "oak "))
+    }
+    splits = {"seen": Split(train=("q",)), "unseen": Split(test=("q", "r"))}
+    assert repeated_texts(collections, splits) == {
+        "seen": {},
+        "unseen": {"test queries with a text that is trained or chosen on too": 1},
+    }
