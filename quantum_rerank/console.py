@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantum_rerank.errors import OutputError, QuantumRerankError
+from quantum_rerank.errors import USAGE_EXIT_CODE, OutputError, QuantumRerankError
 from quantum_rerank.folder_lock import LOCK
 
 if TYPE_CHECKING:
     import typer
 
 INTERRUPTED_EXIT_CODE = 130
+_OF_A_PATH = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 def run(app: typer.Typer) -> None:
     """Run a command line.
 
     Exit codes: 0 done; 1 a fault of ours, with its traceback, or of the disk, with a
-    message; 2 a mistake in what was given, with a message; 130 interrupted (typer sees
-    to that).
+    message; 2 a mistake in what was given, with a message, a path that may not be read among
+    them; 130 interrupted (typer sees to that).
     """
     try:
         app()
@@ -28,6 +30,12 @@ def run(app: typer.Typer) -> None:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        # Even asking whether something is there fails so, wherever a path is first looked at.
+        if error.errno not in _OF_A_PATH or error.filename is None:
+            raise
+        print(f"error: `{error.filename}`: {error.strerror}.", file=sys.stderr)
+        sys.exit(USAGE_EXIT_CODE)
 
 
 def new_folder(path: Path) -> Path:

@@ -1,6 +1,6 @@
 """The documents of a corpus with their states, computed once and mapped into memory.
 
-    embeddings.npy   (n, dim) float32, the vectors as given
+    embeddings.npy   (n, dim) float32, the vectors, of length 1
     states.npy       (n, size), what the model's head makes of them
     index.json       schema version, the bundle's hash, and what the two arrays must be
 
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from quantum_rerank.embeddings import Embeddings, unit_rows
 from quantum_rerank.errors import BundleError, DataError, EmbeddingError
 from quantum_rerank.similarity import Head, represent
 from quantum_rerank.whole_files import appearing, require_free
@@ -31,7 +32,6 @@ _BUILD_ROWS = 1024  # represented together when an index is built
 _BLOCK_BYTES = 2**22  # of vectors and states scored together: they stay in a core's cache
 _AGAIN = "Index the documents again, into a new folder."
 
-Embeddings = NDArray[np.float32]
 States = NDArray[Any]  # complex128, complex64 or float32: each head has its own kind
 
 
@@ -55,9 +55,9 @@ class DocumentIndex:
     ) -> DocumentIndex:
         """Compute the states and keep them; the folder appears under its name only when whole.
 
-        embeddings: (n, dim), L2-normalised; they may be a mapped file themselves.
+        embeddings: (n, dim), of any length; they may be a mapped file themselves.
         Raises: OutputError if the folder exists already or cannot be written, EmbeddingError
-            if there is no document or a vector is not finite.
+            if there is no document, or a vector is not finite or all zero.
         """
         require_free(folder)
         if not len(embeddings):
@@ -123,15 +123,12 @@ class DocumentIndex:
 
 
 def _write_arrays(folder: Path, head: Head, embeddings: Embeddings) -> None:
-    first = represent(head, embeddings[:1]).numpy()
+    first = represent(head, unit_rows(embeddings[:1], "documents")).numpy()
     vectors = _reserved(folder / EMBEDDINGS, np.dtype(np.float32), embeddings.shape)
     states = _reserved(folder / STATES, first.dtype, (len(embeddings), first.shape[1]))
     for start in range(0, len(embeddings), _BUILD_ROWS):
         rows = slice(start, start + _BUILD_ROWS)
-        vectors[rows] = embeddings[rows]
-        finite = np.isfinite(vectors[rows]).all(axis=1)
-        if not finite.all():
-            raise EmbeddingError(f"Vector {start + int(np.argmin(finite))} holds NaN or infinity.")
+        vectors[rows] = unit_rows(embeddings[rows], "documents", start)
         states[rows] = represent(head, vectors[rows]).numpy()
     vectors.flush()
     states.flush()

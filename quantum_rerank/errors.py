@@ -83,8 +83,12 @@ class MissingPackage(QuantumRerankError):
     def __init__(
         self, package: str, extra: str | None, purpose: str, pip_options: str = ""
     ) -> None:
+        super().__init__(package, extra, purpose, pip_options)  # as they are: it can be pickled
+
+    def __str__(self) -> str:
+        package, extra, purpose, pip_options = self.args
         or_extra = f", or install this project with its extra `{extra}`" if extra else ""
-        super().__init__(
+        return (
             f"{purpose} needs the package `{package}`, which is not installed. "
             f"Run `pip install {pip_options}{package}`{or_extra}."
         )

@@ -7,7 +7,7 @@ Needs neither Ray, Optuna nor Weights & Biases.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from quantum_rerank.document_index import DocumentIndex
-from quantum_rerank.embeddings import Embeddings, TextEncoder
+from quantum_rerank.embeddings import Embeddings, TextEncoder, unit_rows
 from quantum_rerank.errors import BundleError, DataError, EmbeddingError
-from quantum_rerank.export import Manifest, read_bundle
+from quantum_rerank.export import Manifest, bundle_in, read_bundle
 from quantum_rerank.similarity import Head, represent, score, score_represented
 from quantum_rerank.whole_files import require_free
 
@@ -51,44 +51,50 @@ class RankedRow:
 class Reranker:
     """Scores documents against a query."""
 
-    def __init__(self, head: Head, manifest: Manifest) -> None:
+    def __init__(self, head: Head, manifest: Manifest, encoder: str | None = None) -> None:
         self.manifest = manifest
         self._head = head.eval()
-        self._encoder = TextEncoder(manifest.config.data.encoder)
+        self._encoder = TextEncoder(encoder or manifest.config.data.encoder)
 
     @classmethod
-    def load(cls, folder: str | Path, engine: str | None = None) -> Reranker:
-        """Load a bundle.
+    def load(
+        cls, folder: str | Path, engine: str | None = None, encoder: str | None = None
+    ) -> Reranker:
+        """Load a bundle, or the one in the folder of a training or of a search.
 
         engine: takes the place of the one trained with; all score the same to 1e-6.
+        encoder: the name or folder of the encoder trained with, where it is called otherwise
+            than in training; another one is refused when a text is embedded.
         Raises: BundleError if a file is missing, cut off, altered, or of another version;
             ConfigError if there is no such engine.
         """
-        return cls(*read_bundle(Path(folder), engine))
+        return cls(*read_bundle(bundle_in(Path(folder)), engine), encoder)
 
-    def rank(self, query: str, documents: Sequence[str], top_k: int | None = None) -> list[Ranked]:
+    def rank(self, query: str, documents: Iterable[str], top_k: int | None = None) -> list[Ranked]:
         """Order documents by relevance, best first, ties as given.
 
         Returns: at most `top_k` documents, all where it is None or larger than their
         number; an empty list for no documents.
-        Raises: DataError if the query has no text or top_k is below 1.
+        Raises: DataError if the query has no text, a document is no string, or top_k is below 1.
         """
         _check_top_k(top_k)
+        documents = _texts(documents)
         scores = self.scores(query, documents)
         order = np.argsort(-scores, kind="stable")[:top_k]
         return [Ranked(int(i), documents[i], float(scores[i])) for i in order]
 
-    def scores(self, query: str, documents: Sequence[str]) -> NDArray[np.float64]:
+    def scores(self, query: str, documents: Iterable[str]) -> NDArray[np.float64]:
         """Relevance of each document, in the order given, (len(documents),)."""
         _check_text(query)
-        if not documents:
+        if not (documents := _texts(documents)):
             return np.empty(0)
         return self.scores_of_embeddings(self._encode([query])[0], self._encode(documents))
 
     def scores_of_embeddings(self, query: Embeddings, documents: Embeddings) -> NDArray[np.float64]:
         """The same for vectors of the encoder that the model was trained with.
 
-        query: (dim,), documents: (n, dim), L2-normalised float32.
+        query: (dim,), documents: (n, dim), of any length.
+        Raises: EmbeddingError if a shape is wrong, or a vector is not finite or all zero.
         """
         expected = self.manifest.embedding_dim
         if query.shape != (expected,) or documents.shape[1:] != (expected,):
@@ -96,20 +102,22 @@ class Reranker:
                 f"The vectors have the shapes {query.shape} and {documents.shape}, but must "
                 f"be ({expected},) and (n, {expected})."
             )
-        return score(self._head, self.manifest.fusion_weight, query, documents)
+        weight, vectors = self.manifest.fusion_weight, unit_rows(documents, "documents")
+        return score(self._head, weight, _unit_query(query), vectors)
 
-    def index(self, documents: Sequence[str], folder: str | Path) -> DocumentIndex:
+    def index(self, documents: Iterable[str], folder: str | Path) -> DocumentIndex:
         """Encode documents and keep their vectors and states in a folder.
 
-        Raises: OutputError if the folder exists already or cannot be written.
+        Raises: OutputError if the folder exists already or cannot be written; DataError if a
+            document is no string.
         """
         require_free(Path(folder))  # before a corpus is encoded in vain
-        return self.index_embeddings(self._encode(documents), folder)
+        return self.index_embeddings(self._encode(_texts(documents)), folder)
 
     def index_embeddings(self, embeddings: Embeddings, folder: str | Path) -> DocumentIndex:
         """The same for vectors of the encoder that the model was trained with.
 
-        embeddings: (n, dim), L2-normalised float32; they may be a mapped file.
+        embeddings: (n, dim), of any length; they may be a mapped file.
         """
         expected = self.manifest.embedding_dim
         if embeddings.shape[1:] != (expected,):
@@ -151,7 +159,7 @@ class Reranker:
     ) -> NDArray[np.float64]:
         """Relevance of documents of an index, in the order of `rows`, or of all.
 
-        query: (dim,), L2-normalised float32.
+        query: (dim,), of any length.
         """
         if query.shape != (self.manifest.embedding_dim,):
             raise EmbeddingError(
@@ -160,6 +168,7 @@ class Reranker:
             )
         if index.bundle_sha256 != self._bundle_sha256():
             raise BundleError("The index was made with another model. Open it with `open_index`.")
+        query = _unit_query(query)
         asked, weight = represent(self._head, query[None, :]), self.manifest.fusion_weight
         scores = [
             score_represented(self._head, weight, query, asked, vectors, torch.tensor(states))
@@ -187,14 +196,33 @@ class Reranker:
         if self._encoder.fingerprint != self.manifest.encoder_fingerprint:
             raise BundleError(
                 f"The encoder here is `{self._encoder.fingerprint}`, but the model was trained "
-                f"with `{self.manifest.encoder_fingerprint}`. Install the same one."
+                f"with `{self.manifest.encoder_fingerprint}`. Install the same one, or name it "
+                "with `encoder`."
             )
         return self._encoder
 
 
+def _unit_query(query: Embeddings) -> Embeddings:
+    vector: Embeddings = unit_rows(query[None, :], "query")[0]
+    return vector
+
+
 def _check_text(query: str) -> None:
+    if not isinstance(query, str):
+        raise DataError(f"The query is {query!r:.100}, but must be a text.")
     if not query.strip():
         raise DataError("The query has no text.")
+
+
+def _texts(documents: Iterable[str]) -> list[str]:
+    """Documents as a list, whatever holds them: a column of a table, a generator."""
+    if isinstance(documents, str):
+        raise DataError("`documents` is one text, but must be a list of texts. Put it in a list.")
+    texts = list(documents)
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"Document {place} is {text!r:.100}, but must be a text.")
+    return texts
 
 
 def _check_top_k(top_k: int | None) -> None:

@@ -27,7 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "circuits": {"errors"},
     "embeddings": {"datasets", "config", "errors"},
     "similarity": {"circuits", "errors"},
-    "evaluation": {"errors"},
+    "evaluation": {"datasets", "errors"},
     "training": {
         "similarity",
         "circuits",
@@ -38,7 +38,7 @@ ROOMS: dict[str, set[str]] = {
         "errors",
     },
     "export": {"whole_files", "similarity", "circuits", "embeddings", "config", "errors"},
-    "document_index": {"whole_files", "similarity", "errors"},
+    "document_index": {"whole_files", "embeddings", "similarity", "errors"},
     "reranker": {
         "whole_files",
         "export",

@@ -66,6 +66,13 @@ def test_the_entrypoint_is_one_command_that_a_shell_understands(job: dict[str, A
     assert len(commands(script)) == 2
 
 
+def test_the_search_that_ray_exec_starts_is_one_command() -> None:
+    text = RAY_CLUSTER.read_text().replace("\n#", "\n")
+    (script,) = re.findall(r"--tmux '([^']*)'", text)
+    assert "\n" not in script
+    assert len(commands(script)) == 1
+
+
 def test_ray_is_of_the_pinned_version_everywhere(job: dict[str, Any]) -> None:
     assert job["rayClusterSpec"]["rayVersion"] == ray_version()
     assert f"FROM rayproject/ray:{ray_version()}-py311" in DOCKERFILE.read_text()

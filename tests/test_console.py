@@ -12,6 +12,7 @@ from quantum_rerank.errors import OutputError
 from quantum_rerank.folder_lock import locked
 
 PROGRAM = """
+from pathlib import Path
 import typer
 from quantum_rerank.console import run
 from quantum_rerank.errors import ConfigError, SearchError
@@ -28,6 +29,10 @@ def main(what: str) -> None:
         raise RuntimeError("a fault of ours")
     if what == "interrupt":
         raise KeyboardInterrupt
+    if what == "long name":
+        Path("n" * 300).exists()
+    if what == "file of ours":
+        Path("nowhere").read_text()
     if what == "exit":
         raise typer.Exit(130)
     print("done")
@@ -57,6 +62,8 @@ Program = Callable[[str], subprocess.CompletedProcess[str]]
         ("fault", 1),
         ("disk", 1),
         ("mistake", 2),
+        ("long name", 2),
+        ("file of ours", 1),
         ("--unknown", 2),
         ("exit", 130),
     ],
@@ -73,6 +80,10 @@ def test_a_mistake_is_told_line_by_line_without_a_traceback(program: Program) ->
 
 def test_a_fault_of_the_disk_is_told_without_a_traceback(program: Program) -> None:
     assert program("disk").stderr == "error: no space left\n"
+
+
+def test_a_path_that_cannot_be_asked_for_is_told_without_a_traceback(program: Program) -> None:
+    assert program("long name").stderr == f"error: `{'n' * 300}`: File name too long.\n"
 
 
 def test_a_fault_of_ours_shows_where_it_happened(program: Program) -> None:

@@ -284,9 +284,16 @@ def test_a_vector_that_is_not_finite_is_refused_and_leaves_nothing(
 ) -> None:
     vectors = unit_rows(1100)
     vectors[1050, 2] = np.nan
-    with pytest.raises(EmbeddingError, match="Vector 1050 holds NaN or infinity"):
+    with pytest.raises(EmbeddingError, match="documents: row 1050 holds NaN or infinity"):
         DocumentIndex.build(folder, make_head(), BUNDLE, vectors)
     assert list(folder.parent.iterdir()) == []
+
+
+def test_vectors_of_any_length_are_indexed_as_those_of_length_1(
+    make_head: Heads, folder: Path
+) -> None:
+    index = DocumentIndex.build(folder, make_head(), BUNDLE, 7 * unit_rows(N))
+    np.testing.assert_allclose(index.embeddings, unit_rows(N), atol=1e-6)
 
 
 def test_an_index_of_no_documents_is_refused(make_head: Heads, folder: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import pickle
 import tomllib
 from pathlib import Path
 
@@ -44,6 +45,14 @@ def test_a_missing_package_names_the_command_that_installs_it() -> None:
 def test_a_package_of_no_extra_is_installed_by_its_own_command() -> None:
     message = str(MissingPackage("gpe-eval==0.2.2", None, "The source", "--no-deps "))
     assert message.endswith("Run `pip install --no-deps gpe-eval==0.2.2`.")
+
+
+@pytest.mark.parametrize(
+    "error", [MissingPackage("wandb", "tune", "Tracking"), ConfigError(["first", "second"])]
+)
+def test_an_error_passes_from_one_process_to_another(error: QuantumRerankError) -> None:
+    other = pickle.loads(pickle.dumps(error))
+    assert (type(other), str(other), vars(other)) == (type(error), str(error), vars(error))
 
 
 def test_every_extra_that_an_error_names_installs_the_package() -> None:

@@ -118,6 +118,51 @@ def test_vectors_of_a_wrong_shape_are_refused(
         )
 
 
+def test_vectors_of_any_length_score_as_those_of_length_1(plain: Reranker) -> None:
+    query, documents = vector("1 0.1 0"), np.stack([vector(text) for text in DOCUMENTS])
+    lengths = np.array([[1.0], [9.0], [0.3], [70.0]], dtype=np.float32)
+    np.testing.assert_allclose(
+        plain.scores_of_embeddings(5 * query, documents * lengths),
+        plain.scores_of_embeddings(query, documents),
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(np.nan, "row 1 holds NaN"), (0.0, "row 1 is all zero")]
+)
+def test_vectors_without_a_direction_are_refused(
+    plain: Reranker, value: float, message: str
+) -> None:
+    documents = np.ones((2, DIM), dtype=np.float32)
+    documents[1] = value
+    with pytest.raises(EmbeddingError, match=f"documents: {message}"):
+        plain.scores_of_embeddings(vector("1 0 0"), documents)
+    with pytest.raises(EmbeddingError, match="query: row 0"):
+        plain.scores_of_embeddings(documents[1], documents[:1])
+
+
+def test_documents_may_come_as_any_iterable(reranker: ReadVectors) -> None:
+    expected = reranker.rank("1 0.1 0", DOCUMENTS)
+    assert reranker.rank("1 0.1 0", iter(DOCUMENTS)) == expected
+    assert reranker.rank("1 0.1 0", np.array(DOCUMENTS)) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "documents", "message"),
+    [
+        ("a query", "Arachnophobia", "`documents` is one text"),
+        ("a query", ["a document", None], "Document 1 is None"),
+        (["a query"], ["a document"], "The query is \\['a query'\\], but must be a text"),
+    ],
+)
+def test_what_is_no_text_is_refused(
+    plain: Reranker, query: Any, documents: Any, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        plain.rank(query, documents)
+
+
 def test_texts_cannot_be_ranked_by_a_model_of_bare_vectors(plain: Reranker) -> None:
     with pytest.raises(EmbeddingError, match="Call `scores_of_embeddings`"):
         plain.rank("a query", ["a document"])
@@ -151,6 +196,11 @@ def write(small_config: Callable[..., ExperimentConfig], tmp_path: Path) -> Writ
         return write_bundle(tmp_path / name, head.state_dict(), manifest)
 
     return write_one
+
+
+def test_the_folder_of_a_search_is_loaded_as_its_bundle(write: Write, tmp_path: Path) -> None:
+    bundle = write("hybrid", "best")
+    assert Reranker.load(tmp_path).manifest.sha256 == Reranker.load(bundle).manifest.sha256
 
 
 def unit_rows(n: int, seed: int = 0) -> Embeddings:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantum_rerank.cli.trained_model import ModelPath
+from quantum_rerank.cli.trained_model import EncoderName, ModelPath
 from quantum_rerank.console import run
 from quantum_rerank.errors import BundleError, DataError
 
@@ -46,6 +46,7 @@ def main(
         list[str] | None,
         typer.Option(help="A text whose circuit is written as OpenQASM 2. Repeatable."),
     ] = None,
+    encoder: EncoderName = None,
 ) -> None:
     """Export a trained model, from the best epoch that its training has kept.
 
@@ -69,13 +70,15 @@ def main(
     require_free(output)
     if format_ is Format.QASM and not text:
         raise DataError("A circuit is that of a text. Give at least one with --text.")
+    if text and format_ is not Format.QASM:
+        raise DataError("A --text is for circuits, and a bundle has none. Add --format qasm.")
     if not all(one.strip() for one in text or []):
         raise DataError("A --text is empty, and has no state to prepare. Give it words.")
     trained = load_model(_checkpoint_of(model, arm) if arm else model)
     if format_ is Format.QASM:
-        _write_circuits(output, trained, text or [])
+        _write_circuits(output, trained, text or [], encoder or trained.config.data.encoder)
     else:
-        _write_bundle(output, trained, model)
+        _write_bundle(output, trained, model, encoder or trained.config.data.encoder)
     typer.echo(f"Exported {trained.config.arm} to {output}.")
 
 
@@ -90,7 +93,7 @@ def _checkpoint_of(folder: Path, arm: str) -> Path:
     return path
 
 
-def _write_bundle(output: Path, trained: TrainedModel, origin: Path) -> None:
+def _write_bundle(output: Path, trained: TrainedModel, origin: Path, encoder: str) -> None:
     from quantum_rerank.cli.trained_model import (
         require_same_data,
         require_same_encoder,
@@ -106,10 +109,10 @@ def _write_bundle(output: Path, trained: TrainedModel, origin: Path) -> None:
         data_fingerprint=trained.data_fingerprint or record.get("data_fingerprint", ""),
         metrics={**_tested(record, config.arm), **trained.metrics},
     )
-    source = embedding_source(config.data.encoder)
-    require_same_encoder(trained, source, config.data.encoder)
+    source = embedding_source(encoder)
+    require_same_encoder(trained, source, encoder)
     prepared = prepare(config.data, source)
-    require_same_vectors(trained, prepared.encoder_fingerprint, config.data.encoder)
+    require_same_vectors(trained, prepared.encoder_fingerprint, encoder)
     require_same_data(trained, prepared.fingerprint, "Put back those that it was trained on.")
     export_model(
         output,
@@ -141,19 +144,21 @@ def _tested(record: Mapping[str, Any], arm: str) -> dict[str, dict[str, float]]:
     return {role: record[role][arm] for role in roles if arm in record.get(role, {})}
 
 
-def _write_circuits(output: Path, trained: TrainedModel, texts: Sequence[str]) -> None:
+def _write_circuits(
+    output: Path, trained: TrainedModel, texts: Sequence[str], encoder: str
+) -> None:
     from quantum_rerank.cli.trained_model import require_same_encoder
     from quantum_rerank.embeddings import TextEncoder, embedding_source
     from quantum_rerank.export.qasm import circuit_qasm
     from quantum_rerank.whole_files import appearing
 
-    source = embedding_source(trained.config.data.encoder)
+    source = embedding_source(encoder)
     if not isinstance(source, TextEncoder):
         raise DataError(
             "The model was trained on vectors that were computed elsewhere, and cannot embed a "
             "text. Call `quantum_rerank.export.qasm.circuit_qasm` with a vector."
         )
-    require_same_encoder(trained, source, trained.config.data.encoder)
+    require_same_encoder(trained, source, encoder)
     vectors = source.encode(texts)
     with appearing(output) as folder:
         for number, (text, vector) in enumerate(zip(texts, vectors, strict=True), start=1):

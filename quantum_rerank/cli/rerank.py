@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from quantum_rerank.cli.retrieved import (
     json_lines,
     run_lines,
 )
+from quantum_rerank.cli.trained_model import EncoderName
 from quantum_rerank.console import run
 from quantum_rerank.errors import DataError, OutputError
 from quantum_rerank.whole_files import write_text
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from quantum_rerank.cli.trained_model import TrainedModel
     from quantum_rerank.embeddings import Embeddings
 
+STDOUT = Path("-")
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
@@ -42,7 +45,10 @@ def main(
         Path,
         typer.Option(help="The model: a bundle, the folder of a run, or the file of a checkpoint."),
     ],
-    output: Annotated[Path, typer.Option(help="File for the result, of the input's format.")],
+    output: Annotated[
+        Path,
+        typer.Option(help="File for the result, of the input's format; `-` is standard output."),
+    ],
     data: Annotated[
         str | None,
         typer.Option(
@@ -55,10 +61,7 @@ def main(
         int, typer.Option(min=1, help="How many of a query's documents are reranked.")
     ] = 100,
     tag: Annotated[str, typer.Option(help="The run's name, its sixth column.")] = "quantum-rerank",
-    encoder: Annotated[
-        str | None,
-        typer.Option(help="Who embeds the texts, where it is no longer called as in training."),
-    ] = None,
+    encoder: EncoderName = None,
     force: Annotated[bool, typer.Option("--force", help="Write over an output file.")] = False,
 ) -> None:
     """Put the documents that were found for each query into a better order.
@@ -86,8 +89,12 @@ def main(
     ranked = _reranked(trained, requests, texts, top, encoder or trained.config.data.encoder)
     for what, count in texts.skipped.items():
         typer.echo(f"{texts.collection or retrieved}: {count} {what}", err=True)
-    write_text(output, json_lines(ranked) if is_jsonl else run_lines(ranked, tag))
-    typer.echo(f"Reranked {len(requests)} queries into {output}.", err=True)
+    lines = json_lines(ranked) if is_jsonl else run_lines(ranked, tag)
+    if output == STDOUT:
+        sys.stdout.writelines(lines)
+    else:
+        write_text(output.resolve(), lines)  # a link stays one
+        typer.echo(f"Reranked {len(requests)} queries into {output}.", err=True)
 
 
 def _reranked(
@@ -101,12 +108,18 @@ def _reranked(
     from quantum_rerank.evaluation.trec_runs import falling
     from quantum_rerank.similarity import represent, score_represented
 
+    if not any(request.documents for request in requests):
+        return [(request, []) for request in requests]
     queries, documents = _vectors(trained, requests, texts, top, encoder)
     keys = {key: row for row, key in enumerate(documents.keys)}
     asked_keys = {key: row for row, key in enumerate(queries.keys)}
     states = documents.represented(trained)
-    console, results = Console(stderr=True), []
+    console = Console(stderr=True)
+    results: Ranked = []
     for request in track(requests, "reranking", console=console, disable=not console.is_terminal):
+        if not request.documents:  # nothing was found for it
+            results.append((request, []))
+            continue
         query = queries.vectors[asked_keys[request.query]]
         rows = [keys[key] for key in request.documents[:top]]
         scores = score_represented(
@@ -218,7 +231,11 @@ def _require_column(tag: str) -> None:
 
 def _require_free(output: Path, force: bool) -> None:
     """Before anything is computed: refuse a file that exists or cannot be made."""
-    if output.is_dir() or (output.exists() and not force):
+    if output == STDOUT:
+        return
+    if output.exists() and not output.is_file():
+        raise OutputError(f"`{output}` is no file. Name one, or `-` for standard output.")
+    if output.exists() and not force:
         raise OutputError(f"`{output}` exists already. Name another file, or pass --force.")
     if not output.parent.is_dir():
         raise OutputError(f"`{output.parent}` is no folder to write `{output.name}` into.")

@@ -81,10 +81,9 @@ def _request(line: str) -> Request:
         texts = [record["query"], *documents] if isinstance(given, list) else []
     except (ValueError, TypeError, KeyError, RecursionError):
         texts = []
-    if len(texts) < 2 or not all(isinstance(text, str) for text in texts):
+    if not texts or not all(isinstance(text, str) for text in texts):
         raise DataError(
-            "needs `query`, a text, and `documents`, a list of texts or of objects "
-            "with a `text`, at least one."
+            "needs `query`, a text, and `documents`, a list of texts or of objects with a `text`."
         )
     if not texts[0].strip():
         raise DataError("the query has no text.")

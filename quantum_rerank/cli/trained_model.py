@@ -28,8 +28,15 @@ ModelPath = Annotated[
 ]
 """Where a model lies, as an argument of a command: whatever `load_model` takes."""
 
-_BUNDLES = ("bundle", "best")  # within the folder of a training, and of a search
-_TRIALS = "trials"  # within that of a search: a folder per trial, with its checkpoints
+EncoderName = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder", help="Who embeds the texts, where it is no longer called as in training."
+    ),
+]
+"""The encoder of a model that was trained elsewhere, as an option of a command."""
+
+_TRIALS = "trials"  # within the folder of a search: a folder per trial, with its checkpoints
 _HASHED = re.compile("npy:[0-9a-f]{64}")  # arrays by their content, as `ArraySource` has it
 
 
@@ -57,13 +64,12 @@ def load_model(path: Path) -> TrainedModel:
 
     Raises: BundleError if there is none, or it was cut off or altered.
     """
-    from quantum_rerank.export.bundle import MANIFEST
+    from quantum_rerank.export.bundle import MANIFEST, bundle_in
 
     if path.is_file() and path.name != MANIFEST:
         return _from_checkpoint(path)
-    folders = [path, *(path / name for name in _BUNDLES)]
-    found = next((folder for folder in folders if (folder / MANIFEST).is_file()), None)
-    if found is None:
+    found = bundle_in(path)
+    if not (found / MANIFEST).is_file():
         raise BundleError(
             f"`{path}` holds no model. Give a bundle (a folder with {MANIFEST}), the folder of a "
             "training or of a search that has ended, or the file of a checkpoint."

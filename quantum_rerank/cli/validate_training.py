@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantum_rerank.cli.trained_model import ModelPath
+from quantum_rerank.cli.trained_model import EncoderName, ModelPath
 from quantum_rerank.console import run
 
 if TYPE_CHECKING:
@@ -40,10 +40,7 @@ def main(
             "those of the model's configuration."
         ),
     ] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(help="Who embeds the texts, where it is no longer called as in training."),
-    ] = None,
+    encoder: EncoderName = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="What is not known counts as failed.")

@@ -1,7 +1,12 @@
 """Frozen text embeddings: encoders by name, folders of vectors, a cache on disk."""
 
 from quantum_rerank.embeddings.cache import Embeddings
-from quantum_rerank.embeddings.encoder import EmbeddingSource, TextEncoder, embedding_source
+from quantum_rerank.embeddings.encoder import (
+    EmbeddingSource,
+    TextEncoder,
+    embedding_source,
+    unit_rows,
+)
 from quantum_rerank.embeddings.examples import ExampleTexts
 from quantum_rerank.embeddings.mapped import blocks, take
 
@@ -13,4 +18,5 @@ __all__ = [
     "blocks",
     "embedding_source",
     "take",
+    "unit_rows",
 ]

@@ -232,12 +232,19 @@ def _is_ready(array: NDArray[Any]) -> bool:
     return (
         array.dtype == np.float32
         and array.flags.c_contiguous
-        and all(
-            # False for NaN as well, which is then found, and named, where rows are divided.
-            (np.abs(np.linalg.norm(rows, axis=1) - 1.0) < _UNIT).all()
-            for _, rows in blocks(array)
-        )
+        and all(_are_unit(rows) for _, rows in blocks(array))
     )
+
+
+def _are_unit(rows: NDArray[Any]) -> bool:
+    """Whether each is of length 1; not those with NaN, which is named where rows are divided."""
+    return bool((np.abs(np.linalg.norm(rows, axis=1) - 1.0) < _UNIT).all())
+
+
+def unit_rows(embeddings: NDArray[Any], label: str, first: int = 0) -> Embeddings:
+    """Rows as they are, where all have length 1, or else as `normalised` makes them."""
+    rows: Embeddings = np.asarray(embeddings, dtype=np.float32)
+    return rows if _are_unit(rows) else normalised(rows, label, first)
 
 
 def normalised(embeddings: Embeddings, label: str, first: int = 0) -> Embeddings:

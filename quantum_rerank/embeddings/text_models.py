@@ -91,7 +91,7 @@ class SentenceTransformersModel:
         try:
             # Or the hub may be asked even about a local folder.
             return SentenceTransformer(folder, device="cpu", local_files_only=True)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # safetensors, torch and tokenizers each have their own kinds
             raise self._unloadable(error) from None
 
     def _unloadable(self, error: Exception) -> EmbeddingError:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from quantum_rerank.datasets.text_files import each_line
 from quantum_rerank.errors import DataError
 
 _STEP = 1e-6  # between two scores of at most 1: more than the steps of a float32 there
@@ -20,15 +21,24 @@ _STEP = 1e-6  # between two scores of at most 1: more than the steps of a float3
 def read_run(path: Path) -> dict[str, list[str]]:
     """Query id -> document ids, best first, as trec_eval orders them.
 
-    Raises: DataError with file and line, if one is not of the format or a document is
-        ranked twice for one query.
+    Raises: DataError with file and line, for lines that are not of the format or rank a
+        document twice for one query.
     """
     scores: dict[str, dict[str, np.float32]] = {}
-    for place, query, document, score in _lines(path):
+
+    def add(line: str) -> None:
+        columns = line.split()
+        if len(columns) != 6:
+            raise DataError(
+                f"{len(columns)} columns, but a TREC run has 6: query Q0 document rank score tag."
+            )
+        query, _, document, _, score, _ = columns
         ranked = scores.setdefault(query, {})
         if document in ranked:
-            raise DataError(f"{place}: {document} is ranked for query {query} already.")
-        ranked[document] = score
+            raise DataError(f"{document} is ranked for query {query} already.")
+        ranked[document] = _score(score)
+
+    each_line(path, add)
     if not scores:
         raise DataError(f"{path}: the run is empty.")
     return {
@@ -59,33 +69,11 @@ def run_lines(ranked: Mapping[str, Sequence[tuple[str, float]]], tag: str) -> It
             yield f"{query} Q0 {document} {rank} {score:.7f} {tag}\n"
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str, str, np.float32]]:
-    """Yield place, query, document and score of each line that is not blank."""
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.isspace():
-                    continue
-                place = f"{path}, line {number}"
-                columns = line.decode("utf-8").split()
-                if len(columns) != 6:
-                    raise DataError(
-                        f"{place}: {len(columns)} columns, but a TREC run has 6: "
-                        "query Q0 document rank score tag."
-                    )
-                yield place, columns[0], columns[2], _score(columns[4], place)
-    except UnicodeDecodeError as error:
-        wrong = error.object[error.start]
-        raise DataError(f"{place}: the byte {wrong:#04x} is not UTF-8 text.") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}.") from None
-
-
-def _score(text: str, place: str) -> np.float32:
+def _score(text: str) -> np.float32:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(f"{place}: the score is {text!r}, but must be a number.")
+        raise DataError(f"the score is {text!r}, but must be a number.")
     return np.float32(value)

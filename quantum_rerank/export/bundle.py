@@ -30,6 +30,7 @@ from quantum_rerank.whole_files import appearing, require_free
 
 SCHEMA_VERSION = 1
 WEIGHTS, MANIFEST, CARD = "model.safetensors", "manifest.json", "README.md"
+_WITHIN = ("bundle", "best")  # the folder of a training, and of a search
 _PACKAGES = ("quantum-rerank", "torch", "pennylane", "pennylane-lightning", "sentence-transformers")
 
 _GATE_NOTE = {"distance": ["w falls for queries that lie far from those trained on."]}
@@ -122,6 +123,12 @@ def export_model(
         training=training or {},
     )
     return write_bundle(folder, head.state_dict(), manifest)
+
+
+def bundle_in(folder: Path) -> Path:
+    """The bundle that lies in the folder of a training or of a search; any other as it is."""
+    folders = (folder, *(folder / name for name in _WITHIN))
+    return next((one for one in folders if (one / MANIFEST).is_file()), folder)
 
 
 def read_bundle(folder: Path, engine: str | None = None) -> tuple[Head, Manifest]:

@@ -101,6 +101,7 @@ def test_the_circuit_of_a_text_is_written_as_a_program(
     ("more", "message"),
     [
         (["--format", "qasm"], "Give at least one with --text"),
+        (["--text", "fear of spiders"], "Add --format qasm"),
         (["--format", "qasm", "--text", " "], "A --text is empty"),
         (["--format", "qasm", "--text", "a"], "computed elsewhere"),
         (["--arm", "pigeon"], "It has cosine, hybrid, mlp_twin, quantum_only."),

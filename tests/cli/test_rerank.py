@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -164,6 +165,40 @@ def test_lines_of_json_come_back_in_the_order_of_the_reranker(
     assert found[1]["also"] == {"kept": "ä"}
 
 
+def test_a_query_for_which_nothing_was_found_comes_back_as_it_was(
+    ended_training: Path, tmp_path: Path
+) -> None:
+    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    given.write_text('{"query": "q", "documents": [], "n": 7}\n')
+    reranked(given, "--bundle", ended_training, "--output", output)
+    assert json.loads(output.read_text()) == {"query": "q", "documents": [], "n": 7}
+
+
+def test_the_result_can_go_to_standard_output(
+    setting: Any, ended_training: Path, cosine_run: Path, tmp_path: Path
+) -> None:
+    line = [cosine_run, "--bundle", ended_training, "--data", setting.data("herbs")]
+    reranked(*line, "--output", tmp_path / "out.run")
+    result = CliRunner().invoke(app, list(map(str, [*line, "--output", "-"])))
+    assert result.exit_code == 0
+    assert result.stdout == (tmp_path / "out.run").read_text()
+
+
+def test_a_link_stays_one_and_what_is_no_file_is_refused(
+    setting: Any, ended_training: Path, cosine_run: Path, tmp_path: Path, ended: Ended
+) -> None:
+    (tmp_path / "real.run").touch()
+    (tmp_path / "link.run").symlink_to("real.run")
+    line = (cosine_run, "--bundle", ended_training, "--data", setting.data("herbs"), "--force")
+    assert ended(app, *line, "--output", tmp_path / "link.run")[0] == 0
+    assert (tmp_path / "link.run").is_symlink()
+    assert "quantum-rerank" in (tmp_path / "real.run").read_text()
+    os.mkfifo(tmp_path / "pipe")
+    code, told = ended(app, *line, "--output", tmp_path / "pipe")
+    assert code == 2
+    assert "is no file. Name one, or `-` for standard output" in told
+
+
 def test_a_file_is_not_written_over_unless_it_is_asked_for(
     setting: Any, ended_training: Path, cosine_run: Path, tmp_path: Path, ended: Ended
 ) -> None:
@@ -190,7 +225,6 @@ def test_a_file_is_not_written_over_unless_it_is_asked_for(
         ("a.run", "oak?leaf oak-leaf 0.5", ["HERBS"], "line 1: 3 columns"),
         ("a.jsonl", '{"query": "q"}', [], "line 1: needs `query`"),
         ("a.jsonl", '{"query": "q", "documents": "text"}', [], "line 1: needs `query`"),
-        ("a.jsonl", '{"query": "q", "documents": []}', [], "line 1: needs `query`"),
         ("a.jsonl", '{"query": " ", "documents": ["d"]}', [], "line 1: the query has no text"),
         ("a.jsonl", "not json", [], "line 1: needs `query`"),
         ("a.jsonl", "[" * 100_000, [], "line 1: needs `query`"),

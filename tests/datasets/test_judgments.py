@@ -55,6 +55,12 @@ def test_queries_judged_outside_of_the_official_splits_are_counted_by_themselves
     }
 
 
+def test_a_single_official_split_beside_a_file_of_another_name_is_refused(tmp_path: Path) -> None:
+    files: dict[Path, str | None] = {tmp_path / "train": "train", tmp_path / "dev.small": None}
+    with pytest.raises(DataError, match=r"train is an official split, but what dev\.small is"):
+        read_judgments(files, judgment)
+
+
 @pytest.mark.parametrize(
     ("text", "grade"), [("0", 0), ("-1", -1), ("+2", 2), ("3.0", 3), ("1e2", 100)]
 )

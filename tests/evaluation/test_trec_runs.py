@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,23 @@ def test_scores_that_fall_already_stay_to_seven_digits() -> None:
 def test_a_line_that_is_not_of_the_format_is_named(tmp_path: Path, line: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_run(write(tmp_path / "run", "q Q0 a 1 0.5 tag", line))
+
+
+def test_a_run_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "run").write_bytes(b"\xef\xbb\xbfq Q0 a 1 0.5 tag\r\n")
+    assert read_run(tmp_path / "run") == {"q": ["a"]}
+
+
+def test_a_compressed_run_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "run.gz").write_bytes(gzip.compress(b"q Q0 a 1 0.5 tag\n"))
+    with pytest.raises(DataError, match=r"run\.gz: the file is compressed\. Unpack it"):
+        read_run(tmp_path / "run.gz")
+
+
+def test_wrong_lines_are_told_together(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        read_run(write(tmp_path / "run", "q Q0 d 1", "q Q0 d 1 0.5 tag", "q Q0 e 2 high tag"))
+    assert [problem.split(", ")[1][:6] for problem in caught.value.problems] == ["line 1", "line 3"]
 
 
 def test_an_empty_run_and_one_that_is_not_there_are_refused(tmp_path: Path) -> None:
