@@ -21,6 +21,7 @@ from quantum_rerank.config import ExperimentConfig, Section, config_keys, flat, 
 
 Scalar = bool | int | float | str
 Params = dict[str, Any]
+_CLOSE = 1e-9  # between two floats that are meant to be the same
 Factor = Annotated[float, Field(gt=0.0)]
 
 
@@ -39,6 +40,10 @@ class Suggester(Protocol):
 class _Parameter(Section):
     when: dict[str, Annotated[list[Scalar], Field(min_length=1)]] = Field(default_factory=dict)
 
+    def as_drawn(self, value: Any) -> Any:
+        """A value that was written down, to the last digit as a sampler draws it."""
+        return value
+
 
 class FloatParameter(_Parameter):
     """A real number between two bounds, both included."""
@@ -56,7 +61,13 @@ class FloatParameter(_Parameter):
         if not isinstance(value, (int, float)) or not self.low <= value <= self.high:
             return False
         steps = (value - self.low) / self.step if self.step else 0.0
-        return abs(steps - round(steps)) < 1e-9
+        return abs(steps - round(steps)) < _CLOSE
+
+    def as_drawn(self, value: Any) -> Any:
+        """See `_Parameter`: what a file writes as 0.3 may be 0.1 + 2 * 0.1."""
+        if not self.step or not self.admits(value):
+            return value
+        return min(self.low + self.step * round((value - self.low) / self.step), self.high)
 
     def extremes(self) -> list[Any]:
         return [self.low, self.high]
@@ -231,10 +242,15 @@ class Space:
         """The configuration of a trial; its seed follows from the search's and its number."""
         return override(self.base, {**params, "seed": self.base.seed + number}).resolved()
 
+    @property
+    def is_population(self) -> bool:
+        """Whether trials are members of a population, of which some are cloned."""
+        return self.header.scheduler.name == "pbt"
+
     def compared_at(self) -> range:
         """The epochs at which the members of a population are compared; none without one."""
         scheduler = self.header.scheduler
-        if scheduler.name != "pbt":
+        if not self.is_population:
             return range(0)
         # The last epoch is a trial's end: nothing could go on from there.
         return range(
@@ -244,7 +260,11 @@ class Space:
     def start_points(self) -> list[Params]:
         """The trials of `start_from`: the base's own values, and what an entry changes."""
         known = flat(self.base)
-        return [self.active({**known, **entry}) for entry in self.header.start_from]
+        points = [self.active({**known, **entry}) for entry in self.header.start_from]
+        return [
+            {name: self.parameters[name].as_drawn(value) for name, value in point.items()}
+            for point in points
+        ]
 
 
 def searchable_keys() -> list[str]:
@@ -265,4 +285,14 @@ def searchable_keys() -> list[str]:
 
 
 def _holds(parameter: Parameter, chosen: Mapping[str, Any]) -> bool:
-    return all(name in chosen and chosen[name] in values for name, values in parameter.when.items())
+    return all(
+        name in chosen and any(_is_same(chosen[name], value) for value in values)
+        for name, values in parameter.when.items()
+    )
+
+
+def _is_same(drawn: Any, value: Any) -> bool:
+    """Whether a parameter has a value, which steps of a float come to in roundings only."""
+    if isinstance(drawn, float) and isinstance(value, (int, float)):
+        return math.isclose(drawn, value, rel_tol=_CLOSE, abs_tol=_CLOSE)
+    return bool(drawn == value)

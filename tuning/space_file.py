@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from tuning.space import (
     searchable_keys,
 )
 
+_GRID_POINTS = 100_000  # all are listed whenever a trial is proposed
 _PARAMETER: TypeAdapter[Parameter] = TypeAdapter(Annotated[Parameter, Field(discriminator="type")])
 _KINDS: dict[str, type[Section]] = {
     "float": FloatParameter,
@@ -236,6 +238,11 @@ class _Checker:
             yield f"`{name}` depends on `{other}`, which is not a parameter ({place}). {hint}"
         elif other in self.parameters and other not in above:
             yield f"`{name}` depends on `{other}`, which must stand above it ({place})."
+        elif isinstance(drawn := self.parameters.get(other), FloatParameter) and not drawn.step:
+            yield (
+                f"`{name}` waits for values of `{other}`, which has endlessly many ({place}). "
+                f"Give `{other}` a `step`, or choices."
+            )
         elif other in self.parameters:
             refused = [value for value in values if not self.parameters[other].admits(value)]
             if refused:
@@ -248,6 +255,8 @@ class _Checker:
         if place_in_list.isdigit():
             length = f"{owner}.length"
             lengths = self._lengths(length, parameter)
+            if not lengths:  # what they should be was said already
+                return
             if min(lengths) <= int(place_in_list):
                 yield (
                     f"`{name}` does not exist when `{length}` is {min(lengths)} "
@@ -265,10 +274,14 @@ class _Checker:
 
     def _lengths(self, key: str, parameter: Parameter) -> list[int]:
         """The lengths that a list can have where one of its elements is drawn."""
+        drawn, own = self.parameters.get(key), flat(self.base)[key]
         if key in parameter.when:
-            return [int(value) for value in parameter.when[key]]
-        drawn = self.parameters.get(key)
-        return drawn.extremes() if drawn else [int(flat(self.base)[key])]
+            lengths: list[Any] = parameter.when[key]
+        elif drawn is None:
+            lengths = [own]
+        else:
+            lengths = [*drawn.extremes(), *([own] if drawn.when else [])]
+        return [length for length in lengths if isinstance(length, int)]
 
 
 def _bad_start_points(space: Space, source: YamlSource) -> Iterator[str]:
@@ -296,7 +309,14 @@ def _bad_start_points(space: Space, source: YamlSource) -> Iterator[str]:
 def _endless_grid(space: Space, source: YamlSource) -> Iterator[str]:
     if space.header.sampler.name != "grid":
         return
-    for name, values in space.grid().items():
+    grid = space.grid()
+    if (n_points := math.prod(map(len, grid.values()))) > _GRID_POINTS:
+        place = source.at(("sampler", "name"))
+        yield (
+            f"The grid has {n_points:,} points ({place}), but may have {_GRID_POINTS:,}. Give "
+            "larger steps, or take `qmc`, which covers a space evenly."
+        )
+    for name, values in grid.items():
         if not values:
             place = source.at(("parameters", name))
             yield f"`{name}` has endlessly many values ({place}). For a grid give it a `step`."

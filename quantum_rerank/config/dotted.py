@@ -41,6 +41,8 @@ def _set(node: Any, key: str, value: Any) -> None:
     if not isinstance(node, list):
         node[key] = value
     elif key == "length":
+        if value < 0:
+            raise ValueError(value)
         node[:] = (node + (node[-1:] or [None]) * value)[:value]
     else:
         node[int(key)] = value

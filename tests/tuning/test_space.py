@@ -243,6 +243,72 @@ def test_a_mistake_in_a_parameter_is_named_with_its_file_and_line(
         assert sentence in problem
 
 
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        (
+            "mlp.hidden_layers.length: {type: int, low: 1, high: 2}\n"
+            "  mlp.hidden_layers.0: {type: int, low: 8, high: 16, "
+            "when: {mlp.hidden_layers.length: [two]}}",
+            "waits for ['two'] of `mlp.hidden_layers.length`",
+        ),
+        (
+            "mlp.hidden_layers.length: {type: categorical, choices: ['1', '2']}\n"
+            "  mlp.hidden_layers.0: {type: int, low: 8, high: 16}",
+            "`mlp.hidden_layers.length`",
+        ),
+        (
+            "mlp.hidden_layers.length: {type: categorical, choices: []}\n"
+            "  mlp.hidden_layers.0: {type: int, low: 8, high: 16}",
+            "`mlp.hidden_layers.length` has empty choices",
+        ),
+        ("mlp.hidden_layers.length: {type: int, low: -1, high: 2}", "may become -1"),
+        (
+            "optimizer.mlp_lr: {type: float, low: 0.1, high: 0.5}\n"
+            "  loss.margin: {type: float, low: 0.1, high: 0.9, when: {optimizer.mlp_lr: [0.2]}}",
+            "waits for values of `optimizer.mlp_lr`, which has endlessly many",
+        ),
+        (
+            "mlp.hidden_layers.length: {type: int, low: 3, high: 4, when: {loss.name: [triplet]}}\n"
+            "  mlp.hidden_layers.2: {type: int, low: 8, high: 16}",
+            "`mlp.hidden_layers.2` does not exist when `mlp.hidden_layers.length` is 2",
+        ),
+    ],
+)
+def test_lengths_and_conditions_that_nothing_can_have_are_told(
+    write: Write, lines: str, sentence: str
+) -> None:
+    assert sentence in "\n".join(problems(write(f"{HEADER}  {lines}\n")))
+
+
+def test_a_condition_on_a_step_holds_however_it_is_rounded(tiny_space: Space) -> None:
+    dropout = FloatParameter(type="float", low=0.1, high=0.5, step=0.1)
+    margin = FloatParameter(type="float", low=0.1, high=0.8, when={"mlp.dropout": [0.3]})
+    parameters = {"mlp.dropout": dropout, "loss.margin": margin}
+    space = Space(tiny_space.header, tiny_space.base, parameters)
+    assert 0.1 + 2 * 0.1 != 0.3
+    given = FixedTrial({"mlp.dropout": 0.1 + 2 * 0.1, "loss.margin": 0.4})
+    assert "loss.margin" in space.suggest(given)
+
+
+def test_a_start_point_is_the_point_of_the_grid_that_it_names(tiny_space: Space) -> None:
+    dropout = FloatParameter(type="float", low=0.1, high=0.5, step=0.1)
+    header = tiny_space.header.model_copy(update={"start_from": [{"mlp.dropout": 0.3}]})
+    space = Space(header, tiny_space.base, {"mlp.dropout": dropout})
+    (point,) = space.start_points()
+    assert point in space.points()
+
+
+def test_a_grid_of_too_many_points_is_refused(write: Write) -> None:
+    path = write(
+        HEADER.replace("parameters:", "sampler: {name: grid}\nparameters:")
+        + "  warmup.steps: {type: int, low: 1, high: 600}\n"
+        + "  training.batch_size: {type: int, low: 1, high: 360}\n"
+    )
+    (problem,) = problems(path)
+    assert "The grid has 432,000 points" in problem
+
+
 def test_a_condition_on_a_parameter_below_is_refused(write: Write) -> None:
     path = write(
         HEADER
