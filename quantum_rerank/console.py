@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,13 +39,15 @@ def run(app: typer.Typer) -> None:
         sys.exit(USAGE_EXIT_CODE)
 
 
-def new_folder(path: Path) -> Path:
+def new_folder(path: Path, but: Sequence[str] = ()) -> Path:
     """Make a folder for a run's output; one that was locked, and nothing more, is new.
+
+    but: names of files that a run leaves which fails before it begins.
 
     Raises: OutputError if it holds something already or cannot be written.
     """
     try:
-        if path.exists() and (not path.is_dir() or any(one.name != LOCK for one in path.iterdir())):
+        if path.exists() and (not path.is_dir() or {p.name for p in path.iterdir()} - {LOCK, *but}):
             raise OutputError(
                 f"`{path}` exists and is not empty; it may hold another run. "
                 "Name a new folder with --output, or remove this one."

@@ -114,6 +114,15 @@ def test_a_folder_in_which_a_run_failed_before_it_began_is_taken_as_new(tmp_path
     assert new_folder(tmp_path) == tmp_path
 
 
+def test_a_folder_with_no_more_than_the_log_of_a_failed_start_is_taken_as_new(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "search.log").touch()
+    assert new_folder(tmp_path, but=["search.log"]) == tmp_path
+    with pytest.raises(OutputError, match="is not empty"):
+        new_folder(tmp_path)
+
+
 def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text("{}")
     with pytest.raises(OutputError, match="exists and is not empty") as caught:

@@ -33,6 +33,7 @@ from tuning.space import Budget, Space
 from tuning.space_file import load_space
 from tuning.study.run_folder import (
     BUDGET,
+    LOG,
     is_unbegun,
     load_study,
     read_record,
@@ -199,7 +200,7 @@ def main(
         print_plan(known, concurrency, folder, console, warm_start or ())
         return
     if places is not None:
-        new_folder(folder)
+        new_folder(folder, but=[LOG])
         _refuse_unreachable(places, folder)
     with locked(folder), local_nodes(local) if local else nullcontext(address) as joined:
         mode = resolve_mode(wandb)

@@ -57,7 +57,7 @@ from tuning.reporting.reports import (
     taken_over_table,
     write_trials,
 )
-from tuning.reporting.tracking import PROJECT, Mode, WandbTracker
+from tuning.reporting.tracking import Mode, WandbTracker, project
 from tuning.space import Space
 from tuning.study.history import close_running, curve, enqueue_missing, own, told
 from tuning.study.ledger import Ledger
@@ -155,7 +155,7 @@ def _session(
         print_plan(space, concurrency, folder, console, [Path(one.run) for one in taken])
         _print_start(study, prepared, taken, ledger, console)
         display = _display(space, study, ledger, console, clock)
-        tracker = WandbTracker(PROJECT, folder.name, folder, wandb_mode)
+        tracker = WandbTracker(project(), folder.name, folder, wandb_mode)
         session = _assembled(
             space, study, folder, places.root(folder), ledger, population,
             concurrency, display, tracker, clock,
@@ -249,7 +249,7 @@ def files_removed(space: Space, study: optuna.Study, files: TrialFiles) -> list[
 
 def population_of(space: Space, study: optuna.Study) -> Population | None:
     """Who decides in population based training; None if the space names another scheduler."""
-    if space.header.scheduler.name != "pbt":
+    if not space.is_population:
         return None
     return Population(space, lambda: study.get_trials(deepcopy=False))
 

@@ -11,7 +11,6 @@ search of ours, so that the two compare in W&B.
 from __future__ import annotations
 
 import io
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,10 +27,10 @@ from quantum_rerank.training.data_manager import prepare
 from tuning.limits.failures import failure_reason, memory_excess
 from tuning.records import EPOCH, OBJECTIVE, TrialEnd
 from tuning.reporting.tracking import (
-    PROJECT,
     describe_run,
     finish_run,
     logged_metrics,
+    project,
     resolve_mode,
     start_run,
 )
@@ -40,6 +39,7 @@ from tuning.space_file import load_space
 from tuning.workers.trainable import OUT_OF_MEMORY_EXIT_CODE, TrialPlace, train_within
 from tuning.workers.trial_files import TrialFiles
 
+_METHODS = {"tpe": "bayes", "grid": "grid"}  # of a sweep, for a sampler of ours; else random
 # What becomes of a scheduler in a sweep, which knows one way to stop a run.
 _SCHEDULERS = {
     "asha": "hyperband with the same first rung and reduction",
@@ -83,7 +83,7 @@ def agent(
     known = load_space(space)
     source = embedding_source(known.base.data.encoder)
     data = prepare(known.base.data, source).trial
-    run = start_run(PROJECT, known.header.name, None, folder, resolve_mode(wandb))
+    run = start_run(project(), known.header.name, None, folder, resolve_mode(wandb))
     given = {key: run.config[key] for key in known.parameters if key in run.config}
     params = known.active(given)
     unused = sorted(given.keys() - params.keys())
@@ -127,12 +127,15 @@ def sweep_yaml(space: Space, path: Path) -> str:
     header = space.header
     sweep: dict[str, Any] = {
         "name": header.name,
-        "project": PROJECT,
-        "method": "bayes" if header.sampler.name == "tpe" else "random",
+        "project": project(),
+        "method": _METHODS.get(header.sampler.name, "random"),
         "metric": {"name": OBJECTIVE, "goal": "maximize"},
         "run_cap": header.budget.trials,
         "command": ["${env}", "python", "-m", "tuning.sweep", "agent", "--space", str(path)],
-        "parameters": {name: _distribution(p) for name, p in space.parameters.items()},
+        "parameters": {
+            name: {"values": p.values()} if header.sampler.name == "grid" else _distribution(p)
+            for name, p in space.parameters.items()
+        },
     }
     if header.scheduler.name == "asha":
         sweep["early_terminate"] = {
@@ -156,6 +159,8 @@ def inexpressible(space: Space) -> Iterator[str]:
         yield f"start_from: its {len(space.header.start_from)} configurations are not tried first"
     if space.header.sampler.name == "tpe":
         yield "sampler tpe: bayes is the nearest that a sweep has"
+    elif space.header.sampler.name == "grid":
+        yield "sampler grid: points that differ only in what a condition excludes are tried as well"
     elif space.header.sampler.name != "random":
         yield f"sampler {space.header.sampler.name}: every run is drawn at random"
     if space.header.scheduler.name in _SCHEDULERS:
@@ -174,14 +179,12 @@ def _distribution(parameter: Parameter) -> dict[str, Any]:
         if parameter.log:
             return {"distribution": "q_log_uniform_values", **bounds, "q": 1}
         if parameter.step != 1:
-            values = range(parameter.low, parameter.high + 1, parameter.step)
-            return {"values": list(values)}
+            return {"values": parameter.values()}
         return {"distribution": "int_uniform", **bounds}
     if parameter.log:
         return {"distribution": "log_uniform_values", **bounds}
     if parameter.step:
-        count = math.floor((parameter.high - parameter.low) / parameter.step + 1e-9) + 1
-        return {"values": [parameter.low + parameter.step * i for i in range(count)]}
+        return {"values": parameter.values()}
     return {"distribution": "uniform", **bounds}
 
 

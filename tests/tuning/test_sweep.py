@@ -129,6 +129,16 @@ def test_a_sampler_that_a_sweep_does_not_have_is_said(tiny_space: Space) -> None
     assert lines["cmaes"] == ["sampler cmaes: every run is drawn at random"]
 
 
+def test_a_grid_is_a_grid_in_a_sweep_too(tiny_space: Space) -> None:
+    sampler = tiny_space.header.sampler.model_copy(update={"name": "grid"})
+    header = tiny_space.header.model_copy(update={"sampler": sampler})
+    parameters = {"circuit.n_qubits": IntParameter(type="int", low=2, high=4)}
+    space = Space(header, tiny_space.base, parameters)
+    parsed = YAML(typ="safe", pure=True).load(sweep_yaml(space, DEFAULT))
+    assert parsed["method"] == "grid"
+    assert parsed["parameters"] == {"circuit.n_qubits": {"values": [2, 3, 4]}}
+
+
 def test_a_sweep_is_written_into_the_file_that_was_named(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
     result = CliRunner().invoke(app, ["export", "--space", str(DEFAULT), "--output", str(path)])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.errors import MissingPackage
+from quantum_rerank.whole_files import write_whole
 from tuning.reporting.reports import Outcome
 from tuning.study.front import cost, front
 from tuning.workers.cost import UNITS
@@ -29,7 +30,7 @@ def draw_front(outcome: Outcome, path: Path) -> None:
     except MissingPackage as error:
         outcome.notes.append(f"{path.name} was not drawn: {error}")
         return
-    figure.write_html(path, include_plotlyjs=True)  # within the file: it opens offline
+    write_whole(path, figure.to_html(include_plotlyjs=True))  # within the file: it opens offline
 
 
 def _figure(trials: Sequence[FrozenTrial], unit: str, metric: str) -> Any:

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from quantum_rerank.evaluation import COSINE, Scores, difference_table, leaderboard
 from quantum_rerank.training.validators import as_record, from_record
 from quantum_rerank.training.verdict_table import verdict_table
+from quantum_rerank.whole_files import write_whole
 from tuning.best_trial import TrainedTrial
 from tuning.confirmation import Confirmed, print_confirmed
 from tuning.records import CHECKPOINT, COST, FAILURE, PEAK_RSS_MB, SECONDS
 from tuning.reporting.targets import Judged, search_verdicts
 from tuning.space import Space
-from tuning.study.front import cost, front
+from tuning.study.front import cost, front, worth
 from tuning.study.history import WARM_START, curve, superseded
 from tuning.study.warm_start import STATES as PRIOR_STATES
 from tuning.study.warm_start import TakenOver
@@ -133,7 +135,7 @@ def write_trials(trials: list[optuna.trial.FrozenTrial], path: Path) -> None:
         }
         for trial in trials
     ]
-    pd.DataFrame(rows).to_csv(path, index=False)
+    write_whole(path, pd.DataFrame(rows).to_csv(index=False))
 
 
 def print_verdicts(summary: Mapping[str, Any], console: Console) -> None:
@@ -158,7 +160,7 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
             others = {name: scores for name, scores in systems.items() if scores is not best}
             console.print(difference_table("best", best, others))
     for note in outcome.notes:
-        console.print(note)
+        console.print(note, markup=False)
 
 
 def _systems(outcome: Outcome, role: str) -> dict[str, Scores]:
@@ -179,12 +181,7 @@ def _trial_table(trials: list[optuna.trial.FrozenTrial]) -> Table:
     for name in ("trial", "state", "epochs", "objective", "s", "MB"):
         table.add_column(name, justify="left" if name == "state" else "right")
     table.add_column("what it was, or why it failed", overflow="fold")
-
-    def worth(trial: optuna.trial.FrozenTrial) -> tuple[bool, float]:
-        best = max(curve(trial).values(), default=float("-inf"))
-        return trial.state.name != "FAIL", best
-
-    for trial in sorted(trials, key=worth, reverse=True):
+    for trial in sorted(trials, key=lambda t: (t.state.name != "FAIL", worth(t)), reverse=True):
         values = curve(trial)
         table.add_row(
             str(trial.number),
@@ -193,7 +190,7 @@ def _trial_table(trials: list[optuna.trial.FrozenTrial]) -> Table:
             f"{max(values.values()):.4f}" if values else "-",
             f"{trial.user_attrs.get(SECONDS, 0):.0f}",
             f"{trial.user_attrs.get(PEAK_RSS_MB, 0):.0f}",
-            trial.user_attrs.get(FAILURE) or _what_it_was(trial),
+            Text(trial.user_attrs.get(FAILURE) or _what_it_was(trial)),  # as it is: no markup
         )
     return table
 
@@ -208,7 +205,7 @@ def taken_over_table(taken: Sequence[TakenOver]) -> Table:
     for one in taken:
         numbers = (*map(one.count, PRIOR_STATES), len(one.proposals), sum(one.left_out.values()))
         why = "; ".join(f"{reason}: {count}" for reason, count in one.left_out.items())
-        table.add_row(*map(str, numbers), one.run, why)
+        table.add_row(*map(str, numbers), Text(one.run), Text(why))
     return table
 
 

@@ -21,24 +21,42 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quantum_rerank.config import ExperimentConfig, flat
-from quantum_rerank.errors import MissingPackage
+from quantum_rerank.errors import ConfigError, MissingPackage
 from tuning.records import EPOCH, FINAL, OBJECTIVE, TrialEnd
 
 Mode = Literal["online", "offline", "disabled"]
 
-PROJECT = "quantum-rerank"
+_PROJECT = "quantum-rerank"
+# Names of W&B's own for a mode -> what is meant.
+_MODES: dict[str, Mode] = {
+    "online": "online",
+    "offline": "offline",
+    "disabled": "disabled",
+    "run": "online",
+    "dryrun": "offline",
+}
 _AWAY_SECONDS = 10.0  # without an answer from W&B's server until it is taken to be away
 _INTERNAL = {"trial_id", "done", "date", "timestamp", "pid", "hostname", "node_ip", FINAL}
 
 
 def resolve_mode(asked: Literal["auto", "online", "offline", "disabled"]) -> Mode:
-    """`auto`: online where wandb is logged in, offline elsewhere; WANDB_MODE is heard."""
+    """`auto`: online where wandb is logged in, offline elsewhere; WANDB_MODE is heard.
+
+    Raises: ConfigError if WANDB_MODE is none of W&B's.
+    """
     if asked != "auto":
         return asked
-    named = os.environ.get("WANDB_MODE", "")
-    if named in ("online", "offline", "disabled"):
-        return named  # type: ignore[return-value]
+    named = os.environ.get("WANDB_MODE", "").lower()
+    if named in _MODES:
+        return _MODES[named]
+    if named:
+        raise ConfigError(f"WANDB_MODE is `{named}`, but must be {', '.join(_MODES)}, or not set.")
     return "online" if _logged_in() else "offline"
+
+
+def project() -> str:
+    """The W&B project of every run: WANDB_PROJECT, or else this one's."""
+    return os.environ.get("WANDB_PROJECT") or _PROJECT
 
 
 def logged_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:

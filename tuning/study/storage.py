@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qsl, urlsplit
 
 from quantum_rerank.errors import ConfigError, MissingPackage, OutputError
 from tuning.study.patience import PatientStorage, patiently
@@ -20,6 +21,7 @@ STUDY, STUDY_JOURNAL, TRIALS = "study.db", "study.journal", "trials"
 _FILES = {SQLITE: STUDY, JOURNAL: STUDY_JOURNAL}
 
 PATIENCE_SECONDS = 60.0  # that a search waits for a study that is locked or away
+_SECRETS = ("secret", "password", "token", "key")  # in the name of an option of a URI
 _BUSY_SECONDS = 2.0  # of these, that SQLite itself tries to get at a locked file
 # Connections that break, servers that stop or start, deadlocks, too many connections.
 _PASSING_STATES = ("08", "57", "40", "53300")
@@ -87,8 +89,9 @@ def check_root(text: str) -> str:
     """
     if "://" not in text:
         return str(Path(text).resolve())
-    authority = text.partition("://")[2].partition("/")[0]
-    if ":" in authority.rpartition("@")[0]:
+    url = urlsplit(text)
+    options = "".join(key for key, _ in parse_qsl(url.query, keep_blank_values=True)).lower()
+    if ":" in url.netloc.rpartition("@")[0] or any(word in options for word in _SECRETS):
         raise ConfigError(
             "`--storage-path` has a secret in it, which would be written to run.json. Leave it "
             "out, and give it by the environment, such as AWS_SECRET_ACCESS_KEY."

@@ -144,8 +144,13 @@ def silent_progress() -> Any:
 def _refuse_silence(address: str) -> None:
     """Raise at once where nobody listens; Ray would wait for minutes."""
     host, _, port = address.rpartition(":")
+    if address in ("auto", "local") or ("://" in address and not port.isdigit()):
+        return  # Ray itself looks it up
     if not port.isdigit():
-        return  # `auto`, or a form that Ray itself looks up
+        raise ConfigError(
+            f"`--address {address}` has no port. Give HOST:PORT, as `ray start --head` prints it, "
+            "or `auto` for the cluster that runs here."
+        )
     try:
         socket.create_connection((host.rpartition("/")[2] or "localhost", int(port)), 5.0).close()
     except OSError as error:

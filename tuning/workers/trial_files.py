@@ -102,7 +102,8 @@ class TrialFiles:
 
     def below(self, name: str) -> TrialFiles:
         """Other files of the same trials, in a folder beside theirs."""
-        return TrialFiles(f"{self._uri.rstrip('/')}/{name}")
+        path, mark, query = self._uri.partition("?") if "://" in self._uri else (self._uri, "", "")
+        return TrialFiles(f"{path.rstrip('/')}/{name}{mark}{query}")
 
     def _path(self, trial: int, name: str = "") -> str:
         return f"{self._root}/{trial:05d}" + (f"/{name}" if name else "")

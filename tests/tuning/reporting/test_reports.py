@@ -14,6 +14,7 @@ from quantum_rerank.training.data_manager import PreparedData
 from quantum_rerank.training.ranking import score_on
 from tuning.best_trial import load_trial, ranked_trials
 from tuning.confirmation import Confirmed
+from tuning.records import FAILURE
 from tuning.reporting.reports import (
     Outcome,
     print_outcome,
@@ -143,6 +144,14 @@ def test_the_best_trial_is_held_against_every_other_system(outcome: Outcome) -> 
     for head in heads:
         others = [line.lstrip().split("  ")[0] for line in lines[head + 1 : head + 3]]
         assert others == ["cosine", "default (trial 0)"]
+
+
+def test_a_reason_is_printed_as_it_is(outcome: Outcome) -> None:
+    failed = outcome.trials[3]
+    failed.user_attrs[FAILURE] = "error: [errno 28] no space in [/tmp]"
+    shown = printed(replace(outcome, notes=["See [/tmp]."]))
+    assert any("[errno 28] no space in [/tmp]" in line for line in shown)
+    assert shown[-1] == "See [/tmp]."
 
 
 def test_notes_come_last(outcome: Outcome) -> None:

@@ -12,9 +12,10 @@ import pytest
 import wandb
 
 from quantum_rerank.config import ExperimentConfig, flat, override
+from quantum_rerank.errors import ConfigError
 from tuning.records import EPOCH, FINAL, OBJECTIVE, TrialEnd
 from tuning.reporting import tracking
-from tuning.reporting.tracking import WandbTracker, logged_metrics, resolve_mode
+from tuning.reporting.tracking import WandbTracker, logged_metrics, project, resolve_mode
 
 WANDB = str(Path(sys.executable).parent / "wandb")
 CONFIGS = [
@@ -189,6 +190,29 @@ def test_a_mode_that_was_asked_for_stands(monkeypatch: pytest.MonkeyPatch, mode:
 def test_auto_hears_what_the_environment_says(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     monkeypatch.setenv("WANDB_MODE", mode)
     assert resolve_mode("auto") == mode
+
+
+@pytest.mark.parametrize(("named", "mode"), [("dryrun", "offline"), ("Offline", "offline")])
+def test_auto_knows_other_names_of_a_mode(
+    monkeypatch: pytest.MonkeyPatch, named: str, mode: str
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", named)
+    assert resolve_mode("auto") == mode
+
+
+def test_a_mode_that_nobody_knows_is_refused_rather_than_uploaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "nowhere")
+    with pytest.raises(ConfigError, match="WANDB_MODE is `nowhere`, but must be online, offline"):
+        resolve_mode("auto")
+
+
+def test_the_project_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    assert project() == "quantum-rerank"
+    monkeypatch.setenv("WANDB_PROJECT", "mine")
+    assert project() == "mine"
 
 
 def test_auto_is_offline_where_nobody_is_logged_in(

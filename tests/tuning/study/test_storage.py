@@ -87,6 +87,17 @@ def test_a_secret_in_a_uri_is_refused_and_not_repeated() -> None:
     assert "hidden" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "uri",
+    ["abfs://files@account/runs?client_secret=hidden", "s3://b/runs?region=x&secret_key=hidden"],
+)
+def test_a_secret_among_the_options_of_a_uri_is_refused_and_not_repeated(uri: str) -> None:
+    with pytest.raises(ConfigError, match="has a secret in it") as caught:
+        check_root(uri)
+    assert "hidden" not in str(caught.value)
+    assert check_root("s3://b/runs?region=eu&scheme=http") == "s3://b/runs?region=eu&scheme=http"
+
+
 def test_runs_in_one_database_have_names_of_their_own(tmp_path: Path) -> None:
     url = "postgresql://me@host/studies"
     names = {new_study_name(url, "wide", tmp_path / "first") for _ in range(50)}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from quantum_rerank.errors import ConfigError
 from tuning.limits.budgets import Node
 from tuning.workers.cluster import container_memory_left, ray_cluster, share, this_machine
 
@@ -38,6 +39,15 @@ def test_this_machine_has_cores_and_memory() -> None:
     machine = this_machine()
     assert machine.cpus >= 1
     assert machine.free_gb > 0
+
+
+@pytest.mark.parametrize("address", ["localhost", "10.0.0.5", "10.0.0.5:"])
+def test_an_address_without_a_port_is_refused(address: str) -> None:
+    with (
+        pytest.raises(ConfigError, match=f"`--address {address}` has no port"),
+        ray_cluster(address),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("trials", range(1, 65))

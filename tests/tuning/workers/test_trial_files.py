@@ -156,6 +156,13 @@ def test_a_full_disk_is_named_with_the_place_and_what_was_written_before_stays(
     assert list(files.versions(7, name)) == [b"1"]
 
 
+def test_files_beside_others_are_at_their_path_whatever_options_a_uri_has() -> None:
+    root = "s3://bucket/runs/7?region=eu-west-1&scheme=http"
+    below = TrialFiles(root).below("donors")
+    assert below._path(3, "x") == "bucket/runs/7/donors/00003/x"
+    assert below._files.region == "eu-west-1"
+
+
 @pytest.mark.parametrize("uri", ["s3n://bucket/files", "nonsense://x"])
 def test_a_uri_that_nobody_knows_is_named(uri: str) -> None:
     with pytest.raises(FilesError, match=f"`{uri}` cannot be used: "):
