@@ -12,6 +12,7 @@ TrialState = Literal["complete", "pruned", "failed"]
 
 # Keys of a trial's report to Ray, and of what is kept beside a trial in the study.
 EPOCH, OBJECTIVE, FINAL = "epoch", "objective", "final"
+EPOCH_OBJECTIVE = "epoch_objective"  # of the weights as they are; `objective` is of the best so far
 FAILURE, PEAK_RSS_MB, SECONDS = "failure", "peak_rss_mb", "seconds"
 COST = "cost"  # what `objective.against` names, in a trial's last report
 TRAINING_SECONDS = "training_seconds"  # of `seconds`, without reports and checkpoints
@@ -33,6 +34,15 @@ PROTECTED = "trial.protected"  # never stopped by the scheduler
 DONOR = "trial.donor"  # configuration and epoch whose weights a clone starts from; else None
 SPENT = "trial.spent"  # seconds that it took before it let others go first
 ASIDE = (NUMBER, ORIGIN, EARLIER, PROTECTED, DONOR, SPENT)
+
+
+def compared(metrics: Mapping[str, Any], is_population: bool) -> float:
+    """What of a report trials are compared by: the best so far, of which a bundle is made.
+
+    Members of a population by what they are now, for that is what is cloned.
+    """
+    best = float(metrics[OBJECTIVE])
+    return float(metrics.get(EPOCH_OBJECTIVE, best)) if is_population else best
 
 
 @dataclass(frozen=True)

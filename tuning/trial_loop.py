@@ -125,7 +125,12 @@ def _tuner(
         tune.with_resources(trainable, {"cpu": 1, **counted, **concurrency.reservation}),
         tune_config=tune.TuneConfig(
             search_alg=search_alg,
-            scheduler=StopByRule(rule, _on_tick(session, search_alg), session.space.compared_at()),
+            scheduler=StopByRule(
+                rule,
+                _on_tick(session, search_alg),
+                session.space.compared_at(),
+                session.space.is_population,
+            ),
             num_samples=-1,  # the searcher counts
             max_concurrent_trials=at_once,
             reuse_actors=True,

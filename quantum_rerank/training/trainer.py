@@ -247,6 +247,7 @@ class Trainer:
         self._finished = stop or self._epochs_done == self._max_epochs
         metrics = {
             "objective": self.best.validation.objective,
+            "epoch_objective": validation.objective,
             "train_loss": train_loss,
             "fusion_weight": validation.fusion_weight,
             "trained_fusion_weight": self.model.weight.item(),

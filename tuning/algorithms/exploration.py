@@ -82,10 +82,13 @@ class _Explorer:
     def suggest_int(
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
     ) -> int:
-        if log and not self._is_copied(name) and self._is_drawn(name):
-            drawn = math.exp(self._rng.uniform(math.log(low), math.log(high + 1)))
-            return min(int(drawn), high)
-        return low + step * self._step(name, low, step, (high - low) // step)
+        n_steps = (high - low) // step
+        if not log or self._is_copied(name):
+            return low + step * self._step(name, low, step, n_steps)
+        if not self._is_drawn(name):
+            return low + self._moved(name, low, step, n_steps)
+        drawn = math.exp(self._rng.uniform(math.log(low), math.log(high + 1)))
+        return min(int(drawn), high)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         if self._is_copied(name):
@@ -97,13 +100,16 @@ class _Explorer:
 
     def _step(self, name: str, low: float, step: float, n_steps: int) -> int:
         """The place of the next value among low, low + step, ..."""
-        if not self._is_copied(name) and self._is_drawn(name):
-            return int(self._rng.integers(n_steps + 1))
-        value = float(self._donor[name])
-        place = round((value - low) / step)
         if self._is_copied(name):
-            return place
-        factor = self._factor()
+            return round((float(self._donor[name]) - low) / step)
+        if self._is_drawn(name):
+            return int(self._rng.integers(n_steps + 1))
+        return self._moved(name, low, step, n_steps)
+
+    def _moved(self, name: str, low: float, step: float, n_steps: int) -> int:
+        """The place to which a factor takes the donor's value."""
+        value = float(self._donor[name])
+        place, factor = round((value - low) / step), self._factor()
         moved = round((value * factor - low) / step)
         if moved == place:  # too small a number for its factor: a step at least
             moved += 1 if factor > 1.0 else -1

@@ -24,6 +24,7 @@ from tuning.study.history import (
     attempts,
     judged,
     origins,
+    own,
 )
 from tuning.study.lineage import came_to, given, open_configurations, without_successor
 
@@ -169,7 +170,8 @@ class Population:
         """Whether the budget has a trial that no configuration, and no one's successor, needs."""
         waiting = {trial.number for trial in self._to_follow(trials)}
         waiting |= {n for n in self._stopped if not trials[n].state.is_finished()}
-        n_taken = len(set(origins(trials).values())) + len(waiting)
+        first = origins(trials)
+        n_taken = len({first[trial.number] for trial in own(trials)}) + len(waiting)
         return n_taken < self._space.header.budget.trials
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler
 from optuna.trial import FrozenTrial
 
 from quantum_rerank.errors import MissingPackage
@@ -23,20 +25,34 @@ def make_sampler(space: Space, turn: int) -> BaseSampler:
 
     With a seed of its own for each trial, what a trial is given follows from the seed and
     the study alone, also where a search was continued. TPE takes a stopped trial into
-    account at the epoch it came to, below every trial that came further.
+    account at the epoch it came to, below every trial that came further; the Gaussian process
+    and CMA-ES not at all.
     """
+    with warnings.catch_warnings():
+        # Optuna's version is pinned: what it calls experimental is what was tested.
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return _made(space, turn)
+
+
+def _made(space: Space, turn: int) -> BaseSampler:
     sampler = space.header.sampler
     seed = int(np.random.SeedSequence([sampler.seed, turn]).generate_state(1)[0])
     startup = sampler.startup_trials
     if sampler.name == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
+        return RandomSampler(seed=seed)
     if sampler.name == "gp":
         return GPSampler(seed=seed, n_startup_trials=startup)
     if sampler.name == "cmaes":
         return _cmaes(seed, startup)
     if sampler.name == "qmc":
-        # One sequence over all trials, so one seed; its place in it is kept in the study.
-        return QMCSampler(seed=sampler.seed, scramble=True, warn_independent_sampling=False)
+        # One sequence over all trials, so one seed; its place in it is kept in the study. What a
+        # condition leaves out of it is drawn.
+        return QMCSampler(
+            seed=sampler.seed,
+            scramble=True,
+            independent_sampler=RandomSampler(seed=seed),
+            warn_independent_sampling=False,
+        )
     if sampler.name == "grid":
         return EveryPoint(space.points(), sampler.seed)
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, constant_liar=True)
@@ -99,4 +115,5 @@ def _cmaes(seed: int, startup: int) -> BaseSampler:
         import cmaes  # noqa: F401
     except ImportError:
         raise MissingPackage("cmaes", "tune", "The sampler `cmaes`") from None
+    # Not `consider_pruned_trials`: it fails where a condition leaves a parameter out of some.
     return CmaEsSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)

@@ -26,6 +26,7 @@ from tuning.records import (
     PROTECTED,
     SECONDS,
     SPENT,
+    compared,
 )
 from tuning.space import Space
 
@@ -126,6 +127,7 @@ class StopByRule(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
     configurations that the search is compared with. on_tick: called at every turn of
     Ray's loop with its controller, some ten times a second. turns_at: epochs after which a
     trial lets one that waits go first, so that many advance side by side on few cores.
+    is_population: whose members are compared by what they are now, see `records.compared`.
     """
 
     def __init__(
@@ -133,11 +135,13 @@ class StopByRule(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
         rule: Rule,
         on_tick: Callable[[Any], None] = lambda _: None,
         turns_at: Container[int] = (),
+        is_population: bool = False,
     ) -> None:
         super().__init__()
         self._rule = rule
         self._on_tick = on_tick
         self._turns_at = turns_at
+        self._is_population = is_population
         self._epochs: dict[int, int] = {}  # how far each trial has come
         self._turns: dict[int, int] = {}  # when it last let another go first
 
@@ -146,7 +150,8 @@ class StopByRule(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
         if FAILURE in result or not math.isfinite(result[OBJECTIVE]):
             return str(TrialScheduler.STOP)
         number, epoch = trial.config[NUMBER], result[EPOCH]
-        stops = self._rule.stops(trial.config[ORIGIN], epoch, result[OBJECTIVE])
+        value = compared(result, self._is_population)
+        stops = self._rule.stops(trial.config[ORIGIN], epoch, value)
         if stops and not trial.config[PROTECTED]:
             return str(TrialScheduler.STOP)
         is_new = epoch > self._epochs.get(number, 0)

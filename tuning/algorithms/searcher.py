@@ -45,6 +45,7 @@ from tuning.records import (
     Listener,
     TrialEnd,
     TrialState,
+    compared,
 )
 from tuning.space import Space
 from tuning.study.history import (
@@ -193,7 +194,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         if WARNING in result and WARNING not in before:
             log.warning("Trial %d, epoch %d: %s", trial.number, result[EPOCH], result[WARNING])
         if math.isfinite(result[OBJECTIVE]):
-            keep_value(trial, result[EPOCH], result[OBJECTIVE])
+            keep_value(trial, result[EPOCH], compared(result, self._space.is_population))
         self._listener.trial_reported(trial.number, result[EPOCH], result)
 
     @_kept
@@ -204,15 +205,15 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         if trial_id not in self._trials:
             return
         seen = self._last.get(trial_id, {}).get(EPOCH, 0)
-        if result and EPOCH in result:
-            self.on_trial_result(trial_id, result)  # Ray keeps a stopping result to itself
+        if result and EPOCH in result:  # Ray keeps a stopping result to itself
+            if result[EPOCH] > seen:  # nobody decided on it, unless the trial is told as stopped
+                self._trials[trial_id].set_user_attr(UNJUDGED, result[EPOCH])
+            self.on_trial_result(trial_id, result)
         trial = self._trials.pop(trial_id)
         last = self._last.pop(trial_id, {})
         if error:
             last = {**last, FAILURE: WORKER_LOST, **self._death_note(trial.number)}
         state, reason = self._verdict(last)
-        if reason.startswith(INTERRUPTED) and last.get(EPOCH, 0) > seen:
-            last = {**last, UNJUDGED: last[EPOCH]}  # stopped by the end, not by the scheduler
         objective = last.get(OBJECTIVE)
         known = objective is not None and math.isfinite(objective)
         self._keep(trial, last, reason)
@@ -262,7 +263,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def _keep(self, trial: optuna.Trial, last: Mapping[str, Any], reason: str) -> None:
         """Write beside the trial what it cost, whether it left weights, and why it failed."""
-        kept = (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS, CHECKPOINT, STARTED_OVER, WARNING, UNJUDGED)
+        kept = (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS, CHECKPOINT, STARTED_OVER, WARNING)
         attributes: dict[str, Any] = {key: last[key] for key in kept if key in last}
         if reason:
             attributes[FAILURE] = reason

@@ -61,9 +61,11 @@ def curve(trial: FrozenTrial) -> dict[int, float]:
 def judged(trial: FrozenTrial) -> dict[int, float]:
     """`curve` as far as the scheduler has decided on it.
 
-    Where the end of a search stopped a trial at a report, nobody decided on that epoch: it is
-    decided on when the next attempt reports it.
+    Where a trial was stopped at a report by anything but the scheduler, nobody decided on that
+    epoch: it is decided on when the next attempt reports it.
     """
+    if trial.state in (TrialState.PRUNED, TrialState.COMPLETE):
+        return curve(trial)
     unjudged = trial.user_attrs.get(UNJUDGED)
     return {epoch: value for epoch, value in curve(trial).items() if epoch != unjudged}
 

@@ -33,7 +33,7 @@ def came_to(trials: Sequence[FrozenTrial], epoch: int) -> dict[int, FrozenTrial]
 def open_configurations(trials: Sequence[FrozenTrial]) -> set[int]:
     """Configurations that are not over: at work, queued, or cut short."""
     first = origins(trials)
-    return set(first.values()) - {first[t.number] for t in told(trials)}
+    return {first[t.number] for t in own(trials)} - {first[t.number] for t in told(trials)}
 
 
 def without_successor(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

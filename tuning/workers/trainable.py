@@ -102,7 +102,7 @@ def run_trial(
             place.files.write(place.number, TRACEBACK, traceback.format_exc().encode())
     else:
         return
-    report({**last, FINAL: False, OBJECTIVE: float("nan"), FAILURE: reason})
+    tune.report({**last, FINAL: False, OBJECTIVE: float("nan"), FAILURE: reason})
 
 
 @dataclass(frozen=True)

@@ -130,8 +130,12 @@ def test_what_is_drawn_anew_comes_from_the_whole_range(space: Space) -> None:
 
 def test_how_often_something_is_drawn_anew_is_the_scheduler_s(space: Space) -> None:
     found = clones(space, resample_probability=0.25)
-    moved = sum(params["optimizer.mlp_lr"] in (1e-3 * 0.8, 1e-3 * 1.2) for params in found)
-    assert moved / len(found) == pytest.approx(0.75, abs=0.08)
+    for key, factors in (
+        ("optimizer.mlp_lr", (1e-3 * 0.8, 1e-3 * 1.2)),
+        ("training.max_batch_documents", (80, 120)),
+    ):
+        moved = sum(params[key] in factors for params in found)
+        assert moved / len(found) == pytest.approx(0.75, abs=0.08)
 
 
 def test_the_same_generator_explores_the_same(space: Space) -> None:

@@ -21,6 +21,7 @@ from tuning.study.history import (
     CONTINUES,
     REPLACES,
     START_POINT,
+    WARM_START,
     close_running,
     enqueue_missing,
 )
@@ -114,6 +115,23 @@ def test_the_lowest_and_the_highest_are_a_share_of_those_that_came(
     values = {0: 0.4, 1: 0.9, 2: 0.5, 3: 0.1}
     assert lowest(values, quantile) == low
     assert highest(values, quantile, population=4) == high
+
+
+def test_trials_that_came_in_from_another_run_take_no_place_and_no_budget(
+    search: Search, tiny_space: Space
+) -> None:
+    for value in (0.5, 0.6, 0.7, 0.8):
+        prior = search.begin()
+        prior.set_user_attr(WARM_START, "runs/earlier#1")
+        search.study.tell(prior, value)
+    begun = 0
+    while search.population.may_grow():
+        search.begin()
+        begun += 1
+    assert begun == search.space.header.scheduler.population
+    small = Population(space_with(tiny_space, trials=5), lambda: search.trials)
+    search.study.tell(search.trials[-1].number, 0.1)
+    assert small.may_grow()
 
 
 def test_there_are_never_more_donors_than_a_population_has() -> None:

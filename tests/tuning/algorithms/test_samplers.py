@@ -37,7 +37,6 @@ def proposals(folder: Path, space: Space, turns: range) -> list[dict[str, object
     return found
 
 
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_proposes_the_same_trials_also_where_the_search_was_continued(
     tmp_path: Path, tiny_space: Space, name: str
@@ -54,7 +53,6 @@ def test_the_same_seed_proposes_the_same_trials_also_where_the_search_was_contin
     assert len({str(one) for one in whole}) == 5
 
 
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("name", NAMES)
 def test_another_seed_proposes_other_trials(tmp_path: Path, tiny_space: Space, name: str) -> None:
     if name == "cmaes":
@@ -64,6 +62,14 @@ def test_another_seed_proposes_other_trials(tmp_path: Path, tiny_space: Space, n
         (tmp_path / str(seed)).mkdir()
         found.append(proposals(tmp_path / str(seed), space_with(tiny_space, name, seed), range(2)))
     assert found[0] != found[1]
+
+
+def test_what_a_condition_leaves_out_of_the_sequence_is_drawn_anew_each_time(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    found = proposals(tmp_path, space_with(tiny_space, "qmc"), range(12))
+    margins = [one["loss.margin"] for one in found if "loss.margin" in one]
+    assert len(set(margins)) == len(margins) > 1
 
 
 @pytest.fixture
@@ -163,7 +169,6 @@ def test_only_a_grid_comes_to_its_end(tmp_path: Path, tiny_space: Space) -> None
     assert points_left(make_sampler(space_with(tiny_space, "random"), 0), study)
 
 
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("name", ["tpe", "gp", "random", "qmc", "grid"])
 def test_a_sampler_proposes_for_two_objectives_also_beside_trials_that_run(
     tmp_path: Path, grid_space: Space, name: str

@@ -24,6 +24,7 @@ from tuning.records import (
     DONOR,
     EARLIER,
     EPOCH,
+    EPOCH_OBJECTIVE,
     FAILURE,
     FINAL,
     NUMBER,
@@ -33,7 +34,6 @@ from tuning.records import (
     PROTECTED,
     SECONDS,
     STARTED_OVER,
-    UNJUDGED,
     WARNING,
     WORKER_LOST,
     TrialEnd,
@@ -52,6 +52,7 @@ from tuning.study.history import (
     close_running,
     curve,
     enqueue_missing,
+    judged,
     rung_values,
 )
 from tuning.study.run_folder import load_study, open_study
@@ -253,12 +254,37 @@ def test_what_nobody_decided_on_since_the_search_was_over_is_decided_on_when_it_
     search.on_trial_complete("c", result(1, 0.1))  # stopped at a rung without the scheduler
     trials = load_study(tmp_path).get_trials()
     assert [curve(trial) for trial in trials] == [{1: 0.9}, {1: 0.8, 2: 0.8}, {1: 0.1}]
-    assert [trial.user_attrs.get(UNJUDGED) for trial in trials] == [None, 2, 1]
+    assert [judged(trial) for trial in trials] == [{1: 0.9}, {1: 0.8}, {}]
     rule = make_rule(tiny_space, rung_values(trials))
     assert not rule.stops(0, 1, 0.0)  # decided on before
     assert not rule.stops(1, 1, 0.0)
     assert rule.stops(2, 1, 0.1)
     assert not rule.stops(1, 2, 0.8)  # the first to come to its rung
+
+
+def test_a_rung_is_decided_on_again_where_the_search_was_killed_before_the_trial_was_told(
+    tmp_path: Path, tiny_space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    search = search_in(tmp_path, tiny_space)
+    for name in "ab":
+        search.suggest(name)
+    search.on_trial_result("a", result(1, 0.9))
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(optuna.Study, "tell", killed)
+        search.on_trial_complete("b", result(1, 0.1))  # stopped at its rung
+    close_running(load_study(tmp_path), "the search was killed")
+    rule = make_rule(tiny_space, rung_values(load_study(tmp_path).get_trials()))
+    assert rule.stops(1, 1, 0.1)
+
+
+def test_what_the_scheduler_has_stopped_is_decided_on(tmp_path: Path, tiny_space: Space) -> None:
+    search = search_in(tmp_path, tiny_space)
+    search.suggest("a")
+    search.on_trial_complete("a", result(1, 0.4))
+    assert rung_values(load_study(tmp_path).get_trials()) == {0: {1: 0.4}}
 
 
 def test_epochs_that_are_reported_again_when_the_search_ends_stay_decided_on(
@@ -616,6 +642,18 @@ def test_a_population_waits_for_a_place_and_a_clone_takes_that_of_whom_was_stopp
         crowd.on_trial_complete(name, result(3, 0.9, **{FINAL: True}))
     assert crowd.suggest("e") == Searcher.FINISHED
     assert all(trial.state.is_finished() for trial in load_study(tmp_path).trials)
+
+
+def test_a_population_keeps_what_its_members_are_and_tells_the_best_that_they_were(
+    crowd: TruthfulSearch, tmp_path: Path
+) -> None:
+    crowd.suggest("a")
+    crowd.on_trial_result("a", result(1, 0.9, **{EPOCH_OBJECTIVE: 0.9}))
+    crowd.on_trial_result("a", result(2, 0.9, **{EPOCH_OBJECTIVE: 0.3}))
+    crowd.on_trial_complete("a", result(3, 0.9, **{EPOCH_OBJECTIVE: 0.4, FINAL: True}))
+    (trial, *_) = load_study(tmp_path).trials
+    assert curve(trial) == {1: 0.9, 2: 0.3, 3: 0.4}
+    assert trial.value == 0.9
 
 
 def test_a_clone_that_had_to_start_over_is_said_once_and_kept(

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from tuning.best_trial import ranked_trials
 from tuning.limits.disk import DonorsKept, LosersRemoved
-from tuning.records import CHECKPOINT, INTERRUPTED, TrialEnd
+from tuning.records import CHECKPOINT, FAILURE, INTERRUPTED, TrialEnd
 from tuning.records import TrialState as Told
 from tuning.space import Budget, SchedulerConfig, Space
 from tuning.study.history import AT_EPOCH, CLONES, CONTINUES, REPLACES, START_POINT, keep_value
@@ -44,7 +44,7 @@ class Search:
         value: float,
         state: TrialState = TrialState.PRUNED,
         reason: str = "",
-        beside: Mapping[str, int] = MappingProxyType({}),
+        beside: Mapping[str, int | str] = MappingProxyType({}),
     ) -> int:
         """Let a trial end with a value; returns its number."""
         trial = self.study.ask()
@@ -73,6 +73,17 @@ def test_only_the_best_trials_keep_their_weights(search: Search) -> None:
         search.end(value)
         kept.append(search.holding(BEST_EPOCH))
     assert kept == [[0], [0, 1], [0, 2], [0, 2], [0, 4]]
+
+
+def test_a_trial_that_waits_to_be_continued_keeps_its_files_when_others_outdo_it(
+    search: Search,
+) -> None:
+    why = {FAILURE: INTERRUPTED}
+    cut_short = [search.end(v, TrialState.FAIL, INTERRUPTED, why) for v in (0.1, 0.2)]
+    search.start_session()
+    better = [search.end(value) for value in (0.9, 0.8, 0.7)]
+    assert search.holding(PROGRESS) == cut_short
+    assert search.holding(BEST_EPOCH) == [*cut_short, *better[:2]]
 
 
 def test_a_complete_trial_comes_before_any_that_was_stopped(search: Search) -> None:

@@ -403,7 +403,6 @@ def test_a_death_in_the_middle_of_it_is_made_up_for_once(
     assert tiny_space.suggest(study.ask()) == earlier.trials[0].params
 
 
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("name", ["tpe", "gp", "cmaes", "random", "qmc"])
 def test_every_sampler_goes_on_from_what_came_in(
     study: optuna.Study, tiny_space: Space, name: str
@@ -419,7 +418,6 @@ def test_every_sampler_goes_on_from_what_came_in(
     assert len(told(study.trials)) == 3
 
 
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("name", ["tpe", "gp"])
 def test_a_sampler_proposes_what_it_would_had_it_seen_those_trials_itself(
     tmp_path: Path, tiny_space: Space, name: str

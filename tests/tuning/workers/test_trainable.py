@@ -24,6 +24,7 @@ from tuning.records import (
     DONOR,
     EARLIER,
     EPOCH,
+    EPOCH_OBJECTIVE,
     FAILURE,
     FINAL,
     NUMBER,
@@ -32,6 +33,7 @@ from tuning.records import (
     PEAK_RSS_MB,
     PROTECTED,
     SECONDS,
+    SPENT,
     STARTED_OVER,
     TRAINING_SECONDS,
     WARNING,
@@ -129,7 +131,7 @@ def test_every_epoch_is_reported_with_every_key(
         for metric in ("ndcg@10", "mrr@10", "recall@100", "map")
     ]
     state = ["train_loss", "fusion_weight", "trained_fusion_weight", "learning_rate", CHECKPOINT]
-    state += [SPREAD, MLP_NORM, CIRCUIT_NORM, CIRCUIT_VARIANCE]
+    state += [EPOCH_OBJECTIVE, SPREAD, MLP_NORM, CIRCUIT_NORM, CIRCUIT_VARIANCE]
     for metrics in reports.metrics:
         assert set(metrics) == {EPOCH, FINAL, OBJECTIVE, TRAINING_SECONDS, *state, *scores}
         assert all(math.isfinite(value) for value in logged_metrics(metrics).values())
@@ -502,6 +504,25 @@ def test_a_full_disk_is_the_reason_of_a_trial_that_could_not_write(
     assert reports[-1][FAILURE].startswith(f"storage: `{root}` cannot be used: ")
     assert "No space left on device" in reports[-1][FAILURE]
     assert TrialEnd(0, "failed", 1, None, reports[-1][FAILURE]).is_cut_short
+
+
+def test_a_trial_that_fails_after_it_let_others_go_first_costs_what_it_took(
+    tmp_path: Path, tiny_space: Space, trial_data: TrialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = list[dict[str, Any]]()
+
+    def report(metrics: dict[str, Any]) -> None:
+        reports.append(metrics)
+        if metrics[EPOCH] == 2 and FAILURE not in metrics:
+            raise RuntimeError("a fault")
+
+    monkeypatch.setattr("ray.tune.report", report)
+    params = {NUMBER: 0, ORIGIN: 0, EARLIER: [], PROTECTED: False, DONOR: None, SPENT: 100.0}
+    run_trial(params, tiny_space, trial_data, TrialLimits(8.0), str(tmp_path))
+    *_, last, failed = reports
+    assert failed[FAILURE] == "error: RuntimeError: a fault"
+    assert failed[SECONDS] == last[SECONDS]
+    assert 100.0 < last[SECONDS] < 160.0
 
 
 @pytest.mark.parametrize("against", ["parameters", "latency"])
