@@ -128,7 +128,7 @@ def main(
     for name, why in chosen.left_out.items():
         console.print(f"{name} is left out: {why}", soft_wrap=True, markup=False)
     planned = tasks(chosen.datasets, rows, range(1, seeds + 1), encoder)
-    results = _results(planned, chosen.datasets, output, jobs or cores(), console)
+    results, skipped = _results(planned, chosen.datasets, output, jobs or cores(), console)
     found = measured(results)
     console.print("Comparing the arms over queries, which takes a minute or two ...")
     searched = frozenset(name for name, file in files.items() if file == TUNED_FILES[name])
@@ -141,6 +141,7 @@ def main(
         searched=searched,
         datasets=chosen.datasets,
         left_out=chosen.left_out,
+        skipped=skipped,
         results=results,
         found=found,
         pairs=all_pairs(found),
@@ -164,8 +165,11 @@ def _results(
     folder: Path,
     jobs: int,
     console: Console,
-) -> list[Result]:
-    """Every task's result, in their order: read where it is there, else trained."""
+) -> tuple[list[Result], dict[str, dict[str, int]]]:
+    """Every task's result, in their order: read where it is there, else trained.
+
+    And domain -> what was not taken as it was given -> how often in a split, at most.
+    """
     from quantum_rerank.study.measuring import prepared_data
     from quantum_rerank.study.results import Results, fingerprint
 
@@ -173,8 +177,12 @@ def _results(
     found: dict[Path, Result] = {}
     left: list[Task] = []
     n_queries: dict[str, int] = {}
+    skipped: dict[str, dict[str, int]] = {}
     for task in planned:
         prepared, _, data = prepared_data(task.config.data)
+        for domain, counts in prepared.skipped.items():
+            known = skipped.setdefault(domain, {})
+            known.update({what: max(count, known.get(what, 0)) for what, count in counts.items()})
         if task.dataset not in n_queries:
             n_queries[task.dataset] = sum(len(one.query_ids) for one in prepared.trial.train)
             console.print(*prepared.description(), sep="\n", soft_wrap=True, markup=False)
@@ -188,7 +196,7 @@ def _results(
     if left:
         collections = {dataset.name: dataset.collections for dataset in datasets}
         found |= _train(left, collections, n_queries, folder, min(jobs, len(left)), console)
-    return [found[task.place] for task in planned]
+    return [found[task.place] for task in planned], skipped
 
 
 def _train(

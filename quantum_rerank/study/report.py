@@ -41,6 +41,7 @@ from quantum_rerank.study.tables import (
     trainings_tables,
     verdicts_table,
 )
+from quantum_rerank.training.data_manager import told_skips
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Told:
 
     command: what prints it.
     searched: the tuned rows whose numbers are those of the project's own searches.
+    skipped: domain -> what was not taken as it was given -> how often in a split, at most.
     """
 
     command: str
@@ -57,6 +59,7 @@ class Told:
     searched: frozenset[str]
     datasets: Sequence[Dataset]
     left_out: Mapping[str, str]
+    skipped: Mapping[str, Mapping[str, int]]
     results: Sequence[Result]
     found: Measured
     pairs: Pairs
@@ -135,6 +138,9 @@ def _head(told: Told) -> Iterator[str]:
     if told.left_out:
         lines = [f"- `{name}`: {why}" for name, why in told.left_out.items()]
         yield "\n".join(["Left out:", "", *lines])
+    if told.skipped:
+        lines = [f"- {line}" for line in told_skips(told.skipped)]
+        yield "\n".join(["Not taken as it was given, in any split at most:", "", *lines])
     if failed := [one for one in told.results if one.failed]:
         lines = [f"- {one.dataset}, {one.name}, seed {one.seed}: {one.failed}" for one in failed]
         yield "\n".join(["Trainings that ended without a model:", "", *lines])

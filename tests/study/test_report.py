@@ -27,7 +27,10 @@ def told(results: list[Result], *datasets: Dataset, searched: frozenset[str] = S
     rows = setups(numbers, override(numbers, {"arm": "mlp_twin", "mlp.outputs": 48}), {})
     left_out = {"cran": "no such folder"}
     pairs = all_pairs(found)
-    of = Told("make study", [1, 2], rows, searched, datasets, left_out, results, found, pairs)
+    skipped = {"icd10:16": {"test queries with a text that is trained on too": 3}}
+    of = Told(
+        "make study", [1, 2], rows, searched, datasets, left_out, skipped, results, found, pairs
+    )
     return document(of, {"A picture": "study/picture.svg"})
 
 
@@ -68,6 +71,7 @@ def test_the_document_has_its_command_every_gap_and_every_part(results: list[Res
     text = told(results, TREES)
     assert "Printed by `make study`, seeds 1, 2.\n" in text
     assert "- `cran`: no such folder" in text
+    assert "- icd10:16: 3 test queries with a text that is trained on too" in text
     assert "- trees, rbf, seed 1: The loss became nan." in text
     assert "![A picture](study/picture.svg)" in text
     assert "| trees | 1 | +0.3000 | +60.0% |" in text
