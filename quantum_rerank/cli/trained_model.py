@@ -113,7 +113,7 @@ def require_same_data(model: TrainedModel, fingerprint: str, way_out: str) -> No
     if model.data_fingerprint not in ("", fingerprint):
         raise DataError(
             "The collections of the model's configuration are not those it was trained on: texts, "
-            f"judgments or splits were changed. {way_out}"
+            f"their order, judgments or splits were changed. {way_out}"
         )
 
 

@@ -80,7 +80,7 @@ def go_on(folder: Path, begun: Begun, now: Begun, results: Sequence[str]) -> Non
     if begun.data_fingerprint != now.data_fingerprint:
         raise DataError(
             f"The collections are not those that the run in `{folder}` was trained on so far: "
-            "texts, judgments or splits have changed. Bring them back, or start anew."
+            "texts, their order, judgments or splits have changed. Bring them back, or start anew."
         )
     if begun.encoder_fingerprint != now.encoder_fingerprint:
         are_arrays = now.encoder_fingerprint.startswith("npy:")

@@ -74,7 +74,8 @@ class PreparedData:
     """Everything that was loaded for a run.
 
     splits: domain -> role -> query ids, for the record.
-    fingerprint: SHA-256 over texts, judgments and splits.
+    fingerprint: SHA-256 over texts, judgments and splits; with `npy:` vectors, whose rows follow
+        it, over the order of the texts too.
     encoder_fingerprint: what the vectors came from; see `EmbeddingSource.fingerprint`.
     """
 
@@ -179,7 +180,7 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
         test_seen=query_sets(config.seen, "test"),
         test_unseen=query_sets(config.unseen_test, "test"),
         splits={collections[spec].domain: vars(split) for spec, split in splits.items()},
-        fingerprint=_fingerprint(collections, splits),
+        fingerprint=_fingerprint(config, collections, splits),
         encoder_fingerprint=source.fingerprint,
         examples=_examples(collections[config.seen[0]], seen[0]),
     )
@@ -187,7 +188,7 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
 
 def data_fingerprint(config: DataConfig) -> str:
     """The fingerprint that `prepare` finds, of collections as they are now; nothing is embedded."""
-    return _fingerprint(*_split(config))
+    return _fingerprint(config, *_split(config))
 
 
 def _split(config: DataConfig) -> tuple[dict[str, Collection], dict[str, Split]]:
@@ -321,7 +322,9 @@ def _best(scores: Embeddings, k: int) -> tuple[Rows, Embeddings]:
     return columns, np.take_along_axis(scores, columns, axis=1)
 
 
-def _fingerprint(collections: dict[str, Collection], splits: dict[str, Split]) -> str:
+def _fingerprint(
+    config: DataConfig, collections: dict[str, Collection], splits: dict[str, Split]
+) -> str:
     digest = hashlib.sha256()
     for spec, collection in collections.items():
         content = [
@@ -331,6 +334,8 @@ def _fingerprint(collections: dict[str, Collection], splits: dict[str, Split]) -
             {query: dict(judged) for query, judged in collection.qrels.items()},
             vars(splits[spec]),
         ]
+        if config.encoder.startswith("npy:"):  # whose rows go by the order, which is sorted away
+            content += [list(collection.corpus), list(collection.queries)]
         # Piece by piece: as one text, a large corpus would be in memory twice more.
         for piece in json.JSONEncoder(sort_keys=True).iterencode(content):
             digest.update(piece.encode())

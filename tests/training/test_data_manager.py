@@ -16,6 +16,7 @@ from quantum_rerank.training.data_manager import (
     PreparedData,
     QuerySet,
     TrialData,
+    data_fingerprint,
     judgments,
     nearest_documents,
     prepare,
@@ -187,6 +188,40 @@ def test_the_fingerprint_follows_texts_judgments_and_splits(
         path.write_text(text.replace(old, new, 1), encoding="utf-8")
         assert fingerprint(tmp_path, folder) != first, file
         path.write_text(text, encoding="utf-8")
+
+
+def encoded_by(encoder: str, folder: Path) -> DataConfig:
+    return DataConfig(
+        seen=(f"beir:{folder}",), unseen_validation=(), unseen_test=(), encoder=encoder
+    )
+
+
+def with_lines_reversed(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join(reversed(lines)), encoding="utf-8")
+
+
+@pytest.mark.parametrize("file", ["corpus.jsonl", "queries.jsonl"])
+def test_the_fingerprint_follows_the_order_of_texts_whose_vectors_are_rows_of_a_file(
+    beir_folder: Folder, file: str
+) -> None:
+    folder = beir_folder()
+    config = encoded_by("npy:vectors", folder)
+    first = data_fingerprint(config)
+    with_lines_reversed(folder / file)
+    assert data_fingerprint(config) != first
+
+
+def test_the_fingerprint_for_an_encoder_of_texts_stays_what_it_was_in_any_order(
+    beir_folder: Folder,
+) -> None:
+    folder = beir_folder()
+    for file in ("corpus.jsonl", "queries.jsonl"):
+        assert (
+            data_fingerprint(encoded_by("minilm", folder))
+            == "4ac0ac5e10760b24c56c0339b47c51330a57547a89748024f30ff709e07fbe13"
+        )
+        with_lines_reversed(folder / file)
 
 
 # The nearest documents.
