@@ -25,6 +25,7 @@ class Difficulty:
 
     def remember(self, domain: int, rows: NDArray[np.int64], losses: FloatArray) -> None:
         """Take in what queries of a domain have cost, (len(rows),)."""
+        losses = np.maximum(losses, 0.0)  # rounding may leave less, and a share would be negative
         past = self._losses[domain][rows]
         smoothed = (1.0 - _NEWEST) * past + _NEWEST * losses
         self._losses[domain][rows] = np.where(np.isnan(past), losses, smoothed)

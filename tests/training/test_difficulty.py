@@ -55,3 +55,9 @@ def test_a_query_never_trained_on_counts_as_the_mean_and_domains_do_not_mix() ->
     difficulty.remember(1, np.array([2, 0]), np.array([3.0, 1.0]))
     np.testing.assert_allclose(difficulty.shares(1), [1 / 8, 2 / 8, 3 / 8, 2 / 8])
     assert difficulty.shares(0) is None
+
+
+def test_a_loss_that_rounding_leaves_below_nothing_gives_no_negative_share() -> None:
+    shares = after([1.0, 1.0, 2.0, -1e-8]).shares(1)
+    assert shares is not None
+    np.testing.assert_array_equal(shares, [0.25, 0.25, 0.5, 0.0])
