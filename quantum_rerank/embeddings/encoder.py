@@ -238,7 +238,14 @@ def _is_ready(array: NDArray[Any]) -> bool:
 
 def _are_unit(rows: NDArray[Any]) -> bool:
     """Whether each is of length 1; not those with NaN, which is named where rows are divided."""
-    return bool((np.abs(np.linalg.norm(rows, axis=1) - 1.0) < _UNIT).all())
+    return bool((np.abs(_lengths(rows) - 1.0) < _UNIT).all())
+
+
+def _lengths(rows: NDArray[Any]) -> NDArray[Any]:
+    """Of each row, (n, 1); 0 or infinity where squares are beyond the numbers' type."""
+    with np.errstate(over="ignore"):
+        lengths: NDArray[Any] = np.linalg.norm(rows, axis=1, keepdims=True)
+    return lengths
 
 
 def unit_rows(embeddings: NDArray[Any], label: str, first: int = 0) -> Embeddings:
@@ -248,15 +255,28 @@ def unit_rows(embeddings: NDArray[Any], label: str, first: int = 0) -> Embedding
 
 
 def normalised(embeddings: Embeddings, label: str, first: int = 0) -> Embeddings:
-    """Divide rows by their length; EmbeddingError where a row has NaN or no length.
+    """Divide rows by their length; EmbeddingError where a row has NaN or no length of a float32.
 
     first: the number of the first row, for the error.
     """
     if not np.isfinite(embeddings).all():
         bad = int(np.flatnonzero(~np.isfinite(embeddings).all(axis=1))[0])
         raise EmbeddingError(f"{label}: row {first + bad} holds NaN or infinity.")
-    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    if (lengths == 0).any():
-        raise EmbeddingError(f"{label}: row {first + int(np.argmin(lengths))} is all zero.")
+    lengths = _lengths(embeddings)
+    unusable = (lengths == 0) | np.isinf(lengths)
+    if unusable.any():
+        bad = int(np.argmax(unusable))
+        raise EmbeddingError(f"{label}: row {first + bad} {_without_length(embeddings[bad])}.")
     rows: Embeddings = (embeddings / lengths).astype(np.float32)
     return rows
+
+
+def _without_length(row: Embeddings) -> str:
+    """Why a row of finite numbers cannot be divided by its length."""
+    if not row.any():
+        return "is all zero"
+    largest = np.abs(row).max()
+    return (
+        f"has numbers up to {largest:.1g}, and so a length that float32 cannot hold. "
+        "Give it divided by its length"
+    )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 
 from quantum_rerank.datasets import Collection, beir
 from quantum_rerank.embeddings import TextEncoder, blocks, embedding_source, encoder
-from quantum_rerank.embeddings.encoder import ArraySource, normalised
+from quantum_rerank.embeddings.encoder import ArraySource, normalised, unit_rows
 from quantum_rerank.errors import EmbeddingError
 
 
@@ -66,6 +67,24 @@ def test_a_row_of_zeros_is_named(vectors: Path, trees: Collection) -> None:
     np.save(vectors / "corpus.npy", array)
     with pytest.raises(EmbeddingError, match=r"corpus\.npy: row 7 is all zero"):
         ArraySource(vectors).embed(trees)
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+@pytest.mark.parametrize("divided", [normalised, unit_rows])
+def test_a_row_whose_length_a_float32_cannot_hold_is_named_with_its_numbers(
+    divided: Callable[..., object], size: float
+) -> None:
+    rows = np.ones((3, 5), dtype=np.float32)
+    rows[1] = size
+    with pytest.raises(EmbeddingError, match=re.escape(f"row 1 has numbers up to {size:.0e}, and")):
+        divided(rows, "rows")
+
+
+@pytest.mark.parametrize("size", [1e-19, 1e-3, 1e18])
+def test_rows_are_divided_by_their_length_in_float32(size: float) -> None:
+    rows = (np.random.default_rng(0).normal(size=(8, 4)) * size).astype(np.float32)
+    expected = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    np.testing.assert_array_equal(normalised(rows, "rows"), expected)
 
 
 def test_queries_and_documents_of_different_width_are_refused(
