@@ -1,10 +1,12 @@
 """Loops compiled by numba. Imported where an engine runs, never at the top: numba is heavy.
 
-Compiled code is cached on disk, so that only the first process of all pays for it.
+Compiled code is cached on disk, so that only the first process of all pays for it; where no
+folder can be written, every process does.
 """
 
 from __future__ import annotations
 
+import warnings
 from math import cos, sin
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +21,22 @@ if TYPE_CHECKING:
 else:
     from numba import njit
 
-    compiled = njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-    compiled_to_the_letter = njit(cache=True, nogil=True, error_model="numpy")
+    def _has_cache() -> bool:
+        """Whether numba finds a folder for what it compiles; it looks for one as it decorates."""
+        try:
+            njit(cache=True)(_has_cache)
+        except RuntimeError as error:
+            warnings.warn(
+                f"What numba compiles is not kept, and compiled again by every process: {error}. "
+                "Set NUMBA_CACHE_DIR to a folder that can be written.",
+                stacklevel=2,
+            )
+            return False
+        return True
+
+    _cache = _has_cache()
+    compiled = njit(cache=_cache, fastmath=True, nogil=True, error_model="numpy")
+    compiled_to_the_letter = njit(cache=_cache, nogil=True, error_model="numpy")
 
 
 @compiled
