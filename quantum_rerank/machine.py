@@ -1,7 +1,8 @@
-"""What a figure was measured on."""
+"""What a figure was measured on, and what there is to work with."""
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from importlib.metadata import version
@@ -22,9 +23,41 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def container_memory_left(root: Path = Path("/sys/fs/cgroup")) -> float:
+    """Bytes left below the control group's limit, version 2 or 1; infinite without one.
+
+    Files that the kernel keeps in memory only until somebody needs it are not in use.
+    """
+    versions = (
+        (root, "memory.max", "memory.current", "inactive_file"),
+        (
+            root / "memory",
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "total_inactive_file",
+        ),
+    )
+    for folder, limit, usage, cached in versions:
+        try:
+            left = int((folder / limit).read_text()) - int((folder / usage).read_text())
+        except (OSError, ValueError):  # not there, or `max`
+            continue
+        return left + _counted(folder / "memory.stat", cached)
+    return math.inf
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     return next((x.partition(": ")[2] for x in lines if x.startswith("model name")), "unknown")
+
+
+def _counted(path: Path, name: str) -> int:
+    """A number of a control group's statistics; 0 where it is not there."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.split()[:1] == [name]), 0)

@@ -25,7 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "config": {"circuits", "yaml_source", "errors"},
     "datasets": {"config", "errors"},
     "circuits": {"errors"},
-    "embeddings": {"datasets", "config", "errors"},
+    "embeddings": {"datasets", "config", "machine", "errors"},
     "similarity": {"circuits", "errors"},
     "evaluation": {"datasets", "errors"},
     "training": {

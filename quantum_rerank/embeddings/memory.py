@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from quantum_rerank.errors import EmbeddingError
+from quantum_rerank.machine import container_memory_left
 
 COPIES = 3  # as they come, divided by their lengths, and that once more as float32
 GB = 1e9
 
 
-def require_room(n_texts: int, width: int, label: str, available: int | None = None) -> None:
+def require_room(n_texts: int, width: int, label: str, available: float | None = None) -> None:
     """Refuse to embed what the memory cannot hold.
 
     available: bytes; what the system says by default.
@@ -18,7 +20,7 @@ def require_room(n_texts: int, width: int, label: str, available: int | None = N
     """
     available = available_memory() if available is None else available
     needed = n_texts * width * 4 * COPIES
-    if available is not None and needed > available:
+    if needed > available:
         raise EmbeddingError(
             f"{label}: the vectors of {n_texts:,} texts, {width} numbers each, need "
             f"{needed / GB:.1f} GB while they are computed, but {available / GB:.1f} GB of memory "
@@ -26,25 +28,14 @@ def require_room(n_texts: int, width: int, label: str, available: int | None = N
         )
 
 
-def available_memory(root: Path = Path("/")) -> int | None:
-    """Bytes that can be had without swapping, within the limit of a container.
+def available_memory(root: Path = Path("/")) -> float:
+    """Bytes that can be had without swapping, within what a container has left.
 
-    None where the system does not say: there is no /proc/meminfo.
+    Infinite where the system does not say: there is no /proc/meminfo.
     """
     try:
         lines = (root / "proc/meminfo").read_text().splitlines()
     except OSError:
-        return None
-    free = next((line for line in lines if line.startswith("MemAvailable:")), None)
-    kilobytes = [int(free.split()[1])] if free else []
-    limits = [count * 1024 for count in kilobytes] + _container_limit(root)
-    return min(limits, default=None)
-
-
-def _container_limit(root: Path) -> list[int]:
-    """The limit of the control group (version 2) that the process sees as its root."""
-    try:
-        limit = (root / "sys/fs/cgroup/memory.max").read_text().strip()
-    except OSError:
-        return []
-    return [int(limit)] if limit.isdigit() else []
+        lines = []
+    free = (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    return min(next(free, math.inf), container_memory_left(root / "sys/fs/cgroup"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import socket
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from quantum_rerank.errors import ConfigError
-from quantum_rerank.machine import cores
+from quantum_rerank.machine import container_memory_left, cores
 from tuning.limits.budgets import GB, Node
 
 _MACHINE = "machine"  # what Ray knows this one as, of which trials take a share each
@@ -166,38 +165,6 @@ def this_machine() -> Node:
 
     free = min(psutil.virtual_memory().available, container_memory_left())
     return Node(cores(), free / GB)
-
-
-def container_memory_left(root: Path = Path("/sys/fs/cgroup")) -> float:
-    """Bytes left below the control group's limit, version 2 or 1; infinite without one.
-
-    Files that the kernel keeps in memory only until somebody needs it are not in use.
-    """
-    versions = (
-        (root, "memory.max", "memory.current", "inactive_file"),
-        (
-            root / "memory",
-            "memory.limit_in_bytes",
-            "memory.usage_in_bytes",
-            "total_inactive_file",
-        ),
-    )
-    for folder, limit, usage, cached in versions:
-        try:
-            left = int((folder / limit).read_text()) - int((folder / usage).read_text())
-        except (OSError, ValueError):  # not there, or `max`
-            continue
-        return left + _counted(folder / "memory.stat", cached)
-    return math.inf
-
-
-def _counted(path: Path, name: str) -> int:
-    """A number of a control group's statistics; 0 where it is not there."""
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.split()[:1] == [name]), 0)
 
 
 def cluster_nodes() -> list[Node]:

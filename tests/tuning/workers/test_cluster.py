@@ -1,38 +1,10 @@
 from __future__ import annotations
 
-import math
-from pathlib import Path
-
 import pytest
 
 from quantum_rerank.errors import ConfigError
 from tuning.limits.budgets import Node
-from tuning.workers.cluster import container_memory_left, ray_cluster, share, this_machine
-
-
-@pytest.mark.parametrize(
-    ("folder", "limit", "usage", "cached"),
-    [
-        (".", "memory.max", "memory.current", "inactive_file"),
-        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    ],
-)
-def test_a_container_has_what_its_control_group_leaves_and_what_cached_files_take(
-    tmp_path: Path, folder: str, limit: str, usage: str, cached: str
-) -> None:
-    root = tmp_path / folder
-    root.mkdir(exist_ok=True)
-    (root / limit).write_text("4000\n")
-    (root / usage).write_text("1500\n")
-    assert container_memory_left(tmp_path) == 2500
-    (root / "memory.stat").write_text(f"anon 300\n{cached} 1200\nactive_file 50\n")
-    assert container_memory_left(tmp_path) == 3700
-
-
-def test_without_a_limit_there_is_no_bound(tmp_path: Path) -> None:
-    assert container_memory_left(tmp_path) == math.inf
-    (tmp_path / "memory.max").write_text("max\n")
-    assert container_memory_left(tmp_path) == math.inf
+from tuning.workers.cluster import ray_cluster, share, this_machine
 
 
 def test_this_machine_has_cores_and_memory() -> None:
