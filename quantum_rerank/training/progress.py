@@ -24,11 +24,13 @@ def restore(trainer: Trainer, content: bytes) -> dict[str, Any]:
     """Put a training into a trainer assembled from the same configuration and data.
 
     Sets torch's global generator too: whoever draws from it before the next epoch changes
-    that epoch. A training that was at its end has no more epochs.
+    that epoch. A training that was at its end has no more epochs. Of the configuration the
+    weights' shapes and the optimizer's settings are compared, as a safeguard; callers keep the
+    whole of it beside the bytes, and see to it that it is the same.
 
     Returns: the record that was written with it.
     Raises: BundleError, and leaves the trainer as it was, if the bytes were cut off or
-        altered, or are of another version or configuration.
+        altered, or are of another version, of other shapes or of other settings.
     """
     found = unseal(content, "The progress")
     state: dict[str, Any] = found["state"]
