@@ -157,6 +157,7 @@ def test_mistakes_in_several_files_are_all_shown_at_once(tmp_path: Path) -> None
         ("data.test_split", 1.0),
         ("data.candidates", 1),
         ("seed", -1),
+        ("seed", 2**63),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_by_its_name_and_value(key: str, value: object) -> None:
