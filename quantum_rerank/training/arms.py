@@ -94,6 +94,8 @@ def train_arm(
     progress: where it is written down, and gone on from if something is there already.
     """
     config = _to_train(config, arm)
+    if arm == "cosine":  # its one epoch would come after theirs
+        before = ()
     ancestors = [(_to_train(one, arm), last) for one, last in before]
     trainer = make_descendant(config, ancestors, data)
     history = []

@@ -143,13 +143,13 @@ class Trainer:
     def epochs(self) -> Iterator[EpochReport]:
         """Warm up, then train epoch by epoch until the last or until nothing improves.
 
-        Goes on after the epochs that are done, of which the state loaded may have some.
+        Goes on after the epochs that are done, of which the state loaded may have some, or all.
 
         Raises: DivergedError as soon as a loss is not finite, or after an epoch whose loss has
             grown beyond hope; SaturatedError after an epoch that leaves all candidates of a
             query with the same affinity.
         """
-        while not self._finished:
+        while not self._finished and self._epochs_done < self._max_epochs:
             self._require_between_epochs()
             self._between_epochs = False
             if not self._epochs_done:
@@ -244,7 +244,7 @@ class Trainer:
             validation, improved = self._validate()
         assert self.best is not None
         stop = self._early_stopping.should_stop(validation.objective)
-        self._finished = stop or self._epochs_done == self._max_epochs
+        self._finished = stop or self._epochs_done >= self._max_epochs
         metrics = {
             "objective": self.best.validation.objective,
             "epoch_objective": validation.objective,

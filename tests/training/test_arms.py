@@ -105,3 +105,11 @@ def test_cosine_takes_one_epoch_and_no_warm_up(
 ) -> None:
     trained = train_arm(small_config({"warmup.steps": 10**9}), "cosine", trial_data)
     assert trained.epochs == 1
+
+
+def test_cosine_takes_over_nothing(
+    trial_data: TrialData, small_config: Callable[..., ExperimentConfig]
+) -> None:
+    before = [(small_config({"arm": "cosine"}), 2)]
+    trained = train_arm(small_config(), "cosine", trial_data, before=before)
+    assert trained.epochs == 1

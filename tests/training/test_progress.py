@@ -427,6 +427,16 @@ def test_a_training_that_had_given_up_is_taken_up_with_patience(trainer: Train) 
     assert list(clone.epochs())[-1].epoch == 4
 
 
+@pytest.mark.parametrize("goes_on", [take_over, restore])
+@pytest.mark.parametrize("max_epochs", [2, 3])
+def test_what_goes_on_at_its_last_epoch_or_past_it_has_no_more(
+    trainer: Train, goes_on: Callable[[Trainer, bytes], object], max_epochs: int
+) -> None:
+    one = trainer({"training.max_epochs": max_epochs})
+    goes_on(one, progress_bytes(after(3, trainer()), {}))
+    assert list(one.epochs()) == []
+
+
 def test_a_clone_s_own_progress_goes_on_as_any_other(trainer: Train) -> None:
     settings = {"optimizer.mlp_lr": 0.003, "mlp.dropout": 0.2}
     content = progress_bytes(after(1, trainer()), {})
