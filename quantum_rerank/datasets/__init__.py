@@ -25,7 +25,7 @@ from quantum_rerank.datasets import (
     trec,
     zaragoza,
 )
-from quantum_rerank.datasets.collection import Collection
+from quantum_rerank.datasets.collection import Collection, require_ranking
 from quantum_rerank.datasets.splits import Split, repeated_texts, split_by_query
 from quantum_rerank.errors import DataError
 
@@ -90,5 +90,6 @@ __all__ = [
     "load_collection",
     "load_texts",
     "repeated_texts",
+    "require_ranking",
     "split_by_query",
 ]

@@ -62,6 +62,15 @@ def checked(collection: Collection) -> Collection:
     )
 
 
+def require_ranking(collection: Collection) -> None:
+    """Refuse a collection of one document, which every model ranks first."""
+    if len(collection.corpus) == 1:
+        raise DataError(
+            f"{collection.domain}: the collection has one document, and so nothing to rank. "
+            "Give more documents, or leave it out."
+        )
+
+
 def _counts(collection: Collection, unanswered: int) -> dict[str, int]:
     """What is not taken as it was given, where there is any."""
     grades = (grade for judged in collection.qrels.values() for grade in judged.values())

@@ -17,6 +17,7 @@ from quantum_rerank.datasets import (
     Split,
     load_collection,
     repeated_texts,
+    require_ranking,
     split_by_query,
 )
 from quantum_rerank.embeddings import Embeddings, EmbeddingSource, ExampleTexts, blocks, take
@@ -194,13 +195,15 @@ def data_fingerprint(config: DataConfig) -> str:
 def _split(config: DataConfig) -> tuple[dict[str, Collection], dict[str, Split]]:
     """Spec -> collection, and the queries of each by their role.
 
-    Raises: DataError where two have the same name.
+    Raises: DataError where two have the same name, or one has nothing to rank.
     """
     named = (*config.seen, *config.unseen_validation, *config.unseen_test)
     repeated = sorted({spec for spec in named if named.count(spec) > 1})
     if repeated:
         raise DataError(f"{', '.join(repeated)}: named twice, but a collection has one role.")
     collections = {spec: load_collection(spec) for spec in named}
+    for collection in collections.values():
+        require_ranking(collection)
     domains = [collection.domain for collection in collections.values()]
     shared = sorted({domain for domain in domains if domains.count(domain) > 1})
     if shared:

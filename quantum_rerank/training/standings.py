@@ -6,7 +6,13 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from quantum_rerank.config import DataConfig
-from quantum_rerank.datasets import Collection, domain_of, load_collection, split_by_query
+from quantum_rerank.datasets import (
+    Collection,
+    domain_of,
+    load_collection,
+    require_ranking,
+    split_by_query,
+)
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import DataError
 from quantum_rerank.evaluation import NDCG
@@ -61,7 +67,7 @@ def load_roles(
     What it was trained on is split as it was then; all queries of a collection that is not in
     the configuration are of an unseen domain. A collection is known by its name, wherever its
     folder lies now.
-    Raises: DataError where two have the same name.
+    Raises: DataError where two have the same name, or one has nothing to rank.
     """
     roles: dict[str, tuple[QuerySet, ...]] = dict.fromkeys(ROLES, ())
     domains = set[str]()
@@ -70,6 +76,7 @@ def load_roles(
         if collection.domain in domains:
             raise DataError(f"`{collection.domain}` is named twice. Folders need different names.")
         domains.add(collection.domain)
+        require_ranking(collection)
         queries, documents = source.embed(collection)
         for role, ids in _query_ids(config, spec, collection).items():
             one = query_set(collection, queries, documents, ids, config.candidates)

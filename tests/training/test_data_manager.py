@@ -146,6 +146,17 @@ def test_a_collection_named_twice_is_refused() -> None:
         prepare(config, embedding_source("npy:nowhere"))
 
 
+@pytest.mark.parametrize("role", ["seen", "unseen_validation", "unseen_test"])
+def test_a_collection_of_one_document_is_refused_before_it_is_embedded(
+    beir_folder: Folder, role: str
+) -> None:
+    trees = f"beir:{beir_folder()}"
+    lone = beir_folder("lone", {"d": "An oak."}, {"q": "oak?"}, test={"q": {"d": 1}})
+    roles = {"seen": (trees,), "unseen_validation": (), "unseen_test": (), role: (f"beir:{lone}",)}
+    with pytest.raises(DataError, match="beir:lone: the collection has one document"):
+        prepare(DataConfig(**roles), embedding_source("npy:nowhere"))
+
+
 def test_domains_of_different_width_are_refused(beir_folder: Folder, tmp_path: Path) -> None:
     specs = []
     for name, width in (("one", 4), ("two", 5)):
