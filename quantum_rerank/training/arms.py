@@ -54,7 +54,7 @@ def as_arm(config: ExperimentConfig, arm: str) -> ExperimentConfig:
     """Another arm with the same numbers, and with as many outputs of the MLP.
 
     What has no circuit goes by the circuit's angles; but `hybrid_amplitude` has amplitudes, a
-    real and an imaginary part of each.
+    real and an imaginary part of each. Where `mlp.outputs` is set, it stays.
 
     >>> six = override(ExperimentConfig(), {"arm": "hybrid_amplitude", "circuit.n_qubits": 6})
     >>> as_arm(six, "mlp_twin").mlp.outputs, as_arm(ExperimentConfig(), "mlp_twin").mlp.outputs
