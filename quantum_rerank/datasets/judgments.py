@@ -137,7 +137,7 @@ def whole_grade(text: str) -> int:
     (2, -1, 1)
     """
     try:
-        grade = int(text) if text.strip().lstrip("+-").isdigit() else _whole(float(text))
+        grade = int(text) if text.strip().lstrip("+-").isdigit() else _whole(text)
     except (ValueError, OverflowError):
         raise DataError(f"the grade is {shortened(text)}, but must be a whole number.") from None
     if abs(grade) > GRADE_LIMIT:
@@ -145,7 +145,8 @@ def whole_grade(text: str) -> int:
     return grade
 
 
-def _whole(number: float) -> int:
-    if number != int(number):
+def _whole(text: str) -> int:
+    number = float(text)
+    if "_" in text or number != int(number):  # Python reads 1_0 as 10
         raise ValueError
     return int(number)

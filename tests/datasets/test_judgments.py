@@ -68,7 +68,9 @@ def test_whole_numbers_are_grades_however_they_are_written(text: str, grade: int
     assert whole_grade(text) == grade
 
 
-@pytest.mark.parametrize("text", ["", "good", "0.5", "nan", "inf", "²", "2147483648", "1e300"])
+@pytest.mark.parametrize(
+    "text", ["", "good", "0.5", "nan", "inf", "²", "2147483648", "1e300", "1_0", "1_0.0"]
+)
 def test_what_is_no_whole_number_of_32_bits_is_no_grade(text: str) -> None:
     with pytest.raises(DataError, match="the grade is"):
         whole_grade(text)
