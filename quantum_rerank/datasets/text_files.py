@@ -87,7 +87,8 @@ def json_record(line: str, *keys: str) -> dict[str, Any]:
         raise DataError(f"not valid JSON: {getattr(error, 'msg', error)}.") from None
     if not isinstance(record, dict) or not record.keys() >= set(keys):
         needed = " and ".join(f"`{key}`" for key in keys)
-        raise DataError(f"{shortened(line)} needs the keys {needed}.")
+        wrong = f"needs the keys {needed}" if keys else "is no object"
+        raise DataError(f"{shortened(line)} {wrong}.")
     return record
 
 

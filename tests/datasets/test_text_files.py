@@ -77,6 +77,12 @@ def test_what_is_no_object_with_the_key_is_a_data_error_of_one_short_line(line: 
     assert len(problem) < 200
 
 
+@pytest.mark.parametrize("line", ["[1]", '"a"', "3", "null"])
+def test_a_line_that_is_no_object_is_told_so_where_no_key_is_asked_for(line: str) -> None:
+    with pytest.raises(DataError, match="is no object"):
+        json_record(line)
+
+
 def test_a_shown_value_is_never_longer_than_asked() -> None:
     assert shortened("oak") == "'oak'"
     assert len(shortened("oak" * 1000)) == 60
