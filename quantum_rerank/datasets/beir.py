@@ -7,6 +7,7 @@ Information Retrieval Models", 2021.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from quantum_rerank.datasets.collection import Collection, checked, text_counts
 from quantum_rerank.datasets.judgments import SPLITS, Judgment, read_judgments, whole_grade
@@ -41,7 +42,7 @@ def load(folder: str) -> Collection:
     files = sorted((root / "qrels").glob("*.tsv"))
     if not files:
         raise DataError(f"`{root / 'qrels'}` has no judgments: no file *.tsv, such as test.tsv.")
-    corpus = texts_by_id(root / "corpus.jsonl", document)
+    corpus = texts_by_id(root / "corpus.jsonl", _document)
     queries = texts_by_id(root / "queries.jsonl", _query)
     judgments = read_judgments({path: SPLITS.get(path.stem) for path in files}, _judgment, _header)
     judged, counts = judgments.of_known(queries)
@@ -68,14 +69,17 @@ def texts(folder: str) -> tuple[dict[str, str], dict[str, str], dict[str, int]]:
     It needs no judgments.
     """
     root = Path(folder)
-    corpus = texts_by_id(root / "corpus.jsonl", document)
+    corpus = texts_by_id(root / "corpus.jsonl", _document)
     queries = texts_by_id(root / "queries.jsonl", _query)
     return corpus, queries, text_counts(corpus, queries)
 
 
-def document(line: str) -> tuple[str, str]:
-    """Id and text of a line of `corpus.jsonl`, the title before the text."""
-    record = json_record(line, "_id", "text")
+def _document(line: str) -> tuple[str, str]:
+    return document(json_record(line, "_id", "text"))
+
+
+def document(record: dict[str, Any]) -> tuple[str, str]:
+    """Id and text of an object of `corpus.jsonl`, the title before the text."""
     return id_of(record, "_id"), with_title(str(record.get("title") or ""), text_of(record, "text"))
 
 

@@ -85,6 +85,11 @@ def json_record(line: str, *keys: str) -> dict[str, Any]:
         raise DataError("not valid JSON: nested too deeply.") from None
     except ValueError as error:
         raise DataError(f"not valid JSON: {getattr(error, 'msg', error)}.") from None
+    return with_keys(record, line, *keys)
+
+
+def with_keys(record: Any, line: str, *keys: str) -> dict[str, Any]:
+    """What a line holds, if it is an object that has some keys."""
     if not isinstance(record, dict) or not record.keys() >= set(keys):
         needed = " and ".join(f"`{key}`" for key in keys)
         wrong = f"needs the keys {needed}" if keys else "is no object"

@@ -25,6 +25,7 @@ from quantum_rerank.datasets.text_files import (
     shortened,
     text_of,
     texts_by_id,
+    with_keys,
 )
 from quantum_rerank.errors import DataError
 
@@ -105,9 +106,9 @@ def _tab_separated(line: str) -> tuple[str, str]:
 def _document(line: str) -> tuple[str, str]:
     record = json_record(line)
     if "contents" in record or "_id" not in record:
-        record = json_record(line, "id", "contents")
+        with_keys(record, line, "id", "contents")
         return id_of(record, "id"), text_of(record, "contents")
-    return beir.document(line)
+    return beir.document(with_keys(record, line, "_id", "text"))
 
 
 def judgment(line: str) -> Judgment:

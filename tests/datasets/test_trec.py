@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,34 @@ def test_the_texts_of_a_folder_need_no_judgments(folder: Folder) -> None:
 def test_documents_may_be_objects(folder: Folder, corpus: str) -> None:
     collection = trec.load(str(folder({"corpus.tsv": None, "corpus.jsonl": corpus})))
     assert collection.corpus == {"d1": "An oak.", "d2": "An elm."}
+
+
+@pytest.mark.parametrize(
+    ("line", "needed"),
+    [
+        ('{"id": "d1"}', "needs the keys `id` and `contents`"),
+        ('{"_id": "d1", "contents": "An oak."}', "needs the keys `id` and `contents`"),
+        ('{"_id": "d1"}', "needs the keys `_id` and `text`"),
+        ('["d1"]', "is no object"),
+    ],
+)
+def test_an_object_that_is_no_document_is_told_what_it_needs(
+    folder: Folder, line: str, needed: str
+) -> None:
+    with pytest.raises(DataError, match=rf"corpus\.jsonl, line 1: .* {needed}"):
+        trec.load(str(folder({"corpus.tsv": None, "corpus.jsonl": line})))
+
+
+@pytest.mark.parametrize("names", [("id", "contents"), ("_id", "text")])
+def test_every_document_is_parsed_once(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, names: tuple[str, str]
+) -> None:
+    lines = [json.dumps(dict(zip(names, (key, "An oak."), strict=True))) for key in ("d1", "d2")]
+    root = folder({"corpus.tsv": None, "corpus.jsonl": "\n".join(lines)})
+    parsed, loads = [], json.loads
+    monkeypatch.setattr(json, "loads", lambda line: parsed.append(line) or loads(line))
+    trec.load(str(root))
+    assert parsed == lines
 
 
 @pytest.mark.parametrize(
