@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
@@ -211,16 +211,21 @@ def losses_doubled(roles: Mapping[str, float], cosine: Mapping[str, float]) -> f
 
 def score_on(head: Head, fusion_weight: float, query_sets: Sequence[QuerySet]) -> Scores:
     """Measure a head at a fusion weight chosen elsewhere: for test queries."""
-    affinities = [Candidates(queries).affinities(head) for queries in query_sets]
-    return score_affinities(affinities, fusion_weight, query_sets)
+    candidates = map(Candidates, query_sets)
+    return _scores(((one, one.affinities(head)) for one in candidates), fusion_weight)
 
 
 def score_affinities(
     affinities: Sequence[FloatArray], fusion_weight: float, query_sets: Sequence[QuerySet]
 ) -> Scores:
     """The same for what gives these affinities, (q, k) of each query set."""
-    per_query = []
-    for queries, affinity in zip(query_sets, affinities, strict=True):
-        rankings = Candidates(queries).rankings(affinity, fusion_weight)
+    return _scores(zip(map(Candidates, query_sets), affinities, strict=True), fusion_weight)
+
+
+def _scores(ranked: Iterable[tuple[Candidates, FloatArray]], fusion_weight: float) -> Scores:
+    domains, per_query = [], []
+    for candidates, affinity in ranked:
+        queries, rankings = candidates.queries, candidates.rankings(affinity, fusion_weight)
+        domains.append(queries.domain)
         per_query.append(Evaluator(queries.qrels).per_query(rankings))
-    return over_domains([queries.domain for queries in query_sets], per_query)
+    return over_domains(domains, per_query)

@@ -20,6 +20,7 @@ from quantum_rerank.training.ranking import (
     Candidates,
     Validator,
     losses_doubled,
+    score_affinities,
     score_on,
 )
 
@@ -185,6 +186,28 @@ def test_scores_at_a_given_weight_are_validation_s_at_the_same_weight(
         assert scores.metrics[metric] == pytest.approx(validation.metrics[f"val_{metric}"])
     n_queries = sum(len(queries.query_ids) for queries in trial_data.seen)
     assert len(scores.per_query[NDCG]) == n_queries
+
+
+def test_the_candidates_of_a_query_set_are_laid_out_once_to_be_scored(
+    trial_data: TrialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laid_out = []
+
+    class Watched(Candidates):
+        def __init__(self, queries: QuerySet) -> None:
+            laid_out.append(queries)
+            super().__init__(queries)
+
+    monkeypatch.setattr(ranking, "Candidates", Watched)
+    score_on(random_head("hybrid"), 0.5, trial_data.seen)
+    assert laid_out == list(trial_data.seen)
+
+
+def test_scores_of_a_head_are_those_of_its_affinities(trial_data: TrialData) -> None:
+    head = random_head("hybrid")
+    affinities = [Candidates(queries).affinities(head) for queries in trial_data.seen]
+    found = score_on(head, 0.5, trial_data.seen)
+    assert found == score_affinities(affinities, 0.5, trial_data.seen)
 
 
 def test_a_model_of_nan_is_not_scored_as_the_cosine(trial_data: TrialData) -> None:
