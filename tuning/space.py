@@ -17,14 +17,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field
 
-from quantum_rerank.config import (
-    LARGEST_SEED,
-    ExperimentConfig,
-    Section,
-    config_keys,
-    flat,
-    override,
-)
+from quantum_rerank.config import ExperimentConfig, Section, config_keys, flat, override
 
 Scalar = bool | int | float | str
 Params = dict[str, Any]
@@ -247,8 +240,7 @@ class Space:
 
     def config_for(self, params: Mapping[str, Any], number: int) -> ExperimentConfig:
         """The configuration of a trial; its seed follows from the search's and its number."""
-        seed = (self.base.seed + number) % (LARGEST_SEED + 1)
-        return override(self.base, {**params, "seed": seed}).resolved()
+        return override(self.base, {**params, "seed": self.base.seed + number}).resolved()
 
     @property
     def is_population(self) -> bool:

@@ -16,7 +16,6 @@ from quantum_rerank.config.reading import (
     parse_override,
 )
 from quantum_rerank.config.sections import (
-    LARGEST_SEED,
     Arm,
     CircuitConfig,
     DataConfig,
@@ -34,7 +33,6 @@ from quantum_rerank.config.sections import (
 )
 
 __all__ = [
-    "LARGEST_SEED",
     "Arm",
     "CircuitConfig",
     "DataConfig",

@@ -31,7 +31,7 @@ LossName = Literal[
 Course = Literal["constant", "cosine", "step", "one_cycle", "plateau"]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 Width = Annotated[int, Field(ge=1, le=8192)]
-LARGEST_SEED = 2**63 - 1  # torch's generator takes 64 bits
+_LARGEST_SEED = 2**62  # torch's generator takes 64 bits
 
 
 class Section(BaseModel):
@@ -198,7 +198,7 @@ class ExperimentConfig(Section):
     """Everything that decides the outcome of one training."""
 
     arm: Arm = "hybrid"
-    seed: int = Field(7, ge=0, le=LARGEST_SEED)
+    seed: int = Field(7, ge=0, le=_LARGEST_SEED)
     circuit: CircuitConfig = CircuitConfig()
     mlp: MlpConfig = MlpConfig()
     linear: LinearConfig = LinearConfig()

@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import FixedTrial
 
 from quantum_rerank.circuits.choice import fastest_engine
-from quantum_rerank.config import LARGEST_SEED, load_config, override
+from quantum_rerank.config import load_config, override
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.similarity import ARMS, build_head
 from tuning.algorithms.exploration import mutable_keys
@@ -616,11 +616,6 @@ def test_a_configuration_takes_the_values_and_its_seed_from_the_number(tiny_spac
     assert (config.loss.name, config.circuit.n_qubits) == ("infonce", 3)
     assert config.seed == tiny_space.base.seed + 5
     assert config.data == tiny_space.base.data
-
-
-def test_seeds_go_on_from_0_after_the_largest(tiny_space: Space) -> None:
-    space = replace(tiny_space, base=override(tiny_space.base, {"seed": LARGEST_SEED}))
-    assert [space.config_for({}, number).seed for number in (0, 1, 2)] == [LARGEST_SEED, 0, 1]
 
 
 @pytest.mark.parametrize("n_qubits", [2, 3, 10, 12])
