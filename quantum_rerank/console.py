@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import typer
 
 INTERRUPTED_EXIT_CODE = 130
-_OF_A_PATH = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
+_OF_A_PATH = (errno.EACCES, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 def run(app: typer.Typer) -> None:

@@ -26,7 +26,7 @@ from quantum_rerank.training.ranking import Validation, Validator
 from quantum_rerank.training.validators import Course, Seeds
 from tuning.records import CHECKPOINT, PEAK_RSS_MB, SECONDS
 from tuning.study.front import worth
-from tuning.study.history import curve, outdone
+from tuning.study.history import best_so_far, outdone
 from tuning.study.lineage import came_from
 from tuning.study.run_folder import (
     SUMMARY,
@@ -87,10 +87,10 @@ def load_trial(run_folder: Path, trial: optuna.trial.FrozenTrial) -> TrainedTria
 
 
 def _course(trial: optuna.trial.FrozenTrial, config: ExperimentConfig, best_epoch: int) -> Course:
-    values, peak_mb = curve(trial), trial.user_attrs.get(PEAK_RSS_MB)
+    peak_mb = trial.user_attrs.get(PEAK_RSS_MB)
     return Course(
         best_epoch,
-        tuple(values[epoch] for epoch in sorted(values)),
+        tuple(best_so_far(trial).values()),
         trial.user_attrs.get(SECONDS),
         peak_mb and peak_mb * 2**20 / 1e9,
         config.training.early_stopping_patience,

@@ -18,7 +18,7 @@ COST = "cost"  # what `objective.against` names, in a trial's last report
 TRAINING_SECONDS = "training_seconds"  # of `seconds`, without reports and checkpoints
 CHECKPOINT = "best_epoch"  # whose weights are kept
 STARTED_OVER = "started_over"  # why a clone did not start from its donor's weights
-UNJUDGED = "unjudged_epoch"  # that no scheduler has seen, since the search was over by then
+UNJUDGED = "unjudged_epoch"  # at which a trial was stopped; by the scheduler only if it is pruned
 WARNING = "warning"  # what is wrong with a training, though not so that it would end
 
 # First words of a failure's reason that are not the configuration's fault.

@@ -67,7 +67,7 @@ class FloatParameter(_Parameter):
         """See `_Parameter`: what a file writes as 0.3 may be 0.1 + 2 * 0.1."""
         if not self.step or not self.admits(value):
             return value
-        return min(self.low + self.step * round((value - self.low) / self.step), self.high)
+        return self._at(round((value - self.low) / self.step), self.step)
 
     def extremes(self) -> list[Any]:
         return [self.low, self.high]
@@ -76,8 +76,11 @@ class FloatParameter(_Parameter):
         """All values that it takes; none that could be listed without a `step`."""
         if self.step is None:
             return []
-        n_steps = math.floor((self.high - self.low) / self.step + 1e-9)
-        return [min(self.low + self.step * index, self.high) for index in range(n_steps + 1)]
+        n_steps = math.floor((self.high - self.low) / self.step + _CLOSE)
+        return [self._at(index, self.step) for index in range(n_steps + 1)]
+
+    def _at(self, index: int, step: float) -> float:
+        return min(self.low + step * index, self.high)
 
 
 class IntParameter(_Parameter):
@@ -261,10 +264,11 @@ class Space:
         """The trials of `start_from`: the base's own values, and what an entry changes."""
         known = flat(self.base)
         points = [self.active({**known, **entry}) for entry in self.header.start_from]
-        return [
-            {name: self.parameters[name].as_drawn(value) for name, value in point.items()}
-            for point in points
-        ]
+        return [self.as_drawn(point) for point in points]
+
+    def as_drawn(self, params: Params) -> Params:
+        """Parameters that were written down, to the last digit as a sampler draws them."""
+        return {name: self.parameters[name].as_drawn(value) for name, value in params.items()}
 
 
 def searchable_keys() -> list[str]:
@@ -294,5 +298,5 @@ def _holds(parameter: Parameter, chosen: Mapping[str, Any]) -> bool:
 def _is_same(drawn: Any, value: Any) -> bool:
     """Whether a parameter has a value, which steps of a float come to in roundings only."""
     if isinstance(drawn, float) and isinstance(value, (int, float)):
-        return math.isclose(drawn, value, rel_tol=_CLOSE, abs_tol=_CLOSE)
+        return math.isclose(drawn, value, rel_tol=_CLOSE, abs_tol=1e-12)
     return bool(drawn == value)

@@ -280,7 +280,8 @@ class _Checker:
         elif drawn is None:
             lengths = [own]
         else:
-            lengths = [*drawn.extremes(), *([own] if drawn.when else [])]
+            is_always_drawn = drawn.when.items() <= parameter.when.items()
+            lengths = drawn.extremes() if is_always_drawn else [*drawn.extremes(), own]
         return [length for length in lengths if isinstance(length, int)]
 
 
@@ -323,7 +324,7 @@ def _endless_grid(space: Space, source: YamlSource) -> Iterator[str]:
 
 
 def _nothing_to_mutate(space: Space, source: YamlSource) -> Iterator[str]:
-    if space.header.scheduler.name == "pbt" and not mutable_keys(space):
+    if space.is_population and not mutable_keys(space):
         place = source.at(("scheduler", "name"))
         yield (
             f"The scheduler pbt has nothing to change in a clone ({place}): all parameters shape "

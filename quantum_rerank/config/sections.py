@@ -31,7 +31,7 @@ LossName = Literal[
 Course = Literal["constant", "cosine", "step", "one_cycle", "plateau"]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 Width = Annotated[int, Field(ge=1, le=8192)]
-_LARGEST_SEED = 2**62  # torch's generator takes 64 bits
+_LARGEST_SEED = 2**63 - 1  # torch's generator takes no more
 
 
 class Section(BaseModel):

@@ -10,7 +10,8 @@ from quantum_rerank.datasets.text_files import each_line, shortened
 from quantum_rerank.errors import DataError
 
 GRADE_LIMIT = 2**31 - 1  # grades are kept as 32 bits
-SPLITS = {"train": "train", "dev": "dev", "valid": "dev", "test": "test"}  # file -> split
+# Name of a file -> split.
+SPLITS = {"train": "train", "dev": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 
 Judgment = tuple[str, str, int]
 

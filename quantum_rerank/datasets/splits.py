@@ -70,22 +70,20 @@ def repeated_texts(
         ids = getattr(splits[name], role)
         return [collections[name].queries[query].strip().lower() for query in ids]
 
+    def repeated(name: str) -> dict[str, int]:
+        counts = {
+            "validation queries with a text that is trained on too": sum(
+                text in trained for text in texts(name, "validation")
+            ),
+            "test queries with a text that is trained or chosen on too": sum(
+                text in used for text in texts(name, "test")
+            ),
+        }
+        return {what: count for what, count in counts.items() if count}
+
     trained = {text for name in splits for text in texts(name, "train")}
     used = trained.union(*(texts(name, "validation") for name in splits))
-    return {
-        name: {what: count for what, count in counts.items() if count}
-        for name in splits
-        for counts in [
-            {
-                "validation queries with a text that is trained on too": sum(
-                    text in trained for text in texts(name, "validation")
-                ),
-                "test queries with a text that is trained or chosen on too": sum(
-                    text in used for text in texts(name, "test")
-                ),
-            }
-        ]
-    }
+    return {name: repeated(name) for name in splits}
 
 
 def _shuffled(ids: Sequence[str], seed: int) -> list[str]:

@@ -281,14 +281,38 @@ def test_lengths_and_conditions_that_nothing_can_have_are_told(
     assert sentence in "\n".join(problems(write(f"{HEADER}  {lines}\n")))
 
 
+def test_an_element_may_wait_for_what_its_length_waits_for(write: Write) -> None:
+    when = "when: {loss.name: [triplet]}}"
+    space = load_space(
+        write(
+            f"{HEADER}  mlp.hidden_layers.length: {{type: int, low: 3, high: 4, {when}\n"
+            f"  mlp.hidden_layers.2: {{type: int, low: 8, high: 16, {when}\n"
+        )
+    )
+    assert len(space.parameters) == 3
+
+
 def test_a_condition_on_a_step_holds_however_it_is_rounded(tiny_space: Space) -> None:
     dropout = FloatParameter(type="float", low=0.1, high=0.5, step=0.1)
     margin = FloatParameter(type="float", low=0.1, high=0.8, when={"mlp.dropout": [0.3]})
     parameters = {"mlp.dropout": dropout, "loss.margin": margin}
     space = Space(tiny_space.header, tiny_space.base, parameters)
     assert 0.1 + 2 * 0.1 != 0.3
-    given = FixedTrial({"mlp.dropout": 0.1 + 2 * 0.1, "loss.margin": 0.4})
-    assert "loss.margin" in space.suggest(given)
+    for drawn, holds in ((0.1 + 2 * 0.1, True), (0.2, False)):
+        given = FixedTrial({"mlp.dropout": drawn, "loss.margin": 0.4})
+        assert ("loss.margin" in space.suggest(given)) == holds
+
+
+def test_small_numbers_of_a_condition_are_told_apart(tiny_space: Space) -> None:
+    decay = CategoricalParameter(type="categorical", choices=[0.0, 1e-10, 2e-10])
+    margin = FloatParameter(
+        type="float", low=0.1, high=0.8, when={"optimizer.weight_decay": [1e-10]}
+    )
+    parameters = {"optimizer.weight_decay": decay, "loss.margin": margin}
+    space = Space(tiny_space.header, tiny_space.base, parameters)
+    for value, holds in ((0.0, False), (1e-10, True), (2e-10, False)):
+        given = FixedTrial({"optimizer.weight_decay": value, "loss.margin": 0.4})
+        assert ("loss.margin" in space.suggest(given)) == holds
 
 
 def test_a_start_point_is_the_point_of_the_grid_that_it_names(tiny_space: Space) -> None:

@@ -11,7 +11,7 @@ from tuning.best_trial import ranked_trials
 from tuning.records import CHECKPOINT, TrialEnd
 from tuning.space import Space
 from tuning.study.front import front
-from tuning.study.history import START_POINT, attempts, is_cut_short, origins
+from tuning.study.history import START_POINT, attempts, origins
 from tuning.study.lineage import donor_of, open_configurations
 from tuning.workers.trial_files import PROGRESS, TrialFiles, donated
 
@@ -32,8 +32,10 @@ class LosersRemoved:
         self, trials: Callable[[], Sequence[FrozenTrial]], keep: int, files: TrialFiles
     ) -> None:
         self._trials, self._keep, self._files = trials, keep, files
-        over = [t for t in trials() if START_POINT not in t.user_attrs and not is_cut_short(t)]
-        self._kept, _ = self._parted(over)
+        found = trials()
+        first, still_open = origins(found), open_configurations(found)
+        over = [t for t in found if first[t.number] not in still_open]
+        self._kept, _ = self._parted([t for t in over if START_POINT not in t.user_attrs])
 
     def trial_started(self, number: int, config: ExperimentConfig) -> None:
         """Nothing: only how a trial ends counts."""

@@ -8,7 +8,7 @@ trial with the same parameters continues from its last checkpoint.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import takewhile
+from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -53,9 +53,19 @@ def keep_value(trial: optuna.Trial, epoch: int, value: float) -> None:
 
 
 def curve(trial: FrozenTrial) -> dict[int, float]:
-    """Epoch -> objective of a trial, in studies of one objective and of two."""
+    """Epoch -> what a trial was compared by, in studies of one objective and of two.
+
+    The best objective so far; in a population, that of the epoch: see `records.compared`.
+    """
     beside = trial.user_attrs.get(CURVE, {})
     return dict(trial.intermediate_values) or {int(e): float(v) for e, v in beside.items()}
+
+
+def best_so_far(trial: FrozenTrial) -> dict[int, float]:
+    """Epoch -> the best objective of a trial until then, in every study."""
+    values = curve(trial)
+    epochs = sorted(values)
+    return dict(zip(epochs, accumulate((values[e] for e in epochs), max), strict=True))
 
 
 def judged(trial: FrozenTrial) -> dict[int, float]:

@@ -48,6 +48,7 @@ from tuning.study.history import (
     CURVE,
     PROPOSED_BY,
     WARM_START,
+    best_so_far,
     curve,
     is_cut_short,
     superseded,
@@ -233,7 +234,7 @@ def as_prior(trial: FrozenTrial, run: EarlierRun, space: Space) -> Prior:
     epochs, had = space.header.budget.epochs, run.space.header.budget.epochs
     if epochs != had and any(ours[key] in _FOLLOW_THE_BUDGET for key in _SCHEDULES):
         raise LeftOut(f"learning rate that ends with epoch {had}")
-    values = {e: v for e, v in curve(trial).items() if e <= epochs}
+    values = {e: v for e, v in best_so_far(trial).items() if e <= epochs}
     if not values:
         raise LeftOut("no epoch")
     # Stopped by nothing but its budget, which here is longer, it has not come to an end yet.
@@ -302,6 +303,7 @@ def _proposals(space: Space, run: EarlierRun, seen: set[str]) -> Iterator[Propos
             params, _ = effective(trial, run, space)
         except LeftOut:
             continue
+        params = space.as_drawn(params)
         if params in known or _key(trial, run) in seen:
             continue
         if len(known) == len(space.header.start_from) + space.header.top_k:

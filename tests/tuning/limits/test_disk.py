@@ -86,6 +86,17 @@ def test_a_trial_that_waits_to_be_continued_keeps_its_files_when_others_outdo_it
     assert search.holding(BEST_EPOCH) == [*cut_short, *better[:2]]
 
 
+def test_an_attempt_whose_continuation_failed_gives_way_like_any_other(search: Search) -> None:
+    first = search.end(0.1, TrialState.FAIL, INTERRUPTED, {FAILURE: INTERRUPTED})
+    again = search.study.ask()
+    again.set_user_attr(CONTINUES, first)
+    again.set_user_attr(FAILURE, "oom: 9 GB used")
+    search.study.tell(again, state=TrialState.FAIL)
+    search.start_session()
+    better = [search.end(value) for value in (0.9, 0.8, 0.7)]
+    assert search.holding(BEST_EPOCH) == better[:2]
+
+
 def test_a_complete_trial_comes_before_any_that_was_stopped(search: Search) -> None:
     search.end(0.1, TrialState.COMPLETE)
     for value in (0.9, 0.8, 0.7):

@@ -14,6 +14,7 @@ from tuning.study.history import (
     CONTINUES,
     START_POINT,
     attempts,
+    best_so_far,
     close_running,
     curve,
     enqueue_missing,
@@ -276,6 +277,12 @@ def test_a_budget_counts_what_is_over_for_good(study: optuna.Study, space: Space
     begun(study, space, 0.5)
     enqueue_missing(study, space)
     assert [t.number for t in told(study.get_trials())] == [0, *over, complete.number]
+
+
+def test_the_best_so_far_never_falls(study: optuna.Study, space: Space) -> None:
+    trial = begun(study, space, 0.4, 0.5, 0.3, 0.45, 0.6)
+    (found,) = (t for t in study.get_trials() if t.number == trial.number)
+    assert best_so_far(found) == {1: 0.4, 2: 0.5, 3: 0.5, 4: 0.5, 5: 0.6}
 
 
 def test_a_scheduler_compares_with_every_configuration_once(

@@ -105,6 +105,29 @@ def with_parameters(space: Space, changes: dict[str, Parameter | None]) -> Space
 # What is comparable.
 
 
+def test_a_member_of_a_population_comes_in_by_the_best_that_it_was(
+    tiny_space: Space, earlier: EarlierRun
+) -> None:
+    study = optuna.create_study(direction="maximize")
+    ended(study, tiny_space, "COMPLETE", (0.9, 0.3, 0.4), TRIPLET)
+    (prior,) = taken(tiny_space, replace(earlier, trials=study.trials)).priors
+    assert prior.values == {1: 0.9, 2: 0.9, 3: 0.9}
+
+
+def test_a_start_point_is_not_proposed_again_however_its_steps_are_rounded(
+    tiny_space: Space, earlier: EarlierRun
+) -> None:
+    dropout = FloatParameter(type="float", low=0.1, high=0.5, step=0.1)
+    base = override(tiny_space.base, {"mlp.dropout": 0.3})
+    qubits = {"circuit.n_qubits": tiny_space.parameters["circuit.n_qubits"]}
+    space = Space(tiny_space.header, base, {**qubits, "mlp.dropout": dropout})
+    before = Space(tiny_space.header, base, qubits)
+    study = optuna.create_study(direction="maximize")
+    ended(study, before, "COMPLETE", (0.4,), *before.start_points())
+    run = replace(earlier, space=before, trials=study.trials)
+    assert list(taken(space, run, "other data").proposals) == []
+
+
 def test_over_the_same_space_and_data_what_ended_comes_in_and_the_rest_is_counted(
     tiny_space: Space, earlier: EarlierRun
 ) -> None:
