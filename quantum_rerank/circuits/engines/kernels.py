@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]: ...
     def compiled_to_the_letter(function: Callable[..., Any]) -> Callable[..., Any]: ...
+    def inlined(function: Callable[..., Any]) -> Callable[..., Any]: ...
 
 else:
     from numba import njit
@@ -35,8 +36,11 @@ else:
         return True
 
     _cache = _has_cache()
-    compiled = njit(cache=_cache, fastmath=True, nogil=True, error_model="numpy")
     compiled_to_the_letter = njit(cache=_cache, nogil=True, error_model="numpy")
+    compiled = njit(cache=_cache, fastmath=True, nogil=True, error_model="numpy")
+    # What others call. Where it is called and not inlined, the process that compiles it rounds
+    # otherwise than those that find it in the cache.
+    inlined = njit(cache=_cache, fastmath=True, nogil=True, error_model="numpy", forceinline=True)
 
 
 @compiled
@@ -119,7 +123,7 @@ def layer_gradients(psi: Any, cotangent: Any, angles: Any, edges: Any, out: Any)
                     out[row, column] = 0.5 * total
 
 
-@compiled
+@inlined
 def _turned_by(psi: Any, cotangent: Any, stride: int) -> tuple[float, float, float]:
     """Im <cotangent| P |psi> for P = X, Y, Z of the qubit whose amplitudes lie `stride` apart."""
     x = y = z = 0.0
@@ -133,7 +137,7 @@ def _turned_by(psi: Any, cotangent: Any, stride: int) -> tuple[float, float, flo
     return x, y, z
 
 
-@compiled
+@inlined
 def _sign(k: int, left: int, right: int) -> int:
     """What ZZ makes of amplitude k."""
     return 1 if ((k & left) == 0) == ((k & right) == 0) else -1
@@ -179,7 +183,7 @@ def half_angles(angles: Any, cosines: Any, sines: Any) -> None:
             sines[column, t] = -s if quarter >= 2.0 else s
 
 
-@compiled
+@inlined
 def _run(block: int, span: int, width: int) -> int:
     """The longest run up to `width` in a span of a power of 2 of blocks."""
     run = block
@@ -188,7 +192,7 @@ def _run(block: int, span: int, width: int) -> int:
     return run
 
 
-@compiled
+@inlined
 def _repeat(source: Any, start: int, count: int, block: int, run: int, out: Any) -> None:
     """out[j] = source[start + j % block] for j < run; texts beyond `count` do not matter."""
     for t in range(count):
@@ -202,7 +206,7 @@ def _repeat(source: Any, start: int, count: int, block: int, run: int, out: Any)
         done *= 2
 
 
-@compiled
+@inlined
 def _repeat_both(
     cosines: Any, sines: Any, start: int, count: int, block: int, run: int, c: Any, s: Any
 ) -> None:
@@ -211,7 +215,7 @@ def _repeat_both(
     _repeat(sines, start, count, block, run, s)
 
 
-@compiled
+@inlined
 def _rotate(a_re: Any, a_im: Any, b_re: Any, b_im: Any, cy: Any, sy: Any, cz: Any, sz: Any) -> None:
     """RY, then RZ, of the amplitudes a (qubit 0) and b (qubit 1)."""
     for t in range(cy.shape[0]):
@@ -225,7 +229,7 @@ def _rotate(a_re: Any, a_im: Any, b_re: Any, b_im: Any, cy: Any, sy: Any, cz: An
         b_im[t] = cz[t] * bi + sz[t] * br
 
 
-@compiled
+@inlined
 def _rotate_back(
     a_re: Any, a_im: Any, b_re: Any, b_im: Any,  # of psi
     c_re: Any, c_im: Any, d_re: Any, d_im: Any,  # of the cotangent
@@ -254,7 +258,7 @@ def _rotate_back(
         d_im[t] = cy[t] * di - sy[t] * ci
 
 
-@compiled
+@inlined
 def _turn(re: Any, im: Any, c: Any, s: Any, sign: float) -> None:
     """Multiply by c - i sign s."""
     for t in range(c.shape[0]):
@@ -263,7 +267,7 @@ def _turn(re: Any, im: Any, c: Any, s: Any, sign: float) -> None:
         re[t] = real
 
 
-@compiled
+@inlined
 def _turn_back(
     re: Any, im: Any, c_re: Any, c_im: Any, c: Any, s: Any, sign: float, gradient: Any
 ) -> None:
@@ -274,7 +278,7 @@ def _turn_back(
     _turn(c_re, c_im, c, s, -sign)
 
 
-@compiled
+@inlined
 def _collect(gradient: Any, run: int, block: int, count: int, out: Any) -> None:
     """out[t] = half of what a run has added up for text t."""
     for t in range(count):
@@ -284,7 +288,7 @@ def _collect(gradient: Any, run: int, block: int, count: int, out: Any) -> None:
         out[t] = total / 2
 
 
-@compiled
+@inlined
 def _load(states: Any, start: int, count: int, block: int, re: Any, im: Any) -> None:
     """Lay the states of `count` texts out by amplitude; what is left of the block is zero."""
     for k in range(states.shape[1]):
@@ -296,7 +300,7 @@ def _load(states: Any, start: int, count: int, block: int, re: Any, im: Any) -> 
             re[at + t] = im[at + t] = 0
 
 
-@compiled
+@inlined
 def _reordered(amplitudes: Any, spare: Any, order: Any, block: int) -> None:
     """spare[k] = amplitudes[order[k]], block by block."""
     for k in range(order.shape[0]):
