@@ -108,7 +108,7 @@ def _reranked(
     from quantum_rerank.evaluation.trec_runs import falling
     from quantum_rerank.similarity import represent, score_represented
 
-    if not any(request.documents for request in requests):
+    if not any(request.documents for request in requests):  # an encoder takes no empty list
         return [(request, []) for request in requests]
     queries, documents = _vectors(trained, requests, texts, top, encoder)
     keys = {key: row for row, key in enumerate(documents.keys)}
@@ -117,9 +117,6 @@ def _reranked(
     console = Console(stderr=True)
     results: Ranked = []
     for request in track(requests, "reranking", console=console, disable=not console.is_terminal):
-        if not request.documents:  # nothing was found for it
-            results.append((request, []))
-            continue
         query = queries.vectors[asked_keys[request.query]]
         rows = [keys[key] for key in request.documents[:top]]
         scores = score_represented(

@@ -174,6 +174,20 @@ def test_a_query_for_which_nothing_was_found_comes_back_as_it_was(
     assert json.loads(output.read_text()) == {"query": "q", "documents": [], "n": 7}
 
 
+@pytest.mark.slow
+def test_queries_for_which_nothing_was_found_stand_among_others(
+    text_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANTUM_RERANK_CACHE", str(tmp_path / "cache"))
+    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    records = [{"query": "q", "documents": []}, {"query": "r", "documents": ["Cholera"]}]
+    given.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+    reranked(given, "--bundle", text_bundle, "--output", output)
+    first, second = map(json.loads, output.read_text().splitlines())
+    assert first == records[0]
+    assert [document["text"] for document in second["documents"]] == ["Cholera"]
+
+
 def test_the_result_can_go_to_standard_output(
     setting: Any, ended_training: Path, cosine_run: Path, tmp_path: Path
 ) -> None:

@@ -143,9 +143,9 @@ def silent_progress() -> Any:
 def _refuse_silence(address: str) -> None:
     """Raise at once where nobody listens; Ray would wait for minutes."""
     host, _, port = address.rpartition(":")
-    if address in ("auto", "local") or ("://" in address and not port.isdigit()):
-        return  # Ray itself looks it up
     if not port.isdigit():
+        if address in ("auto", "local") or "://" in address:
+            return  # Ray itself looks it up
         raise ConfigError(
             f"`--address {address}` has no port. Give HOST:PORT, as `ray start --head` prints it, "
             "or `auto` for the cluster that runs here."
