@@ -65,7 +65,7 @@ def main(
 
     from quantum_rerank.cli.trained_model import load_model
     from quantum_rerank.embeddings import embedding_source
-    from quantum_rerank.training.data_manager import told_skips
+    from quantum_rerank.training.data_manager import recall_warnings, told_skips
     from quantum_rerank.training.standings import standings
     from quantum_rerank.training.validators import verdicts
     from quantum_rerank.training.verdict_table import verdict_table
@@ -79,7 +79,7 @@ def main(
         print(json.dumps(_record(model, trained, roles, found, judged)))
     else:
         console = Console()
-        for line in told_skips(_skipped(roles)):
+        for line in told_skips(_skipped(roles)) + recall_warnings(_query_sets(roles)):
             console.print(line, soft_wrap=True)
         console.print(_standing_table(roles, found))
         console.print(verdict_table(f"Targets of {trained.config.arm} in {model}", judged))
@@ -141,6 +141,10 @@ def _skipped(roles: Mapping[str, Sequence[QuerySet]]) -> dict[str, dict[str, int
     return {q.domain: dict(q.skipped) for sets in roles.values() for q in sets if q.skipped}
 
 
+def _query_sets(roles: Mapping[str, Sequence[QuerySet]]) -> list[QuerySet]:
+    return [queries for sets in roles.values() for queries in sets]
+
+
 def _standing_table(roles: Mapping[str, Sequence[QuerySet]], found: Mapping[str, Standing]) -> Any:
     from rich.table import Table
 
@@ -165,6 +169,7 @@ def _record(
     found: Mapping[str, Standing],
     judged: Sequence[Verdict],
 ) -> dict[str, Any]:
+    from quantum_rerank.training.data_manager import recall_warnings
     from quantum_rerank.training.validators import as_record
 
     return {
@@ -177,6 +182,7 @@ def _record(
             if sets
         },
         "skipped": _skipped(roles),
+        "warnings": recall_warnings(_query_sets(roles)),
         "standings": {role: asdict(one) for role, one in found.items()},
         "verdicts": as_record(judged),
     }

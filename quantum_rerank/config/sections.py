@@ -191,6 +191,12 @@ class DataConfig(Section):
     test_split: float = Field(0.2, gt=0.0, lt=1.0)
     split_seed: int = Field(13, ge=0)
     candidates: int = Field(100, ge=2, description="reranked per query, by falling cosine")
+    ignore_identical: Literal["auto", "id", "text", "none"] = Field(
+        "auto", description="which documents are the query itself, and no candidates of it"
+    )
+    judge_copies_alike: bool = Field(
+        False, description="documents of one text have the highest grade that one of them has"
+    )
     encoder: str = Field("minilm", min_length=1)
 
 

@@ -26,6 +26,12 @@ from quantum_rerank.datasets import (
     zaragoza,
 )
 from quantum_rerank.datasets.collection import Collection, require_ranking
+from quantum_rerank.datasets.copies import with_copies_judged
+from quantum_rerank.datasets.own_documents import (
+    IdenticalRule,
+    own_documents,
+    without_own_documents,
+)
 from quantum_rerank.datasets.splits import Split, repeated_texts, split_by_query
 from quantum_rerank.errors import DataError
 
@@ -85,11 +91,15 @@ def load_texts(spec: str) -> tuple[Mapping[str, str], Mapping[str, str], Mapping
 __all__ = [
     "SOURCES",
     "Collection",
+    "IdenticalRule",
     "Split",
     "domain_of",
     "load_collection",
     "load_texts",
+    "own_documents",
     "repeated_texts",
     "require_ranking",
     "split_by_query",
+    "with_copies_judged",
+    "without_own_documents",
 ]

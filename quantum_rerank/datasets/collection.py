@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 from quantum_rerank.datasets.text_files import is_encodable
@@ -20,9 +20,11 @@ class Collection:
     domain: the name under which results are reported, such as `icd10:5`.
     corpus: document id -> text.
     queries: query id -> text; only queries with a relevant document are kept.
-    qrels: query id -> document id -> grade; grades of 0 and below mean not relevant.
+    qrels: query id -> document id -> grade; `checked` keeps the grades above 0 here.
     official: split name (`train`, `dev`, `test`) -> query ids, where a source has splits.
     skipped: what was left out, cut or not taken as it was given, as sentence -> count.
+    not_relevant: query id -> documents that were judged not relevant, by a grade of 0 or below.
+    own_documents: query id -> documents that are the query itself and no candidates of it.
     """
 
     domain: str
@@ -31,6 +33,8 @@ class Collection:
     qrels: Mapping[str, Mapping[str, int]]
     official: Mapping[str, frozenset[str]] = field(default_factory=dict)
     skipped: Mapping[str, int] = field(default_factory=dict)
+    not_relevant: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    own_documents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def checked(collection: Collection) -> Collection:
@@ -59,7 +63,23 @@ def checked(collection: Collection) -> Collection:
         answered,
         {name: ids & answered.keys() for name, ids in collection.official.items()},
         {**collection.skipped, **_counts(collection, len(collection.queries) - len(answered))},
+        not_relevant={
+            **collection.not_relevant,
+            **_judged_not_relevant(collection.qrels, answered),
+        },
     )
+
+
+def _judged_not_relevant(
+    qrels: Mapping[str, Mapping[str, int]], queries: Container[str]
+) -> dict[str, tuple[str, ...]]:
+    """The documents with a grade of 0 or below, of the queries that have any."""
+    rejected = {
+        query: tuple(document for document, grade in judged.items() if grade <= 0)
+        for query, judged in qrels.items()
+        if query in queries
+    }
+    return {query: documents for query, documents in rejected.items() if documents}
 
 
 def require_ranking(collection: Collection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,11 +19,16 @@ from quantum_rerank.datasets import (
     repeated_texts,
     require_ranking,
     split_by_query,
+    with_copies_judged,
+    without_own_documents,
 )
 from quantum_rerank.embeddings import Embeddings, EmbeddingSource, ExampleTexts, blocks, take
 from quantum_rerank.errors import DataError, EmbeddingError
+from quantum_rerank.training.candidates import Rows, is_among, with_judged, without_rows
 
-Rows = NDArray[np.int64]
+LOW_RECALL = 0.5
+"""Share of a query's relevant documents: where candidates hold less, no model can rank most of
+them, and a difference between models says little about the collection."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,9 @@ class QuerySet:
     positives: per query, the rows of its relevant documents, candidates or not.
     skipped: of the whole collection, what was not taken as it was given, see `Collection`, and
         how many queries have the text of one in an earlier role, of any collection.
+    own_documents: per query, the rows that are the query itself: no candidates, no negatives.
+    not_relevant: per query, the rows that were judged not relevant. Both are empty where no query
+        has any.
     """
 
     domain: str
@@ -50,6 +58,8 @@ class QuerySet:
     qrels: dict[str, dict[str, int]]
     positives: tuple[Rows, ...]
     skipped: Mapping[str, int] = field(default_factory=dict)
+    own_documents: tuple[Rows, ...] = ()
+    not_relevant: tuple[Rows, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,16 +111,20 @@ class PreparedData:
         return {role: query_sets for role, query_sets in roles.items() if query_sets}
 
     def description(self) -> list[str]:
-        """A line per domain: documents, queries by role, and what was left out."""
+        """A line per domain: documents, queries by role; then what was left out, and warnings."""
         lines = [
             "  ".join(f"{key} {_shown(value)}" for key, value in row.items() if value)
             for row in self.statistics()
         ]
-        return lines + told_skips(self.skipped)
+        return lines + told_skips(self.skipped) + recall_warnings(self._not_for_test)
+
+    @property
+    def _not_for_test(self) -> tuple[QuerySet, ...]:
+        return (*self.trial.train, *self.trial.seen, *self.trial.unseen)
 
     def statistics(self) -> list[dict[str, Any]]:
         """A row per domain: documents, queries by role, and `judgments` of those not for test."""
-        trial = (*self.trial.train, *self.trial.seen, *self.trial.unseen)
+        trial = self._not_for_test
         sizes = {q.domain: len(q.documents) for q in (*trial, *self.test_unseen)}
         return [
             {"domain": domain, "documents": sizes[domain]}
@@ -135,17 +149,40 @@ def judgments(query_sets: Sequence[QuerySet]) -> dict[str, float]:
     relevant per query: its mean.  graded: the share of queries whose relevant documents have
     different grades, which only listwise losses tell apart.  recall of candidates: the share
     of a query's relevant documents that its candidates hold, which bounds every reranking.
+    judged not relevant: documents per query, where there are any.
     """
     if not query_sets:
         return {}
     relevant = np.concatenate([[len(rows) for rows in q.positives] for q in query_sets])
     found = np.concatenate([(q.grades > 0).sum(axis=1) for q in query_sets])
     graded = [len(set(judged.values())) > 1 for q in query_sets for judged in q.qrels.values()]
+    n_rejected = sum(len(rows) for q in query_sets for rows in q.not_relevant)
     return {
         "relevant per query": float(relevant.mean()),
         "graded": float(np.mean(graded)),
         "recall of candidates": float((found / relevant).mean()),
-    }
+    } | ({"judged not relevant": n_rejected / len(relevant)} if n_rejected else {})
+
+
+def recall_warnings(query_sets: Sequence[QuerySet]) -> list[str]:
+    """Warn of each domain whose candidates hold few of the relevant documents.
+
+    Returns: A sentence per domain whose recall of candidates is below LOW_RECALL.
+    """
+    warnings = []
+    for domain in dict.fromkeys(queries.domain for queries in query_sets):
+        theirs = [queries for queries in query_sets if queries.domain == domain]
+        recall = judgments(theirs)["recall of candidates"]
+        without = 1.0 - np.concatenate([q.grades.max(axis=1) > 0 for q in theirs]).mean()
+        if recall < LOW_RECALL:
+            warnings.append(
+                f"Warning: {domain}: on average only {recall:.0%} of a query's relevant documents "
+                f"are among its candidates, and {without:.0%} of the queries have none there. No "
+                "model can rank the others, and a query without any scores 0 with every model: "
+                "differences between models may be chance. Raise `data.candidates`, use an "
+                "encoder that suits the texts, or judge documents that the cosine finds."
+            )
+    return warnings
 
 
 def _shown(value: Any) -> str:
@@ -166,7 +203,11 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
     def query_sets(specs: Sequence[str], role: str) -> tuple[QuerySet, ...]:
         return tuple(
             query_set(
-                collections[spec], *embedded[spec], getattr(splits[spec], role), config.candidates
+                collections[spec],
+                *embedded[spec],
+                getattr(splits[spec], role),
+                config.candidates,
+                for_training=role == "train",
             )
             for spec in specs
         )
@@ -201,7 +242,7 @@ def _split(config: DataConfig) -> tuple[dict[str, Collection], dict[str, Split]]
     repeated = sorted({spec for spec in named if named.count(spec) > 1})
     if repeated:
         raise DataError(f"{', '.join(repeated)}: named twice, but a collection has one role.")
-    collections = {spec: load_collection(spec) for spec in named}
+    collections = {spec: load_judged(spec, config) for spec in named}
     for collection in collections.values():
         require_ranking(collection)
     domains = [collection.domain for collection in collections.values()]
@@ -226,23 +267,63 @@ def _split(config: DataConfig) -> tuple[dict[str, Collection], dict[str, Split]]
     return collections, splits
 
 
+def load_judged(spec: str, config: DataConfig) -> Collection:
+    """Load a collection, with its copies and each query's own documents as configured."""
+    collection = with_copies_judged(load_collection(spec), config.judge_copies_alike)
+    return without_own_documents(collection, config.ignore_identical)
+
+
 def query_set(
     collection: Collection,
     queries: Embeddings,
     documents: Embeddings,
     query_ids: Sequence[str],
     n_candidates: int,
+    *,
+    for_training: bool = False,
 ) -> QuerySet:
-    """Select some queries of an embedded collection and find their nearest documents."""
+    """Select some queries of an embedded collection and find their nearest documents.
+
+    A query's own documents are no candidates of it. Every query has the same number of
+    candidates: where a corpus has fewer documents than are asked for, the most that are left
+    for every query.
+
+    Args:
+        for_training: Documents that were judged not relevant join the candidates, see
+            `with_judged`. Queries of other roles have the candidates of the first retrieval
+            alone, on which every system is compared.
+
+    Raises: DataError where nothing but itself is left for a query to rank.
+    """
     row_of_query = {query: row for row, query in enumerate(collection.queries)}
     row_of_document = {document: row for row, document in enumerate(collection.corpus)}
     chosen = queries[[row_of_query[query] for query in query_ids]]
-    candidates, cosine = nearest_documents(chosen, documents, n_candidates)
+
+    def rows(named: Mapping[str, Iterable[str]]) -> tuple[Rows, ...]:
+        return tuple(
+            np.array([row_of_document[document] for document in named.get(query, ())], np.int64)
+            for query in query_ids
+        )
+
     qrels = {query: dict(collection.qrels[query]) for query in query_ids}
-    positives = tuple(
-        np.array([row_of_document[document] for document in qrels[query]], dtype=np.int64)
-        for query in query_ids
-    )
+    positives = rows(qrels)
+    own = rows(collection.own_documents) if collection.own_documents else ()
+    not_relevant = rows(collection.not_relevant) if collection.not_relevant else ()
+    n_own = max(map(len, own), default=0)
+    candidates, cosine = nearest_documents(chosen, documents, n_candidates + n_own)
+    if n_own:
+        n_kept = min(n_candidates, len(documents) - n_own)
+        if n_kept < 1:
+            raise DataError(
+                f"{collection.domain}: all {len(documents)} documents are the query itself to a "
+                "query. Give more documents, or set `data.ignore_identical: none`."
+            )
+        candidates, cosine = without_rows(candidates, cosine, own, n_kept)
+    if for_training and not_relevant:
+        is_relevant = is_among(candidates, positives)
+        candidates, cosine = with_judged(
+            candidates, cosine, is_relevant, not_relevant, chosen, documents
+        )
     return QuerySet(
         collection.domain,
         tuple(query_ids),
@@ -255,6 +336,8 @@ def query_set(
         qrels,
         positives,
         dict(collection.skipped),
+        own,
+        not_relevant,
     )
 
 
@@ -337,6 +420,9 @@ def _fingerprint(
             {query: dict(judged) for query, judged in collection.qrels.items()},
             vars(splits[spec]),
         ]
+        for pairs in (collection.own_documents, collection.not_relevant):
+            if pairs:  # a collection without such pairs keeps its fingerprint
+                content.append({query: list(named) for query, named in pairs.items()})
         if config.encoder.startswith("npy:"):  # whose rows go by the order, which is sorted away
             content += [list(collection.corpus), list(collection.queries)]
         # Piece by piece: as one text, a large corpus would be in memory twice more.

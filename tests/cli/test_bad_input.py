@@ -203,7 +203,7 @@ def prepared(folder: Folder, tmp_path: Path) -> Callable[..., PreparedData]:
 
     def load(changes: dict[str, Lines]) -> PreparedData:
         config = DataConfig(
-            seen=(f"beir:{folder(changes)}",), unseen_validation=(), unseen_test=(), candidates=5
+            seen=(f"beir:{folder(changes)}",), unseen_validation=(), unseen_test=(), candidates=N
         )
         return prepare(config, embedding_source(f"npy:{tmp_path}"))
 

@@ -254,3 +254,18 @@ def test_a_collection_named_twice_is_refused(
     code, message = ended(app, ended_training, *herbs, *herbs)
     assert code == 2
     assert "named twice" in message
+
+
+def test_candidates_that_hold_few_of_the_relevant_documents_are_warned_of(
+    setting: Any, tmp_path: Path
+) -> None:
+    shutil.copytree(setting.root / "vectors", tmp_path / "vectors")
+    for name in ("corpus", "queries"):  # the relevant documents are the farthest
+        path = tmp_path / "vectors" / "beir-herbs" / f"{name}.npy"
+        np.save(path, np.load(path) * (-1.0 if name == "queries" else 1.0))
+    changes = {"data.candidates": 12, "data.encoder": f"npy:{tmp_path / 'vectors'}"}
+    run = setting.train(tmp_path / "run", changes)
+    result = CliRunner().invoke(app, [str(run)], catch_exceptions=False)
+    (warning,) = (line for line in result.output.splitlines() if line.startswith("Warning: "))
+    assert warning.startswith("Warning: beir:herbs: on average only ")
+    assert validated(run)["warnings"] == [warning]
