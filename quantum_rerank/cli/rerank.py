@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,6 +19,7 @@ from quantum_rerank.cli.retrieved import (
     from_run,
     json_lines,
     run_lines,
+    without_own_documents,
 )
 from quantum_rerank.cli.trained_model import EncoderName
 from quantum_rerank.console import run
@@ -61,6 +62,14 @@ def main(
         int, typer.Option(min=1, help="How many of a query's documents are reranked.")
     ] = 100,
     tag: Annotated[str, typer.Option(help="The run's name, its sixth column.")] = "quantum-rerank",
+    ignore_identical: Annotated[
+        Literal["auto", "id", "text", "none"] | None,
+        typer.Option(
+            help="Which documents of a TREC run are the query itself, and left out: those with "
+            "its id (`auto`: unless no text of the collection agrees with its id), those with "
+            "its text, or none. As the model was trained if not given."
+        ),
+    ] = None,
     encoder: EncoderName = None,
     force: Annotated[bool, typer.Option("--force", help="Write over an output file.")] = False,
 ) -> None:
@@ -75,9 +84,10 @@ def main(
             --data beir:FOLDER --output reranked.run
 
     A line of JSONL needs no collection, and comes back with its documents in the new order,
-    each with its `score`; all else in it stays:
+    each with its new `score`. A `score` that a document came with is kept as its
+    `retrieval_score`; all else in the line stays:
 
-        {"query": "fear of spiders", "documents": [{"id": "7", "text": "Phobias"}]}
+        {"query": "fear of spiders", "documents": [{"id": "7", "text": "Phobias", "score": 9.5}]}
     """
     from quantum_rerank.cli.trained_model import load_model
 
@@ -86,6 +96,9 @@ def main(
     trained = load_model(bundle)
     is_jsonl = retrieved.suffix == JSONL
     requests, texts = from_jsonl(retrieved) if is_jsonl else from_run(retrieved, data)
+    if not is_jsonl:  # whose queries have no ids
+        rule = ignore_identical or trained.config.data.ignore_identical
+        requests, texts = without_own_documents(requests, texts, rule)
     ranked = _reranked(trained, requests, texts, top, encoder or trained.config.data.encoder)
     for what, count in texts.skipped.items():
         typer.echo(f"{texts.collection or retrieved}: {count} {what}", err=True)

@@ -165,6 +165,56 @@ def test_lines_of_json_come_back_in_the_order_of_the_reranker(
     assert found[1]["also"] == {"kept": "ä"}
 
 
+@pytest.mark.slow
+def test_the_score_of_the_first_retrieval_is_kept_beside_the_new_one(
+    text_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANTUM_RERANK_CACHE", str(tmp_path / "cache"))
+    documents = [{"text": "Acrophobia", "score": 12.5}, {"text": "Cholera"}, "Measles"]
+    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    given.write_text(json.dumps({"query": "fear", "documents": documents, "score": 3}))
+    reranked(given, "--bundle", text_bundle, "--output", output)
+    record = json.loads(output.read_text(encoding="utf-8"))
+    found = {one["text"]: one for one in record["documents"]}
+    assert found["Acrophobia"]["retrieval_score"] == 12.5
+    assert found["Cholera"].keys() == found["Measles"].keys() == {"text", "score"}
+    scores = [one["score"] for one in record["documents"]]
+    assert scores == sorted(scores, reverse=True)
+    assert max(scores) <= 1.0
+    assert record["score"] == 3  # of the query, not of a document
+
+
+def own_document_run(setting: Any, tmp_path: Path) -> tuple[Path, str]:
+    """A run over questions in which a query, `oak-leaf`, is a document too, of the same text."""
+    shutil.copytree(setting.root / "herbs", tmp_path / "herbs")
+    path = tmp_path / "herbs" / "queries.jsonl"
+    text = path.read_text().replace("oak?leaf", "oak-leaf")
+    path.write_text(text.replace("what is oak-leaf like", "The leaf of the oak."))
+    qrels = tmp_path / "herbs" / "qrels" / "test.tsv"
+    rows = qrels.read_text().replace("oak?leaf\toak-leaf\t2\n", "")
+    qrels.write_text(rows.replace("oak?leaf", "oak-leaf"))
+    run = tmp_path / "own.run"
+    lines = [("oak-leaf", "oak-leaf"), ("oak-leaf", "oak-root"), ("oak?bark", "oak-leaf")]
+    run.write_text("\n".join(f"{query} Q0 {document} 1 0.5 t" for query, document in lines))
+    return run, f"beir:{tmp_path / 'herbs'}"
+
+
+@pytest.mark.parametrize(
+    ("options", "n_left"), [([], 1), (["--ignore-identical", "none"], 2)], ids=["auto", "none"]
+)
+def test_a_document_that_is_the_query_itself_is_left_out_of_a_run_and_counted(
+    setting: Any, ended_training: Path, tmp_path: Path, options: list[str], n_left: int
+) -> None:
+    run, data = own_document_run(setting, tmp_path)
+    line = [run, "--bundle", ended_training, "--data", data, "--output", tmp_path / "out.run"]
+    result = CliRunner().invoke(app, [*map(str, line), *options], catch_exceptions=False)
+    found = read_run(tmp_path / "out.run")
+    assert len(found["oak-leaf"]) == n_left
+    assert found["oak?bark"] == ["oak-leaf"]
+    counted = "1 documents of the run left out, since they are the query itself"
+    assert (counted in result.stderr) == (not options)
+
+
 def test_a_query_for_which_nothing_was_found_comes_back_as_it_was(
     ended_training: Path, tmp_path: Path
 ) -> None:
@@ -244,6 +294,12 @@ def test_a_file_is_not_written_over_unless_it_is_asked_for(
         ("a.jsonl", "[" * 100_000, [], "line 1: needs `query`"),
         ("a.jsonl", '{"query": "\\ud83c", "documents": ["d"]}', [], "line 1: it has half a"),
         ("a.jsonl", '{"query": "q", "documents": ["d"], "n": "\\ud83c"}', [], "has half a"),
+        (
+            "a.jsonl",
+            '{"query": "q", "documents": [{"text": "d", "score": 1, "retrieval_score": 2}]}',
+            [],
+            "line 1: a document has both `score` and `retrieval_score`",
+        ),
         ("a.jsonl", "", [], "is empty"),
         ("a.jsonl", '{"query": "q", "documents": ["d"]}', [], "computed elsewhere"),
     ],
