@@ -87,7 +87,7 @@ def main(
     each with its new `score`. A `score` that a document came with is kept as its
     `retrieval_score`; all else in the line stays:
 
-        {"query": "fear of spiders", "documents": [{"id": "7", "text": "Phobias", "score": 9.5}]}
+        {"query": "fear", "documents": [{"id": "7", "text": "Phobia", "score": 9}]}
     """
     from quantum_rerank.cli.trained_model import load_model
 

@@ -122,6 +122,7 @@ class LossConfig(Section):
 class NegativesConfig(Section):
     """Which documents stand against a query; `loss.negatives` says how many are drawn.
 
+    Those that were judged not relevant are drawn first.
     Losses over all candidates have every candidate; from them only the suspected are kept.
     """
 

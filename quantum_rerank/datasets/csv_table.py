@@ -5,7 +5,7 @@
     how to prune an oak,The oak is a tree.,0
 
 Columns are separated by commas, in a file that ends in `.tsv` by tabs; further columns are
-not read. A label is a whole grade, and above 0 relevant.
+not read. A label is a whole grade, and above 0 relevant; 0 and below is judged not relevant.
 """
 
 from __future__ import annotations
