@@ -297,7 +297,6 @@ def query_set(
     """
     row_of_query = {query: row for row, query in enumerate(collection.queries)}
     row_of_document = {document: row for row, document in enumerate(collection.corpus)}
-    chosen = queries[[row_of_query[query] for query in query_ids]]
 
     def rows(named: Mapping[str, Iterable[str]]) -> tuple[Rows, ...]:
         return tuple(
@@ -305,20 +304,12 @@ def query_set(
             for query in query_ids
         )
 
+    chosen = queries[[row_of_query[query] for query in query_ids]]
     qrels = {query: dict(collection.qrels[query]) for query in query_ids}
     positives = rows(qrels)
     own = rows(collection.own_documents) if collection.own_documents else ()
     not_relevant = rows(collection.not_relevant) if collection.not_relevant else ()
-    n_own = max(map(len, own), default=0)
-    candidates, cosine = nearest_documents(chosen, documents, n_candidates + n_own)
-    if n_own:
-        n_kept = min(n_candidates, len(documents) - n_own)
-        if n_kept < 1:
-            raise DataError(
-                f"{collection.domain}: all {len(documents)} documents are the query itself to a "
-                "query. Give more documents, or set `data.ignore_identical: none`."
-            )
-        candidates, cosine = without_rows(candidates, cosine, own, n_kept)
+    candidates, cosine = _nearest_others(collection.domain, chosen, documents, own, n_candidates)
     if for_training and not_relevant:
         is_relevant = is_among(candidates, positives)
         candidates, cosine = with_judged(
@@ -339,6 +330,23 @@ def query_set(
         own,
         not_relevant,
     )
+
+
+def _nearest_others(
+    domain: str, queries: Embeddings, documents: Embeddings, own: Sequence[Rows], n_candidates: int
+) -> tuple[Rows, Embeddings]:
+    """The nearest documents but each query's own, as many for every query."""
+    n_own = max(map(len, own), default=0)
+    candidates, cosine = nearest_documents(queries, documents, n_candidates + n_own)
+    if not n_own:
+        return candidates, cosine
+    n_kept = min(n_candidates, len(documents) - n_own)
+    if n_kept < 1:
+        raise DataError(
+            f"{domain}: all {len(documents)} documents are the query itself to a query. Give more "
+            "documents, or set `data.ignore_identical: none`."
+        )
+    return without_rows(candidates, cosine, own, n_kept)
 
 
 def _grades(
