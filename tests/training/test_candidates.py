@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -44,11 +45,11 @@ ASKED = {query: ARGUMENTS[query] for query in COUNTERS}
 def embedded(folder: Path, corpus: Mapping[str, str], queries: Mapping[str, str]) -> str:
     """Write vectors for a folder: the words of a text and noise, the same for the same text."""
     rng = np.random.default_rng(0)
-    texts = dict.fromkeys((*corpus.values(), *queries.values()))
-    words = {word: rng.normal(size=12) for text in texts for word in text.lower().split()}
+    words_of = {text: re.findall(r"\w+", text) for text in (*corpus.values(), *queries.values())}
+    words = {word: rng.normal(size=12) for text in words_of for word in words_of[text]}
     vectors = {
-        text: sum(words[word] for word in text.lower().split()) + rng.normal(size=12)
-        for text in texts
+        text: sum(words[word] for word in named) + rng.normal(size=12)
+        for text, named in words_of.items()
     }
     for name, named in (("corpus", corpus), ("queries", queries)):
         np.save(folder / f"{name}.npy", np.array([vectors[text] for text in named.values()]))
@@ -228,7 +229,7 @@ def test_judged_documents_replace_the_farthest_candidates_that_nobody_judged() -
 def clicks(beir_folder: Folder) -> DataConfig:
     """Every query was shown two documents that it did not want, far from it as from all."""
     corpus = {f"d{n}": f"Document {n}." for n in range(60)}
-    queries = {f"q{n}": f"Query {n}?" for n in range(20)}
+    queries = {f"q{n}": f"Query {n + 100}?" for n in range(20)}
     qrels = {f"q{n}": {f"d{n}": 1, f"d{n + 20}": 0, f"d{n + 40}": -1} for n in range(20)}
     folder = beir_folder("clicks", corpus, queries, test=qrels)
     return config(folder, embedded(folder, corpus, queries), candidates=10)
