@@ -27,8 +27,8 @@ from quantum_rerank.errors import DataError, EmbeddingError
 from quantum_rerank.training.candidates import Rows, is_among, with_judged, without_rows
 
 LOW_RECALL = 0.5
-"""Share of a query's relevant documents: where candidates hold less, no model can rank most of
-them, and a difference between models says little about the collection."""
+"""Share of a query's relevant documents: where candidates hold less, most of what a model should
+find is out of its reach, and figures tell of the first retrieval rather than of the model."""
 
 
 @dataclass(frozen=True)
@@ -167,22 +167,28 @@ def judgments(query_sets: Sequence[QuerySet]) -> dict[str, float]:
 def recall_warnings(query_sets: Sequence[QuerySet]) -> list[str]:
     """Warn of each domain whose candidates hold few of the relevant documents.
 
-    Returns: A sentence per domain whose recall of candidates is below LOW_RECALL.
+    Returns: A few sentences per domain whose recall of candidates is below LOW_RECALL.
     """
-    warnings = []
-    for domain in dict.fromkeys(queries.domain for queries in query_sets):
-        theirs = [queries for queries in query_sets if queries.domain == domain]
-        recall = judgments(theirs)["recall of candidates"]
-        without = 1.0 - np.concatenate([q.grades.max(axis=1) > 0 for q in theirs]).mean()
-        if recall < LOW_RECALL:
-            warnings.append(
-                f"Warning: {domain}: on average only {recall:.0%} of a query's relevant documents "
-                f"are among its candidates, and {without:.0%} of the queries have none there. No "
-                "model can rank the others, and a query without any scores 0 with every model: "
-                "differences between models may be chance. Raise `data.candidates`, use an "
-                "encoder that suits the texts, or judge documents that the cosine finds."
-            )
-    return warnings
+    domains = dict.fromkeys(queries.domain for queries in query_sets)
+    by_domain = [[q for q in query_sets if q.domain == domain] for domain in domains]
+    return [
+        _recall_warning(sets)
+        for sets in by_domain
+        if judgments(sets)["recall of candidates"] < LOW_RECALL
+    ]
+
+
+def _recall_warning(query_sets: Sequence[QuerySet]) -> str:
+    recall = judgments(query_sets)["recall of candidates"]
+    answered = float(np.concatenate([q.grades.max(axis=1) > 0 for q in query_sets]).mean())
+    chance = " Most queries have none: differences between models are largely chance."
+    return (
+        f"Warning: {query_sets[0].domain}: on average only {recall:.0%} of a query's relevant "
+        f"documents are among its candidates; no model can rank the others. {1.0 - answered:.0%} "
+        f"of the queries have none there and score 0 with every model."
+        f"{chance if answered < LOW_RECALL else ''} Raise `data.candidates`, use an encoder that "
+        "suits the texts, or judge documents that the cosine finds."
+    )
 
 
 def _shown(value: Any) -> str:

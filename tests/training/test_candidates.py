@@ -290,6 +290,20 @@ def test_candidates_that_hold_few_of_the_relevant_documents_are_warned_of(
     assert "Raise `data.candidates`" in warning
 
 
+def test_a_warning_calls_differences_chance_only_where_most_queries_have_no_relevant_candidate(
+    clicks: DataConfig,
+) -> None:
+    (train,) = loaded(clicks).trial.train
+    relevant = np.zeros_like(train.grades)
+    relevant[: len(relevant) // 2 + 1, 0] = 1
+    positives = tuple(np.arange(3) for _ in train.query_ids)
+    half = replace(train, grades=relevant, positives=positives)
+    assert "chance" not in recall_warnings([half])[0]
+    none = replace(half, grades=np.zeros_like(relevant))
+    assert "100% of the queries have none there" in recall_warnings([none])[0]
+    assert "largely chance" in recall_warnings([none])[0]
+
+
 def test_candidates_that_hold_enough_are_not_warned_of(clicks: DataConfig) -> None:
     prepared = loaded(clicks.model_copy(update={"candidates": 60}))
     assert recall_warnings(all_sets(prepared)) == []
