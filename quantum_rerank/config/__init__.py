@@ -18,6 +18,7 @@ from quantum_rerank.config.reading import (
 from quantum_rerank.config.sections import (
     Arm,
     CircuitConfig,
+    ColumnsConfig,
     DataConfig,
     ExperimentConfig,
     FusionConfig,
@@ -35,6 +36,7 @@ from quantum_rerank.config.sections import (
 __all__ = [
     "Arm",
     "CircuitConfig",
+    "ColumnsConfig",
     "DataConfig",
     "ExperimentConfig",
     "FusionConfig",

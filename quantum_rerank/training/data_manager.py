@@ -15,6 +15,7 @@ from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import (
     Collection,
     Split,
+    count_lines,
     load_collection,
     repeated_texts,
     require_ranking,
@@ -123,9 +124,7 @@ class PreparedData:
 def told_skips(skipped: Mapping[str, Mapping[str, int]]) -> list[str]:
     """A sentence for each kind of thing that was not taken as it was given, by domain."""
     return [
-        f"{domain}: {count} {what}"
-        for domain, reasons in skipped.items()
-        for what, count in reasons.items()
+        f"{domain}: {line}" for domain, counts in skipped.items() for line in count_lines(counts)
     ]
 
 
@@ -201,7 +200,7 @@ def _split(config: DataConfig) -> tuple[dict[str, Collection], dict[str, Split]]
     repeated = sorted({spec for spec in named if named.count(spec) > 1})
     if repeated:
         raise DataError(f"{', '.join(repeated)}: named twice, but a collection has one role.")
-    collections = {spec: load_collection(spec) for spec in named}
+    collections = {spec: load_collection(spec, config) for spec in named}
     for collection in collections.values():
         require_ranking(collection)
     domains = [collection.domain for collection in collections.values()]

@@ -72,7 +72,7 @@ def load_roles(
     roles: dict[str, tuple[QuerySet, ...]] = dict.fromkeys(ROLES, ())
     domains = set[str]()
     for spec in specs:
-        collection = load_collection(spec)
+        collection = load_collection(spec, config)
         if collection.domain in domains:
             raise DataError(f"`{collection.domain}` is named twice. Folders need different names.")
         domains.add(collection.domain)

@@ -168,7 +168,7 @@ def test_a_broken_line_is_refused_with_its_number(
         ("<top><num>1</top>", "has no <num> or <title>"),
         ("<top><title>oak</title></top>", "has no <num> or <title>"),
         ("<top><num>1<title>oak</top>" * 2, "the topic 1 stands twice"),
-        ("oak", "queries is empty"),
+        ("oak", r"topics\.txt: the file has no topics: neither <top> nor <topic>"),
         ("<top><num>1<title>oak</top><top><num>2", "2 topics begin with <top>, but 1 end"),
         ("<top><num>1<title>oak<TOP><num>2<title>elm</TOP>", "2 topics begin with <top>, but 1"),
     ],
