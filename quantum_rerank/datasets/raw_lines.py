@@ -20,7 +20,7 @@ from typing import Any
 
 from quantum_rerank.errors import DataError
 
-MAX_LINE = 2**26
+MAX_LINE = 2**28
 """Bytes, or characters of UTF-16, that a line may have."""
 
 COMPRESSED = (".gz", ".bz2", ".xz")
@@ -150,9 +150,7 @@ def _refuse_binary(head: bytes, subject: str) -> None:
     if head[257:262] == b"ustar":
         raise DataError(f"{subject} a tar archive. {_UNPACK}.")
     if b"\x00" in head and not head.startswith(tuple(_WIDE)):
-        raise DataError(
-            f"{subject} not text: it has zero bytes. Convert it to UTF-8, or {_EXPORT.lower()}."
-        )
+        raise DataError(f"{subject} not text: it has zero bytes. Convert it to UTF-8.")
 
 
 def _numbered(file: Any, path: Path) -> Iterator[tuple[int, bytes]]:

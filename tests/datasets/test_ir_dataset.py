@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -50,6 +51,25 @@ def test_a_registered_collection_is_loaded_by_its_id(register: Register) -> None
     assert collection.queries == {"q1": "oak leaf", "q2": "elm bark"}
     assert collection.qrels == {"q1": {"d1": 2}, "q2": {"d2": 1}}
     assert collection.skipped == {"queries without judgments left out": 1}
+
+
+def test_a_missing_title_of_the_catalogue_becomes_no_text(
+    register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Titled(NamedTuple):
+        doc_id: str
+        title: str | None
+        text: str
+
+        def default_text(self) -> str:
+            return f"{self.title} {self.text}"
+
+    documents = [Titled("d1", None, "A leaf."), Titled("d2", "Elm", "A bark.")]
+    spec = register()
+    dataset = __import__("ir_datasets").load(spec.partition(":")[2])
+    monkeypatch.setattr(dataset, "docs_iter", lambda: iter(documents), raising=False)
+    monkeypatch.setattr("ir_datasets.load", lambda name: dataset)
+    assert load_collection(spec).corpus == {"d1": " A leaf.", "d2": "Elm A bark."}
 
 
 def test_an_unknown_id_is_refused(register: Register) -> None:
