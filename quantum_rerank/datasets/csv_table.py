@@ -183,11 +183,13 @@ def _word(separator: str) -> str:
 
 
 def _other_width(row: list[str], width: int, format_: _Format) -> str:
-    way_out = "Quote" if format_.quoted else "Replace"
-    return (
-        f"{len(row)} columns, but the header has {width}. "
-        f"{way_out} what holds a separator: {shortened(row)}."
+    way_out = (
+        f"Quote what holds a separator: {shortened(row)}."
+        if format_.quoted
+        else f"Replace separators and line breaks within texts: {shortened(row)}. Where the file "
+        "has them in double quotes, set `data.quoting: double`."
     )
+    return f"{len(row)} columns, but the header has {width}. {way_out}"
 
 
 def _columns(place: str, header: list[str], format_: _Format, config: DataConfig) -> list[int]:

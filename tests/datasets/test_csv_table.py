@@ -185,6 +185,14 @@ def test_quotes_between_tabs_are_removed_where_that_is_configured(load: Load) ->
     assert by_text(collection) == {"oak\tleaf": {'a "big" leaf': 1}}
 
 
+def test_a_row_between_tabs_that_is_broken_names_the_setting_for_quotes(load: Load) -> None:
+    rows = ("query\tdocument\tlabel", 'oak\t"a', 'leaf"\t1')
+    with pytest.raises(DataError, match=r"line 2: 2 columns, .* set `data\.quoting: double`"):
+        load(*rows, name="clicks.tsv")
+    collection = load(*rows, name="clicks.tsv", config=DataConfig(quoting="double"))
+    assert by_text(collection) == {"oak": {"a\nleaf": 1}}
+
+
 def test_quotes_between_commas_stay_where_that_is_configured(load: Load) -> None:
     rows = ("query,document,label", 'pizza,"12 inch,1', 'oak,12",1')
     collection = load(*rows, config=DataConfig(quoting="none"))
