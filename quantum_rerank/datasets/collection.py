@@ -76,7 +76,7 @@ def checked(collection: Collection) -> Collection:
         answered,
         {name: ids & answered.keys() for name, ids in collection.official.items()},
         {**collection.skipped, **_counts(collection, len(collection.queries) - len(answered))},
-        collection.unmatched,
+        unmatched=collection.unmatched,
     )
 
 
