@@ -17,6 +17,7 @@ from quantum_rerank.config import (
     flat,
     load_config,
     override,
+    parse_columns,
     parse_override,
 )
 from quantum_rerank.errors import ConfigError
@@ -384,3 +385,27 @@ def test_a_misspelt_engine_is_the_only_mistake_of_a_circuit_with_threads() -> No
         override(ExperimentConfig(), {"circuit.engine": "statevectr", "circuit.threads": 4})
     (problem,) = caught.value.problems
     assert "`circuit.engine` is 'statevectr'" in problem
+
+
+def test_columns_of_a_command_line_are_overrides() -> None:
+    overrides = parse_columns("query=q, document = text,label=rel")
+    columns = override(ExperimentConfig(), overrides).data.columns
+    assert (columns.query, columns.document, columns.label) == ("q", "text", "rel")
+    assert columns.positive == "positive"
+
+
+def test_all_wrong_parts_of_columns_are_shown_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_columns("query=q,docs=text,label,query=x,document=")
+    assert len(caught.value.problems) == 4
+    message = str(caught.value)
+    assert "'docs=text' must be ROLE=COLUMN, where ROLE is query, document, label" in message
+    assert "names query twice" in message
+
+
+def test_a_part_of_the_columns_may_be_named_in_a_file(tmp_path: Path) -> None:
+    columns = load_config(write(tmp_path, "a.yaml", "data: {columns: {query: q}}\n")).data.columns
+    assert (columns.query, columns.document) == ("q", "document")
+    path = write(tmp_path, "b.yaml", "data:\n  columns: {querry: q}\n")
+    with pytest.raises(ConfigError, match=r"`data\.columns\.querry` is not a known key.*`query`"):
+        load_config(path)

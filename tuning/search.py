@@ -12,7 +12,8 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from quantum_rerank.config import describe, override
+from quantum_rerank.cli.reading_options import Columns
+from quantum_rerank.config import describe, override, parse_columns
 from quantum_rerank.console import INTERRUPTED_EXIT_CODE, new_folder, run
 from quantum_rerank.errors import ConfigError, FilesError
 from quantum_rerank.folder_lock import locked
@@ -71,6 +72,7 @@ def main(
             "collection of the space."
         ),
     ] = None,
+    columns: Columns = None,
     output: Annotated[
         Path | None, typer.Option(help="New folder of the run; runs/NAME-TIME if not given.")
     ] = None,
@@ -153,7 +155,8 @@ def main(
         "trial_memory_gb": trial_memory_gb,
     }
     changes = {key: str(value) for key, value in asked.items() if value is not None}
-    of_a_start = [name for name, one in (("warm-start", warm_start), ("data", data)) if one]
+    starting = (("warm-start", warm_start), ("data", data), ("columns", columns))
+    of_a_start = [name for name, one in starting if one]
     if of_a_start and space is None:
         raise ConfigError(f"--{of_a_start[0]} is for a search that starts: give --space with it.")
     if nodes is not None and address is not None:
@@ -165,6 +168,7 @@ def main(
             "resume": resume,
             **asked,
             "data": data or None,
+            "columns": columns,
             "warm_start": warm_start or None,
             "storage": storage,
             "storage_path": storage_path,
@@ -190,6 +194,7 @@ def main(
         if added:
             raise ConfigError(f"`{added[0]}` adds to a run; name the run with --resume.")
         known = _on_collections(load_space(space, given), data or [])
+        known = _with_columns(known, parse_columns(columns) if columns else {})
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = (output or Path("runs") / f"{known.header.name}-{stamp}").resolve()
         places = _chosen(storage or SQLITE, storage_path, known, folder)
@@ -220,6 +225,16 @@ def _on_collections(space: Space, specs: list[str]) -> Space:
     named = {"seen": specs, "unseen_validation": [], "unseen_test": []}
     header = space.header.model_copy(update={"data": space.header.data | named})
     base = override(space.base, {f"data.{key}": value for key, value in named.items()})
+    return Space(header, base, space.parameters)
+
+
+def _with_columns(space: Space, overrides: Mapping[str, str]) -> Space:
+    """The same search with other names of a table's columns; as it is where none is given."""
+    if not overrides:
+        return space
+    base = override(space.base, overrides)
+    columns = {"columns": base.data.columns.model_dump(mode="json")}
+    header = space.header.model_copy(update={"data": space.header.data | columns})
     return Space(header, base, space.parameters)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from quantum_rerank.cli.reading_options import Columns, reading_as
 from quantum_rerank.cli.retrieved import (
     JSONL,
     Ranked,
@@ -28,6 +29,7 @@ from quantum_rerank.whole_files import write_text
 
 if TYPE_CHECKING:
     from quantum_rerank.cli.trained_model import TrainedModel
+    from quantum_rerank.config import DataConfig
     from quantum_rerank.embeddings import Embeddings
 
 STDOUT = Path("-")
@@ -39,7 +41,9 @@ def main(
     retrieved: Annotated[
         Path,
         typer.Argument(
-            metavar="INPUT", help="A TREC run, or a file `*.jsonl` that has the texts in it."
+            metavar="INPUT",
+            help="A TREC run, or a file `*.jsonl` that has the texts in it. "
+            "Both may be compressed, as `*.gz`.",
         ),
     ],
     bundle: Annotated[
@@ -58,6 +62,7 @@ def main(
             "source only judged queries are known."
         ),
     ] = None,
+    columns: Columns = None,
     top: Annotated[
         int, typer.Option(min=1, help="How many of a query's documents are reranked.")
     ] = 100,
@@ -90,18 +95,22 @@ def main(
         {"query": "fear", "documents": [{"id": "7", "text": "Phobia", "score": 9}]}
     """
     from quantum_rerank.cli.trained_model import load_model
+    from quantum_rerank.datasets import count_lines
+    from quantum_rerank.datasets.raw_lines import uncompressed_name
 
     _require_free(output, force)
     _require_column(tag)
-    trained = load_model(bundle)
-    is_jsonl = retrieved.suffix == JSONL
-    requests, texts = from_jsonl(retrieved) if is_jsonl else from_run(retrieved, data)
+    # Its judgments are not used: how many of them name absent texts does not matter.
+    trained = reading_as(load_model(bundle), columns, max_unmatched=1.0)
+    is_jsonl = uncompressed_name(retrieved).suffix == JSONL
+    config = trained.config.data
+    requests, texts = from_jsonl(retrieved) if is_jsonl else from_run(retrieved, data, config)
     if not is_jsonl:  # whose queries have no ids
-        rule = ignore_identical or trained.config.data.ignore_identical
+        rule = ignore_identical or config.ignore_identical
         requests, texts = without_own_documents(requests, texts, rule)
     ranked = _reranked(trained, requests, texts, top, encoder or trained.config.data.encoder)
-    for what, count in texts.skipped.items():
-        typer.echo(f"{texts.collection or retrieved}: {count} {what}", err=True)
+    for line in count_lines(texts.skipped):
+        typer.echo(f"{texts.collection or retrieved}: {line}", err=True)
     lines = json_lines(ranked) if is_jsonl else run_lines(ranked, tag)
     if output == STDOUT:
         sys.stdout.writelines(lines)
@@ -190,7 +199,8 @@ def _vectors(
             if (keys := _worth_embedding(known, wanted))
         ]
     else:
-        found = _array_vectors(source, texts.collection, needed_queries)
+        config = trained.config.data
+        found = _array_vectors(source, texts.collection, config, needed_queries)
     queries, documents = found
     require_same_width(trained, documents.vectors.shape[1], encoder)
     return queries, documents
@@ -205,7 +215,9 @@ def _worth_embedding(known: Mapping[str, str], wanted: set[str]) -> list[str]:
     return [key for key in known if is_most or key in wanted]
 
 
-def _array_vectors(source: Any, collection: str, queries: set[str]) -> list[_Vectors]:
+def _array_vectors(
+    source: Any, collection: str, config: DataConfig, queries: set[str]
+) -> list[_Vectors]:
     """All vectors of a collection that were computed elsewhere."""
     from quantum_rerank.datasets import load_collection
 
@@ -214,7 +226,7 @@ def _array_vectors(source: Any, collection: str, queries: set[str]) -> list[_Vec
             "The model was trained on vectors that were computed elsewhere, and cannot embed the "
             "texts of a JSONL file. Rerank a TREC run, with --data."
         )
-    loaded = load_collection(collection)
+    loaded = load_collection(collection, config)
     _require_texts("queries with a vector", queries, loaded.queries)
     found = zip((loaded.queries, loaded.corpus), source.embed(loaded), strict=True)
     return [_Vectors(list(texts), vectors) for texts, vectors in found]

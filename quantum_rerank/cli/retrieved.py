@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from quantum_rerank.errors import DataError
 
 if TYPE_CHECKING:
+    from quantum_rerank.config import DataConfig
     from quantum_rerank.datasets import IdenticalRule
 
 JSONL = ".jsonl"
@@ -47,8 +48,13 @@ Ranked = list[tuple[Request, list[tuple[int, float]]]]
 """Each request with the positions of its documents in their new order, and falling scores."""
 
 
-def from_run(path: Path, data: str | None) -> tuple[list[Request], Texts]:
-    """The requests of a TREC run, whose texts are in a collection."""
+def from_run(
+    path: Path, data: str | None, config: DataConfig | None = None
+) -> tuple[list[Request], Texts]:
+    """The requests of a TREC run, whose texts are in a collection.
+
+    config: how the collection is read.
+    """
     from quantum_rerank.datasets import load_texts
     from quantum_rerank.evaluation.trec_runs import read_run
 
@@ -58,7 +64,7 @@ def from_run(path: Path, data: str | None) -> tuple[list[Request], Texts]:
             f"`--data beir:FOLDER`; a JSONL file must be called *{JSONL}."
         )
     requests = [Request(query, documents) for query, documents in read_run(path).items()]
-    documents, queries, skipped = load_texts(data)
+    documents, queries, skipped = load_texts(data, config)
     return requests, Texts(queries, documents, skipped, data)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quantum_rerank.cli.reading_options import Columns, MaxUnmatched, reading_as
 from quantum_rerank.cli.trained_model import EncoderName, ModelPath
 from quantum_rerank.console import run
 
@@ -40,6 +41,8 @@ def main(
             "those of the model's configuration."
         ),
     ] = None,
+    columns: Columns = None,
+    max_unmatched_judgments: MaxUnmatched = None,
     encoder: EncoderName = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
     strict: Annotated[
@@ -70,7 +73,7 @@ def main(
     from quantum_rerank.training.validators import verdicts
     from quantum_rerank.training.verdict_table import verdict_table
 
-    trained = load_model(model)
+    trained = reading_as(load_model(model), columns, max_unmatched_judgments)
     named = encoder or trained.config.data.encoder
     roles = _roles(trained, data or [], embedding_source(named), named)
     found = standings(trained.head, trained.fusion_weight, roles)

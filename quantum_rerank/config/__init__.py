@@ -7,6 +7,7 @@ overrides with dotted keys (`{"circuit.n_qubits": 5}`), which is what a search
 suggests. Below this room everything takes plain arguments.
 """
 
+from quantum_rerank.config.columns import parse_columns
 from quantum_rerank.config.dotted import apply_overrides, config_keys, flat
 from quantum_rerank.config.reading import (
     build_config,
@@ -18,6 +19,7 @@ from quantum_rerank.config.reading import (
 from quantum_rerank.config.sections import (
     Arm,
     CircuitConfig,
+    ColumnsConfig,
     DataConfig,
     ExperimentConfig,
     FusionConfig,
@@ -35,6 +37,7 @@ from quantum_rerank.config.sections import (
 __all__ = [
     "Arm",
     "CircuitConfig",
+    "ColumnsConfig",
     "DataConfig",
     "ExperimentConfig",
     "FusionConfig",
@@ -54,5 +57,6 @@ __all__ = [
     "flat",
     "load_config",
     "override",
+    "parse_columns",
     "parse_override",
 ]

@@ -178,6 +178,22 @@ class TrainingConfig(Section):
     objective: Literal["ndcg@10", "mrr@10", "map"] = "ndcg@10"
 
 
+class ColumnsConfig(Section):
+    """What the columns of a table are called: of the sources csv, parquet, triplets and datasets.
+
+    A table has either a query, a document and a label, or a query, its positive documents and
+    its negative ones. As long as `query` is the default, a column `anchor` is read as well.
+    """
+
+    query: str = Field("query", min_length=1)
+    document: str = Field("document", min_length=1)
+    label: str = Field("label", min_length=1)
+    positive: str = Field("positive", min_length=1, description="or `pos`, if it is the default")
+    negative: str = Field(
+        "negative", min_length=1, description="or `neg`, `negative_1`, ..., if it is the default"
+    )
+
+
 class DataConfig(Section):
     """Which collections, how they are split by query, and who embeds them.
 
@@ -199,6 +215,17 @@ class DataConfig(Section):
         False, description="documents of one text have the highest grade that one of them has"
     )
     encoder: str = Field("minilm", min_length=1)
+    columns: ColumnsConfig = ColumnsConfig()
+    separator: Literal["auto", "comma", "semicolon", "tab", "pipe"] = Field(
+        "auto", description="of the source csv; auto: the one that separates the header's columns"
+    )
+    quoting: Literal["auto", "double", "none"] = Field(
+        "auto",
+        description='of the source csv; auto: none between tabs, elsewhere double ("a")',
+    )
+    max_unmatched_judgments: float = Field(
+        0.05, ge=0.0, le=1.0, description="share that may name absent texts, and is left out"
+    )
 
 
 class ExperimentConfig(Section):

@@ -185,7 +185,8 @@ class ArraySource:
 
     def _load_rows(self, path: Path, n_rows: int) -> Embeddings:
         array = _open(path)
-        if not np.issubdtype(array.dtype, np.floating):
+        # Quantised vectors are whole numbers: what counts is their direction.
+        if not np.issubdtype(array.dtype, np.floating) and array.dtype.kind not in "iu":
             raise EmbeddingError(f"`{path}` holds {array.dtype}, but must hold real numbers.")
         if array.ndim != 2 or len(array) != n_rows:
             raise EmbeddingError(

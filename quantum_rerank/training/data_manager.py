@@ -15,6 +15,7 @@ from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import (
     Collection,
     Split,
+    count_lines,
     load_collection,
     repeated_texts,
     require_ranking,
@@ -137,9 +138,7 @@ class PreparedData:
 def told_skips(skipped: Mapping[str, Mapping[str, int]]) -> list[str]:
     """A sentence for each kind of thing that was not taken as it was given, by domain."""
     return [
-        f"{domain}: {count} {what}"
-        for domain, reasons in skipped.items()
-        for what, count in reasons.items()
+        f"{domain}: {line}" for domain, counts in skipped.items() for line in count_lines(counts)
     ]
 
 
@@ -275,7 +274,7 @@ def _split(config: DataConfig) -> tuple[dict[str, Collection], dict[str, Split]]
 
 def load_judged(spec: str, config: DataConfig) -> Collection:
     """Load a collection, with its copies and each query's own documents as configured."""
-    collection = with_copies_judged(load_collection(spec), config.judge_copies_alike)
+    collection = with_copies_judged(load_collection(spec, config), config.judge_copies_alike)
     return without_own_documents(collection, config.ignore_identical)
 
 

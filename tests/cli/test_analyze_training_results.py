@@ -55,6 +55,18 @@ def test_trainings_that_differ_in_their_seed_only_are_one_group(
     assert told == ["optimizer.mlp_lr 0.001"] * 2 + ["optimizer.mlp_lr 0.01"]
 
 
+def test_a_training_from_before_a_key_was_added_is_of_the_group_that_has_its_default(
+    seeds: list[Path], tmp_path: Path
+) -> None:
+    shutil.copytree(seeds[1], tmp_path / "older")
+    record = metrics_of(seeds[1])
+    for key in ("columns", "separator", "quoting", "max_unmatched_judgments"):
+        del record["config"]["data"][key]
+    (tmp_path / "older" / "metrics.json").write_text(json.dumps(record))
+    groups = grouped(read_runs([seeds[0], tmp_path / "older"])[0])
+    assert [len(group.runs) for group in groups] == [2]
+
+
 def test_groups_of_one_name_are_told_apart(seeds: list[Path], setting: Any, tmp_path: Path) -> None:
     other = setting.train(tmp_path / seeds[0].name, {"optimizer.mlp_lr": 0.01})
     names = [group.name for group in grouped(read_runs([seeds[0], other])[0])]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -222,6 +223,21 @@ def test_a_query_for_which_nothing_was_found_comes_back_as_it_was(
     given.write_text('{"query": "q", "documents": [], "n": 7}\n')
     reranked(given, "--bundle", ended_training, "--output", output)
     assert json.loads(output.read_text()) == {"query": "q", "documents": [], "n": 7}
+
+
+def test_the_input_may_be_compressed(
+    setting: Any, ended_training: Path, cosine_run: Path, tmp_path: Path
+) -> None:
+    lines, output = tmp_path / "in.jsonl.gz", tmp_path / "out.jsonl"
+    lines.write_bytes(gzip.compress(b'{"query": "q", "documents": [], "n": 7}\n'))
+    reranked(lines, "--bundle", ended_training, "--output", output)
+    assert json.loads(output.read_text())["n"] == 7
+    packed = tmp_path / "cosine.run.gz"
+    packed.write_bytes(gzip.compress(cosine_run.read_bytes()))
+    line = ("--bundle", ended_training, "--data", setting.data("herbs"), "--output")
+    reranked(cosine_run, *line, tmp_path / "plain.run")
+    reranked(packed, *line, tmp_path / "packed.run")
+    assert (tmp_path / "packed.run").read_text() == (tmp_path / "plain.run").read_text()
 
 
 @pytest.mark.slow

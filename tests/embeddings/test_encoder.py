@@ -121,6 +121,24 @@ def test_a_file_that_is_no_array_is_refused(
         ArraySource(vectors).embed(trees)
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.float16, np.int32, np.float64])
+def test_vectors_of_other_numbers_become_float32_of_length_one(
+    vectors: Path, trees: Collection, kind: type[np.generic]
+) -> None:
+    rows = np.random.default_rng(0).integers(1, 100, size=(16, 5))
+    np.save(vectors / "queries.npy", rows.astype(kind))
+    queries, _ = ArraySource(vectors).embed(trees)
+    assert queries.dtype == np.float32
+    expected = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    np.testing.assert_allclose(queries, expected, atol=1e-6)
+
+
+def test_an_array_of_yes_and_no_is_refused(vectors: Path, trees: Collection) -> None:
+    np.save(vectors / "queries.npy", np.ones((16, 5), dtype=bool))
+    with pytest.raises(EmbeddingError, match="holds bool, but must hold real numbers"):
+        ArraySource(vectors).embed(trees)
+
+
 def test_an_array_of_words_is_refused(vectors: Path, trees: Collection) -> None:
     np.save(vectors / "queries.npy", np.full((16, 5), "oak"))
     with pytest.raises(EmbeddingError):

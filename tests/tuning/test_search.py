@@ -8,10 +8,12 @@ import optuna
 import pytest
 from typer.testing import CliRunner
 
+from quantum_rerank.config import ColumnsConfig, parse_columns
 from quantum_rerank.errors import ConfigError, OutputError
 from quantum_rerank.folder_lock import locked
 from tuning.limits.budgets import Node
-from tuning.search import app
+from tuning.search import _with_columns, app
+from tuning.space_file import load_space
 from tuning.study.run_folder import BUDGET, RECORD, load_study
 from tuning.study.storage import STUDY, TRIALS
 
@@ -43,6 +45,18 @@ def test_a_space_is_searched_on_the_collections_that_are_named(tmp_path: Path) -
     lines = {line.split()[0]: " ".join(line.split()[1:]) for line in result.output.splitlines()}
     assert lines["seen"] == "csv:clicks.csv, zaragoza:all"
     assert lines["unseen"] == "validation none; test none"
+
+
+def test_the_columns_of_a_table_are_named_for_a_search_too(tmp_path: Path) -> None:
+    columns = ("--data", "csv:clicks.csv", "--columns", "query=q,label=rel")
+    assert start("--dry-run", "--output", tmp_path / "run", *columns).exit_code == 0
+    space = _with_columns(load_space(SMOKE), parse_columns("query=q,label=rel"))
+    assert space.base.data.columns == ColumnsConfig(query="q", label="rel")
+    error = start("--dry-run", "--output", tmp_path / "run", "--columns", "q").exception
+    assert isinstance(error, ConfigError)
+    assert "must be ROLE=COLUMN" in str(error)
+    error = call("--resume", tmp_path, "--columns", "query=q").exception
+    assert "--columns is for a search that starts" in str(error)
 
 
 @pytest.mark.parametrize(
