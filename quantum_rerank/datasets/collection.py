@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ class Collection:
 
     domain: the name under which results are reported, such as `icd10:5`.
     corpus: document id -> text.
-    queries: query id -> text; only queries with a relevant document are kept.
+    queries: query id -> text; only queries with a relevant document, present or absent, are kept.
     qrels: query id -> document id -> grade; `checked` keeps the grades above 0 here.
     official: split name (`train`, `dev`, `test`) -> query ids, where a source has splits.
     skipped: what was left out, cut or not taken as it was given, as sentence -> count;
@@ -36,6 +36,7 @@ class Collection:
     unmatched: judgments that are left out because of what they name, see `require_matched`.
     not_relevant: query id -> documents that were judged not relevant, by a grade of 0 or below.
     own_documents: query id -> documents that are the query itself and no candidates of it.
+    absent: query id -> relevant documents that the corpus lacks -> grade. No system can find them.
     """
 
     domain: str
@@ -47,12 +48,19 @@ class Collection:
     unmatched: Unmatched = field(default_factory=Unmatched)
     not_relevant: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     own_documents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    absent: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def answerable(self, queries: Iterable[str]) -> list[str]:
+        """Select the queries with a relevant document in the corpus, which can be trained on."""
+        return [query for query in queries if self.qrels[query]]
 
 
 def checked(collection: Collection) -> Collection:
     """Refuse a collection that contradicts itself; drop queries that nothing answers.
 
-    Judgments that name an absent query, an absent document or a query without text are left out.
+    Judgments that name an absent query or a query without text are left out. Documents that are
+    relevant but absent are kept apart, in `absent`: nothing can be learned from them, but they
+    count in evaluation, as in BEIR's.
     Texts are cut after MAX_CHARACTERS. A document without text stays, for the rows of
     vectors computed elsewhere follow the corpus. All of this is counted in `skipped`.
 
@@ -68,8 +76,10 @@ def checked(collection: Collection) -> Collection:
         query: {document: grade for document, grade in judged.items() if grade > 0}
         for query, judged in collection.qrels.items()
     }
-    answered = {query: judged for query, judged in answered.items() if judged}
-    if not answered:
+    answered = {
+        query: judged for query, judged in answered.items() if judged or query in collection.absent
+    }
+    if not any(answered.values()):
         problems = ["no query has a relevant document.", *_unmatched_lines(matched)]
         raise DataError([f"{collection.domain}: {problem}" for problem in problems])
     queries = {query: text for query, text in collection.queries.items() if query in answered}
@@ -81,6 +91,7 @@ def checked(collection: Collection) -> Collection:
         {name: ids & answered.keys() for name, ids in collection.official.items()},
         {**collection.skipped, **_counts(collection, len(collection.queries) - len(answered))},
         unmatched=collection.unmatched,
+        absent=collection.absent,
         not_relevant={
             **collection.not_relevant,
             **_judged_not_relevant(collection.qrels, answered),
@@ -186,7 +197,7 @@ def _problems(collection: Collection) -> list[str]:
 
 
 ABSENT_QUERY = "judgments that name an absent query left out"
-ABSENT_DOCUMENT = "judgments that name an absent document left out"
+ABSENT_DOCUMENT = "judgments that name an absent document counted as not found"
 EMPTY_QUERY = "judgments of a query without text left out"
 NO_QUERY = "rows without a query left out"
 UNMATCHED = (ABSENT_QUERY, ABSENT_DOCUMENT, EMPTY_QUERY, NO_QUERY)
@@ -210,15 +221,26 @@ def _matched(collection: Collection) -> Collection:
         counts |= tally.as_counts(what)
     if not counts:
         return collection
+    absent = {
+        query: relevant
+        for query, judged in collection.qrels.items()
+        if collection.queries.get(query, "").strip()
+        and (relevant := _absent_relevant(judged, collection.corpus))
+    }
     n_rows_left_out = collection.unmatched.number
     n_judgments = sum(map(len, collection.qrels.values()))
     return replace(
         collection,
         queries={query: text for query, text in collection.queries.items() if text.strip()},
-        qrels={query: judged for query, judged in qrels.items() if judged},
+        qrels={q: judged for q, judged in qrels.items() if judged or q in absent},
+        absent=absent,
         skipped={**collection.skipped, **counts},
         unmatched=Unmatched(n_rows_left_out + sum(counts.values()), n_rows_left_out + n_judgments),
     )
+
+
+def _absent_relevant(judged: Mapping[str, int], corpus: Container[str]) -> dict[str, int]:
+    return {d: grade for d, grade in judged.items() if grade > 0 and d not in corpus}
 
 
 def _of_present(

@@ -152,7 +152,7 @@ def judgments(query_sets: Sequence[QuerySet]) -> dict[str, float]:
     """
     if not query_sets:
         return {}
-    relevant = np.concatenate([[len(rows) for rows in q.positives] for q in query_sets])
+    relevant = np.concatenate([[len(judged) for judged in q.qrels.values()] for q in query_sets])
     found = np.concatenate([(q.grades > 0).sum(axis=1) for q in query_sets])
     graded = [len(set(judged.values())) > 1 for q in query_sets for judged in q.qrels.values()]
     n_rejected = sum(len(rows) for q in query_sets for rows in q.not_relevant)
@@ -264,7 +264,10 @@ def _split(config: DataConfig) -> tuple[dict[str, Collection], dict[str, Split]]
         for spec in config.seen
     }
     everything = {spec: tuple(sorted(c.queries)) for spec, c in collections.items()}
-    splits |= {spec: Split(validation=everything[spec]) for spec in config.unseen_validation}
+    splits |= {
+        spec: Split(validation=tuple(collections[spec].answerable(everything[spec])))
+        for spec in config.unseen_validation
+    }
     splits |= {spec: Split(test=everything[spec]) for spec in config.unseen_test}
     for spec, counts in repeated_texts(collections, splits).items():
         told = {**collections[spec].skipped, **counts}
@@ -310,8 +313,8 @@ def query_set(
         )
 
     chosen = queries[[row_of_query[query] for query in query_ids]]
-    qrels = {query: dict(collection.qrels[query]) for query in query_ids}
-    positives = rows(qrels)
+    present = {query: dict(collection.qrels[query]) for query in query_ids}
+    positives = rows(present)
     own = rows(collection.own_documents) if collection.own_documents else ()
     not_relevant = rows(collection.not_relevant) if collection.not_relevant else ()
     candidates, cosine = _nearest_others(collection.domain, chosen, documents, own, n_candidates)
@@ -328,8 +331,8 @@ def query_set(
         documents,
         candidates,
         cosine,
-        _grades(candidates, positives, list(qrels.values())),
-        qrels,
+        _grades(candidates, positives, list(present.values())),
+        present if for_training else _with_absent(present, collection.absent),
         positives,
         dict(collection.skipped),
         own,
@@ -352,6 +355,13 @@ def _nearest_others(
             "documents, or set `data.ignore_identical: none`."
         )
     return without_rows(candidates, cosine, own, n_kept)
+
+
+def _with_absent(
+    present: Mapping[str, Mapping[str, int]], absent: Mapping[str, Mapping[str, int]]
+) -> dict[str, dict[str, int]]:
+    """Return judgments as an evaluation counts them, with the documents that no system finds."""
+    return {query: {**judged, **absent.get(query, {})} for query, judged in present.items()}
 
 
 def _grades(
@@ -433,7 +443,7 @@ def _fingerprint(
             {query: dict(judged) for query, judged in collection.qrels.items()},
             vars(splits[spec]),
         ]
-        for pairs in (collection.own_documents, collection.not_relevant):
+        for pairs in (collection.own_documents, collection.not_relevant, collection.absent):
             if pairs:  # a collection without such pairs keeps its fingerprint
                 content.append({query: list(named) for query, named in pairs.items()})
         if config.encoder.startswith("npy:"):  # whose rows go by the order, which is sorted away

@@ -98,8 +98,10 @@ def _query_ids(config: DataConfig, spec: str, collection: Collection) -> dict[st
         )
         return {TRAIN: split.train, VALIDATION: split.validation, TEST: split.test}
     is_chosen_on = _is_among(spec, domain, config.unseen_validation)
-    role = UNSEEN_VALIDATION if is_chosen_on else UNSEEN_TEST
-    return {role: tuple(sorted(collection.queries))}
+    queries = sorted(collection.queries)
+    if is_chosen_on:
+        return {UNSEEN_VALIDATION: tuple(collection.answerable(queries))}
+    return {UNSEEN_TEST: tuple(queries)}
 
 
 def _is_among(spec: str, domain: str, known: Sequence[str]) -> bool:

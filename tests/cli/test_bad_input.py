@@ -86,7 +86,7 @@ REFUSED: dict[str, tuple[dict[str, Lines], str]] = {
     ),
     "positives that are not in the corpus": (
         judged("q3\td77\t1", "q4\td77\t1"),
-        "2 judgments that name an absent document left out (q3 -> d77, q4 -> d77). Add the texts",
+        "2 judgments that name an absent document counted as not found (q3 -> d77, q4 -> d77). Add",
     ),
     "queries that are not there": (
         judged("q77\td3\t1", "q78\td3\t0"),

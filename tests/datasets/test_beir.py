@@ -110,7 +110,8 @@ def test_judgments_of_unknown_queries_and_documents_are_both_named(beir_folder: 
     assert caught.value.problems == (
         "beir:trees: no query has a relevant document.",
         "beir:trees: 1 judgments that name an absent query left out (who? -> oak-leaf)",
-        "beir:trees: 1 judgments that name an absent document left out (oak?leaf -> nothing)",
+        "beir:trees: 1 judgments that name an absent document counted as not found "
+        "(oak?leaf -> nothing)",
     )
 
 
@@ -123,7 +124,7 @@ def test_few_judgments_of_absent_texts_are_left_out_and_counted_with_examples(
     assert collection.qrels["oak?leaf"] == {"oak-leaf": 2}
     assert count_lines(collection.skipped) == [
         "1 judgments that name an absent query left out (who? -> oak-leaf)",
-        "1 judgments that name an absent document left out (oak?leaf -> nothing)",
+        "1 judgments that name an absent document counted as not found (oak?leaf -> nothing)",
     ]
     assert json.loads(json.dumps(dict(collection.skipped))) == dict(collection.skipped)
 
@@ -156,7 +157,7 @@ def test_at_most_five_examples_of_a_mistake_are_shown(beir_folder: Folder) -> No
     with pytest.raises(DataError) as caught:
         beir.load(str(beir_folder(test=qrels)))
     message = str(caught.value)
-    assert "7 judgments that name an absent document left out" in message
+    assert "7 judgments that name an absent document counted as not found" in message
     assert message.count("oak?leaf -> ") == 5
     assert "none-4, ...)" in message
 

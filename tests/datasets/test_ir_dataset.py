@@ -90,7 +90,9 @@ def test_two_grades_of_one_pair_are_refused(register: Register) -> None:
 
 
 def test_judgments_of_absent_documents_alone_are_refused(register: Register) -> None:
-    with pytest.raises(DataError, match=r"that name an absent document left out \(q2 -> d2\)"):
+    with pytest.raises(
+        DataError, match=r"that name an absent document counted as not found \(q2 -> d2\)"
+    ):
         load_collection(register(docs="d1\tThe leaf of the oak.\n", qrels="q2 0 d2 1\n"))
 
 

@@ -99,11 +99,22 @@ def quora() -> tuple[dict[str, str], dict[str, str], dict[str, dict[str, int]]]:
     return corpus, queries, qrels
 
 
+def with_absent(qrels: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """Judgments of which one names a second document that is absent, and one no other."""
+    first, second, *_ = qrels
+    return {**qrels, first: {**qrels[first], "absent": 1}, second: {"absent": 1}}
+
+
 @pytest.mark.parametrize("candidates", [10, 40])
 @pytest.mark.parametrize(
     ("corpus", "queries", "qrels"),
-    [(ARGUMENTS, ASKED, COUNTERS), quora()],
-    ids=["arguana", "quora"],
+    [
+        (ARGUMENTS, ASKED, COUNTERS),
+        (ARGUMENTS, ASKED, with_absent(COUNTERS)),
+        quora(),
+        (*quora()[:2], with_absent(quora()[2])),
+    ],
+    ids=["arguana", "arguana-absent", "quora", "quora-absent"],
 )
 def test_the_cosine_scores_as_beir_does_where_queries_are_documents(
     beir_folder: Folder, corpus: Any, queries: Any, qrels: Any, candidates: int
@@ -116,6 +127,23 @@ def test_the_cosine_scores_as_beir_does_where_queries_are_documents(
     lowered = cosine_ndcg(with_itself, folder)
     assert all(lowered[query] <= found[query] for query in found)
     assert fmean(lowered.values()) < fmean(found.values())
+
+
+def test_a_query_whose_answers_are_all_absent_is_scored_but_not_trained_on(
+    beir_folder: Folder,
+) -> None:
+    corpus, queries, qrels = quora()
+    lost = list(queries)[:4]
+    qrels |= {query: {"absent": 1} for query in lost}
+    folder = beir_folder("questions", corpus, queries, test=qrels)
+    encoder = embedded(folder, corpus, queries)
+    prepared = loaded(config(folder, encoder, max_unmatched_judgments=0.1))
+    for queries_of_role in (*prepared.trial.train, *prepared.trial.seen):
+        assert not {*queries_of_role.query_ids} & {*lost}
+    (test,) = prepared.test_seen
+    lost_in_test = {*test.query_ids} & {*lost}
+    assert lost_in_test
+    assert all(test.qrels[query] == {"absent": 1} for query in lost_in_test)
 
 
 @pytest.fixture
@@ -296,8 +324,8 @@ def test_a_warning_calls_differences_chance_only_where_most_queries_have_no_rele
     (train,) = loaded(clicks).trial.train
     relevant = np.zeros_like(train.grades)
     relevant[: len(relevant) // 2 + 1, 0] = 1
-    positives = tuple(np.arange(3) for _ in train.query_ids)
-    half = replace(train, grades=relevant, positives=positives)
+    qrels = {query: {"a": 1, "b": 1, "c": 1} for query in train.query_ids}
+    half = replace(train, grades=relevant, qrels=qrels)
     assert "chance" not in recall_warnings([half])[0]
     none = replace(half, grades=np.zeros_like(relevant))
     assert "100% of the queries have none there" in recall_warnings([none])[0]
