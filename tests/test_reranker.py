@@ -13,7 +13,7 @@ import torch
 from quantum_rerank.circuits import ENGINES
 from quantum_rerank.config import Arm, ExperimentConfig, override
 from quantum_rerank.document_index import DocumentIndex
-from quantum_rerank.embeddings import Embeddings, ExampleTexts, TextEncoder
+from quantum_rerank.embeddings import Embeddings, ExampleTexts, Role, TextEncoder
 from quantum_rerank.errors import BundleError, ConfigError, DataError, EmbeddingError, OutputError
 from quantum_rerank.export import Manifest, export_model, read_bundle, write_bundle
 from quantum_rerank.reranker import Reranker
@@ -29,7 +29,7 @@ ARMS: tuple[str, ...] = get_args(Arm)
 class ReadVectors(Reranker):
     """A reranker that reads a text's vector off the text: `1 0 0`."""
 
-    def _encode(self, texts: Sequence[str]) -> Embeddings:
+    def _encode(self, texts: Sequence[str], *role: Role, **options: bool) -> Embeddings:
         return np.stack([vector(text) for text in texts])
 
 

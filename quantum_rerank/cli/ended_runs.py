@@ -138,9 +138,17 @@ def grouped(runs: Sequence[TrainingRun]) -> list[Group]:
     Raises: DataError where two of them have the same seed too: they are the same training, and
         would count as a spread of nothing.
     """
+    from quantum_rerank.config import HOW_EMBEDDED
+
     groups: dict[str, list[TrainingRun]] = {}
     for run in runs:
         config = {key: value for key, value in run.record["config"].items() if key != "seed"}
+        # What is unset is not written in records of earlier versions.
+        config["data"] = {
+            key: value
+            for key, value in config["data"].items()
+            if key not in HOW_EMBEDDED and value is not None
+        }
         key = json.dumps([config, run.record.get("data_fingerprint")], sort_keys=True)
         groups.setdefault(key, []).append(run)
     for same in groups.values():

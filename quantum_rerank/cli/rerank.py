@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,14 +20,14 @@ from quantum_rerank.cli.retrieved import (
     json_lines,
     run_lines,
 )
-from quantum_rerank.cli.trained_model import EncoderName
+from quantum_rerank.cli.trained_model import BatchSize, Device, EncoderName
 from quantum_rerank.console import run
 from quantum_rerank.errors import DataError, OutputError
 from quantum_rerank.whole_files import write_text
 
 if TYPE_CHECKING:
     from quantum_rerank.cli.trained_model import TrainedModel
-    from quantum_rerank.embeddings import Embeddings
+    from quantum_rerank.embeddings import Embeddings, EmbeddingSource, Role, TextEncoder
 
 STDOUT = Path("-")
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
@@ -62,6 +62,8 @@ def main(
     ] = 100,
     tag: Annotated[str, typer.Option(help="The run's name, its sixth column.")] = "quantum-rerank",
     encoder: EncoderName = None,
+    device: Device = "cpu",
+    batch_size: BatchSize = 32,
     force: Annotated[bool, typer.Option("--force", help="Write over an output file.")] = False,
 ) -> None:
     """Put the documents that were found for each query into a better order.
@@ -79,15 +81,17 @@ def main(
 
         {"query": "fear of spiders", "documents": [{"id": "7", "text": "Phobias"}]}
     """
-    from quantum_rerank.cli.trained_model import load_model
+    from quantum_rerank.cli.trained_model import load_model, source_for
 
     _require_free(output, force)
     _require_column(tag)
     trained = load_model(bundle)
     is_jsonl = retrieved.suffix == JSONL
     requests, texts = from_jsonl(retrieved) if is_jsonl else from_run(retrieved, data)
-    ranked = _reranked(trained, requests, texts, top, encoder or trained.config.data.encoder)
-    for what, count in texts.skipped.items():
+    source = source_for(trained, encoder, device, batch_size)
+    named = encoder or trained.config.data.encoder
+    ranked, unread = _reranked(trained, requests, texts, top, source, named)
+    for what, count in {**texts.skipped, **unread}.items():
         typer.echo(f"{texts.collection or retrieved}: {count} {what}", err=True)
     lines = json_lines(ranked) if is_jsonl else run_lines(ranked, tag)
     if output == STDOUT:
@@ -98,9 +102,17 @@ def main(
 
 
 def _reranked(
-    trained: TrainedModel, requests: Sequence[Request], texts: Texts, top: int, encoder: str
-) -> Ranked:
-    """Rerank every request behind a progress bar; each text is represented once."""
+    trained: TrainedModel,
+    requests: Sequence[Request],
+    texts: Texts,
+    top: int,
+    source: EmbeddingSource,
+    encoder: str,
+) -> tuple[Ranked, dict[str, int]]:
+    """Rerank every request behind a progress bar; each text is represented once.
+
+    Returns: also the texts that the encoder does not read in full, as sentence -> count.
+    """
     import numpy as np
     from rich.console import Console
     from rich.progress import track
@@ -109,8 +121,8 @@ def _reranked(
     from quantum_rerank.similarity import represent, score_represented
 
     if not any(request.documents for request in requests):  # an encoder takes no empty list
-        return [(request, []) for request in requests]
-    queries, documents = _vectors(trained, requests, texts, top, encoder)
+        return [(request, []) for request in requests], {}
+    queries, documents = _vectors(trained, requests, texts, top, source, encoder)
     keys = {key: row for row, key in enumerate(documents.keys)}
     asked_keys = {key: row for row, key in enumerate(queries.keys)}
     states = documents.represented(trained)
@@ -132,15 +144,20 @@ def _reranked(
         # At most as high as any score: what was not reranked is put behind what was.
         lowered = falling([*scores[order].tolist(), *([float("inf")] * len(below))])
         results.append((request, list(zip([*order.tolist(), *below], lowered, strict=True))))
-    return results
+    return results, {**queries.unread, **documents.unread}
 
 
 @dataclass(frozen=True)
 class _Vectors:
-    """Texts by key, embedded. vectors: (n, dim), a row per key."""
+    """Texts by key, embedded.
+
+    vectors: (n, dim), a row per key.
+    unread: texts that the encoder does not read in full, as sentence -> count.
+    """
 
     keys: Sequence[str]
     vectors: Embeddings
+    unread: Mapping[str, int] = field(default_factory=dict)
 
     def represented(self, trained: TrainedModel, block: int = 2048) -> Any:
         """(n, size) representations, computed block by block: what lies between stays small."""
@@ -153,13 +170,17 @@ class _Vectors:
 
 
 def _vectors(
-    trained: TrainedModel, requests: Sequence[Request], texts: Texts, top: int, encoder: str
+    trained: TrainedModel,
+    requests: Sequence[Request],
+    texts: Texts,
+    top: int,
+    source: EmbeddingSource,
+    encoder: str,
 ) -> tuple[_Vectors, _Vectors]:
     """The vectors of the queries and documents that are needed, after all checks."""
     from quantum_rerank.cli.trained_model import require_same_encoder, require_same_width
-    from quantum_rerank.embeddings import TextEncoder, embedding_source
+    from quantum_rerank.embeddings import Role, TextEncoder
 
-    source = embedding_source(encoder)
     require_same_encoder(trained, source, encoder)
     needed_queries = {request.query for request in requests}
     needed = {key for request in requests for key in request.documents[:top]}
@@ -169,10 +190,10 @@ def _vectors(
         raise DataError(f"{len(blank)} queries have no text: {', '.join(blank[:5])}.")
     if isinstance(source, TextEncoder):
         found = [
-            _Vectors(keys, source.encode([known[key] for key in keys], f"the {what}"))
-            for what, known, wanted in (
-                ("queries", texts.queries, needed_queries),
-                ("documents", texts.documents, needed),
+            _embedded(source, {key: known[key] for key in keys}, f"the {what}", role)
+            for what, role, known, wanted in (
+                ("queries", Role.QUERY, texts.queries, needed_queries),
+                ("documents", Role.DOCUMENT, texts.documents, needed),
             )
             if (keys := _worth_embedding(known, wanted))
         ]
@@ -181,6 +202,13 @@ def _vectors(
     queries, documents = found
     require_same_width(trained, documents.vectors.shape[1], encoder)
     return queries, documents
+
+
+def _embedded(encoder: TextEncoder, by_key: Mapping[str, str], label: str, role: Role) -> _Vectors:
+    """Embed texts of one role."""
+    texts = list(by_key.values())
+    vectors = encoder.encode(texts, label, role)
+    return _Vectors(list(by_key), vectors, encoder.coverage(texts, label, role).counts(role))
 
 
 def _worth_embedding(known: Mapping[str, str], wanted: set[str]) -> list[str]:

@@ -7,7 +7,7 @@ overrides with dotted keys (`{"circuit.n_qubits": 5}`), which is what a search
 suggests. Below this room everything takes plain arguments.
 """
 
-from quantum_rerank.config.dotted import apply_overrides, config_keys, flat
+from quantum_rerank.config.dotted import Plain, apply_overrides, config_keys, flat
 from quantum_rerank.config.reading import (
     build_config,
     describe,
@@ -16,6 +16,7 @@ from quantum_rerank.config.reading import (
     parse_override,
 )
 from quantum_rerank.config.sections import (
+    HOW_EMBEDDED,
     Arm,
     CircuitConfig,
     DataConfig,
@@ -33,6 +34,7 @@ from quantum_rerank.config.sections import (
 )
 
 __all__ = [
+    "HOW_EMBEDDED",
     "Arm",
     "CircuitConfig",
     "DataConfig",
@@ -44,6 +46,7 @@ __all__ = [
     "MlpConfig",
     "NegativesConfig",
     "OptimizerConfig",
+    "Plain",
     "Section",
     "TrainingConfig",
     "WarmupConfig",

@@ -17,7 +17,7 @@ from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import DataError
 from quantum_rerank.evaluation import NDCG
 from quantum_rerank.similarity import Head
-from quantum_rerank.training.data_manager import PreparedData, QuerySet, query_set
+from quantum_rerank.training.data_manager import PreparedData, QuerySet, query_set, with_unread
 from quantum_rerank.training.ranking import Candidates
 from quantum_rerank.training.validators import (
     TEST,
@@ -78,6 +78,7 @@ def load_roles(
         domains.add(collection.domain)
         require_ranking(collection)
         queries, documents = source.embed(collection)
+        collection = with_unread(collection, source)
         for role, ids in _query_ids(config, spec, collection).items():
             one = query_set(collection, queries, documents, ids, config.candidates)
             roles[role] = (*roles[role], one)

@@ -3,13 +3,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from quantum_rerank.datasets.collection import MAX_CHARACTERS
-from quantum_rerank.embeddings import Embeddings, TextEncoder
+from quantum_rerank.embeddings import Embeddings, EncoderSettings, Role, TextEncoder
+from quantum_rerank.embeddings.coverage import Coverage
 from quantum_rerank.embeddings.text_models import MODELS, text_model
 from quantum_rerank.errors import EmbeddingError, MissingPackage
 
@@ -42,12 +44,15 @@ def static_model(tmp_path: Path) -> Path:
 class Letters:
     """A model of one's own: it counts vowels."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: EncoderSettings) -> None:
         self.folder = Path(__file__).parent
         self.width = 5
 
-    def vectors(self, texts: list[str]) -> Embeddings:
+    def vectors(self, texts: list[str], role: Role) -> Embeddings:
         return np.array([[text.count(vowel) for vowel in "aeiou"] for text in texts], np.float32)
+
+    def coverage(self, texts: Sequence[str], role: Role) -> Coverage:
+        return Coverage(len(texts))
 
 
 def test_a_model_of_ones_own_is_one_class_and_one_line(
@@ -89,7 +94,7 @@ def test_a_model_gives_every_text_a_vector_of_its_width_and_near_ones_near(name:
 
 
 def test_wordllama_reads_upper_case_as_lower_case() -> None:
-    vectors = text_model(installed("wordllama")).vectors(["Oak LEAF", "oak leaf"])
+    vectors = text_model(installed("wordllama")).vectors(["Oak LEAF", "oak leaf"], Role.QUERY)
     assert vectors.shape == (2, 256)
     np.testing.assert_array_equal(vectors[0], vectors[1])
 
@@ -133,7 +138,7 @@ def test_a_model_in_a_folder_is_loaded_without_the_hub_which_others_may_still_as
     for way in ("socket.connect", "create_connection", "getaddrinfo"):
         monkeypatch.setattr(f"socket.{way}", refuse)
     model = text_model(str(static_model) if name == "static" else installed(name))
-    assert len(model.vectors(["oak"])) == 1
+    assert len(model.vectors(["oak"], Role.QUERY)) == 1
     assert asked == []
     assert "HF_HUB_OFFLINE" not in os.environ
 
