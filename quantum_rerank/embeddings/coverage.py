@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ WARN_SHARE = 0.05
 """Share of affected texts above which a count carries a warning."""
 
 _AT_ONCE = 1024  # texts tokenised together
+_BESIDE = ("Mn", "Mc", "Me", "Cf", "Cc")
 _BYTES = range(0x80, 0x100)  # those that no ASCII character has
 
 
@@ -116,7 +118,7 @@ class TextReader:
         return self._tokenizer.encode_batch(texts, add_special_tokens=self._add_special_tokens)
 
     def _is_unknown(self, text: str, encoding: Encoding, start: int, least: int) -> bool:
-        """Whether the vocabulary lacks most of a text's characters, white space left aside.
+        """Whether the vocabulary lacks most of the characters that a text can be read by.
 
         start: where the text begins behind its prompt.  least: tokens of the prompt alone.
         """
@@ -130,8 +132,13 @@ class TextReader:
         pairs = zip(ids, encoding.offsets, strict=True)
         spans = {span for token, span in pairs if token in self._unknown}
         places = {place for first, end in spans for place in range(max(first, start), end)}
-        lost = sum(not text[place - start].isspace() for place in places)
-        return 2 * lost > sum(not character.isspace() for character in text)
+        lost = sum(_is_read(text[place - start]) for place in places)
+        return 2 * lost > sum(map(_is_read, text))
+
+
+def _is_read(character: str) -> bool:
+    """Whether a character stands for something by itself: no space, mark, joiner or control."""
+    return not character.isspace() and unicodedata.category(character) not in _BESIDE
 
 
 def unknown_tokens(tokenizer: Tokenizer, bytes_too: bool) -> frozenset[int]:
