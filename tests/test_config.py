@@ -384,3 +384,31 @@ def test_a_misspelt_engine_is_the_only_mistake_of_a_circuit_with_threads() -> No
         override(ExperimentConfig(), {"circuit.engine": "statevectr", "circuit.threads": 4})
     (problem,) = caught.value.problems
     assert "`circuit.engine` is 'statevectr'" in problem
+
+
+@pytest.mark.parametrize(
+    ("prompt", "complaint"),
+    [
+        ({"query": None}, "must be a text: put it in quotes"),
+        ("query: \ud83c", "must be a text: it has half a surrogate pair"),
+        (7, "must be a valid string"),
+    ],
+)
+@pytest.mark.parametrize("key", ["data.query_prompt", "data.document_prompt"])
+def test_a_prompt_is_a_text(key: str, prompt: object, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=f"`{key}` is .*, but {complaint}"):
+        override(ExperimentConfig(), {key: prompt})
+
+
+@pytest.mark.parametrize("prompt", ["query: ", "", None, "Instruct: rank\nQuery:"])
+def test_a_prompt_stays_as_it_is_written(prompt: str | None) -> None:
+    config = override(ExperimentConfig(), {"data.query_prompt": prompt})
+    assert config.data.query_prompt == prompt
+    assert override(ExperimentConfig(), flat(config)) == config
+
+
+def test_vectors_that_were_computed_elsewhere_take_no_prompt() -> None:
+    arrays = override(ExperimentConfig(), {"data.encoder": "npy:vectors"})
+    assert override(arrays, {"data.query_prompt": ""}).data.query_prompt == ""
+    with pytest.raises(ConfigError, match=r"must be null where `data\.encoder` is npy:"):
+        override(arrays, {"data.query_prompt": "query: "})
