@@ -7,6 +7,7 @@ Needs neither Ray, Optuna nor Weights & Biases.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -224,7 +225,7 @@ class Reranker:
         encoder = self._checked_encoder()
         vectors = encoder.encode(texts, role=role, show_progress_bar=show_progress_bar)
         for message in encoder.coverage(texts, role=role).warnings(role):
-            warnings.warn(message, EncoderWarning, stacklevel=3)
+            _warn(message)
         return vectors
 
     def _checked_encoder(self) -> TextEncoder:
@@ -240,6 +241,14 @@ class Reranker:
                 "with `encoder`."
             )
         return self._encoder
+
+
+def _warn(message: str) -> None:
+    """Warn at the line that called this module."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back and frame.f_code.co_filename == __file__:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, EncoderWarning, stacklevel=level)
 
 
 def _unit_query(query: Embeddings) -> Embeddings:
