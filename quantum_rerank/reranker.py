@@ -7,6 +7,8 @@ Needs neither Ray, Optuna nor Weights & Biases.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from quantum_rerank.document_index import DocumentIndex
-from quantum_rerank.embeddings import Embeddings, TextEncoder, unit_rows
-from quantum_rerank.errors import BundleError, DataError, EmbeddingError
+from quantum_rerank.embeddings import Embeddings, EncoderSettings, Role, TextEncoder, unit_rows
+from quantum_rerank.errors import BundleError, DataError, EmbeddingError, EncoderWarning
 from quantum_rerank.export import Manifest, bundle_in, read_bundle
 from quantum_rerank.similarity import Head, represent, score, score_represented
 from quantum_rerank.whole_files import require_free
@@ -49,26 +51,49 @@ class RankedRow:
 
 
 class Reranker:
-    """Scores documents against a query."""
+    """Scores documents against a query.
 
-    def __init__(self, head: Head, manifest: Manifest, encoder: str | None = None) -> None:
+    Queries and documents are embedded as in training, with the same prompts. Where the encoder
+    cuts a text, or does not know most of its characters, an `EncoderWarning` says so.
+    """
+
+    def __init__(
+        self,
+        head: Head,
+        manifest: Manifest,
+        encoder: str | None = None,
+        device: str = "cpu",
+        batch_size: int = 32,
+    ) -> None:
+        data = manifest.config.data
         self.manifest = manifest
         self._head = head.eval()
-        self._encoder = TextEncoder(encoder or manifest.config.data.encoder)
+        settings = EncoderSettings(data.query_prompt, data.document_prompt, device, batch_size)
+        self._encoder = TextEncoder(encoder or data.encoder, settings=settings)
 
     @classmethod
     def load(
-        cls, folder: str | Path, engine: str | None = None, encoder: str | None = None
+        cls,
+        folder: str | Path,
+        engine: str | None = None,
+        encoder: str | None = None,
+        device: str = "cpu",
+        batch_size: int = 32,
     ) -> Reranker:
         """Load a bundle, or the one in the folder of a training or of a search.
 
         engine: takes the place of the one trained with; all score the same to 1e-6.
         encoder: the name or folder of the encoder trained with, where it is called otherwise
             than in training; another one is refused when a text is embedded.
+        device: where the encoder runs, as torch names it (`cuda`, `cuda:1`, `mps`), or `auto`
+            for the fastest there is. The default is the CPU whatever the training ran on, so
+            that a bundle gives the same scores on every machine.
+        batch_size: texts that the encoder takes at once.
         Raises: BundleError if a file is missing, cut off, altered, or of another version;
-            ConfigError if there is no such engine.
+            ConfigError if there is no such engine; EmbeddingError if there is no such device.
         """
-        return cls(*read_bundle(bundle_in(Path(folder)), engine), encoder)
+        bundle = read_bundle(bundle_in(Path(folder)), engine)
+        return cls(*bundle, encoder, device, batch_size)
 
     def rank(self, query: str, documents: Iterable[str], top_k: int | None = None) -> list[Ranked]:
         """Order documents by relevance, best first, ties as given.
@@ -88,7 +113,7 @@ class Reranker:
         _check_text(query)
         if not (documents := _texts(documents)):
             return np.empty(0)
-        return self.scores_of_embeddings(self._encode([query])[0], self._encode(documents))
+        return self.scores_of_embeddings(self._encode_query(query), self._encode(documents))
 
     def scores_of_embeddings(self, query: Embeddings, documents: Embeddings) -> NDArray[np.float64]:
         """The same for vectors of the encoder that the model was trained with.
@@ -105,14 +130,19 @@ class Reranker:
         weight, vectors = self.manifest.fusion_weight, unit_rows(documents, "documents")
         return score(self._head, weight, _unit_query(query), vectors)
 
-    def index(self, documents: Iterable[str], folder: str | Path) -> DocumentIndex:
+    def index(
+        self, documents: Iterable[str], folder: str | Path, show_progress_bar: bool = False
+    ) -> DocumentIndex:
         """Encode documents and keep their vectors and states in a folder.
 
+        show_progress_bar: whether the progress of encoding is shown on standard error.
         Raises: OutputError if the folder exists already or cannot be written; DataError if a
             document is no string.
         """
         require_free(Path(folder))  # before a corpus is encoded in vain
-        return self.index_embeddings(self._encode(_texts(documents)), folder)
+        return self.index_embeddings(
+            self._encode(_texts(documents), show_progress_bar=show_progress_bar), folder
+        )
 
     def index_embeddings(self, embeddings: Embeddings, folder: str | Path) -> DocumentIndex:
         """The same for vectors of the encoder that the model was trained with.
@@ -150,7 +180,7 @@ class Reranker:
         """
         _check_top_k(top_k)
         _check_text(query)
-        scores = self.scores_of_indexed(self._encode([query])[0], index, rows)
+        scores = self.scores_of_indexed(self._encode_query(query), index, rows)
         order = np.argsort(-scores, kind="stable")[:top_k]
         return [RankedRow(int(i if rows is None else rows[i]), float(scores[i])) for i in order]
 
@@ -184,8 +214,19 @@ class Reranker:
             )
         return self.manifest.sha256
 
-    def _encode(self, texts: Sequence[str]) -> Embeddings:
-        return self._checked_encoder().encode(texts)
+    def _encode_query(self, query: str) -> Embeddings:
+        """(dim,), of length 1."""
+        vector: Embeddings = self._encode([query], Role.QUERY)[0]
+        return vector
+
+    def _encode(
+        self, texts: Sequence[str], role: Role = Role.DOCUMENT, show_progress_bar: bool = False
+    ) -> Embeddings:
+        encoder = self._checked_encoder()
+        vectors = encoder.encode(texts, role=role, show_progress_bar=show_progress_bar)
+        for message in encoder.coverage(texts, role=role).warnings(role):
+            _warn(message)
+        return vectors
 
     def _checked_encoder(self) -> TextEncoder:
         if self._encoder.name.startswith("npy:"):
@@ -200,6 +241,14 @@ class Reranker:
                 "with `encoder`."
             )
         return self._encoder
+
+
+def _warn(message: str) -> None:
+    """Warn at the line that called this module."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back and frame.f_code.co_filename == __file__:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, EncoderWarning, stacklevel=level)
 
 
 def _unit_query(query: Embeddings) -> Embeddings:

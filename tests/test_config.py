@@ -11,6 +11,7 @@ from quantum_rerank.circuits.choice import fastest_engine
 from quantum_rerank.config import (
     CircuitConfig,
     ExperimentConfig,
+    Plain,
     apply_overrides,
     build_config,
     config_keys,
@@ -267,8 +268,7 @@ def test_a_flat_configuration_overrides_any_other_into_itself(
 
 
 def test_a_flat_configuration_holds_plain_values_only() -> None:
-    kinds = {type(value) for value in flat(ExperimentConfig()).values()}
-    assert kinds <= {bool, int, float, str}
+    assert all(isinstance(value, Plain) for value in flat(ExperimentConfig()).values())
 
 
 @pytest.mark.parametrize(
@@ -409,3 +409,31 @@ def test_a_part_of_the_columns_may_be_named_in_a_file(tmp_path: Path) -> None:
     path = write(tmp_path, "b.yaml", "data:\n  columns: {querry: q}\n")
     with pytest.raises(ConfigError, match=r"`data\.columns\.querry` is not a known key.*`query`"):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "complaint"),
+    [
+        ({"query": None}, "must be a text: put it in quotes"),
+        ("query: \ud83c", "must be a text: it has half a surrogate pair"),
+        (7, "must be a valid string"),
+    ],
+)
+@pytest.mark.parametrize("key", ["data.query_prompt", "data.document_prompt"])
+def test_a_prompt_is_a_text(key: str, prompt: object, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=f"`{key}` is .*, but {complaint}"):
+        override(ExperimentConfig(), {key: prompt})
+
+
+@pytest.mark.parametrize("prompt", ["query: ", "", None, "Instruct: rank\nQuery:"])
+def test_a_prompt_stays_as_it_is_written(prompt: str | None) -> None:
+    config = override(ExperimentConfig(), {"data.query_prompt": prompt})
+    assert config.data.query_prompt == prompt
+    assert override(ExperimentConfig(), flat(config)) == config
+
+
+def test_vectors_that_were_computed_elsewhere_take_no_prompt() -> None:
+    arrays = override(ExperimentConfig(), {"data.encoder": "npy:vectors"})
+    assert override(arrays, {"data.query_prompt": ""}).data.query_prompt == ""
+    with pytest.raises(ConfigError, match=r"must be null where `data\.encoder` is npy:"):
+        override(arrays, {"data.query_prompt": "query: "})

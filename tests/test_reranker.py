@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,15 @@ import torch
 from quantum_rerank.circuits import ENGINES
 from quantum_rerank.config import Arm, ExperimentConfig, override
 from quantum_rerank.document_index import DocumentIndex
-from quantum_rerank.embeddings import Embeddings, ExampleTexts, TextEncoder
-from quantum_rerank.errors import BundleError, ConfigError, DataError, EmbeddingError, OutputError
+from quantum_rerank.embeddings import Embeddings, ExampleTexts, Role, TextEncoder, source_of
+from quantum_rerank.errors import (
+    BundleError,
+    ConfigError,
+    DataError,
+    EmbeddingError,
+    EncoderWarning,
+    OutputError,
+)
 from quantum_rerank.export import Manifest, export_model, read_bundle, write_bundle
 from quantum_rerank.reranker import Reranker
 from quantum_rerank.similarity import build_head, fuse
@@ -29,7 +37,7 @@ ARMS: tuple[str, ...] = get_args(Arm)
 class ReadVectors(Reranker):
     """A reranker that reads a text's vector off the text: `1 0 0`."""
 
-    def _encode(self, texts: Sequence[str]) -> Embeddings:
+    def _encode(self, texts: Sequence[str], *role: Role, **options: bool) -> Embeddings:
         return np.stack([vector(text) for text in texts])
 
 
@@ -441,3 +449,134 @@ def test_texts_are_ranked_with_the_scores_of_the_manifest(
     assert {one.document for one in ranked} == set(documents)
     for one in ranked:
         assert one.score == pytest.approx(kept.scores[one.index], abs=1e-5)
+
+
+# Roles, and what the encoder does not read.
+
+
+@pytest.fixture
+def worded(
+    words_encoder: str, small_config: Callable[..., ExperimentConfig], tmp_path: Path
+) -> Write:
+    """Write the bundle of an untrained model over an encoder, with prompts if they are given."""
+
+    def write_one(encoder: str = words_encoder, **prompts: str) -> Path:
+        named = {f"data.{role}_prompt": prompt for role, prompt in prompts.items()}
+        config = small_config({"arm": "cosine", "data.encoder": encoder, **named})
+        source = source_of(config.data)
+        assert isinstance(source, TextEncoder)
+        vectors = source.encode(["oak"])
+        head = build_head(embedding_dim=vectors.shape[1], **config.head_arguments())
+        example = ExampleTexts("oak", vectors[0], ("oak",), vectors)
+        folder = tmp_path / f"bundle-{len(list(tmp_path.iterdir()))}"
+        return export_model(folder, head, config, 0.0, source.fingerprint, "", {}, [example])
+
+    return write_one
+
+
+TREES = ["oak bark", "elm leaf", "oak"]
+
+
+def test_queries_and_documents_are_embedded_with_the_prompts_of_the_training(
+    worded: Write, words_encoder: str, tmp_path: Path
+) -> None:
+    reranker = Reranker.load(worded(query="query: ", document="passage: "))
+    bare = TextEncoder(words_encoder)
+    (asked,) = bare.encode(["query: oak"])
+    expected = bare.encode([f"passage: {tree}" for tree in TREES]) @ asked
+    np.testing.assert_allclose(reranker.scores("oak", TREES), expected, atol=1e-6)
+    ranked = {one.document: one.score for one in reranker.rank("oak", TREES)}
+    assert [ranked[tree] for tree in TREES] == pytest.approx(expected.tolist(), abs=1e-6)
+    index = reranker.index(TREES, tmp_path / "index")
+    rows = {one.row: one.score for one in reranker.rank_indexed("oak", index)}
+    assert [rows[row] for row in range(3)] == pytest.approx(expected.tolist(), abs=1e-6)
+    assert reranker.scores("oak", ["oak"])[0] < 0.99  # the two have other prompts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "prompts",
+    [{"query": "query: ", "document": "passage: "}, {"query": "Represent this sentence: "}],
+    ids=["e5", "bge"],
+)
+def test_a_bundle_uses_the_prompts_of_its_encoders_folder(
+    worded: Write, prompted_minilm: Callable[..., Path], prompts: dict[str, str]
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    folder = str(prompted_minilm(prompts))
+    model = SentenceTransformer(folder, device="cpu", local_files_only=True)
+    query = model.encode_query(["fear of spiders"], normalize_embeddings=True)[0]
+    documents = model.encode_document(TREES, normalize_embeddings=True)
+    found = Reranker.load(worded(folder)).scores("fear of spiders", TREES)
+    np.testing.assert_allclose(found, documents @ query, rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_bundle_from_before_there_were_prompts_scores_without_them(
+    worded: Write, prompted_minilm: Callable[..., Path]
+) -> None:
+    folder = str(prompted_minilm({"query": "query: "}))
+    earlier = Reranker.load(worded(folder, query="", document=""))
+    found = earlier.scores("fear of spiders", TREES)
+    vectors = TextEncoder("minilm").encode(["fear of spiders", *TREES])
+    np.testing.assert_allclose(found, vectors[1:] @ vectors[0], rtol=0, atol=1e-5)
+
+
+LONG, STRANGE = "oak " * 20, "\u0e15\u0e49\u0e19\u0e44\u0e21\u0e49"
+
+
+@pytest.mark.parametrize(
+    ("query", "documents", "expected"),
+    [
+        (LONG, TREES, "The query is longer than the 8 tokens that the encoder reads"),
+        (STRANGE, TREES, "The query is written mostly in characters that the encoder does not"),
+        ("oak", [*TREES, LONG], "Some documents are longer than the 8 tokens"),
+        ("oak", [*TREES, STRANGE], "Some documents are written mostly in characters"),
+    ],
+)
+def test_texts_that_the_encoder_does_not_read_in_full_give_a_warning(
+    worded: Write, tmp_path: Path, query: str, documents: list[str], expected: str
+) -> None:
+    reranker = Reranker.load(worded())
+    with pytest.warns(EncoderWarning, match=expected) as caught:
+        reranker.rank(query, documents)
+    assert [one.filename for one in caught] == [__file__]
+    with pytest.warns(EncoderWarning, match=expected):
+        reranker.scores(query, documents)
+    with pytest.warns(EncoderWarning, match=expected):
+        reranker.rank_indexed(query, reranker.index(documents, tmp_path / "index"))
+
+
+def test_the_same_warning_is_shown_once(worded: Write) -> None:
+    reranker = Reranker.load(worded())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for number in range(3):
+            reranker.rank("oak", [*TREES, *[LONG] * (number + 1)])
+    assert [one.category for one in caught] == [EncoderWarning]
+
+
+def test_device_and_batches_are_given_where_a_model_is_loaded(worded: Write) -> None:
+    bundle = worded()
+    expected = Reranker.load(bundle).scores("oak", TREES)
+    found = Reranker.load(bundle, device="auto", batch_size=2).scores("oak", TREES)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    with pytest.raises(EmbeddingError, match="The device `cuda:99` cannot be used here"):
+        Reranker.load(bundle, device="cuda:99")
+
+
+def test_a_model_is_loaded_on_the_cpu_whatever_it_was_trained_on(worded: Write) -> None:
+    bundle = worded()
+    head, manifest = read_bundle(bundle)
+    elsewhere = override(manifest.config, {"data.device": "cuda:99"})
+    loaded = Reranker(head, replace(manifest, config=elsewhere))
+    assert len(loaded.rank("oak", TREES)) == 3
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_the_progress_of_an_index_is_shown_where_it_is_asked_for(
+    worded: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str], shown: bool
+) -> None:
+    Reranker.load(worded()).index(TREES, tmp_path / "index", show_progress_bar=shown)
+    assert ("embedding" in capsys.readouterr().err) == shown

@@ -138,7 +138,7 @@ def main(
     ] = None,
 ) -> None:
     """Export a trial of a finished search again, as a bundle that reranks by itself."""
-    from quantum_rerank.embeddings import embedding_source
+    from quantum_rerank.embeddings import source_of
     from quantum_rerank.training.data_manager import prepare
 
     known = load_study(run_folder).get_trials(deepcopy=False)
@@ -154,7 +154,7 @@ def main(
         wanted = "no trial" if trial is None else f"no trial {trial}"
         raise OutputError(f"`{run_folder}` has {wanted} with kept weights.")
     chosen = load_trial(run_folder, trials[0])
-    source = embedding_source(chosen.config.data.encoder)
+    source = source_of(chosen.config.data)
     prepared = prepare(chosen.config.data, source)
     refuse_other_data(read_record(run_folder), prepared, run_folder)
     test, seeds = _test_metrics(tested, chosen.number), _seeds(summary, chosen, prepared.trial)

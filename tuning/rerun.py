@@ -8,7 +8,7 @@ from pathlib import Path
 from optuna.trial import TrialState
 from rich.console import Console
 
-from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.hybrid_trainer import make_descendant
@@ -48,7 +48,7 @@ def rerun(folder: Path, number: int, console: Console) -> bool:
             f"Trial {number} of `{folder}` has no epoch that could be compared with: it is queued, "
             "has just begun, or was interrupted before. Name another."
         )
-    prepared = prepare(space.base.data, embedding_source(space.base.data.encoder))
+    prepared = prepare(space.base.data, source_of(space.base.data))
     refuse_other_data(record, prepared, folder)
     torch.set_num_threads(1)
     config = space.config_for(given(trial), attempts(trials, number)[-1])

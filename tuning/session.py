@@ -17,7 +17,7 @@ import optuna
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
-from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import FilesError, SearchError
 from quantum_rerank.training.data_manager import PreparedData, TrialData, prepare
 from quantum_rerank.whole_files import write_whole
@@ -140,7 +140,7 @@ def _session(
     patience: float,
     earlier: Sequence[EarlierRun],
 ) -> str:
-    source = embedding_source(space.base.data.encoder)
+    source = source_of(space.base.data)
     prepared = prepare(space.base.data, source)
     _record_or_compare(space, prepared, folder, places, earlier)
     places = recorded_places(folder)

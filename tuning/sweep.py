@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from quantum_rerank.console import run as run_command
-from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import prepare
 from tuning.limits.failures import failure_reason, memory_excess
@@ -81,7 +81,7 @@ def agent(
 ) -> None:
     """Run one trial with the values that the sweep hands over (called by `wandb agent`)."""
     known = load_space(space)
-    source = embedding_source(known.base.data.encoder)
+    source = source_of(known.base.data)
     data = prepare(known.base.data, source).trial
     run = start_run(project(), known.header.name, None, folder, resolve_mode(wandb))
     given = {key: run.config[key] for key in known.parameters if key in run.config}

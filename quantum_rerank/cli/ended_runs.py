@@ -138,12 +138,13 @@ def grouped(runs: Sequence[TrainingRun]) -> list[Group]:
     Raises: DataError where two of them have the same seed too: they are the same training, and
         would count as a spread of nothing.
     """
-    from quantum_rerank.config import build_config
+    from quantum_rerank.config import HOW_EMBEDDED, build_config
 
     groups: dict[str, list[TrainingRun]] = {}
     for run in runs:
         # With the defaults of keys that are younger than the run.
         config = build_config(run.record["config"]).model_dump(mode="json", exclude={"seed"})
+        config["data"] = {k: value for k, value in config["data"].items() if k not in HOW_EMBEDDED}
         key = json.dumps([config, run.record.get("data_fingerprint")], sort_keys=True)
         groups.setdefault(key, []).append(run)
     for same in groups.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,7 +22,7 @@ from quantum_rerank.cli.retrieved import (
     run_lines,
     without_own_documents,
 )
-from quantum_rerank.cli.trained_model import EncoderName
+from quantum_rerank.cli.trained_model import BatchSize, Device, EncoderName
 from quantum_rerank.console import run
 from quantum_rerank.errors import DataError, OutputError
 from quantum_rerank.whole_files import write_text
@@ -30,7 +30,7 @@ from quantum_rerank.whole_files import write_text
 if TYPE_CHECKING:
     from quantum_rerank.cli.trained_model import TrainedModel
     from quantum_rerank.config import DataConfig
-    from quantum_rerank.embeddings import Embeddings
+    from quantum_rerank.embeddings import Embeddings, EmbeddingSource, Role, TextEncoder
 
 STDOUT = Path("-")
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
@@ -76,6 +76,8 @@ def main(
         ),
     ] = None,
     encoder: EncoderName = None,
+    device: Device = "cpu",
+    batch_size: BatchSize = 32,
     force: Annotated[bool, typer.Option("--force", help="Write over an output file.")] = False,
 ) -> None:
     """Put the documents that were found for each query into a better order.
@@ -94,7 +96,7 @@ def main(
 
         {"query": "fear", "documents": [{"id": "7", "text": "Phobia", "score": 9}]}
     """
-    from quantum_rerank.cli.trained_model import load_model
+    from quantum_rerank.cli.trained_model import load_model, source_for
     from quantum_rerank.datasets import count_lines
     from quantum_rerank.datasets.raw_lines import uncompressed_name
 
@@ -108,8 +110,10 @@ def main(
     if not is_jsonl:  # whose queries have no ids
         rule = ignore_identical or config.ignore_identical
         requests, texts = without_own_documents(requests, texts, rule)
-    ranked = _reranked(trained, requests, texts, top, encoder or trained.config.data.encoder)
-    for line in count_lines(texts.skipped):
+    source = source_for(trained, encoder, device, batch_size)
+    named = encoder or config.encoder
+    ranked, unread = _reranked(trained, requests, texts, top, source, named)
+    for line in count_lines({**texts.skipped, **unread}):
         typer.echo(f"{texts.collection or retrieved}: {line}", err=True)
     lines = json_lines(ranked) if is_jsonl else run_lines(ranked, tag)
     if output == STDOUT:
@@ -120,9 +124,17 @@ def main(
 
 
 def _reranked(
-    trained: TrainedModel, requests: Sequence[Request], texts: Texts, top: int, encoder: str
-) -> Ranked:
-    """Rerank every request behind a progress bar; each text is represented once."""
+    trained: TrainedModel,
+    requests: Sequence[Request],
+    texts: Texts,
+    top: int,
+    source: EmbeddingSource,
+    encoder: str,
+) -> tuple[Ranked, dict[str, int]]:
+    """Rerank every request behind a progress bar; each text is represented once.
+
+    Returns: also the texts that the encoder does not read in full, as sentence -> count.
+    """
     import numpy as np
     from rich.console import Console
     from rich.progress import track
@@ -131,8 +143,8 @@ def _reranked(
     from quantum_rerank.similarity import represent, score_represented
 
     if not any(request.documents for request in requests):  # an encoder takes no empty list
-        return [(request, []) for request in requests]
-    queries, documents = _vectors(trained, requests, texts, top, encoder)
+        return [(request, []) for request in requests], {}
+    queries, documents = _vectors(trained, requests, texts, top, source, encoder)
     keys = {key: row for row, key in enumerate(documents.keys)}
     asked_keys = {key: row for row, key in enumerate(queries.keys)}
     states = documents.represented(trained)
@@ -154,15 +166,20 @@ def _reranked(
         # At most as high as any score: what was not reranked is put behind what was.
         lowered = falling([*scores[order].tolist(), *([float("inf")] * len(below))])
         results.append((request, list(zip([*order.tolist(), *below], lowered, strict=True))))
-    return results
+    return results, {**queries.unread, **documents.unread}
 
 
 @dataclass(frozen=True)
 class _Vectors:
-    """Texts by key, embedded. vectors: (n, dim), a row per key."""
+    """Texts by key, embedded.
+
+    vectors: (n, dim), a row per key.
+    unread: texts that the encoder does not read in full, as sentence -> count.
+    """
 
     keys: Sequence[str]
     vectors: Embeddings
+    unread: Mapping[str, int] = field(default_factory=dict)
 
     def represented(self, trained: TrainedModel, block: int = 2048) -> Any:
         """(n, size) representations, computed block by block: what lies between stays small."""
@@ -175,13 +192,17 @@ class _Vectors:
 
 
 def _vectors(
-    trained: TrainedModel, requests: Sequence[Request], texts: Texts, top: int, encoder: str
+    trained: TrainedModel,
+    requests: Sequence[Request],
+    texts: Texts,
+    top: int,
+    source: EmbeddingSource,
+    encoder: str,
 ) -> tuple[_Vectors, _Vectors]:
     """The vectors of the queries and documents that are needed, after all checks."""
     from quantum_rerank.cli.trained_model import require_same_encoder, require_same_width
-    from quantum_rerank.embeddings import TextEncoder, embedding_source
+    from quantum_rerank.embeddings import Role, TextEncoder
 
-    source = embedding_source(encoder)
     require_same_encoder(trained, source, encoder)
     needed_queries = {request.query for request in requests}
     needed = {key for request in requests for key in request.documents[:top]}
@@ -191,10 +212,10 @@ def _vectors(
         raise DataError(f"{len(blank)} queries have no text: {', '.join(blank[:5])}.")
     if isinstance(source, TextEncoder):
         found = [
-            _Vectors(keys, source.encode([known[key] for key in keys], f"the {what}"))
-            for what, known, wanted in (
-                ("queries", texts.queries, needed_queries),
-                ("documents", texts.documents, needed),
+            _embedded(source, {key: known[key] for key in keys}, f"the {what}", role)
+            for what, role, known, wanted in (
+                ("queries", Role.QUERY, texts.queries, needed_queries),
+                ("documents", Role.DOCUMENT, texts.documents, needed),
             )
             if (keys := _worth_embedding(known, wanted))
         ]
@@ -204,6 +225,13 @@ def _vectors(
     queries, documents = found
     require_same_width(trained, documents.vectors.shape[1], encoder)
     return queries, documents
+
+
+def _embedded(encoder: TextEncoder, by_key: Mapping[str, str], label: str, role: Role) -> _Vectors:
+    """Embed texts of one role."""
+    texts = list(by_key.values())
+    vectors = encoder.encode(texts, label, role)
+    return _Vectors(list(by_key), vectors, encoder.coverage(texts, label, role).counts(role))
 
 
 def _worth_embedding(known: Mapping[str, str], wanted: set[str]) -> list[str]:

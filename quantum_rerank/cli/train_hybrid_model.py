@@ -120,13 +120,13 @@ def _train(
     """
     from rich.console import Console
 
-    from quantum_rerank.embeddings import embedding_source
+    from quantum_rerank.embeddings import source_of
     from quantum_rerank.training.data_manager import prepare
     from quantum_rerank.training.verdict_table import verdict_table
 
     console = Console()
     started = time.monotonic()
-    source = embedding_source(experiment.data.encoder)
+    source = source_of(experiment.data)
     prepared = prepare(experiment.data, source)
     now = unfinished.Begun(experiment, tuple(others), prepared.fingerprint, source.fingerprint)
     if begun:

@@ -36,6 +36,17 @@ EncoderName = Annotated[
 ]
 """The encoder of a model that was trained elsewhere, as an option of a command."""
 
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="Where the encoder runs: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto` for the fastest.",
+    ),
+]
+BatchSize = Annotated[
+    int, typer.Option("--batch-size", min=1, help="Texts that the encoder takes at once.")
+]
+
 _TRIALS = "trials"  # within the folder of a search: a folder per trial, with its checkpoints
 _HASHED = re.compile("npy:[0-9a-f]{64}")  # arrays by their content, as `ArraySource` has it
 
@@ -75,6 +86,20 @@ def load_model(path: Path) -> TrainedModel:
             "training or of a search that has ended, or the file of a checkpoint."
         )
     return _from_bundle(found)
+
+
+def source_for(
+    model: TrainedModel, encoder: str | None, device: str, batch_size: int
+) -> EmbeddingSource:
+    """Find what embeds texts for a model, with the prompts that it was trained with.
+
+    encoder: takes the place of the one trained with.
+    Raises: EmbeddingError if there is no such device.
+    """
+    from quantum_rerank.embeddings import source_of
+
+    here = {"device": device, "encoder_batch_size": batch_size}
+    return source_of(model.config.data.model_copy(update=here), encoder)
 
 
 def require_same_encoder(model: TrainedModel, source: EmbeddingSource, name: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantum_rerank.cli.reading_options import Columns, MaxUnmatched, reading_as
-from quantum_rerank.cli.trained_model import EncoderName, ModelPath
+from quantum_rerank.cli.trained_model import BatchSize, Device, EncoderName, ModelPath
 from quantum_rerank.console import run
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def main(
     columns: Columns = None,
     max_unmatched_judgments: MaxUnmatched = None,
     encoder: EncoderName = None,
+    device: Device = "cpu",
+    batch_size: BatchSize = 32,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="What is not known counts as failed.")
@@ -66,8 +68,7 @@ def main(
     """
     from rich.console import Console
 
-    from quantum_rerank.cli.trained_model import load_model
-    from quantum_rerank.embeddings import embedding_source
+    from quantum_rerank.cli.trained_model import load_model, source_for
     from quantum_rerank.training.data_manager import recall_warnings, told_skips
     from quantum_rerank.training.standings import standings
     from quantum_rerank.training.validators import verdicts
@@ -75,7 +76,8 @@ def main(
 
     trained = reading_as(load_model(model), columns, max_unmatched_judgments)
     named = encoder or trained.config.data.encoder
-    roles = _roles(trained, data or [], embedding_source(named), named)
+    source = source_for(trained, encoder, device, batch_size)
+    roles = _roles(trained, data or [], source, named)
     found = standings(trained.head, trained.fusion_weight, roles)
     judged = verdicts(found, trained.course, trained.seeds)
     if as_json:

@@ -8,7 +8,7 @@ suggests. Below this room everything takes plain arguments.
 """
 
 from quantum_rerank.config.columns import parse_columns
-from quantum_rerank.config.dotted import apply_overrides, config_keys, flat
+from quantum_rerank.config.dotted import Plain, apply_overrides, config_keys, flat
 from quantum_rerank.config.reading import (
     build_config,
     describe,
@@ -17,6 +17,7 @@ from quantum_rerank.config.reading import (
     parse_override,
 )
 from quantum_rerank.config.sections import (
+    HOW_EMBEDDED,
     Arm,
     CircuitConfig,
     ColumnsConfig,
@@ -35,6 +36,7 @@ from quantum_rerank.config.sections import (
 )
 
 __all__ = [
+    "HOW_EMBEDDED",
     "Arm",
     "CircuitConfig",
     "ColumnsConfig",
@@ -47,6 +49,7 @@ __all__ = [
     "MlpConfig",
     "NegativesConfig",
     "OptimizerConfig",
+    "Plain",
     "Section",
     "TrainingConfig",
     "WarmupConfig",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -31,7 +32,19 @@ LossName = Literal[
 Course = Literal["constant", "cosine", "step", "one_cycle", "plateau"]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 Width = Annotated[int, Field(ge=1, le=8192)]
+HOW_EMBEDDED = ("device", "encoder_batch_size", "show_progress_bar")
+"""Keys of the data that decide how texts are embedded, but not what their vectors mean."""
+
 _LARGEST_SEED = 2**63 - 1  # torch's generator takes no more
+
+
+def _is_encodable(text: str) -> bool:
+    """Whether UTF-8 has it: no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Section(BaseModel):
@@ -226,6 +239,28 @@ class DataConfig(Section):
     max_unmatched_judgments: float = Field(
         0.05, ge=0.0, le=1.0, description="share that may name absent texts, and is left out"
     )
+    query_prompt: str | None = Field(
+        None, description="text before each query; null: the encoder's own, '': none"
+    )
+    document_prompt: str | None = Field(None, description="the same, of documents")
+    device: str = Field("cpu", min_length=1, description="of the encoder; auto: the fastest")
+    encoder_batch_size: int = Field(32, ge=1, description="texts that the encoder takes at once")
+    show_progress_bar: bool = Field(True, description="of the embedding")
+
+    @field_validator("query_prompt", "document_prompt", mode="before")
+    @classmethod
+    def _text_of_an_encoder(cls, prompt: Any, info: ValidationInfo) -> Any:
+        if isinstance(prompt, Mapping):
+            raise PydanticCustomError(
+                "prompt", "must be a text: put it in quotes, or YAML takes `query: ` for a key"
+            )
+        if isinstance(prompt, str) and not _is_encodable(prompt):
+            raise PydanticCustomError("prompt", "must be a text: it has half a surrogate pair")
+        if prompt and str(info.data.get("encoder", "")).startswith("npy:"):
+            raise PydanticCustomError(
+                "prompt", "must be null where `data.encoder` is npy:, whose vectors are ready"
+            )
+        return prompt
 
 
 class ExperimentConfig(Section):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +22,7 @@ from typing import Any
 
 from torch import Tensor
 
-from quantum_rerank.config import ExperimentConfig, build_config, override
+from quantum_rerank.config import DataConfig, ExperimentConfig, build_config, override
 from quantum_rerank.embeddings import ExampleTexts
 from quantum_rerank.errors import BundleError, ConfigError
 from quantum_rerank.similarity import ARMS, Head, build_head, score
@@ -142,7 +142,7 @@ def read_bundle(folder: Path, engine: str | None = None) -> tuple[Head, Manifest
 
     record = _checked_record(folder)
     try:
-        config = build_config(record["config"])
+        config = build_config(_with_prompts(record["config"]))
         manifest = Manifest(
             config=config,
             embedding_dim=int(record["embedding_dim"]),
@@ -169,6 +169,11 @@ def read_bundle(folder: Path, engine: str | None = None) -> tuple[Head, Manifest
     except Exception as error:  # safetensors and torch each have their own kinds
         raise BundleError(f"`{folder / WEIGHTS}` does not fit its manifest: {error}.") from None
     return head.eval(), manifest
+
+
+def _with_prompts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded configuration; earlier versions, which name no prompts, used none."""
+    return {**config, "data": {"query_prompt": "", "document_prompt": "", **config["data"]}}
 
 
 def _checked_record(folder: Path) -> dict[str, Any]:
@@ -236,6 +241,13 @@ def _versions() -> dict[str, str]:
     return found
 
 
+def _prompt_notes(data: DataConfig) -> Iterator[str]:
+    """Yield what is put before queries and documents, where a configuration says it."""
+    for what, prompt in (("query", data.query_prompt), ("document", data.document_prompt)):
+        if prompt:
+            yield f"Text before each {what}: `{json.dumps(prompt, ensure_ascii=False)}`."
+
+
 def model_card(manifest: Manifest) -> str:
     """The bundle's README: what it is, how it did, how to use it, what it is not."""
     config = manifest.config
@@ -258,6 +270,7 @@ def model_card(manifest: Manifest) -> str:
             "",
             f"Score = (1 - w) cosine + w affinity, w = {manifest.fusion_weight:.2f}, over "
             f"`{config.data.encoder}` embeddings ({manifest.embedding_dim}-d).",
+            *_prompt_notes(config.data),
             *_GATE_NOTE.get(config.fusion.gate, ()),
             f"Affinity: {arm.what}.",
             *(parts[part] for part in parts if part in arm.has),

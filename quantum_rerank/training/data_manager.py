@@ -201,6 +201,7 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
     """
     collections, splits = _split(config)
     embedded = {spec: source.embed(collection) for spec, collection in collections.items()}
+    collections = {spec: with_unread(one, source) for spec, one in collections.items()}
     widths = {spec: documents.shape[1] for spec, (_, documents) in embedded.items()}
     if len(set(widths.values())) > 1:
         raise EmbeddingError(f"Vectors of one run must have one width, but there are {widths}.")
@@ -231,6 +232,11 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
         encoder_fingerprint=source.fingerprint,
         examples=_examples(collections[config.seen[0]], seen[0]),
     )
+
+
+def with_unread(collection: Collection, source: EmbeddingSource) -> Collection:
+    """The same collection, with the texts counted that its encoder does not read in full."""
+    return replace(collection, skipped={**collection.skipped, **source.unread(collection)})
 
 
 def data_fingerprint(config: DataConfig) -> str:

@@ -16,7 +16,13 @@ from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import DataError
 from quantum_rerank.evaluation import NDCG
 from quantum_rerank.similarity import Head
-from quantum_rerank.training.data_manager import PreparedData, QuerySet, load_judged, query_set
+from quantum_rerank.training.data_manager import (
+    PreparedData,
+    QuerySet,
+    load_judged,
+    query_set,
+    with_unread,
+)
 from quantum_rerank.training.ranking import Candidates
 from quantum_rerank.training.validators import (
     TEST,
@@ -77,6 +83,7 @@ def load_roles(
         domains.add(collection.domain)
         require_ranking(collection)
         queries, documents = source.embed(collection)
+        collection = with_unread(collection, source)
         for role, ids in _query_ids(config, spec, collection).items():
             one = query_set(
                 collection,

@@ -67,6 +67,20 @@ def test_a_training_from_before_a_key_was_added_is_of_the_group_that_has_its_def
     assert [len(group.runs) for group in groups] == [2]
 
 
+def test_how_texts_were_embedded_sets_no_trainings_apart(seeds: list[Path], tmp_path: Path) -> None:
+    for name, device in (("elsewhere", "cuda"), ("earlier", None)):
+        shutil.copytree(seeds[0], tmp_path / name)
+        record = metrics_of(seeds[0])
+        record["config"]["seed"] = 100 + len(name)
+        record["config"]["data"]["device"] = device
+        if device is None:  # as a version wrote it that had none of these settings
+            for key in ("device", "encoder_batch_size", "show_progress_bar", "query_prompt"):
+                del record["config"]["data"][key]
+        (tmp_path / name / "metrics.json").write_text(json.dumps(record))
+    runs = read_runs([seeds[0], tmp_path / "elsewhere", tmp_path / "earlier"])[0]
+    assert [len(group.runs) for group in grouped(runs)] == [3]
+
+
 def test_groups_of_one_name_are_told_apart(seeds: list[Path], setting: Any, tmp_path: Path) -> None:
     other = setting.train(tmp_path / seeds[0].name, {"optimizer.mlp_lr": 0.01})
     names = [group.name for group in grouped(read_runs([seeds[0], other])[0])]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from quantum_rerank.cli.export_model import app
 from quantum_rerank.cli.trained_model import load_model
 from quantum_rerank.config import ExperimentConfig, override
-from quantum_rerank.embeddings import TextEncoder
+from quantum_rerank.embeddings import Role, TextEncoder, source_of
 from quantum_rerank.embeddings.examples import ExampleTexts
 from quantum_rerank.export import export_model, read_bundle
 from quantum_rerank.export.bundle import write_bundle
@@ -95,6 +95,24 @@ def test_the_circuit_of_a_text_is_written_as_a_program(
         first, rest = program.split("\n", 1)
         assert first == f"// {' '.join(text.split())}"
         assert rest == circuit_qasm(head, vector)
+
+
+def test_the_circuit_of_a_text_depends_on_its_role_where_the_encoder_tells_them_apart(
+    setting: Any, words_encoder: str, tmp_path: Path
+) -> None:
+    settings = {"data.encoder": words_encoder, "data.query_prompt": "query: "}
+    run = setting.train(tmp_path / "run", settings)
+    model = load_model(run)
+    source = source_of(model.config.data)
+    assert isinstance(source, TextEncoder)
+    line = (run, "--format", "qasm", "--text", "oak")
+    for role in Role:
+        exported(*line, "--role", role, "--output", tmp_path / role)
+        (vector,) = source.encode(["oak"], role=role)
+        program = (tmp_path / role / "circuit-01.qasm").read_text()
+        assert program == "// oak\n" + circuit_qasm(model.head, vector)
+    programs = {(tmp_path / role / "circuit-01.qasm").read_text() for role in Role}
+    assert len(programs) == 2
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ import torch
 from ir_measures import nDCG
 from typer.testing import CliRunner
 
+from quantum_rerank.cli import export_model as export_model_command
+from quantum_rerank.cli import validate_training
 from quantum_rerank.cli.rerank import app
 from quantum_rerank.cli.trained_model import load_model
 from quantum_rerank.config import ExperimentConfig, override
@@ -385,3 +387,64 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(
     code, told = ended(app, "missing.run", "--bundle", ended_training, "--output", output)
     assert code == 2
     assert "is no folder to write `out.run` into" in told
+
+
+# Prompts, and what the encoder does not read.
+
+
+@pytest.fixture
+def prompted_training(setting: Any, words_encoder: str, tmp_path: Path) -> Path:
+    """The folder of a training whose queries and documents have prompts."""
+    prompts = {"data.query_prompt": "query: ", "data.document_prompt": "passage: "}
+    settings = {"data.encoder": words_encoder, "arm": "mlp_twin", **prompts}
+    run: Path = setting.train(tmp_path / "prompted", settings)
+    return run
+
+
+def test_every_command_uses_the_prompts_of_the_training(
+    setting: Any, prompted_training: Path, tmp_path: Path
+) -> None:
+    texts = [f"The {part} of the oak." for part in ("leaf", "bark", "root")]
+    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    given.write_text(json.dumps({"query": "the oak", "documents": texts}), encoding="utf-8")
+    reranked(given, "--bundle", prompted_training, "--output", output, "--batch-size", 2)
+    documents = json.loads(output.read_text())["documents"]
+    found = {document["text"]: document["score"] for document in documents}
+    scores = Reranker.load(prompted_training).scores("the oak", texts)
+    assert [found[text] for text in texts] == pytest.approx(scores.tolist(), abs=1e-6)
+
+    line = [prompted_training, "--json", "--device", "auto"]
+    result = CliRunner().invoke(validate_training.app, list(map(str, line)))
+    expected = json.loads((prompted_training / "metrics.json").read_text())["standings"]
+    assert json.loads(result.stdout)["standings"] == expected
+
+    line = [prompted_training, "--arm", "mlp_twin", "--output", tmp_path / "again"]
+    assert CliRunner().invoke(export_model_command.app, list(map(str, line))).exit_code == 0
+    again = Reranker.load(tmp_path / "again").manifest.examples
+    assert again == Reranker.load(prompted_training).manifest.examples
+
+
+def test_texts_that_are_not_read_in_full_are_counted(
+    prompted_training: Path, tmp_path: Path
+) -> None:
+    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    record = {"query": "an oak", "documents": ["oak " * 20, "elm"]}
+    given.write_text(json.dumps(record), encoding="utf-8")
+    line = [given, "--bundle", prompted_training, "--output", output]
+    result = CliRunner().invoke(app, list(map(str, line)))
+    assert f"{given}: 1 of 2 documents are longer than the 8 tokens" in result.stderr
+    assert "Split long documents into passages" in result.stderr
+
+
+@pytest.mark.parametrize("command", [app, validate_training.app])
+def test_a_device_that_does_not_exist_is_refused(
+    prompted_training: Path, tmp_path: Path, ended: Ended, command: Any
+) -> None:
+    given = tmp_path / "in.jsonl"
+    given.write_text('{"query": "an oak", "documents": ["elm"]}')
+    line: list[object] = [prompted_training, "--device", "cuda:99"]
+    if command is app:
+        line = [given, "--bundle", *line, "--output", tmp_path / "out.jsonl"]
+    code, told = ended(command, *line)
+    assert code == 2
+    assert "The device `cuda:99` cannot be used here" in told

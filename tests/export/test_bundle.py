@@ -303,3 +303,27 @@ def test_a_bundle_works_where_ray_optuna_and_wandb_are_not_installed(
     subprocess.run(command, check=True)
     scores = np.load(tmp_path / "scores.npy")
     np.testing.assert_allclose(scores, example_scores(bundle), atol=1e-12)
+
+
+def test_the_card_holds_the_prompts_that_were_given(
+    small_config: Callable[..., ExperimentConfig], tmp_path: Path
+) -> None:
+    config = small_config({"data.query_prompt": "query:\n"})
+    head = build_head(embedding_dim=DIM, **config.head_arguments())
+    export_model(tmp_path / "bundle", head, config, WEIGHT, "e", "abc", METRICS, [EXAMPLE])
+    card = (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
+    assert 'Text before each query: `"query:\\n"`.' in card
+    assert "Text before each document" not in card
+
+
+def test_a_bundle_of_an_earlier_version_used_no_prompts(bundle: Path) -> None:
+    data = read_bundle(bundle)[1].config.data
+    assert (data.query_prompt, data.document_prompt) == (None, None)
+    record = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    del record["config"]["data"]["query_prompt"], record["config"]["data"]["document_prompt"]
+    del record["manifest_sha256"]
+    content = json.dumps(record, sort_keys=True).encode()
+    record["manifest_sha256"] = hashlib.sha256(content).hexdigest()
+    (bundle / "manifest.json").write_text(json.dumps(record), encoding="utf-8")
+    data = read_bundle(bundle)[1].config.data
+    assert (data.query_prompt, data.document_prompt) == ("", "")

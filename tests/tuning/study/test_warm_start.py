@@ -231,6 +231,9 @@ def test_values_that_do_not_go_together_in_the_new_space_are_left_out(
         {"seed": 99},
         {"circuit.engine": "statevector"},
         {"data.seen": ["beir:moved"]},  # the fingerprint says that they are the same
+        {"data.device": "cuda"},
+        {"data.encoder_batch_size": 7},
+        {"data.show_progress_bar": False},
     ],
 )
 def test_some_settings_change_no_result(
@@ -240,7 +243,14 @@ def test_some_settings_change_no_result(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"warmup.steps": 7}, {"data.encoder": "another"}, {"data.candidates": 7}]
+    "changes",
+    [
+        {"warmup.steps": 7},
+        {"data.encoder": "another"},
+        {"data.candidates": 7},
+        {"data.query_prompt": ""},
+        {"data.document_prompt": ""},
+    ],
 )
 def test_any_other_setting_that_differs_is_named(
     tiny_space: Space, earlier: EarlierRun, changes: dict[str, Any]
