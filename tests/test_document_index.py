@@ -146,8 +146,8 @@ def test_a_row_outside_the_index_is_refused(
 
 
 @pytest.mark.parametrize("rows", [[0.5], [True, False], [[0, 1]], ["0"]])
-def test_rows_that_are_no_sequence_of_integers_are_refused(index: DocumentIndex, rows: Any) -> None:
-    with pytest.raises(DataError, match="must be a sequence of integers"):
+def test_rows_that_are_no_integers_are_refused(index: DocumentIndex, rows: Any) -> None:
+    with pytest.raises(DataError, match="must be a list of row numbers"):
         list(index.blocks(rows))
 
 
@@ -231,8 +231,8 @@ def test_a_damaged_index_is_refused_in_words(
     assert str(folder) in str(caught.value)
 
 
-def test_a_folder_that_does_not_exist_is_no_index(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="is no document index"):
+def test_a_folder_that_does_not_exist_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="nowhere` does not exist"):
         DocumentIndex.open(tmp_path / "nowhere", BUNDLE)
 
 

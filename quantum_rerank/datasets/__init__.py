@@ -28,6 +28,7 @@ from quantum_rerank.datasets import (
 from quantum_rerank.datasets.collection import Collection, require_ranking
 from quantum_rerank.datasets.splits import Split, repeated_texts, split_by_query
 from quantum_rerank.errors import DataError
+from quantum_rerank.paths import expanded
 
 SOURCES: dict[str, Callable[[str], Collection]] = {
     "icd10": icd10.load,
@@ -57,7 +58,7 @@ def load_collection(spec: str) -> Collection:
     if source not in SOURCES or not separator or not argument:
         forms = ", ".join(f"`{name}:...`" for name in SOURCES)
         raise DataError(f"`{spec}` names no collection. Known sources: {forms}.")
-    return SOURCES[source](argument)
+    return SOURCES[source](_located(source, argument))
 
 
 def domain_of(spec: str) -> str:
@@ -67,7 +68,7 @@ def domain_of(spec: str) -> str:
     ('csv:clicks', 'beir:cran', 'icd10:5')
     """
     source, _, argument = spec.partition(":")
-    return _DOMAINS[source](argument) if source in _DOMAINS else spec
+    return _DOMAINS[source](_located(source, argument)) if source in _DOMAINS else spec
 
 
 def load_texts(spec: str) -> tuple[Mapping[str, str], Mapping[str, str], Mapping[str, int]]:
@@ -77,9 +78,15 @@ def load_texts(spec: str) -> tuple[Mapping[str, str], Mapping[str, str], Mapping
     """
     source, _, argument = spec.partition(":")
     if source in _TEXTS and argument:
-        return _TEXTS[source](argument)
+        return _TEXTS[source](_located(source, argument))
     collection = load_collection(spec)
     return collection.corpus, collection.queries, collection.skipped
+
+
+def _located(source: str, argument: str) -> str:
+    """The argument of a source, with a leading `~` expanded where it is a place."""
+    is_at_home = source in _DOMAINS and argument.startswith("~")
+    return str(expanded(argument)) if is_at_home else argument
 
 
 __all__ = [

@@ -7,6 +7,7 @@ from quantum_rerank.embeddings.encoder import (
     embedding_source,
     unit_rows,
 )
+from quantum_rerank.embeddings.equal_rows import first_equal
 from quantum_rerank.embeddings.examples import ExampleTexts
 from quantum_rerank.embeddings.mapped import blocks, take
 
@@ -17,6 +18,7 @@ __all__ = [
     "TextEncoder",
     "blocks",
     "embedding_source",
+    "first_equal",
     "take",
     "unit_rows",
 ]

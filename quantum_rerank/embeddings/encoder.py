@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from quantum_rerank.arguments import as_texts
 from quantum_rerank.datasets import Collection
 from quantum_rerank.datasets.collection import MAX_CHARACTERS
 from quantum_rerank.datasets.text_files import is_encodable, shortened
@@ -31,6 +32,7 @@ from quantum_rerank.embeddings.mapped import MAPPED_FROM, blocks, open_mapped
 from quantum_rerank.embeddings.memory import require_room
 from quantum_rerank.embeddings.text_models import MODEL_FILES, text_model
 from quantum_rerank.errors import EmbeddingError
+from quantum_rerank.paths import expanded
 
 _CHUNK = 128  # texts between two steps of the progress bar
 _CORPUS, _QUERIES = "corpus.npy", "queries.npy"
@@ -53,7 +55,7 @@ class EmbeddingSource(Protocol):
 def embedding_source(name: str, cache_folder: Path | None = None) -> EmbeddingSource:
     """Find the source that a configuration names; nothing is loaded before it is used."""
     if name.startswith("npy:"):
-        return ArraySource(Path(name.removeprefix("npy:")), cache_folder)
+        return ArraySource(expanded(name.removeprefix("npy:")), cache_folder)
     return TextEncoder(name, cache_folder)
 
 
@@ -74,15 +76,15 @@ class TextEncoder:
 
     def encode(self, texts: Sequence[str], label: str | None = None) -> Embeddings:
         """Embed texts; a label shows a progress bar and keeps the result in the cache."""
-        if not texts:
+        if not (texts := as_texts(texts, "texts")):
             raise EmbeddingError("There are no texts to embed.")
         if broken := next((text for text in texts if not is_encodable(text)), None):
             raise EmbeddingError(f"{shortened(broken)} has half a surrogate pair, and is no text.")
         if label is None:
-            return self._compute(texts, None)
+            return self._each_once(texts, None)
         cache = EmbeddingCache(self._cache_folder or default_cache_folder())
         key = cache_key(self.fingerprint, texts)
-        return normalised(cache.get_or_compute(key, lambda: self._compute(texts, label)), label)
+        return normalised(cache.get_or_compute(key, lambda: self._each_once(texts, label)), label)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -93,6 +95,12 @@ class TextEncoder:
                 digest.update(file.relative_to(folder).as_posix().encode())
                 digest.update(file.read_bytes())
         return digest.hexdigest()
+
+    def _each_once(self, texts: Sequence[str], label: str | None) -> Embeddings:
+        """Embed each text once: equal ones in two batches would differ in their last digits."""
+        rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        vectors = self._compute(list(rows), label)
+        return vectors if len(rows) == len(texts) else vectors[[rows[text] for text in texts]]
 
     def _compute(self, texts: Sequence[str], label: str | None) -> Embeddings:
         from rich.console import Console

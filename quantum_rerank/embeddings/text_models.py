@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from quantum_rerank.datasets.packages import package_folder
 from quantum_rerank.embeddings.cache import Embeddings
 from quantum_rerank.errors import EmbeddingError, MissingPackage
+from quantum_rerank.paths import expanded
 
 MODEL_FILES = (".safetensors", ".bin", ".json", ".txt", ".model")  # what decides the vectors
 
@@ -70,7 +71,7 @@ class SentenceTransformersModel:
         return rows
 
     def _own_or_fetched(self) -> Path:
-        if (path := Path(self._name)).is_dir():
+        if (path := expanded(self._name)).is_dir():
             return path
         from huggingface_hub import snapshot_download
 
