@@ -132,10 +132,10 @@ def _in_order(values: Any, name: str, what: str) -> Iterator[Any]:
         raise DataError(f"`{name}` is a set, which has no order, but {what}. Give a list.")
     if hasattr(values, "to_pylist"):  # of Arrow, whose own entries are no plain values
         values = values.to_pylist()
-    try:
-        return iter(values)
-    except TypeError:
-        raise DataError(f"`{name}` is {_shown(values)}, but {what}.") from None
+    is_sequence = hasattr(values, "__len__") and hasattr(values, "__getitem__")
+    if not isinstance(values, Iterable) and not is_sequence:
+        raise DataError(f"`{name}` is {_shown(values)}, but {what}.")
+    return iter(values)
 
 
 def _integers(entries: list[Any], name: str, what: str) -> NDArray[np.intp]:

@@ -21,6 +21,13 @@ class Tree(StrEnum):
     OAK = "an oak"
 
 
+class NoColumn:
+    """Like a lazy frame of polars: indexed by names, and without rows before it is collected."""
+
+    def __getitem__(self, name: str) -> str:
+        raise TypeError("not subscriptable")
+
+
 def generated(values: Any) -> Iterator[Any]:
     yield from values
 
@@ -74,6 +81,7 @@ def test_nothing_is_no_texts_and_no_rows(values: Any) -> None:
         (b"an oak", "is bytes.*Decode it"),
         (None, "is None, but must be a list of texts"),
         (3, "is 3, but must be a list of texts"),
+        (NoColumn(), "but must be a list of texts"),
         ([*TEXTS, None], "Entry 3 of `documents` is None, but must be a text"),
         (pd.Series(["an oak", float("nan")]), "Entry 1 of `documents` is nan"),
         ([b"an oak"], "Entry 0 of `documents` is b'an oak'"),
