@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.errors import ConfigError
+from quantum_rerank.paths import expanded
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
@@ -46,6 +47,7 @@ def load_yaml(path: Path) -> YamlSource:
     """
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+    path = expanded(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

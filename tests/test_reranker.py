@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -156,11 +157,91 @@ def test_documents_may_come_as_any_iterable(reranker: ReadVectors) -> None:
     assert reranker.rank("1 0.1 0", np.array(DOCUMENTS)) == expected
 
 
+COLUMN = pd.Series(DOCUMENTS, index=[3, 2, 1, 0])  # its labels would mislead
+
+
+def test_a_column_of_a_table_is_ranked_by_position(reranker: ReadVectors) -> None:
+    expected = reranker.rank("1 0.1 0", DOCUMENTS)
+    assert reranker.rank("1 0.1 0", COLUMN) == expected
+    assert reranker.rank(np.str_("1 0.1 0"), COLUMN, np.int64(2)) == expected[:2]
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        ({"d1": "1 0 0"}, r"is a mapping.*`list\(documents\.values\(\)\)`"),
+        (pd.DataFrame({"id": ["d1"], "text": ["1 0 0"]}), r"one column, such as `frame\['text'\]`"),
+    ],
+)
+def test_a_mapping_or_a_table_is_not_ranked_by_its_keys(
+    reranker: ReadVectors, documents: Any, message: str, tmp_path: Path
+) -> None:
+    for call in (
+        lambda: reranker.rank("1 0 0", documents),
+        lambda: reranker.scores("1 0 0", documents),
+        lambda: reranker.index(documents, tmp_path / "index"),
+    ):
+        with pytest.raises(DataError, match=message):
+            call()
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        np.ndarray.tolist,
+        lambda vectors: vectors.astype(np.float16),
+        lambda vectors: vectors.astype(np.float64),
+        lambda vectors: torch.tensor(vectors, requires_grad=True),
+        pd.DataFrame,
+    ],
+    ids=["list", "float16", "float64", "tensor", "table"],
+)
+def test_vectors_may_be_whatever_holds_numbers(
+    write: Write, tmp_path: Path, convert: Callable[[Any], Any]
+) -> None:
+    reranker, vectors = Reranker.load(write("cosine")), unit_rows(5)
+    expected = reranker.scores_of_embeddings(QUERY, vectors)
+    scores = reranker.scores_of_embeddings(QUERY.tolist(), convert(vectors))
+    np.testing.assert_allclose(scores, expected, atol=1e-3)
+    index = reranker.index_embeddings(convert(vectors), tmp_path / "index")
+    np.testing.assert_allclose(reranker.scores_of_indexed(QUERY, index), expected, atol=1e-3)
+
+
+def test_no_vectors_may_be_an_empty_list(plain: Reranker) -> None:
+    assert plain.scores_of_embeddings([1, 0, 0], []).shape == (0,)
+
+
+@pytest.mark.parametrize("vectors", [[["1", "0", "0"]], np.array([[1, 0, None]])])
+def test_vectors_that_are_no_numbers_are_refused(
+    plain: Reranker, vectors: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(EmbeddingError, match="vectors must be real numbers"):
+        plain.scores_of_embeddings([1, 0, 0], vectors)
+    with pytest.raises(EmbeddingError, match="vectors must be real numbers"):
+        plain.index_embeddings(vectors, tmp_path / "index")
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_equal_documents_have_equal_scores_wherever_they_stand(
+    write: Write, arm: str, tmp_path: Path
+) -> None:
+    reranker, vectors = Reranker.load(write(arm)), unit_rows(3001)
+    copies = [0, 1, 2, 1023, 1024, 1500, 2998, 3000]
+    vectors[copies] = vectors[0]
+    index = reranker.index_embeddings(vectors, tmp_path / "index")
+    given = reranker.scores_of_embeddings(QUERY, vectors)
+    indexed = reranker.scores_of_indexed(QUERY, index)
+    some = reranker.scores_of_indexed(QUERY, index, [3000, 17, 1023, 0, 17, 1024])
+    for scores in (given[copies], indexed[copies], some[[0, 2, 3, 5]], some[[1, 4]]):
+        assert len(set(scores.tolist())) == 1
+    np.testing.assert_allclose(indexed, given, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("query", "documents", "message"),
     [
         ("a query", "Arachnophobia", "`documents` is one text"),
-        ("a query", ["a document", None], "Document 1 is None"),
+        ("a query", ["a document", None], "Entry 1 of `documents` is None"),
         (["a query"], ["a document"], "The query is \\['a query'\\], but must be a text"),
     ],
 )
@@ -204,6 +285,39 @@ def write(small_config: Callable[..., ExperimentConfig], tmp_path: Path) -> Writ
         return write_bundle(tmp_path / name, head.state_dict(), manifest)
 
     return write_one
+
+
+def test_a_leading_tilde_of_a_folder_is_the_home_folder(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("cosine", "bundle")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    reranker = Reranker.load("~/bundle", encoder=Path("~/encoder"))
+    made = reranker.index_embeddings(unit_rows(3), "~/index")
+    assert len(made) == len(reranker.open_index(Path("~/index"))) == 3
+    assert (tmp_path / "index").is_dir()
+
+
+@pytest.mark.parametrize("folder", [None, 3, b"bundle", ""])
+def test_a_folder_that_is_no_path_is_refused(folder: Any) -> None:
+    with pytest.raises(DataError, match=r"`folder` is .*, but must be a path"):
+        Reranker.load(folder)
+
+
+def test_a_folder_that_does_not_exist_is_told_as_such(write: Write, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="nowhere` does not exist"):
+        Reranker.load(tmp_path / "nowhere")
+    with pytest.raises(BundleError, match="nowhere` does not exist"):
+        Reranker.load(write()).open_index(tmp_path / "nowhere")
+
+
+def test_the_repr_of_a_model_and_of_an_index_is_a_line(write: Write, tmp_path: Path) -> None:
+    reranker = Reranker.load(write("mlp_twin"))
+    assert repr(reranker) == (
+        "Reranker(arm='mlp_twin', encoder='npy:vectors', embedding_dim=3, fusion_weight=0.4)"
+    )
+    index = reranker.index_embeddings(unit_rows(3), tmp_path / "index")
+    assert repr(index).startswith("DocumentIndex(3 documents, 3-d vectors, 8-d float32 states")
 
 
 def test_the_folder_of_a_search_is_loaded_as_its_bundle(write: Write, tmp_path: Path) -> None:
@@ -363,6 +477,8 @@ def test_an_index_is_ranked_like_its_documents(
         ([3, 0, 2], 2, [2, 0]),
         ([0, 1, 0], None, [1, 0, 0]),
         (np.array([3, 0]), None, [0, 3]),
+        (pd.Series([3, 0, 2], index=[2, 0, 1]), None, [2, 0, 3]),
+        (iter([3, 0]), np.int64(1), [0]),
         ([], None, []),
     ],
 )

@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from quantum_rerank.config import ExperimentConfig, Section, describe, flat, load_config, override
 from quantum_rerank.errors import ConfigError
+from quantum_rerank.paths import expanded
 from quantum_rerank.yaml_source import YamlSource, load_yaml, nearest
 from tuning.algorithms.exploration import mutable_keys
 from tuning.space import (
@@ -123,7 +124,7 @@ def _unable_to_weigh(header: Header, source: YamlSource) -> Iterator[str]:
 
 def _read_base(header: Header, source: YamlSource) -> tuple[ExperimentConfig | None, list[str]]:
     """The base configuration with what the space sets in every trial."""
-    file = source.path.parent / header.base
+    file = source.path.parent / expanded(header.base)
     if not file.is_file():
         return None, [f"`base` names `{file}`, which does not exist ({source.at(('base',))})."]
     fixed = {f"data.{key}": value for key, value in header.data.items()} | header.fixed

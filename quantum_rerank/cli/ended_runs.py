@@ -122,6 +122,8 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[TrainingRun], list[SearchRu
             needed = _NEEDED_OF_A_SEARCH
             if summary := _read(folder / SEARCH_FILE, needed, "Search anew", problems):
                 searches.append(SearchRun(folder, summary))
+        elif not folder.exists():
+            problems.append(f"`{folder}` does not exist.")
         else:
             problems.append(
                 f"`{folder}` is no run that has ended: it has neither {METRICS_FILE} "

@@ -14,6 +14,7 @@ import typer
 from quantum_rerank.cli.trained_model import BatchSize, Device, EncoderName, ModelPath
 from quantum_rerank.console import run
 from quantum_rerank.errors import BundleError, DataError
+from quantum_rerank.paths import require_exists
 
 if TYPE_CHECKING:
     from quantum_rerank.cli.trained_model import TrainedModel
@@ -95,6 +96,7 @@ def _checkpoint_of(folder: Path, arm: str) -> Path:
     from quantum_rerank.cli.training_record import CHECKPOINTS
 
     path = folder / CHECKPOINTS / f"{arm}.safetensors"
+    require_exists(folder, BundleError)
     if not path.is_file():
         known = sorted(file.stem for file in path.parent.glob("*.safetensors"))
         there = f"It has {', '.join(known)}." if known else "Give the folder of a training."

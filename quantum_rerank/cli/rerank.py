@@ -139,6 +139,7 @@ def _reranked(
     from rich.console import Console
     from rich.progress import track
 
+    from quantum_rerank.embeddings import first_equal
     from quantum_rerank.evaluation.trec_runs import falling
     from quantum_rerank.similarity import represent, score_represented
 
@@ -147,12 +148,14 @@ def _reranked(
     queries, documents = _vectors(trained, requests, texts, top, source, encoder)
     keys = {key: row for row, key in enumerate(documents.keys)}
     asked_keys = {key: row for row, key in enumerate(queries.keys)}
-    states = documents.represented(trained)
+    states, first = documents.represented(trained), first_equal(documents.vectors)
     console = Console(stderr=True)
     results: Ranked = []
     for request in track(requests, "reranking", console=console, disable=not console.is_terminal):
         query = queries.vectors[asked_keys[request.query]]
-        rows = [keys[key] for key in request.documents[:top]]
+        # Equal documents once: what a score is rounded to depends on its place among the others.
+        wanted = first[[keys[key] for key in request.documents[:top]]]
+        rows, places = np.unique(wanted, return_inverse=True)
         scores = score_represented(
             trained.head,
             trained.fusion_weight,
@@ -160,9 +163,9 @@ def _reranked(
             represent(trained.head, query[None, :]),
             documents.vectors[rows],
             states[rows],
-        )
+        )[places]
         order = np.argsort(-scores, kind="stable")
-        below = range(len(rows), len(request.documents))
+        below = range(len(scores), len(request.documents))
         # At most as high as any score: what was not reranked is put behind what was.
         lowered = falling([*scores[order].tolist(), *([float("inf")] * len(below))])
         results.append((request, list(zip([*order.tolist(), *below], lowered, strict=True))))

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from quantum_rerank.config.dotted import apply_overrides, config_keys, section_of
 from quantum_rerank.config.sections import ExperimentConfig
 from quantum_rerank.errors import ConfigError
+from quantum_rerank.paths import expanded
 from quantum_rerank.yaml_source import Location, YamlSource, load_yaml, nearest
 
 _UNSEEN = ("unseen_validation", "unseen_test")
@@ -152,10 +153,10 @@ def _with_includes(path: Path, seen: tuple[Path, ...]) -> Iterator[YamlSource]:
     if not isinstance(included, list):
         raise ConfigError(f"`include` must be a list of files ({source.at(('include',))}).")
     for name in included:
-        child = path.parent / str(name)
-        if child.resolve() in (*seen, path.resolve()):
+        child = source.path.parent / expanded(str(name))
+        if child.resolve() in (*seen, source.path.resolve()):
             raise ConfigError(f"`{child}` includes itself ({source.at(('include',))}).")
-        yield from _with_includes(child, (*seen, path.resolve()))
+        yield from _with_includes(child, (*seen, source.path.resolve()))
     yield source
 
 

@@ -46,6 +46,7 @@ from quantum_rerank.datasets.own_documents import (
 )
 from quantum_rerank.datasets.splits import Split, repeated_texts, split_by_query
 from quantum_rerank.errors import DataError
+from quantum_rerank.paths import expanded
 
 SOURCES: dict[str, Callable[[str], Collection]] = {
     "icd10": icd10.load,
@@ -95,7 +96,7 @@ def load_collection(spec: str, config: DataConfig | None = None) -> Collection:
     if source not in SOURCES or not separator or not argument:
         forms = ", ".join(f"`{name}:...`" for name in SOURCES)
         raise DataError(f"`{spec}` names no collection. Known sources: {forms}.")
-    config = config or DataConfig()
+    config, argument = config or DataConfig(), _located(source, argument)
     if source in _CONFIGURED:
         collection = _CONFIGURED[source](argument, config)
     else:
@@ -111,7 +112,7 @@ def domain_of(spec: str) -> str:
     ('csv:clicks', 'beir:cran', 'icd10:5')
     """
     source, _, argument = spec.partition(":")
-    return _DOMAINS[source](argument) if source in _DOMAINS else spec
+    return _DOMAINS[source](_located(source, argument)) if source in _DOMAINS else spec
 
 
 def load_texts(
@@ -123,9 +124,15 @@ def load_texts(
     """
     source, _, argument = spec.partition(":")
     if source in _TEXTS and argument:
-        return _TEXTS[source](argument)
+        return _TEXTS[source](_located(source, argument))
     collection = load_collection(spec, config)
     return collection.corpus, collection.queries, collection.skipped
+
+
+def _located(source: str, argument: str) -> str:
+    """The argument of a source, with a leading `~` expanded where it is a place."""
+    is_at_home = source in _DOMAINS and argument.startswith("~")
+    return str(expanded(argument)) if is_at_home else argument
 
 
 __all__ = [

@@ -8,6 +8,7 @@ from quantum_rerank.embeddings.encoder import (
     source_of,
     unit_rows,
 )
+from quantum_rerank.embeddings.equal_rows import first_equal
 from quantum_rerank.embeddings.examples import ExampleTexts
 from quantum_rerank.embeddings.mapped import blocks, take
 from quantum_rerank.embeddings.settings import EncoderSettings, Role
@@ -21,6 +22,7 @@ __all__ = [
     "TextEncoder",
     "blocks",
     "embedding_source",
+    "first_equal",
     "source_of",
     "take",
     "unit_rows",

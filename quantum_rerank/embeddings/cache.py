@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from quantum_rerank.embeddings.coverage import Coverage
 from quantum_rerank.embeddings.mapped import open_mapped, write_rows
 from quantum_rerank.errors import OutputError
+from quantum_rerank.paths import expanded
 
 CACHE_VARIABLE = "QUANTUM_RERANK_CACHE"
 
@@ -28,9 +29,9 @@ Embeddings = NDArray[np.float32]
 def default_cache_folder() -> Path:
     """`$QUANTUM_RERANK_CACHE`, or the user's cache folder."""
     if named := os.environ.get(CACHE_VARIABLE):
-        return Path(named)
+        return expanded(named)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "quantum-rerank"
+    return (expanded(base) if base else Path.home() / ".cache") / "quantum-rerank"
 
 
 def cache_key(model_fingerprint: str, texts: Sequence[str]) -> str:

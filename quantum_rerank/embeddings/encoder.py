@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from quantum_rerank.arguments import as_texts
 from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import Collection
 from quantum_rerank.datasets.collection import MAX_CHARACTERS
@@ -36,6 +37,7 @@ from quantum_rerank.embeddings.roles import OwnRoles, own_roles
 from quantum_rerank.embeddings.settings import EncoderSettings, Role, require_device
 from quantum_rerank.embeddings.text_models import MODEL_FILES, text_model
 from quantum_rerank.errors import EmbeddingError
+from quantum_rerank.paths import expanded
 
 _CHUNK = 128  # texts between two steps of the progress bar, at the least
 _CORPUS, _QUERIES = "corpus.npy", "queries.npy"
@@ -68,7 +70,7 @@ def embedding_source(
     Raises: EmbeddingError if there is no such device here.
     """
     if name.startswith("npy:"):
-        return ArraySource(Path(name.removeprefix("npy:")), cache_folder)
+        return ArraySource(expanded(name.removeprefix("npy:")), cache_folder)
     return TextEncoder(name, cache_folder, settings)
 
 
@@ -138,7 +140,7 @@ class TextEncoder:
         Returns: (n, dim) float32, each row of length 1.
         Raises: EmbeddingError if there is no text, or one that has no vector.
         """
-        if not texts:
+        if not (texts := as_texts(texts, "texts")):
             raise EmbeddingError("There are no texts to embed.")
         if broken := next((text for text in texts if not is_encodable(text)), None):
             raise EmbeddingError(f"{shortened(broken)} has half a surrogate pair, and is no text.")
@@ -146,9 +148,9 @@ class TextEncoder:
             show_progress_bar = label is not None and self._settings.show_progress_bar
         shown = label or "texts"
         if label is None:
-            return self._compute(texts, shown, role, show_progress_bar)
+            return self._each_once(texts, shown, role, show_progress_bar)
         vectors = self._cache().get_or_compute(
-            self._key(texts, role), lambda: self._compute(texts, shown, role, show_progress_bar)
+            self._key(texts, role), lambda: self._each_once(texts, shown, role, show_progress_bar)
         )
         return normalised(vectors, label)
 
@@ -204,6 +206,14 @@ class TextEncoder:
     def _key(self, texts: Sequence[str], role: Role) -> str:
         of_role = f" {role}" if self._tells_roles_apart else ""
         return cache_key(f"{self.fingerprint}{of_role}", texts)
+
+    def _each_once(
+        self, texts: Sequence[str], label: str, role: Role, show_progress_bar: bool
+    ) -> Embeddings:
+        """Embed each text once: equal ones in two batches would differ in their last digits."""
+        rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        vectors = self._compute(list(rows), label, role, show_progress_bar)
+        return vectors if len(rows) == len(texts) else vectors[[rows[text] for text in texts]]
 
     def _compute(
         self, texts: Sequence[str], label: str, role: Role, show_progress_bar: bool

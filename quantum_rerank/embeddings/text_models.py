@@ -18,6 +18,7 @@ from quantum_rerank.embeddings.coverage import Coverage, TextReader, unknown_tok
 from quantum_rerank.embeddings.roles import PROMPT_NAMES
 from quantum_rerank.embeddings.settings import AUTO, EncoderSettings, Role
 from quantum_rerank.errors import EmbeddingError, MissingPackage
+from quantum_rerank.paths import expanded
 
 MODEL_FILES = (".safetensors", ".bin", ".json", ".txt", ".model")  # what decides the vectors
 _UNLIMITED = 2**30  # tokens; libraries write numbers beyond it for "no limit"
@@ -110,7 +111,7 @@ class SentenceTransformersModel:
         return prompts.get(next(names, self._model.default_prompt_name)) or ""
 
     def _own_or_fetched(self) -> Path:
-        if (path := Path(self._name)).is_dir():
+        if (path := expanded(self._name)).is_dir():
             return path
         from huggingface_hub import snapshot_download
 

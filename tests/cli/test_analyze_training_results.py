@@ -224,7 +224,7 @@ def test_every_folder_without_a_record_is_named(
     assert "cannot be read" in lines[0]
     assert "is no record" in lines[1]
     assert "an earlier version" in lines[2]
-    assert "no run that has ended" in lines[3]
+    assert "does not exist" in lines[3]
     assert "has no config, objective, " in lines[4]
     assert "summary.json` has no baselines, tested: an earlier version" in lines[5]
 

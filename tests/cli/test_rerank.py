@@ -127,6 +127,19 @@ def test_what_lies_below_the_top_keeps_its_order(
     assert {line[5] for line in lines} == {"mine"}
 
 
+def test_equal_documents_keep_the_order_of_the_first_retrieval(
+    setting: Any, ended_training: Path, cosine_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(setting.root / "vectors", tmp_path / "vectors")
+    path = tmp_path / "vectors/beir-herbs/corpus.npy"
+    vectors = np.load(path)
+    np.save(path, np.repeat(vectors[:1], len(vectors), axis=0))
+    bundle = with_weight(ended_training, 0.5, tmp_path / "bundle")
+    line = ("--bundle", bundle, "--encoder", f"npy:{tmp_path / 'vectors'}")
+    reranked(cosine_run, *line, "--data", setting.data("herbs"), "--output", tmp_path / "out.run")
+    assert read_run(tmp_path / "out.run") == read_run(cosine_run)
+
+
 @pytest.fixture
 def text_bundle(tmp_path: Path, small_config: Callable[..., ExperimentConfig]) -> Path:
     """An untrained model over the encoder that comes with the package."""

@@ -274,7 +274,7 @@ def test_another_encoder_is_refused_before_anything_is_embedded(
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("nowhere", "holds no model"),
+        ("nowhere", "nowhere` does not exist"),
         ("run/metrics.json", "was cut off or altered"),
         ("trees", "holds no model"),
     ],

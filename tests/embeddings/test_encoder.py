@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from quantum_rerank.config import DataConfig
@@ -342,6 +343,17 @@ def test_a_name_that_is_nowhere_is_an_embedding_error(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(EmbeddingError, match=f"The encoder `{name}` cannot be loaded"):
         TextEncoder(name).encode(["a text"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["minilm", "wordllama"])
+def test_equal_texts_have_equal_vectors_whatever_stands_between_them(name: str) -> None:
+    # Two batches: in the first, long texts fill the short one up.
+    text = "virus of the lung"
+    texts = [*(f"oak number {n:03d} " * 30 for n in range(127)), text, text, "an elm", text]
+    vectors = TextEncoder(name).encode(pd.Series(texts, index=range(200, 200 + len(texts))))
+    assert len({vectors[row].tobytes() for row, one in enumerate(texts) if one == text}) == 1
+    np.testing.assert_allclose(vectors[129], TextEncoder(name).encode(["an elm"])[0], atol=1e-6)
 
 
 @pytest.mark.slow

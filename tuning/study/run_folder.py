@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from quantum_rerank.config import build_config
 from quantum_rerank.errors import DataError, OutputError
+from quantum_rerank.paths import require_exists
 from quantum_rerank.whole_files import write_whole
 from tuning.space import Header, Parameter, Space
 from tuning.study.storage import (
@@ -56,6 +57,7 @@ def write_record(
 
 def read_record(folder: Path) -> dict[str, Any]:
     """What `write_record` wrote; OutputError if it is not there or damaged."""
+    require_exists(folder, OutputError)
     try:
         return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
     except FileNotFoundError:

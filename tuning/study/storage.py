@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, urlsplit
 
 from quantum_rerank.errors import ConfigError, MissingPackage, OutputError
+from quantum_rerank.paths import expanded
 from tuning.study.patience import PatientStorage, patiently
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def check_root(text: str) -> str:
     's3://bucket/runs/7'
     """
     if "://" not in text:
-        return str(Path(text).resolve())
+        return str(expanded(text).resolve())
     url = urlsplit(text)
     options = "".join(key for key, _ in parse_qsl(url.query, keep_blank_values=True)).lower()
     if ":" in url.netloc.rpartition("@")[0] or any(word in options for word in _SECRETS):
