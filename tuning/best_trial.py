@@ -31,6 +31,7 @@ from tuning.study.lineage import came_from
 from tuning.study.run_folder import (
     SUMMARY,
     load_study,
+    name_places,
     read_record,
     recorded_places,
     refuse_other_data,
@@ -136,11 +137,20 @@ def main(
     trial: Annotated[
         int | None, typer.Option(help="Number of another trial than the best.")
     ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="The run's database, to trust it: needed once for another user's run."),
+    ] = None,
+    storage_path: Annotated[
+        str | None,
+        typer.Option(help="Root of the trials' files, to trust it, where it is not in the folder."),
+    ] = None,
 ) -> None:
     """Export a trial of a finished search again, as a bundle that reranks by itself."""
     from quantum_rerank.embeddings import embedding_source
     from quantum_rerank.training.data_manager import prepare
 
+    name_places(run_folder, storage, storage_path)
     known = load_study(run_folder).get_trials(deepcopy=False)
     trials = ranked_trials(known)
     summary = _summary(run_folder)

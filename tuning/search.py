@@ -31,11 +31,13 @@ from tuning.rerun import rerun as train_again
 from tuning.session import search
 from tuning.space import Budget, Space
 from tuning.space_file import load_space
+from tuning.study.named_places import remember
 from tuning.study.run_folder import (
     BUDGET,
     LOG,
     is_unbegun,
     load_study,
+    name_places,
     read_record,
     recorded_space,
 )
@@ -108,7 +110,8 @@ def main(
     storage: Annotated[
         str | None,
         typer.Option(
-            help="Where the study is: sqlite, journal or postgresql://USER@HOST/DATABASE."
+            help="Where the study is: sqlite, journal or postgresql://USER@HOST/DATABASE. For a "
+            "run, only to name a database that this user has not used: the run keeps its own."
         ),
     ] = None,
     storage_path: Annotated[
@@ -158,6 +161,7 @@ def main(
         raise ConfigError(f"--{of_a_start[0]} is for a search that starts: give --space with it.")
     if nodes is not None and address is not None:
         raise ConfigError("--nodes starts a cluster, --address joins one: give one of the two.")
+    _name_places(resume or rerun, bool(warm_start), storage, storage_path)
     if rerun is not None or trial is not None:
         beside: dict[str, object] = {
             "space": space,
@@ -166,8 +170,6 @@ def main(
             **asked,
             "data": data or None,
             "warm_start": warm_start or None,
-            "storage": storage,
-            "storage_path": storage_path,
             "dry_run": dry_run or None,
             "address": address,
             "nodes": nodes,
@@ -175,11 +177,8 @@ def main(
         raise typer.Exit(0 if _train_again(rerun, trial, beside, console) else 1)
     earlier = [read_earlier(run) for run in warm_start or ()]
     if resume is not None:
-        if any(given is not None for given in (space, output, storage, storage_path)):
-            raise ConfigError(
-                "--resume continues a run as it is: leave out --space and --output, --storage and "
-                "--storage-path."
-            )
+        if any(given is not None for given in (space, output)):
+            raise ConfigError("--resume continues a run as it is: leave out --space and --output.")
         folder, places = resume.resolve(), None
         known = _continued(folder, changes, patience)
     elif space is None:
@@ -232,6 +231,17 @@ def _train_again(
     if others := [_option(name) for name, value in beside.items() if value is not None]:
         raise ConfigError(f"--rerun trains one trial alone: leave out {', '.join(others)}.")
     return train_again(folder, number, console)
+
+
+def _name_places(
+    run: Path | None, is_warm_start: bool, storage: str | None, path: str | None
+) -> None:
+    """Trust the places that the command line names: of a run, or of the earlier ones."""
+    if run is not None:
+        name_places(run, storage, path)
+    elif is_warm_start:
+        named = Places(check_storage(storage or SQLITE), trials=check_root(path) if path else "")
+        remember(named, Path())
 
 
 def _chosen(storage: str, path: str | None, space: Space, folder: Path) -> Places:
