@@ -22,10 +22,9 @@ _STATE = "XDG_STATE_HOME"
 
 def outside(places: Places, folder: Path) -> list[str]:
     """Return what of a run's places does not lie in its folder."""
-    found = [] if places.file else [places.storage]
-    if places.trials and not _is_below(places.trials, folder):
-        found.append(places.trials)
-    return found
+    storage = [] if places.file else [places.storage]
+    is_inside = not places.trials or _is_below(places.trials, folder)
+    return storage if is_inside else [*storage, places.trials]
 
 
 def remember(places: Places, folder: Path) -> None:

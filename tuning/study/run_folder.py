@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -36,7 +37,7 @@ SUMMARY, BEST, RECORD = "summary.json", "best", "run.json"
 EVENTS, LOG = "events.jsonl", "search.log"
 PARETO = "pareto.html"
 BUDGET = "budget"  # attribute of the study: trials and hours, as they were extended
-_PLACES, _ENCODER = "storage", "encoder_fingerprint"  # keys of the record
+_RUN, _PLACES, _ENCODER = "run", "storage", "encoder_fingerprint"  # keys of the record
 
 
 def write_record(
@@ -49,6 +50,7 @@ def write_record(
     places = places or Places()
     remember(places, folder)
     record = {
+        _RUN: secrets.token_hex(16),
         "space": space.header.model_dump(mode="json"),
         "parameters": {
             name: parameter.model_dump(mode="json") for name, parameter in space.parameters.items()
@@ -70,6 +72,11 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise OutputError(f"`{folder}` holds no run: there is no {RECORD} in it.") from None
     except (OSError, TypeError, ValueError):
         raise OutputError(f"`{folder / RECORD}` is damaged.") from None
+
+
+def recorded_run(record: Mapping[str, Any]) -> str:
+    """The identifier of a run, which its trials' files carry too."""
+    return str(record.get(_RUN, ""))
 
 
 def recorded_encoder(record: Mapping[str, Any]) -> str:

@@ -59,21 +59,21 @@ def values(make: Make, n_trials: int, direction: str = "minimize") -> list[float
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 def test_it_finds_the_bottom_of_a_well(direction: str) -> None:
-    found = values(cma, 120, direction)
+    learned = values(cma, 120, direction)
     drawn = values(lambda turn: RandomSampler(seed=turn), 120, direction)
-    assert np.mean(found[-20:]) < 0.01 < np.mean(drawn[-20:]) / 5
-    assert min(found) < 1e-3
+    assert np.mean(learned[-20:]) < 0.01 < np.mean(drawn[-20:]) / 5
+    assert min(learned) < 1e-3
 
 
 def proposed(storage: optuna.storages.BaseStorage, turns: range) -> list[dict[str, object]]:
     study = optuna.create_study(storage=storage, study_name="well", load_if_exists=True)
-    found = []
+    proposals = []
     for turn in turns:
         study.sampler = cma(turn)
         trial = study.ask()
         study.tell(trial, distance(trial))
-        found.append(trial.params)
-    return found
+        proposals.append(trial.params)
+    return proposals
 
 
 def test_a_search_that_was_continued_proposes_what_an_uninterrupted_one_does() -> None:

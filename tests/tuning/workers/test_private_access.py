@@ -98,9 +98,9 @@ def test_a_cluster_of_this_machine_listens_on_loopback_and_asks_for_its_token(
         nodes = local_nodes(shares(Node(2, 8.0), n_nodes))
     with nodes as joined, ray_cluster(joined):
         ray.get(ray.remote(num_cpus=1)(worker_pid).remote())  # workers listen too
-        found = list(listening())
-        assert len(found) >= 5
-        assert [where for where in found if not is_loopback(where[0])] == []
+        sockets = list(listening())
+        assert len(sockets) >= 5
+        assert [socket for socket in sockets if not is_loopback(socket[0])] == []
         address = ray.get_runtime_context().gcs_address
         token = os.environ["RAY_AUTH_TOKEN"]
         assert join(address) == "refused"
