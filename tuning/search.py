@@ -161,7 +161,7 @@ def main(
         raise ConfigError(f"--{of_a_start[0]} is for a search that starts: give --space with it.")
     if nodes is not None and address is not None:
         raise ConfigError("--nodes starts a cluster, --address joins one: give one of the two.")
-    _name_places(resume or rerun, bool(warm_start), storage, storage_path)
+    _name(resume or rerun, warm_start or [], storage, storage_path)
     if rerun is not None or trial is not None:
         beside: dict[str, object] = {
             "space": space,
@@ -233,15 +233,14 @@ def _train_again(
     return train_again(folder, number, console)
 
 
-def _name_places(
-    run: Path | None, is_warm_start: bool, storage: str | None, path: str | None
+def _name(
+    run_folder: Path | None, earlier: list[Path], storage: str | None, path: str | None
 ) -> None:
-    """Trust the places that the command line names: of a run, or of the earlier ones."""
-    if run is not None:
-        name_places(run, storage, path)
-    elif is_warm_start:
-        named = Places(check_storage(storage or SQLITE), trials=check_root(path) if path else "")
-        remember(named, Path())
+    """Trust the places that the command line names: of a run, or the database of earlier runs."""
+    if run_folder is not None:
+        name_places(run_folder, storage, path)
+    elif earlier and storage is not None:
+        remember(Places(check_storage(storage)), Path())
 
 
 def _chosen(storage: str, path: str | None, space: Space, folder: Path) -> Places:
