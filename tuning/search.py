@@ -32,11 +32,13 @@ from tuning.rerun import rerun as train_again
 from tuning.session import search
 from tuning.space import Budget, Space
 from tuning.space_file import load_space
+from tuning.study.named_places import remember
 from tuning.study.run_folder import (
     BUDGET,
     LOG,
     is_unbegun,
     load_study,
+    name_places,
     read_record,
     recorded_space,
 )
@@ -110,7 +112,8 @@ def main(
     storage: Annotated[
         str | None,
         typer.Option(
-            help="Where the study is: sqlite, journal or postgresql://USER@HOST/DATABASE."
+            help="Where the study is: sqlite, journal or postgresql://USER@HOST/DATABASE. For a "
+            "run, only to name a database that this user has not used: the run keeps its own."
         ),
     ] = None,
     storage_path: Annotated[
@@ -161,6 +164,7 @@ def main(
         raise ConfigError(f"--{of_a_start[0]} is for a search that starts: give --space with it.")
     if nodes is not None and address is not None:
         raise ConfigError("--nodes starts a cluster, --address joins one: give one of the two.")
+    _name(resume or rerun, warm_start or [], storage, storage_path)
     if rerun is not None or trial is not None:
         beside: dict[str, object] = {
             "space": space,
@@ -170,8 +174,6 @@ def main(
             "data": data or None,
             "columns": columns,
             "warm_start": warm_start or None,
-            "storage": storage,
-            "storage_path": storage_path,
             "dry_run": dry_run or None,
             "address": address,
             "nodes": nodes,
@@ -179,11 +181,8 @@ def main(
         raise typer.Exit(0 if _train_again(rerun, trial, beside, console) else 1)
     earlier = [read_earlier(run) for run in warm_start or ()]
     if resume is not None:
-        if any(given is not None for given in (space, output, storage, storage_path)):
-            raise ConfigError(
-                "--resume continues a run as it is: leave out --space and --output, --storage and "
-                "--storage-path."
-            )
+        if any(given is not None for given in (space, output)):
+            raise ConfigError("--resume continues a run as it is: leave out --space and --output.")
         folder, places = resume.resolve(), None
         known = _continued(folder, changes, patience)
     elif space is None:
@@ -247,6 +246,16 @@ def _train_again(
     if others := [_option(name) for name, value in beside.items() if value is not None]:
         raise ConfigError(f"--rerun trains one trial alone: leave out {', '.join(others)}.")
     return train_again(folder, number, console)
+
+
+def _name(
+    run_folder: Path | None, earlier: list[Path], storage: str | None, path: str | None
+) -> None:
+    """Trust the places that the command line names: of a run, or the database of earlier runs."""
+    if run_folder is not None:
+        name_places(run_folder, storage, path)
+    elif earlier and storage is not None:
+        remember(Places(check_storage(storage)), Path())
 
 
 def _chosen(storage: str, path: str | None, space: Space, folder: Path) -> Places:

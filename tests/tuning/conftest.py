@@ -27,9 +27,10 @@ from tuning.space import (
     Space,
 )
 from tuning.study.history import enqueue_missing
-from tuning.study.run_folder import open_study, write_record
+from tuning.study.run_folder import open_study, read_record, recorded_run, write_record
 from tuning.study.storage import TRIALS
 from tuning.workers.tasks import Tasks
+from tuning.workers.trainable import made_by
 from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 # State, and objective by epoch. Those that did not complete have seen the higher values.
@@ -90,6 +91,8 @@ def ended_run(
     files = TrialFiles(str(folder / TRIALS))
     study = open_study(folder, tiny_space.header.name)
     enqueue_missing(study, tiny_space)
+    write_record(tiny_space, prepared, folder)
+    run = recorded_run(read_record(folder))
     for turn, (state, values) in enumerate(RUN):
         study.sampler = make_sampler(tiny_space, turn)
         trial = study.ask()
@@ -105,12 +108,12 @@ def ended_run(
             trainer = make_trainer(config, trial_data)
             next(trainer.epochs())
             assert trainer.best is not None
-            content = checkpoint_bytes(trainer.best, config, trial_data.embedding_dim)
+            maker = made_by(run, trial.number, trial.number)
+            content = checkpoint_bytes(trainer.best, config, trial_data.embedding_dim, maker)
             files.write(trial.number, BEST_EPOCH, content)
             trial.set_user_attr(CHECKPOINT, trainer.best.epoch)
         told = values[-1] if state == "COMPLETE" else None
         study.tell(trial, told, TrialState[state])
-    write_record(tiny_space, prepared, folder)
     return folder
 
 

@@ -28,11 +28,25 @@ from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 def test_a_trial_whose_checkpoint_was_cut_off_gives_way_to_the_next(ended_run: Path) -> None:
     trials = load_study(ended_run).trials
     first, second, *_ = ranked_trials(trials)
-    TrialFiles(str(ended_run / TRIALS)).write(first.number, BEST_EPOCH, b"cut")
+    files = TrialFiles(str(ended_run / TRIALS))
+    files.remove(first.number)
+    files.write(first.number, BEST_EPOCH, b"cut")
     notes: list[str] = []
     (best,) = load_best(trials, 1, ended_run, notes)
     assert best.number == second.number
     assert f"Trial {first.number} is passed over" in notes[0]
+
+
+def test_a_trial_that_has_the_weights_of_another_gives_way_to_the_next(ended_run: Path) -> None:
+    trials, files = load_study(ended_run).trials, TrialFiles(str(ended_run / TRIALS))
+    first, second, *_ = ranked_trials(trials)
+    content = next(files.versions(second.number, BEST_EPOCH))
+    files.remove(first.number)
+    files.write(first.number, BEST_EPOCH, content)
+    notes: list[str] = []
+    (best,) = load_best(trials, 1, ended_run, notes)
+    assert best.number == second.number
+    assert "is of another training: its trial is" in notes[0]
 
 
 def test_the_default_is_the_trial_of_the_empty_start_point(

@@ -96,7 +96,7 @@ def test_neither_a_space_nor_a_run_is_a_mistake_with_the_way_out() -> None:
     assert "--resume" in str(error)
 
 
-@pytest.mark.parametrize("option", ["--space", "--output", "--storage", "--storage-path"])
+@pytest.mark.parametrize("option", ["--space", "--output"])
 def test_a_run_is_continued_as_it_is(ended_run: Path, option: str) -> None:
     error = call("--resume", ended_run, option, SMOKE).exception
     assert isinstance(error, ConfigError)
@@ -191,7 +191,7 @@ def test_core_hours_are_added_to_those_that_a_run_had(ended_run: Path) -> None:
         {"--space": SMOKE},
         {"--trials": "20", "--core-hours": "3"},
         {"--dry-run": None},
-        {"--storage": "journal", "--nodes": "2"},
+        {"--nodes": "2"},
     ],
 )
 def test_a_trial_is_trained_again_alone(ended_run: Path, beside: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import weakref
 from collections.abc import Mapping
@@ -98,6 +99,31 @@ def check_root(text: str) -> str:
             "out, and give it by the environment, such as AWS_SECRET_ACCESS_KEY."
         )
     return text
+
+
+def check_recorded(places: Places, record: Path) -> Places:
+    """Return the places of a run as they are, unless no search can have recorded them.
+
+    Raises: OutputError that names the record, and repeats no password.
+    """
+    try:
+        check_storage(places.storage)
+        if places.trials and check_root(places.trials) != places.trials:
+            raise ConfigError("`--storage-path` is a folder that depends on where a command runs.")
+    except ConfigError as error:
+        raise OutputError(f"`{record}` names what no search can have written: {error}") from None
+    return places
+
+
+def masked(place: str) -> str:
+    """Return a place with its passwords replaced, as it may be shown.
+
+    >>> masked("postgresql://me:secret@host/studies?sslpassword=secret&sslmode=require")
+    'postgresql://me:***@host/studies?sslpassword=***&sslmode=require'
+    """
+    shown = re.sub(r"(://[^:/?@]*:).*@", r"\1***@", place, flags=re.DOTALL)
+    secret = "|".join(_SECRETS)
+    return re.sub(rf"([?&][^=&]*(?:{secret})[^=&]*=)[^&]*", r"\1***", shown, flags=re.IGNORECASE)
 
 
 def new_study_name(storage: str, space: str, folder: Path) -> str:
@@ -205,7 +231,7 @@ def _server(url: str, options: Mapping[str, str], **pool: Any) -> optuna.storage
             raise
         why = (str(error.orig).splitlines() or [type(error.orig).__name__])[0].rstrip(".")
         raise OutputError(
-            f"`{url}` does not answer: {why}. Start the server, or mend the URL; a "
+            f"`{masked(url)}` does not answer: {why}. Start the server, or mend the URL; a "
             "password is taken from PGPASSWORD or ~/.pgpass."
         ) from None
     weakref.finalize(studies, studies.engine.dispose)
