@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.console import pasted
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import BundleError, FilesError, OutputError
 from quantum_rerank.evaluation import COSINE, Scores
@@ -118,9 +119,10 @@ def better_elsewhere(known: Sequence[FrozenTrial], best: Tested) -> list[str]:
     if value <= best.trial.validation.objective:
         return []
     run, number = origin
+    command = pasted("python", "-m", "tuning.best_trial", run, "--trial", number)
     return [
         f"An earlier trial was better on validation, {value:.4f}: export it with "
-        f"`python -m tuning.best_trial {run} --trial {number} --output DIR`."
+        f"`{command} --output DIR`."
     ]
 
 

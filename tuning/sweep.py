@@ -13,7 +13,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +21,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from quantum_rerank.console import pasted
 from quantum_rerank.console import run as run_command
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import OutputError
@@ -36,6 +36,7 @@ from tuning.reporting.tracking import (
     resolve_mode,
     start_run,
 )
+from tuning.reporting.wandb_environment import refuse_unusable_settings
 from tuning.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Space
 from tuning.space_file import load_space
 from tuning.workers.trainable import OUT_OF_MEMORY_EXIT_CODE, TrialPlace, train_within
@@ -70,7 +71,7 @@ def export(
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"`{output}` cannot be written: {error.strerror}.") from None
-    print(f"Wrote {output}. Start it with `wandb sweep {shlex.quote(str(output))}`.")
+    print(f"Wrote {output}. Start it with `wandb sweep {pasted(output)}`.")
 
 
 @app.command()
@@ -84,9 +85,11 @@ def agent(
 ) -> None:
     """Run one trial with the values that the sweep hands over (called by `wandb agent`)."""
     known = load_space(space)
+    mode = resolve_mode(wandb)
+    refuse_unusable_settings(mode)
     source = embedding_source(known.base.data.encoder)
     data = prepare(known.base.data, source).trial
-    run = start_run(project(), known.header.name, None, folder, resolve_mode(wandb))
+    run = start_run(project(), known.header.name, None, folder, mode)
     given = {key: run.config[key] for key in known.parameters if key in run.config}
     params = known.as_drawn(known.active(given))
     unused = sorted(given.keys() - params.keys())

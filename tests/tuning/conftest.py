@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.config import DataConfig, ExperimentConfig
 from quantum_rerank.errors import QuantumRerankError
 from quantum_rerank.training.checkpoint import checkpoint_bytes
 from quantum_rerank.training.data_manager import PreparedData, TrialData
@@ -80,7 +81,11 @@ def data_keys(prepared: PreparedData, tmp_path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def ended_run(
-    tmp_path: Path, tiny_space: Space, prepared: PreparedData, trial_data: TrialData
+    tmp_path: Path,
+    tiny_space: Space,
+    data_config: DataConfig,
+    prepared: PreparedData,
+    trial_data: TrialData,
 ) -> Path:
     """The folder of a run: two trials complete, one pruned, one failed without weights."""
     from optuna.trial import TrialState
@@ -110,7 +115,8 @@ def ended_run(
             trial.set_user_attr(CHECKPOINT, trainer.best.epoch)
         told = values[-1] if state == "COMPLETE" else None
         study.tell(trial, told, TrialState[state])
-    write_record(tiny_space, prepared, folder)
+    base = tiny_space.base.model_copy(update={"data": data_config})
+    write_record(replace(tiny_space, base=base), prepared, folder)
     return folder
 
 

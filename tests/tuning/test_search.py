@@ -23,6 +23,13 @@ def call(*arguments: str | Path) -> Any:
     return CliRunner().invoke(app, ["--wandb", "disabled", *given])
 
 
+def write_clicks(path: Path) -> None:
+    """Write a click log that is large enough to be split."""
+    trees = [f"tree {number}" for number in range(12)]
+    rows = [f"what is {tree},The {tree} is tall.,1" for tree in trees]
+    path.write_text("\n".join(["query,document,label", *rows]) + "\n")
+
+
 def start(*arguments: str | Path) -> Any:
     return call("--space", SMOKE, *arguments)
 
@@ -36,7 +43,11 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing_behind(tmp_path: Path) -> 
     assert not folder.exists()
 
 
-def test_a_space_is_searched_on_the_collections_that_are_named(tmp_path: Path) -> None:
+def test_a_space_is_searched_on_the_collections_that_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_clicks(tmp_path / "clicks.csv")
     data = ("--data", "csv:clicks.csv", "--data", "zaragoza:all")
     result = start("--dry-run", "--output", tmp_path / "run", *data)
     assert result.exit_code == 0
@@ -270,7 +281,7 @@ def test_a_warm_start_from_what_is_no_run_is_refused_before_anything_is_written(
 
 
 def test_a_plan_names_the_runs_that_a_search_starts_from(ended_run: Path, tmp_path: Path) -> None:
-    result = start("--dry-run", "--output", tmp_path / "run", "--warm-start", ended_run)
+    result = start("--dry-run", "--output", tmp_path / "new", "--warm-start", ended_run)
     assert result.exit_code == 0
     assert f"warm start {ended_run}" in " ".join(result.output.split()).replace("- ", "-")
 

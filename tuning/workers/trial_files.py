@@ -75,17 +75,24 @@ class TrialFiles:
                 if self._is_file(self._path(trial, version)):
                     self._files.delete_file(self._path(trial, version))
 
-    def refuse_unusable(self) -> None:
-        """Raise FilesError unless the root can be written to, ConfigError if it holds something."""
-        from pyarrow.fs import FileSelector
+    def refuse_unusable(self, keep_root: bool = True) -> None:
+        """Raise FilesError unless the root can be written to, ConfigError if it holds something.
+
+        Args:
+            keep_root: Whether a root that was not there before is left, for the trials to come.
+        """
+        from pyarrow.fs import FileSelector, FileType
 
         probe = f"{self._root}/.writable"
         with self._named():
+            is_new = self._files.get_file_info(self._root).type == FileType.NotFound
             self._files.create_dir(self._root, recursive=True)
             with self._files.open_output_stream(probe) as file:
                 file.write(b"1")
             self._files.delete_file(probe)
             is_used = bool(self._files.get_file_info(FileSelector(self._root)))
+            if is_new and not keep_root:
+                self._files.delete_dir(self._root)
         if is_used:
             raise ConfigError(
                 f"`--storage-path {self._uri}` is not empty; it may hold the trials of another "
