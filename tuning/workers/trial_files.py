@@ -63,6 +63,12 @@ class TrialFiles:
                     continue
             yield content
 
+    def holds(self, trial: int, name: str) -> bool:
+        """Whether a file is there, in its newest version or the one before it."""
+        path = self._path(trial, name)
+        with self._named():
+            return self._is_file(path) or self._is_file(path + _OLDER)
+
     def remove(self, trial: int) -> None:
         """Delete a trial's folder, if it has one."""
         with self._named(), suppress(FileNotFoundError):
