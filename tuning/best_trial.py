@@ -79,7 +79,10 @@ def load_trial(run_folder: Path, trial: optuna.trial.FrozenTrial) -> TrainedTria
     files = TrialFiles(recorded_places(run_folder).root(run_folder))
     content = next(files.versions(trial.number, BEST_EPOCH), None)
     if content is None:
-        raise BundleError(f"There are no weights of {name}.")
+        raise BundleError(
+            f"There are no weights of {name}: `{files.shown(trial.number, BEST_EPOCH)}` is gone. "
+            "Put it back, or export another trial with --trial N."
+        )
     head, validation, config, epoch = read_checkpoint(content, name)
     state = trial.state.name.lower()
     params, course = dict(trial.params), _course(trial, config, epoch)

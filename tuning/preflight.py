@@ -13,10 +13,19 @@ from quantum_rerank.embeddings.availability import refuse_unusable_encoder
 from quantum_rerank.errors import ConfigError, FilesError, QuantumRerankError
 from quantum_rerank.folder_lock import LOCK, locked
 from quantum_rerank.training.data_manager import checked_collections
+from tuning.best_trial import ranked_trials
 from tuning.space import Space
-from tuning.study.run_folder import LOG, RECORD, read_record, refuse_other_fingerprints
+from tuning.study.run_folder import (
+    LOG,
+    RECORD,
+    is_unbegun,
+    load_study,
+    read_record,
+    recorded_places,
+    refuse_other_fingerprints,
+)
 from tuning.study.storage import Places, connect, connect_to_read, refuse_long_path
-from tuning.workers.trial_files import TrialFiles
+from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 T = TypeVar("T")
 
@@ -123,6 +132,35 @@ def refuse_run_at_work(folder: Path) -> None:
     """
     with locked(folder):
         pass
+
+
+def weights_gone(folder: Path, space: Space, patience: float) -> str:
+    """Name the best trials of a run whose weights are no longer there.
+
+    Args:
+        folder: Of a run that is continued.
+        space: Of the run.
+        patience: Seconds to wait for a study that is locked or away.
+
+    Returns:
+        A sentence, or nothing where the weights of all of them are there.
+
+    Raises:
+        FilesError: The root of the trials' files cannot be reached.
+    """
+    if is_unbegun(folder):
+        return ""
+    best = ranked_trials(load_study(folder, patience).get_trials(deepcopy=False))
+    files = TrialFiles(recorded_places(folder).root(folder))
+    numbers = [trial.number for trial in best[: space.header.top_k]]
+    gone = [number for number in numbers if not files.holds(number, BEST_EPOCH)]
+    if not gone:
+        return ""
+    paths = ", ".join(f"`{files.shown(number, BEST_EPOCH)}`" for number in gone)
+    return (
+        f"The weights of {len(gone)} of the best {len(numbers)} trials are gone ({paths}), so they "
+        "can be neither confirmed nor exported. Stop and put them back, or go on without them."
+    )
 
 
 @contextmanager

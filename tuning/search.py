@@ -34,6 +34,7 @@ from tuning.preflight import (
     refuse_unusable_data,
     refuse_unusable_output,
     refuse_unusable_places,
+    weights_gone,
 )
 from tuning.reporting.tracking import Mode, resolve_mode
 from tuning.reporting.wandb_environment import (
@@ -46,6 +47,7 @@ from tuning.session import search
 from tuning.space import Budget, Space
 from tuning.space_file import load_space
 from tuning.study.run_folder import (
+    BEST,
     BUDGET,
     LOG,
     is_unbegun,
@@ -156,7 +158,8 @@ def main(
 
     Exit codes: 0 done (also when a budget ended it); 1 something outside failed, such as
     the disk, or with --rerun an epoch came out otherwise; 2 a mistake in what was given;
-    3 trials failed in a row for the same reason; 130 Ctrl-C; 143 SIGTERM.
+    3 trials failed in a row for the same reason, or none has left a model; 130 Ctrl-C;
+    143 SIGTERM.
     """
     console = Console()
     dropped = drop_settings_of_one_run()
@@ -214,7 +217,9 @@ def main(
             ready.space, folder, console, joined, ready.mode,
             places=places, patience=patience, earlier=ready.earlier,
         )  # fmt: skip
-    code = DIAGNOSIS_EXIT_CODE if ended.startswith(DIAGNOSIS) else EXIT_CODES.get(ended, 0)
+    has_no_model = not (folder / BEST).exists()
+    is_diagnosed = ended.startswith(DIAGNOSIS) or has_no_model
+    code = EXIT_CODES.get(ended) or (DIAGNOSIS_EXIT_CODE if is_diagnosed else 0)
     if code:
         raise typer.Exit(code)
 
@@ -244,7 +249,7 @@ class _Ready:
 
     places: of a new run; None for one that is continued.
     local: nodes to start on this machine; none unless asked for.
-    note: what happens before its first text is embedded; found by a dry run.
+    note: what is worth a line before it starts: weights that are gone, a model to download.
     """
 
     space: Space
@@ -273,11 +278,13 @@ def _examined(request: _Request, console: Console) -> _Ready:
     if space is not None:
         memory_gb = space.header.budget.trial_memory_gb
         concurrency = mistakes.attempt(lambda: _fitting(memory_gb, request.address, local, console))
+    if space is not None and request.resume is not None:
+        note = mistakes.attempt(lambda: weights_gone(folder, space, request.patience)) or ""
     if request.dry_run:
         if places is not None:
             mistakes.attempt(lambda: refuse_unusable_places(places, folder, keep=False))
         if space is not None:
-            note = mistakes.attempt(lambda: refuse_unusable_data(space, folder)) or ""
+            note = mistakes.attempt(lambda: refuse_unusable_data(space, folder)) or note
     mistakes.raise_any()
     assert space and concurrency and mode  # else there was a mistake
     earlier = [run for run in found if run]

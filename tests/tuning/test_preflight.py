@@ -15,6 +15,8 @@ from quantum_rerank.folder_lock import locked
 from tests.tuning.test_search import write_clicks
 from tuning.preflight import refuse_unusable_output
 from tuning.search import app
+from tuning.study.storage import TRIALS
+from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 SPACE = """\
 name: tiny
@@ -193,6 +195,17 @@ def test_a_run_whose_data_have_changed_is_told_before_it_is_continued(
     error = CliRunner().invoke(app, arguments).exception
     assert isinstance(error, DataError)
     assert "have changed" in str(error)
+
+
+def test_weights_that_are_gone_are_named_before_a_run_goes_on(ended_run: Path) -> None:
+    arguments = ["--resume", str(ended_run), "--dry-run", "--wandb", "disabled"]
+    result = CliRunner().invoke(app, arguments)
+    assert "The weights of" not in result.output
+    TrialFiles(str(ended_run / TRIALS)).remove(1)
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.exception
+    path = ended_run / TRIALS / "00001" / BEST_EPOCH
+    assert f"The weights of 1 of the best 2 trials are gone (`{path}`)" in result.output
 
 
 def test_a_run_that_is_at_work_is_not_continued(ended_run: Path) -> None:

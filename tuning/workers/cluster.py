@@ -54,6 +54,13 @@ def ray_cluster(address: str | None) -> Iterator[list[Node]]:
             f"No Ray cluster answers at `{address}`: {error} "
             "Start one with `ray start --head`, or leave --address out."
         ) from None
+    except (OSError, RuntimeError, ValueError) as error:  # whatever keeps a node from starting
+        where = "on this machine" if local else f"at `{address}`"
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ConfigError(
+            f"Ray did not start {where}: {reason}. Look at the folders of TMPDIR and RAY_TMPDIR, "
+            "at the size of the shared memory (--shm-size of a container), and at RAY_* variables."
+        ) from None
     _write_our_own_obituaries()
     _survive_memory_monitor()
     try:

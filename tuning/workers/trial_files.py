@@ -69,6 +69,10 @@ class TrialFiles:
         with self._named():
             return self._is_file(path) or self._is_file(path + _OLDER)
 
+    def shown(self, trial: int, name: str) -> str:
+        """Where a file is or would be, for messages; of a URI its path alone."""
+        return self._path(trial, name)
+
     def remove(self, trial: int) -> None:
         """Delete a trial's folder, if it has one."""
         with self._named(), suppress(FileNotFoundError):
