@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +10,7 @@ from typing import TypeVar
 from quantum_rerank.console import new_folder
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.embeddings.availability import refuse_unusable_encoder
+from quantum_rerank.embeddings.cache import EmbeddingCache, default_cache_folder
 from quantum_rerank.errors import ConfigError, FilesError, QuantumRerankError
 from quantum_rerank.folder_lock import LOCK, locked
 from quantum_rerank.training.data_manager import checked_collections
@@ -72,12 +73,25 @@ def refuse_unusable_data(space: Space, folder: Path) -> str:
     note = mistakes.attempt(
         lambda: refuse_unusable_encoder(config.encoder, list(collections.values()))
     )
+    if not config.encoder.startswith("npy:"):
+        mistakes.attempt(refuse_unusable_cache)
     if loaded and note == "" and (folder / RECORD).exists():
         recorded = read_record(folder)
         encoder = embedding_source(config.encoder).fingerprint
         mistakes.attempt(lambda: refuse_other_fingerprints(recorded, fingerprint, encoder, folder))
     mistakes.raise_any()
     return note or ""
+
+
+def refuse_unusable_cache() -> None:
+    """Check that embeddings can be kept; a cache that is made for it is removed again.
+
+    Raises:
+        OutputError: Its folder cannot be written, or the user has no home for it.
+    """
+    folder = default_cache_folder()
+    with _removed_again(folder, made=[".lock"]):
+        EmbeddingCache(folder)
 
 
 def refuse_unusable_output(folder: Path) -> None:
@@ -164,12 +178,17 @@ def weights_gone(folder: Path, space: Space, patience: float) -> str:
 
 
 @contextmanager
-def _removed_again(folder: Path) -> Iterator[None]:
-    """Remove a folder, and those above it, as far as they were not there before and are empty."""
+def _removed_again(folder: Path, made: Sequence[str] = ()) -> Iterator[None]:
+    """Remove a folder, and those above it, as far as they were not there before and are empty.
+
+    made: names of files in the folder that go with it.
+    """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         yield
     finally:
+        for name in made if folder in missing and folder.is_dir() else ():
+            (folder / name).unlink(missing_ok=True)
         for path in missing:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()

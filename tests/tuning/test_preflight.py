@@ -115,6 +115,19 @@ def test_a_model_that_a_search_would_download_is_named_or_refused_offline(
     assert "HF_HUB_OFFLINE forbids to download it" in str(error)
 
 
+def test_a_cache_that_cannot_be_written_is_refused_and_a_new_one_is_removed_again(
+    dry_run: DryRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANTUM_RERANK_CACHE", str(tmp_path / "new" / "cache"))
+    assert dry_run().exit_code == 0
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("QUANTUM_RERANK_CACHE", str(tmp_path / "file" / "cache"))
+    error = dry_run().exception
+    assert isinstance(error, OutputError)
+    assert "Set QUANTUM_RERANK_CACHE to a folder that can" in str(error)
+
+
 def test_vectors_of_other_texts_are_refused(dry_run: DryRun, tmp_path: Path) -> None:
     vectors = tmp_path / "vectors"
     vectors.mkdir()

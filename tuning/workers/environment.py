@@ -34,6 +34,8 @@ def refuse_unfit_environment(address: str | None, is_divided: bool = False) -> N
     problems = [*_without_home(), *_without_scratch()]
     if address is None:
         problems += _unusable_for_ray(is_divided)
+        if not problems:
+            problems += _without_place_for_token()
     if problems:
         raise ConfigError(problems)
 
@@ -60,6 +62,28 @@ def _without_scratch() -> Iterator[str]:
         )
 
 
+def _without_place_for_token() -> Iterator[str]:
+    """Ray writes a token into the home, unless there is one or it is told another place."""
+    if any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
+        return
+    token = Path.home() / ".ray" / "auth_token"
+    if token.is_file() or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        return
+    try:
+        with tempfile.TemporaryFile(dir=_nearest(token)):
+            pass
+    except OSError as error:
+        yield (
+            f"HOME, `{Path.home()}`, cannot be written to: {error.strerror or error}. Ray keeps "
+            "its token there: set HOME to a folder that can, or RAY_AUTH_TOKEN."
+        )
+
+
+def _nearest(path: Path) -> Path:
+    """The nearest folder above a path that is there."""
+    return next(parent for parent in path.parents if parent.exists())
+
+
 def _unusable_for_ray(is_divided: bool) -> Iterator[str]:
     variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), "")
     folder = Path(os.environ.get(variable, "/tmp"))  # noqa: S108 as Ray itself takes it
@@ -70,9 +94,8 @@ def _unusable_for_ray(is_divided: bool) -> Iterator[str]:
         too_many = n_bytes - _SOCKET_BYTES
         yield f"{named} is {too_many} bytes too long for the paths of Ray's sockets. {_SHORT}"
         return
-    there = next(path for path in (folder / "ray", folder, *folder.parents) if path.exists())
     try:
-        with tempfile.TemporaryDirectory(prefix="s-", dir=there) as scratch:
+        with tempfile.TemporaryDirectory(prefix="s-", dir=_nearest(folder / "ray/s")) as scratch:
             _bind(Path(scratch) / "s")
     except OSError as error:
         yield (

@@ -12,7 +12,7 @@ from tuning.workers.environment import refuse_unfit_environment
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RAY_TMPDIR", "TMPDIR"):
+    for name in ("RAY_TMPDIR", "TMPDIR", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -85,6 +85,18 @@ def test_a_folder_that_is_not_there_yet_is_left_to_ray(
 def test_a_cluster_that_is_joined_has_its_own_folders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_TMPDIR", "/proc/nothing")
     refuse_unfit_environment("auto")
+
+
+def test_a_home_that_cannot_be_written_is_told_unless_ray_has_its_token_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", "/proc/nowhere")
+    problem = refusal()
+    assert problem.startswith("HOME, `/proc/nowhere`, cannot be written to")
+    assert "set HOME to a folder that can, or RAY_AUTH_TOKEN" in problem
+    refuse_unfit_environment("auto")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    refuse_unfit_environment(None)
 
 
 def test_a_user_without_a_home_is_told_which_variable_to_set(
