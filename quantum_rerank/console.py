@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -58,6 +60,27 @@ def _expanded(value: Any) -> Any:
     if isinstance(value, list):
         return [_expanded(item) for item in value]
     return expanded(value) if isinstance(value, Path) else value
+
+
+def pasted(*words: object) -> str:
+    """Write a command so that it can be pasted into a shell, whatever is in its paths.
+
+    >>> pasted("python", "-m", "tuning.search", "--resume", "runs/lr=1 or 2?")
+    "python -m tuning.search --resume 'runs/lr=1 or 2?'"
+    """
+    return " ".join(_quoted(str(word)) for word in words)
+
+
+def _quoted(word: str) -> str:
+    """A word of a command; line breaks and the like as escapes, which bash and zsh read."""
+    if word.isprintable():
+        return shlex.quote(word)
+    escaped = "".join(c if c.isprintable() and c not in "'\\" else _escape(c) for c in word)
+    return f"$'{escaped}'"
+
+
+def _escape(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def new_folder(path: Path, but: Sequence[str] = ()) -> Path:

@@ -94,7 +94,8 @@ TUNING: dict[str, set[str]] = {
     "space": {"config"},
     "space_file": {"config", "errors", "paths", "yaml_source", "tuning"},
     "limits.budgets": {"config", "errors", "yaml_source"},
-    "reporting.tracking": {"config", "errors", "tuning"},
+    "reporting.tracking": {"config", "console", "errors", "tuning"},
+    "reporting.wandb_environment": {"console", "errors", "tuning"},
 }
 
 # Outside packages that only these modules may import.

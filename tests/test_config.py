@@ -437,3 +437,23 @@ def test_vectors_that_were_computed_elsewhere_take_no_prompt() -> None:
     assert override(arrays, {"data.query_prompt": ""}).data.query_prompt == ""
     with pytest.raises(ConfigError, match=r"must be null where `data\.encoder` is npy:"):
         override(arrays, {"data.query_prompt": "query: "})
+
+
+def test_a_dotted_key_of_a_file_is_named_as_the_nested_one(tmp_path: Path) -> None:
+    path = tmp_path / "dotted.yaml"
+    path.write_text("seed: 1\noptimizer.mlp_lr: 0.1\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    (problem,) = caught.value.problems
+    assert f"`optimizer.mlp_lr` is not a known key ({path}, line 2)" in problem
+    assert "write `optimizer: {mlp_lr: ...}`" in problem
+
+
+def test_an_empty_section_is_named_in_the_words_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "empty.yaml"
+    path.write_text("mlp:\ndata: {seen: csv:clicks.csv}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    mlp, seen = caught.value.problems
+    assert "`mlp` is null, but must be a section of keys and values" in mlp
+    assert "`data.seen` is 'csv:clicks.csv', but must be a list" in seen

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantum_rerank.config import ExperimentConfig, flat
-from quantum_rerank.console import run
+from quantum_rerank.console import pasted, run
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.evaluation import COSINE
@@ -95,7 +95,11 @@ def load_trial(run_folder: Path, trial: optuna.trial.FrozenTrial) -> TrainedTria
             problems.append(error)
     if problems:
         raise problems[0]  # of the newest
-    raise BundleError(f"There are no weights of trial {trial.number} in {run_folder}.")
+    raise BundleError(
+        f"There are no weights of trial {trial.number} in {run_folder}: "
+        f"`{files.shown(trial.number, BEST_EPOCH)}` is gone. Put it back, or export another trial "
+        "with --trial N."
+    )
 
 
 def _loaded(
@@ -228,9 +232,10 @@ def _refuse_trial_of_another_run(
     origin = next((came_from(trial) for trial in known if trial.number == number), None)
     if origin is not None:
         run, there = origin
+        command = pasted("python", "-m", "tuning.best_trial", run, "--trial", there)
         raise OutputError(
             f"Trial {number} came in from `{run}`, which has its weights: export it there, with "
-            f"`python -m tuning.best_trial {run} --trial {there} --output DIR`."
+            f"`{command} --output DIR`."
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from optuna.trial import TrialState
 from rich.console import Console
 
+from quantum_rerank.console import pasted
 from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import prepare
@@ -37,9 +38,10 @@ def rerun(folder: Path, number: int, console: Console) -> bool:
     trial = trials[number]
     if known_as := came_from(trial):
         run, there = known_as
+        command = pasted("python", "-m", "tuning.search", "--rerun", run, "--trial", there)
         raise OutputError(
             f"Trial {number} came in from `{run}`, where it was trained as trial {there}. Train it "
-            f"again there: `python -m tuning.search --rerun {run} --trial {there}`."
+            f"again there: `{command}`."
         )
     recorded = curve(trial)
     failed = trial.state == TrialState.FAIL and not is_cut_short(trial)

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from quantum_rerank.console import run
+from quantum_rerank.console import pasted, run
 from quantum_rerank.folder_lock import holder
 from tuning.records import EPOCH, OBJECTIVE
 from tuning.reporting.forecast import Forecast
@@ -137,7 +137,8 @@ def _headline(now: Standing) -> Text:
 
 
 def _life_text(life: Life, folder: str) -> str:
-    resume = f"continue with `python -m tuning.search --resume {folder}`"
+    command = pasted("python", "-m", "tuning.search", "--resume", folder)
+    resume = f"continue with `{command}`"
     if life.state == "running":
         where = f"process {life.pid or 'unknown'}" + (f" on {life.host}" if life.host else "")
         return f"running, {life.phase} ({where})"

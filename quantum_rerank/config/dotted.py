@@ -44,6 +44,8 @@ def _set(node: Any, key: str, value: Any) -> None:
     if not isinstance(node, list):
         node[key] = value
     elif key == "length":
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # a file may write 2 as 2.0
         if value < 0:
             raise ValueError(value)
         node[:] = (node + (node[-1:] or [None]) * value)[:value]

@@ -27,11 +27,21 @@ Embeddings = NDArray[np.float32]
 
 
 def default_cache_folder() -> Path:
-    """`$QUANTUM_RERANK_CACHE`, or the user's cache folder."""
+    """`$QUANTUM_RERANK_CACHE`, or the user's cache folder.
+
+    Raises:
+        OutputError: Neither is set, and the user has no home.
+    """
     if named := os.environ.get(CACHE_VARIABLE):
         return expanded(named)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (expanded(base) if base else Path.home() / ".cache") / "quantum-rerank"
+    try:
+        return (expanded(base) if base else Path.home() / ".cache") / "quantum-rerank"
+    except RuntimeError:  # a user of a container, whom its system does not know
+        raise OutputError(
+            f"HOME is not set, and the user {os.getuid()} has no home folder for the embedding "
+            f"cache. Set {CACHE_VARIABLE} to a folder that can be written to."
+        ) from None
 
 
 def cache_key(model_fingerprint: str, texts: Sequence[str]) -> str:

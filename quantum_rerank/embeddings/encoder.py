@@ -302,10 +302,23 @@ class ArraySource:
             if path.exists()
         ]
 
+    def refuse_missing_rows(self, collection: Collection) -> None:
+        """Check that there is a row for each text of a collection; none is read.
+
+        Raises:
+            EmbeddingError: A file is missing, is no array of numbers, or has other rows.
+        """
+        folder = self._folder_of(collection)
+        _open_rows(folder / _QUERIES, len(collection.queries))
+        _open_rows(folder / _CORPUS, len(collection.corpus))
+
+    def _folder_of(self, collection: Collection) -> Path:
+        own = self._folder / collection.domain.replace(":", "-")
+        return own if own.is_dir() else self._folder
+
     def embed(self, collection: Collection) -> tuple[Embeddings, Embeddings]:
         """See `EmbeddingSource.embed`."""
-        own = self._folder / collection.domain.replace(":", "-")
-        folder = own if own.is_dir() else self._folder
+        folder = self._folder_of(collection)
         queries = self._load_rows(folder / _QUERIES, len(collection.queries))
         documents = self._load_rows(folder / _CORPUS, len(collection.corpus))
         if queries.shape[1] != documents.shape[1]:
@@ -320,15 +333,7 @@ class ArraySource:
         return {}
 
     def _load_rows(self, path: Path, n_rows: int) -> Embeddings:
-        array = _open(path)
-        # Quantised vectors are whole numbers: what counts is their direction.
-        if not np.issubdtype(array.dtype, np.floating) and array.dtype.kind not in "iu":
-            raise EmbeddingError(f"`{path}` holds {array.dtype}, but must hold real numbers.")
-        if array.ndim != 2 or len(array) != n_rows:
-            raise EmbeddingError(
-                f"`{path}` has the shape {array.shape}, but must have {n_rows} rows: one per text, "
-                "in the order of the files; of the queries, those with a relevant document."
-            )
+        array = _open_rows(path, n_rows)
         if array.nbytes < MAPPED_FROM:
             return normalised(array.astype(np.float32), str(path))
         if _is_ready(array):
@@ -353,6 +358,20 @@ def _hash_of(path: Path) -> bytes:
             return hashlib.file_digest(file, "blake2b").digest()
     except OSError as error:
         raise EmbeddingError(f"`{path}` cannot be read: {error.strerror}.") from None
+
+
+def _open_rows(path: Path, n_rows: int) -> NDArray[Any]:
+    """Map an array of real numbers, with as many rows as there are texts."""
+    array = _open(path)
+    # Quantised vectors are whole numbers: what counts is their direction.
+    if not np.issubdtype(array.dtype, np.floating) and array.dtype.kind not in "iu":
+        raise EmbeddingError(f"`{path}` holds {array.dtype}, but must hold real numbers.")
+    if array.ndim != 2 or len(array) != n_rows:
+        raise EmbeddingError(
+            f"`{path}` has the shape {array.shape}, but must have {n_rows} rows: one per text, "
+            "in the order of the files; of the queries, those with a relevant document."
+        )
+    return array
 
 
 def _open(path: Path) -> NDArray[Any]:

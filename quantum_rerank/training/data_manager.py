@@ -24,7 +24,7 @@ from quantum_rerank.datasets import (
     without_own_documents,
 )
 from quantum_rerank.embeddings import Embeddings, EmbeddingSource, ExampleTexts, blocks, take
-from quantum_rerank.errors import DataError, EmbeddingError
+from quantum_rerank.errors import DataError, EmbeddingError, QuantumRerankError
 from quantum_rerank.training.candidates import Rows, is_among, with_judged, without_rows
 
 LOW_RECALL = 0.5
@@ -241,7 +241,40 @@ def with_unread(collection: Collection, source: EmbeddingSource) -> Collection:
 
 def data_fingerprint(config: DataConfig) -> str:
     """The fingerprint that `prepare` finds, of collections as they are now; nothing is embedded."""
-    return _fingerprint(config, *_split(config))
+    return checked_collections(config)[1]
+
+
+def checked_collections(config: DataConfig) -> tuple[Mapping[str, Collection], str]:
+    """Load, check and split collections as `prepare` does, and embed nothing.
+
+    Args:
+        config: Which collections, and how they are split.
+
+    Returns:
+        Spec -> collection, and the fingerprint that `prepare` finds.
+
+    Raises:
+        DataError: A collection is missing, or has nothing to rank.
+    """
+    collections, splits = _split(config)
+    return collections, _fingerprint(config, collections, splits)
+
+
+def _loaded(specs: Sequence[str], config: DataConfig) -> dict[str, Collection]:
+    """Load collections; what is wrong with any of them is raised together."""
+    collections: dict[str, Collection] = {}
+    errors: list[QuantumRerankError] = []
+    for spec in specs:
+        try:
+            collections[spec] = load_judged(spec, config)
+            require_ranking(collections[spec])
+        except QuantumRerankError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise DataError([line for error in errors for line in str(error).splitlines()])
+    return collections
 
 
 def _split(config: DataConfig) -> tuple[dict[str, Collection], dict[str, Split]]:
@@ -253,9 +286,7 @@ def _split(config: DataConfig) -> tuple[dict[str, Collection], dict[str, Split]]
     repeated = sorted({spec for spec in named if named.count(spec) > 1})
     if repeated:
         raise DataError(f"{', '.join(repeated)}: named twice, but a collection has one role.")
-    collections = {spec: load_judged(spec, config) for spec in named}
-    for collection in collections.values():
-        require_ranking(collection)
+    collections = _loaded(named, config)
     domains = [collection.domain for collection in collections.values()]
     shared = sorted({domain for domain in domains if domains.count(domain) > 1})
     if shared:

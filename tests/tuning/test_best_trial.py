@@ -19,9 +19,8 @@ from quantum_rerank.training.ranking import Validator
 from quantum_rerank.training.sealed import seal, unseal
 from tuning.best_trial import app, cosine_objective, export_trial, load_trial, ranked_trials
 from tuning.records import CHECKPOINT
-from tuning.space import Space
 from tuning.study.history import CONTINUES, WARM_START
-from tuning.study.run_folder import RECORD, SUMMARY, load_study
+from tuning.study.run_folder import RECORD, SUMMARY, load_study, read_record, recorded_space
 from tuning.study.storage import TRIALS
 from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
@@ -193,7 +192,7 @@ def test_an_epoch_that_a_killed_worker_wrote_and_did_not_report_is_not_the_trial
 
 
 def test_weights_of_a_later_attempt_are_of_the_first_one_s_configuration(
-    ended_run: Path, tiny_space: Space
+    ended_run: Path,
 ) -> None:
     study = load_study(ended_run)
     first = study.trials[1]
@@ -209,7 +208,8 @@ def test_weights_of_a_later_attempt_are_of_the_first_one_s_configuration(
     maker = unseal(content_of(ended_run, 1), "the checkpoint")["made_by"]
     put(ended_run, 4, changed(content_of(ended_run, 1), made_by={**maker, "trial": 4}))
     loaded = load_trial(ended_run, study.trials[4])
-    assert (loaded.number, loaded.config) == (4, tiny_space.config_for(first.params, 1))
+    space = recorded_space(read_record(ended_run))
+    assert (loaded.number, loaded.config) == (4, space.config_for(first.params, 1))
 
 
 @pytest.fixture

@@ -25,6 +25,13 @@ def call(*arguments: str | Path) -> Any:
     return CliRunner().invoke(app, ["--wandb", "disabled", *given])
 
 
+def write_clicks(path: Path) -> None:
+    """Write a click log that is large enough to be split."""
+    trees = [f"tree {number}" for number in range(12)]
+    rows = [f"what is {tree},The {tree} is tall.,1" for tree in trees]
+    path.write_text("\n".join(["query,document,label", *rows]) + "\n")
+
+
 def start(*arguments: str | Path) -> Any:
     return call("--space", SMOKE, *arguments)
 
@@ -38,7 +45,11 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing_behind(tmp_path: Path) -> 
     assert not folder.exists()
 
 
-def test_a_space_is_searched_on_the_collections_that_are_named(tmp_path: Path) -> None:
+def test_a_space_is_searched_on_the_collections_that_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_clicks(tmp_path / "clicks.csv")
     data = ("--data", "csv:clicks.csv", "--data", "zaragoza:all")
     result = start("--dry-run", "--output", tmp_path / "run", *data)
     assert result.exit_code == 0
@@ -48,7 +59,9 @@ def test_a_space_is_searched_on_the_collections_that_are_named(tmp_path: Path) -
 
 
 def test_the_columns_of_a_table_are_named_for_a_search_too(tmp_path: Path) -> None:
-    columns = ("--data", "csv:clicks.csv", "--columns", "query=q,label=rel")
+    rows = [f"query {n},document {n},1" for n in range(20)]
+    (tmp_path / "clicks.csv").write_text("\n".join(["q,document,rel", *rows]))
+    columns = ("--data", f"csv:{tmp_path / 'clicks.csv'}", "--columns", "query=q,label=rel")
     assert start("--dry-run", "--output", tmp_path / "run", *columns).exit_code == 0
     space = _with_columns(load_space(SMOKE), parse_columns("query=q,label=rel"))
     assert space.base.data.columns == ColumnsConfig(query="q", label="rel")
@@ -269,9 +282,11 @@ def test_a_database_that_does_not_answer_is_refused_before_anything_is_written(
     assert not list(tmp_path.glob("run/*"))
 
 
-@pytest.mark.parametrize("content", [None, "other.txt"])
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "does not exist"), ("other.txt", "holds no run: there is no")]
+)
 def test_a_warm_start_from_what_is_no_run_is_refused_before_anything_is_written(
-    tmp_path: Path, content: str | None
+    tmp_path: Path, content: str | None, message: str
 ) -> None:
     other, folder = tmp_path / "other", tmp_path / "run"
     if content:
@@ -279,12 +294,12 @@ def test_a_warm_start_from_what_is_no_run_is_refused_before_anything_is_written(
         (other / content).write_text("something else")
     error = start("--output", folder, "--warm-start", other).exception
     assert isinstance(error, OutputError)
-    assert f"`{other}` holds no run: there is no {RECORD} in it" in str(error)
+    assert f"`{other}` {message}" in str(error)
     assert not folder.exists()
 
 
 def test_a_plan_names_the_runs_that_a_search_starts_from(ended_run: Path, tmp_path: Path) -> None:
-    result = start("--dry-run", "--output", tmp_path / "run", "--warm-start", ended_run)
+    result = start("--dry-run", "--output", tmp_path / "new", "--warm-start", ended_run)
     assert result.exit_code == 0
     assert f"warm start {ended_run}" in " ".join(result.output.split()).replace("- ", "-")
 

@@ -88,11 +88,18 @@ def recorded_encoder(record: Mapping[str, Any]) -> str:
 
 def refuse_other_data(record: Mapping[str, Any], prepared: PreparedData, folder: Path) -> None:
     """Raise DataError where data or vectors are no longer those that a run was started with."""
+    refuse_other_fingerprints(record, prepared.fingerprint, prepared.encoder_fingerprint, folder)
+
+
+def refuse_other_fingerprints(
+    record: Mapping[str, Any], data: str, encoder: str, folder: Path
+) -> None:
+    """As `refuse_other_data`, by fingerprints; an empty one is not compared."""
     for what, recorded, now in (
-        ("data", str(record["data_fingerprint"]), prepared.fingerprint),
-        ("vectors of the data", recorded_encoder(record), prepared.encoder_fingerprint),
+        ("data", str(record["data_fingerprint"]), data),
+        ("vectors of the data", recorded_encoder(record), encoder),
     ):
-        if recorded not in ("", now):
+        if now and recorded not in ("", now):
             raise DataError(
                 f"The {what} have changed since `{folder}` was started ({recorded[:12]}, now "
                 f"{now[:12]}). Put them back, or search again."

@@ -78,6 +78,13 @@ def _start_or_join(address: str | None) -> None:
             "RAY_AUTH_MODE=token, and its token in RAY_AUTH_TOKEN, in the file of "
             "RAY_AUTH_TOKEN_PATH or in ~/.ray/auth_token."
         ) from None
+    except (OSError, RuntimeError, ValueError) as error:  # whatever keeps a node from starting
+        where = "on this machine" if local else f"at `{address}`"
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ConfigError(
+            f"Ray did not start {where}: {reason}. Look at the folders of TMPDIR and RAY_TMPDIR, "
+            "at the size of the shared memory (--shm-size of a container), and at RAY_* variables."
+        ) from None
 
 
 def keep_ray_quiet() -> None:

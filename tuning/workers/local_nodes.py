@@ -15,6 +15,7 @@ from tuning.workers.private_access import private_access
 
 _LOOPBACK = "127.0.0.1"
 _OBJECTS = 0.3  # of a node's memory, for what its trials share: Ray's own default
+_OBJECTS_GB = 9.0  # at most: Ray refuses to start with more than /dev/shm has, from 10 GB on
 
 
 def shares(machine: Node, count: int) -> list[Node]:
@@ -82,7 +83,7 @@ def _start(cluster: Any, node: Node) -> None:
         cluster.add_node(
             num_cpus=node.cpus,
             memory=int(node.free_gb * GB),
-            object_store_memory=int(max(_OBJECTS * node.free_gb, 0.1) * GB),
+            object_store_memory=int(min(max(_OBJECTS * node.free_gb, 0.1), _OBJECTS_GB) * GB),
             node_name=node.name,
             node_ip_address=_LOOPBACK,
             include_dashboard=False,
