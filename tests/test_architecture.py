@@ -18,14 +18,17 @@ ANY = "*"
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "folder_lock": {"errors"},
-    "console": {"folder_lock", "errors"},
+    "output_streams": set(),
+    "interruption": set(),
+    "plain_console": {"output_streams"},
+    "console": {"folder_lock", "interruption", "output_streams", "errors"},
     "yaml_source": {"errors"},
     "whole_files": {"errors"},
     "machine": set(),
     "config": {"circuits", "yaml_source", "errors"},
     "datasets": {"config", "errors"},
     "circuits": {"errors"},
-    "embeddings": {"datasets", "config", "machine", "errors"},
+    "embeddings": {"datasets", "config", "machine", "plain_console", "errors"},
     "similarity": {"circuits", "errors"},
     "evaluation": {"datasets", "errors"},
     "training": {
@@ -58,6 +61,8 @@ ROOMS: dict[str, set[str]] = {
         "embeddings",
         "config",
         "console",
+        "output_streams",
+        "plain_console",
         "machine",
         "whole_files",
         "yaml_source",
@@ -175,3 +180,16 @@ def test_no_two_modules_import_each_other_by_any_way_round() -> None:
 def test_the_table_has_no_room_that_allows_what_is_not_a_room() -> None:
     for allowed in (*ROOMS.values(), *TUNING.values()):
         assert allowed <= ROOMS.keys() | {ANY, "tuning"}
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if m != "quantum_rerank.plain_console"])
+def test_only_one_module_makes_consoles_so_that_text_is_never_markup(module: str) -> None:
+    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id != "Console", f"{module}: take `plain_console.make_console`"
+        if isinstance(node, ast.ImportFrom) and node.module == "rich.progress":
+            imported = {alias.name for alias in node.names}
+            assert not imported & {"Progress", "track"}, f"{module}: take its `make_progress`"
+        if isinstance(node, ast.Attribute):
+            assert node.attr != "from_markup", f"{module}: text is shown as it is"

@@ -16,6 +16,7 @@ from quantum_rerank.config import describe, override
 from quantum_rerank.console import INTERRUPTED_EXIT_CODE, new_folder, run
 from quantum_rerank.errors import ConfigError, FilesError
 from quantum_rerank.folder_lock import locked
+from quantum_rerank.plain_console import make_console
 from tuning.limits.budgets import (
     INTERRUPT,
     TERMINATED,
@@ -145,7 +146,7 @@ def main(
     the disk, or with --rerun an epoch came out otherwise; 2 a mistake in what was given;
     3 trials failed in a row for the same reason; 130 Ctrl-C; 143 SIGTERM.
     """
-    console = Console()
+    console = make_console()
     asked = {
         "trials": trials,
         "hours": hours,

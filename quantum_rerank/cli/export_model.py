@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantum_rerank.cli.trained_model import EncoderName, ModelPath
-from quantum_rerank.console import run
+from quantum_rerank.console import run, say
 from quantum_rerank.errors import BundleError, DataError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def main(
         _write_circuits(output, trained, text or [], encoder or trained.config.data.encoder)
     else:
         _write_bundle(output, trained, model, encoder or trained.config.data.encoder)
-    typer.echo(f"Exported {trained.config.arm} to {output}.")
+    say(f"Exported {trained.config.arm} to {output}.")
 
 
 def _checkpoint_of(folder: Path, arm: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,9 @@ from quantum_rerank.cli.retrieved import (
     run_lines,
 )
 from quantum_rerank.cli.trained_model import EncoderName
-from quantum_rerank.console import run
+from quantum_rerank.console import run, say
 from quantum_rerank.errors import DataError, OutputError
+from quantum_rerank.output_streams import write_result
 from quantum_rerank.whole_files import write_text
 
 if TYPE_CHECKING:
@@ -88,13 +88,13 @@ def main(
     requests, texts = from_jsonl(retrieved) if is_jsonl else from_run(retrieved, data)
     ranked = _reranked(trained, requests, texts, top, encoder or trained.config.data.encoder)
     for what, count in texts.skipped.items():
-        typer.echo(f"{texts.collection or retrieved}: {count} {what}", err=True)
+        say(f"{texts.collection or retrieved}: {count} {what}", stderr=True)
     lines = json_lines(ranked) if is_jsonl else run_lines(ranked, tag)
     if output == STDOUT:
-        sys.stdout.writelines(lines)
+        write_result(lines)
     else:
         write_text(output.resolve(), lines)  # a link stays one
-        typer.echo(f"Reranked {len(requests)} queries into {output}.", err=True)
+        say(f"Reranked {len(requests)} queries into {output}.", stderr=True)
 
 
 def _reranked(
@@ -102,10 +102,9 @@ def _reranked(
 ) -> Ranked:
     """Rerank every request behind a progress bar; each text is represented once."""
     import numpy as np
-    from rich.console import Console
-    from rich.progress import track
 
     from quantum_rerank.evaluation.trec_runs import falling
+    from quantum_rerank.plain_console import tracked
     from quantum_rerank.similarity import represent, score_represented
 
     if not any(request.documents for request in requests):  # an encoder takes no empty list
@@ -114,9 +113,8 @@ def _reranked(
     keys = {key: row for row, key in enumerate(documents.keys)}
     asked_keys = {key: row for row, key in enumerate(queries.keys)}
     states = documents.represented(trained)
-    console = Console(stderr=True)
     results: Ranked = []
-    for request in track(requests, "reranking", console=console, disable=not console.is_terminal):
+    for request in tracked(requests, "reranking"):
         query = queries.vectors[asked_keys[request.query]]
         rows = [keys[key] for key in request.documents[:top]]
         scores = score_represented(

@@ -61,10 +61,9 @@ def main(
         python -m quantum_rerank.cli.validate_training RUN/best \\
             --data icd10:5 --data icd10:3
     """
-    from rich.console import Console
-
     from quantum_rerank.cli.trained_model import load_model
     from quantum_rerank.embeddings import embedding_source
+    from quantum_rerank.plain_console import make_console
     from quantum_rerank.training.data_manager import told_skips
     from quantum_rerank.training.standings import standings
     from quantum_rerank.training.validators import verdicts
@@ -78,7 +77,7 @@ def main(
     if as_json:
         print(json.dumps(_record(model, trained, roles, found, judged)))
     else:
-        console = Console()
+        console = make_console()
         for line in told_skips(_skipped(roles)):
             console.print(line, soft_wrap=True)
         console.print(_standing_table(roles, found))

@@ -95,20 +95,13 @@ class TextEncoder:
         return digest.hexdigest()
 
     def _compute(self, texts: Sequence[str], label: str | None) -> Embeddings:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        console = Console(stderr=True)  # what a command prints may be read by another
-        with Progress(
-            *columns, TimeRemainingColumn(), disable=label is None, console=console
-        ) as progress:
+        from quantum_rerank.plain_console import make_console, make_progress
+
+        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        console = make_console(stderr=True)  # what a command prints may be read by another
+        with make_progress(*columns, disable=label is None, console=console) as progress:
             width = self._model.width
             require_room(len(texts), width, label or "texts")
             embeddings = np.empty((len(texts), width), dtype=np.float32)
