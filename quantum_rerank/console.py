@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED_EXIT_CODE = 130
 _format_warning = warnings.formatwarning
+_PROBE = ".writable"  # stays where a command is interrupted right then
 _OF_A_PATH = (errno.EACCES, errno.ENAMETOOLONG, errno.ELOOP)
 
 
@@ -109,14 +110,15 @@ def new_folder(path: Path, but: Sequence[str] = ()) -> Path:
     Raises: OutputError if it holds something already or cannot be written.
     """
     try:
-        if path.exists() and (not path.is_dir() or {p.name for p in path.iterdir()} - {LOCK, *but}):
+        new = {LOCK, _PROBE, *but}
+        if path.exists() and (not path.is_dir() or {p.name for p in path.iterdir()} - new):
             raise OutputError(
                 f"`{path}` exists and is not empty; it may hold another run. "
                 "Name a new folder with --output, or remove this one."
             )
         path.mkdir(parents=True, exist_ok=True)
-        (path / ".writable").touch()
-        (path / ".writable").unlink()
+        (path / _PROBE).touch()
+        (path / _PROBE).unlink()
     except OSError as error:
         raise OutputError(f"`{path}` cannot be written: {error.strerror}.") from None
     return path

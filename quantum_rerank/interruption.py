@@ -47,7 +47,13 @@ class Interruption:
 
     heard: Interrupted | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, announce: Callable[[str], None] = lambda _: None) -> None:
+        """Make one that listens to nothing yet.
+
+        Args:
+            announce: Called with the name of a signal that has to wait, see `held`.
+        """
+        self._announce = announce
         self._is_held = False
 
     @contextmanager
@@ -105,19 +111,31 @@ class Interruption:
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         is_first = self.heard is None
         self.heard = self.heard or Interrupted(number)
-        if not (self._is_held and is_first):
+        if not self._is_held or is_urgent(number, is_first):
             raise self.heard
+        if is_first:
+            self._announce(self.heard.name)
+
+
+def is_urgent(number: int, is_first: bool) -> bool:
+    """Whether a signal asks for an end at once: a second Ctrl-C or SIGTERM does.
+
+    A second SIGHUP does not: of a terminal that closes, its shell sends one as well.
+    """
+    return not is_first and number != signal.SIGHUP
 
 
 @contextmanager
-def hangups_ignored() -> Iterator[None]:
-    """Let processes that are started within this block outlive the terminal, as under nohup."""
-    before = signal.getsignal(signal.SIGHUP)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+def hangups_blocked() -> Iterator[None]:
+    """Let processes that are started within this block outlive the terminal.
+
+    They inherit that SIGHUP is blocked for them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         yield
     finally:
-        _put_back(signal.SIGHUP, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _put_back(number: int, handler: Handler) -> None:

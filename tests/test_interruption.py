@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from quantum_rerank.interruption import SIGNALS, Interrupted, Interruption, hangups_ignored
+from quantum_rerank.interruption import SIGNALS, Interrupted, Interruption, hangups_blocked
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -86,14 +86,15 @@ def test_an_interruption_that_became_another_error_is_still_one() -> None:
 
 
 def test_a_held_block_runs_to_its_end_before_the_first_signal_interrupts() -> None:
-    steps = []
-    with pytest.raises(Interrupted), Interruption().listening() as interruption:
+    steps: list[str] = []
+    interruption = Interruption(announce=steps.append)
+    with pytest.raises(Interrupted), interruption.listening():
         with interruption.held():
             ask_to_end(signal.SIGTERM)
             time.sleep(0.01)
             steps.append("held")
         steps.append("after")
-    assert steps == ["held"]
+    assert steps == ["SIGTERM", "held"]
 
 
 def test_a_second_signal_interrupts_a_held_block_at_once() -> None:
@@ -112,6 +113,17 @@ def test_a_second_signal_interrupts_a_held_block_at_once() -> None:
     assert caught.value.signal == signal.SIGTERM
 
 
+def test_a_second_hangup_does_not_interrupt_a_held_block() -> None:
+    steps: list[str] = []
+    interruption = Interruption(announce=steps.append)
+    with pytest.raises(Interrupted), interruption.listening(), interruption.held():
+        for _ in range(2):
+            ask_to_end(signal.SIGHUP)
+            time.sleep(0.01)
+        steps.append("held")
+    assert steps == ["SIGHUP", "held"]
+
+
 def test_a_hangup_that_is_ignored_stays_ignored() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with Interruption().listening() as interruption:
@@ -120,9 +132,8 @@ def test_a_hangup_that_is_ignored_stays_ignored() -> None:
         assert interruption.heard is None
 
 
-def test_processes_that_are_to_outlive_the_terminal_ignore_hangups() -> None:
-    program = "import signal; print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)"
-    with hangups_ignored():
+def test_processes_are_started_to_outlive_the_terminal() -> None:
+    program = "import os, signal; os.kill(os.getpid(), signal.SIGHUP); print('alive')"
+    with hangups_blocked():
         told = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    assert told.stdout == b"True\n"
-    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    assert told.stdout == b"alive\n"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,11 +13,13 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from quantum_rerank.config import describe, override
-from quantum_rerank.console import INTERRUPTED_EXIT_CODE, new_folder, run
+from quantum_rerank.console import INTERRUPTED_EXIT_CODE, new_folder, run, say
 from quantum_rerank.errors import ConfigError, FilesError
 from quantum_rerank.folder_lock import locked
+from quantum_rerank.interruption import Interrupted, hangups_blocked
 from quantum_rerank.plain_console import make_console
 from tuning.limits.budgets import (
+    HANGUP,
     INTERRUPT,
     TERMINATED,
     Concurrency,
@@ -35,6 +37,7 @@ from tuning.space_file import load_space
 from tuning.study.run_folder import (
     BUDGET,
     LOG,
+    RECORD,
     is_unbegun,
     load_study,
     read_record,
@@ -54,7 +57,7 @@ from tuning.workers.cluster import ray_cluster, this_machine
 from tuning.workers.local_nodes import local_nodes, shares
 from tuning.workers.trial_files import TrialFiles
 
-EXIT_CODES = {INTERRUPT: INTERRUPTED_EXIT_CODE, TERMINATED: 143}
+EXIT_CODES = {INTERRUPT: INTERRUPTED_EXIT_CODE, TERMINATED: 143, HANGUP: 129}
 DIAGNOSIS_EXIT_CODE = 3
 
 app = typer.Typer(add_completion=False)
@@ -144,7 +147,8 @@ def main(
 
     Exit codes: 0 done (also when a budget ended it); 1 something outside failed, such as
     the disk, or with --rerun an epoch came out otherwise; 2 a mistake in what was given;
-    3 trials failed in a row for the same reason; 130 Ctrl-C; 143 SIGTERM.
+    3 trials failed in a row for the same reason; 130 Ctrl-C; 143 SIGTERM;
+    129 SIGHUP, of a terminal that was closed.
     """
     console = make_console()
     asked = {
@@ -203,15 +207,36 @@ def main(
     if places is not None:
         new_folder(folder, but=[LOG])
         _refuse_unreachable(places, folder)
-    with locked(folder), local_nodes(local) if local else nullcontext(address) as joined:
+    with locked(folder), _joined(local, address) as joined:
         mode = resolve_mode(wandb)
-        ended = search(
-            known, folder, console, joined, mode,
-            places=places, patience=patience, earlier=earlier,
-        )  # fmt: skip
+        try:
+            ended = search(
+                known, folder, console, joined, mode,
+                places=places, patience=patience, earlier=earlier,
+            )  # fmt: skip
+        except Interrupted as interrupted:
+            say(f"Stopped by {interrupted.name}. {_way_on(folder)}")
+            raise typer.Exit(interrupted.exit_code) from None
     code = DIAGNOSIS_EXIT_CODE if ended.startswith(DIAGNOSIS) else EXIT_CODES.get(ended, 0)
     if code:
         raise typer.Exit(code)
+
+
+@contextmanager
+def _joined(local: list[Node], address: str | None) -> Iterator[str | None]:
+    """The address of the cluster to join: one given, or one of nodes started on this machine."""
+    with ExitStack() as nodes:
+        if local:
+            with hangups_blocked():  # a terminal that closes ends the search, not its nodes
+                address = nodes.enter_context(local_nodes(local))
+        yield address
+
+
+def _way_on(folder: Path) -> str:
+    """How a search that was stopped goes on, as far as it has come."""
+    if (folder / RECORD).exists():
+        return f"Go on with `python -m tuning.search --resume {folder}`."
+    return "Nothing was begun: give the same command again."
 
 
 def _on_collections(space: Space, specs: list[str]) -> Space:

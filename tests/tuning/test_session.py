@@ -19,7 +19,7 @@ from quantum_rerank.errors import DataError, SearchError
 from quantum_rerank.training.data_manager import PreparedData
 from tuning.conclusion import conclude
 from tuning.ending import signals_conclude, signals_end
-from tuning.limits.budgets import INTERRUPT, TERMINATED, Ending, Node, TimeBudget
+from tuning.limits.budgets import HANGUP, INTERRUPT, TERMINATED, Ending, Node, TimeBudget
 from tuning.reporting.progress import ProgressDisplay
 from tuning.reporting.reports import Outcome, summarise
 from tuning.session import search
@@ -34,6 +34,14 @@ SIGNALS = {signal.SIGINT: INTERRUPT, signal.SIGTERM: TERMINATED}
 def display() -> ProgressDisplay:
     budget = TimeBudget(2.0, lambda: 0.0)
     return ProgressDisplay(Console(file=StringIO()), 4, 3, budget, lambda: 0.0)
+
+
+@pytest.fixture
+def no_hangup_is_ignored() -> Iterator[None]:
+    """The tests themselves may run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture
@@ -56,6 +64,24 @@ def test_the_first_signal_ends_in_order_the_second_at_once_and_the_third_here_an
             os.kill(os.getpid(), first)
     assert (ending(), ending.is_at_once) == (SIGNALS[first], True)
     assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_terminal_that_closes_ends_in_order_however_often_it_is_told(
+    ending: Ending, display: ProgressDisplay, no_hangup_is_ignored: None
+) -> None:
+    with signals_end(ending, display):
+        for _ in range(4):  # the terminal sends one, and its shell another
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert (ending(), ending.is_at_once) == (HANGUP, False)
+
+
+def test_a_search_under_nohup_does_not_hear_its_terminal_close(
+    ending: Ending, display: ProgressDisplay, no_hangup_is_ignored: None
+) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with signals_end(ending, display):
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert ending() == ""
 
 
 def test_without_a_signal_the_handlers_are_put_back_too(
