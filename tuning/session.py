@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -89,7 +90,8 @@ from tuning.study.warm_start import (
     write_taken_over,
 )
 from tuning.trial_loop import Session, run_trials
-from tuning.workers.cluster import ray_cluster
+from tuning.workers.arrivals import Arrivals, read_failed_starts
+from tuning.workers.cluster import ray_cluster, ray_logs
 from tuning.workers.node_checks import refuse_unfit_nodes
 from tuning.workers.tasks import Tasks
 from tuning.workers.trainable import run_trial
@@ -244,6 +246,12 @@ def _assembled(
     # What the search itself waits for its study is not the trials' time, nor is what it misses.
     attended = AttendedClock(lambda: clock() - waited(study))
     deadlines = Deadlines(budget.trial_hours, budget.epoch_minutes, attended)
+    arrivals = Arrivals(
+        AttendedClock(clock),
+        partial(_warn, display),
+        lambda: read_failed_starts(ray_logs()),
+        may_wait=concurrency.spread,
+    )
     listeners: list[Listener] = [
         ledger,
         FailureStreak(budget.failures_in_a_row, ending),
@@ -255,9 +263,14 @@ def _assembled(
         tracker,
     ]
     return Session(
-        space, study, folder, root, ending, ledger, events, deadlines,
+        space, study, folder, root, ending, ledger, events, deadlines, arrivals,
         Listeners(listeners), population,
     )  # fmt: skip
+
+
+def _warn(display: ProgressDisplay, text: str) -> None:
+    display.print_line(text)
+    log.warning(text)
 
 
 def files_removed(space: Space, study: optuna.Study, files: TrialFiles) -> list[Listener]:
