@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -64,16 +63,16 @@ def test_a_search_that_uv_starts_has_workers(tmp_path: Path) -> None:
     pytest.importorskip("uv")
     budget = "{trials: 1, epochs: 1, trial_memory_gb: 1.2}"
     space, folder = write_quick_space(tmp_path / "data", budget), tmp_path / "run"
+    settings = {k: v for k, v in environment().items() if not k.startswith("RAY_")}
     uv = ("uv", "run", "--no-sync", "--offline", "python", "-m", "tests.integration.quick_search")
     done = subprocess.run(
         command(*uv, "--space", space, "--output", folder, "--wandb", "disabled"),
         capture_output=True,
         text=True,
-        env={**environment(), "UV_CACHE_DIR": str(tmp_path / "uv")},
+        env={**settings, "UV_CACHE_DIR": str(tmp_path / "uv")},
         cwd=ROOT,
         check=False,
         timeout=HANG_SECONDS,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((folder / SUMMARY).read_text())["states"]["complete"] == 1
-    assert "RAY_ENABLE_UV_RUN_RUNTIME_ENV" not in os.environ

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from quantum_rerank.config import override
 from quantum_rerank.errors import DataError, SearchError
+from quantum_rerank.interruption import Interrupted
 from quantum_rerank.training.data_manager import PreparedData
 from tuning.conclusion import conclude
 from tuning.ending import signals_conclude, signals_end
@@ -206,3 +207,32 @@ def test_a_summary_that_cannot_be_written_leaves_the_one_before_it(
     with pytest.raises(SearchError, match="--resume"):
         start(space, folder)
     assert (folder / SUMMARY).read_text() == before
+
+
+def test_an_error_of_any_kind_that_ends_a_session_is_in_its_log(
+    space: Space, tmp_path: Path
+) -> None:
+    def broken() -> float:
+        raise RuntimeError("a library failed")
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with pytest.raises(RuntimeError):
+        search(space, folder, Console(file=StringIO()), None, "disabled", clock=broken)
+    log = (folder / LOG).read_text()
+    assert "Traceback" in log
+    assert "RuntimeError: a library failed" in log
+
+
+def test_what_interrupted_a_session_is_in_its_log(space: Space, tmp_path: Path) -> None:
+    def interrupted() -> float:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 0.0
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with pytest.raises(Interrupted) as caught:
+        search(space, folder, Console(file=StringIO()), None, "disabled", clock=interrupted)
+    assert caught.value.exit_code == 143
+    assert "interrupted by SIGTERM" in (folder / LOG).read_text()
+    assert read_record(folder)
