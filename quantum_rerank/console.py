@@ -35,8 +35,7 @@ def run(app: typer.Typer) -> None:
     output_streams.install()
     warnings.formatwarning = _plain_warning
     try:
-        if code := _exit_code(app) or _written():
-            sys.exit(code)
+        sys.exit(_exit_code(app) or _written())
     except BaseException:
         with output_streams.as_a_display():  # output that is broken too hides nothing
             raise
