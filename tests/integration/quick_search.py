@@ -8,6 +8,8 @@ environment, which Ray's workers have too:
     QUICK_EPOCHS           epochs of each trial (1)
     QUICK_SECONDS          of an epoch (0)
     QUICK_LAST_EPOCH_FILE  a file without which a trial does not end its last epoch
+
+Each time that its driver is stopped and continued, an hour passes on its clock.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import time
 from functools import partial
 from pathlib import Path
@@ -28,6 +31,20 @@ from tests.integration.conftest import DIM
 from tuning.session import search
 
 N_TEXTS = 24
+
+
+class SuspendedClock:
+    """The clock of a driver that is stopped for an hour, however long it was."""
+
+    def __init__(self) -> None:
+        self._missed = 0.0
+        signal.signal(signal.SIGCONT, self._continued)
+
+    def __call__(self) -> float:
+        return time.monotonic() + self._missed
+
+    def _continued(self, *_: object) -> None:
+        self._missed += 3600.0
 
 
 def quick(params: dict[str, Any], **_: Any) -> None:
@@ -96,5 +113,5 @@ parameters:
 
 
 if __name__ == "__main__":
-    tuning.search.search = partial(search, trial=quick)
+    tuning.search.search = partial(search, trial=quick, clock=SuspendedClock())
     run(tuning.search.app)
