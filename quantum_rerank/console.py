@@ -1,4 +1,4 @@
-"""What every command shares: errors without a traceback, and fresh output folders."""
+"""What every command shares: its errors, signals and output, and fresh output folders."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ import errno
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quantum_rerank import output_streams
 from quantum_rerank.errors import USAGE_EXIT_CODE, OutputError, QuantumRerankError
 from quantum_rerank.folder_lock import LOCK
+from quantum_rerank.interruption import Interrupted, Interruption
+from quantum_rerank.output_streams import shown
 from quantum_rerank.paths import expanded
 
 if TYPE_CHECKING:
     import typer
 
 INTERRUPTED_EXIT_CODE = 130
+_format_warning = warnings.formatwarning
+_PROBE = ".writable"  # stays where a command is interrupted right then
 _OF_A_PATH = (errno.EACCES, errno.ENAMETOOLONG, errno.ELOOP)
 
 
@@ -27,23 +33,79 @@ def run(app: typer.Typer) -> None:
 
     Exit codes: 0 done; 1 a fault of ours, with its traceback, or of the disk, with a
     message; 2 a mistake in what was given, with a message, a path that may not be read among
-    them; 130 interrupted (typer sees to that).
+    them; 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP; 141 nobody reads the command's result, as with
+    `| head`.
     """
     for command in app.registered_commands:
         if command.callback is not None:
             command.callback = _with_home(command.callback)
+    output_streams.install()
+    warnings.formatwarning = _plain_warning
     try:
-        app()
+        sys.exit(_exit_code(app) or _written())
+    except BaseException:
+        with output_streams.as_a_display():  # output that is broken too hides nothing
+            raise
+
+
+def _exit_code(app: typer.Typer) -> str | int | None:
+    """Run a command line to its end, and tell what a user can mend without a traceback."""
+    interruption = Interruption()
+    try:
+        with interruption.listening():
+            app()
+    except SystemExit as end:
+        is_interrupted = end.code == INTERRUPTED_EXIT_CODE  # of any signal, as typer sees it
+        return interruption.heard.exit_code if is_interrupted and interruption.heard else end.code
+    except Interrupted as interrupted:
+        return interrupted.exit_code
     except QuantumRerankError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _tell(str(error))
+        return error.exit_code
     except OSError as error:
+        if output_streams.is_output_error(error):
+            return _unwritable(error)
         # Even asking whether something is there fails so, wherever a path is first looked at.
         if error.errno not in _OF_A_PATH or error.filename is None:
             raise
-        print(f"error: `{error.filename}`: {error.strerror}.", file=sys.stderr)
-        sys.exit(USAGE_EXIT_CODE)
+        _tell(f"`{error.filename}`: {error.strerror}.")
+        return USAGE_EXIT_CODE
+    return None
+
+
+def _written() -> str | int | None:
+    """Write what is left of the output; the exit code if that fails."""
+    try:
+        output_streams.flush()
+    except SystemExit as end:
+        return end.code
+    except OSError as error:
+        return _unwritable(error)
+    return None
+
+
+def _unwritable(error: OSError) -> int:
+    _tell(f"{error.filename} cannot be written: {error.strerror}.")
+    return 1
+
+
+def _tell(mistakes: str) -> None:
+    for line in mistakes.splitlines():
+        print(f"error: {shown(line)}", file=sys.stderr)
+
+
+def _plain_warning(*given: Any, **named: Any) -> str:
+    """A warning as Python shows it, but for control characters."""
+    return shown(_format_warning(*given, **named))
+
+
+def say(text: str, *, stderr: bool = False) -> None:
+    """Print a line about what a command does or has done, without control characters.
+
+    The command does not fail where nobody can read it.
+    """
+    with output_streams.as_a_display():
+        print(shown(text), file=sys.stderr if stderr else sys.stdout, flush=True)
 
 
 def _with_home(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -91,14 +153,15 @@ def new_folder(path: Path, but: Sequence[str] = ()) -> Path:
     Raises: OutputError if it holds something already or cannot be written.
     """
     try:
-        if path.exists() and (not path.is_dir() or {p.name for p in path.iterdir()} - {LOCK, *but}):
+        new = {LOCK, _PROBE, *but}
+        if path.exists() and (not path.is_dir() or {p.name for p in path.iterdir()} - new):
             raise OutputError(
                 f"`{path}` exists and is not empty; it may hold another run. "
                 "Name a new folder with --output, or remove this one."
             )
         path.mkdir(parents=True, exist_ok=True)
-        (path / ".writable").touch()
-        (path / ".writable").unlink()
+        (path / _PROBE).touch()
+        (path / _PROBE).unlink()
     except OSError as error:
         raise OutputError(f"`{path}` cannot be written: {error.strerror}.") from None
     return path

@@ -21,14 +21,25 @@ ROOMS: dict[str, set[str]] = {
     "arguments": {"errors"},
     "forks": set(),
     "folder_lock": {"errors"},
-    "console": {"folder_lock", "paths", "errors"},
+    "output_streams": set(),
+    "interruption": set(),
+    "plain_console": {"output_streams"},
+    "console": {"folder_lock", "interruption", "output_streams", "paths", "errors"},
     "yaml_source": {"paths", "errors"},
     "whole_files": {"errors"},
     "machine": set(),
     "config": {"circuits", "yaml_source", "paths", "errors"},
     "datasets": {"config", "paths", "errors"},
     "circuits": {"errors"},
-    "embeddings": {"datasets", "config", "machine", "arguments", "paths", "errors"},
+    "embeddings": {
+        "datasets",
+        "config",
+        "machine",
+        "arguments",
+        "paths",
+        "plain_console",
+        "errors",
+    },
     "similarity": {"circuits", "errors"},
     "evaluation": {"datasets", "errors"},
     "training": {
@@ -80,6 +91,8 @@ ROOMS: dict[str, set[str]] = {
         "embeddings",
         "config",
         "console",
+        "output_streams",
+        "plain_console",
         "machine",
         "whole_files",
         "yaml_source",
@@ -199,3 +212,16 @@ def test_no_two_modules_import_each_other_by_any_way_round() -> None:
 def test_the_table_has_no_room_that_allows_what_is_not_a_room() -> None:
     for allowed in (*ROOMS.values(), *TUNING.values()):
         assert allowed <= ROOMS.keys() | {ANY, "tuning"}
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if m != "quantum_rerank.plain_console"])
+def test_only_one_module_makes_consoles_so_that_text_is_never_markup(module: str) -> None:
+    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id != "Console", f"{module}: take `plain_console.make_console`"
+        if isinstance(node, ast.ImportFrom) and node.module == "rich.progress":
+            imported = {alias.name for alias in node.names}
+            assert not imported & {"Progress", "track"}, f"{module}: take its `make_progress`"
+        if isinstance(node, ast.Attribute):
+            assert node.attr != "from_markup", f"{module}: text is shown as it is"

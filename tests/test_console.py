@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,10 @@ from quantum_rerank.errors import OutputError
 from quantum_rerank.folder_lock import locked
 
 PROGRAM = """
+import os
+import signal
+import time
+import weakref
 from pathlib import Path
 import typer
 from quantum_rerank.console import run
@@ -33,6 +38,14 @@ def main(what: str) -> None:
         Path("n" * 300).exists()
     if what == "file of ours":
         Path("nowhere").read_text()
+    if what in ("SIGINT", "SIGTERM", "SIGHUP"):
+        os.kill(os.getpid(), signal.Signals[what])
+        time.sleep(60)
+    if what == "lost":
+        thing = type("Thing", (), {})()
+        reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
+        del thing
+        time.sleep(60)
     if what == "exit":
         raise typer.Exit(130)
     print("done")
@@ -47,7 +60,13 @@ def program() -> Callable[[str], subprocess.CompletedProcess[str]]:
 
     def call(what: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", PROGRAM, what]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup or not
+        )
 
     return call
 
@@ -98,6 +117,21 @@ def test_an_interrupted_command_ends_with_130_and_without_a_traceback(program: P
     assert "Traceback" not in told.stderr
 
 
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_ends_a_command_with_its_code_and_without_a_traceback(
+    program: Program, name: str, code: int
+) -> None:
+    told = program(name)
+    assert told.returncode == code
+    assert told.stderr == ""
+
+
+def test_an_interruption_that_a_callback_has_lost_ends_a_command_too(program: Program) -> None:
+    told = program("lost")
+    assert told.returncode == 130
+    assert told.stderr == ""
+
+
 def test_a_new_folder_is_made_with_its_parents_and_is_empty(tmp_path: Path) -> None:
     folder = new_folder(tmp_path / "runs" / "first")
     assert folder == tmp_path / "runs" / "first"
@@ -129,6 +163,14 @@ def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path: Path)
         new_folder(tmp_path)
     assert str(tmp_path) in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_a_folder_in_which_a_command_was_interrupted_as_it_tried_to_write_is_new(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".writable").touch()
+    assert new_folder(tmp_path) == tmp_path
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:

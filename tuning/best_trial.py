@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantum_rerank.config import ExperimentConfig, flat
-from quantum_rerank.console import pasted, run
+from quantum_rerank.console import pasted, run, say
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.evaluation import COSINE
@@ -222,7 +222,7 @@ def main(
     refuse_other_data(read_record(run_folder), prepared, run_folder)
     test, seeds = _test_metrics(tested, chosen.number), _seeds(summary, chosen, prepared.trial)
     bundle = export_trial(output, chosen, prepared, source, test, seeds)
-    print(f"Exported trial {chosen.number} (epoch {chosen.epoch}) to {bundle}.")
+    say(f"Exported trial {chosen.number} (epoch {chosen.epoch}) to {bundle}.")
 
 
 def _refuse_trial_of_another_run(

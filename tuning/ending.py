@@ -10,12 +10,18 @@ from types import FrameType
 import optuna
 
 from quantum_rerank.errors import FilesError
-from tuning.limits.budgets import INTERRUPT, TERMINATED, Ending
+from quantum_rerank.interruption import Interrupted, is_urgent
+from tuning.limits.budgets import HANGUP, INTERRUPT, TERMINATED, Ending
 from tuning.reporting.progress import ProgressDisplay
 from tuning.reporting.tracking import WandbTracker
 from tuning.study.history import close_running
 from tuning.study.ledger import Ledger
 
+_REASONS = {
+    signal.SIGINT: INTERRUPT,
+    signal.SIGTERM: TERMINATED,
+    signal.SIGHUP: HANGUP,  # its terminal was closed
+}
 STOPPING_SECONDS = 10.0  # that trials have to come to their next report when a search is over
 _CLOSING_SECONDS = 60.0  # that W&B has to write what is left
 
@@ -28,7 +34,7 @@ def study_or_disk_errors() -> tuple[type[Exception], ...]:
 
 
 def signals_end(ending: Ending, display: ProgressDisplay) -> AbstractContextManager[None]:
-    """First Ctrl-C, or SIGTERM: end in order. Second: at the next tick. Third: here and now.
+    """First Ctrl-C, SIGTERM or SIGHUP: end in order. Second: at the next tick. Third: here and now.
 
     An exception at any place may leave the study locked; between two ticks it is at rest.
     """
@@ -36,29 +42,31 @@ def signals_end(ending: Ending, display: ProgressDisplay) -> AbstractContextMana
 
 
 def signals_conclude(ending: Ending, display: ProgressDisplay) -> AbstractContextManager[None]:
-    """First Ctrl-C, or SIGTERM: the best so far is exported. Second: end here and now."""
+    """First Ctrl-C, SIGTERM or SIGHUP: the best so far is exported. Second: end here and now."""
     return _heard(ending, display, "the best so far is exported", n_in_order=1)
 
 
 @contextmanager
 def _heard(ending: Ending, display: ProgressDisplay, how: str, n_in_order: int) -> Iterator[None]:
     """Let signals end a search in order, as many as that; the next interrupts it."""
-    names = {signal.SIGINT: INTERRUPT, signal.SIGTERM: TERMINATED}
-    before = {number: signal.getsignal(number) for number in names}
+    before = {number: signal.getsignal(number) for number in _REASONS}
     n_heard = 0
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
+    def on_signal(number: int, _: FrameType | None) -> None:
         nonlocal n_heard
+        if n_heard and not is_urgent(number, is_first=False):
+            return
         n_heard += 1
         if n_heard > n_in_order:
-            signal.default_int_handler(number, frame)
+            raise Interrupted(number)
         ending.is_at_once = n_heard == 2
         if n_heard == 1:
-            ending.stop(names[signal.Signals(number)])
+            ending.stop(_REASONS[signal.Signals(number)])
             display.say(f"Ending: {how}. Ctrl-C again stops now.")
 
-    for number in names:
-        signal.signal(number, on_signal)
+    for number in _REASONS:
+        if before[number] != signal.SIG_IGN:  # as SIGHUP is under nohup
+            signal.signal(number, on_signal)
     try:
         yield
     finally:

@@ -22,6 +22,7 @@ def print_plan(
 ) -> None:
     """What will run where, for how long, over which parameters, after which earlier runs."""
     from rich.table import Table
+    from rich.text import Text
 
     header, budget = space.header, space.header.budget
     rows = {
@@ -45,7 +46,7 @@ def print_plan(
     for name, value in rows.items():
         if value:
             plan.add_row(name, value)
-    console.print(f"[bold]{header.name}[/bold]")
+    console.print(Text(header.name, style="bold"))
     console.print(plan)
     table = Table(box=None, padding=(0, 2))
     table.add_column("parameter", no_wrap=True)

@@ -58,14 +58,14 @@ def rerun(folder: Path, number: int, console: Console) -> bool:
     console.print(f"Trial {number}, {trial.state.name.lower()} after {max(recorded, default=0)}:")
     before = ancestors(space, trials, number)
     for (_, last), (origin, _) in zip(before, descent(trials, number), strict=True):
-        console.print(f"after trial {origin} to epoch {last}, trained again", highlight=False)
+        console.print(f"after trial {origin} to epoch {last}, trained again")
     for report in make_descendant(config, before, prepared.trial).epochs():
         now, then = compared(report.metrics, space.is_population), recorded.get(report.epoch)
         known = "" if then is None else f"in the run {then:.6f}"
         if then is not None and not math.isclose(now, then, rel_tol=0.0, abs_tol=1e-12):
             same = False
             known += "  DIFFERS"
-        console.print(f"epoch {report.epoch:>3}  objective {now:.6f}  {known}", highlight=False)
+        console.print(f"epoch {report.epoch:>3}  objective {now:.6f}  {known}")
     if recorded:
         console.print("Every epoch that the run had is the same." if same else "Not the same.")
     else:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -16,10 +16,13 @@ from rich.console import Console
 
 from quantum_rerank.cli.reading_options import Columns
 from quantum_rerank.config import describe, override, parse_columns
-from quantum_rerank.console import INTERRUPTED_EXIT_CODE, new_folder, run
+from quantum_rerank.console import INTERRUPTED_EXIT_CODE, new_folder, pasted, run, say
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.folder_lock import locked
+from quantum_rerank.interruption import Interrupted, hangups_blocked
+from quantum_rerank.plain_console import make_console
 from tuning.limits.budgets import (
+    HANGUP,
     INTERRUPT,
     TERMINATED,
     Concurrency,
@@ -52,6 +55,7 @@ from tuning.study.run_folder import (
     BEST,
     BUDGET,
     LOG,
+    RECORD,
     is_unbegun,
     load_study,
     name_places,
@@ -71,7 +75,7 @@ from tuning.workers.cluster import ray_cluster, this_machine
 from tuning.workers.environment import refuse_unfit_environment
 from tuning.workers.local_nodes import local_nodes, shares
 
-EXIT_CODES = {INTERRUPT: INTERRUPTED_EXIT_CODE, TERMINATED: 143}
+EXIT_CODES = {INTERRUPT: INTERRUPTED_EXIT_CODE, TERMINATED: 143, HANGUP: 129}
 DIAGNOSIS_EXIT_CODE = 3
 
 app = typer.Typer(add_completion=False)
@@ -164,9 +168,9 @@ def main(
     Exit codes: 0 done (also when a budget ended it); 1 something outside failed, such as
     the disk, or with --rerun an epoch came out otherwise; 2 a mistake in what was given;
     3 trials failed in a row for the same reason, or none has left a model; 130 Ctrl-C;
-    143 SIGTERM.
+    143 SIGTERM; 129 SIGHUP, of a terminal that was closed.
     """
-    console = Console()
+    console = make_console()
     dropped = drop_settings_of_one_run()
     asked = {
         "trials": trials,
@@ -214,12 +218,16 @@ def main(
     if places is not None:
         new_folder(folder, but=[LOG])
         refuse_unusable_places(places, folder)
-    with locked(folder), local_nodes(local) if local else nullcontext(address) as joined:
+    with locked(folder), _joined(local, address) as joined:
         _print_tracking(ready, dropped, console)
-        ended = search(
-            ready.space, folder, console, joined, ready.mode,
-            places=places, patience=patience, earlier=ready.earlier,
-        )  # fmt: skip
+        try:
+            ended = search(
+                ready.space, folder, console, joined, ready.mode,
+                places=places, patience=patience, earlier=ready.earlier,
+            )  # fmt: skip
+        except Interrupted as interrupted:
+            say(f"Stopped by {interrupted.name}. {_way_on(folder)}")
+            raise typer.Exit(interrupted.exit_code) from None
     has_no_model = not (folder / BEST).exists()
     is_diagnosed = ended.startswith(DIAGNOSIS) or has_no_model
     code = EXIT_CODES.get(ended) or (DIAGNOSIS_EXIT_CODE if is_diagnosed else 0)
@@ -340,7 +348,25 @@ def _print_tracking(ready: _Ready, dropped: list[str], console: Console) -> None
     if dropped and ready.mode != "disabled":
         lines.append(f"Not used, since every trial is a run of its own: {', '.join(dropped)}.")
     for line in filter(None, lines):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
+
+
+@contextmanager
+def _joined(local: list[Node], address: str | None) -> Iterator[str | None]:
+    """The address of the cluster to join: one given, or one of nodes started on this machine."""
+    with ExitStack() as nodes:
+        if local:
+            with hangups_blocked():  # a terminal that closes ends the search, not its nodes
+                address = nodes.enter_context(local_nodes(local))
+        yield address
+
+
+def _way_on(folder: Path) -> str:
+    """How a search that was stopped goes on, as far as it has come."""
+    if (folder / RECORD).exists():
+        command = pasted("python", "-m", "tuning.search", "--resume", folder)
+        return f"Go on with `{command}`."
+    return "Nothing was begun: give the same command again."
 
 
 def _on_collections(space: Space, specs: list[str]) -> Space:

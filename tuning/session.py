@@ -10,6 +10,8 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -20,6 +22,8 @@ from rich.console import Console
 from quantum_rerank.console import pasted
 from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import FilesError, SearchError
+from quantum_rerank.interruption import Interruption, hangups_blocked
+from quantum_rerank.output_streams import as_a_display
 from quantum_rerank.training.data_manager import PreparedData, TrialData, prepare
 from quantum_rerank.whole_files import write_whole
 from tuning.algorithms.population import Population
@@ -32,6 +36,7 @@ from tuning.ending import (
     told_at_the_end,
 )
 from tuning.limits.budgets import (
+    INTERRUPT,
     Clock,
     Concurrency,
     CoreBudget,
@@ -41,7 +46,7 @@ from tuning.limits.budgets import (
     fit_cluster,
     fit_trials,
 )
-from tuning.limits.deadlines import Deadlines
+from tuning.limits.deadlines import AttendedClock, Deadlines
 from tuning.limits.disk import DonorsKept, LosersRemoved
 from tuning.limits.failures import FailureStreak
 from tuning.limits.memory import MemoryWarnings
@@ -86,7 +91,8 @@ from tuning.study.warm_start import (
     write_taken_over,
 )
 from tuning.trial_loop import Session, run_trials
-from tuning.workers.cluster import ray_cluster
+from tuning.workers.arrivals import Arrivals, read_failed_starts
+from tuning.workers.cluster import ray_cluster, ray_logs
 from tuning.workers.node_checks import refuse_unfit_nodes
 from tuning.workers.tasks import Tasks
 from tuning.workers.trainable import run_trial
@@ -110,14 +116,18 @@ def search(
 ) -> str:
     """Start a search in its folder or go on with it; returns why it ended early, or nothing.
 
+    Where its output cannot be written any more, it goes on without its display. Its log has
+    every error that ended it.
+
     trial: what trains one suggestion in a worker, called as `trainable.run_trial`.
     places: of a new run; one that is continued has them in its record.
     patience: seconds to wait for a study that is locked, or whose server is away.
     earlier: runs whose results a search that starts takes over.
 
     Raises: SearchError if the disk or the study failed; the search can be continued.
+        Interrupted if a signal ended it before its first trial.
     """
-    with write_log(folder / LOG):
+    with write_log(folder / LOG), as_a_display():
         try:
             return _session(
                 space, folder, console, address, wandb_mode, clock, trial, places, patience, earlier
@@ -128,6 +138,12 @@ def search(
                 f"The search stopped: {_first_line(error)}. Nothing that was told is lost: mend "
                 f"it, then go on with `{pasted(*_RESUME, folder)}`."
             ) from None
+        except KeyboardInterrupt as interrupted:
+            log.warning("The session was interrupted by %s", interrupted or INTERRUPT)
+            raise
+        except BaseException:
+            log.exception("The session failed")
+            raise
 
 
 def _session(
@@ -142,17 +158,23 @@ def _session(
     patience: float,
     earlier: Sequence[EarlierRun],
 ) -> str:
-    source = source_of(space.base.data)
-    prepared = prepare(space.base.data, source)
-    _record_or_compare(space, prepared, folder, places, earlier)
-    places = recorded_places(folder)
-    directions = space.header.objective.directions
-    study = open_study(folder, space.header.name, directions, places, patience)
-    study.set_user_attr(BUDGET, space.header.budget.model_dump(mode="json"))
-    ledger = Ledger(study, clock)
-    population = population_of(space, study)
-    taken = _make_up(study, space, folder, population)
-    with ray_cluster(address) as nodes:
+    with ExitStack() as until_the_end:
+        interruption = Interruption(lambda name: _say_when_it_ends(name, console))
+        until_the_end.enter_context(interruption.listening())
+        source = source_of(space.base.data)
+        prepared = prepare(space.base.data, source)
+        with interruption.held():  # a folder is empty, or holds a run that can be continued
+            _record_or_compare(space, prepared, folder, places, earlier)
+            places = recorded_places(folder)
+            directions = space.header.objective.directions
+            study = open_study(folder, space.header.name, directions, places, patience)
+            study.set_user_attr(BUDGET, space.header.budget.model_dump(mode="json"))
+            ledger = Ledger(study, clock)
+            population = population_of(space, study)
+            taken = _make_up(study, space, folder, population)
+            with hangups_blocked():  # a terminal that closes ends the search, not its cluster
+                nodes = until_the_end.enter_context(ray_cluster(address))
+            interruption.listen()  # Ray has its own answer to SIGTERM
         concurrency = _fitted(nodes, space, places.root(folder), address)
         print_plan(space, concurrency, folder, console, [Path(one.run) for one in taken])
         _print_start(study, prepared, taken, ledger, console)
@@ -169,6 +191,10 @@ def _session(
             outcome = conclude(space, study, prepared, source, folder, tasks, console)
             _write_up(session, outcome, prepared.fingerprint, console)
     return outcome.ended
+
+
+def _say_when_it_ends(name: str, console: Console) -> None:
+    console.print(f"{name}: the search ends once Ray has started. Ctrl-C again stops now.")
 
 
 def _run_to_the_end(
@@ -219,8 +245,15 @@ def _assembled(
         limits.append(CoreBudget(budget.core_hours, ledger.core_seconds))
     ending = Ending(limits, clock)
     events = EventLog(folder / EVENTS)
-    # What the search itself waits for its study is not the trials' time.
-    deadlines = Deadlines(budget.trial_hours, budget.epoch_minutes, lambda: clock() - waited(study))
+    # What the search itself waits for its study is not the trials' time, nor is what it misses.
+    attended = AttendedClock(lambda: clock() - waited(study))
+    deadlines = Deadlines(budget.trial_hours, budget.epoch_minutes, attended)
+    arrivals = Arrivals(
+        AttendedClock(clock),
+        partial(_warn, display),
+        lambda: read_failed_starts(ray_logs()),
+        may_wait=concurrency.spread,
+    )
     listeners: list[Listener] = [
         ledger,
         FailureStreak(budget.failures_in_a_row, ending),
@@ -232,9 +265,14 @@ def _assembled(
         tracker,
     ]
     return Session(
-        space, study, folder, root, ending, ledger, events, deadlines,
+        space, study, folder, root, ending, ledger, events, deadlines, arrivals,
         Listeners(listeners), population,
     )  # fmt: skip
+
+
+def _warn(display: ProgressDisplay, text: str) -> None:
+    display.print_line(text)
+    log.warning(text)
 
 
 def files_removed(space: Space, study: optuna.Study, files: TrialFiles) -> list[Listener]:

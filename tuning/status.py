@@ -18,6 +18,7 @@ from rich.text import Text
 
 from quantum_rerank.console import pasted, run
 from quantum_rerank.folder_lock import holder
+from quantum_rerank.plain_console import make_console
 from tuning.records import EPOCH, OBJECTIVE
 from tuning.reporting.forecast import Forecast
 from tuning.reporting.progress import duration
@@ -72,7 +73,7 @@ def main(
     Exit codes: 0 shown (with --watch: until the search was over); 2 the folder holds
     no run; 130 Ctrl-C.
     """
-    console = Console()
+    console = make_console()
     name_places(run_folder, storage, storage_path)
     if watch is not None:
         _wait_for_study(run_folder, watch)

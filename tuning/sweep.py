@@ -21,10 +21,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from quantum_rerank.console import pasted
+from quantum_rerank.console import pasted, say
 from quantum_rerank.console import run as run_command
 from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import OutputError
+from quantum_rerank.output_streams import write_result
 from quantum_rerank.training.data_manager import prepare
 from tuning.limits.failures import failure_reason, memory_excess
 from tuning.records import EPOCH, OBJECTIVE, TrialEnd
@@ -65,13 +66,13 @@ def export(
     """Write a space as the equal W&B sweep, and name what a sweep cannot express."""
     text = sweep_yaml(load_space(space), space)
     if output is None:
-        print(text, end="")
+        write_result([text])
         return
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"`{output}` cannot be written: {error.strerror}.") from None
-    print(f"Wrote {output}. Start it with `wandb sweep {pasted(output)}`.")
+    say(f"Wrote {output}. Start it with `wandb sweep {pasted(output)}`.")
 
 
 @app.command()
@@ -94,7 +95,7 @@ def agent(
     params = known.as_drawn(known.active(given))
     unused = sorted(given.keys() - params.keys())
     if unused:
-        print(f"Not used by this trial, since their conditions do not hold: {', '.join(unused)}.")
+        say(f"Not used by this trial, since their conditions do not hold: {', '.join(unused)}.")
         run.config.update({"unused": unused})
     config = known.config_for(params, number=0)
     describe_run(run, config)
@@ -107,7 +108,7 @@ def agent(
     memory_gb = known.header.budget.trial_memory_gb
 
     def fail(reason: str) -> None:
-        print(reason, flush=True)
+        say(reason)
         finish_run(run, TrialEnd(0, "failed", int(last.get(EPOCH, 0)), None, reason))
 
     def on_excess(used: int) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
+from quantum_rerank.errors import SearchError
 from quantum_rerank.training.data_manager import TrialData
 from tuning.algorithms.population import Population
 from tuning.ending import STOPPING_SECONDS
@@ -26,6 +27,7 @@ from tuning.study.history import rung_values, told
 from tuning.study.ledger import Ledger
 from tuning.study.run_folder import read_record, recorded_run
 from tuning.study.storage import TRIALS
+from tuning.workers.arrivals import Arrivals
 from tuning.workers.cluster import share, silent_progress
 from tuning.workers.trainable import TrialLimits, read_death_note
 from tuning.workers.trial_files import TrialFiles
@@ -52,6 +54,7 @@ class Session:
     ledger: Ledger
     events: EventLog
     deadlines: Deadlines
+    arrivals: Arrivals
     listener: Listener
     population: Population | None = None
 
@@ -160,6 +163,14 @@ def _on_tick(session: Session, search_alg: TruthfulSearch) -> Callable[[Any], No
 
     ending = session.ending
 
+    def look_for_workers(trials: list[Any]) -> None:
+        statuses = {trial.status for trial in trials}
+        try:
+            session.arrivals.look("PENDING" in statuses, "RUNNING" in statuses)
+        except SearchError as error:
+            search_alg.fault = error  # else Ray would wrap it
+            raise
+
     def on_tick(controller: Any) -> None:
         if search_alg.fault is not None:
             raise search_alg.fault
@@ -167,6 +178,7 @@ def _on_tick(session: Session, search_alg: TruthfulSearch) -> Callable[[Any], No
         forget_finished(controller)
         if ending.is_at_once:
             raise KeyboardInterrupt
+        look_for_workers(controller.get_live_trials())
         is_overdue = ending.seconds() > STOPPING_SECONDS
         for live in list(controller.get_live_trials()):
             late = session.deadlines.overdue(live.config[NUMBER], live.status == "RUNNING")

@@ -46,15 +46,14 @@ def main(
         python -m quantum_rerank.cli.analyze_training_results runs/seed-* \\
             --html results.html
     """
-    from rich.console import Console
-
     from quantum_rerank.cli.ended_runs import grouped, read_runs
     from quantum_rerank.cli.result_tables import paired, runs_table, search_table
+    from quantum_rerank.plain_console import make_console
 
     if html and html.exists() and not force:
         raise OutputError(f"`{html}` exists already. Name another file, or pass --force.")
     trainings, searches = read_runs(runs)
-    groups, console = grouped(trainings), Console()
+    groups, console = grouped(trainings), make_console()
     pairs = {group.name: {role: paired(group, role) for role in group.roles} for group in groups}
     tables = [runs_table(groups)] if groups else []
     text_of = _texts(groups, console) if worst else None
@@ -64,7 +63,7 @@ def main(
         console.print(table.rich())
     if html:
         _write_page(html, groups, tables, of_group, pairs, of_searches)
-        console.print(f"Wrote {html}.", soft_wrap=True, markup=False)
+        console.print(f"Wrote {html}.", soft_wrap=True)
 
 
 def _tables(
@@ -119,7 +118,7 @@ def _texts(groups: Sequence[Group], console: Any) -> TextOf:
         try:
             loaded = load_collection(spec, config)
         except QuantumRerankError as error:
-            console.print(f"No texts of {spec}: {error}", soft_wrap=True, markup=False)
+            console.print(f"No texts of {spec}: {error}", soft_wrap=True)
             continue
         collections[loaded.domain] = loaded
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from quantum_rerank.cli.trained_model import BatchSize, Device, EncoderName, ModelPath
-from quantum_rerank.console import run
+from quantum_rerank.console import run, say
 from quantum_rerank.errors import BundleError, DataError
 from quantum_rerank.paths import require_exists
 
@@ -89,7 +89,7 @@ def main(
         _write_circuits(output, trained, text or [], source, named, role)
     else:
         _write_bundle(output, trained, model, source, named)
-    typer.echo(f"Exported {trained.config.arm} to {output}.")
+    say(f"Exported {trained.config.arm} to {output}.")
 
 
 def _checkpoint_of(folder: Path, arm: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +22,9 @@ from quantum_rerank.cli.retrieved import (
     without_own_documents,
 )
 from quantum_rerank.cli.trained_model import BatchSize, Device, EncoderName
-from quantum_rerank.console import run
+from quantum_rerank.console import run, say
 from quantum_rerank.errors import DataError, OutputError
+from quantum_rerank.output_streams import write_result
 from quantum_rerank.whole_files import write_text
 
 if TYPE_CHECKING:
@@ -114,13 +114,13 @@ def main(
     named = encoder or config.encoder
     ranked, unread = _reranked(trained, requests, texts, top, source, named)
     for line in count_lines({**texts.skipped, **unread}):
-        typer.echo(f"{texts.collection or retrieved}: {line}", err=True)
+        say(f"{texts.collection or retrieved}: {line}", stderr=True)
     lines = json_lines(ranked) if is_jsonl else run_lines(ranked, tag)
     if output == STDOUT:
-        sys.stdout.writelines(lines)
+        write_result(lines)
     else:
         write_text(output.resolve(), lines)  # a link stays one
-        typer.echo(f"Reranked {len(requests)} queries into {output}.", err=True)
+        say(f"Reranked {len(requests)} queries into {output}.", stderr=True)
 
 
 def _reranked(
@@ -136,11 +136,10 @@ def _reranked(
     Returns: also the texts that the encoder does not read in full, as sentence -> count.
     """
     import numpy as np
-    from rich.console import Console
-    from rich.progress import track
 
     from quantum_rerank.embeddings import first_equal
     from quantum_rerank.evaluation.trec_runs import falling
+    from quantum_rerank.plain_console import tracked
     from quantum_rerank.similarity import represent, score_represented
 
     if not any(request.documents for request in requests):  # an encoder takes no empty list
@@ -149,9 +148,8 @@ def _reranked(
     keys = {key: row for row, key in enumerate(documents.keys)}
     asked_keys = {key: row for row, key in enumerate(queries.keys)}
     states, first = documents.represented(trained), first_equal(documents.vectors)
-    console = Console(stderr=True)
     results: Ranked = []
-    for request in track(requests, "reranking", console=console, disable=not console.is_terminal):
+    for request in tracked(requests, "reranking"):
         query = queries.vectors[asked_keys[request.query]]
         # Equal documents once: what a score is rounded to depends on its place among the others.
         wanted = first[[keys[key] for key in request.documents[:top]]]

@@ -30,15 +30,14 @@ class Tabular:
 
     def rich(self) -> Table:
         """For a terminal; the first column and texts to the left, numbers to the right."""
-        from rich.markup import escape
         from rich.table import Table
 
-        table = Table(title=escape(self.title), title_justify="left", box=None)
+        table = Table(title=self.title, title_justify="left", box=None)
         for position, name in enumerate(self.columns):
             is_text = position == 0 or name in _TEXTS
             table.add_column(name, justify="left" if is_text else "right", overflow="fold")
         for row in self.rows:
-            table.add_row(*map(escape, row))  # a text may look like rich's markup
+            table.add_row(*row)
         return table
 
 

@@ -24,6 +24,7 @@ from quantum_rerank.console import new_folder, run
 from quantum_rerank.errors import ConfigError, DivergedError, SaturatedError
 from quantum_rerank.evaluation import COSINE, difference_table, leaderboard
 from quantum_rerank.folder_lock import locked
+from quantum_rerank.output_streams import as_a_display
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,6 +109,7 @@ def main(
             _train(experiment, others, output)
 
 
+@as_a_display()
 def _train(
     experiment: ExperimentConfig,
     others: Sequence[str],
@@ -118,13 +120,12 @@ def _train(
 
     begun: what is gone on with, where there is something.
     """
-    from rich.console import Console
-
     from quantum_rerank.embeddings import source_of
+    from quantum_rerank.plain_console import make_console
     from quantum_rerank.training.data_manager import prepare
     from quantum_rerank.training.verdict_table import verdict_table
 
-    console = Console()
+    console = make_console()
     started = time.monotonic()
     source = source_of(experiment.data)
     prepared = prepare(experiment.data, source)
@@ -190,22 +191,20 @@ def _measure(
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
-        Progress,
-        TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
+    from quantum_rerank.plain_console import make_progress
     from quantum_rerank.training.arms import LEXICAL_ARMS, measure_arm
 
     columns = (
-        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    with make_progress(*columns, console=console) as progress:
         total = 1 if arm in (COSINE, *LEXICAL_ARMS) else config.training.max_epochs
         task = progress.add_task(arm, total=total)
 
@@ -214,11 +213,11 @@ def _measure(
             end = report.epoch if report.final else total
             progress.update(task, completed=report.epoch, description=text, total=end)
             if report.warning and report.final:
-                console.print(f"{arm}, epoch {report.epoch}: {report.warning}", markup=False)
+                console.print(f"{arm}, epoch {report.epoch}: {report.warning}")
             unfinished.note_seconds(folder, arm, before + time.monotonic() - started)
 
         def tell(text: str) -> None:
-            console.print(f"{arm}: {text}", markup=False, soft_wrap=True)
+            console.print(f"{arm}: {text}", soft_wrap=True)
 
         started, before = time.monotonic(), unfinished.seconds_spent(folder, arm)
         written = unfinished.progress_of(folder, arm, tell)

@@ -66,9 +66,8 @@ def main(
         python -m quantum_rerank.cli.validate_training RUN/best \\
             --data icd10:5 --data icd10:3
     """
-    from rich.console import Console
-
     from quantum_rerank.cli.trained_model import load_model, source_for
+    from quantum_rerank.plain_console import make_console
     from quantum_rerank.training.data_manager import recall_warnings, told_skips
     from quantum_rerank.training.standings import standings
     from quantum_rerank.training.validators import verdicts
@@ -83,7 +82,7 @@ def main(
     if as_json:
         print(json.dumps(_record(model, trained, roles, found, judged)))
     else:
-        console = Console()
+        console = make_console()
         for line in told_skips(_skipped(roles)) + recall_warnings(_query_sets(roles)):
             console.print(line, soft_wrap=True)
         console.print(_standing_table(roles, found))

@@ -218,20 +218,13 @@ class TextEncoder:
     def _compute(
         self, texts: Sequence[str], label: str, role: Role, show_progress_bar: bool
     ) -> Embeddings:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        console = Console(stderr=True)  # what a command prints may be read by another
-        with Progress(
-            *columns, TimeRemainingColumn(), disable=not show_progress_bar, console=console
-        ) as progress:
+        from quantum_rerank.plain_console import make_console, make_progress
+
+        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        console = make_console(stderr=True)  # what a command prints may be read by another
+        with make_progress(*columns, disable=not show_progress_bar, console=console) as progress:
             width = self._model.width
             require_room(len(texts), width, label)
             embeddings = np.empty((len(texts), width), dtype=np.float32)

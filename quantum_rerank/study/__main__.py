@@ -10,6 +10,7 @@ import typer
 
 from quantum_rerank.console import run
 from quantum_rerank.errors import ConfigError, OutputError
+from quantum_rerank.output_streams import as_a_display
 from quantum_rerank.paths import expanded
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
 @app.command()
+@as_a_display()
 def main(
     tuned: Annotated[
         Path,
@@ -111,23 +113,22 @@ def main(
         python -m quantum_rerank.study --collection zaragoza --seeds 2 \\
             --arm default --arm tuned --output runs/short
     """
-    from rich.console import Console
-
     from quantum_rerank.config import parse_override
     from quantum_rerank.machine import cores
+    from quantum_rerank.plain_console import make_console
     from quantum_rerank.study.analysis import all_pairs, measured
     from quantum_rerank.study.pictures import require_matplotlib
     from quantum_rerank.study.plan import choose_datasets, read_tuned, setups, tasks
     from quantum_rerank.study.report import Told
 
     require_matplotlib()
-    console = Console()
+    console = make_console()
     overrides = dict(parse_override(text) for text in set_ or [])
     files = {"tuned": tuned, "tuned_twin": tuned_twin}
     rows = _only(arms, setups(read_tuned(tuned), read_tuned(tuned_twin), overrides))
     chosen = choose_datasets(beir, collections or ())
     for name, why in chosen.left_out.items():
-        console.print(f"{name} is left out: {why}", soft_wrap=True, markup=False)
+        console.print(f"{name} is left out: {why}", soft_wrap=True)
     planned = tasks(chosen.datasets, rows, range(1, seeds + 1), encoder)
     results, skipped = _results(planned, chosen.datasets, output, jobs or cores(), console)
     found = measured(results)
@@ -186,7 +187,7 @@ def _results(
             known.update({what: max(count, known.get(what, 0)) for what, count in counts.items()})
         if task.dataset not in n_queries:
             n_queries[task.dataset] = sum(len(one.query_ids) for one in prepared.trial.train)
-            console.print(*prepared.description(), sep="\n", soft_wrap=True, markup=False)
+            console.print(*prepared.description(), sep="\n", soft_wrap=True)
         result = kept.of(task, fingerprint(task.config, task.arm, data))
         if result is None:
             left.append(task)
@@ -209,29 +210,23 @@ def _train(
     console: Console,
 ) -> dict[Path, Result]:
     """Train what is left behind a progress bar whose unit is a query trained on."""
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+    from quantum_rerank.plain_console import make_progress
     from quantum_rerank.study.plan import FIXED
     from quantum_rerank.study.running import run_all
 
     costs = {task: 1 if task.name in FIXED else n_queries[task.dataset] for task in left}
     columns = (
-        TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.percentage:>3.0f} %", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     found: dict[Path, Result] = {}
     whole_time = 1e6  # the remaining time follows from all that was done, not from the last minute
     with (
-        Progress(*columns, console=console, speed_estimate_period=whole_time) as progress,
+        make_progress(*columns, console=console, speed_estimate_period=whole_time) as progress,
         closing(run_all(left, collections, folder, jobs)) as ended,
     ):
         bar = progress.add_task("training", total=sum(costs.values()))
@@ -241,7 +236,7 @@ def _train(
             progress.update(bar, advance=costs[task], description=text)
             if result.failed:
                 place = f"{task.dataset}, {task.name}, seed {task.seed}"
-                console.print(f"{place}: {result.failed}", soft_wrap=True, markup=False)
+                console.print(f"{place}: {result.failed}", soft_wrap=True)
     return found
 
 
@@ -295,7 +290,7 @@ def _write(told: Told, docs: Path, console: Console) -> None:
     write_text(docs / REPORT, document(told, pictures))
     write_json(docs / FIGURES, figures)
     for sentence in sentences(told.found, told.pairs):
-        console.print(sentence, soft_wrap=True, markup=False, highlight=False)
+        console.print(sentence, soft_wrap=True)
     console.print(f"Wrote {docs / REPORT}, {docs / FIGURES} and {docs / PICTURES}.", soft_wrap=True)
 
 

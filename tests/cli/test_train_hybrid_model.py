@@ -363,7 +363,7 @@ def test_what_cannot_go_on_is_refused(
 
     folder = str(trained.folder)
     assert "is finished: see" in refused("--output", folder)
-    assert "it has no run.json" in refused("--output", str(tmp_path / "nowhere"))
+    assert "does not exist" in refused("--output", str(tmp_path / "nowhere"))
     cut_short(trained.folder)
     assert "with its own configuration" in refused(*arguments(trained.folder))
     assert "with its own configuration" in refused("--output", folder, "--arm", "rbf")

@@ -16,10 +16,11 @@ from rich.console import Console
 
 from quantum_rerank.config import override
 from quantum_rerank.errors import DataError, SearchError
+from quantum_rerank.interruption import Interrupted
 from quantum_rerank.training.data_manager import PreparedData
 from tuning.conclusion import conclude
 from tuning.ending import signals_conclude, signals_end
-from tuning.limits.budgets import INTERRUPT, TERMINATED, Ending, Node, TimeBudget
+from tuning.limits.budgets import HANGUP, INTERRUPT, TERMINATED, Ending, Node, TimeBudget
 from tuning.limits.failures import NOTHING_TRAINED
 from tuning.reporting.progress import ProgressDisplay
 from tuning.reporting.reports import Outcome, summarise
@@ -35,6 +36,14 @@ SIGNALS = {signal.SIGINT: INTERRUPT, signal.SIGTERM: TERMINATED}
 def display() -> ProgressDisplay:
     budget = TimeBudget(2.0, lambda: 0.0)
     return ProgressDisplay(Console(file=StringIO()), 4, 3, budget, lambda: 0.0)
+
+
+@pytest.fixture
+def no_hangup_is_ignored() -> Iterator[None]:
+    """The tests themselves may run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture
@@ -57,6 +66,24 @@ def test_the_first_signal_ends_in_order_the_second_at_once_and_the_third_here_an
             os.kill(os.getpid(), first)
     assert (ending(), ending.is_at_once) == (SIGNALS[first], True)
     assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_terminal_that_closes_ends_in_order_however_often_it_is_told(
+    ending: Ending, display: ProgressDisplay, no_hangup_is_ignored: None
+) -> None:
+    with signals_end(ending, display):
+        for _ in range(4):  # the terminal sends one, and its shell another
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert (ending(), ending.is_at_once) == (HANGUP, False)
+
+
+def test_a_search_under_nohup_does_not_hear_its_terminal_close(
+    ending: Ending, display: ProgressDisplay, no_hangup_is_ignored: None
+) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with signals_end(ending, display):
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert ending() == ""
 
 
 def test_without_a_signal_the_handlers_are_put_back_too(
@@ -182,3 +209,32 @@ def test_a_summary_that_cannot_be_written_leaves_the_one_before_it(
     with pytest.raises(SearchError, match="--resume"):
         start(space, folder)
     assert (folder / SUMMARY).read_text() == before
+
+
+def test_an_error_of_any_kind_that_ends_a_session_is_in_its_log(
+    space: Space, tmp_path: Path
+) -> None:
+    def broken() -> float:
+        raise RuntimeError("a library failed")
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with pytest.raises(RuntimeError):
+        search(space, folder, Console(file=StringIO()), None, "disabled", clock=broken)
+    log = (folder / LOG).read_text()
+    assert "Traceback" in log
+    assert "RuntimeError: a library failed" in log
+
+
+def test_what_interrupted_a_session_is_in_its_log(space: Space, tmp_path: Path) -> None:
+    def interrupted() -> float:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 0.0
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with pytest.raises(Interrupted) as caught:
+        search(space, folder, Console(file=StringIO()), None, "disabled", clock=interrupted)
+    assert caught.value.exit_code == 143
+    assert "interrupted by SIGTERM" in (folder / LOG).read_text()
+    assert read_record(folder)

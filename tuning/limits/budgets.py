@@ -17,7 +17,7 @@ The trials of search_spaces/smoke.yaml peak at 0.50 GB (`peak_rss_mb` in its tri
 DRIVER_GB = 1.5
 """Left to the driver, Ray's own processes and the object store when trials are counted."""
 
-INTERRUPT, TERMINATED = "Ctrl-C", "SIGTERM"
+INTERRUPT, TERMINATED, HANGUP = "Ctrl-C", "SIGTERM", "SIGHUP"
 
 Clock = Callable[[], float]
 

@@ -55,7 +55,7 @@ def write_log(path: Path) -> Iterator[None]:
     A log that cannot be written, on a full disk, prints no tracebacks meanwhile, W&B's neither:
     the search says it once, as its own error.
     """
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in ("tuning", "quantum_rerank")]
     before = [(logger.level, logger.propagate) for logger in loggers]

@@ -50,7 +50,7 @@ class ProgressDisplay:
         self._counts = {"complete": 0, "pruned": 0, "failed": 0}
         self._best = best
         self._notice = ""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler shows a notice at any moment
         self._live = Live(
             get_renderable=self._render, console=console, refresh_per_second=2, transient=True
         )
@@ -70,7 +70,7 @@ class ProgressDisplay:
 
     def print_line(self, text: str) -> None:
         """Print a line above the display, as it is."""
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(Text(text))
 
     def trial_started(self, number: int, config: ExperimentConfig) -> None:
         circuit = config.circuit

@@ -160,7 +160,7 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
             others = {name: scores for name, scores in systems.items() if scores is not best}
             console.print(difference_table("best", best, others))
     for note in outcome.notes:
-        console.print(note, markup=False)
+        console.print(note)
 
 
 def _systems(outcome: Outcome, role: str) -> dict[str, Scores]:
@@ -190,7 +190,7 @@ def _trial_table(trials: list[optuna.trial.FrozenTrial]) -> Table:
             f"{max(values.values()):.4f}" if values else "-",
             f"{trial.user_attrs.get(SECONDS, 0):.0f}",
             f"{trial.user_attrs.get(PEAK_RSS_MB, 0):.0f}",
-            Text(trial.user_attrs.get(FAILURE) or _what_it_was(trial)),  # as it is: no markup
+            Text(trial.user_attrs.get(FAILURE) or _what_it_was(trial)),
         )
     return table
 

@@ -22,6 +22,9 @@ _QUIET = {
     # The study and W&B hold every epoch; Ray's CSV, JSON and TensorBoard files would again.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Under `uv run` Ray would give every worker an environment of its own, without this one's
+    # packages.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: see ending.signals_end
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     # A trial that ends without a report fails alone; Ray would end the search.
@@ -190,6 +193,13 @@ def this_machine() -> Node:
 
     free = min(psutil.virtual_memory().available, container_memory_left())
     return Node(cores(), free / GB)
+
+
+def ray_logs() -> Path:
+    """The folder of Ray's logs on this machine."""
+    from ray._private import worker
+
+    return Path(worker._global_node.get_logs_dir_path())
 
 
 def cluster_nodes() -> list[Node]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from quantum_rerank.config import ExperimentConfig
-from tuning.limits.deadlines import Deadlines
+from tuning.limits.deadlines import LONGEST_TURN_SECONDS, AttendedClock, Deadlines
 from tuning.records import OBJECTIVE, TrialEnd
 
 CONFIG = ExperimentConfig()
@@ -107,3 +107,55 @@ def test_the_time_in_which_others_go_first_is_not_a_trial_s(
         clock.now += 9 * MINUTE
         late = deadlines.overdue(0, runs=True)
     assert late == "timeout: longer than 2 h"
+
+
+def attended(clock: Clock) -> Deadlines:
+    """Deadlines as a search has them, whose loop looks at them all the time."""
+    deadlines = Deadlines(2.0, 10.0, AttendedClock(clock))
+    deadlines.trial_started(0, CONFIG)
+    return deadlines
+
+
+def look_for(seconds: float, deadlines: Deadlines, clock: Clock) -> str:
+    """What the loop sees last, which looks once a second."""
+    late = ""
+    for _ in range(round(seconds)):
+        clock.now += 1.0
+        late = deadlines.overdue(0, runs=True)
+    return late
+
+
+def test_the_time_in_which_the_driver_was_stopped_is_not_a_trial_s(clock: Clock) -> None:
+    deadlines = attended(clock)
+    assert look_for(9 * MINUTE, deadlines, clock) == ""
+    clock.now += 8 * HOUR  # a night, of which nobody heard a report
+    deadlines.overdue(0, runs=True)
+    assert look_for(MINUTE, deadlines, clock) == ""
+    assert look_for(1, deadlines, clock) == "timeout: no epoch ended within 10 min"
+
+
+def test_a_driver_that_is_stopped_again_and_again_still_ends_what_hangs(clock: Clock) -> None:
+    deadlines = attended(clock)
+    for _ in range(10):
+        assert look_for(MINUTE, deadlines, clock) == ""
+        clock.now += HOUR
+        deadlines.overdue(0, runs=True)
+    assert look_for(1, deadlines, clock) != ""
+
+
+def test_a_report_that_is_heard_after_a_stop_counts_as_one_of_now(clock: Clock) -> None:
+    deadlines = attended(clock)
+    assert look_for(9 * MINUTE, deadlines, clock) == ""
+    clock.now += HOUR
+    deadlines.trial_reported(0, 1, {OBJECTIVE: 0.5})
+    assert look_for(10 * MINUTE, deadlines, clock) == ""
+    assert look_for(1, deadlines, clock) != ""
+
+
+def test_a_slow_turn_of_the_loop_is_time_like_any_other(clock: Clock) -> None:
+    watch = AttendedClock(clock)
+    started = watch()
+    for _ in range(10):
+        clock.now += LONGEST_TURN_SECONDS
+        watch()
+    assert watch() - started == 10 * LONGEST_TURN_SECONDS

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from optuna.trial import create_trial
-from rich.console import Console
 
+from quantum_rerank.plain_console import PlainConsole
 from quantum_rerank.training.data_manager import PreparedData
 from quantum_rerank.training.ranking import score_on
 from tuning.best_trial import load_trial, ranked_trials
@@ -50,7 +50,7 @@ def outcome(ended_run: Path, tiny_space: Space, prepared: PreparedData) -> Outco
 
 
 def printed(outcome: Outcome) -> list[str]:
-    console = Console(file=(file := StringIO()), width=200)
+    console = PlainConsole(file=(file := StringIO()), width=200)
     print_outcome(outcome, console)
     return file.getvalue().splitlines()
 
@@ -174,7 +174,7 @@ def test_what_came_in_from_earlier_runs_is_told_beside_the_search_s_own(
             "left_out": {"failed": 2, "not over": 1},
         }
     ]
-    console = Console(file=(file := StringIO()), width=200)
+    console = PlainConsole(file=(file := StringIO()), width=200)
     console.print(taken_over_table([taken]))
     row = file.getvalue().splitlines()[2].split()
     assert row == ["1", "0", "0", "3", "/runs/old", "failed:", "2;", "not", "over:", "1"]

@@ -1,0 +1,172 @@
+"""Standard output and error of a command, which may break or take less than Unicode.
+
+A command that writes its results to files shows its progress: where the reader of that
+goes away, the command goes on. A command whose output is its result ends instead.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import os
+import re
+import select
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+READER_GONE_EXIT_CODE = 128 + signal.SIGPIPE
+"""What a shell reports of a program that wrote into a pipe without a reader."""
+
+_READER_GONE = (errno.EPIPE, errno.EIO)  # of a pipe, and of a terminal that was closed
+_NAMES = {1: "standard output", 2: "standard error"}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Policy:
+    """What a command does where its output cannot be written."""
+
+    goes_on: bool = False
+
+
+_policy = _Policy()  # of the process, as its standard streams are
+
+
+def shown(text: str) -> str:
+    """Replace control characters, so that a name cannot send commands to a terminal.
+
+    >>> shown("run\\x1b[2J")
+    'run�[2J'
+    """
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def install() -> None:
+    """Replace this process's standard streams by ones that this module's rules apply to.
+
+    What their encoding lacks is written as an escape, such as `\\u2026`.
+    """
+    _fill_closed_descriptors()
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is None or stream is not getattr(sys, f"__{name}__"):
+            continue  # closed, or replaced by a caller that reads what is printed
+        with suppress(OSError):
+            stream.flush()
+        setattr(sys, name, _text_stream(descriptor, stream.encoding))
+
+
+@contextmanager
+def as_a_display() -> Iterator[None]:
+    """Let a command go on within this block where its output cannot be written any more.
+
+    The first time is logged, for each of the two streams.
+    """
+    before, _policy.goes_on = _policy.goes_on, True
+    try:
+        yield
+    finally:
+        # What is still buffered was printed under this rule.
+        flush()
+        _policy.goes_on = before
+
+
+def flush() -> None:
+    """Write what standard output still holds.
+
+    Raises: SystemExit or OSError as any write does where output is a command's result.
+    """
+    if sys.stdout is not None and not sys.stdout.closed:
+        sys.stdout.flush()
+
+
+def write_result(lines: Iterable[str]) -> None:
+    """Write a command's result to standard output: as UTF-8, like every file it writes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="strict")
+    sys.stdout.writelines(lines)
+    sys.stdout.flush()
+
+
+def is_output_error(error: OSError) -> bool:
+    """Whether an error is that of a standard stream."""
+    return error.filename in _NAMES.values()
+
+
+class _Sink(io.RawIOBase):
+    """Writes to a file descriptor until it breaks; from then on it drops what it is given.
+
+    Unbuffered, since a buffer of Python's is locked while it writes: a signal handler that
+    prints within a write would raise.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.name = _NAMES[descriptor]
+        self._descriptor = descriptor
+        self._is_broken = False
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        view = memoryview(data).cast("B")
+        rest = view
+        while len(rest) and not self._is_broken:
+            try:
+                rest = rest[os.write(self._descriptor, rest) :]
+            except BlockingIOError:  # another program has made the terminal non-blocking
+                select.select([], [self._descriptor], [])
+            except OSError as error:
+                self._is_broken = True
+                self._tell(error)
+        return len(view)
+
+    def _tell(self, error: OSError) -> None:
+        is_error_stream = self._descriptor == 2
+        if _policy.goes_on or is_error_stream:
+            # Without a handler the line would go to standard error, which is broken itself.
+            if log.hasHandlers() or not is_error_stream:
+                log.warning(
+                    "%s cannot be written any more (%s): what is printed is dropped from here "
+                    "on, and the command goes on",
+                    self.name.capitalize(),
+                    error.strerror,
+                )
+        elif error.errno in _READER_GONE:
+            raise SystemExit(READER_GONE_EXIT_CODE)
+        else:
+            raise OSError(error.errno, error.strerror, self.name)
+
+
+def _text_stream(descriptor: int, encoding: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(
+        _Sink(descriptor),  # a raw stream does, as with `python -u`
+        encoding=encoding,
+        errors="backslashreplace",
+        line_buffering=descriptor == 2 or os.isatty(descriptor),
+    )
+
+
+def _fill_closed_descriptors() -> None:
+    """Open what a caller has closed: the next file, such as a study, would take its number."""
+    descriptor = os.open(os.devnull, os.O_RDWR)
+    while descriptor <= 2:
+        os.set_inheritable(descriptor, True)
+        descriptor = os.open(os.devnull, os.O_RDWR)
+    os.close(descriptor)
