@@ -106,10 +106,10 @@ def main(
         "ledger s",
         "best",
     )
-    title = f"{len(rows)} kills: {work['killed']:.0f} core-seconds, {epochs['killed']} epochs"
+    title, trained = f"{len(rows)} kills: {work['killed']:.0f} core-seconds", epochs["killed"]
     if ratio is not None:
-        title += f"\nundisturbed {work['calm']:.0f} core-seconds, {epochs['calm']} epochs"
-        title += f": {ratio:.2f} times the work"
+        title += f", undisturbed {work['calm']:.0f}, {ratio:.2f} times"
+        title += f"\n{trained} epochs, undisturbed {epochs['calm']}"
     show(record, [table(title, columns, rows)], as_json)
     for line in broken:
         Console(stderr=True).print(f"BROKEN: {line}", markup=False)

@@ -139,6 +139,7 @@ class HangingClock:
 
 
 def main(
+    trials: Annotated[int, typer.Option(help="Trials of the search, 10 at least.")] = TRIALS,
     monitor: Annotated[
         bool, typer.Option(help="Also a search under Ray's memory monitor; needs 10 GB.")
     ] = True,
@@ -148,10 +149,10 @@ def main(
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         root = Path(name)
         write_domains(root)
-        rows, broken = with_faults(root)
+        rows, broken = with_faults(root, trials)
         broken += with_memory_monitor(root) if monitor else []
     columns = ("trial", "fault", "state", "reason", "peak MB")
-    title = f"{TRIALS} trials, {BUDGET_GB} GB each, watched every {WATCH_SECONDS} s"
+    title = f"{trials} trials, {BUDGET_GB} GB each, watched every {WATCH_SECONDS} s"
     record = {"trials": [dict(zip(columns, row, strict=True)) for row in rows], "broken": broken}
     show(record, [table(title, columns, rows)], as_json)
     for line in broken:
@@ -159,12 +160,12 @@ def main(
     raise typer.Exit(1 if broken else 0)
 
 
-def with_faults(root: Path) -> tuple[list[tuple[str, ...]], list[str]]:
+def with_faults(root: Path, trials: int) -> tuple[list[tuple[str, ...]], list[str]]:
     """A search with every fault; its trials as rows, and what is wrong with them."""
     folder, hangs = root / "faults", root / "hangs"
     hangs.mkdir()
     os.environ[HANGS] = str(hangs)
-    more = f"trials: {TRIALS}, epochs: {EPOCHS}, trial_memory_gb: {BUDGET_GB}"
+    more = f"trials: {trials}, epochs: {EPOCHS}, trial_memory_gb: {BUDGET_GB}"
     budget = f"{{{more}, epoch_minutes: 5, failures_in_a_row: 9}}"
     run(root, folder, budget, misbehaving, HangingClock(folder, hangs))
     rows, broken = [], []
@@ -175,8 +176,8 @@ def with_faults(root: Path) -> tuple[list[tuple[str, ...]], list[str]]:
         rows.append((str(trial.number), fault, trial.state.name, reason, f"{peak:.0f}"))
         if reason.partition(":")[0] != EXPECTED.get(trial.number, ""):
             broken.append(f"trial {trial.number} ({fault or 'innocent'}) ended with `{reason}`")
-    if len(rows) != TRIALS:
-        broken.append(f"{len(rows)} trials, not {TRIALS}")
+    if len(rows) != trials:
+        broken.append(f"{len(rows)} trials, not {trials}")
     return rows, broken
 
 

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +36,7 @@ EPOCHS_BETWEEN = (1, 25)  # two strikes, of all trials together
 def main(
     rounds: Annotated[int, typer.Option(help="How often something is killed.")] = 20,
     trials: Annotated[int, typer.Option(help="Trials of the search.")] = TRIALS_TO_RUN,
+    node_every: Annotated[int, typer.Option(help="Every so many strikes take a node.")] = 4,
     seed: Annotated[int, typer.Option(help="Of what is killed, and when.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -49,7 +51,8 @@ def main(
         nodes = [cluster.add_node(num_cpus=1) for _ in range(NODES)]
         try:
             process = start(space, folder, cluster.address, root / "output.txt")
-            rows = strike_until_the_end(process, cluster, nodes, folder, rounds, rng)
+            takes_node = [number % node_every == node_every - 1 for number in range(rounds)]
+            rows = strike_until_the_end(process, cluster, nodes, folder, takes_node, rng)
             code = process.wait()
             outlived = cluster.head_node.any_processes_alive()
         finally:
@@ -86,20 +89,19 @@ def strike_until_the_end(
     cluster: Any,
     nodes: list[Any],
     folder: Path,
-    rounds: int,
+    takes_node: Sequence[bool],
     rng: random.Random,
 ) -> list[tuple[str, ...]]:
-    """Kill something after every few epochs, until the rounds are over."""
+    """Kill something after every few epochs: a worker or a node, as each strike says."""
     rows = []
     started, n_epochs = time.monotonic(), 0
-    for number in range(rounds):
+    for number, is_node in enumerate(takes_node):
         n_epochs += rng.randint(*EPOCHS_BETWEEN)
         while process.poll() is None and trained_epochs(folder) < n_epochs:
             time.sleep(0.02)
         if process.poll() is not None:
             break
         n_epochs = trained_epochs(folder)
-        is_node = number % 4 == 1
         what = strike_a_node(cluster, nodes, rng) if is_node else strike_a_worker(cluster, rng)
         ended = sum(event["event"] == "ended" for event in read_events(folder))
         rows.append((str(number), what, f"{time.monotonic() - started:.1f}", str(ended)))

@@ -13,8 +13,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
     "line",
     [
         "driver --at start --at checkpoint --at export --trials 6 --times 1 --no-compare",
-        "workers --rounds 2 --trials 6",  # the second strike takes a node
-        "faults --no-monitor",
+        "workers --rounds 2 --node-every 2 --trials 6",
+        "faults --trials 10 --no-monitor",
         "ending --by hours",
     ],
     ids=lambda line: line.partition(" ")[0],
