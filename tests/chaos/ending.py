@@ -81,7 +81,8 @@ def ended_by(what: str, root: Path) -> tuple[tuple[str, ...], list[str]]:
     more = BUDGETS.get(what, f"hours: {HOURS}")
     budget = f"{{trials: 1000, epochs: 1000, trial_memory_gb: 1.2, {more}}}"
     space = write_space(root, root, budget, "fixed: {training.early_stopping_patience: 1000}")
-    space.write_text(space.read_text().replace(", 8192", ""))
+    text = space.read_text().replace("confirm_seeds: 1", "confirm_seeds: 0")
+    space.write_text(text.replace(", 8192", ""))
     its_time = threading.Event()
     watcher = threading.Thread(target=watch, args=(folder, its_time, SIGNALS.get(what)))
     watcher.daemon = True  # the search may fail before its time

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 @pytest.mark.parametrize(
     "line",
     [
-        "driver --at start --at checkpoint --at export --trials 6 --times 1 --no-compare",
+        "driver --at start --at checkpoint --at export --trials 4 --times 1 --no-compare",
         "workers --rounds 2 --node-every 2 --trials 6",
         "faults --trials 10 --no-monitor",
         "ending --by hours",

@@ -238,7 +238,7 @@ def is_in_the_middle(folder: Path) -> bool:
 def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(
     make_space: Callable[..., Path], watch: Callable[..., Watched], tmp_path: Path
 ) -> None:
-    more = "start_from: [{}]\nfixed: {training.batch_size: 2, circuit.n_layers: 8}"
+    more = "start_from: [{}]\nfixed: {training.batch_size: 4, circuit.n_layers: 4}"
     space = make_space("{trials: 6, epochs: 8, trial_memory_gb: 4}", more)
     folder = tmp_path / "run"
     running = watch("tuning.search", "--space", space, "--output", folder)

@@ -42,7 +42,7 @@ def space(make_space: MakeSpace) -> Path:
 def small(make_space: MakeSpace, n_trials: int, epochs: int = EPOCHS) -> Path:
     """Trials that all have as many epochs, whichever of them is the first at a rung."""
     budget = f"{{trials: {n_trials}, epochs: {epochs}, trial_memory_gb: 1.5}}"
-    fixed = "training.early_stopping_patience: 1000, training.batch_size: 2, circuit.n_layers: 8"
+    fixed = "training.early_stopping_patience: 1000, training.batch_size: 2, circuit.n_layers: 4"
     space = make_space(budget, f"fixed: {{{fixed}}}")
     text = space.read_text().replace(", 8192", "").replace("confirm_seeds: 1", "confirm_seeds: 0")
     space.write_text(text.replace("name: asha, ", "name: none, "))
