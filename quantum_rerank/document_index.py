@@ -2,7 +2,9 @@
 
     embeddings.npy   (n, dim) float32, the vectors, of length 1
     states.npy       (n, size), what the model's head makes of them
-    index.json       schema version, the bundle's hash, and what the two arrays must be
+    duplicates.npy   (m, 2), rows whose vector an earlier row has too, and that row; not there
+                     where m is 0
+    index.json       schema version, the bundle's hash, and what the arrays must be
 
 An index belongs to one bundle: to another model its states mean nothing. Opening it runs no
 pickle, and reads of the arrays no more than their headers.
@@ -12,8 +14,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,33 +23,50 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from quantum_rerank.embeddings import Embeddings, unit_rows
+from quantum_rerank.arguments import as_rows
+from quantum_rerank.embeddings import Embeddings, first_equal, unit_rows
 from quantum_rerank.errors import BundleError, DataError, EmbeddingError
+from quantum_rerank.paths import as_path, require_exists
 from quantum_rerank.similarity import Head, represent
 from quantum_rerank.whole_files import appearing, require_free
 
 SCHEMA_VERSION = 1
 EMBEDDINGS, STATES, RECORD = "embeddings.npy", "states.npy", "index.json"
+DUPLICATES = "duplicates.npy"
 _BUILD_ROWS = 1024  # represented together when an index is built
 _BLOCK_BYTES = 2**22  # of vectors and states scored together: they stay in a core's cache
+_ARRAYS = (EMBEDDINGS, STATES, DUPLICATES)
 _AGAIN = "Index the documents again, into a new folder."
 
 States = NDArray[Any]  # complex128, complex64 or float32: each head has its own kind
 
 
-@dataclass(frozen=True, eq=False)
+def _none() -> NDArray[np.int64]:
+    return np.empty((0, 2), dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class DocumentIndex:
     """Vectors and states of n documents, read-only, in the order in which they were indexed.
 
     embeddings: (n, dim) float32.  states: (n, size), as of `Head.represent`.
+    duplicates: (m, 2), rows with the vector of an earlier row, ascending, and the first such row.
     """
 
     bundle_sha256: str
     embeddings: Embeddings
     states: States
+    duplicates: NDArray[np.int64] = field(default_factory=_none)
 
     def __len__(self) -> int:
         return len(self.embeddings)
+
+    def __repr__(self) -> str:
+        return (
+            f"DocumentIndex({len(self):,} documents, {self.embeddings.shape[1]}-d vectors, "
+            f"{self.states.shape[1]}-d {self.states.dtype} states, "
+            f"bundle {self.bundle_sha256[:12]})"
+        )
 
     @classmethod
     def build(
@@ -59,16 +78,18 @@ class DocumentIndex:
         Raises: OutputError if the folder exists already or cannot be written, EmbeddingError
             if there is no document, or a vector is not finite or all zero.
         """
+        folder = as_path(folder, "folder")
         require_free(folder)
         if not len(embeddings):
             raise EmbeddingError("There are no documents to index.")
         with appearing(folder) as staging:
             _write_arrays(staging, head.eval(), embeddings)
+            files = [file for file in _ARRAYS if (staging / file).exists()]
             record = {
                 "schema_version": SCHEMA_VERSION,
                 "bundle_sha256": bundle_sha256,
                 "n_documents": len(embeddings),
-                "files": {name: _facts(staging / name) for name in (EMBEDDINGS, STATES)},
+                "files": {file: _facts(staging / file) for file in files},
             }
             (staging / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         return cls.open(folder, bundle_sha256)
@@ -80,6 +101,7 @@ class DocumentIndex:
         Raises: BundleError if it was made with another, or if a file is missing, cut off,
             damaged, or of another version.
         """
+        folder = as_path(folder, "folder")
         record = _checked_record(folder, bundle_sha256)
         embeddings, states = (_mapped(folder / name, record) for name in (EMBEDDINGS, STATES))
         if not len(embeddings) == len(states) == record.get("n_documents"):
@@ -87,11 +109,25 @@ class DocumentIndex:
                 f"`{folder}` is damaged: {len(embeddings)} vectors, {len(states)} states, "
                 f"and {record.get('n_documents')} documents in {RECORD}. {_AGAIN}"
             )
-        return cls(bundle_sha256, embeddings, states)
+        return cls(bundle_sha256, embeddings, states, _duplicates(folder, record))
 
-    def blocks(self, rows: Sequence[int] | None = None) -> Iterator[tuple[Embeddings, States]]:
+    def first_rows(self, rows: Iterable[int]) -> NDArray[np.intp]:
+        """The first row with the same vector as each of some rows: of equal ones, one is scored.
+
+        rows: as of `blocks`.
+        Raises: DataError if a row is not in the index.
+        """
+        asked = self._checked(rows)
+        if not len(self.duplicates):
+            return asked
+        repeated, first = self.duplicates.T
+        place = np.searchsorted(repeated, asked).clip(max=len(repeated) - 1)
+        return np.where(repeated[place] == asked, first[place], asked)
+
+    def blocks(self, rows: Iterable[int] | None = None) -> Iterator[tuple[Embeddings, States]]:
         """Vectors and states of some rows, in the order asked, or of all; some MB at a time.
 
+        rows: a list, a generator, an array, or a column of a table, which is read by position.
         Raises: DataError if a row is not in the index.
         """
         # Plain views: a memmap's own indexing costs more than the rows do.
@@ -104,22 +140,15 @@ class DocumentIndex:
             place = part if picked is None else picked[part]
             yield embeddings[place], states[place]
 
-    def _checked(self, rows: Sequence[int]) -> NDArray[np.intp]:
-        found = np.asarray(rows)
-        if found.size == 0:
-            return np.empty(0, dtype=np.intp)
-        if found.ndim != 1 or found.dtype.kind not in "iu":
-            raise DataError(
-                f"`rows` has the shape {found.shape} and the type {found.dtype}, but must be a "
-                "sequence of integers, or None for all."
-            )
-        outside = (found < 0) | (found >= len(self))
+    def _checked(self, rows: Iterable[int]) -> NDArray[np.intp]:
+        asked = as_rows(rows)
+        outside = (asked < 0) | (asked >= len(self))
         if outside.any():
             raise DataError(
-                f"Row {found[outside][0]} is not in the index, which has {len(self)} documents: "
+                f"Row {asked[outside][0]} is not in the index, which has {len(self)} documents: "
                 f"rows go from 0 to {len(self) - 1}."
             )
-        return found.astype(np.intp, copy=False)
+        return asked
 
 
 def _write_arrays(folder: Path, head: Head, embeddings: Embeddings) -> None:
@@ -130,6 +159,14 @@ def _write_arrays(folder: Path, head: Head, embeddings: Embeddings) -> None:
         rows = slice(start, start + _BUILD_ROWS)
         vectors[rows] = unit_rows(embeddings[rows], "documents", start)
         states[rows] = represent(head, vectors[rows]).numpy()
+    first = first_equal(embeddings)
+    repeated = np.flatnonzero(first != np.arange(len(first)))
+    for start in range(0, len(repeated), _BUILD_ROWS):
+        later = repeated[start : start + _BUILD_ROWS]
+        # The same for equal documents, wherever in a block they stood.
+        vectors[later], states[later] = vectors[first[later]], states[first[later]]
+    if len(repeated):
+        np.save(folder / DUPLICATES, np.stack([repeated, first[repeated]], axis=1))
     vectors.flush()
     states.flush()
 
@@ -147,6 +184,7 @@ def _reserved(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.me
 
 
 def _checked_record(folder: Path, bundle_sha256: str) -> dict[str, Any]:
+    require_exists(folder, BundleError)
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -183,6 +221,26 @@ def _mapped(path: Path, record: dict[str, Any]) -> np.memmap[Any, Any]:
             f"{_AGAIN}"
         )
     return array
+
+
+def _duplicates(folder: Path, record: dict[str, Any]) -> NDArray[np.int64]:
+    """The rows of an index that are equal to earlier ones; none where the record names no file."""
+    files = record.get("files")
+    if not isinstance(files, dict) or DUPLICATES not in files:
+        return _none()
+    pairs = np.array(_mapped(folder / DUPLICATES, record))
+    if not _are_duplicates(pairs, record["n_documents"]):
+        raise BundleError(f"`{folder / DUPLICATES}` was altered. {_AGAIN}")
+    return pairs
+
+
+def _are_duplicates(pairs: NDArray[Any], n_documents: int) -> bool:
+    """Whether pairs are rows of the index, ascending, each with an earlier one beside it."""
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype != np.int64:
+        return False
+    later, first = pairs.T
+    in_order = (np.diff(later) > 0).all() and (first >= 0).all() and (first < later).all()
+    return bool(in_order and (later < n_documents).all())
 
 
 def _facts(path: Path) -> dict[str, Any]:

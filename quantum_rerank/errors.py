@@ -14,6 +14,8 @@
 
 All of them are a user's to mend: a command prints the message without a
 traceback and ends with exit code 2, where nothing else is said.
+
+EncoderWarning is no error: texts are ranked, though an encoder does not read all of them.
 """
 
 from __future__ import annotations
@@ -47,6 +49,10 @@ class DataError(_Problems):
 
 class EmbeddingError(QuantumRerankError):
     """Vectors are missing, of a wrong shape, or not finite."""
+
+
+class EncoderWarning(UserWarning):
+    """An encoder cuts texts that are too long for it, or does not know their characters."""
 
 
 class OutputError(QuantumRerankError):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.errors import ConfigError
+from quantum_rerank.paths import expanded
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
@@ -46,6 +47,7 @@ def load_yaml(path: Path) -> YamlSource:
     """
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+    path = expanded(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -123,3 +125,12 @@ def nearest(key: str, valid: Iterable[str]) -> str:
     options = sorted(valid)
     close = difflib.get_close_matches(key, options, n=1, cutoff=0.6)
     return f"Did you mean `{close[0]}`?" if close else f"Valid keys: {', '.join(options)}."
+
+
+def shown(value: Any) -> str:
+    """Write a value for an error message, as a YAML file would have it.
+
+    >>> shown(None), shown("text"), shown(0.5)
+    ('null', "'text'", '0.5')
+    """
+    return "null" if value is None else repr(value)

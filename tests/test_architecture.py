@@ -17,15 +17,18 @@ ANY = "*"
 # A room is a module or package right below `quantum_rerank`; the left may import the right.
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
+    "paths": {"errors"},
+    "arguments": {"errors"},
+    "forks": set(),
     "folder_lock": {"errors"},
-    "console": {"folder_lock", "errors"},
-    "yaml_source": {"errors"},
+    "console": {"folder_lock", "paths", "errors"},
+    "yaml_source": {"paths", "errors"},
     "whole_files": {"errors"},
     "machine": set(),
-    "config": {"circuits", "yaml_source", "errors"},
-    "datasets": {"config", "errors"},
+    "config": {"circuits", "yaml_source", "paths", "errors"},
+    "datasets": {"config", "paths", "errors"},
     "circuits": {"errors"},
-    "embeddings": {"datasets", "config", "machine", "errors"},
+    "embeddings": {"datasets", "config", "machine", "arguments", "paths", "errors"},
     "similarity": {"circuits", "errors"},
     "evaluation": {"datasets", "errors"},
     "training": {
@@ -37,9 +40,28 @@ ROOMS: dict[str, set[str]] = {
         "config",
         "errors",
     },
-    "export": {"whole_files", "similarity", "circuits", "embeddings", "config", "errors"},
-    "document_index": {"whole_files", "embeddings", "similarity", "errors"},
+    "export": {
+        "whole_files",
+        "similarity",
+        "circuits",
+        "embeddings",
+        "config",
+        "forks",
+        "paths",
+        "errors",
+    },
+    "document_index": {
+        "whole_files",
+        "embeddings",
+        "similarity",
+        "arguments",
+        "paths",
+        "errors",
+    },
     "reranker": {
+        "arguments",
+        "forks",
+        "paths",
         "whole_files",
         "export",
         "document_index",
@@ -61,6 +83,7 @@ ROOMS: dict[str, set[str]] = {
         "machine",
         "whole_files",
         "yaml_source",
+        "paths",
         "errors",
     },
 }
@@ -69,9 +92,10 @@ ROOMS: dict[str, set[str]] = {
 # named here may import anything of both packages.
 TUNING: dict[str, set[str]] = {
     "space": {"config"},
-    "space_file": {"config", "errors", "yaml_source", "tuning"},
+    "space_file": {"config", "errors", "paths", "yaml_source", "tuning"},
     "limits.budgets": {"config", "errors", "yaml_source"},
-    "reporting.tracking": {"config", "errors", "tuning"},
+    "reporting.tracking": {"config", "console", "errors", "tuning"},
+    "reporting.wandb_environment": {"console", "errors", "tuning"},
 }
 
 # Outside packages that only these modules may import.

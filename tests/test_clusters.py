@@ -22,6 +22,8 @@ RAY_CLUSTER, KUBERAY, DOCKERFILE = (
     CLUSTERS / name for name in ("ray_cluster.yaml", "kuberay.yaml", "Dockerfile")
 )
 
+TOKEN_FILE = "~/.ray/auth_token"  # where `ray get-auth-token --generate` writes it
+
 
 def documents(path: Path) -> list[dict[str, Any]]:
     return list(YAML(typ="safe").load_all(path.read_text()))
@@ -113,6 +115,23 @@ def test_the_key_of_wandb_comes_from_a_secret_and_may_be_missing(job: dict[str, 
     assert key["valueFrom"]["secretKeyRef"]["optional"] is True
 
 
+def test_every_ray_process_of_the_machines_asks_for_the_token() -> None:
+    text = RAY_CLUSTER.read_text()
+    cluster = documents(RAY_CLUSTER)[0]
+    assert cluster["file_mounts"][TOKEN_FILE] == TOKEN_FILE
+    assert f"chmod 600 {TOKEN_FILE}" in cluster["setup_commands"]
+    started = cluster["head_start_ray_commands"] + cluster["worker_start_ray_commands"]
+    starts = [command for command in started if "ray start" in command]
+    assert len(starts) == 2
+    assert all(command.startswith("RAY_AUTH_MODE=token ") for command in starts)
+    assert "export RAY_AUTH_MODE=token && exec .venv/bin/python -m tuning.search" in text
+    assert "umask 077; ray get-auth-token --generate" in text
+
+
+def test_the_pods_get_a_token_from_the_operator(job: dict[str, Any]) -> None:
+    assert job["rayClusterSpec"]["authOptions"] == {"mode": "token"}
+
+
 def test_what_the_image_copies_is_there() -> None:
     copied = re.findall(r"^COPY --chown=\S+ (.*) \S+$", DOCKERFILE.read_text(), re.MULTILINE)
     names = [name for line in copied for name in line.split()]
@@ -128,7 +147,8 @@ def test_the_machines_are_a_cluster_that_ray_up_accepts(monkeypatch: pytest.Monk
     (kind,) = config["available_node_types"].values()
     assert kind["max_workers"] == len(config["provider"]["worker_ips"])
     monkeypatch.chdir(ROOT)
-    assert all(Path(local).exists() for local in config["file_mounts"].values())
+    mounted = set(config["file_mounts"].values()) - {TOKEN_FILE}
+    assert all(Path(local).exists() for local in mounted)
     assert "\ninstall:" in (ROOT / "Makefile").read_text()
 
 

@@ -11,12 +11,14 @@ from quantum_rerank.circuits.choice import fastest_engine
 from quantum_rerank.config import (
     CircuitConfig,
     ExperimentConfig,
+    Plain,
     apply_overrides,
     build_config,
     config_keys,
     flat,
     load_config,
     override,
+    parse_columns,
     parse_override,
 )
 from quantum_rerank.errors import ConfigError
@@ -266,8 +268,7 @@ def test_a_flat_configuration_overrides_any_other_into_itself(
 
 
 def test_a_flat_configuration_holds_plain_values_only() -> None:
-    kinds = {type(value) for value in flat(ExperimentConfig()).values()}
-    assert kinds <= {bool, int, float, str}
+    assert all(isinstance(value, Plain) for value in flat(ExperimentConfig()).values())
 
 
 @pytest.mark.parametrize(
@@ -384,3 +385,75 @@ def test_a_misspelt_engine_is_the_only_mistake_of_a_circuit_with_threads() -> No
         override(ExperimentConfig(), {"circuit.engine": "statevectr", "circuit.threads": 4})
     (problem,) = caught.value.problems
     assert "`circuit.engine` is 'statevectr'" in problem
+
+
+def test_columns_of_a_command_line_are_overrides() -> None:
+    overrides = parse_columns("query=q, document = text,label=rel")
+    columns = override(ExperimentConfig(), overrides).data.columns
+    assert (columns.query, columns.document, columns.label) == ("q", "text", "rel")
+    assert columns.positive == "positive"
+
+
+def test_all_wrong_parts_of_columns_are_shown_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_columns("query=q,docs=text,label,query=x,document=")
+    assert len(caught.value.problems) == 4
+    message = str(caught.value)
+    assert "'docs=text' must be ROLE=COLUMN, where ROLE is query, document, label" in message
+    assert "names query twice" in message
+
+
+def test_a_part_of_the_columns_may_be_named_in_a_file(tmp_path: Path) -> None:
+    columns = load_config(write(tmp_path, "a.yaml", "data: {columns: {query: q}}\n")).data.columns
+    assert (columns.query, columns.document) == ("q", "document")
+    path = write(tmp_path, "b.yaml", "data:\n  columns: {querry: q}\n")
+    with pytest.raises(ConfigError, match=r"`data\.columns\.querry` is not a known key.*`query`"):
+        load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "complaint"),
+    [
+        ({"query": None}, "must be a text: put it in quotes"),
+        ("query: \ud83c", "must be a text: it has half a surrogate pair"),
+        (7, "must be a valid string"),
+    ],
+)
+@pytest.mark.parametrize("key", ["data.query_prompt", "data.document_prompt"])
+def test_a_prompt_is_a_text(key: str, prompt: object, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=f"`{key}` is .*, but {complaint}"):
+        override(ExperimentConfig(), {key: prompt})
+
+
+@pytest.mark.parametrize("prompt", ["query: ", "", None, "Instruct: rank\nQuery:"])
+def test_a_prompt_stays_as_it_is_written(prompt: str | None) -> None:
+    config = override(ExperimentConfig(), {"data.query_prompt": prompt})
+    assert config.data.query_prompt == prompt
+    assert override(ExperimentConfig(), flat(config)) == config
+
+
+def test_vectors_that_were_computed_elsewhere_take_no_prompt() -> None:
+    arrays = override(ExperimentConfig(), {"data.encoder": "npy:vectors"})
+    assert override(arrays, {"data.query_prompt": ""}).data.query_prompt == ""
+    with pytest.raises(ConfigError, match=r"must be null where `data\.encoder` is npy:"):
+        override(arrays, {"data.query_prompt": "query: "})
+
+
+def test_a_dotted_key_of_a_file_is_named_as_the_nested_one(tmp_path: Path) -> None:
+    path = tmp_path / "dotted.yaml"
+    path.write_text("seed: 1\noptimizer.mlp_lr: 0.1\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    (problem,) = caught.value.problems
+    assert f"`optimizer.mlp_lr` is not a known key ({path}, line 2)" in problem
+    assert "write `optimizer: {mlp_lr: ...}`" in problem
+
+
+def test_an_empty_section_is_named_in_the_words_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "empty.yaml"
+    path.write_text("mlp:\ndata: {seen: csv:clicks.csv}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    mlp, seen = caught.value.problems
+    assert "`mlp` is null, but must be a section of keys and values" in mlp
+    assert "`data.seen` is 'csv:clicks.csv', but must be a list" in seen

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -146,8 +147,8 @@ def test_a_row_outside_the_index_is_refused(
 
 
 @pytest.mark.parametrize("rows", [[0.5], [True, False], [[0, 1]], ["0"]])
-def test_rows_that_are_no_sequence_of_integers_are_refused(index: DocumentIndex, rows: Any) -> None:
-    with pytest.raises(DataError, match="must be a sequence of integers"):
+def test_rows_that_are_no_integers_are_refused(index: DocumentIndex, rows: Any) -> None:
+    with pytest.raises(DataError, match="must be a list of row numbers"):
         list(index.blocks(rows))
 
 
@@ -231,8 +232,8 @@ def test_a_damaged_index_is_refused_in_words(
     assert str(folder) in str(caught.value)
 
 
-def test_a_folder_that_does_not_exist_is_no_index(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="is no document index"):
+def test_a_folder_that_does_not_exist_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="nowhere` does not exist"):
         DocumentIndex.open(tmp_path / "nowhere", BUNDLE)
 
 
@@ -299,3 +300,50 @@ def test_vectors_of_any_length_are_indexed_as_those_of_length_1(
 def test_an_index_of_no_documents_is_refused(make_head: Heads, folder: Path) -> None:
     with pytest.raises(EmbeddingError, match="There are no documents to index"):
         DocumentIndex.build(folder, make_head(), BUNDLE, unit_rows(0))
+
+
+@pytest.fixture
+def repeating(make_head: Heads, folder: Path) -> DocumentIndex:
+    """Five documents, of which the third and the last are the first once more."""
+    vectors = unit_rows(N)
+    vectors[[2, 4]] = vectors[0]
+    return DocumentIndex.build(folder, make_head(), BUNDLE, vectors)
+
+
+def test_an_index_knows_which_rows_are_equal(repeating: DocumentIndex, folder: Path) -> None:
+    for index in (repeating, DocumentIndex.open(folder, BUNDLE)):
+        assert index.duplicates.tolist() == [[2, 0], [4, 0]]
+        assert index.first_rows([4, 3, 2, 1, 0]).tolist() == [0, 3, 0, 1, 0]
+        np.testing.assert_array_equal(index.states[[2, 4]], index.states[[0, 0]])
+
+
+def test_an_index_without_equal_rows_has_no_file_of_them(
+    index: DocumentIndex, folder: Path
+) -> None:
+    assert not (folder / "duplicates.npy").exists()
+    assert index.first_rows([4, 0, 4]).tolist() == [4, 0, 4]
+
+
+@pytest.mark.parametrize(
+    "pairs", [[[2, 0], [9, 0]], [[4, 0], [2, 0]], [[2, 3], [4, 0]], [[2, -1], [4, 0]], [[2, 0]]]
+)
+def test_equal_rows_that_were_altered_are_refused(
+    repeating: DocumentIndex, folder: Path, pairs: list[list[int]]
+) -> None:
+    assert len(repeating.duplicates) == 2
+    np.save(folder / "duplicates.npy", np.array(pairs))
+    with pytest.raises(BundleError, match=r"duplicates\.npy` was .*altered"):
+        DocumentIndex.open(folder, BUNDLE)
+
+
+def test_equal_rows_that_are_missing_are_named(repeating: DocumentIndex, folder: Path) -> None:
+    assert len(repeating.duplicates) == 2
+    (folder / "duplicates.npy").unlink()
+    with pytest.raises(BundleError, match=r"duplicates\.npy` is missing"):
+        DocumentIndex.open(folder, BUNDLE)
+
+
+def test_the_rows_of_a_column_are_read_by_position(index: DocumentIndex) -> None:
+    column = pd.Series([3, 0], index=[0, 3])
+    ((vectors, _),) = index.blocks(column)
+    np.testing.assert_array_equal(vectors, index.embeddings[[3, 0]])

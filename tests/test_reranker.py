@@ -1,20 +1,29 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from quantum_rerank.circuits import ENGINES
 from quantum_rerank.config import Arm, ExperimentConfig, override
 from quantum_rerank.document_index import DocumentIndex
-from quantum_rerank.embeddings import Embeddings, ExampleTexts, TextEncoder
-from quantum_rerank.errors import BundleError, ConfigError, DataError, EmbeddingError, OutputError
+from quantum_rerank.embeddings import Embeddings, ExampleTexts, Role, TextEncoder, source_of
+from quantum_rerank.errors import (
+    BundleError,
+    ConfigError,
+    DataError,
+    EmbeddingError,
+    EncoderWarning,
+    OutputError,
+)
 from quantum_rerank.export import Manifest, export_model, read_bundle, write_bundle
 from quantum_rerank.reranker import Reranker
 from quantum_rerank.similarity import build_head, fuse
@@ -29,7 +38,7 @@ ARMS: tuple[str, ...] = get_args(Arm)
 class ReadVectors(Reranker):
     """A reranker that reads a text's vector off the text: `1 0 0`."""
 
-    def _encode(self, texts: Sequence[str]) -> Embeddings:
+    def _encode(self, texts: Sequence[str], *role: Role, **options: bool) -> Embeddings:
         return np.stack([vector(text) for text in texts])
 
 
@@ -148,11 +157,91 @@ def test_documents_may_come_as_any_iterable(reranker: ReadVectors) -> None:
     assert reranker.rank("1 0.1 0", np.array(DOCUMENTS)) == expected
 
 
+COLUMN = pd.Series(DOCUMENTS, index=[3, 2, 1, 0])  # its labels would mislead
+
+
+def test_a_column_of_a_table_is_ranked_by_position(reranker: ReadVectors) -> None:
+    expected = reranker.rank("1 0.1 0", DOCUMENTS)
+    assert reranker.rank("1 0.1 0", COLUMN) == expected
+    assert reranker.rank(np.str_("1 0.1 0"), COLUMN, np.int64(2)) == expected[:2]
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        ({"d1": "1 0 0"}, r"is a mapping.*`list\(documents\.values\(\)\)`"),
+        (pd.DataFrame({"id": ["d1"], "text": ["1 0 0"]}), r"one column, such as `frame\['text'\]`"),
+    ],
+)
+def test_a_mapping_or_a_table_is_not_ranked_by_its_keys(
+    reranker: ReadVectors, documents: Any, message: str, tmp_path: Path
+) -> None:
+    for call in (
+        lambda: reranker.rank("1 0 0", documents),
+        lambda: reranker.scores("1 0 0", documents),
+        lambda: reranker.index(documents, tmp_path / "index"),
+    ):
+        with pytest.raises(DataError, match=message):
+            call()
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        np.ndarray.tolist,
+        lambda vectors: vectors.astype(np.float16),
+        lambda vectors: vectors.astype(np.float64),
+        lambda vectors: torch.tensor(vectors, requires_grad=True),
+        pd.DataFrame,
+    ],
+    ids=["list", "float16", "float64", "tensor", "table"],
+)
+def test_vectors_may_be_whatever_holds_numbers(
+    write: Write, tmp_path: Path, convert: Callable[[Any], Any]
+) -> None:
+    reranker, vectors = Reranker.load(write("cosine")), unit_rows(5)
+    expected = reranker.scores_of_embeddings(QUERY, vectors)
+    scores = reranker.scores_of_embeddings(QUERY.tolist(), convert(vectors))
+    np.testing.assert_allclose(scores, expected, atol=1e-3)
+    index = reranker.index_embeddings(convert(vectors), tmp_path / "index")
+    np.testing.assert_allclose(reranker.scores_of_indexed(QUERY, index), expected, atol=1e-3)
+
+
+def test_no_vectors_may_be_an_empty_list(plain: Reranker) -> None:
+    assert plain.scores_of_embeddings([1, 0, 0], []).shape == (0,)
+
+
+@pytest.mark.parametrize("vectors", [[["1", "0", "0"]], np.array([[1, 0, None]])])
+def test_vectors_that_are_no_numbers_are_refused(
+    plain: Reranker, vectors: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(EmbeddingError, match="vectors must be real numbers"):
+        plain.scores_of_embeddings([1, 0, 0], vectors)
+    with pytest.raises(EmbeddingError, match="vectors must be real numbers"):
+        plain.index_embeddings(vectors, tmp_path / "index")
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_equal_documents_have_equal_scores_wherever_they_stand(
+    write: Write, arm: str, tmp_path: Path
+) -> None:
+    reranker, vectors = Reranker.load(write(arm)), unit_rows(3001)
+    copies = [0, 1, 2, 1023, 1024, 1500, 2998, 3000]
+    vectors[copies] = vectors[0]
+    index = reranker.index_embeddings(vectors, tmp_path / "index")
+    given = reranker.scores_of_embeddings(QUERY, vectors)
+    indexed = reranker.scores_of_indexed(QUERY, index)
+    some = reranker.scores_of_indexed(QUERY, index, [3000, 17, 1023, 0, 17, 1024])
+    for scores in (given[copies], indexed[copies], some[[0, 2, 3, 5]], some[[1, 4]]):
+        assert len(set(scores.tolist())) == 1
+    np.testing.assert_allclose(indexed, given, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("query", "documents", "message"),
     [
         ("a query", "Arachnophobia", "`documents` is one text"),
-        ("a query", ["a document", None], "Document 1 is None"),
+        ("a query", ["a document", None], "Entry 1 of `documents` is None"),
         (["a query"], ["a document"], "The query is \\['a query'\\], but must be a text"),
     ],
 )
@@ -196,6 +285,39 @@ def write(small_config: Callable[..., ExperimentConfig], tmp_path: Path) -> Writ
         return write_bundle(tmp_path / name, head.state_dict(), manifest)
 
     return write_one
+
+
+def test_a_leading_tilde_of_a_folder_is_the_home_folder(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("cosine", "bundle")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    reranker = Reranker.load("~/bundle", encoder=Path("~/encoder"))
+    made = reranker.index_embeddings(unit_rows(3), "~/index")
+    assert len(made) == len(reranker.open_index(Path("~/index"))) == 3
+    assert (tmp_path / "index").is_dir()
+
+
+@pytest.mark.parametrize("folder", [None, 3, b"bundle", ""])
+def test_a_folder_that_is_no_path_is_refused(folder: Any) -> None:
+    with pytest.raises(DataError, match=r"`folder` is .*, but must be a path"):
+        Reranker.load(folder)
+
+
+def test_a_folder_that_does_not_exist_is_told_as_such(write: Write, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="nowhere` does not exist"):
+        Reranker.load(tmp_path / "nowhere")
+    with pytest.raises(BundleError, match="nowhere` does not exist"):
+        Reranker.load(write()).open_index(tmp_path / "nowhere")
+
+
+def test_the_repr_of_a_model_and_of_an_index_is_a_line(write: Write, tmp_path: Path) -> None:
+    reranker = Reranker.load(write("mlp_twin"))
+    assert repr(reranker) == (
+        "Reranker(arm='mlp_twin', encoder='npy:vectors', embedding_dim=3, fusion_weight=0.4)"
+    )
+    index = reranker.index_embeddings(unit_rows(3), tmp_path / "index")
+    assert repr(index).startswith("DocumentIndex(3 documents, 3-d vectors, 8-d float32 states")
 
 
 def test_the_folder_of_a_search_is_loaded_as_its_bundle(write: Write, tmp_path: Path) -> None:
@@ -355,6 +477,8 @@ def test_an_index_is_ranked_like_its_documents(
         ([3, 0, 2], 2, [2, 0]),
         ([0, 1, 0], None, [1, 0, 0]),
         (np.array([3, 0]), None, [0, 3]),
+        (pd.Series([3, 0, 2], index=[2, 0, 1]), None, [2, 0, 3]),
+        (iter([3, 0]), np.int64(1), [0]),
         ([], None, []),
     ],
 )
@@ -441,3 +565,134 @@ def test_texts_are_ranked_with_the_scores_of_the_manifest(
     assert {one.document for one in ranked} == set(documents)
     for one in ranked:
         assert one.score == pytest.approx(kept.scores[one.index], abs=1e-5)
+
+
+# Roles, and what the encoder does not read.
+
+
+@pytest.fixture
+def worded(
+    words_encoder: str, small_config: Callable[..., ExperimentConfig], tmp_path: Path
+) -> Write:
+    """Write the bundle of an untrained model over an encoder, with prompts if they are given."""
+
+    def write_one(encoder: str = words_encoder, **prompts: str) -> Path:
+        named = {f"data.{role}_prompt": prompt for role, prompt in prompts.items()}
+        config = small_config({"arm": "cosine", "data.encoder": encoder, **named})
+        source = source_of(config.data)
+        assert isinstance(source, TextEncoder)
+        vectors = source.encode(["oak"])
+        head = build_head(embedding_dim=vectors.shape[1], **config.head_arguments())
+        example = ExampleTexts("oak", vectors[0], ("oak",), vectors)
+        folder = tmp_path / f"bundle-{len(list(tmp_path.iterdir()))}"
+        return export_model(folder, head, config, 0.0, source.fingerprint, "", {}, [example])
+
+    return write_one
+
+
+TREES = ["oak bark", "elm leaf", "oak"]
+
+
+def test_queries_and_documents_are_embedded_with_the_prompts_of_the_training(
+    worded: Write, words_encoder: str, tmp_path: Path
+) -> None:
+    reranker = Reranker.load(worded(query="query: ", document="passage: "))
+    bare = TextEncoder(words_encoder)
+    (asked,) = bare.encode(["query: oak"])
+    expected = bare.encode([f"passage: {tree}" for tree in TREES]) @ asked
+    np.testing.assert_allclose(reranker.scores("oak", TREES), expected, atol=1e-6)
+    ranked = {one.document: one.score for one in reranker.rank("oak", TREES)}
+    assert [ranked[tree] for tree in TREES] == pytest.approx(expected.tolist(), abs=1e-6)
+    index = reranker.index(TREES, tmp_path / "index")
+    rows = {one.row: one.score for one in reranker.rank_indexed("oak", index)}
+    assert [rows[row] for row in range(3)] == pytest.approx(expected.tolist(), abs=1e-6)
+    assert reranker.scores("oak", ["oak"])[0] < 0.99  # the two have other prompts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "prompts",
+    [{"query": "query: ", "document": "passage: "}, {"query": "Represent this sentence: "}],
+    ids=["e5", "bge"],
+)
+def test_a_bundle_uses_the_prompts_of_its_encoders_folder(
+    worded: Write, prompted_minilm: Callable[..., Path], prompts: dict[str, str]
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    folder = str(prompted_minilm(prompts))
+    model = SentenceTransformer(folder, device="cpu", local_files_only=True)
+    query = model.encode_query(["fear of spiders"], normalize_embeddings=True)[0]
+    documents = model.encode_document(TREES, normalize_embeddings=True)
+    found = Reranker.load(worded(folder)).scores("fear of spiders", TREES)
+    np.testing.assert_allclose(found, documents @ query, rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_bundle_from_before_there_were_prompts_scores_without_them(
+    worded: Write, prompted_minilm: Callable[..., Path]
+) -> None:
+    folder = str(prompted_minilm({"query": "query: "}))
+    earlier = Reranker.load(worded(folder, query="", document=""))
+    found = earlier.scores("fear of spiders", TREES)
+    vectors = TextEncoder("minilm").encode(["fear of spiders", *TREES])
+    np.testing.assert_allclose(found, vectors[1:] @ vectors[0], rtol=0, atol=1e-5)
+
+
+LONG, STRANGE = "oak " * 20, "\u0e15\u0e49\u0e19\u0e44\u0e21\u0e49"
+
+
+@pytest.mark.parametrize(
+    ("query", "documents", "expected"),
+    [
+        (LONG, TREES, "The query is longer than the 8 tokens that the encoder reads"),
+        (STRANGE, TREES, "The query is written mostly in characters that the encoder does not"),
+        ("oak", [*TREES, LONG], "Some documents are longer than the 8 tokens"),
+        ("oak", [*TREES, STRANGE], "Some documents are written mostly in characters"),
+    ],
+)
+def test_texts_that_the_encoder_does_not_read_in_full_give_a_warning(
+    worded: Write, tmp_path: Path, query: str, documents: list[str], expected: str
+) -> None:
+    reranker = Reranker.load(worded())
+    with pytest.warns(EncoderWarning, match=expected) as caught:
+        reranker.rank(query, documents)
+    assert [one.filename for one in caught] == [__file__]
+    with pytest.warns(EncoderWarning, match=expected):
+        reranker.scores(query, documents)
+    with pytest.warns(EncoderWarning, match=expected):
+        reranker.rank_indexed(query, reranker.index(documents, tmp_path / "index"))
+
+
+def test_the_same_warning_is_shown_once(worded: Write) -> None:
+    reranker = Reranker.load(worded())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for number in range(3):
+            reranker.rank("oak", [*TREES, *[LONG] * (number + 1)])
+    assert [one.category for one in caught] == [EncoderWarning]
+
+
+def test_device_and_batches_are_given_where_a_model_is_loaded(worded: Write) -> None:
+    bundle = worded()
+    expected = Reranker.load(bundle).scores("oak", TREES)
+    found = Reranker.load(bundle, device="auto", batch_size=2).scores("oak", TREES)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    with pytest.raises(EmbeddingError, match="The device `cuda:99` cannot be used here"):
+        Reranker.load(bundle, device="cuda:99")
+
+
+def test_a_model_is_loaded_on_the_cpu_whatever_it_was_trained_on(worded: Write) -> None:
+    bundle = worded()
+    head, manifest = read_bundle(bundle)
+    elsewhere = override(manifest.config, {"data.device": "cuda:99"})
+    loaded = Reranker(head, replace(manifest, config=elsewhere))
+    assert len(loaded.rank("oak", TREES)) == 3
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_the_progress_of_an_index_is_shown_where_it_is_asked_for(
+    worded: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str], shown: bool
+) -> None:
+    Reranker.load(worded()).index(TREES, tmp_path / "index", show_progress_bar=shown)
+    assert ("embedding" in capsys.readouterr().err) == shown

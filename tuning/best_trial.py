@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantum_rerank.config import ExperimentConfig
-from quantum_rerank.console import run
+from quantum_rerank.config import ExperimentConfig, flat
+from quantum_rerank.console import pasted, run
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.evaluation import COSINE
@@ -22,19 +22,24 @@ from quantum_rerank.export import export_model
 from quantum_rerank.similarity import Head
 from quantum_rerank.training.arms import untrained_head
 from quantum_rerank.training.data_manager import PreparedData, TrialData
+from quantum_rerank.training.progress import OF_THE_MACHINE
 from quantum_rerank.training.ranking import Validation, Validator
 from quantum_rerank.training.validators import Course, Seeds
 from tuning.records import CHECKPOINT, PEAK_RSS_MB, SECONDS
 from tuning.study.front import worth
-from tuning.study.history import best_so_far, outdone
-from tuning.study.lineage import came_from
+from tuning.study.history import CONTINUES, best_so_far, outdone
+from tuning.study.lineage import came_from, given
 from tuning.study.run_folder import (
     SUMMARY,
     load_study,
+    name_places,
     read_record,
     recorded_places,
+    recorded_run,
+    recorded_space,
     refuse_other_data,
 )
+from tuning.workers.trainable import made_by
 from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 if TYPE_CHECKING:
@@ -72,18 +77,67 @@ def ranked_trials(trials: Sequence[optuna.trial.FrozenTrial]) -> list[optuna.tri
 
 
 def load_trial(run_folder: Path, trial: optuna.trial.FrozenTrial) -> TrainedTrial:
-    """Load the best epoch of a trial."""
-    from quantum_rerank.training.checkpoint import read_checkpoint
+    """Load the best epoch of a trial.
 
-    name = f"trial {trial.number} in {run_folder}"
+    A worker that was killed may have written an epoch that it could not report any more. The study
+    does not know that one, and the version before it is loaded.
+
+    Raises: BundleError if there are no weights, or they are damaged, or of another run, trial,
+        configuration or epoch than the study has.
+    """
+    name = f"the file of trial {trial.number} in {run_folder}"
     files = TrialFiles(recorded_places(run_folder).root(run_folder))
-    content = next(files.versions(trial.number, BEST_EPOCH), None)
-    if content is None:
-        raise BundleError(f"There are no weights of {name}.")
-    head, validation, config, epoch = read_checkpoint(content, name)
-    state = trial.state.name.lower()
-    params, course = dict(trial.params), _course(trial, config, epoch)
+    record, problems = read_record(run_folder), list[BundleError]()
+    for content in files.versions(trial.number, BEST_EPOCH):
+        try:
+            return _loaded(content, trial, record, name)
+        except BundleError as error:
+            problems.append(error)
+    if problems:
+        raise problems[0]  # of the newest
+    raise BundleError(
+        f"There are no weights of trial {trial.number} in {run_folder}: "
+        f"`{files.shown(trial.number, BEST_EPOCH)}` is gone. Put it back, or export another trial "
+        "with --trial N."
+    )
+
+
+def _loaded(
+    content: bytes, trial: optuna.trial.FrozenTrial, record: Mapping[str, Any], name: str
+) -> TrainedTrial:
+    from quantum_rerank.training.checkpoint import maker_of, read_checkpoint
+
+    configuration = maker_of(content, name).get("configuration", -1)
+    if CONTINUES not in trial.user_attrs:  # it is the first attempt itself
+        configuration = trial.number
+    maker = made_by(recorded_run(record), trial.number, configuration)
+    head, validation, config, epoch = read_checkpoint(content, name, maker)
+    expected = recorded_space(record).config_for(given(trial), configuration)
+    if other := _different(config, expected):
+        raise BundleError(
+            f"{name} is of another configuration than the study has for the trial: {other}. "
+            "Put back the trial's own file, or the study that belongs to it."
+        )
+    if epoch != (best := trial.user_attrs.get(CHECKPOINT)):
+        raise BundleError(
+            f"{name} is of epoch {epoch}, but the trial's best epoch is {best} in the study. "
+            "Put back the trial's own file."
+        )
+    state, params, course = (
+        trial.state.name.lower(),
+        dict(trial.params),
+        _course(trial, config, epoch),
+    )
     return TrainedTrial(trial.number, params, state, config, head, validation, epoch, course)
+
+
+def _different(config: ExperimentConfig, expected: ExperimentConfig) -> str:
+    """The first key in which two configurations differ, in words; empty if they are the same."""
+    there, here = flat(config), flat(expected)
+    for key in sorted({*there, *here} - {*OF_THE_MACHINE}):
+        if there.get(key) != here.get(key):
+            return f"`{key}` is {there.get(key)} in the file, but {here.get(key)} in the study"
+    return ""
 
 
 def _course(trial: optuna.trial.FrozenTrial, config: ExperimentConfig, best_epoch: int) -> Course:
@@ -136,11 +190,20 @@ def main(
     trial: Annotated[
         int | None, typer.Option(help="Number of another trial than the best.")
     ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="The run's database, to trust it: needed once for another user's run."),
+    ] = None,
+    storage_path: Annotated[
+        str | None,
+        typer.Option(help="Root of the trials' files, to trust it, where it is not in the folder."),
+    ] = None,
 ) -> None:
     """Export a trial of a finished search again, as a bundle that reranks by itself."""
-    from quantum_rerank.embeddings import embedding_source
+    from quantum_rerank.embeddings import source_of
     from quantum_rerank.training.data_manager import prepare
 
+    name_places(run_folder, storage, storage_path)
     known = load_study(run_folder).get_trials(deepcopy=False)
     trials = ranked_trials(known)
     summary = _summary(run_folder)
@@ -154,7 +217,7 @@ def main(
         wanted = "no trial" if trial is None else f"no trial {trial}"
         raise OutputError(f"`{run_folder}` has {wanted} with kept weights.")
     chosen = load_trial(run_folder, trials[0])
-    source = embedding_source(chosen.config.data.encoder)
+    source = source_of(chosen.config.data)
     prepared = prepare(chosen.config.data, source)
     refuse_other_data(read_record(run_folder), prepared, run_folder)
     test, seeds = _test_metrics(tested, chosen.number), _seeds(summary, chosen, prepared.trial)
@@ -169,9 +232,10 @@ def _refuse_trial_of_another_run(
     origin = next((came_from(trial) for trial in known if trial.number == number), None)
     if origin is not None:
         run, there = origin
+        command = pasted("python", "-m", "tuning.best_trial", run, "--trial", there)
         raise OutputError(
             f"Trial {number} came in from `{run}`, which has its weights: export it there, with "
-            f"`python -m tuning.best_trial {run} --trial {there} --output DIR`."
+            f"`{command} --output DIR`."
         )
 
 

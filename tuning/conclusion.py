@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.console import pasted
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import BundleError, FilesError, OutputError
 from quantum_rerank.evaluation import COSINE, Scores
@@ -29,6 +30,8 @@ from tuning.best_trial import (
     ranked_trials,
 )
 from tuning.confirmation import Confirmed, confirm
+from tuning.limits.failures import NOTHING_TRAINED, without_weights
+from tuning.records import CHECKPOINT, FAILURE
 from tuning.reporting.reports import Outcome, Tested
 from tuning.reporting.targets import Judged
 from tuning.space import Space
@@ -66,8 +69,11 @@ def conclude(
     cosine = untrained_head(space.base, COSINE, data)
     baselines = {COSINE: score_roles(cosine, 0.0, prepared)}
     if not tested:
-        notes.append("No trial reached the end of an epoch: there is nothing to export.")
-        return Outcome(space, trials, [], [], default, baselines, ending(), taken, notes)
+        why, ended = why_no_model(trials), ending()
+        by = f" The search ended by {ended}." if ended else ""
+        notes.append(f"There is nothing to export: {why}.{by}")
+        ended = ended or f"{NOTHING_TRAINED}: {why}"
+        return Outcome(space, trials, [], [], default, baselines, ended, taken, notes)
     test = {role: dict(scores.metrics) for role, scores in tested[0].scores.items()}
     unfinished = folder / f".{BEST}"
     shutil.rmtree(unfinished, ignore_errors=True)  # of a session that was killed here
@@ -90,6 +96,14 @@ def conclude(
     return Outcome(
         space, trials, confirmed, tested, default, baselines, ending(), taken, notes, judged
     )
+
+
+def why_no_model(trials: Sequence[FrozenTrial]) -> str:
+    """Why nothing can be exported after the finished trials of a search, in a few words."""
+    if left_some := [trial for trial in trials if trial.user_attrs.get(CHECKPOINT)]:
+        return f"the weights of all {len(left_some)} trials that have left some cannot be loaded"
+    reasons = {t.number: str(t.user_attrs[FAILURE]) for t in trials if FAILURE in t.user_attrs}
+    return without_weights(reasons, len(trials))
 
 
 def load_best(
@@ -118,9 +132,10 @@ def better_elsewhere(known: Sequence[FrozenTrial], best: Tested) -> list[str]:
     if value <= best.trial.validation.objective:
         return []
     run, number = origin
+    command = pasted("python", "-m", "tuning.best_trial", run, "--trial", number)
     return [
         f"An earlier trial was better on validation, {value:.4f}: export it with "
-        f"`python -m tuning.best_trial {run} --trial {number} --output DIR`."
+        f"`{command} --output DIR`."
     ]
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from optuna.trial import TrialState
 from rich.console import Console
 
-from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.console import pasted
+from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.hybrid_trainer import make_descendant
@@ -37,9 +38,10 @@ def rerun(folder: Path, number: int, console: Console) -> bool:
     trial = trials[number]
     if known_as := came_from(trial):
         run, there = known_as
+        command = pasted("python", "-m", "tuning.search", "--rerun", run, "--trial", there)
         raise OutputError(
             f"Trial {number} came in from `{run}`, where it was trained as trial {there}. Train it "
-            f"again there: `python -m tuning.search --rerun {run} --trial {there}`."
+            f"again there: `{command}`."
         )
     recorded = curve(trial)
     failed = trial.state == TrialState.FAIL and not is_cut_short(trial)
@@ -48,7 +50,7 @@ def rerun(folder: Path, number: int, console: Console) -> bool:
             f"Trial {number} of `{folder}` has no epoch that could be compared with: it is queued, "
             "has just begun, or was interrupted before. Name another."
         )
-    prepared = prepare(space.base.data, embedding_source(space.base.data.encoder))
+    prepared = prepare(space.base.data, source_of(space.base.data))
     refuse_other_data(record, prepared, folder)
     torch.set_num_threads(1)
     config = space.config_for(given(trial), attempts(trials, number)[-1])

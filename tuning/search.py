@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from quantum_rerank.config import describe, override
+from quantum_rerank.cli.reading_options import Columns
+from quantum_rerank.config import describe, override, parse_columns
 from quantum_rerank.console import INTERRUPTED_EXIT_CODE, new_folder, run
-from quantum_rerank.errors import ConfigError, FilesError
+from quantum_rerank.errors import ConfigError
 from quantum_rerank.folder_lock import locked
 from tuning.limits.budgets import (
     INTERRUPT,
@@ -26,16 +29,32 @@ from tuning.limits.budgets import (
 )
 from tuning.limits.failures import DIAGNOSIS
 from tuning.plan import print_plan
-from tuning.reporting.tracking import resolve_mode
+from tuning.preflight import (
+    Mistakes,
+    refuse_run_at_work,
+    refuse_unusable_data,
+    refuse_unusable_output,
+    refuse_unusable_places,
+    weights_gone,
+)
+from tuning.reporting.tracking import Mode, resolve_mode
+from tuning.reporting.wandb_environment import (
+    drop_settings_of_one_run,
+    refuse_unusable_settings,
+    where_runs_are_written,
+)
 from tuning.rerun import rerun as train_again
 from tuning.session import search
 from tuning.space import Budget, Space
 from tuning.space_file import load_space
+from tuning.study.named_places import remember
 from tuning.study.run_folder import (
+    BEST,
     BUDGET,
     LOG,
     is_unbegun,
     load_study,
+    name_places,
     read_record,
     recorded_space,
 )
@@ -45,13 +64,12 @@ from tuning.study.storage import (
     Places,
     check_root,
     check_storage,
-    connect,
     new_study_name,
 )
-from tuning.study.warm_start import read_earlier
+from tuning.study.warm_start import EarlierRun, read_earlier
 from tuning.workers.cluster import ray_cluster, this_machine
+from tuning.workers.environment import refuse_unfit_environment
 from tuning.workers.local_nodes import local_nodes, shares
-from tuning.workers.trial_files import TrialFiles
 
 EXIT_CODES = {INTERRUPT: INTERRUPTED_EXIT_CODE, TERMINATED: 143}
 DIAGNOSIS_EXIT_CODE = 3
@@ -71,6 +89,7 @@ def main(
             "collection of the space."
         ),
     ] = None,
+    columns: Columns = None,
     output: Annotated[
         Path | None, typer.Option(help="New folder of the run; runs/NAME-TIME if not given.")
     ] = None,
@@ -108,7 +127,8 @@ def main(
     storage: Annotated[
         str | None,
         typer.Option(
-            help="Where the study is: sqlite, journal or postgresql://USER@HOST/DATABASE."
+            help="Where the study is: sqlite, journal or postgresql://USER@HOST/DATABASE. For a "
+            "run, only to name a database that this user has not used: the run keeps its own."
         ),
     ] = None,
     storage_path: Annotated[
@@ -143,9 +163,11 @@ def main(
 
     Exit codes: 0 done (also when a budget ended it); 1 something outside failed, such as
     the disk, or with --rerun an epoch came out otherwise; 2 a mistake in what was given;
-    3 trials failed in a row for the same reason; 130 Ctrl-C; 143 SIGTERM.
+    3 trials failed in a row for the same reason, or none has left a model; 130 Ctrl-C;
+    143 SIGTERM.
     """
     console = Console()
+    dropped = drop_settings_of_one_run()
     asked = {
         "trials": trials,
         "hours": hours,
@@ -153,11 +175,13 @@ def main(
         "trial_memory_gb": trial_memory_gb,
     }
     changes = {key: str(value) for key, value in asked.items() if value is not None}
-    of_a_start = [name for name, one in (("warm-start", warm_start), ("data", data)) if one]
+    starting = (("warm-start", warm_start), ("data", data), ("columns", columns))
+    of_a_start = [name for name, one in starting if one]
     if of_a_start and space is None:
         raise ConfigError(f"--{of_a_start[0]} is for a search that starts: give --space with it.")
     if nodes is not None and address is not None:
         raise ConfigError("--nodes starts a cluster, --address joins one: give one of the two.")
+    _name(resume or rerun, warm_start or [], storage, storage_path)
     if rerun is not None or trial is not None:
         beside: dict[str, object] = {
             "space": space,
@@ -165,52 +189,158 @@ def main(
             "resume": resume,
             **asked,
             "data": data or None,
+            "columns": columns,
             "warm_start": warm_start or None,
-            "storage": storage,
-            "storage_path": storage_path,
             "dry_run": dry_run or None,
             "address": address,
             "nodes": nodes,
         }
         raise typer.Exit(0 if _train_again(rerun, trial, beside, console) else 1)
-    earlier = [read_earlier(run) for run in warm_start or ()]
     if resume is not None:
-        if any(given is not None for given in (space, output, storage, storage_path)):
-            raise ConfigError(
-                "--resume continues a run as it is: leave out --space and --output, --storage and "
-                "--storage-path."
-            )
-        folder, places = resume.resolve(), None
-        known = _continued(folder, changes, patience)
+        if any(given is not None for given in (space, output)):
+            raise ConfigError("--resume continues a run as it is: leave out --space and --output.")
     elif space is None:
         raise ConfigError("Give a search space with --space, or a run to continue with --resume.")
-    else:
-        given = {key: _number(key, value) for key, value in changes.items()}
-        added = [f"{_option(key)} {text}" for key, text in changes.items() if text.startswith("+")]
-        if added:
-            raise ConfigError(f"`{added[0]}` adds to a run; name the run with --resume.")
-        known = _on_collections(load_space(space, given), data or [])
-        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        folder = (output or Path("runs") / f"{known.header.name}-{stamp}").resolve()
-        places = _chosen(storage or SQLITE, storage_path, known, folder)
-    local = shares(this_machine(), nodes) if nodes else []
-    # Known before anything is loaded, so that a hopeless budget fails at once.
-    concurrency = _fitting(known.header.budget.trial_memory_gb, address, local, console)
+    request = _Request(
+        space, data or [], columns, output, resume, warm_start or [], address, nodes, changes,
+        storage, storage_path, patience, wandb, dry_run,
+    )  # fmt: skip
+    ready = _examined(request, console)
     if dry_run:
-        print_plan(known, concurrency, folder, console, warm_start or ())
+        print_plan(ready.space, ready.concurrency, ready.folder, console, warm_start or ())
+        _print_tracking(ready, dropped, console)
         return
+    folder, places, local = ready.folder, ready.places, ready.local
     if places is not None:
         new_folder(folder, but=[LOG])
-        _refuse_unreachable(places, folder)
+        refuse_unusable_places(places, folder)
     with locked(folder), local_nodes(local) if local else nullcontext(address) as joined:
-        mode = resolve_mode(wandb)
+        _print_tracking(ready, dropped, console)
         ended = search(
-            known, folder, console, joined, mode,
-            places=places, patience=patience, earlier=earlier,
+            ready.space, folder, console, joined, ready.mode,
+            places=places, patience=patience, earlier=ready.earlier,
         )  # fmt: skip
-    code = DIAGNOSIS_EXIT_CODE if ended.startswith(DIAGNOSIS) else EXIT_CODES.get(ended, 0)
+    has_no_model = not (folder / BEST).exists()
+    is_diagnosed = ended.startswith(DIAGNOSIS) or has_no_model
+    code = EXIT_CODES.get(ended) or (DIAGNOSIS_EXIT_CODE if is_diagnosed else 0)
     if code:
         raise typer.Exit(code)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What was asked for on the command line, of a search that starts or continues."""
+
+    space_file: Path | None
+    data: list[str]
+    columns: str | None
+    output: Path | None
+    resume: Path | None
+    warm_start: list[Path]
+    address: str | None
+    nodes: int | None
+    changes: dict[str, str]
+    storage: str | None
+    storage_path: str | None
+    patience: float
+    wandb: Literal["auto", "online", "offline", "disabled"]
+    dry_run: bool
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A search that nothing speaks against, as far as it was checked.
+
+    places: of a new run; None for one that is continued.
+    local: nodes to start on this machine; none unless asked for.
+    note: what is worth a line before it starts: weights that are gone, a model to download.
+    """
+
+    space: Space
+    folder: Path
+    places: Places | None
+    earlier: list[EarlierRun]
+    concurrency: Concurrency
+    local: list[Node]
+    mode: Mode
+    note: str
+
+
+def _examined(request: _Request, console: Console) -> _Ready:
+    """Check everything that a start needs; a dry run loads the data for it as well.
+
+    Raises: ConfigError with all mistakes, or the only one as it is.
+    """
+    mistakes, nodes = Mistakes(), request.nodes
+    mode = mistakes.attempt(lambda: _usable_mode(request.wandb))
+    mistakes.attempt(lambda: refuse_unfit_environment(request.address, nodes is not None))
+    found = [mistakes.attempt(partial(read_earlier, run)) for run in request.warm_start]
+    space, folder, places = _continued_run(request, mistakes) or _new_run(request, mistakes)
+    local = mistakes.attempt(lambda: shares(this_machine(), nodes) if nodes else []) or []
+    # Known before anything is loaded, so that a hopeless budget fails at once.
+    concurrency, note = None, ""
+    if space is not None:
+        memory_gb = space.header.budget.trial_memory_gb
+        concurrency = mistakes.attempt(lambda: _fitting(memory_gb, request.address, local, console))
+    if space is not None and request.resume is not None:
+        note = mistakes.attempt(lambda: weights_gone(folder, space, request.patience)) or ""
+    if request.dry_run:
+        if places is not None:
+            mistakes.attempt(lambda: refuse_unusable_places(places, folder, keep=False))
+        if space is not None:
+            note = mistakes.attempt(lambda: refuse_unusable_data(space, folder)) or note
+    mistakes.raise_any()
+    assert space and concurrency and mode  # else there was a mistake
+    earlier = [run for run in found if run]
+    return _Ready(space, folder, places, earlier, concurrency, local, mode, note)
+
+
+def _continued_run(
+    request: _Request, mistakes: Mistakes
+) -> tuple[Space | None, Path, Places | None] | None:
+    """The space and folder of a run that is continued; None where one starts."""
+    if request.resume is None:
+        return None
+    folder = request.resume.resolve()
+    space = mistakes.attempt(lambda: _continued(folder, request.changes, request.patience))
+    if space is not None and request.dry_run:
+        mistakes.attempt(lambda: refuse_run_at_work(folder))
+    return space, folder, None
+
+
+def _new_run(request: _Request, mistakes: Mistakes) -> tuple[Space | None, Path, Places | None]:
+    """The space of a new run, its folder, and where it keeps its study and its trials' files."""
+    file, texts = cast(Path, request.space_file), request.changes
+    given = {key: _number(key, text) for key, text in texts.items()}
+    added = [f"{_option(key)} {text}" for key, text in texts.items() if text.startswith("+")]
+    if added:
+        raise ConfigError(f"`{added[0]}` adds to a run; name the run with --resume.")
+    columns = parse_columns(request.columns) if request.columns else {}
+    space = mistakes.attempt(
+        lambda: _with_columns(_on_collections(load_space(file, given), request.data), columns)
+    )
+    name = space.header.name if space else file.stem
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = (request.output or Path("runs") / f"{name}-{stamp}").resolve()
+    mistakes.attempt(lambda: refuse_unusable_output(folder))
+    storage, path = request.storage or SQLITE, request.storage_path
+    return space, folder, mistakes.attempt(lambda: _chosen(storage, path, name, folder))
+
+
+def _usable_mode(asked: Literal["auto", "online", "offline", "disabled"]) -> Mode:
+    """W&B's mode; ConfigError where it, or what W&B reads from the environment, cannot be."""
+    mode = resolve_mode(asked)
+    refuse_unusable_settings(mode)
+    return mode
+
+
+def _print_tracking(ready: _Ready, dropped: list[str], console: Console) -> None:
+    """Say where W&B's runs go, and which variables of the environment are not used for them."""
+    lines = [ready.note, where_runs_are_written(ready.mode, ready.folder)]
+    if dropped and ready.mode != "disabled":
+        lines.append(f"Not used, since every trial is a run of its own: {', '.join(dropped)}.")
+    for line in filter(None, lines):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _on_collections(space: Space, specs: list[str]) -> Space:
@@ -220,6 +350,16 @@ def _on_collections(space: Space, specs: list[str]) -> Space:
     named = {"seen": specs, "unseen_validation": [], "unseen_test": []}
     header = space.header.model_copy(update={"data": space.header.data | named})
     base = override(space.base, {f"data.{key}": value for key, value in named.items()})
+    return Space(header, base, space.parameters)
+
+
+def _with_columns(space: Space, overrides: Mapping[str, str]) -> Space:
+    """The same search with other names of a table's columns; as it is where none is given."""
+    if not overrides:
+        return space
+    base = override(space.base, overrides)
+    columns = {"columns": base.data.columns.model_dump(mode="json")}
+    header = space.header.model_copy(update={"data": space.header.data | columns})
     return Space(header, base, space.parameters)
 
 
@@ -234,25 +374,21 @@ def _train_again(
     return train_again(folder, number, console)
 
 
-def _chosen(storage: str, path: str | None, space: Space, folder: Path) -> Places:
+def _name(
+    run_folder: Path | None, earlier: list[Path], storage: str | None, path: str | None
+) -> None:
+    """Trust the places that the command line names: of a run, or the database of earlier runs."""
+    if run_folder is not None:
+        name_places(run_folder, storage, path)
+    elif earlier and storage is not None:
+        remember(Places(check_storage(storage)), Path())
+
+
+def _chosen(storage: str, path: str | None, name: str, folder: Path) -> Places:
     """Where a new run keeps its study and its trials' files, as it was asked for."""
     storage = check_storage(storage)
-    study = new_study_name(storage, space.header.name, folder)
+    study = new_study_name(storage, name, folder)
     return Places(storage, study, "" if path is None else check_root(path))
-
-
-def _refuse_unreachable(places: Places, folder: Path) -> None:
-    """Raise at once where nothing answers or can be written to: trials would only find out later.
-
-    Raises: OutputError for a database, ConfigError for a root of files.
-    """
-    if not places.file:
-        connect(folder, places)
-    if places.trials:
-        try:
-            TrialFiles(places.trials).refuse_unusable()
-        except FilesError as error:
-            raise ConfigError(str(error)) from None
 
 
 def _fitting(

@@ -17,7 +17,8 @@ import optuna
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
-from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.console import pasted
+from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import FilesError, SearchError
 from quantum_rerank.training.data_manager import PreparedData, TrialData, prepare
 from quantum_rerank.whole_files import write_whole
@@ -92,6 +93,7 @@ from tuning.workers.trainable import run_trial
 from tuning.workers.trial_files import DONORS, TrialFiles
 
 log = logging.getLogger("tuning")
+_RESUME = ("python", "-m", "tuning.search", "--resume")
 
 
 def search(
@@ -124,7 +126,7 @@ def search(
             log.exception("The session failed")
             raise SearchError(
                 f"The search stopped: {_first_line(error)}. Nothing that was told is lost: mend "
-                f"it, then go on with `python -m tuning.search --resume {folder}`."
+                f"it, then go on with `{pasted(*_RESUME, folder)}`."
             ) from None
 
 
@@ -140,7 +142,7 @@ def _session(
     patience: float,
     earlier: Sequence[EarlierRun],
 ) -> str:
-    source = embedding_source(space.base.data.encoder)
+    source = source_of(space.base.data)
     prepared = prepare(space.base.data, source)
     _record_or_compare(space, prepared, folder, places, earlier)
     places = recorded_places(folder)

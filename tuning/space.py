@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field
@@ -22,6 +23,7 @@ from quantum_rerank.config import ExperimentConfig, Section, config_keys, flat, 
 Scalar = bool | int | float | str
 Params = dict[str, Any]
 _CLOSE = 1e-9  # between two floats that are meant to be the same
+_CLOSE_SHARE = 1e-12  # of a quotient of two floats: what their roundings may change
 Factor = Annotated[float, Field(gt=0.0)]
 
 
@@ -58,10 +60,10 @@ class FloatParameter(_Parameter):
         return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
 
     def admits(self, value: Any) -> bool:
-        if not isinstance(value, (int, float)) or not self.low <= value <= self.high:
+        if not _is_number(value) or not self.low <= value <= self.high:
             return False
         steps = (value - self.low) / self.step if self.step else 0.0
-        return abs(steps - round(steps)) < _CLOSE
+        return bool(abs(steps - round(steps)) < _CLOSE)
 
     def as_drawn(self, value: Any) -> Any:
         """See `_Parameter`: what a file writes as 0.3 may be 0.1 + 2 * 0.1."""
@@ -72,12 +74,19 @@ class FloatParameter(_Parameter):
     def extremes(self) -> list[Any]:
         return [self.low, self.high]
 
+    def n_values(self) -> int | None:
+        """Count the values without listing them; None where there is no `step`."""
+        if self.step is None:
+            return None
+        # As fractions: a quotient of floats may be infinite, and has no floor then.
+        n_steps = (Fraction(self.high) - Fraction(self.low)) / Fraction(self.step)
+        return math.floor(n_steps + max(Fraction(_CLOSE), n_steps * Fraction(_CLOSE_SHARE))) + 1
+
     def values(self) -> list[Any]:
         """All values that it takes; none that could be listed without a `step`."""
         if self.step is None:
             return []
-        n_steps = math.floor((self.high - self.low) / self.step + _CLOSE)
-        return [self._at(index, self.step) for index in range(n_steps + 1)]
+        return [self._at(index, self.step) for index in range(self.n_values() or 0)]
 
     def _at(self, index: int, step: float) -> float:
         return min(self.low + step * index, self.high)
@@ -96,11 +105,19 @@ class IntParameter(_Parameter):
         return trial.suggest_int(name, self.low, self.high, step=self.step, log=self.log)
 
     def admits(self, value: Any) -> bool:
-        in_bounds = isinstance(value, int) and self.low <= value <= self.high
+        in_bounds = _is_whole(value) and self.low <= value <= self.high
         return in_bounds and (value - self.low) % self.step == 0
+
+    def as_drawn(self, value: Any) -> Any:
+        """See `_Parameter`: a file may write 2 as 2.0."""
+        return int(value) if _is_whole(value) else value
 
     def extremes(self) -> list[Any]:
         return [self.low, self.high]
+
+    def n_values(self) -> int:
+        """Count the values without listing them."""
+        return max((self.high - self.low) // self.step + 1, 0)
 
     def values(self) -> list[Any]:
         return list(range(self.low, self.high + 1, self.step))
@@ -120,6 +137,10 @@ class CategoricalParameter(_Parameter):
 
     def extremes(self) -> list[Any]:
         return list(self.choices)
+
+    def n_values(self) -> int:
+        """Count the choices."""
+        return len(self.choices)
 
     def values(self) -> list[Any]:
         return list(self.choices)
@@ -286,6 +307,52 @@ def searchable_keys() -> list[str]:
         places = ["length", *(str(place) for place in range(6))]
         keys += [f"{key}.{place}" for place in places] if is_list else [key]
     return keys
+
+
+def never_drawn(
+    name: str, parameters: Mapping[str, Parameter]
+) -> tuple[str, dict[str, list[Scalar]]] | None:
+    """Find the parameter whose values keep another from ever being drawn.
+
+    A parameter is drawn only where its conditions hold, and those of every parameter that it
+    waits for, and so on. All of them together are a list of values for each name.
+
+    Args:
+        name: The parameter that may never be drawn.
+        parameters: All of the space, each below those that it waits for.
+
+    Returns:
+        The name of the parameter that would need two values at once, and who asks it for which
+        values. None if the conditions can hold together.
+    """
+    asked: dict[str, dict[str, list[Scalar]]] = {}
+    waiting, seen = [name], set[str]()
+    while waiting:
+        waiter = waiting.pop(0)
+        if waiter in seen or waiter not in parameters:
+            continue
+        seen.add(waiter)
+        for other, values in parameters[waiter].when.items():
+            asked.setdefault(other, {})[waiter] = values
+            waiting.append(other)
+    for other, by_waiter in asked.items():
+        first, *rest = by_waiter.values()
+        if not any(all(_is_among(value, values) for values in rest) for value in first):
+            return other, by_waiter
+    return None
+
+
+def _is_among(value: Any, values: Sequence[Any]) -> bool:
+    return any(_is_same(value, candidate) for candidate in values)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number; true and false, which Python counts as numbers, are not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_number(value) and (isinstance(value, int) or value.is_integer())
 
 
 def _holds(parameter: Parameter, chosen: Mapping[str, Any]) -> bool:

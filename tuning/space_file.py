@@ -10,9 +10,18 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from quantum_rerank.config import ExperimentConfig, Section, describe, flat, load_config, override
+from quantum_rerank.config import (
+    ExperimentConfig,
+    Section,
+    config_keys,
+    describe,
+    flat,
+    load_config,
+    override,
+)
 from quantum_rerank.errors import ConfigError
-from quantum_rerank.yaml_source import YamlSource, load_yaml, nearest
+from quantum_rerank.paths import expanded
+from quantum_rerank.yaml_source import YamlSource, load_yaml, nearest, shown
 from tuning.algorithms.exploration import mutable_keys
 from tuning.space import (
     CategoricalParameter,
@@ -21,6 +30,7 @@ from tuning.space import (
     IntParameter,
     Parameter,
     Space,
+    never_drawn,
     searchable_keys,
 )
 
@@ -31,6 +41,8 @@ _KINDS: dict[str, type[Section]] = {
     "int": IntParameter,
     "categorical": CategoricalParameter,
 }
+_SCALARS = ("bool", "int", "float", "str")  # how pydantic names what a choice may be
+_A_SCALAR = "must be text, a finite number, true or false"
 
 
 def load_space(path: Path, overrides: Mapping[str, Any] | None = None) -> Space:
@@ -49,18 +61,16 @@ def load_space(path: Path, overrides: Mapping[str, Any] | None = None) -> Space:
     problems += found
     base, found = _read_base(header, source) if header else (None, [])
     problems += found
-    names = set(written) if isinstance(written, dict) else set()
+    names = _names(written)
     fixed = header.fixed if header else {}
     checker = _Checker(parameters, names, base or ExperimentConfig(), source, fixed)
     problems += checker.problems()
+    if header is not None and base is not None:
+        problems += _bad_start_points(Space(header, base, parameters), names, source)
     if header is None or base is None or problems:
         raise ConfigError(problems)
     space = Space(header, base, parameters)
-    problems = [
-        *_bad_start_points(space, source),
-        *_endless_grid(space, source),
-        *_nothing_to_mutate(space, source),
-    ]
+    problems = [*_endless_grid(space, source), *_nothing_to_mutate(space, source)]
     if problems:
         raise ConfigError(problems)
     return space
@@ -123,9 +133,12 @@ def _unable_to_weigh(header: Header, source: YamlSource) -> Iterator[str]:
 
 def _read_base(header: Header, source: YamlSource) -> tuple[ExperimentConfig | None, list[str]]:
     """The base configuration with what the space sets in every trial."""
-    file = source.path.parent / header.base
+    file = source.path.parent / expanded(header.base)
     if not file.is_file():
         return None, [f"`base` names `{file}`, which does not exist ({source.at(('base',))})."]
+    nested = [_nested_sentence(key, header.fixed[key], source, "fixed") for key in header.fixed]
+    if problems := [problem for problem in nested if problem]:
+        return None, problems
     fixed = {f"data.{key}": value for key, value in header.data.items()} | header.fixed
     places = {f"data.{key}": source.at(("data", key)) for key in header.data}
     places |= {key: source.at(("fixed", key)) for key in header.fixed}
@@ -155,29 +168,96 @@ def _read_parameters(written: Any, source: YamlSource) -> tuple[dict[str, Parame
     problems: list[str] = []
     for name, value in written.items():
         place = source.at(("parameters", name))
+        if nested := _nested_sentence(name, value, source, "parameters"):
+            problems.append(nested)
+            continue
         try:
             parameters[name] = _PARAMETER.validate_python(value)
         except ValidationError as error:
-            problems += [_parameter_sentence(name, found, source) for found in error.errors()]
+            sentences = [_parameter_sentence(name, found, source) for found in error.errors()]
+            problems += dict.fromkeys(sentences)  # one for all members of a union
         else:
             problems += [f"{text} ({place})." for text in _contradictions(name, parameters[name])]
-    return parameters, problems
+    return _with_conditions_as_drawn(parameters), problems
+
+
+def _with_conditions_as_drawn(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
+    """Parameters that wait for values as they are drawn: 2 where a file says 2.0."""
+
+    def as_drawn(name: str, values: list[Any]) -> list[Any]:
+        awaited = parameters.get(name)
+        return [awaited.as_drawn(value) for value in values] if awaited else values
+
+    return {
+        name: parameter.model_copy(
+            update={"when": {key: as_drawn(key, values) for key, values in parameter.when.items()}}
+        )
+        for name, parameter in parameters.items()
+    }
+
+
+def _nested_sentence(name: str, value: Any, source: YamlSource, block: str) -> str:
+    """Name the dotted keys of what a file writes as a nested section; nothing if it does not."""
+    inner = _inner_names(name, value)
+    if not inner:
+        return ""
+    first = inner[0]
+    place = source.at((block, name))
+    return (
+        f"`{block}` has the nested section `{name}` ({place}), but keys in it are dotted. "
+        f"Write `{first}: ...`" + (", and so on." if len(inner) > 1 else ".")
+    )
+
+
+def _inner_names(name: str, value: Any) -> list[str]:
+    """The dotted names in a section that is written as a nested mapping; none in a parameter."""
+    keys = (*config_keys(), *searchable_keys())
+    is_section = any(key.startswith(f"{name}.") for key in keys)
+    if not isinstance(value, Mapping) or not is_section or "type" in value:
+        return []
+    below = [(f"{name}.{key}", inner) for key, inner in value.items()]
+    return [deeper for key, inner in below for deeper in (_inner_names(key, inner) or [key])]
+
+
+def _names(written: Any) -> set[str]:
+    """Every name that the parameters of a file have, those in nested sections by dotted keys."""
+    if not isinstance(written, Mapping):
+        return set()
+    return {
+        inner for name, value in written.items() for inner in _inner_names(name, value) or [name]
+    }
 
 
 def _parameter_sentence(name: str, found: Any, source: YamlSource) -> str:
     location = tuple(part for part in found["loc"] if part not in _KINDS)
+    # pydantic reports a value that is no scalar once for each type that a scalar may have.
+    path: list[Any] = ["", *found["loc"]]
+    is_scalar = path[-1] in _SCALARS and isinstance(path[-2], int)
+    if is_scalar and location[-1] in _SCALARS:
+        location = location[:-1]
     key = ".".join(str(part) for part in (name, *location))
     place = source.at(("parameters", name, *location))
+    if is_scalar:
+        return f"`{key}` is {shown(found['input'])}, but {_A_SCALAR} ({place})."
     if found["type"] == "extra_forbidden":
         kind = next(part for part in found["loc"] if part in _KINDS)
         hint = nearest(str(location[-1]), _KINDS[kind].model_fields)
         return f"`{key}` is not a known key ({place}). {hint}"
     if found["type"] == "missing":
         return f"`{key}` is missing ({place}), but is required."
-    if found["type"] in ("union_tag_invalid", "union_tag_not_found"):
+    if found["type"] == "union_tag_not_found":
+        return f"`{name}.type` is missing ({place}). Write one of float, int, categorical."
+    if found["type"] == "list_type" and (inner := _inner_names(location[-1], found["input"])):
+        hint = f"Keys are dotted: write `{inner[0]}: [...]`."
+        return f"`{key}` is a nested section ({place}). {hint}"
+    if found["type"] == "model_attributes_type":
+        hint = "A value that never changes belongs in `fixed`."
+        rule = "must have a type and a range"
+        return f"`{key}` is {shown(found['input'])}, but {rule} ({place}). {hint}"
+    if found["type"] == "union_tag_invalid":
         return f"`{name}.type` must be one of float, int, categorical ({place})."
     rule = found["msg"].replace("Input should be", "must be", 1)
-    return f"`{key}` is {found['input']!r}, but {rule} ({place})."
+    return f"`{key}` is {shown(found['input'])}, but {rule} ({place})."
 
 
 def _contradictions(name: str, parameter: Parameter) -> Iterator[str]:
@@ -222,8 +302,12 @@ class _Checker:
                 yield f"`{name}` is not a known key ({self._at(name)}). {nearest(name, valid)}"
             else:
                 yield from self._out_of_schema(name, parameter)
-            for other, values in parameter.when.items():
-                yield from self._bad_condition(name, other, values, above)
+            bad_conditions = [
+                problem
+                for other, values in parameter.when.items()
+                for problem in self._bad_condition(name, other, values, above)
+            ]
+            yield from bad_conditions or self._exclusive_conditions(name)
             above.add(name)
 
     def _at(self, name: str, *below: str) -> str:
@@ -247,6 +331,25 @@ class _Checker:
             refused = [value for value in values if not self.parameters[other].admits(value)]
             if refused:
                 yield f"`{name}` waits for {refused} of `{other}`, which never comes ({place})."
+
+    def _exclusive_conditions(self, name: str) -> Iterator[str]:
+        """Whether a parameter waits for two values of one parameter, itself or by what it awaits.
+
+        Parameters that wait for one that is never drawn are not named again.
+        """
+        found = never_drawn(name, self.parameters)
+        if found is None or any(
+            never_drawn(other, self.parameters) for other in self.parameters[name].when
+        ):
+            return
+        other, by_waiter = found
+        needs = ", and ".join(
+            f"`{waiter}` needs `{other}` in {values}" for waiter, values in by_waiter.items()
+        )
+        yield (
+            f"`{name}` is never drawn, since its conditions exclude each other "
+            f"({self._at(name, 'when')}): {needs}. Change one of the conditions."
+        )
 
     def _out_of_schema(self, name: str, parameter: Parameter) -> Iterator[str]:
         """Try the ends of a range, or every choice, in a real configuration."""
@@ -285,22 +388,30 @@ class _Checker:
         return [length for length in lengths if isinstance(length, int)]
 
 
-def _bad_start_points(space: Space, source: YamlSource) -> Iterator[str]:
+def _bad_start_points(space: Space, names: set[str], source: YamlSource) -> Iterator[str]:
+    """What is wrong with `start_from`, as far as the parameters could be read.
+
+    names: of all parameters in the file, also of those that could not be read.
+    """
+    all_read = space.parameters.keys() == names
     for index, (entry, point) in enumerate(
         zip(space.header.start_from, space.start_points(), strict=True)
     ):
         place = source.at(("start_from", index))
         for key in entry:
-            if key not in space.parameters:
-                hint = nearest(key, space.parameters)
+            if inner := _inner_names(key, entry[key]):
+                hint = f"Keys are dotted: write `{inner[0]}: ...`."
+                yield f"start_from: `{key}` is a nested section ({place}). {hint}"
+            elif key not in names:
+                hint = nearest(key, names)
                 yield f"start_from: `{key}` is not a parameter ({place}). {hint}"
-            elif key not in point:
+            elif all_read and key not in point:
                 yield f"start_from: `{key}` is given, but its condition does not hold ({place})."
         outside = [k for k, v in point.items() if not space.parameters[k].admits(v)]
         for name in outside:
             rule = "which the space does not hold"
             yield f"start_from: `{name}` is {point[name]!r}, {rule} ({place})."
-        if not outside:
+        if all_read and not outside:
             try:
                 override(space.base, point)
             except ConfigError as error:
@@ -310,15 +421,18 @@ def _bad_start_points(space: Space, source: YamlSource) -> Iterator[str]:
 def _endless_grid(space: Space, source: YamlSource) -> Iterator[str]:
     if space.header.sampler.name != "grid":
         return
-    grid = space.grid()
-    if (n_points := math.prod(map(len, grid.values()))) > _GRID_POINTS:
+    # Counted without listing them: there may be more than memory holds.
+    counts = {name: parameter.n_values() for name, parameter in space.parameters.items()}
+    n_points = math.prod(count for count in counts.values() if count is not None)
+    if n_points > _GRID_POINTS:
         place = source.at(("sampler", "name"))
+        how_many = f"{n_points:,}" if n_points < 10**15 else "more than 10^15"
         yield (
-            f"The grid has {n_points:,} points ({place}), but may have {_GRID_POINTS:,}. Give "
+            f"The grid has {how_many} points ({place}), but may have {_GRID_POINTS:,}. Give "
             "larger steps, or take `qmc`, which covers a space evenly."
         )
-    for name, values in grid.items():
-        if not values:
+    for name, count in counts.items():
+        if count is None:
             place = source.at(("parameters", name))
             yield f"`{name}` has endlessly many values ({place}). For a grid give it a `step`."
 

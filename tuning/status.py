@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from quantum_rerank.console import run
+from quantum_rerank.console import pasted, run
 from quantum_rerank.folder_lock import holder
 from tuning.records import EPOCH, OBJECTIVE
 from tuning.reporting.forecast import Forecast
@@ -32,7 +32,7 @@ from tuning.reporting.standing import (
     Standing,
     standing,
 )
-from tuning.study.run_folder import has_study
+from tuning.study.run_folder import has_study, name_places
 
 app = typer.Typer(add_completion=False)
 
@@ -49,11 +49,22 @@ def main(
     as_json: Annotated[
         bool, typer.Option("--json", help="One line of JSON instead; with --watch, one each time.")
     ] = False,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="The run's database, to trust it: needed once for another user's run."),
+    ] = None,
+    storage_path: Annotated[
+        str | None,
+        typer.Option(help="Root of the trials' files, to trust it, where it is not in the folder."),
+    ] = None,
 ) -> None:
     """Show how a search stands: its trials, best objective, cost, time left, failures.
 
     For a search that runs in another terminal, or one that is over. It reads the
     run's folder and writes nothing; the search does not notice.
+
+    A run may keep its study in a database. No connection is made to one where this user has
+    not started a search, until it is named with --storage. It is then remembered.
 
     Time left is what trials to come may need, by how far trials came and how fast
     they were, within the budgets; the conclusion comes on top.
@@ -62,6 +73,7 @@ def main(
     no run; 130 Ctrl-C.
     """
     console = Console()
+    name_places(run_folder, storage, storage_path)
     if watch is not None:
         _wait_for_study(run_folder, watch)
     now = standing(read_snapshot(run_folder))
@@ -125,7 +137,8 @@ def _headline(now: Standing) -> Text:
 
 
 def _life_text(life: Life, folder: str) -> str:
-    resume = f"continue with `python -m tuning.search --resume {folder}`"
+    command = pasted("python", "-m", "tuning.search", "--resume", folder)
+    resume = f"continue with `{command}`"
     if life.state == "running":
         where = f"process {life.pid or 'unknown'}" + (f" on {life.host}" if life.host else "")
         return f"running, {life.phase} ({where})"

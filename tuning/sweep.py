@@ -11,6 +11,7 @@ search of ours, so that the two compare in W&B.
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +21,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from quantum_rerank.console import pasted
 from quantum_rerank.console import run as run_command
-from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import prepare
 from tuning.limits.failures import failure_reason, memory_excess
@@ -34,12 +36,14 @@ from tuning.reporting.tracking import (
     resolve_mode,
     start_run,
 )
-from tuning.space import CategoricalParameter, IntParameter, Parameter, Space
+from tuning.reporting.wandb_environment import refuse_unusable_settings
+from tuning.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Space
 from tuning.space_file import load_space
 from tuning.workers.trainable import OUT_OF_MEMORY_EXIT_CODE, TrialPlace, train_within
 from tuning.workers.trial_files import TrialFiles
 
 _METHODS = {"tpe": "bayes", "grid": "grid"}  # of a sweep, for a sampler of ours; else random
+_LISTED = 1000  # values of a stepped range that no distribution has and that are listed
 # What becomes of a scheduler in a sweep, which knows one way to stop a run.
 _SCHEDULERS = {
     "asha": "hyperband with the same first rung and reduction",
@@ -67,7 +71,7 @@ def export(
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"`{output}` cannot be written: {error.strerror}.") from None
-    print(f"Wrote {output}. Start it with `wandb sweep {output}`.")
+    print(f"Wrote {output}. Start it with `wandb sweep {pasted(output)}`.")
 
 
 @app.command()
@@ -81,11 +85,13 @@ def agent(
 ) -> None:
     """Run one trial with the values that the sweep hands over (called by `wandb agent`)."""
     known = load_space(space)
-    source = embedding_source(known.base.data.encoder)
+    mode = resolve_mode(wandb)
+    refuse_unusable_settings(mode)
+    source = source_of(known.base.data)
     data = prepare(known.base.data, source).trial
-    run = start_run(project(), known.header.name, None, folder, resolve_mode(wandb))
+    run = start_run(project(), known.header.name, None, folder, mode)
     given = {key: run.config[key] for key in known.parameters if key in run.config}
-    params = known.active(given)
+    params = known.as_drawn(known.active(given))
     unused = sorted(given.keys() - params.keys())
     if unused:
         print(f"Not used by this trial, since their conditions do not hold: {', '.join(unused)}.")
@@ -133,7 +139,7 @@ def sweep_yaml(space: Space, path: Path) -> str:
         "run_cap": header.budget.trials,
         "command": ["${env}", "python", "-m", "tuning.sweep", "agent", "--space", str(path)],
         "parameters": {
-            name: {"values": p.values()} if header.sampler.name == "grid" else _distribution(p)
+            name: _grid_values(p) if header.sampler.name == "grid" else _distribution(p)
             for name, p in space.parameters.items()
         },
     }
@@ -141,12 +147,14 @@ def sweep_yaml(space: Space, path: Path) -> str:
         sweep["early_terminate"] = {
             "type": "hyperband",
             "min_iter": header.scheduler.grace_epochs,
-            "eta": round(header.scheduler.reduction_factor),
+            "eta": _plain(header.scheduler.reduction_factor),
         }
     buffer = io.StringIO()
-    buffer.write(f"# W&B sweep of {path}; a sweep cannot express:\n")
+    buffer.write(f"# W&B sweep of {_on_one_line(path)}; a sweep cannot express:\n")
     buffer.writelines(f"#   {line}\n" for line in inexpressible(space))
-    YAML().dump(sweep, buffer)
+    yaml = YAML()
+    yaml.version = (1, 1)  # as `wandb sweep` reads it: 1e-05 and off would be a text and false
+    yaml.dump(sweep, buffer)
     return buffer.getvalue()
 
 
@@ -155,6 +163,8 @@ def inexpressible(space: Space) -> Iterator[str]:
     for name, parameter in space.parameters.items():
         for other, values in parameter.when.items():
             yield f"{name} only when {other} in {values}: drawn always, and then not used"
+    if space.header.sampler.name != "grid":
+        yield from _inexact_ranges(space)
     if space.header.start_from:
         yield f"start_from: its {len(space.header.start_from)} configurations are not tried first"
     if space.header.sampler.name == "tpe":
@@ -171,21 +181,74 @@ def inexpressible(space: Space) -> Iterator[str]:
     yield f"budget: {space.header.budget.hours:g} h in all are not kept; the memory of a trial is"
 
 
+def _inexact_ranges(space: Space) -> Iterator[str]:
+    """What a sweep's distributions change of stepped ranges."""
+    for name, parameter in space.parameters.items():
+        written = _distribution(parameter)
+        if written.get("distribution") == "q_uniform":
+            yield f"{name}: its lowest and its highest value are drawn half as often as the others"
+        elif not isinstance(parameter, CategoricalParameter) and _has_lost_steps(parameter):
+            yield f"{name}: steps of {parameter.step} from {parameter.low} are not kept"
+
+
+def _grid_values(parameter: Parameter) -> dict[str, Any]:
+    """All values: a sweep's grid would leave out the highest of a range with steps."""
+    values = parameter.values()
+    return {"value": values[0]} if len(values) == 1 else {"values": values}
+
+
 def _distribution(parameter: Parameter) -> dict[str, Any]:
+    """A parameter as a sweep draws it; W&B refuses a range whose ends are equal."""
     if isinstance(parameter, CategoricalParameter):
         return {"values": parameter.choices}
+    if parameter.n_values() == 1 or parameter.low == parameter.high:
+        return {"value": parameter.low}
     bounds = {"min": parameter.low, "max": parameter.high}
-    if isinstance(parameter, IntParameter):
-        if parameter.log:
-            return {"distribution": "q_log_uniform_values", **bounds, "q": 1}
-        if parameter.step != 1:
-            return {"values": parameter.values()}
-        return {"distribution": "int_uniform", **bounds}
+    if isinstance(parameter, IntParameter) and parameter.log:
+        return {"distribution": "q_log_uniform_values", **bounds, "q": 1}
     if parameter.log:
         return {"distribution": "log_uniform_values", **bounds}
-    if parameter.step:
+    if _is_stepped(parameter) and not _has_lost_steps(parameter):
+        return _stepped(parameter)
+    is_int = isinstance(parameter, IntParameter)
+    return {"distribution": "int_uniform" if is_int else "uniform", **bounds}
+
+
+def _stepped(parameter: FloatParameter | IntParameter) -> dict[str, Any]:
+    """A range with steps: quantized where its values are multiples of the step, else listed."""
+    if not _are_multiples(parameter):
         return {"values": parameter.values()}
-    return {"distribution": "uniform", **bounds}
+    n_steps, step = (parameter.n_values() or 1) - 1, parameter.step
+    assert step is not None
+    highest = min(parameter.low + n_steps * step, parameter.high)
+    return {"distribution": "q_uniform", "min": parameter.low, "max": highest, "q": step}
+
+
+def _is_stepped(parameter: FloatParameter | IntParameter) -> bool:
+    no_step = 1 if isinstance(parameter, IntParameter) else None
+    return parameter.step != no_step
+
+
+def _are_multiples(parameter: FloatParameter | IntParameter) -> bool:
+    """Whether all values are multiples of the step, as those of W&B's quantized ranges are."""
+    quotient = parameter.low / (parameter.step or 1)
+    return math.isclose(quotient, round(quotient), rel_tol=1e-9, abs_tol=1e-9)
+
+
+def _has_lost_steps(parameter: FloatParameter | IntParameter) -> bool:
+    """Whether a stepped range is neither quantized nor short enough to be listed."""
+    is_long = (parameter.n_values() or 0) > _LISTED
+    return _is_stepped(parameter) and is_long and not _are_multiples(parameter)
+
+
+def _plain(number: float) -> int | float:
+    """A number without a fraction that is zero, as W&B's own examples are written."""
+    return int(number) if number.is_integer() else number
+
+
+def _on_one_line(path: Path) -> str:
+    """A path in a comment: a line break in it would end the comment."""
+    return str(path) if str(path).isprintable() else repr(str(path))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from tuning.reporting.events import EventLog
 from tuning.space import Space
 from tuning.study.history import rung_values, told
 from tuning.study.ledger import Ledger
+from tuning.study.run_folder import read_record, recorded_run
 from tuning.study.storage import TRIALS
 from tuning.workers.cluster import share, silent_progress
 from tuning.workers.trainable import TrialLimits, read_death_note
@@ -119,7 +120,12 @@ def _tuner(
     counted = share(concurrency.trials) if takes_turns and not concurrency.spread else {}
     limits = TrialLimits(concurrency.trial_memory_gb)
     trainable = tune.with_parameters(
-        trial, space=session.space, data=data, limits=limits, files=session.root
+        trial,
+        space=session.space,
+        data=data,
+        limits=limits,
+        files=session.root,
+        run=recorded_run(read_record(session.folder)),
     )
     return tune.Tuner(
         tune.with_resources(trainable, {"cpu": 1, **counted, **concurrency.reservation}),

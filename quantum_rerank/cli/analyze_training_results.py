@@ -109,14 +109,15 @@ def _write_page(
 
 def _texts(groups: Sequence[Group], console: Any) -> TextOf:
     """Find the texts of queries; of a collection that is no longer there, say so once."""
+    from quantum_rerank.config import build_config
     from quantum_rerank.datasets import Collection, load_collection
 
     collections: dict[str, Collection] = {}
-    data = [group.runs[0].record["config"]["data"] for group in groups]
-    specs = {spec: None for one in data for spec in (*one["seen"], *one["unseen_test"])}
-    for spec in specs:
+    data = [build_config(group.runs[0].record["config"]).data for group in groups]
+    specs = {spec: config for config in data for spec in (*config.seen, *config.unseen_test)}
+    for spec, config in specs.items():
         try:
-            loaded = load_collection(spec)
+            loaded = load_collection(spec, config)
         except QuantumRerankError as error:
             console.print(f"No texts of {spec}: {error}", soft_wrap=True, markup=False)
             continue

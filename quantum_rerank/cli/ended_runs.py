@@ -122,6 +122,8 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[TrainingRun], list[SearchRu
             needed = _NEEDED_OF_A_SEARCH
             if summary := _read(folder / SEARCH_FILE, needed, "Search anew", problems):
                 searches.append(SearchRun(folder, summary))
+        elif not folder.exists():
+            problems.append(f"`{folder}` does not exist.")
         else:
             problems.append(
                 f"`{folder}` is no run that has ended: it has neither {METRICS_FILE} "
@@ -138,9 +140,13 @@ def grouped(runs: Sequence[TrainingRun]) -> list[Group]:
     Raises: DataError where two of them have the same seed too: they are the same training, and
         would count as a spread of nothing.
     """
+    from quantum_rerank.config import HOW_EMBEDDED, build_config
+
     groups: dict[str, list[TrainingRun]] = {}
     for run in runs:
-        config = {key: value for key, value in run.record["config"].items() if key != "seed"}
+        # With the defaults of keys that are younger than the run.
+        config = build_config(run.record["config"]).model_dump(mode="json", exclude={"seed"})
+        config["data"] = {k: value for k, value in config["data"].items() if k not in HOW_EMBEDDED}
         key = json.dumps([config, run.record.get("data_fingerprint")], sort_keys=True)
         groups.setdefault(key, []).append(run)
     for same in groups.values():

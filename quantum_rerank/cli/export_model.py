@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from quantum_rerank.cli.trained_model import EncoderName, ModelPath
+from quantum_rerank.cli.trained_model import BatchSize, Device, EncoderName, ModelPath
 from quantum_rerank.console import run
 from quantum_rerank.errors import BundleError, DataError
+from quantum_rerank.paths import require_exists
 
 if TYPE_CHECKING:
     from quantum_rerank.cli.trained_model import TrainedModel
+    from quantum_rerank.embeddings import EmbeddingSource
 
 QASM_FILE = "circuit-{:02d}.qasm"
 
@@ -46,7 +48,13 @@ def main(
         list[str] | None,
         typer.Option(help="A text whose circuit is written as OpenQASM 2. Repeatable."),
     ] = None,
+    role: Annotated[
+        Literal["query", "document"],
+        typer.Option(help="What a --text is, for encoders that embed the two differently."),
+    ] = "document",
     encoder: EncoderName = None,
+    device: Device = "cpu",
+    batch_size: BatchSize = 32,
 ) -> None:
     """Export a trained model, from the best epoch that its training has kept.
 
@@ -64,7 +72,7 @@ def main(
         python -m quantum_rerank.cli.export_model RUN/best --format qasm \\
             --text "fear of spiders" --text Arachnophobia --output circuits
     """
-    from quantum_rerank.cli.trained_model import load_model
+    from quantum_rerank.cli.trained_model import load_model, source_for
     from quantum_rerank.whole_files import require_free
 
     require_free(output)
@@ -75,10 +83,12 @@ def main(
     if not all(one.strip() for one in text or []):
         raise DataError("A --text is empty, and has no state to prepare. Give it words.")
     trained = load_model(_checkpoint_of(model, arm) if arm else model)
+    source = source_for(trained, encoder, device, batch_size)
+    named = encoder or trained.config.data.encoder
     if format_ is Format.QASM:
-        _write_circuits(output, trained, text or [], encoder or trained.config.data.encoder)
+        _write_circuits(output, trained, text or [], source, named, role)
     else:
-        _write_bundle(output, trained, model, encoder or trained.config.data.encoder)
+        _write_bundle(output, trained, model, source, named)
     typer.echo(f"Exported {trained.config.arm} to {output}.")
 
 
@@ -86,6 +96,7 @@ def _checkpoint_of(folder: Path, arm: str) -> Path:
     from quantum_rerank.cli.training_record import CHECKPOINTS
 
     path = folder / CHECKPOINTS / f"{arm}.safetensors"
+    require_exists(folder, BundleError)
     if not path.is_file():
         known = sorted(file.stem for file in path.parent.glob("*.safetensors"))
         there = f"It has {', '.join(known)}." if known else "Give the folder of a training."
@@ -93,13 +104,14 @@ def _checkpoint_of(folder: Path, arm: str) -> Path:
     return path
 
 
-def _write_bundle(output: Path, trained: TrainedModel, origin: Path, encoder: str) -> None:
+def _write_bundle(
+    output: Path, trained: TrainedModel, origin: Path, source: EmbeddingSource, encoder: str
+) -> None:
     from quantum_rerank.cli.trained_model import (
         require_same_data,
         require_same_encoder,
         require_same_vectors,
     )
-    from quantum_rerank.embeddings import embedding_source
     from quantum_rerank.export import export_model
     from quantum_rerank.training.data_manager import prepare
 
@@ -109,7 +121,6 @@ def _write_bundle(output: Path, trained: TrainedModel, origin: Path, encoder: st
         data_fingerprint=trained.data_fingerprint or record.get("data_fingerprint", ""),
         metrics={**_tested(record, config.arm), **trained.metrics},
     )
-    source = embedding_source(encoder)
     require_same_encoder(trained, source, encoder)
     prepared = prepare(config.data, source)
     require_same_vectors(trained, prepared.encoder_fingerprint, encoder)
@@ -145,21 +156,27 @@ def _tested(record: Mapping[str, Any], arm: str) -> dict[str, dict[str, float]]:
 
 
 def _write_circuits(
-    output: Path, trained: TrainedModel, texts: Sequence[str], encoder: str
+    output: Path,
+    trained: TrainedModel,
+    texts: Sequence[str],
+    source: EmbeddingSource,
+    encoder: str,
+    role: str,
 ) -> None:
     from quantum_rerank.cli.trained_model import require_same_encoder
-    from quantum_rerank.embeddings import TextEncoder, embedding_source
+    from quantum_rerank.embeddings import Role, TextEncoder
     from quantum_rerank.export.qasm import circuit_qasm
     from quantum_rerank.whole_files import appearing
 
-    source = embedding_source(encoder)
     if not isinstance(source, TextEncoder):
         raise DataError(
             "The model was trained on vectors that were computed elsewhere, and cannot embed a "
             "text. Call `quantum_rerank.export.qasm.circuit_qasm` with a vector."
         )
     require_same_encoder(trained, source, encoder)
-    vectors = source.encode(texts)
+    vectors = source.encode(texts, role=Role(role))
+    for message in source.coverage(texts, role=Role(role)).warnings(Role(role)):
+        typer.echo(message, err=True)
     with appearing(output) as folder:
         for number, (text, vector) in enumerate(zip(texts, vectors, strict=True), start=1):
             comment = f"// {' '.join(text.split())}\n"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from quantum_rerank.cli.reading_options import Columns, reading_as
 from quantum_rerank.cli.retrieved import (
     JSONL,
     Ranked,
@@ -19,15 +20,17 @@ from quantum_rerank.cli.retrieved import (
     from_run,
     json_lines,
     run_lines,
+    without_own_documents,
 )
-from quantum_rerank.cli.trained_model import EncoderName
+from quantum_rerank.cli.trained_model import BatchSize, Device, EncoderName
 from quantum_rerank.console import run
 from quantum_rerank.errors import DataError, OutputError
 from quantum_rerank.whole_files import write_text
 
 if TYPE_CHECKING:
     from quantum_rerank.cli.trained_model import TrainedModel
-    from quantum_rerank.embeddings import Embeddings
+    from quantum_rerank.config import DataConfig
+    from quantum_rerank.embeddings import Embeddings, EmbeddingSource, Role, TextEncoder
 
 STDOUT = Path("-")
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
@@ -38,7 +41,9 @@ def main(
     retrieved: Annotated[
         Path,
         typer.Argument(
-            metavar="INPUT", help="A TREC run, or a file `*.jsonl` that has the texts in it."
+            metavar="INPUT",
+            help="A TREC run, or a file `*.jsonl` that has the texts in it. "
+            "Both may be compressed, as `*.gz`.",
         ),
     ],
     bundle: Annotated[
@@ -57,11 +62,22 @@ def main(
             "source only judged queries are known."
         ),
     ] = None,
+    columns: Columns = None,
     top: Annotated[
         int, typer.Option(min=1, help="How many of a query's documents are reranked.")
     ] = 100,
     tag: Annotated[str, typer.Option(help="The run's name, its sixth column.")] = "quantum-rerank",
+    ignore_identical: Annotated[
+        Literal["auto", "id", "text", "none"] | None,
+        typer.Option(
+            help="Which documents of a TREC run are the query itself, and left out: those with "
+            "its id (`auto`: unless no text of the collection agrees with its id), those with "
+            "its text, or none. As the model was trained if not given."
+        ),
+    ] = None,
     encoder: EncoderName = None,
+    device: Device = "cpu",
+    batch_size: BatchSize = 32,
     force: Annotated[bool, typer.Option("--force", help="Write over an output file.")] = False,
 ) -> None:
     """Put the documents that were found for each query into a better order.
@@ -75,20 +91,30 @@ def main(
             --data beir:FOLDER --output reranked.run
 
     A line of JSONL needs no collection, and comes back with its documents in the new order,
-    each with its `score`; all else in it stays:
+    each with its new `score`. A `score` that a document came with is kept as its
+    `retrieval_score`; all else in the line stays:
 
-        {"query": "fear of spiders", "documents": [{"id": "7", "text": "Phobias"}]}
+        {"query": "fear", "documents": [{"id": "7", "text": "Phobia", "score": 9}]}
     """
-    from quantum_rerank.cli.trained_model import load_model
+    from quantum_rerank.cli.trained_model import load_model, source_for
+    from quantum_rerank.datasets import count_lines
+    from quantum_rerank.datasets.raw_lines import uncompressed_name
 
     _require_free(output, force)
     _require_column(tag)
-    trained = load_model(bundle)
-    is_jsonl = retrieved.suffix == JSONL
-    requests, texts = from_jsonl(retrieved) if is_jsonl else from_run(retrieved, data)
-    ranked = _reranked(trained, requests, texts, top, encoder or trained.config.data.encoder)
-    for what, count in texts.skipped.items():
-        typer.echo(f"{texts.collection or retrieved}: {count} {what}", err=True)
+    # Its judgments are not used: how many of them name absent texts does not matter.
+    trained = reading_as(load_model(bundle), columns, max_unmatched=1.0)
+    is_jsonl = uncompressed_name(retrieved).suffix == JSONL
+    config = trained.config.data
+    requests, texts = from_jsonl(retrieved) if is_jsonl else from_run(retrieved, data, config)
+    if not is_jsonl:  # whose queries have no ids
+        rule = ignore_identical or config.ignore_identical
+        requests, texts = without_own_documents(requests, texts, rule)
+    source = source_for(trained, encoder, device, batch_size)
+    named = encoder or config.encoder
+    ranked, unread = _reranked(trained, requests, texts, top, source, named)
+    for line in count_lines({**texts.skipped, **unread}):
+        typer.echo(f"{texts.collection or retrieved}: {line}", err=True)
     lines = json_lines(ranked) if is_jsonl else run_lines(ranked, tag)
     if output == STDOUT:
         sys.stdout.writelines(lines)
@@ -98,27 +124,38 @@ def main(
 
 
 def _reranked(
-    trained: TrainedModel, requests: Sequence[Request], texts: Texts, top: int, encoder: str
-) -> Ranked:
-    """Rerank every request behind a progress bar; each text is represented once."""
+    trained: TrainedModel,
+    requests: Sequence[Request],
+    texts: Texts,
+    top: int,
+    source: EmbeddingSource,
+    encoder: str,
+) -> tuple[Ranked, dict[str, int]]:
+    """Rerank every request behind a progress bar; each text is represented once.
+
+    Returns: also the texts that the encoder does not read in full, as sentence -> count.
+    """
     import numpy as np
     from rich.console import Console
     from rich.progress import track
 
+    from quantum_rerank.embeddings import first_equal
     from quantum_rerank.evaluation.trec_runs import falling
     from quantum_rerank.similarity import represent, score_represented
 
     if not any(request.documents for request in requests):  # an encoder takes no empty list
-        return [(request, []) for request in requests]
-    queries, documents = _vectors(trained, requests, texts, top, encoder)
+        return [(request, []) for request in requests], {}
+    queries, documents = _vectors(trained, requests, texts, top, source, encoder)
     keys = {key: row for row, key in enumerate(documents.keys)}
     asked_keys = {key: row for row, key in enumerate(queries.keys)}
-    states = documents.represented(trained)
+    states, first = documents.represented(trained), first_equal(documents.vectors)
     console = Console(stderr=True)
     results: Ranked = []
     for request in track(requests, "reranking", console=console, disable=not console.is_terminal):
         query = queries.vectors[asked_keys[request.query]]
-        rows = [keys[key] for key in request.documents[:top]]
+        # Equal documents once: what a score is rounded to depends on its place among the others.
+        wanted = first[[keys[key] for key in request.documents[:top]]]
+        rows, places = np.unique(wanted, return_inverse=True)
         scores = score_represented(
             trained.head,
             trained.fusion_weight,
@@ -126,21 +163,26 @@ def _reranked(
             represent(trained.head, query[None, :]),
             documents.vectors[rows],
             states[rows],
-        )
+        )[places]
         order = np.argsort(-scores, kind="stable")
-        below = range(len(rows), len(request.documents))
+        below = range(len(scores), len(request.documents))
         # At most as high as any score: what was not reranked is put behind what was.
         lowered = falling([*scores[order].tolist(), *([float("inf")] * len(below))])
         results.append((request, list(zip([*order.tolist(), *below], lowered, strict=True))))
-    return results
+    return results, {**queries.unread, **documents.unread}
 
 
 @dataclass(frozen=True)
 class _Vectors:
-    """Texts by key, embedded. vectors: (n, dim), a row per key."""
+    """Texts by key, embedded.
+
+    vectors: (n, dim), a row per key.
+    unread: texts that the encoder does not read in full, as sentence -> count.
+    """
 
     keys: Sequence[str]
     vectors: Embeddings
+    unread: Mapping[str, int] = field(default_factory=dict)
 
     def represented(self, trained: TrainedModel, block: int = 2048) -> Any:
         """(n, size) representations, computed block by block: what lies between stays small."""
@@ -153,13 +195,17 @@ class _Vectors:
 
 
 def _vectors(
-    trained: TrainedModel, requests: Sequence[Request], texts: Texts, top: int, encoder: str
+    trained: TrainedModel,
+    requests: Sequence[Request],
+    texts: Texts,
+    top: int,
+    source: EmbeddingSource,
+    encoder: str,
 ) -> tuple[_Vectors, _Vectors]:
     """The vectors of the queries and documents that are needed, after all checks."""
     from quantum_rerank.cli.trained_model import require_same_encoder, require_same_width
-    from quantum_rerank.embeddings import TextEncoder, embedding_source
+    from quantum_rerank.embeddings import Role, TextEncoder
 
-    source = embedding_source(encoder)
     require_same_encoder(trained, source, encoder)
     needed_queries = {request.query for request in requests}
     needed = {key for request in requests for key in request.documents[:top]}
@@ -169,18 +215,26 @@ def _vectors(
         raise DataError(f"{len(blank)} queries have no text: {', '.join(blank[:5])}.")
     if isinstance(source, TextEncoder):
         found = [
-            _Vectors(keys, source.encode([known[key] for key in keys], f"the {what}"))
-            for what, known, wanted in (
-                ("queries", texts.queries, needed_queries),
-                ("documents", texts.documents, needed),
+            _embedded(source, {key: known[key] for key in keys}, f"the {what}", role)
+            for what, role, known, wanted in (
+                ("queries", Role.QUERY, texts.queries, needed_queries),
+                ("documents", Role.DOCUMENT, texts.documents, needed),
             )
             if (keys := _worth_embedding(known, wanted))
         ]
     else:
-        found = _array_vectors(source, texts.collection, needed_queries)
+        config = trained.config.data
+        found = _array_vectors(source, texts.collection, config, needed_queries)
     queries, documents = found
     require_same_width(trained, documents.vectors.shape[1], encoder)
     return queries, documents
+
+
+def _embedded(encoder: TextEncoder, by_key: Mapping[str, str], label: str, role: Role) -> _Vectors:
+    """Embed texts of one role."""
+    texts = list(by_key.values())
+    vectors = encoder.encode(texts, label, role)
+    return _Vectors(list(by_key), vectors, encoder.coverage(texts, label, role).counts(role))
 
 
 def _worth_embedding(known: Mapping[str, str], wanted: set[str]) -> list[str]:
@@ -192,7 +246,9 @@ def _worth_embedding(known: Mapping[str, str], wanted: set[str]) -> list[str]:
     return [key for key in known if is_most or key in wanted]
 
 
-def _array_vectors(source: Any, collection: str, queries: set[str]) -> list[_Vectors]:
+def _array_vectors(
+    source: Any, collection: str, config: DataConfig, queries: set[str]
+) -> list[_Vectors]:
     """All vectors of a collection that were computed elsewhere."""
     from quantum_rerank.datasets import load_collection
 
@@ -201,7 +257,7 @@ def _array_vectors(source: Any, collection: str, queries: set[str]) -> list[_Vec
             "The model was trained on vectors that were computed elsewhere, and cannot embed the "
             "texts of a JSONL file. Rerank a TREC run, with --data."
         )
-    loaded = load_collection(collection)
+    loaded = load_collection(collection, config)
     _require_texts("queries with a vector", queries, loaded.queries)
     found = zip((loaded.queries, loaded.corpus), source.embed(loaded), strict=True)
     return [_Vectors(list(texts), vectors) for texts, vectors in found]

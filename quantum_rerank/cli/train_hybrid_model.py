@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quantum_rerank.cli import unfinished
+from quantum_rerank.cli.reading_options import Columns
 from quantum_rerank.cli.training_record import (
     BUNDLE,
     CHECKPOINTS,
@@ -46,10 +47,12 @@ def main(
         list[str] | None,
         typer.Option(
             help="A collection to train and test on: `icd10:CHAPTER`, `beir:FOLDER`, "
-            "`trec:FOLDER`, `csv:FILE`, `ir_datasets:ID`, `zaragoza:all`, `gpe:TOPIC`. "
+            "`trec:FOLDER`, `csv:FILE`, `parquet:FILE`, `triplets:FILE`, `datasets:FOLDER`, "
+            "`ir_datasets:ID`, `zaragoza:all`, `gpe:TOPIC`. "
             "Repeatable. Replaces every collection of the configuration, but not what --set names."
         ),
     ] = None,
+    columns: Columns = None,
     arm: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,11 +83,11 @@ def main(
 
         python -m quantum_rerank.cli.train_hybrid_model --output runs/first --resume
     """
-    from quantum_rerank.config import load_config, parse_override
+    from quantum_rerank.config import load_config, parse_columns, parse_override
     from quantum_rerank.training.arms import arms_named
 
     if resume:
-        if config or data or arm or set_:
+        if config or data or columns or arm or set_:
             raise ConfigError(
                 "A run goes on with its own configuration and arms: leave out what changes them."
             )
@@ -98,6 +101,8 @@ def main(
         overrides = dict(parse_override(text) for text in set_ or [])
         if data:
             overrides["data.seen"] = data
+        if columns:
+            overrides |= parse_columns(columns)
         experiment = load_config(config, overrides).resolved()
         with locked(new_folder(output)):
             _train(experiment, others, output)
@@ -115,13 +120,13 @@ def _train(
     """
     from rich.console import Console
 
-    from quantum_rerank.embeddings import embedding_source
+    from quantum_rerank.embeddings import source_of
     from quantum_rerank.training.data_manager import prepare
     from quantum_rerank.training.verdict_table import verdict_table
 
     console = Console()
     started = time.monotonic()
-    source = embedding_source(experiment.data.encoder)
+    source = source_of(experiment.data)
     prepared = prepare(experiment.data, source)
     now = unfinished.Begun(experiment, tuple(others), prepared.fingerprint, source.fingerprint)
     if begun:

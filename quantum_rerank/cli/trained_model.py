@@ -36,6 +36,17 @@ EncoderName = Annotated[
 ]
 """The encoder of a model that was trained elsewhere, as an option of a command."""
 
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="Where the encoder runs: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto` for the fastest.",
+    ),
+]
+BatchSize = Annotated[
+    int, typer.Option("--batch-size", min=1, help="Texts that the encoder takes at once.")
+]
+
 _TRIALS = "trials"  # within the folder of a search: a folder per trial, with its checkpoints
 _HASHED = re.compile("npy:[0-9a-f]{64}")  # arrays by their content, as `ArraySource` has it
 
@@ -75,6 +86,20 @@ def load_model(path: Path) -> TrainedModel:
             "training or of a search that has ended, or the file of a checkpoint."
         )
     return _from_bundle(found)
+
+
+def source_for(
+    model: TrainedModel, encoder: str | None, device: str, batch_size: int
+) -> EmbeddingSource:
+    """Find what embeds texts for a model, with the prompts that it was trained with.
+
+    encoder: takes the place of the one trained with.
+    Raises: EmbeddingError if there is no such device.
+    """
+    from quantum_rerank.embeddings import source_of
+
+    here = {"device": device, "encoder_batch_size": batch_size}
+    return source_of(model.config.data.model_copy(update=here), encoder)
 
 
 def require_same_encoder(model: TrainedModel, source: EmbeddingSource, name: str) -> None:
@@ -156,7 +181,7 @@ def _from_checkpoint(path: Path) -> TrainedModel:
         content = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{name} cannot be read: {error.strerror}.") from None
-    head, validation, config, epoch = read_checkpoint(content, name)
+    head, validation, config, epoch = read_checkpoint(content, name, _maker(path))
     return TrainedModel(
         head,
         config,
@@ -171,17 +196,36 @@ def _from_checkpoint(path: Path) -> TrainedModel:
 
 def _fingerprints(checkpoint: Path) -> dict[str, str]:
     """What the run in whose folder a checkpoint lies was trained on; nothing of any other."""
-    from quantum_rerank.cli.unfinished import FINGERPRINTS, RUN_FILE
+    from quantum_rerank.cli.unfinished import FINGERPRINTS
+
+    record = _run_record(checkpoint)
+    return {name: str(record.get(name, "")) for name in FINGERPRINTS} if record else {}
+
+
+def _maker(checkpoint: Path) -> dict[str, Any] | None:
+    """What a checkpoint has to say of itself where it lies in a run's folder; None elsewhere."""
+    from quantum_rerank.cli.training_record import CHECKPOINTS, made_by
+
+    record, folder = _run_record(checkpoint), checkpoint.resolve().parent
+    if record and folder.parent.name == _TRIALS and folder.name.isdigit():
+        return {"run": str(record.get("run", "")), "trial": int(folder.name)}
+    if record and folder.name == CHECKPOINTS:
+        return made_by(checkpoint.stem, str(record.get("data_fingerprint", "")))
+    return None
+
+
+def _run_record(checkpoint: Path) -> dict[str, Any]:
+    """The record of the run in whose folder a checkpoint lies; empty if it lies in none."""
+    from quantum_rerank.cli.unfinished import RUN_FILE
 
     folder = checkpoint.resolve().parent.parent
     path = (folder.parent if folder.name == _TRIALS else folder) / RUN_FILE
     if not path.is_file():
         return {}
     try:
-        record = dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, TypeError, ValueError) as error:
         raise BundleError(f"`{path}` cannot be read: {error}.") from None
-    return {name: str(record.get(name, "")) for name in FINGERPRINTS}
 
 
 def _made(kind: type[Any], record: Mapping[str, Any]) -> Any:

@@ -148,8 +148,14 @@ def export_arms(
     (folder / CHECKPOINTS).mkdir()
     for arm, one in trained.items():
         best = BestModel(one.best_epoch, one.head.state_dict(), one.validation)
-        content = checkpoint_bytes(best, one.config, prepared.trial.embedding_dim)
+        maker = made_by(arm, prepared.fingerprint)
+        content = checkpoint_bytes(best, one.config, prepared.trial.embedding_dim, maker)
         (folder / CHECKPOINTS / f"{arm}.safetensors").write_bytes(content)
+
+
+def made_by(arm: str, data_fingerprint: str) -> dict[str, str]:
+    """Return what the checkpoint of an arm says of its training."""
+    return {"arm": arm, "data_fingerprint": data_fingerprint}
 
 
 def _means(

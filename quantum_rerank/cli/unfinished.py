@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from quantum_rerank.config import ExperimentConfig, build_config
 from quantum_rerank.errors import BundleError, DataError, OutputError
+from quantum_rerank.paths import require_exists
 from quantum_rerank.whole_files import write_json
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def interrupted(folder: Path, last_written: str) -> Begun:
     last_written: the file whose presence says that the run is finished.
     Raises: OutputError if there is no such run, or nothing left of it to do.
     """
+    require_exists(folder, OutputError)
     if (folder / last_written).exists():
         raise OutputError(f"The run in `{folder}` is finished: see `{folder / last_written}`.")
     try:

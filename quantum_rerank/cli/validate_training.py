@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantum_rerank.cli.trained_model import EncoderName, ModelPath
+from quantum_rerank.cli.reading_options import Columns, MaxUnmatched, reading_as
+from quantum_rerank.cli.trained_model import BatchSize, Device, EncoderName, ModelPath
 from quantum_rerank.console import run
 
 if TYPE_CHECKING:
@@ -40,7 +41,11 @@ def main(
             "those of the model's configuration."
         ),
     ] = None,
+    columns: Columns = None,
+    max_unmatched_judgments: MaxUnmatched = None,
     encoder: EncoderName = None,
+    device: Device = "cpu",
+    batch_size: BatchSize = 32,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="What is not known counts as failed.")
@@ -63,23 +68,23 @@ def main(
     """
     from rich.console import Console
 
-    from quantum_rerank.cli.trained_model import load_model
-    from quantum_rerank.embeddings import embedding_source
-    from quantum_rerank.training.data_manager import told_skips
+    from quantum_rerank.cli.trained_model import load_model, source_for
+    from quantum_rerank.training.data_manager import recall_warnings, told_skips
     from quantum_rerank.training.standings import standings
     from quantum_rerank.training.validators import verdicts
     from quantum_rerank.training.verdict_table import verdict_table
 
-    trained = load_model(model)
+    trained = reading_as(load_model(model), columns, max_unmatched_judgments)
     named = encoder or trained.config.data.encoder
-    roles = _roles(trained, data or [], embedding_source(named), named)
+    source = source_for(trained, encoder, device, batch_size)
+    roles = _roles(trained, data or [], source, named)
     found = standings(trained.head, trained.fusion_weight, roles)
     judged = verdicts(found, trained.course, trained.seeds)
     if as_json:
         print(json.dumps(_record(model, trained, roles, found, judged)))
     else:
         console = Console()
-        for line in told_skips(_skipped(roles)):
+        for line in told_skips(_skipped(roles)) + recall_warnings(_query_sets(roles)):
             console.print(line, soft_wrap=True)
         console.print(_standing_table(roles, found))
         console.print(verdict_table(f"Targets of {trained.config.arm} in {model}", judged))
@@ -141,6 +146,10 @@ def _skipped(roles: Mapping[str, Sequence[QuerySet]]) -> dict[str, dict[str, int
     return {q.domain: dict(q.skipped) for sets in roles.values() for q in sets if q.skipped}
 
 
+def _query_sets(roles: Mapping[str, Sequence[QuerySet]]) -> list[QuerySet]:
+    return [queries for sets in roles.values() for queries in sets]
+
+
 def _standing_table(roles: Mapping[str, Sequence[QuerySet]], found: Mapping[str, Standing]) -> Any:
     from rich.table import Table
 
@@ -165,6 +174,7 @@ def _record(
     found: Mapping[str, Standing],
     judged: Sequence[Verdict],
 ) -> dict[str, Any]:
+    from quantum_rerank.training.data_manager import recall_warnings
     from quantum_rerank.training.validators import as_record
 
     return {
@@ -177,6 +187,7 @@ def _record(
             if sets
         },
         "skipped": _skipped(roles),
+        "warnings": recall_warnings(_query_sets(roles)),
         "standings": {role: asdict(one) for role, one in found.items()},
         "verdicts": as_record(judged),
     }

@@ -7,7 +7,8 @@ overrides with dotted keys (`{"circuit.n_qubits": 5}`), which is what a search
 suggests. Below this room everything takes plain arguments.
 """
 
-from quantum_rerank.config.dotted import apply_overrides, config_keys, flat
+from quantum_rerank.config.columns import parse_columns
+from quantum_rerank.config.dotted import Plain, apply_overrides, config_keys, flat
 from quantum_rerank.config.reading import (
     build_config,
     describe,
@@ -16,8 +17,10 @@ from quantum_rerank.config.reading import (
     parse_override,
 )
 from quantum_rerank.config.sections import (
+    HOW_EMBEDDED,
     Arm,
     CircuitConfig,
+    ColumnsConfig,
     DataConfig,
     ExperimentConfig,
     FusionConfig,
@@ -33,8 +36,10 @@ from quantum_rerank.config.sections import (
 )
 
 __all__ = [
+    "HOW_EMBEDDED",
     "Arm",
     "CircuitConfig",
+    "ColumnsConfig",
     "DataConfig",
     "ExperimentConfig",
     "FusionConfig",
@@ -44,6 +49,7 @@ __all__ = [
     "MlpConfig",
     "NegativesConfig",
     "OptimizerConfig",
+    "Plain",
     "Section",
     "TrainingConfig",
     "WarmupConfig",
@@ -54,5 +60,6 @@ __all__ = [
     "flat",
     "load_config",
     "override",
+    "parse_columns",
     "parse_override",
 ]

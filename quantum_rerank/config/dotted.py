@@ -11,6 +11,9 @@ from pydantic import BaseModel
 from quantum_rerank.config.sections import ExperimentConfig
 from quantum_rerank.errors import ConfigError
 
+Plain = bool | int | float | str | None
+"""A value of a flat configuration; None for what is unset."""
+
 
 def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Set dotted keys in nested values.
@@ -41,6 +44,8 @@ def _set(node: Any, key: str, value: Any) -> None:
     if not isinstance(node, list):
         node[key] = value
     elif key == "length":
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # a file may write 2 as 2.0
         if value < 0:
             raise ValueError(value)
         node[:] = (node + (node[-1:] or [None]) * value)[:value]
@@ -48,14 +53,14 @@ def _set(node: Any, key: str, value: Any) -> None:
         node[int(key)] = value
 
 
-def flat(config: ExperimentConfig) -> dict[str, bool | int | float | str]:
+def flat(config: ExperimentConfig) -> dict[str, Plain]:
     """A configuration as dotted keys with plain values, lists as length and elements.
 
     >>> keys = flat(ExperimentConfig())
     >>> keys["mlp.hidden_layers.length"], keys["mlp.hidden_layers.0"], keys["data.encoder"]
     (2, 256, 'minilm')
     """
-    values: dict[str, bool | int | float | str] = {}
+    values: dict[str, Plain] = {}
 
     def add(prefix: str, node: Any) -> None:
         if isinstance(node, list):

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from quantum_rerank.config.dotted import apply_overrides, config_keys, section_of
 from quantum_rerank.config.sections import ExperimentConfig
 from quantum_rerank.errors import ConfigError
-from quantum_rerank.yaml_source import Location, YamlSource, load_yaml, nearest
+from quantum_rerank.paths import expanded
+from quantum_rerank.yaml_source import Location, YamlSource, load_yaml, nearest, shown
 
 _UNSEEN = ("unseen_validation", "unseen_test")
 
@@ -99,7 +100,24 @@ def describe(
     overridden: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Turn pydantic's findings into sentences: value, rule, place and the nearest valid key."""
-    return [_sentence(found, model, sources, overridden or {}) for found in error.errors()]
+    findings = error.errors()
+    unknown = {_key(found) for found in findings if found["type"] == "extra_forbidden"}
+
+    def is_dotted_elsewhere(finding: Any) -> bool:
+        """Whether what is missing was written under a dotted key, which is named already."""
+        key = _key(finding)
+        is_there = any(name == key or name.startswith(f"{key}.") for name in unknown)
+        return finding["type"] == "missing" and is_there
+
+    return [
+        _sentence(found, model, sources, overridden or {})
+        for found in findings
+        if not is_dotted_elsewhere(found)
+    ]
+
+
+def _key(finding: Any) -> str:
+    return ".".join(str(part) for part in finding["loc"])
 
 
 def _sentence(
@@ -109,17 +127,30 @@ def _sentence(
     overridden: Mapping[str, str],
 ) -> str:
     location: Location = finding["loc"]
-    key = ".".join(str(part) for part in location)
+    key = _key(finding)
     place = _place(location, sources, overridden)
     if finding["type"] == "extra_forbidden":
-        parent = _model_at(model, location[:-1])
-        return f"`{key}` is not a known key{place}. {nearest(str(location[-1]), parent)}"
+        parent = _section_at(model, location[:-1])
+        return f"`{key}` is not a known key{place}. {_right_key(str(location[-1]), parent)}"
     if finding["type"] == "missing":
         return f"`{key}` is missing{place}, but is required."
-    rule = finding["msg"].replace("Input should be", "must be", 1)
+    rule = finding["msg"].replace("Input should be", "must be", 1).replace("valid tuple", "list")
+    if finding["type"] == "model_type":
+        rule = "must be a section of keys and values"
     if not rule.startswith("must be"):
         rule = f"is refused: {rule}"
-    return f"`{key}` is {finding['input']!r}, but {rule}{place}."
+    return f"`{key}` is {shown(finding['input'])}, but {rule}{place}."
+
+
+def _right_key(written: str, parent: type[BaseModel]) -> str:
+    """Suggest what a key was meant to be; one that is dotted in a file, as a nested section."""
+    section, *below = written.split(".")
+    if below and written in config_keys(parent):
+        nested = f"{below[-1]}: ..."
+        for key in reversed([section, *below[:-1]]):
+            nested = f"{key}: {{{nested}}}"
+        return f"Keys are nested here: write `{nested}`."
+    return nearest(written, list(parent.model_fields))
 
 
 def _place(location: Location, sources: Sequence[YamlSource], overridden: Mapping[str, str]) -> str:
@@ -134,15 +165,15 @@ def _place(location: Location, sources: Sequence[YamlSource], overridden: Mappin
     return f" ({sources[-1].at(())})" if sources else ""
 
 
-def _model_at(model: type[BaseModel], location: Location) -> list[str]:
-    """The valid keys of the section at a location."""
+def _section_at(model: type[BaseModel], location: Location) -> type[BaseModel]:
+    """The section at a location, whose fields are the valid keys there."""
     for part in location:
         field = model.model_fields.get(str(part))
         section = section_of(field.annotation) if field else None
         if section is None:
             break
         model = section
-    return list(model.model_fields)
+    return model
 
 
 def _with_includes(path: Path, seen: tuple[Path, ...]) -> Iterator[YamlSource]:
@@ -152,10 +183,10 @@ def _with_includes(path: Path, seen: tuple[Path, ...]) -> Iterator[YamlSource]:
     if not isinstance(included, list):
         raise ConfigError(f"`include` must be a list of files ({source.at(('include',))}).")
     for name in included:
-        child = path.parent / str(name)
-        if child.resolve() in (*seen, path.resolve()):
+        child = source.path.parent / expanded(str(name))
+        if child.resolve() in (*seen, source.path.resolve()):
             raise ConfigError(f"`{child}` includes itself ({source.at(('include',))}).")
-        yield from _with_includes(child, (*seen, path.resolve()))
+        yield from _with_includes(child, (*seen, source.path.resolve()))
     yield source
 
 

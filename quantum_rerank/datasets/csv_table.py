@@ -4,129 +4,206 @@
     how to prune an oak,Prune oaks in winter.,1
     how to prune an oak,The oak is a tree.,0
 
-Columns are separated by commas, in a file that ends in `.tsv` by tabs; further columns are
-not read. A label is a whole grade, and above 0 relevant.
+Columns are separated by commas, semicolons, tabs or `|`, whichever separates the header's;
+`data.separator` decides otherwise. Between tabs nothing is quoted: a row ends with its line, and
+a quotation mark is a part of the text. Elsewhere what holds a separator, a quotation mark or a
+line break stands in double quotes; `data.quoting` decides otherwise. Further columns are not
+read, and `data.columns` gives other names. A label is a whole grade: above 0 the document is
+relevant, otherwise it was judged not relevant.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from hashlib import sha256
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from quantum_rerank.datasets.collection import Collection, checked
-from quantum_rerank.datasets.judgments import Judgments, whole_grade
-from quantum_rerank.datasets.text_files import SHOWN, shortened
+from quantum_rerank.config import DataConfig
+from quantum_rerank.datasets.collection import Collection
+from quantum_rerank.datasets.columns import PAIR, hint, listed
+from quantum_rerank.datasets.counts import Tally
+from quantum_rerank.datasets.judged_pairs import JudgedPairs
+from quantum_rerank.datasets.raw_lines import MAX_LINE, decoded, raw_lines, uncompressed_name
+from quantum_rerank.datasets.text_files import Problems, shortened
 from quantum_rerank.errors import DataError
 
-COLUMNS = ("query", "document", "label")
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
+_WORDS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "`|`"}
+_EXCEL = "sep="  # Excel writes `sep=;` above a header
 
 
-def load(file: str) -> Collection:
+@dataclass(frozen=True)
+class _Format:
+    """How rows are written. usual: whether a file of this name is expected to have it."""
+
+    separator: str
+    quoted: bool
+    usual: bool
+
+
+def load(file: str, config: DataConfig | None = None) -> Collection:
     """Load a table; the name of the file becomes the domain.
 
     The same text is the same query or document, whose id follows from its content. The corpus
     are all documents of the table, those that are relevant to nothing too.
+
+    config: names of the columns, separator and quoting.
     """
-    path = Path(file)
-    documents: dict[str, None] = {}
-    judgments = Judgments()  # by text, so that its errors show texts
-    problems: list[str] = []
-    n_empty = 0
-    (_, header), *rows = _rows(path)
-    columns = _columns(path, header)
-    for line, row in rows:
-        try:
-            query, document, label = _chosen(row, columns, len(header))
-            if document:
-                judgments.add(query, document, whole_grade(label))
-                documents[document] = None
-            else:
-                n_empty += 1
-        except DataError as error:
-            problems.append(f"{path}, line {line}: {error}")
-    if problems:
-        more = [f"{path}: {len(problems) - SHOWN} more lines are wrong."]
-        raise DataError(problems[:SHOWN] + more * (len(problems) > SHOWN))
-    return checked(
-        Collection(
-            domain=domain(file),
-            corpus={_id(text): text for text in documents},
-            queries={_id(text): text for text in judgments.qrels},
-            qrels={
-                _id(query): {_id(document): grade for document, grade in judged.items()}
-                for query, judged in judgments.qrels.items()
-            },
-            skipped=judgments.counts | _left_out(n_empty),
-        )
-    )
+    path, config = Path(file), config or DataConfig()
+    lines = _Lines(path)
+    format_ = _format(path, lines, config)
+    limit = csv.field_size_limit(MAX_LINE)  # or a text of more than 131,072 characters fails
+    try:
+        return _load(path, lines, format_, config)
+    except csv.Error as error:
+        raise DataError(f"{path}, line {lines.number}: not a table: {error}.") from None
+    finally:
+        csv.field_size_limit(limit)
 
 
 def domain(file: str) -> str:
     """The domain of a table, which need not be there: its file's name without the ending."""
-    return f"csv:{Path(file).stem}"
+    return f"csv:{uncompressed_name(Path(file)).stem}"
 
 
-def _left_out(n_rows: int) -> dict[str, int]:
-    return {"rows without a document left out": n_rows} if n_rows else {}
+class _Lines:
+    """The lines of a file that are not read yet, and the number of the last one that was."""
+
+    def __init__(self, path: Path) -> None:
+        self.number = 0
+        self._path = path
+        self._left = self._read()
+
+    def _read(self) -> Iterator[str]:
+        for number, raw in raw_lines(self._path):
+            self.number = number
+            try:
+                yield decoded(raw)
+            except DataError as error:
+                raise DataError(f"{self._path}, line {number}: {error}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return self._left
+
+    def put_back(self, line: str) -> None:
+        """Make a line the next one."""
+        self._left = chain([line], self._left)
+
+    def first(self) -> str:
+        """Take the first line that is not blank; empty if there is none."""
+        return next((line for line in self if not line.isspace()), "")
 
 
-def _id(text: str) -> str:
-    return sha256(text.encode()).hexdigest()[:16]
+def _format(path: Path, lines: _Lines, config: DataConfig) -> _Format:
+    """How the rows of a file are written, by its name and its header; the header stays unread."""
+    usual = "\t" if uncompressed_name(path).suffix.lower() == ".tsv" else ","
+    header = lines.first()
+    given = SEPARATORS.get(config.separator)
+    if given is None and header.startswith(_EXCEL) and len(header.strip()) == len(_EXCEL) + 1:
+        given, header = header[len(_EXCEL)], lines.first()
+    lines.put_back(header)
+    wanted = {_name(getattr(config.columns, role)) for role in PAIR}
+    ordered = [given] if given else [usual, *(s for s in _WORDS if s != usual)]
+    fields = {separator: _fields(header, separator) for separator in ordered}
+    fitting = [separator for separator in ordered if wanted <= set(fields[separator])]
+    # Where none fits, the one that makes the most columns: the error lists them.
+    separator = fitting[0] if fitting else max(ordered, key=lambda s: len(fields[s]))
+    quoted = separator != "\t" if config.quoting == "auto" else config.quoting == "double"
+    return _Format(separator, quoted, usual=separator == usual or config.separator != "auto")
 
 
-def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """The number of the line where it ends, and the fields, of each row that is not blank."""
-    text = _text(path)
-    limit = csv.field_size_limit(len(text) + 1)  # or a text of more than 131,072 characters fails
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(path), strict=True)
-        rows = [(reader.line_num, row) for row in reader if any(row)]
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: not a table: {error}.") from None
-    finally:
-        csv.field_size_limit(limit)
-    return rows or [(1, [])]
+def _fields(header: str, separator: str) -> list[str]:
+    """The names of a header's first line."""
+    first_line = next(io.StringIO(header, newline=""), "").rstrip("\r\n")
+    return [_name(field) for row in csv.reader([first_line], delimiter=separator) for field in row]
 
 
-def _separator(path: Path) -> str:
-    return "\t" if path.suffix == ".tsv" else ","
+def _name(column: str) -> str:
+    return column.strip().lower()
 
 
-def _chosen(row: list[str], columns: list[int], width: int) -> list[str]:
-    """Query, document and label of a row; the document may be empty."""
-    if len(row) != width:
-        raise DataError(
-            f"{len(row)} columns, but the header has {width}. "
-            f"Quote what holds a separator: {shortened(row)}."
+def _load(path: Path, lines: _Lines, format_: _Format, config: DataConfig) -> Collection:
+    rows = _rows(lines, format_)
+    header = next(rows, [])
+    place = f"{path}, line {max(lines.number, 1)}"
+    columns = _columns(place, header, format_, config)
+    pairs, problems = JudgedPairs(), Problems(path)
+    broken, in_quotes, n_rows = Tally(), Tally(), 0
+    for n_rows, row in enumerate(rows, start=1):  # noqa: B007
+        place = f"line {lines.number}"
+        with problems.at(f"{path}, {place}"):
+            if len(row) != len(header):
+                raise DataError(_other_width(row, len(header), format_))
+            query, document, label = (row[column].strip() for column in columns)
+            pairs.add(place, query, document, label)
+            if "\n" in query + document or "\r" in query + document:
+                broken.add(place)
+            if not format_.quoted and (_is_quoted(query) or _is_quoted(document)):
+                in_quotes.add(place)
+    problems.raise_all()
+    separated = {f"rows with {_word(format_.separator)} between their columns": n_rows}
+    return pairs.collection(
+        domain(str(path)),
+        broken.as_counts("rows with line breaks within a text")
+        | in_quotes.as_counts(
+            "rows with a text in double quotes, which are read as a part of it "
+            "(`data.quoting: double` removes them)"
         )
-    query, document, label = (row[column].strip() for column in columns)
-    if not query:
-        raise DataError("the query is empty. Fill it in, or take the row out.")
-    return [query, document, label]
+        | ({} if format_.usual or not n_rows else separated),
+    )
 
 
-def _columns(path: Path, header: list[str]) -> list[int]:
-    names = [name.strip().lower() for name in header]
-    if missing := [name for name in COLUMNS if names.count(name) != 1]:
-        raise DataError(
-            f"{path}, line 1: the header is {shortened(header)}, but must name "
-            f"{', '.join(COLUMNS)} once each ({', '.join(missing)} not so), separated by "
-            f"{'tabs' if _separator(path) != ',' else 'commas'}."
-        )
-    return [names.index(name) for name in COLUMNS]
+def _rows(lines: _Lines, format_: _Format) -> Iterator[list[str]]:
+    """The fields of each row that is not blank."""
+    rows: Iterable[list[str]]
+    if format_.quoted:
+        rows = csv.reader(_ended(lines), delimiter=format_.separator, strict=True)
+    else:
+        rows = (line.rstrip("\r\n").split(format_.separator) for line in lines)
+    return (row for row in rows if any(row))
 
 
-def _text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-        return content.decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"`{path}` cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        wrong = content[error.start]
-        raise DataError(
-            f"{path}, line {line}: the byte {wrong:#04x} is not UTF-8 text. Convert the file."
-        ) from None
+def _ended(lines: Iterable[str]) -> Iterator[str]:
+    """Lines that end with a carriage return too, as old Excels for the Mac write them."""
+    for line in lines:
+        if "\r" in line.rstrip("\r\n"):
+            yield from io.StringIO(line, newline="")
+        else:
+            yield line
+
+
+def _is_quoted(text: str) -> bool:
+    return len(text) > 1 and text[0] == text[-1] == '"'
+
+
+def _word(separator: str) -> str:
+    return _WORDS.get(separator, repr(separator))
+
+
+def _other_width(row: list[str], width: int, format_: _Format) -> str:
+    way_out = (
+        f"Quote what holds a separator: {shortened(row)}."
+        if format_.quoted
+        else f"Replace separators and line breaks within texts: {shortened(row)}. Where the file "
+        "has them in double quotes, set `data.quoting: double`."
+    )
+    return f"{len(row)} columns, but the header has {width}. {way_out}"
+
+
+def _columns(place: str, header: list[str], format_: _Format, config: DataConfig) -> list[int]:
+    names = [_name(name) for name in header]
+    wanted = [getattr(config.columns, role) for role in PAIR]
+    counts = [names.count(_name(name)) for name in wanted]
+    if all(count == 1 for count in counts):
+        return [names.index(_name(name)) for name in wanted]
+    lacking = [role for role, count in zip(PAIR, counts, strict=True) if not count]
+    twice = [name for name, count in zip(wanted, counts, strict=True) if count > 1]
+    raise DataError(
+        f"{place}: the header is {listed(header)}, but must name {', '.join(wanted)} once each, "
+        f"separated by {_word(format_.separator)}."
+        + (f" There is more than one {', '.join(twice)}." if twice else "")
+        + (f" {hint(lacking, [name.strip() for name in header], config.columns)}" * bool(lacking))
+    )

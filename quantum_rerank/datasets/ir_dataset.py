@@ -9,7 +9,7 @@ from typing import Any
 
 from quantum_rerank.datasets.collection import Collection, checked
 from quantum_rerank.datasets.judgments import Judgments
-from quantum_rerank.datasets.text_files import shortened
+from quantum_rerank.datasets.text_files import is_missing, shortened
 from quantum_rerank.errors import DataError, MissingPackage
 
 PARTS = ("docs", "queries", "qrels")
@@ -23,8 +23,8 @@ def load(name: str) -> Collection:
     """
     dataset = _dataset(name)
     try:
-        corpus = {document.doc_id: document.default_text() for document in dataset.docs_iter()}
-        queries = {query.query_id: query.default_text() for query in dataset.queries_iter()}
+        corpus = {document.doc_id: _text(document) for document in dataset.docs_iter()}
+        queries = {query.query_id: _text(query) for query in dataset.queries_iter()}
         rows = [(row.query_id, row.doc_id, row.relevance) for row in dataset.qrels_iter()]
     except (OSError, RuntimeError, ValueError, ImportError) as error:
         first_line = next(iter(str(error).splitlines()), type(error).__name__)
@@ -35,6 +35,18 @@ def load(name: str) -> Collection:
     judgments = _judgments(name, rows)
     judged, counts = judgments.of_known(queries)
     return checked(Collection(f"ir_datasets:{name}", corpus, judged, judgments.qrels, {}, counts))
+
+
+def _text(record: Any) -> str:
+    """What the catalogue says is the text of a record, a missing field counting as empty.
+
+    The catalogue joins fields as they are, so that a missing title would become `None`.
+    """
+    missing = {key: "" for key, value in record._asdict().items() if is_missing(value)}
+    text = (record._replace(**missing) if missing else record).default_text()
+    if not isinstance(text, str):
+        raise ValueError(f"the text of {record[0]!r} is {shortened(text)}")
+    return text
 
 
 def _dataset(name: str) -> Any:

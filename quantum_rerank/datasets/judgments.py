@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import combinations
 from pathlib import Path
 
+from quantum_rerank.datasets.counts import Tally
 from quantum_rerank.datasets.text_files import each_line, shortened
 from quantum_rerank.errors import DataError
 
@@ -26,7 +27,8 @@ class Judgments:
     def __init__(self) -> None:
         self.qrels: dict[str, dict[str, int]] = {}
         self.official: dict[str, frozenset[str]] = {}
-        self._repeated = 0
+        self.comments = 0  # lines that begin with `#`, passed over
+        self._repeated = Tally()
         self._unofficial: set[str] = set()
 
     def add(self, query: str, document: str, grade: int) -> None:
@@ -38,7 +40,7 @@ class Judgments:
         if document not in judged:
             judged[document] = grade
         elif judged[document] == grade:
-            self._repeated += 1
+            self._repeated.add(f"{query} -> {document}")
         else:
             raise DataError(
                 f"{shortened(query)} and {shortened(document)} are judged {grade}, "
@@ -48,7 +50,9 @@ class Judgments:
     @property
     def counts(self) -> dict[str, int]:
         """What was not taken as it was given."""
-        return {"judgments given twice, taken once": self._repeated} if self._repeated else {}
+        comments = {"comment lines in judgments passed over": self.comments}
+        counts = self._repeated.as_counts("judgments given twice, taken once")
+        return counts | (comments if self.comments else {})
 
     def of_known(self, queries: Mapping[str, str]) -> tuple[dict[str, str], dict[str, int]]:
         """The queries that are judged, and what there is to say of all."""
@@ -70,13 +74,16 @@ class Judgments:
 def read_judgments(
     files: Mapping[Path, str | None],
     parse: Callable[[str], Judgment],
-    header: Callable[[str], None] | None = None,
+    is_header: Callable[[str], bool] | None = None,
 ) -> Judgments:
     """Judgments of several files, each with the name of its split or None.
+
+    Lines that begin with `#` are comments, as trec_eval reads them.
 
     With two or more splits, those are the official ones, and queries judged
     elsewhere are left out; otherwise all judgments are pooled.
 
+    is_header: whether the first line of a file is a header; it may raise DataError.
     Raises: DataError with all that is wrong with one file, a query of two splits, or a
         single split beside a file of none, which may be a split by another name.
     """
@@ -84,11 +91,11 @@ def read_judgments(
     judgments = Judgments()
     official: dict[str, set[str]] = {}
     for path, split in files.items():
-        queries = _read(path, parse, header, judgments)
+        queries = _read(path, parse, is_header, judgments)
         if split:
             official.setdefault(split, set()).update(queries)
     if len(official) > 1:
-        _refuse_shared(official, next(iter(files)).parent)
+        refuse_shared(official, str(next(iter(files)).parent))
         judgments.keep_official(official)
     return judgments
 
@@ -96,22 +103,31 @@ def read_judgments(
 def _read(
     path: Path,
     parse: Callable[[str], Judgment],
-    header: Callable[[str], None] | None,
+    is_header: Callable[[str], bool] | None,
     judgments: Judgments,
 ) -> set[str]:
     """Add the judgments of one file, and return the queries that it names."""
     queries: set[str] = set()
+    is_first = True
 
     def add(line: str) -> None:
+        nonlocal is_first
+        if line.startswith("#"):
+            judgments.comments += 1
+            return
+        may_be_header, is_first = is_first, False
+        if may_be_header and is_header is not None and is_header(line):
+            return
         query, document, grade = parse(line)
         queries.add(query)
         judgments.add(query, document, grade)
 
-    each_line(path, add, header)
+    each_line(path, add)
     return queries
 
 
-def _refuse_shared(official: Mapping[str, set[str]], folder: Path) -> None:
+def refuse_shared(official: Mapping[str, set[str]], folder: str) -> None:
+    """Raise DataError where a query is in two official splits."""
     for one, other in combinations(official, 2):
         if shared := official[one] & official[other]:
             raise DataError(
@@ -129,6 +145,17 @@ def _refuse_unnamed(files: Mapping[Path, str | None]) -> None:
             f"`{named.parent}`: {named.name} is an official split, but what {', '.join(unnamed)} "
             f"is cannot be told. Name the splits {', '.join(SPLITS)}, or leave one file only."
         )
+
+
+def grade_of(value: object) -> int:
+    """A grade as a table of typed values has it; a click may be `true` or `false`.
+
+    >>> grade_of(2), grade_of(1.0), grade_of(True), grade_of("3")
+    (2, 1, 1, 3)
+    """
+    if not isinstance(value, bool | int | float | str):
+        raise DataError(f"the grade is {shortened(value)}, but must be a whole number.")
+    return whole_grade(value if isinstance(value, str) else repr(value * 1))
 
 
 def whole_grade(text: str) -> int:

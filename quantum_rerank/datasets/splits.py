@@ -27,7 +27,8 @@ def split_by_query(
 
     Official splits are kept, and those that a source lacks are drawn from the
     others: validation and test from train, train and validation from dev. The same
-    seed gives the same split whatever other collections are loaded.
+    seed gives the same split whatever other collections are loaded. Queries whose relevant
+    documents are all absent from the corpus can be in the test role alone.
 
     Raises: DataError if a role would be left without a query.
     """
@@ -45,6 +46,7 @@ def split_by_query(
         share = validation_fraction / (1.0 if "test" in official else 1.0 - test_fraction)
         n_validation = round(len(rest) * share)
         validation, train = rest[:n_validation], rest[n_validation:]
+    train, validation = collection.answerable(train), collection.answerable(validation)
     split = Split(tuple(train), tuple(validation), tuple(test))
     empty = [role for role in ("train", "validation", "test") if not getattr(split, role)]
     if empty:

@@ -3,89 +3,92 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from quantum_rerank.datasets.raw_lines import decoded, raw_lines
 from quantum_rerank.errors import DataError
 
-_GZIP = b"\x1f\x8b"  # how such a file begins
 SHOWN = 5  # mistakes of a kind that are shown one by one; the others are counted
 
 Handle = Callable[[str], None]
 
 
-def each_line(path: Path, handle: Handle, header: Handle | None = None) -> None:
-    """Hand over every line that is not blank, the first one to `header` where there is one.
+class Problems:
+    """What is wrong with the rows of a file, kept until all of them were read."""
 
-    What `handle` refuses, with a DataError, is told together with its line. A wrong
-    header ends the reading: every line below it would be wrong as well.
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._number = 0
+        self._shown: list[str] = []
+
+    @contextmanager
+    def at(self, place: str) -> Iterator[None]:
+        """Keep the DataError that is raised inside, with the place of the row."""
+        try:
+            yield
+        except DataError as error:
+            self._number += 1
+            if self._number <= SHOWN:
+                self._shown += [f"{place}: {problem}" for problem in error.problems]
+
+    def raise_all(self, rows: str = "lines") -> None:
+        """Raise DataError with the first problems and the number of the others, if any."""
+        if self._number > SHOWN:
+            self._shown.append(f"{self._path}: {self._number - SHOWN} more {rows} are wrong.")
+        if self._shown:
+            raise DataError(self._shown)
+
+
+def each_line(path: Path, handle: Handle) -> None:
+    """Hand over every line that is not blank, decompressed and without its end.
+
+    What `handle` refuses, with a DataError, is shown together with its line.
 
     Raises: DataError also where the file is not readable or not UTF-8.
     """
-    problems: list[str] = []
-    n_problems = 0
-    try:
-        with path.open("rb") as file:
-            if file.peek(2).startswith(_GZIP):
-                raise DataError(f"{path}: the file is compressed. Unpack it first, with gunzip.")
-            if header:
-                _in_place(f"{path}, line 1", header, file.readline(), encoding="utf-8-sig")
-            for number, raw in enumerate(file, start=2 if header else 1):
-                if raw.isspace():
-                    continue
-                try:
-                    # Only the first line may begin with a byte order mark.
-                    encoding = "utf-8-sig" if number == 1 else "utf-8"
-                    _in_place(f"{path}, line {number}", handle, raw, encoding)
-                except DataError as error:
-                    n_problems += 1
-                    problems += error.problems if n_problems <= SHOWN else ()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}.") from None
-    if n_problems > SHOWN:
-        problems.append(f"{path}: {n_problems - SHOWN} more lines are wrong.")
-    if problems:
-        raise DataError(problems)
-
-
-def _in_place(place: str, handle: Handle, raw: bytes, encoding: str) -> None:
-    try:
-        handle(raw.decode(encoding).rstrip("\r\n"))
-    except UnicodeDecodeError as error:
-        wrong = raw[error.start]
-        raise DataError(
-            f"{place}: the byte {wrong:#04x} is not UTF-8 text. Convert the file."
-        ) from None
-    except DataError as error:
-        raise DataError([f"{place}: {problem}" for problem in error.problems]) from None
+    problems = Problems(path)
+    for number, raw in raw_lines(path):
+        if not raw.isspace():
+            place = f"{path}, line {number}"
+            with problems.at(place):
+                handle(decoded(raw).rstrip("\r\n"))
+    problems.raise_all()
 
 
 def texts_by_id(path: Path, parse: Callable[[str], tuple[str, str]]) -> dict[str, str]:
     """Id -> text, in the order of the lines; an id stands once."""
     texts: dict[str, str] = {}
 
-    def add(line: str) -> None:
-        key, text = parse(line)
-        if not key.strip():
-            raise DataError("the id is empty.")
-        if key in texts:
-            raise DataError(f"the id {key!r} stands above already.")
-        texts[key] = text
-
-    each_line(path, add)
+    each_line(path, lambda line: add_text(texts, *parse(line)))
     return texts
+
+
+def add_text(texts: dict[str, str], key: str, text: str) -> None:
+    """Add a text under its id; DataError where the id is empty or has a text already."""
+    if not key.strip():
+        raise DataError("the id is empty.")
+    if key in texts:
+        raise DataError(f"the id {key!r} stands above already.")
+    texts[key] = text
 
 
 def json_record(line: str, *keys: str) -> dict[str, Any]:
     """One line of a JSONL file: an object that has some keys."""
+    return with_keys(parsed_json(line), line, *keys)
+
+
+def parsed_json(line: str) -> Any:
+    """The value of one line of a JSONL file; DataError where it is not valid JSON."""
     try:
-        record = json.loads(line)
+        return json.loads(line)
     except RecursionError:
         raise DataError("not valid JSON: nested too deeply.") from None
     except ValueError as error:
         raise DataError(f"not valid JSON: {getattr(error, 'msg', error)}.") from None
-    return with_keys(record, line, *keys)
 
 
 def with_keys(record: Any, line: str, *keys: str) -> dict[str, Any]:
@@ -111,6 +114,25 @@ def text_of(record: dict[str, Any], key: str) -> str:
     if not isinstance(value, str):
         raise DataError(f"`{key}` is {shortened(value)}, but must be a string.")
     return value
+
+
+def title_of(record: dict[str, Any]) -> str:
+    """The `title` of a document; empty where there is none, which `null` and NaN mean too.
+
+    >>> title_of({"title": "Oak"}), title_of({"title": float("nan")}), title_of({})
+    ('Oak', '', '')
+    """
+    value = record.get("title")
+    return "" if is_missing(value) else text_of(record, "title")
+
+
+def is_missing(value: object) -> bool:
+    """Whether a value stands for none: `null`, or the NaN that pandas writes for it.
+
+    >>> is_missing(None), is_missing(float("nan")), is_missing("")
+    (True, True, False)
+    """
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def with_title(title: str, text: str) -> str:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from quantum_rerank.embeddings.coverage import Coverage
 from quantum_rerank.embeddings.mapped import open_mapped, write_rows
 from quantum_rerank.errors import OutputError
+from quantum_rerank.paths import expanded
 
 CACHE_VARIABLE = "QUANTUM_RERANK_CACHE"
 
@@ -22,11 +27,21 @@ Embeddings = NDArray[np.float32]
 
 
 def default_cache_folder() -> Path:
-    """`$QUANTUM_RERANK_CACHE`, or the user's cache folder."""
+    """`$QUANTUM_RERANK_CACHE`, or the user's cache folder.
+
+    Raises:
+        OutputError: Neither is set, and the user has no home.
+    """
     if named := os.environ.get(CACHE_VARIABLE):
-        return Path(named)
+        return expanded(named)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "quantum-rerank"
+    try:
+        return (expanded(base) if base else Path.home() / ".cache") / "quantum-rerank"
+    except RuntimeError:  # a user of a container, whom its system does not know
+        raise OutputError(
+            f"HOME is not set, and the user {os.getuid()} has no home folder for the embedding "
+            f"cache. Set {CACHE_VARIABLE} to a folder that can be written to."
+        ) from None
 
 
 def cache_key(model_fingerprint: str, texts: Sequence[str]) -> str:
@@ -39,7 +54,7 @@ def cache_key(model_fingerprint: str, texts: Sequence[str]) -> str:
 
 
 class EmbeddingCache:
-    """A folder of `KEY.npy` files.
+    """A folder of `KEY.npy` files, and of `KEY.json` files with counts of their texts.
 
     Two processes that want the same key wait for each other: one computes, the
     other reads. A file appears under its name only when it is whole.
@@ -77,6 +92,18 @@ class EmbeddingCache:
                 _write(path, n_rows, compute())
         return open_mapped(path) if found is None else found
 
+    def get_or_count(self, key: str, compute: Callable[[], Coverage]) -> Coverage:
+        """Read what was counted of a key's texts, or count and keep it."""
+        path = self._folder / f"{key}.json"
+        with self._locked(key):
+            with self._refused_in_words():
+                found = _read_coverage(path)
+            if found is None:
+                found = compute()
+                with self._refused_in_words(), _appearing(path) as file:
+                    file.write(json.dumps(asdict(found)).encode())
+        return found
+
     def _locked(self, key: str) -> AbstractContextManager[object]:
         """The lock of a key, held until its context ends."""
         lock = FileLock(self._folder / f"{key}.lock")
@@ -111,11 +138,26 @@ def _read(path: Path) -> Embeddings | None:
     return array
 
 
+def _read_coverage(path: Path) -> Coverage | None:
+    """As `_read`, of counts; those of another version are None too."""
+    try:
+        return Coverage(**json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, TypeError, ValueError):
+        return None
+
+
 def _write(path: Path, n_rows: int, parts: Iterable[Embeddings]) -> None:
+    with _appearing(path) as file:
+        write_rows(file, n_rows, parts)
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that gets its name when all of it is written."""
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
         part = Path(file.name)
         try:
-            write_rows(file, n_rows, parts)
+            yield file
             file.close()
             part.replace(path)
         finally:

@@ -71,7 +71,7 @@ def run_lines(ranked: Mapping[str, Sequence[tuple[str, float]]], tag: str) -> It
 
 def _score(text: str) -> np.float32:
     try:
-        value = float(text)
+        value = math.nan if "_" in text else float(text)  # Python reads 1_0 as 10
     except ValueError:
         value = math.nan
     if not math.isfinite(value):

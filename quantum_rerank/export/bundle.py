@@ -2,8 +2,8 @@
 
     model.safetensors   the head's weights
     manifest.json       schema version, configuration, data fingerprint, metrics, seed,
-                        versions, example scores, and the SHA-256 of the other files
-    README.md           the model card
+                        versions, example scores, and the SHA-256 of the weights
+    README.md           the model card, which may be edited or removed
 
 Loading reads no pickle and runs no code from the folder.
 """
@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -22,9 +23,11 @@ from typing import Any
 
 from torch import Tensor
 
-from quantum_rerank.config import ExperimentConfig, build_config, override
+from quantum_rerank.config import DataConfig, ExperimentConfig, build_config, override
 from quantum_rerank.embeddings import ExampleTexts
 from quantum_rerank.errors import BundleError, ConfigError
+from quantum_rerank.forks import prepare_for_forks
+from quantum_rerank.paths import as_path, require_exists
 from quantum_rerank.similarity import ARMS, Head, build_head, score
 from quantum_rerank.whole_files import appearing, require_free
 
@@ -126,23 +129,30 @@ def export_model(
 
 
 def bundle_in(folder: Path) -> Path:
-    """The bundle that lies in the folder of a training or of a search; any other as it is."""
+    """The bundle that lies in the folder of a training or of a search; any other as it is.
+
+    Raises: BundleError if the folder does not exist.
+    """
+    require_exists(folder, BundleError)
     folders = (folder, *(folder / name for name in _WITHIN))
     return next((one for one in folders if (one / MANIFEST).is_file()), folder)
 
 
-def read_bundle(folder: Path, engine: str | None = None) -> tuple[Head, Manifest]:
+def read_bundle(folder: str | os.PathLike[str], engine: str | None = None) -> tuple[Head, Manifest]:
     """Check and load a bundle; the head is ready to be used.
 
     engine: takes the place of the one trained with, which the manifest still names.
-    Raises: BundleError if a file is missing, cut off, altered, or of another version;
+    Raises: BundleError if the folder does not exist, or a file in it is missing, cut off,
+        altered, or of another version;
         ConfigError if there is no such engine.
     """
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
+    prepare_for_forks()
+    folder = as_path(folder, "folder")
     record = _checked_record(folder)
     try:
-        config = build_config(record["config"])
+        config = build_config(_with_prompts(record["config"]))
         manifest = Manifest(
             config=config,
             embedding_dim=int(record["embedding_dim"]),
@@ -165,13 +175,30 @@ def read_bundle(folder: Path, engine: str | None = None) -> tuple[Head, Manifest
         config = override(config, {"circuit.engine": engine, "circuit.threads": 1})
     head = build_head(embedding_dim=manifest.embedding_dim, **config.head_arguments())
     try:
-        head.load_state_dict(load_file(folder / WEIGHTS))
+        weights = load((folder / WEIGHTS).read_bytes())
+        # Assigned, not copied: torch copies large tensors with OpenMP's threads, after which a
+        # forked process could not use them.
+        head.load_state_dict(_in_types_of(head, weights), assign=True)
     except Exception as error:  # safetensors and torch each have their own kinds
         raise BundleError(f"`{folder / WEIGHTS}` does not fit its manifest: {error}.") from None
     return head.eval(), manifest
 
 
+def _with_prompts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded configuration; earlier versions, which name no prompts, used none."""
+    return {**config, "data": {"query_prompt": "", "document_prompt": "", **config["data"]}}
+
+
+def _in_types_of(head: Head, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights in the number types that a head has them in; any other name is left as it is."""
+    types = {name: tensor.dtype for name, tensor in head.state_dict().items()}
+    return {name: tensor.to(types.get(name, tensor.dtype)) for name, tensor in weights.items()}
+
+
 def _checked_record(folder: Path) -> dict[str, Any]:
+    require_exists(folder, BundleError)
+    if folder.is_file():
+        raise BundleError(f"`{folder}` is a file, but a bundle is a folder with {MANIFEST}.")
     try:
         record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -187,15 +214,15 @@ def _checked_record(folder: Path) -> dict[str, Any]:
     if record.get("manifest_sha256") != _own_hash(record):
         raise BundleError(f"`{folder / MANIFEST}` was altered: its hash does not fit.")
     files = record.get("files")
-    if not isinstance(files, dict) or set(files) != {WEIGHTS, CARD}:
-        raise BundleError(f"`{folder / MANIFEST}` must name the hashes of {WEIGHTS} and {CARD}.")
-    for name, expected in files.items():
-        if not (folder / name).is_file():
-            raise BundleError(f"`{folder / name}` is missing.")
-        if _sha256(folder / name) != expected:
-            raise BundleError(
-                f"`{folder / name}` was cut off or altered: its hash is not the one in {MANIFEST}."
-            )
+    if not isinstance(files, dict) or WEIGHTS not in files:
+        raise BundleError(f"`{folder / MANIFEST}` must name the hash of {WEIGHTS}.")
+    # Earlier versions recorded a hash of the model card too, which people edit.
+    if not (folder / WEIGHTS).is_file():
+        raise BundleError(f"`{folder / WEIGHTS}` is missing.")
+    if _sha256(folder / WEIGHTS) != files[WEIGHTS]:
+        raise BundleError(
+            f"`{folder / WEIGHTS}` was cut off or altered: its hash is not the one in {MANIFEST}."
+        )
     return dict(record)
 
 
@@ -213,7 +240,7 @@ def _as_json(manifest: Manifest, folder: Path) -> dict[str, Any]:
         "examples": [asdict(example) for example in manifest.examples],
         "versions": manifest.versions or _versions(),
         **({"training": manifest.training} if manifest.training else {}),
-        "files": {name: _sha256(folder / name) for name in (WEIGHTS, CARD)},
+        "files": {WEIGHTS: _sha256(folder / WEIGHTS)},
     }
     return {**record, "manifest_sha256": _own_hash(record)}
 
@@ -234,6 +261,13 @@ def _versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):  # a checkout on the path is not installed
             found[name] = version(name)
     return found
+
+
+def _prompt_notes(data: DataConfig) -> Iterator[str]:
+    """Yield what is put before queries and documents, where a configuration says it."""
+    for what, prompt in (("query", data.query_prompt), ("document", data.document_prompt)):
+        if prompt:
+            yield f"Text before each {what}: `{json.dumps(prompt, ensure_ascii=False)}`."
 
 
 def model_card(manifest: Manifest) -> str:
@@ -258,6 +292,7 @@ def model_card(manifest: Manifest) -> str:
             "",
             f"Score = (1 - w) cosine + w affinity, w = {manifest.fusion_weight:.2f}, over "
             f"`{config.data.encoder}` embeddings ({manifest.embedding_dim}-d).",
+            *_prompt_notes(config.data),
             *_GATE_NOTE.get(config.fusion.gate, ()),
             f"Affinity: {arm.what}.",
             *(parts[part] for part in parts if part in arm.has),

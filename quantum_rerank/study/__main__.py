@@ -10,6 +10,7 @@ import typer
 
 from quantum_rerank.console import run
 from quantum_rerank.errors import ConfigError, OutputError
+from quantum_rerank.paths import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -264,7 +265,7 @@ def _changes(
     changes += [f"--collection {name}" for name in collections or ()]
     changes += [f"--arm {name}" for name in arms or ()]
     changes += [f"--seeds {seeds}"] if seeds != SEEDS else []
-    if encoder.startswith("npy:") or Path(encoder).exists():
+    if encoder.startswith("npy:") or expanded(encoder).exists():
         changes.append("--encoder npy:FOLDER" if encoder.startswith("npy:") else "--encoder FOLDER")
     elif encoder != ENCODER:
         changes.append(f"--encoder {encoder}")

@@ -14,7 +14,7 @@ import torch
 
 from quantum_rerank.cli.training_record import TimedArm, judge
 from quantum_rerank.config import DataConfig
-from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import DivergedError, SaturatedError
 from quantum_rerank.machine import machine
 from quantum_rerank.study.plan import Task
@@ -28,7 +28,7 @@ from quantum_rerank.training.ranking import Validator
 @lru_cache(maxsize=1)
 def prepared_data(data: DataConfig) -> tuple[PreparedData, Bm25, str]:
     """A data set, BM25 over its texts, and their fingerprint; the last one asked for is kept."""
-    source = embedding_source(data.encoder)
+    source = source_of(data)
     prepared = prepare(data, source)
     both = f"{prepared.fingerprint} {source.fingerprint}"
     return prepared, Bm25(data), hashlib.sha256(both.encode()).hexdigest()

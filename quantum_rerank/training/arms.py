@@ -99,7 +99,7 @@ def train_arm(
     ancestors = [(_to_train(one, arm), last) for one, last in before]
     trainer = make_descendant(config, ancestors, data)
     history = []
-    for report in epochs_on_disk(trainer, progress) if progress else trainer.epochs():
+    for report in epochs_on_disk(trainer, progress, config) if progress else trainer.epochs():
         history.append({"epoch": report.epoch, **report.metrics})
         watch(report)
     assert trainer.best is not None

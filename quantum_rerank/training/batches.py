@@ -13,7 +13,8 @@ from torch import Tensor
 
 from quantum_rerank.embeddings import Embeddings, take
 from quantum_rerank.similarity import FusedSimilarity
-from quantum_rerank.training.data_manager import QuerySet, Rows
+from quantum_rerank.training.candidates import Rows
+from quantum_rerank.training.data_manager import QuerySet
 from quantum_rerank.training.difficulty import Difficulty
 from quantum_rerank.training.loss_functions import LEFT_ALONE, Sampling
 from quantum_rerank.training.negatives import Negatives
@@ -97,9 +98,9 @@ class TrainingBatches:
             domain, rows = self._current = parts[position]
             queries = self._query_sets[domain]
             documents, grades = self._documents_of(queries, rows)
-            suspected = self._negatives.suspected(queries, rows, documents)
-            if suspected is not None:
-                grades[suspected & (grades == 0)] = LEFT_ALONE
+            left_alone = self._negatives.left_alone(queries, rows, documents)
+            if left_alone is not None:
+                grades[left_alone & (grades == 0)] = LEFT_ALONE
             yield Batch(
                 self._moved(queries.queries[rows]),
                 self._moved(take(queries.documents, documents)),
@@ -153,11 +154,11 @@ class TrainingBatches:
         return torch.from_numpy(vectors)
 
     def _sampled(self, queries: QuerySet, rows: Rows) -> tuple[Rows, Grades]:
-        """One positive per query, and negatives drawn from its candidates."""
+        """One positive per query, and negatives from its candidates, the judged ones first."""
         relevant = self._relevant[id(queries)]
         candidates = queries.candidates[rows]
         # Random keys order the candidates; those that are no negatives are moved past the end.
-        keys = self._rng.random(candidates.shape)
+        keys = self._rng.random(candidates.shape) - self._negatives.judged(queries, rows)
         keys[~self._negatives.candidates(queries, rows)] = 2.0
         order = np.argsort(keys, axis=1)[:, : self._n_negatives]
         drawn = np.take_along_axis(candidates, order, axis=1)
@@ -178,15 +179,28 @@ class TrainingBatches:
         return documents, grades
 
     def _all_candidates(self, queries: QuerySet, rows: Rows) -> tuple[Rows, Grades]:
-        """The union of the batch's candidates; all relevant ones stay when it is cut."""
+        """The union of the batch's candidates.
+
+        All relevant ones stay when it is cut, and of the others first those judged not relevant.
+        """
         relevant = self._relevant[id(queries)]
         wanted = np.unique(relevant.of(rows)[1])
-        others = np.setdiff1d(queries.candidates[rows], wanted)
+        candidates = queries.candidates[rows]
+        others = np.setdiff1d(candidates, wanted)
         room = max(self._max_documents - len(wanted), 1)
         if len(others) > room:
-            others = self._rng.choice(others, room, replace=False)
+            judged = np.intersect1d(others, candidates[self._negatives.judged(queries, rows)])
+            others = self._cut(others, judged, room)
         documents = np.sort(np.concatenate([wanted, others]))
         return documents, relevant.grades(rows, documents)
+
+    def _cut(self, documents: Rows, first: Rows, room: int) -> Rows:
+        """Draw as many documents as there is room for, `first` before the others."""
+        if len(first) > room:
+            return self._rng.choice(first, room, replace=False)
+        others = np.setdiff1d(documents, first)
+        drawn = self._rng.choice(others, room - len(first), replace=False)
+        return np.concatenate([first, drawn])
 
 
 def quotas(sizes: Sequence[int], balance: float) -> list[int]:

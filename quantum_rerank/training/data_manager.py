@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,15 +15,21 @@ from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import (
     Collection,
     Split,
+    count_lines,
     load_collection,
     repeated_texts,
     require_ranking,
     split_by_query,
+    with_copies_judged,
+    without_own_documents,
 )
 from quantum_rerank.embeddings import Embeddings, EmbeddingSource, ExampleTexts, blocks, take
-from quantum_rerank.errors import DataError, EmbeddingError
+from quantum_rerank.errors import DataError, EmbeddingError, QuantumRerankError
+from quantum_rerank.training.candidates import Rows, is_among, with_judged, without_rows
 
-Rows = NDArray[np.int64]
+LOW_RECALL = 0.5
+"""Share of a query's relevant documents: where candidates hold less, most of what a model should
+find is out of its reach, and figures tell of the first retrieval rather than of the model."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,9 @@ class QuerySet:
     positives: per query, the rows of its relevant documents, candidates or not.
     skipped: of the whole collection, what was not taken as it was given, see `Collection`, and
         how many queries have the text of one in an earlier role, of any collection.
+    own_documents: per query, the rows that are the query itself: no candidates, no negatives.
+    not_relevant: per query, the rows that were judged not relevant. Both are empty where no query
+        has any.
     """
 
     domain: str
@@ -50,6 +59,8 @@ class QuerySet:
     qrels: dict[str, dict[str, int]]
     positives: tuple[Rows, ...]
     skipped: Mapping[str, int] = field(default_factory=dict)
+    own_documents: tuple[Rows, ...] = ()
+    not_relevant: tuple[Rows, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,16 +112,20 @@ class PreparedData:
         return {role: query_sets for role, query_sets in roles.items() if query_sets}
 
     def description(self) -> list[str]:
-        """A line per domain: documents, queries by role, and what was left out."""
+        """A line per domain: documents, queries by role; then what was left out, and warnings."""
         lines = [
             "  ".join(f"{key} {_shown(value)}" for key, value in row.items() if value)
             for row in self.statistics()
         ]
-        return lines + told_skips(self.skipped)
+        return lines + told_skips(self.skipped) + recall_warnings(self._not_for_test)
+
+    @property
+    def _not_for_test(self) -> tuple[QuerySet, ...]:
+        return (*self.trial.train, *self.trial.seen, *self.trial.unseen)
 
     def statistics(self) -> list[dict[str, Any]]:
         """A row per domain: documents, queries by role, and `judgments` of those not for test."""
-        trial = (*self.trial.train, *self.trial.seen, *self.trial.unseen)
+        trial = self._not_for_test
         sizes = {q.domain: len(q.documents) for q in (*trial, *self.test_unseen)}
         return [
             {"domain": domain, "documents": sizes[domain]}
@@ -123,9 +138,7 @@ class PreparedData:
 def told_skips(skipped: Mapping[str, Mapping[str, int]]) -> list[str]:
     """A sentence for each kind of thing that was not taken as it was given, by domain."""
     return [
-        f"{domain}: {count} {what}"
-        for domain, reasons in skipped.items()
-        for what, count in reasons.items()
+        f"{domain}: {line}" for domain, counts in skipped.items() for line in count_lines(counts)
     ]
 
 
@@ -135,17 +148,46 @@ def judgments(query_sets: Sequence[QuerySet]) -> dict[str, float]:
     relevant per query: its mean.  graded: the share of queries whose relevant documents have
     different grades, which only listwise losses tell apart.  recall of candidates: the share
     of a query's relevant documents that its candidates hold, which bounds every reranking.
+    judged not relevant: documents per query, where there are any.
     """
     if not query_sets:
         return {}
-    relevant = np.concatenate([[len(rows) for rows in q.positives] for q in query_sets])
+    relevant = np.concatenate([[len(judged) for judged in q.qrels.values()] for q in query_sets])
     found = np.concatenate([(q.grades > 0).sum(axis=1) for q in query_sets])
     graded = [len(set(judged.values())) > 1 for q in query_sets for judged in q.qrels.values()]
+    n_rejected = sum(len(rows) for q in query_sets for rows in q.not_relevant)
     return {
         "relevant per query": float(relevant.mean()),
         "graded": float(np.mean(graded)),
         "recall of candidates": float((found / relevant).mean()),
-    }
+    } | ({"judged not relevant": n_rejected / len(relevant)} if n_rejected else {})
+
+
+def recall_warnings(query_sets: Sequence[QuerySet]) -> list[str]:
+    """Warn of each domain whose candidates hold few of the relevant documents.
+
+    Returns: A few sentences per domain whose recall of candidates is below LOW_RECALL.
+    """
+    domains = dict.fromkeys(queries.domain for queries in query_sets)
+    by_domain = [[q for q in query_sets if q.domain == domain] for domain in domains]
+    return [
+        _recall_warning(sets)
+        for sets in by_domain
+        if judgments(sets)["recall of candidates"] < LOW_RECALL
+    ]
+
+
+def _recall_warning(query_sets: Sequence[QuerySet]) -> str:
+    recall = judgments(query_sets)["recall of candidates"]
+    answered = float(np.concatenate([q.grades.max(axis=1) > 0 for q in query_sets]).mean())
+    chance = " Most queries have none: differences between models are largely chance."
+    return (
+        f"Warning: {query_sets[0].domain}: on average only {recall:.0%} of a query's relevant "
+        f"documents are among its candidates; no model can rank the others. {1.0 - answered:.0%} "
+        f"of the queries have none there and score 0 with every model."
+        f"{chance if answered < LOW_RECALL else ''} Raise `data.candidates`, use an encoder that "
+        "suits the texts, or judge documents that the cosine finds."
+    )
 
 
 def _shown(value: Any) -> str:
@@ -159,6 +201,7 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
     """
     collections, splits = _split(config)
     embedded = {spec: source.embed(collection) for spec, collection in collections.items()}
+    collections = {spec: with_unread(one, source) for spec, one in collections.items()}
     widths = {spec: documents.shape[1] for spec, (_, documents) in embedded.items()}
     if len(set(widths.values())) > 1:
         raise EmbeddingError(f"Vectors of one run must have one width, but there are {widths}.")
@@ -166,7 +209,11 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
     def query_sets(specs: Sequence[str], role: str) -> tuple[QuerySet, ...]:
         return tuple(
             query_set(
-                collections[spec], *embedded[spec], getattr(splits[spec], role), config.candidates
+                collections[spec],
+                *embedded[spec],
+                getattr(splits[spec], role),
+                config.candidates,
+                for_training=role == "train",
             )
             for spec in specs
         )
@@ -187,9 +234,47 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
     )
 
 
+def with_unread(collection: Collection, source: EmbeddingSource) -> Collection:
+    """The same collection, with the texts counted that its encoder does not read in full."""
+    return replace(collection, skipped={**collection.skipped, **source.unread(collection)})
+
+
 def data_fingerprint(config: DataConfig) -> str:
     """The fingerprint that `prepare` finds, of collections as they are now; nothing is embedded."""
-    return _fingerprint(config, *_split(config))
+    return checked_collections(config)[1]
+
+
+def checked_collections(config: DataConfig) -> tuple[Mapping[str, Collection], str]:
+    """Load, check and split collections as `prepare` does, and embed nothing.
+
+    Args:
+        config: Which collections, and how they are split.
+
+    Returns:
+        Spec -> collection, and the fingerprint that `prepare` finds.
+
+    Raises:
+        DataError: A collection is missing, or has nothing to rank.
+    """
+    collections, splits = _split(config)
+    return collections, _fingerprint(config, collections, splits)
+
+
+def _loaded(specs: Sequence[str], config: DataConfig) -> dict[str, Collection]:
+    """Load collections; what is wrong with any of them is raised together."""
+    collections: dict[str, Collection] = {}
+    errors: list[QuantumRerankError] = []
+    for spec in specs:
+        try:
+            collections[spec] = load_judged(spec, config)
+            require_ranking(collections[spec])
+        except QuantumRerankError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise DataError([line for error in errors for line in str(error).splitlines()])
+    return collections
 
 
 def _split(config: DataConfig) -> tuple[dict[str, Collection], dict[str, Split]]:
@@ -201,9 +286,7 @@ def _split(config: DataConfig) -> tuple[dict[str, Collection], dict[str, Split]]
     repeated = sorted({spec for spec in named if named.count(spec) > 1})
     if repeated:
         raise DataError(f"{', '.join(repeated)}: named twice, but a collection has one role.")
-    collections = {spec: load_collection(spec) for spec in named}
-    for collection in collections.values():
-        require_ranking(collection)
+    collections = _loaded(named, config)
     domains = [collection.domain for collection in collections.values()]
     shared = sorted({domain for domain in domains if domains.count(domain) > 1})
     if shared:
@@ -218,12 +301,21 @@ def _split(config: DataConfig) -> tuple[dict[str, Collection], dict[str, Split]]
         for spec in config.seen
     }
     everything = {spec: tuple(sorted(c.queries)) for spec, c in collections.items()}
-    splits |= {spec: Split(validation=everything[spec]) for spec in config.unseen_validation}
+    splits |= {
+        spec: Split(validation=tuple(collections[spec].answerable(everything[spec])))
+        for spec in config.unseen_validation
+    }
     splits |= {spec: Split(test=everything[spec]) for spec in config.unseen_test}
     for spec, counts in repeated_texts(collections, splits).items():
         told = {**collections[spec].skipped, **counts}
         collections[spec] = replace(collections[spec], skipped=told)
     return collections, splits
+
+
+def load_judged(spec: str, config: DataConfig) -> Collection:
+    """Load a collection, with its copies and each query's own documents as configured."""
+    collection = with_copies_judged(load_collection(spec, config), config.judge_copies_alike)
+    return without_own_documents(collection, config.ignore_identical)
 
 
 def query_set(
@@ -232,17 +324,42 @@ def query_set(
     documents: Embeddings,
     query_ids: Sequence[str],
     n_candidates: int,
+    *,
+    for_training: bool = False,
 ) -> QuerySet:
-    """Select some queries of an embedded collection and find their nearest documents."""
+    """Select some queries of an embedded collection and find their nearest documents.
+
+    A query's own documents are no candidates of it. Every query has the same number of
+    candidates: where a corpus has fewer documents than are asked for, the most that are left
+    for every query.
+
+    Args:
+        for_training: Documents that were judged not relevant join the candidates, see
+            `with_judged`. Queries of other roles have the candidates of the first retrieval
+            alone, on which every system is compared.
+
+    Raises: DataError where nothing but itself is left for a query to rank.
+    """
     row_of_query = {query: row for row, query in enumerate(collection.queries)}
     row_of_document = {document: row for row, document in enumerate(collection.corpus)}
+
+    def rows(named: Mapping[str, Iterable[str]]) -> tuple[Rows, ...]:
+        return tuple(
+            np.array([row_of_document[document] for document in named.get(query, ())], np.int64)
+            for query in query_ids
+        )
+
     chosen = queries[[row_of_query[query] for query in query_ids]]
-    candidates, cosine = nearest_documents(chosen, documents, n_candidates)
-    qrels = {query: dict(collection.qrels[query]) for query in query_ids}
-    positives = tuple(
-        np.array([row_of_document[document] for document in qrels[query]], dtype=np.int64)
-        for query in query_ids
-    )
+    present = {query: dict(collection.qrels[query]) for query in query_ids}
+    positives = rows(present)
+    own = rows(collection.own_documents) if collection.own_documents else ()
+    not_relevant = rows(collection.not_relevant) if collection.not_relevant else ()
+    candidates, cosine = _nearest_others(collection.domain, chosen, documents, own, n_candidates)
+    if for_training and not_relevant:
+        is_relevant = is_among(candidates, positives)
+        candidates, cosine = with_judged(
+            candidates, cosine, is_relevant, not_relevant, chosen, documents
+        )
     return QuerySet(
         collection.domain,
         tuple(query_ids),
@@ -251,11 +368,37 @@ def query_set(
         documents,
         candidates,
         cosine,
-        _grades(candidates, positives, list(qrels.values())),
-        qrels,
+        _grades(candidates, positives, list(present.values())),
+        present if for_training else _with_absent(present, collection.absent),
         positives,
         dict(collection.skipped),
+        own,
+        not_relevant,
     )
+
+
+def _nearest_others(
+    domain: str, queries: Embeddings, documents: Embeddings, own: Sequence[Rows], n_candidates: int
+) -> tuple[Rows, Embeddings]:
+    """The nearest documents but each query's own, as many for every query."""
+    n_own = max(map(len, own), default=0)
+    candidates, cosine = nearest_documents(queries, documents, n_candidates + n_own)
+    if not n_own:
+        return candidates, cosine
+    n_kept = min(n_candidates, len(documents) - n_own)
+    if n_kept < 1:
+        raise DataError(
+            f"{domain}: all {len(documents)} documents are the query itself to a query. Give more "
+            "documents, or set `data.ignore_identical: none`."
+        )
+    return without_rows(candidates, cosine, own, n_kept)
+
+
+def _with_absent(
+    present: Mapping[str, Mapping[str, int]], absent: Mapping[str, Mapping[str, int]]
+) -> dict[str, dict[str, int]]:
+    """Return judgments as an evaluation counts them, with the documents that no system finds."""
+    return {query: {**judged, **absent.get(query, {})} for query, judged in present.items()}
 
 
 def _grades(
@@ -337,6 +480,9 @@ def _fingerprint(
             {query: dict(judged) for query, judged in collection.qrels.items()},
             vars(splits[spec]),
         ]
+        for pairs in (collection.own_documents, collection.not_relevant, collection.absent):
+            if pairs:  # a collection without such pairs keeps its fingerprint
+                content.append({query: list(named) for query, named in pairs.items()})
         if config.encoder.startswith("npy:"):  # whose rows go by the order, which is sorted away
             content += [list(collection.corpus), list(collection.queries)]
         # Piece by piece: as one text, a large corpus would be in memory twice more.

@@ -58,7 +58,8 @@ class Bm25:
     @cached_property
     def _collections(self) -> dict[str, Collection]:
         named = (*self._data.seen, *self._data.unseen_validation, *self._data.unseen_test)
-        return {one.domain: one for one in map(load_collection, named)}
+        collections = [load_collection(spec, self._data) for spec in named]
+        return {collection.domain: collection for collection in collections}
 
 
 class _Index:

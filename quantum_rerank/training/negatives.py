@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from quantum_rerank.embeddings import take
 from quantum_rerank.similarity import FusedSimilarity, fuse
-from quantum_rerank.training.data_manager import QuerySet, Rows
+from quantum_rerank.training.candidates import Rows, is_among
+from quantum_rerank.training.data_manager import QuerySet
 from quantum_rerank.training.ranking import Candidates, FloatArray
 
 Kind = Literal["random", "semi_hard", "hard"]
@@ -32,6 +33,9 @@ class Negatives:
     margin: documents without a judgment are left alone where their cosine to the query is
         above the answer's minus this: they may well be relevant.
     on_fidelity: the model's score is its affinity; otherwise it is fused with the cosine.
+
+    Candidates that were judged not relevant are never suspected and always in the pool, and are
+    drawn before all others. A query's own documents are left alone.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Negatives:
         self._query_sets = query_sets
         needed = kind == "semi_hard" or margin > NEVER
         self._answers = {id(q): answers(q) for q in query_sets} if needed else {}
+        self._judged = {id(q): is_among(q.candidates, q.not_relevant) for q in query_sets}
         self._usable = {id(q): self._usable_of(q) for q in query_sets}
         self._drawn_from = dict(self._usable)
         self._mined = False
@@ -62,8 +67,8 @@ class Negatives:
             return
         for queries in self._query_sets:
             scores, answer = self._scores(queries, model)
-            usable = self._usable[id(queries)]
-            self._drawn_from[id(queries)] = mined(scores, answer, usable, self._pool)
+            usable, judged = self._usable[id(queries)], self._judged[id(queries)]
+            self._drawn_from[id(queries)] = mined(scores, answer, usable, self._pool) | judged
         self._mined = True
 
     def at_most(self, wanted: int) -> int:
@@ -74,12 +79,24 @@ class Negatives:
         """(len(rows), k): the candidates that may be drawn as negatives of some queries."""
         return self._drawn_from[id(queries)][rows]
 
-    def suspected(self, queries: QuerySet, rows: Rows, documents: Rows) -> Mask | None:
-        """(len(rows), len(documents)): which may well be relevant; None where none ever is."""
+    def judged(self, queries: QuerySet, rows: Rows) -> Mask:
+        """(len(rows), k): the candidates that were judged not relevant, to be drawn first."""
+        return self._judged[id(queries)][rows]
+
+    def left_alone(self, queries: QuerySet, rows: Rows, documents: Rows) -> Mask | None:
+        """(len(rows), len(documents)): which are no negatives; None where none ever is left out.
+
+        Those that may well be relevant, and those that are the query itself.
+        """
+        own = _pairs(queries.own_documents, rows, documents)
         if self._margin <= NEVER:
-            return None
+            return own
         cosine = queries.queries[rows] @ take(queries.documents, documents).T
-        return self._above(queries, cosine, rows)
+        suspected = self._above(queries, cosine, rows)
+        judged = _pairs(queries.not_relevant, rows, documents)
+        if judged is not None:
+            suspected &= ~judged
+        return suspected if own is None else suspected | own
 
     def state_dict(self) -> dict[str, Any]:
         """What was mined, in the order of the query sets; nothing before it is."""
@@ -98,7 +115,8 @@ class Negatives:
         """(q, k): the candidates that are neither relevant nor suspected."""
         usable: Mask = queries.grades <= 0
         if self._margin > NEVER:
-            usable &= ~self._above(queries, queries.cosine, np.arange(len(usable)))
+            suspected = self._above(queries, queries.cosine, np.arange(len(usable)))
+            usable &= ~suspected | self._judged[id(queries)]
         return usable
 
     def _above(self, queries: QuerySet, cosine: NDArray[np.float32], rows: Rows) -> Mask:
@@ -126,6 +144,11 @@ class Negatives:
         if self._on_fidelity:
             return affinity
         return fuse(queries.cosine.astype(np.float64), affinity, model.weight.item())
+
+
+def _pairs(named: Sequence[Rows], rows: Rows, documents: Rows) -> Mask | None:
+    """Which documents are named for some queries, (len(rows), len(documents)); None for none."""
+    return np.array([np.isin(documents, named[row]) for row in rows]) if named else None
 
 
 def answers(queries: QuerySet) -> tuple[Rows, NDArray[np.float32]]:

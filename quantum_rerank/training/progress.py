@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
+from quantum_rerank.config import ExperimentConfig, flat
 from quantum_rerank.errors import BundleError
-from quantum_rerank.training.sealed import seal, unseal
+from quantum_rerank.training.sealed import refuse_other_maker, seal, unseal
 from quantum_rerank.training.trainer import Trainer
+
+MADE_BY = "made_by"
+"""Key of the record: which training it is of, for those who go on from it to compare."""
+OF_THE_MACHINE = ("circuit.engine", "circuit.threads")
+"""Keys of a configuration that `auto` resolves to something else on another machine."""
 
 
 def progress_bytes(trainer: Trainer, record: Mapping[str, Any]) -> bytes:
@@ -20,20 +27,23 @@ def progress_bytes(trainer: Trainer, record: Mapping[str, Any]) -> bytes:
     return seal({"record": json.dumps(dict(record)), "state": trainer.state_dict()})
 
 
-def restore(trainer: Trainer, content: bytes) -> dict[str, Any]:
+def restore(
+    trainer: Trainer, content: bytes, made_by: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Put a training into a trainer assembled from the same configuration and data.
 
     Sets torch's global generator too: whoever draws from it before the next epoch changes
     that epoch. A training that was at its end has no more epochs. Of the configuration the
     weights' shapes and the optimizer's settings are compared, as a safeguard; callers keep the
     whole of it beside the bytes, and see to it that it is the same.
+    made_by: what its record has to say under MADE_BY; None: whatever it says.
 
     Returns: the record that was written with it.
     Raises: BundleError, and leaves the trainer as it was, if the bytes were cut off or
-        altered, or are of another version, of other shapes or of other settings.
+        altered, or are of another version, training, of other shapes or of other settings.
     """
-    found = unseal(content, "The progress")
-    state: dict[str, Any] = found["state"]
+    sealed, record = _unsealed(content)
+    state: dict[str, Any] = sealed["state"]
     theirs, ours = _layout(state), _layout(trainer.state_dict())
     for name in ours | theirs:
         there, here = theirs.get(name, "absent"), ours.get(name, "absent")
@@ -43,17 +53,22 @@ def restore(trainer: Trainer, content: bytes) -> dict[str, Any]:
                 "in this training. Restore it with the configuration that it was written with, "
                 "or start the training anew."
             )
+    _refuse_other_maker(record, made_by)
     trainer.load_state_dict(state)
-    return dict(json.loads(found["record"]))
+    return record
 
 
-def take_over(trainer: Trainer, content: bytes) -> None:
+def take_over(trainer: Trainer, content: bytes, made_by: Mapping[str, Any] | None = None) -> None:
     """Let a training go on from another's weights and moments, with its own configuration.
 
+    made_by: what its record has to say under MADE_BY; None: whatever it says.
+
     Raises: BundleError, and leaves the trainer as it was, if the bytes were cut off or
-        altered, or are of a model of other shapes.
+        altered, or are of another training or of a model of other shapes.
     """
-    state: dict[str, Any] = unseal(content, "The progress")["state"]
+    sealed, record = _unsealed(content)
+    _refuse_other_maker(record, made_by)
+    state: dict[str, Any] = sealed["state"]
     theirs, ours = _shapes(state), _shapes(trainer.state_dict())
     different = sorted(name for name in ours | theirs if theirs.get(name) != ours.get(name))
     if different:
@@ -62,6 +77,23 @@ def take_over(trainer: Trainer, content: bytes) -> None:
             "from a training with the same circuit and layers."
         )
     trainer.take_over(state)
+
+
+def settings_fingerprint(config: ExperimentConfig) -> str:
+    """Return a hash of a configuration, without what may differ from machine to machine."""
+    settings = {key: value for key, value in flat(config).items() if key not in OF_THE_MACHINE}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _unsealed(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `progress_bytes` has sealed, and the record in it."""
+    sealed = unseal(content, "The progress")
+    return sealed, dict(json.loads(sealed["record"]))
+
+
+def _refuse_other_maker(record: Mapping[str, Any], made_by: Mapping[str, Any] | None) -> None:
+    if made_by is not None:
+        refuse_other_maker(record.get(MADE_BY), made_by, "The progress")
 
 
 def _shapes(state: Mapping[str, Any]) -> dict[str, list[Any]]:

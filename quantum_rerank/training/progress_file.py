@@ -5,13 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import BundleError, OutputError
-from quantum_rerank.training.progress import progress_bytes, restore
+from quantum_rerank.training.progress import (
+    MADE_BY,
+    progress_bytes,
+    restore,
+    settings_fingerprint,
+)
 from quantum_rerank.training.trainer import EpochReport, Trainer
 
 SAVING_SHARE = 0.02
@@ -72,29 +79,34 @@ class Paced:
             self._due = now + (now - self._started) / self._share
 
 
-def epochs_on_disk(trainer: Trainer, file: ProgressFile) -> Iterator[EpochReport]:
+def epochs_on_disk(
+    trainer: Trainer, file: ProgressFile, config: ExperimentConfig
+) -> Iterator[EpochReport]:
     """The epochs of a training that outlives its process; each may be the last one seen.
 
     What an earlier process has trained is reported again, not trained again.
+    config: of the training; what was written by one with another is not gone on from.
     """
-    reports = _restored(trainer, file)
+    maker = {"settings": settings_fingerprint(config)}
+    reports = _restored(trainer, file, maker)
     yield from tuple(reports)
     saving = Paced(SAVING_SHARE)
     for report in trainer.epochs():
         reports.append(report)
         with saving as due:
             if due or report.final:
-                record = {"reports": [asdict(one) for one in reports]}
+                record = {MADE_BY: maker, "reports": [asdict(one) for one in reports]}
                 file.write(progress_bytes(trainer, record))
         yield report
 
 
-def _restored(trainer: Trainer, file: ProgressFile) -> list[EpochReport]:
+def _restored(trainer: Trainer, file: ProgressFile, maker: Mapping[str, Any]) -> list[EpochReport]:
     """Take up the newest version that can be gone on from; the epochs until then, or none."""
     passed_over = False
     for path, content in file.versions():
         try:
-            reports = [EpochReport(**one) for one in restore(trainer, content)["reports"]]
+            record = restore(trainer, content, maker)
+            reports = [EpochReport(**one) for one in record["reports"]]
         except BundleError as error:  # cut off, altered, of another configuration or version
             file.tell(f"`{path}` is passed over: {error}")
             passed_over = True

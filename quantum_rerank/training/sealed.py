@@ -74,6 +74,28 @@ def unseal(content: bytes, name: str) -> dict[str, Any]:
     return dict(found)
 
 
+def refuse_other_maker(said: object, expected: Mapping[str, Any], name: str) -> None:
+    """Raise BundleError unless a file says of itself that it is of the expected training.
+
+    Args:
+        said: what the file says, as its writer has put it there.
+        expected: name -> value, each of which the file has to say; others are not compared.
+        name: what the file is called in an error.
+    """
+    if not isinstance(said, Mapping):
+        raise BundleError(
+            f"{name} does not say which training it is of: an earlier version wrote it, or it was "
+            "altered. Train anew."
+        )
+    for key, value in expected.items():
+        if said.get(key) != value:
+            there, here = (str(one)[:12] or "empty" for one in (said.get(key), value))
+            raise BundleError(
+                f"{name} is of another training: its {key} is {there}, but {here} is expected "
+                "here. Put back the file that belongs here, or train anew."
+            )
+
+
 def _as_tensor(content: bytes) -> Tensor:
     return torch.frombuffer(bytearray(content), dtype=torch.uint8)
 

@@ -9,7 +9,6 @@ from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import (
     Collection,
     domain_of,
-    load_collection,
     require_ranking,
     split_by_query,
 )
@@ -17,7 +16,13 @@ from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import DataError
 from quantum_rerank.evaluation import NDCG
 from quantum_rerank.similarity import Head
-from quantum_rerank.training.data_manager import PreparedData, QuerySet, query_set
+from quantum_rerank.training.data_manager import (
+    PreparedData,
+    QuerySet,
+    load_judged,
+    query_set,
+    with_unread,
+)
 from quantum_rerank.training.ranking import Candidates
 from quantum_rerank.training.validators import (
     TEST,
@@ -72,14 +77,22 @@ def load_roles(
     roles: dict[str, tuple[QuerySet, ...]] = dict.fromkeys(ROLES, ())
     domains = set[str]()
     for spec in specs:
-        collection = load_collection(spec)
+        collection = load_judged(spec, config)
         if collection.domain in domains:
             raise DataError(f"`{collection.domain}` is named twice. Folders need different names.")
         domains.add(collection.domain)
         require_ranking(collection)
         queries, documents = source.embed(collection)
+        collection = with_unread(collection, source)
         for role, ids in _query_ids(config, spec, collection).items():
-            one = query_set(collection, queries, documents, ids, config.candidates)
+            one = query_set(
+                collection,
+                queries,
+                documents,
+                ids,
+                config.candidates,
+                for_training=role == TRAIN,
+            )
             roles[role] = (*roles[role], one)
     return roles
 
@@ -92,8 +105,10 @@ def _query_ids(config: DataConfig, spec: str, collection: Collection) -> dict[st
         )
         return {TRAIN: split.train, VALIDATION: split.validation, TEST: split.test}
     is_chosen_on = _is_among(spec, domain, config.unseen_validation)
-    role = UNSEEN_VALIDATION if is_chosen_on else UNSEEN_TEST
-    return {role: tuple(sorted(collection.queries))}
+    queries = sorted(collection.queries)
+    if is_chosen_on:
+        return {UNSEEN_VALIDATION: tuple(collection.answerable(queries))}
+    return {UNSEEN_TEST: tuple(queries)}
 
 
 def _is_among(spec: str, domain: str, known: Sequence[str]) -> bool:

@@ -55,6 +55,32 @@ def test_trainings_that_differ_in_their_seed_only_are_one_group(
     assert told == ["optimizer.mlp_lr 0.001"] * 2 + ["optimizer.mlp_lr 0.01"]
 
 
+def test_a_training_from_before_a_key_was_added_is_of_the_group_that_has_its_default(
+    seeds: list[Path], tmp_path: Path
+) -> None:
+    shutil.copytree(seeds[1], tmp_path / "older")
+    record = metrics_of(seeds[1])
+    for key in ("columns", "separator", "quoting", "max_unmatched_judgments"):
+        del record["config"]["data"][key]
+    (tmp_path / "older" / "metrics.json").write_text(json.dumps(record))
+    groups = grouped(read_runs([seeds[0], tmp_path / "older"])[0])
+    assert [len(group.runs) for group in groups] == [2]
+
+
+def test_how_texts_were_embedded_sets_no_trainings_apart(seeds: list[Path], tmp_path: Path) -> None:
+    for name, device in (("elsewhere", "cuda"), ("earlier", None)):
+        shutil.copytree(seeds[0], tmp_path / name)
+        record = metrics_of(seeds[0])
+        record["config"]["seed"] = 100 + len(name)
+        record["config"]["data"]["device"] = device
+        if device is None:  # as a version wrote it that had none of these settings
+            for key in ("device", "encoder_batch_size", "show_progress_bar", "query_prompt"):
+                del record["config"]["data"][key]
+        (tmp_path / name / "metrics.json").write_text(json.dumps(record))
+    runs = read_runs([seeds[0], tmp_path / "elsewhere", tmp_path / "earlier"])[0]
+    assert [len(group.runs) for group in grouped(runs)] == [3]
+
+
 def test_groups_of_one_name_are_told_apart(seeds: list[Path], setting: Any, tmp_path: Path) -> None:
     other = setting.train(tmp_path / seeds[0].name, {"optimizer.mlp_lr": 0.01})
     names = [group.name for group in grouped(read_runs([seeds[0], other])[0])]
@@ -198,7 +224,7 @@ def test_every_folder_without_a_record_is_named(
     assert "cannot be read" in lines[0]
     assert "is no record" in lines[1]
     assert "an earlier version" in lines[2]
-    assert "no run that has ended" in lines[3]
+    assert "does not exist" in lines[3]
     assert "has no config, objective, " in lines[4]
     assert "summary.json` has no baselines, tested: an earlier version" in lines[5]
 

@@ -83,18 +83,22 @@ REFUSED: dict[str, tuple[dict[str, Lines], str]] = {
         {"qrels/test.tsv": [HEADER, "q1\td1\t-1", "q2\td2\t0"]},
         "beir:oaks: no query has a relevant document.",
     ),
-    "a positive that is not in the corpus": (
-        judged("q3\td77\t1"),
-        "1 qrels that name unknown documents: q3 -> d77. Add what they name, or take out",
+    "positives that are not in the corpus": (
+        judged("q3\td77\t1", "q4\td77\t1"),
+        "2 judgments that name an absent document counted as not found (q3 -> d77, q4 -> d77). Add",
     ),
-    "a query that is not there": (judged("q77\td3\t1"), "name unknown queries: q77."),
+    "queries that are not there": (
+        judged("q77\td3\t1", "q78\td3\t0"),
+        "2 of 12 judgments (16.7%) name a query or document that is absent or empty, but at most "
+        "5.0% may be left out. 2 judgments that name an absent query left out (q77 -> d3, q78",
+    ),
     "a domain with one query": (
         {"qrels/test.tsv": [HEADER, "q1\td1\t1"]},
         "beir:oaks: 1 judged queries leave none for validation and test",
     ),
-    "a query without text": (
-        {"queries.jsonl": lines([*QUERIES[1:], {"_id": "q0", "text": " \t"}])},
-        "1 queries with no text: q0.",
+    "queries without text": (
+        {"queries.jsonl": lines([*QUERIES[2:], *({"_id": f"q{n}", "text": " "} for n in (0, 1))])},
+        "2 judgments of a query without text left out (q0 -> d0, q1 -> d1).",
     ),
     "half a surrogate pair": (
         {"corpus.jsonl": lines([*CORPUS[1:], {"_id": "d0", "text": "oak \ud83c"}])},
@@ -109,7 +113,10 @@ REFUSED: dict[str, tuple[dict[str, Lines], str]] = {
         {"qrels/test.tsv": ["qid\tdocid\trel", *QRELS]},
         "test.tsv, line 1: the header is ['qid', 'docid', 'rel'], but must be query-id, corpus-id",
     ),
-    "no header": ({"qrels/test.tsv": QRELS}, "line 1: the header is ['q0', 'd0', '1']"),
+    "titles that are no text": (
+        {"corpus.jsonl": lines([*CORPUS, {"_id": "d", "text": "oak", "title": ["A", "B"]}])},
+        "corpus.jsonl, line 11: `title` is ['A', 'B'], but must be a string.",
+    ),
     "an empty corpus": ({"corpus.jsonl": []}, "beir:oaks: corpus is empty."),
     "an id that is none": (
         {"corpus.jsonl": ['{"_id": null, "text": "oak"}']},
@@ -130,7 +137,7 @@ def test_a_command_refuses_it_and_names_the_value(
 def test_all_that_is_wrong_with_a_file_is_said_at_once(
     folder: Folder, errors: Callable[..., Lines]
 ) -> None:
-    root = folder(judged("q3", "q3 d3 1", "q4\td4\t-", "q5\td5\t9"))
+    root = folder(judged("q3", "q3 0 d3 1 x", "q4\td4\t-", "q5\td5\t9"))
     said = errors(f"beir:{root}")
     assert [text.split("line ")[1].split(":")[0] for text in said] == ["12", "13", "14", "15"]
 
@@ -169,7 +176,10 @@ def test_vectors_that_are_not_finite_are_refused(
 
 
 COUNTED: dict[str, tuple[dict[str, Lines], str]] = {
-    "a judgment given twice": (judged("q3\td3\t1"), "1 judgments given twice, taken once"),
+    "a judgment given twice": (
+        judged("q3\td3\t1"),
+        "1 judgments given twice, taken once (q3 -> d3)",
+    ),
     "a negative judgment": (judged("q3\td4\t-1"), "1 judgments below 0 taken as not relevant"),
     "a query without a positive": (
         {
@@ -202,7 +212,7 @@ def prepared(folder: Folder, tmp_path: Path) -> Callable[..., PreparedData]:
 
     def load(changes: dict[str, Lines]) -> PreparedData:
         config = DataConfig(
-            seen=(f"beir:{folder(changes)}",), unseen_validation=(), unseen_test=(), candidates=5
+            seen=(f"beir:{folder(changes)}",), unseen_validation=(), unseen_test=(), candidates=N
         )
         return prepare(config, embedding_source(f"npy:{tmp_path}"))
 

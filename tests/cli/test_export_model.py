@@ -14,12 +14,13 @@ from typer.testing import CliRunner
 from quantum_rerank.cli.export_model import app
 from quantum_rerank.cli.trained_model import load_model
 from quantum_rerank.config import ExperimentConfig, override
-from quantum_rerank.embeddings import TextEncoder
+from quantum_rerank.embeddings import Role, TextEncoder, source_of
 from quantum_rerank.embeddings.examples import ExampleTexts
 from quantum_rerank.export import export_model, read_bundle
 from quantum_rerank.export.bundle import write_bundle
 from quantum_rerank.export.qasm import circuit_qasm
 from quantum_rerank.similarity import build_head
+from quantum_rerank.training.sealed import seal, unseal
 
 Ended = Callable[..., tuple[int, str]]
 
@@ -97,6 +98,24 @@ def test_the_circuit_of_a_text_is_written_as_a_program(
         assert rest == circuit_qasm(head, vector)
 
 
+def test_the_circuit_of_a_text_depends_on_its_role_where_the_encoder_tells_them_apart(
+    setting: Any, words_encoder: str, tmp_path: Path
+) -> None:
+    settings = {"data.encoder": words_encoder, "data.query_prompt": "query: "}
+    run = setting.train(tmp_path / "run", settings)
+    model = load_model(run)
+    source = source_of(model.config.data)
+    assert isinstance(source, TextEncoder)
+    line = (run, "--format", "qasm", "--text", "oak")
+    for role in Role:
+        exported(*line, "--role", role, "--output", tmp_path / role)
+        (vector,) = source.encode(["oak"], role=role)
+        program = (tmp_path / role / "circuit-01.qasm").read_text()
+        assert program == "// oak\n" + circuit_qasm(model.head, vector)
+    programs = {(tmp_path / role / "circuit-01.qasm").read_text() for role in Role}
+    assert len(programs) == 2
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -156,8 +175,11 @@ def in_a_search(ended_training: Path, tmp_path: Path) -> Path:
     """A checkpoint where a search has those of its trials, beside the record of its data."""
     place = tmp_path / "search" / "trials" / "00007" / "best.safetensors"
     place.parent.mkdir(parents=True)
-    shutil.copy(ended_training / "checkpoints" / "hybrid.safetensors", place)
-    shutil.copy(ended_training / "run.json", tmp_path / "search")
+    content = (ended_training / "checkpoints" / "hybrid.safetensors").read_bytes()
+    maker = {"run": "0f", "trial": 7}
+    place.write_bytes(seal({**unseal(content, "the checkpoint"), "made_by": maker}))
+    record = json.loads((ended_training / "run.json").read_text())
+    (tmp_path / "search" / "run.json").write_text(json.dumps({**record, "run": "0f"}))
     return place
 
 
@@ -171,6 +193,35 @@ def test_a_checkpoint_knows_what_its_run_was_trained_on(
         assert found.data_fingerprint == own.data_fingerprint
     alone = load_model(Path(shutil.copy(checkpoint, tmp_path)))
     assert (alone.encoder_fingerprint, alone.data_fingerprint) == ("", "")
+
+
+def test_weights_of_another_trial_of_the_same_search_are_refused(
+    in_a_search: Path, tmp_path: Path, ended: Ended
+) -> None:
+    exported(in_a_search, "--output", tmp_path / "own")
+    other = in_a_search.parents[1] / "00008" / in_a_search.name
+    other.parent.mkdir()
+    shutil.copy(in_a_search, other)
+    code, told = ended(app, other, "--output", tmp_path / "out")
+    assert code == 2
+    assert "its trial is 7, but 8 is expected here" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_of_another_arm_or_of_other_data_are_refused_under_an_arm_s_name(
+    ended_training: Path, tmp_path: Path, ended: Ended
+) -> None:
+    run = Path(shutil.copytree(ended_training, tmp_path / "run"))
+    checkpoint = run / "checkpoints" / "hybrid.safetensors"
+    content = checkpoint.read_bytes()
+    shutil.copy(run / "checkpoints" / "mlp_twin.safetensors", checkpoint)
+    code, told = ended(app, checkpoint, "--output", tmp_path / "out")
+    assert (code, "its arm is mlp_twin, but hybrid is expected" in told) == (2, True)
+    record = unseal(content, "the checkpoint")
+    maker = {**record["made_by"], "data_fingerprint": "of others"}
+    checkpoint.write_bytes(seal({**record, "made_by": maker}))
+    code, told = ended(app, checkpoint, "--output", tmp_path / "out")
+    assert (code, "its data_fingerprint is of others" in told) == (2, True)
 
 
 def test_a_checkpoint_beside_a_damaged_record_is_refused(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -15,6 +16,8 @@ import torch
 from ir_measures import nDCG
 from typer.testing import CliRunner
 
+from quantum_rerank.cli import export_model as export_model_command
+from quantum_rerank.cli import validate_training
 from quantum_rerank.cli.rerank import app
 from quantum_rerank.cli.trained_model import load_model
 from quantum_rerank.config import ExperimentConfig, override
@@ -124,6 +127,19 @@ def test_what_lies_below_the_top_keeps_its_order(
     assert {line[5] for line in lines} == {"mine"}
 
 
+def test_equal_documents_keep_the_order_of_the_first_retrieval(
+    setting: Any, ended_training: Path, cosine_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(setting.root / "vectors", tmp_path / "vectors")
+    path = tmp_path / "vectors/beir-herbs/corpus.npy"
+    vectors = np.load(path)
+    np.save(path, np.repeat(vectors[:1], len(vectors), axis=0))
+    bundle = with_weight(ended_training, 0.5, tmp_path / "bundle")
+    line = ("--bundle", bundle, "--encoder", f"npy:{tmp_path / 'vectors'}")
+    reranked(cosine_run, *line, "--data", setting.data("herbs"), "--output", tmp_path / "out.run")
+    assert read_run(tmp_path / "out.run") == read_run(cosine_run)
+
+
 @pytest.fixture
 def text_bundle(tmp_path: Path, small_config: Callable[..., ExperimentConfig]) -> Path:
     """An untrained model over the encoder that comes with the package."""
@@ -165,6 +181,56 @@ def test_lines_of_json_come_back_in_the_order_of_the_reranker(
     assert found[1]["also"] == {"kept": "ä"}
 
 
+@pytest.mark.slow
+def test_the_score_of_the_first_retrieval_is_kept_beside_the_new_one(
+    text_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANTUM_RERANK_CACHE", str(tmp_path / "cache"))
+    documents = [{"text": "Acrophobia", "score": 12.5}, {"text": "Cholera"}, "Measles"]
+    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    given.write_text(json.dumps({"query": "fear", "documents": documents, "score": 3}))
+    reranked(given, "--bundle", text_bundle, "--output", output)
+    record = json.loads(output.read_text(encoding="utf-8"))
+    found = {one["text"]: one for one in record["documents"]}
+    assert found["Acrophobia"]["retrieval_score"] == 12.5
+    assert found["Cholera"].keys() == found["Measles"].keys() == {"text", "score"}
+    scores = [one["score"] for one in record["documents"]]
+    assert scores == sorted(scores, reverse=True)
+    assert max(scores) <= 1.0
+    assert record["score"] == 3  # of the query, not of a document
+
+
+def own_document_run(setting: Any, tmp_path: Path) -> tuple[Path, str]:
+    """A run over questions in which a query, `oak-leaf`, is a document too, of the same text."""
+    shutil.copytree(setting.root / "herbs", tmp_path / "herbs")
+    path = tmp_path / "herbs" / "queries.jsonl"
+    text = path.read_text().replace("oak?leaf", "oak-leaf")
+    path.write_text(text.replace("what is oak-leaf like", "The leaf of the oak."))
+    qrels = tmp_path / "herbs" / "qrels" / "test.tsv"
+    rows = qrels.read_text().replace("oak?leaf\toak-leaf\t2\n", "")
+    qrels.write_text(rows.replace("oak?leaf", "oak-leaf"))
+    run = tmp_path / "own.run"
+    lines = [("oak-leaf", "oak-leaf"), ("oak-leaf", "oak-root"), ("oak?bark", "oak-leaf")]
+    run.write_text("\n".join(f"{query} Q0 {document} 1 0.5 t" for query, document in lines))
+    return run, f"beir:{tmp_path / 'herbs'}"
+
+
+@pytest.mark.parametrize(
+    ("options", "n_left"), [([], 1), (["--ignore-identical", "none"], 2)], ids=["auto", "none"]
+)
+def test_a_document_that_is_the_query_itself_is_left_out_of_a_run_and_counted(
+    setting: Any, ended_training: Path, tmp_path: Path, options: list[str], n_left: int
+) -> None:
+    run, data = own_document_run(setting, tmp_path)
+    line = [run, "--bundle", ended_training, "--data", data, "--output", tmp_path / "out.run"]
+    result = CliRunner().invoke(app, [*map(str, line), *options], catch_exceptions=False)
+    found = read_run(tmp_path / "out.run")
+    assert len(found["oak-leaf"]) == n_left
+    assert found["oak?bark"] == ["oak-leaf"]
+    counted = "1 documents of the run left out, since they are the query itself"
+    assert (counted in result.stderr) == (not options)
+
+
 def test_a_query_for_which_nothing_was_found_comes_back_as_it_was(
     ended_training: Path, tmp_path: Path
 ) -> None:
@@ -172,6 +238,21 @@ def test_a_query_for_which_nothing_was_found_comes_back_as_it_was(
     given.write_text('{"query": "q", "documents": [], "n": 7}\n')
     reranked(given, "--bundle", ended_training, "--output", output)
     assert json.loads(output.read_text()) == {"query": "q", "documents": [], "n": 7}
+
+
+def test_the_input_may_be_compressed(
+    setting: Any, ended_training: Path, cosine_run: Path, tmp_path: Path
+) -> None:
+    lines, output = tmp_path / "in.jsonl.gz", tmp_path / "out.jsonl"
+    lines.write_bytes(gzip.compress(b'{"query": "q", "documents": [], "n": 7}\n'))
+    reranked(lines, "--bundle", ended_training, "--output", output)
+    assert json.loads(output.read_text())["n"] == 7
+    packed = tmp_path / "cosine.run.gz"
+    packed.write_bytes(gzip.compress(cosine_run.read_bytes()))
+    line = ("--bundle", ended_training, "--data", setting.data("herbs"), "--output")
+    reranked(cosine_run, *line, tmp_path / "plain.run")
+    reranked(packed, *line, tmp_path / "packed.run")
+    assert (tmp_path / "packed.run").read_text() == (tmp_path / "plain.run").read_text()
 
 
 @pytest.mark.slow
@@ -244,6 +325,12 @@ def test_a_file_is_not_written_over_unless_it_is_asked_for(
         ("a.jsonl", "[" * 100_000, [], "line 1: needs `query`"),
         ("a.jsonl", '{"query": "\\ud83c", "documents": ["d"]}', [], "line 1: it has half a"),
         ("a.jsonl", '{"query": "q", "documents": ["d"], "n": "\\ud83c"}', [], "has half a"),
+        (
+            "a.jsonl",
+            '{"query": "q", "documents": [{"text": "d", "score": 1, "retrieval_score": 2}]}',
+            [],
+            "line 1: a document has both `score` and `retrieval_score`",
+        ),
         ("a.jsonl", "", [], "is empty"),
         ("a.jsonl", '{"query": "q", "documents": ["d"]}', [], "computed elsewhere"),
     ],
@@ -313,3 +400,64 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(
     code, told = ended(app, "missing.run", "--bundle", ended_training, "--output", output)
     assert code == 2
     assert "is no folder to write `out.run` into" in told
+
+
+# Prompts, and what the encoder does not read.
+
+
+@pytest.fixture
+def prompted_training(setting: Any, words_encoder: str, tmp_path: Path) -> Path:
+    """The folder of a training whose queries and documents have prompts."""
+    prompts = {"data.query_prompt": "query: ", "data.document_prompt": "passage: "}
+    settings = {"data.encoder": words_encoder, "arm": "mlp_twin", **prompts}
+    run: Path = setting.train(tmp_path / "prompted", settings)
+    return run
+
+
+def test_every_command_uses_the_prompts_of_the_training(
+    setting: Any, prompted_training: Path, tmp_path: Path
+) -> None:
+    texts = [f"The {part} of the oak." for part in ("leaf", "bark", "root")]
+    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    given.write_text(json.dumps({"query": "the oak", "documents": texts}), encoding="utf-8")
+    reranked(given, "--bundle", prompted_training, "--output", output, "--batch-size", 2)
+    documents = json.loads(output.read_text())["documents"]
+    found = {document["text"]: document["score"] for document in documents}
+    scores = Reranker.load(prompted_training).scores("the oak", texts)
+    assert [found[text] for text in texts] == pytest.approx(scores.tolist(), abs=1e-6)
+
+    line = [prompted_training, "--json", "--device", "auto"]
+    result = CliRunner().invoke(validate_training.app, list(map(str, line)))
+    expected = json.loads((prompted_training / "metrics.json").read_text())["standings"]
+    assert json.loads(result.stdout)["standings"] == expected
+
+    line = [prompted_training, "--arm", "mlp_twin", "--output", tmp_path / "again"]
+    assert CliRunner().invoke(export_model_command.app, list(map(str, line))).exit_code == 0
+    again = Reranker.load(tmp_path / "again").manifest.examples
+    assert again == Reranker.load(prompted_training).manifest.examples
+
+
+def test_texts_that_are_not_read_in_full_are_counted(
+    prompted_training: Path, tmp_path: Path
+) -> None:
+    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    record = {"query": "an oak", "documents": ["oak " * 20, "elm"]}
+    given.write_text(json.dumps(record), encoding="utf-8")
+    line = [given, "--bundle", prompted_training, "--output", output]
+    result = CliRunner().invoke(app, list(map(str, line)))
+    assert f"{given}: 1 of 2 documents are longer than the 8 tokens" in result.stderr
+    assert "Split long documents into passages" in result.stderr
+
+
+@pytest.mark.parametrize("command", [app, validate_training.app])
+def test_a_device_that_does_not_exist_is_refused(
+    prompted_training: Path, tmp_path: Path, ended: Ended, command: Any
+) -> None:
+    given = tmp_path / "in.jsonl"
+    given.write_text('{"query": "an oak", "documents": ["elm"]}')
+    line: list[object] = [prompted_training, "--device", "cuda:99"]
+    if command is app:
+        line = [given, "--bundle", *line, "--output", tmp_path / "out.jsonl"]
+    code, told = ended(command, *line)
+    assert code == 2
+    assert "The device `cuda:99` cannot be used here" in told

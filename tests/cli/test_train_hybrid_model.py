@@ -430,6 +430,23 @@ def test_a_run_holds_its_folder_while_it_trains_and_no_longer(
     assert holder(tmp_path / "first") is None
 
 
+def test_a_table_with_other_columns_is_trained_on_by_the_names_given(
+    arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    rows = [f"what is plant {n}|plant {n}, a tree|1" for n in range(16)]
+    rows += [f"what is plant 0|stone {n}|0" for n in range(8)]
+    table = tmp_path / "clicks.csv"
+    table.write_text("\n".join(["Question|text|rel", *rows]), encoding="utf-8")
+    named = ("--columns", "query=question,document=text,label=rel", "--arm", "bm25")
+    line = arguments(tmp_path / "first", *named, data=f"csv:{table}")
+    result = CliRunner().invoke(app, line, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "csv:clicks: 24 rows with `|` between their columns" in result.output
+    record = json.loads((tmp_path / "first" / "metrics.json").read_text())
+    columns = record["config"]["data"]["columns"]
+    assert (columns["query"], columns["document"], columns["label"]) == ("question", "text", "rel")
+
+
 def test_a_mistake_in_the_data_does_not_use_up_the_folder(
     arguments: Callable[..., list[str]], tmp_path: Path
 ) -> None:

@@ -96,6 +96,44 @@ def test_a_table_trained_on_is_known_however_its_path_is_spelt(
         assert found == {role: whole[role] for role in ("train", "validation", "test")}
 
 
+def test_a_table_with_other_columns_is_read_by_the_names_given(
+    clicks: tuple[Path, Path], ended: Ended, tmp_path: Path
+) -> None:
+    table, run = clicks
+    other = tmp_path / "clicks.csv"
+    header, _, rows = table.read_text(encoding="utf-8").partition("\n")
+    assert header == "query,document,label"
+    other.write_text(f"q;text;rel\n{rows.replace(',', ';')}", encoding="utf-8")
+    code, message = ended(app, run, "--data", f"csv:{other}")
+    assert code == 2
+    assert "`--columns query=q,document=text,label=rel`" in message
+    renamed = ("--columns", "query=q,document=text,label=rel")
+    found = validated(run, "--data", f"csv:{other}", *renamed)
+    assert found["queries"] == validated(run)["queries"]
+    assert found["skipped"] == {"csv:clicks": {"rows with semicolons between their columns": 32}}
+
+
+def test_judgments_of_absent_texts_are_left_out_up_to_the_share_given(
+    setting: Any, ended_training: Path, ended: Ended, tmp_path: Path
+) -> None:
+    shutil.copytree(setting.root / "herbs", tmp_path / "herbs")
+    path = tmp_path / "herbs" / "qrels" / "test.tsv"
+    query = path.read_text(encoding="utf-8").splitlines()[1].split("\t")[0]
+    absent = "".join(f"\n{query}\tabsent-{n}\t1" for n in range(9))
+    path.write_text(path.read_text(encoding="utf-8").rstrip() + absent, encoding="utf-8")
+    code, message = ended(app, ended_training, "--data", f"beir:{tmp_path / 'herbs'}")
+    assert code == 2
+    assert "may be left out" in message
+    share = ("--max-unmatched-judgments", "0.5")
+    found = validated(ended_training, "--data", f"beir:{tmp_path / 'herbs'}", *share)
+    assert (
+        found["skipped"]["beir:herbs"][
+            "judgments that name an absent document counted as not found"
+        ]
+        == 9
+    )
+
+
 def test_a_folder_trained_on_is_known_from_within_and_by_another_name(
     setting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +171,10 @@ def test_what_is_not_taken_as_it_was_given_is_counted(
     assert validated(ended_training, "--data", data)["skipped"] == {"beir:herbs": expected}
     line = [str(ended_training), "--data", data]
     lines = CliRunner().invoke(app, line, catch_exceptions=False).output.splitlines()
-    assert lines[:2] == [f"beir:herbs: {count} {what}" for what, count in expected.items()]
+    assert lines[:2] == [
+        "beir:herbs: 1 judgments given twice, taken once (oak?leaf -> oak-leaf)",
+        "beir:herbs: 1 judgments below 0 taken as not relevant",
+    ]
 
 
 def test_every_target_is_printed_with_its_outcome(ended_training: Path) -> None:
@@ -233,7 +274,7 @@ def test_another_encoder_is_refused_before_anything_is_embedded(
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("nowhere", "holds no model"),
+        ("nowhere", "nowhere` does not exist"),
         ("run/metrics.json", "was cut off or altered"),
         ("trees", "holds no model"),
     ],
@@ -254,3 +295,18 @@ def test_a_collection_named_twice_is_refused(
     code, message = ended(app, ended_training, *herbs, *herbs)
     assert code == 2
     assert "named twice" in message
+
+
+def test_candidates_that_hold_few_of_the_relevant_documents_are_warned_of(
+    setting: Any, tmp_path: Path
+) -> None:
+    shutil.copytree(setting.root / "vectors", tmp_path / "vectors")
+    for name in ("corpus", "queries"):  # the relevant documents are the farthest
+        path = tmp_path / "vectors" / "beir-herbs" / f"{name}.npy"
+        np.save(path, np.load(path) * (-1.0 if name == "queries" else 1.0))
+    changes = {"data.candidates": 12, "data.encoder": f"npy:{tmp_path / 'vectors'}"}
+    run = setting.train(tmp_path / "run", changes)
+    result = CliRunner().invoke(app, [str(run)], catch_exceptions=False)
+    (warning,) = (line for line in result.output.splitlines() if line.startswith("Warning: "))
+    assert warning.startswith("Warning: beir:herbs: on average only ")
+    assert validated(run)["warnings"] == [warning]

@@ -1,13 +1,25 @@
 from __future__ import annotations
 
+import bz2
+import gzip
+import json
+import lzma
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from quantum_rerank.datasets import beir, load_collection, load_texts, split_by_query
+from quantum_rerank.config import DataConfig
+from quantum_rerank.datasets import (
+    beir,
+    count_lines,
+    load_collection,
+    load_texts,
+    split_by_query,
+)
 from quantum_rerank.errors import DataError
+from tests.conftest import QRELS, QUERIES
 
 Folder = Callable[..., Path]
 TRAIN = {"fig?leaf": {"fig-leaf": 1}, "fig?bark": {"fig-bark": 1}}
@@ -96,11 +108,48 @@ def test_judgments_of_unknown_queries_and_documents_are_both_named(beir_folder: 
     with pytest.raises(DataError) as caught:
         beir.load(str(beir_folder(test=qrels)))
     assert caught.value.problems == (
-        "beir:trees: 1 qrels that name unknown queries: who?. "
-        "Add what they name, or take out these qrels.",
-        "beir:trees: 1 qrels that name unknown documents: oak?leaf -> nothing. "
-        "Add what they name, or take out these qrels.",
+        "beir:trees: no query has a relevant document.",
+        "beir:trees: 1 judgments that name an absent query left out (who? -> oak-leaf)",
+        "beir:trees: 1 judgments that name an absent document counted as not found "
+        "(oak?leaf -> nothing)",
     )
+
+
+def test_few_judgments_of_absent_texts_are_left_out_and_counted_with_examples(
+    beir_folder: Folder,
+) -> None:
+    qrels = QRELS | {"who?": {"oak-leaf": 1}, "oak?leaf": {"oak-leaf": 2, "nothing": 0}}
+    folder = beir_folder(test=qrels)
+    collection = load_collection(f"beir:{folder}", DataConfig(max_unmatched_judgments=0.1))
+    assert collection.qrels["oak?leaf"] == {"oak-leaf": 2}
+    assert count_lines(collection.skipped) == [
+        "1 judgments that name an absent query left out (who? -> oak-leaf)",
+        "1 judgments that name an absent document counted as not found (oak?leaf -> nothing)",
+    ]
+    assert json.loads(json.dumps(dict(collection.skipped))) == dict(collection.skipped)
+
+
+def test_a_single_judgment_of_an_absent_text_refuses_no_small_collection(
+    beir_folder: Folder,
+) -> None:
+    folder = beir_folder(test={"oak?leaf": {"oak-leaf": 1, "nothing": 1}})
+    assert load_collection(f"beir:{folder}").qrels == {"oak?leaf": {"oak-leaf": 1}}
+    with pytest.raises(DataError, match=r"but at most 0\.0% may be left out"):
+        load_collection(f"beir:{folder}", DataConfig(max_unmatched_judgments=0.0))
+
+
+def test_too_many_judgments_of_absent_texts_refuse_a_collection(beir_folder: Folder) -> None:
+    absent = {"oak?leaf": {"oak-leaf": 1} | {f"none-{n}": 1 for n in range(7)}}
+    folder = beir_folder(test=QRELS | absent)
+    with pytest.raises(DataError) as caught:
+        load_collection(f"beir:{folder}")
+    (problem,) = caught.value.problems
+    assert "7 of 38 judgments (18.4%) name a query or document that is absent or empty" in problem
+    assert "at most 5.0% may be left out" in problem
+    assert "`data.max_unmatched_judgments`" in problem
+    assert problem.count("oak?leaf -> none-") == 5
+    config = DataConfig(max_unmatched_judgments=0.2)
+    assert load_collection(f"beir:{folder}", config).qrels["oak?leaf"] == {"oak-leaf": 1}
 
 
 def test_at_most_five_examples_of_a_mistake_are_shown(beir_folder: Folder) -> None:
@@ -108,15 +157,25 @@ def test_at_most_five_examples_of_a_mistake_are_shown(beir_folder: Folder) -> No
     with pytest.raises(DataError) as caught:
         beir.load(str(beir_folder(test=qrels)))
     message = str(caught.value)
-    assert "7 qrels that name unknown documents" in message
+    assert "7 judgments that name an absent document counted as not found" in message
     assert message.count("oak?leaf -> ") == 5
-    assert ", .... Add what they name" in message
+    assert "none-4, ...)" in message
 
 
 @pytest.mark.parametrize("text", ["", "  \t"])
-def test_a_judged_query_without_text_is_refused(beir_folder: Folder, text: str) -> None:
-    folder = beir_folder(queries={"oak?leaf": text}, test=TEST)
-    with pytest.raises(DataError, match=r"1 queries with no text: oak\?leaf"):
+def test_a_judged_query_without_text_is_left_out_and_counted(
+    beir_folder: Folder, text: str
+) -> None:
+    folder = beir_folder(queries=QUERIES | {"oak?leaf": text})
+    collection = beir.load(str(folder))
+    assert "oak?leaf" not in collection.queries
+    assert collection.skipped == {"judgments of a query without text left out": 2}
+    assert collection.unmatched == (2, 32)
+
+
+def test_queries_that_all_have_no_text_are_refused_with_that(beir_folder: Folder) -> None:
+    folder = beir_folder(queries={"oak?leaf": " "}, test=TEST)
+    with pytest.raises(DataError, match=r"1 judgments of a query without text left out \(oak"):
         beir.load(str(folder))
 
 
@@ -167,7 +226,7 @@ def test_a_collection_in_which_nothing_is_relevant_is_refused(beir_folder: Folde
 
 
 @pytest.mark.parametrize(
-    "header", ["", "query\tdoc\tscore\n", "query-id,corpus-id,score\n", "oak?leaf\toak-leaf\t1\n"]
+    "header", ["query\tdoc\tscore\n", "query-id,corpus-id,score\n", "query doc x score\n"]
 )
 def test_a_wrong_header_is_refused_with_the_right_one(beir_folder: Folder, header: str) -> None:
     folder = beir_folder()
@@ -177,7 +236,94 @@ def test_a_wrong_header_is_refused_with_the_right_one(beir_folder: Folder, heade
 
 
 @pytest.mark.parametrize(
-    "row", ["oak?leaf\toak-leaf", "oak?leaf\toak-leaf\t1\t2", "oak?leaf\toak-leaf\tgood", "x"]
+    "qrels",
+    [
+        "oak?leaf\toak-leaf\t2\nelm?bark\telm-bark\t1\n",
+        "oak?leaf oak-leaf 2\nelm?bark  elm-bark 1\n",
+        "oak?leaf 0 oak-leaf 2\nelm?bark\tQ0\telm-bark\t1\n",
+        "# by hand\nquery-id corpus-id score\noak?leaf oak-leaf 2\n\n# end\nelm?bark elm-bark 1\n",
+        "\ufeffQuery-ID\tCorpus-ID\tScore\r\noak?leaf\toak-leaf\t2\r\nelm?bark\telm-bark\t1\r\n",
+    ],
+    ids=["no header", "spaces", "columns of TREC", "comments", "as Windows writes it"],
+)
+def test_judgments_are_read_as_people_have_them(beir_folder: Folder, qrels: str) -> None:
+    folder = beir_folder()
+    (folder / "qrels" / "test.tsv").write_text(qrels, encoding="utf-8")
+    collection = beir.load(str(folder))
+    assert collection.qrels == {"oak?leaf": {"oak-leaf": 2}, "elm?bark": {"elm-bark": 1}}
+
+
+def test_identical_judgments_are_counted_with_examples(beir_folder: Folder) -> None:
+    folder = beir_folder()
+    row = "oak?leaf\toak-leaf\t2\n"
+    (folder / "qrels" / "test.tsv").write_text(HEADER + row * 3, encoding="utf-8")
+    example = "oak?leaf -> oak-leaf"
+    assert count_lines(
+        {k: v for k, v in beir.load(str(folder)).skipped.items() if "twice" in k}
+    ) == [f"2 judgments given twice, taken once ({example}, {example})"]
+
+
+@pytest.mark.parametrize("title", ["null", "NaN", '""'])
+def test_a_title_that_is_missing_is_no_title(beir_folder: Folder, title: str) -> None:
+    folder = beir_folder(queries={"q": "tree?"}, test={"q": {"a": 1}})
+    record = f'{{"_id": "a", "title": {title}, "text": "A tree"}}'
+    (folder / "corpus.jsonl").write_text(record, encoding="utf-8")
+    assert beir.load(str(folder)).corpus == {"a": "A tree"}
+
+
+@pytest.mark.parametrize("title", ['["A", "B"]', '{"en": "A"}', "7", "0", "false", "[]"])
+def test_a_title_that_is_not_text_is_refused_with_its_line(beir_folder: Folder, title: str) -> None:
+    folder = beir_folder()
+    record = f'{{"_id": "a", "title": {title}, "text": "A tree"}}'
+    (folder / "corpus.jsonl").write_text(record, encoding="utf-8")
+    with pytest.raises(DataError, match=r"corpus\.jsonl, line 1: `title` is .* must be a string"):
+        beir.load(str(folder))
+
+
+@pytest.mark.parametrize("key", ["1.5", "true", "null", "NaN", "[1]"])
+def test_an_id_that_is_neither_text_nor_a_whole_number_is_refused(
+    beir_folder: Folder, key: str
+) -> None:
+    folder = beir_folder()
+    (folder / "corpus.jsonl").write_text(f'{{"_id": {key}, "text": "x"}}', encoding="utf-8")
+    with pytest.raises(DataError, match=r"`_id` is .* must be a string or a whole number"):
+        beir.load(str(folder))
+
+
+@pytest.mark.parametrize("ending", [".gz", ".bz2", ".xz"])
+def test_the_files_of_a_folder_may_be_compressed(beir_folder: Folder, ending: str) -> None:
+    folder = beir_folder()
+    expected = beir.load(str(folder))
+    pack = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}[ending]
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
+        content = (folder / name).read_bytes()
+        (folder / name).unlink()
+        (folder / f"{name}{ending}").write_bytes(pack(content))
+    assert beir.load(str(folder)) == expected
+
+
+def test_texts_may_be_parquet(beir_folder: Folder) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra `parquet`")
+    table = pytest.importorskip("pyarrow").table
+    folder = beir_folder()
+    expected = beir.load(str(folder))
+    for name in ("corpus", "queries"):
+        lines = (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        (folder / f"{name}.jsonl").unlink()
+        records = [json.loads(line) for line in lines]
+        columns = {key: [record[key] for record in records] for key in ("_id", "text")}
+        parquet.write_table(table(columns), folder / f"{name}.parquet")
+    assert beir.load(str(folder)) == expected
+    parquet.write_table(table({"_id": ["a", "a"], "text": ["x", "y"]}), folder / "corpus.parquet")
+    with pytest.raises(DataError, match=r"corpus\.parquet, row 2: the id 'a' stands above"):
+        beir.load(str(folder))
+    parquet.write_table(table({"id": ["a"], "text": ["x"]}), folder / "corpus.parquet")
+    with pytest.raises(DataError, match=r"row 1: .* needs the keys `_id` and `text`"):
+        beir.load(str(folder))
+
+
+@pytest.mark.parametrize(
+    "row", ["oak?leaf\toak-leaf", "oak?leaf\t0\toak-leaf\t1\t2", "oak?leaf\toak-leaf\tgood", "x"]
 )
 def test_a_bad_row_is_refused_with_its_line(beir_folder: Folder, row: str) -> None:
     folder = beir_folder()

@@ -20,6 +20,13 @@ def test_checking_twice_changes_nothing_more() -> None:
     assert checked(once) == once
 
 
+def test_documents_that_were_judged_not_relevant_are_kept_beside_the_relevant() -> None:
+    qrels = {"q": {"a": 1, "b": -1}, "r": {"a": 0}}
+    found = checked(Collection("trees", CORPUS, QUERIES, qrels))
+    assert found.qrels == {"q": {"a": 1}}
+    assert found.not_relevant == {"q": ("b",)}  # `r` is left out
+
+
 def test_the_given_collection_is_left_alone() -> None:
     qrels = {"q": {"a": 1, "b": 0}, "r": {"b": 0}}
     checked(Collection("trees", CORPUS, QUERIES, qrels))

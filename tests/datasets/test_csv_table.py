@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from quantum_rerank.datasets import load_collection
+from quantum_rerank.config import ColumnsConfig, DataConfig
+from quantum_rerank.datasets import count_lines, domain_of, load_collection
 from quantum_rerank.datasets.collection import MAX_CHARACTERS, Collection
 from quantum_rerank.errors import DataError
 
@@ -21,9 +24,9 @@ Load = Callable[..., Collection]
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    def write(*rows: str, name: str = "clicks.csv") -> Collection:
+    def write(*rows: str, name: str = "clicks.csv", config: DataConfig | None = None) -> Collection:
         (tmp_path / name).write_text("\n".join(rows), encoding="utf-8")
-        return load_collection(f"csv:{tmp_path / name}")
+        return load_collection(f"csv:{tmp_path / name}", config)
 
     return write
 
@@ -82,10 +85,12 @@ def test_a_repeated_row_is_counted(load: Load) -> None:
 
 def test_all_wrong_rows_are_told_together_with_their_lines(load: Load) -> None:
     with pytest.raises(DataError) as caught:
-        load(*ROWS, ",The leaf.,1", "oak,The leaf.,often", "oak leaf,The leaf of the oak.,1", "oak")
+        load(
+            *ROWS, "oak,The leaf.,", "oak,The leaf.,often", "oak leaf,The leaf of the oak.,1", "oak"
+        )
     messages = [problem.split("clicks.csv, ")[1] for problem in caught.value.problems]
     assert messages == [
-        "line 5: the query is empty. Fill it in, or take the row out.",
+        "line 5: the grade is '', but must be a whole number.",
         "line 6: the grade is 'often', but must be a whole number.",
         messages[2],
         "line 8: 1 columns, but the header has 3. Quote what holds a separator: ['oak'].",
@@ -95,11 +100,143 @@ def test_all_wrong_rows_are_told_together_with_their_lines(load: Load) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", ["", "query;document;label", "query,doc,label", "query,document,label,label", ROWS[1]]
+    ("header", "way_out"),
+    [
+        (
+            "query,doc,label",
+            "no column `document`. Name the right one with `--columns document=doc`",
+        ),
+        ("q,text,Rel", "`--columns query=q,document=text,label=Rel`"),
+        ("querys;document;label", "separated by semicolons. .* `--columns query=querys`"),
+        ("a,b,c", "`--columns query=NAME,document=NAME,label=NAME`"),
+        ("query,document,label,label", "There is more than one label"),
+        (ROWS[1], "There is no column `query`, `document`, `label`"),
+    ],
 )
-def test_a_wrong_header_is_refused_with_the_right_one(load: Load, header: str) -> None:
-    with pytest.raises(DataError, match=r"line 1: the header is .* query, document, label once"):
+def test_a_wrong_header_is_refused_with_its_columns_and_the_nearest(
+    load: Load, header: str, way_out: str
+) -> None:
+    with pytest.raises(
+        DataError, match=r"line 1: the header is .* query, document, label once"
+    ) as e:
         load(header, *ROWS[1:])
+    assert re.search(way_out, str(e.value))
+    assert all(repr(name) in str(e.value) for name in re.split("[,;]", header))
+
+
+def test_columns_may_have_other_names(load: Load) -> None:
+    rows = ("Q,Text,Clicks,label", "oak leaf,The leaf.,1,x")
+    columns = ColumnsConfig(query="q", document="text", label="clicks")
+    config = DataConfig(columns=columns)
+    assert by_text(load(*rows, config=config)) == {"oak leaf": {"The leaf.": 1}}
+
+
+@pytest.mark.parametrize(("separator", "word"), [(";", "semicolons"), ("|", "`|`"), ("\t", "tabs")])
+def test_the_separator_of_the_header_is_found_and_told(
+    load: Load, separator: str, word: str
+) -> None:
+    rows = [
+        separator.join(row) for row in (("query", "document", "label"), ("oak", "a, leaf", "1"))
+    ]
+    collection = load(*rows)
+    assert by_text(collection) == {"oak": {"a, leaf": 1}}
+    assert collection.skipped == {f"rows with {word} between their columns": 1}
+
+
+def test_the_separator_that_excel_names_above_the_header_is_used(load: Load) -> None:
+    rows = ("sep=^", "query^document^label", "oak^a, leaf^1")
+    assert by_text(load(*rows)) == {"oak": {"a, leaf": 1}}
+
+
+def test_a_separator_that_is_configured_is_not_looked_for(load: Load) -> None:
+    rows = ("query;document;label", "oak;a leaf;1")
+    collection = load(*rows, config=DataConfig(separator="semicolon"))
+    assert collection.skipped == {}
+    with pytest.raises(DataError, match=r"\['query;document;label'\].* separated by commas"):
+        load(*rows, config=DataConfig(separator="comma"))
+
+
+def test_a_row_between_tabs_ends_with_its_line_whatever_quotes_it_has(load: Load) -> None:
+    rows = (
+        "query\tdocument\tlabel",
+        'pizza\t"12 inch pizza\t1',
+        "new york\tb doc\t1",
+        'pizza large\tpizza 12"\t1',
+        '"machine learning" jobs\tdoc "a"\t1',
+        '"oak leaf"\tdoc\t1',
+    )
+    collection = load(*rows, name="clicks.tsv")
+    assert by_text(collection) == {
+        "pizza": {'"12 inch pizza': 1},
+        "new york": {"b doc": 1},
+        "pizza large": {'pizza 12"': 1},
+        '"machine learning" jobs': {'doc "a"': 1},
+        '"oak leaf"': {"doc": 1},
+    }
+    assert count_lines(collection.skipped) == [
+        "1 rows with a text in double quotes, which are read as a part of it "
+        "(`data.quoting: double` removes them) (line 6)"
+    ]
+
+
+def test_quotes_between_tabs_are_removed_where_that_is_configured(load: Load) -> None:
+    rows = ("query\tdocument\tlabel", '"oak\tleaf"\t"a ""big"" leaf"\t1')
+    collection = load(*rows, name="clicks.tsv", config=DataConfig(quoting="double"))
+    assert by_text(collection) == {"oak\tleaf": {'a "big" leaf': 1}}
+
+
+def test_a_row_between_tabs_that_is_broken_names_the_setting_for_quotes(load: Load) -> None:
+    rows = ("query\tdocument\tlabel", 'oak\t"a', 'leaf"\t1')
+    with pytest.raises(DataError, match=r"line 2: 2 columns, .* set `data\.quoting: double`"):
+        load(*rows, name="clicks.tsv")
+    collection = load(*rows, name="clicks.tsv", config=DataConfig(quoting="double"))
+    assert by_text(collection) == {"oak": {"a\nleaf": 1}}
+
+
+def test_quotes_between_commas_stay_where_that_is_configured(load: Load) -> None:
+    rows = ("query,document,label", 'pizza,"12 inch,1', 'oak,12",1')
+    collection = load(*rows, config=DataConfig(quoting="none"))
+    assert by_text(collection) == {"pizza": {'"12 inch': 1}, "oak": {'12"': 1}}
+
+
+def test_line_breaks_within_texts_are_counted_with_their_lines(load: Load) -> None:
+    collection = load(*ROWS, 'oak,"The\nleaf.",1', 'elm,"The leaf.",1')
+    assert "The\nleaf." in collection.corpus.values()
+    assert count_lines(collection.skipped) == ["1 rows with line breaks within a text (line 6)"]
+
+
+def test_a_row_without_a_query_is_left_out_and_counted_with_its_line(load: Load) -> None:
+    collection = load(*ROWS, ",The leaf.,1")
+    assert by_text(collection) == by_text(load(*ROWS))
+    assert count_lines(collection.skipped) == ["1 rows without a query left out (line 5)"]
+
+
+def test_too_many_rows_without_a_query_refuse_a_table(load: Load) -> None:
+    rows = (*ROWS, ",The leaf.,1", " ,The leaf.,1")
+    with pytest.raises(DataError, match=r"2 of 5 judgments \(40\.0%\).*\(line 5, line 6\)"):
+        load(*rows)
+    assert len(load(*rows, config=DataConfig(max_unmatched_judgments=0.5)).queries) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_table_in_utf_16_is_read_by_its_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    text = ("" if encoding in ("utf-16", "utf-32") else "\ufeff") + "\r\n".join(ROWS)
+    (tmp_path / "clicks.csv").write_bytes(text.encode(encoding))
+    collection = load_collection(f"csv:{tmp_path / 'clicks.csv'}")
+    assert by_text(collection)["oak leaf"] == {"The leaf of the oak.": 2}
+
+
+def test_a_compressed_table_is_read_and_has_the_name_that_it_has_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "clicks.tsv.gz"
+    path.write_bytes(gzip.compress(b"query\tdocument\tlabel\noak\ta leaf\t1\n"))
+    collection = load_collection(f"csv:{path}")
+    assert collection.domain == domain_of(f"csv:{path}") == "csv:clicks"
+    assert by_text(collection) == {"oak": {"a leaf": 1}}
+
+
+def test_lines_that_end_as_old_macs_end_them_are_rows(tmp_path: Path) -> None:
+    (tmp_path / "clicks.csv").write_bytes("\r".join(ROWS).encode())
+    assert len(load_collection(f"csv:{tmp_path / 'clicks.csv'}").queries) == 2
 
 
 def test_an_empty_file_has_a_wrong_header(load: Load) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -52,6 +53,25 @@ def test_a_registered_collection_is_loaded_by_its_id(register: Register) -> None
     assert collection.skipped == {"queries without judgments left out": 1}
 
 
+def test_a_missing_title_of_the_catalogue_becomes_no_text(
+    register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Titled(NamedTuple):
+        doc_id: str
+        title: str | None
+        text: str
+
+        def default_text(self) -> str:
+            return f"{self.title} {self.text}"
+
+    documents = [Titled("d1", None, "A leaf."), Titled("d2", "Elm", "A bark.")]
+    spec = register()
+    dataset = __import__("ir_datasets").load(spec.partition(":")[2])
+    monkeypatch.setattr(dataset, "docs_iter", lambda: iter(documents), raising=False)
+    monkeypatch.setattr("ir_datasets.load", lambda name: dataset)
+    assert load_collection(spec).corpus == {"d1": " A leaf.", "d2": "Elm A bark."}
+
+
 def test_an_unknown_id_is_refused(register: Register) -> None:
     register()
     with pytest.raises(DataError, match="`ir_datasets:nowhere` is not in the catalogue"):
@@ -69,8 +89,10 @@ def test_two_grades_of_one_pair_are_refused(register: Register) -> None:
         load_collection(register(qrels=QRELS + "q1 0 d1 1\n"))
 
 
-def test_judgments_of_unknown_documents_are_refused(register: Register) -> None:
-    with pytest.raises(DataError, match="1 qrels that name unknown documents: q2 -> d2"):
+def test_judgments_of_absent_documents_alone_are_refused(register: Register) -> None:
+    with pytest.raises(
+        DataError, match=r"that name an absent document counted as not found \(q2 -> d2\)"
+    ):
         load_collection(register(docs="d1\tThe leaf of the oak.\n", qrels="q2 0 d2 1\n"))
 
 

@@ -28,7 +28,9 @@ def test_a_source_of_ones_own_is_one_function_and_one_line(
     assert load_collection("trees:oak:red").corpus["a"] == "The oak:red is a tree."
 
 
-@pytest.mark.parametrize("spec", ["beir:trees", "trec:trees", "csv:trees.csv", "icd10:3"])
+@pytest.mark.parametrize(
+    "spec", ["beir:trees", "trec:trees", "csv:trees.csv", "triplets:trees.jsonl", "icd10:3"]
+)
 def test_the_domain_of_a_spec_is_that_of_its_collection(
     spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -40,6 +42,7 @@ def test_the_domain_of_a_spec_is_that_of_its_collection(
         "trees/qrels/test.tsv": "query-id\tcorpus-id\tscore\nq\ta\t1",
         "trees/queries.tsv": "q\toak",
         "trees/qrels.txt": "q 0 a 1",
+        "trees.jsonl": '["oak", "An oak.", "An elm."]',
         "trees.csv": "query,document,label\noak,An oak.,1",
     }.items():
         (tmp_path / name).write_text(content, encoding="utf-8")

@@ -44,13 +44,6 @@ def test_more_than_five_wrong_lines_are_counted(tmp_path: Path) -> None:
     assert caught.value.problems[-1] == f"{path}: 995 more lines are wrong."
 
 
-def test_a_wrong_header_ends_the_reading(tmp_path: Path) -> None:
-    path = write(tmp_path, b"1\n3\n")
-    with pytest.raises(DataError) as caught:
-        each_line(path, even, header=even)
-    assert caught.value.problems == (f"{path}, line 1: 1 is odd.",)
-
-
 def test_a_folder_is_not_read_as_a_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
         each_line(tmp_path, even)

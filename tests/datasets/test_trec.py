@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,11 @@ FILES = {
     "queries.tsv": "q1\toak leaf\nq2\telm bark\n",
     "qrels.txt": "q1 0 d1 2\nq1 0 d2 -1\nq2  Q0\td2 1\n",
 }
+TOPICS = (
+    '<topics><topic number="q1"><query>oak leaf</query></topic>'
+    '<topic number="q2"><query>elm bark</query></topic></topics>'
+)
+SPLIT_QRELS = {"train": b"q1 0 d1 1\n", "test": b"q2 0 d2 1\n"}
 Folder = Callable[..., Path]
 
 
@@ -132,6 +138,35 @@ def test_files_of_splits_are_kept_apart(folder: Folder) -> None:
         split_by_query(collection, 0.2, 0.2, seed=1)
 
 
+def test_comments_in_qrels_are_passed_over_and_counted(folder: Folder) -> None:
+    qrels = "# judged by hand\nq1 0 d1 2\n#q9 0 d9 1\nq2 0 d2 1\n"
+    collection = trec.load(str(folder({"qrels.txt": qrels})))
+    assert collection.qrels == {"q1": {"d1": 2}, "q2": {"d2": 1}}
+    assert collection.skipped == {"comment lines in judgments passed over": 2}
+
+
+def test_the_files_of_a_folder_may_be_compressed(folder: Folder) -> None:
+    root = folder({"queries.tsv": None, "topics.xml": TOPICS})
+    expected = trec.load(str(root))
+    for name in ("corpus.tsv", "topics.xml", "qrels.txt"):
+        content = (root / name).read_bytes()
+        (root / name).unlink()
+        (root / f"{name}.gz").write_bytes(gzip.compress(content))
+    assert trec.load(str(root)) == expected
+    for split in ("train", "test"):
+        (root / f"qrels.{split}.txt.gz").write_bytes(gzip.compress(SPLIT_QRELS[split]))
+    (root / "qrels.txt.gz").unlink()
+    assert trec.load(str(root)).official == {"train": {"q1"}, "test": {"q2"}}
+
+
+def test_a_text_that_begins_with_a_quotation_mark_is_a_text(folder: Folder) -> None:
+    corpus = 'd1\t"12 inch\nd2\tpizza 12"\n'
+    assert trec.load(str(folder({"corpus.tsv": corpus}))).corpus == {
+        "d1": '"12 inch',
+        "d2": 'pizza 12"',
+    }
+
+
 def test_all_that_a_folder_lacks_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         trec.load(str(tmp_path / "nowhere"))
@@ -168,7 +203,7 @@ def test_a_broken_line_is_refused_with_its_number(
         ("<top><num>1</top>", "has no <num> or <title>"),
         ("<top><title>oak</title></top>", "has no <num> or <title>"),
         ("<top><num>1<title>oak</top>" * 2, "the topic 1 stands twice"),
-        ("oak", "queries is empty"),
+        ("oak", r"topics\.txt: the file has no topics: neither <top> nor <topic>"),
         ("<top><num>1<title>oak</top><top><num>2", "2 topics begin with <top>, but 1 end"),
         ("<top><num>1<title>oak<TOP><num>2<title>elm</TOP>", "2 topics begin with <top>, but 1"),
     ],

@@ -1,17 +1,33 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import Collection, beir
-from quantum_rerank.embeddings import TextEncoder, blocks, embedding_source, encoder
+from quantum_rerank.datasets.collection import MAX_CHARACTERS
+from quantum_rerank.embeddings import (
+    EncoderSettings,
+    Role,
+    TextEncoder,
+    blocks,
+    embedding_source,
+    encoder,
+    source_of,
+)
+from quantum_rerank.embeddings.coverage import Coverage
 from quantum_rerank.embeddings.encoder import ArraySource, normalised, unit_rows
+from quantum_rerank.embeddings.text_models import MODELS
 from quantum_rerank.errors import EmbeddingError
 
 
@@ -118,6 +134,24 @@ def test_a_file_that_is_no_array_is_refused(
 ) -> None:
     (vectors / "corpus.npy").write_bytes(content)
     with pytest.raises(EmbeddingError, match="is no readable array"):
+        ArraySource(vectors).embed(trees)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.float16, np.int32, np.float64])
+def test_vectors_of_other_numbers_become_float32_of_length_one(
+    vectors: Path, trees: Collection, kind: type[np.generic]
+) -> None:
+    rows = np.random.default_rng(0).integers(1, 100, size=(16, 5))
+    np.save(vectors / "queries.npy", rows.astype(kind))
+    queries, _ = ArraySource(vectors).embed(trees)
+    assert queries.dtype == np.float32
+    expected = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    np.testing.assert_allclose(queries, expected, atol=1e-6)
+
+
+def test_an_array_of_yes_and_no_is_refused(vectors: Path, trees: Collection) -> None:
+    np.save(vectors / "queries.npy", np.ones((16, 5), dtype=bool))
+    with pytest.raises(EmbeddingError, match="holds bool, but must hold real numbers"):
         ArraySource(vectors).embed(trees)
 
 
@@ -312,6 +346,17 @@ def test_a_name_that_is_nowhere_is_an_embedding_error(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["minilm", "wordllama"])
+def test_equal_texts_have_equal_vectors_whatever_stands_between_them(name: str) -> None:
+    # Two batches: in the first, long texts fill the short one up.
+    text = "virus of the lung"
+    texts = [*(f"oak number {n:03d} " * 30 for n in range(127)), text, text, "an elm", text]
+    vectors = TextEncoder(name).encode(pd.Series(texts, index=range(200, 200 + len(texts))))
+    assert len({vectors[row].tobytes() for row, one in enumerate(texts) if one == text}) == 1
+    np.testing.assert_allclose(vectors[129], TextEncoder(name).encode(["an elm"])[0], atol=1e-6)
+
+
+@pytest.mark.slow
 def test_minilm_places_near_texts_near_and_caches_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -329,3 +374,223 @@ def test_minilm_places_near_texts_near_and_caches_them(
     np.testing.assert_allclose(encoder.encode(texts[::-1])[::-1], vectors, atol=1e-5)
     (file,) = tmp_path.glob("*.npy")
     np.testing.assert_allclose(np.load(file), vectors, atol=1e-6)
+
+
+# Queries and documents.
+
+TEXTS = ["how does the virus spread", "Coughing spreads it.", "query: what"]
+E5 = {"query": "query: ", "document": "passage: "}
+BGE = {"query": "Represent this sentence for searching relevant passages: "}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("prompts", "default"),
+    [
+        (E5, None),
+        (BGE, None),
+        ({"query": "query: ", "passage": "passage: "}, None),
+        ({"query": "", "document": "", "sts": "Same? "}, "sts"),
+        ({}, None),
+    ],
+    ids=["e5", "bge", "passage", "default", "none"],
+)
+def test_texts_are_embedded_as_sentence_transformers_does_for_their_role(
+    prompted_minilm: Callable[..., Path], prompts: dict[str, str], default: str | None
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    folder = str(prompted_minilm(prompts, default))
+    model = SentenceTransformer(folder, device="cpu", local_files_only=True)
+    ours = TextEncoder(folder)
+    for role, theirs in ((Role.QUERY, model.encode_query), (Role.DOCUMENT, model.encode_document)):
+        expected = theirs(TEXTS, normalize_embeddings=True)
+        np.testing.assert_allclose(ours.encode(TEXTS, role=role), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prompts", [E5, {}], ids=["e5", "none"])
+def test_prompts_that_are_given_take_the_place_of_the_encoders_own(
+    prompted_minilm: Callable[..., Path], prompts: dict[str, str]
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    folder = str(prompted_minilm(prompts))
+    model = SentenceTransformer(folder, device="cpu", local_files_only=True)
+    ours = TextEncoder(folder, settings=EncoderSettings("search_query: ", ""))
+    expected = model.encode(TEXTS, prompt="search_query: ", normalize_embeddings=True)
+    np.testing.assert_allclose(ours.encode(TEXTS, role=Role.QUERY), expected, rtol=0, atol=1e-6)
+    bare = model.encode(TEXTS, normalize_embeddings=True)
+    np.testing.assert_allclose(ours.encode(TEXTS, role=Role.DOCUMENT), bare, rtol=0, atol=1e-6)
+
+
+def test_a_prompt_of_wordllama_is_text_before_each_text() -> None:
+    pytest.importorskip("wordllama", reason="needs the encoder wordllama")
+    prompted = TextEncoder("wordllama", settings=EncoderSettings("query: ", "passage: "))
+    bare = TextEncoder("wordllama")
+    for role, prompt in ((Role.QUERY, "query: "), (Role.DOCUMENT, "passage: ")):
+        expected = bare.encode([prompt + text for text in TEXTS])
+        np.testing.assert_array_equal(prompted.encode(TEXTS, role=role), expected)
+
+
+def test_a_collection_is_embedded_by_the_roles_of_its_texts(
+    words_encoder: str, trees: Collection
+) -> None:
+    data = DataConfig(encoder=words_encoder, query_prompt="query: ", document_prompt="passage: ")
+    queries, documents = source_of(data).embed(trees)
+    bare = TextEncoder(words_encoder)
+    for found, texts, prompt in (
+        (queries, trees.queries, "query: "),
+        (documents, trees.corpus, "passage: "),
+    ):
+        expected = bare.encode([prompt + text for text in texts.values()])
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_a_query_and_a_document_of_one_text_share_a_vector_only_without_prompts(
+    words_encoder: str, tmp_path: Path
+) -> None:
+    for name, settings, n_files in (
+        ("bare", EncoderSettings(), 1),
+        ("empty", EncoderSettings("", ""), 1),
+        ("prompted", EncoderSettings("query: "), 2),
+    ):
+        encoder = TextEncoder(words_encoder, tmp_path / name, settings)
+        query, document = (encoder.encode(TEXTS, "texts", role) for role in Role)
+        assert len(list((tmp_path / name).glob("*.npy"))) == n_files
+        assert np.array_equal(query, document) == (n_files == 1)
+
+
+def test_vectors_of_other_prompts_are_not_taken_from_the_cache(
+    words_encoder: str, tmp_path: Path
+) -> None:
+    for prompt in ("", "a: ", "b: "):
+        settings = EncoderSettings(prompt)
+        found = TextEncoder(words_encoder, tmp_path, settings).encode(TEXTS, "texts", Role.QUERY)
+        expected = TextEncoder(words_encoder).encode([prompt + text for text in TEXTS])
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_only_prompts_change_the_fingerprint_of_an_encoder(words_encoder: str) -> None:
+    def fingerprint(**settings: Any) -> str:
+        return TextEncoder(words_encoder, settings=EncoderSettings(**settings)).fingerprint
+
+    # As earlier versions had it, whose bundles and caches stay good.
+    plain = hashlib.sha256(b"model.txt" + b"words").hexdigest()
+    assert fingerprint() == fingerprint(query_prompt="", document_prompt="") == plain
+    assert fingerprint(device="auto", batch_size=7, show_progress_bar=False) == plain
+    prompted = {
+        fingerprint(query_prompt="a"),
+        fingerprint(query_prompt="b"),
+        fingerprint(document_prompt="a"),
+        fingerprint(query_prompt="a", document_prompt="a"),
+    }
+    assert len(prompted | {plain}) == 5
+    assert fingerprint(query_prompt="a", document_prompt="") == fingerprint(query_prompt="a")
+
+
+def test_the_fingerprint_tells_an_encoders_own_prompts_from_none(
+    words_encoder: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "words" / "config_sentence_transformers.json"
+    config.write_text(json.dumps({"prompts": E5}))
+    own = TextEncoder(words_encoder).fingerprint
+    none = TextEncoder(words_encoder, settings=EncoderSettings("", "")).fingerprint
+    half = TextEncoder(words_encoder, settings=EncoderSettings("")).fingerprint
+    files = config.name.encode() + config.read_bytes() + b"model.txt" + b"words"
+    assert none == hashlib.sha256(files).hexdigest()
+    assert len({own, none, half}) == 3
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 32, 500])
+def test_the_batch_size_changes_no_vector(words_encoder: str, batch_size: int) -> None:
+    texts = [f"tree {number}" for number in range(300)]
+    settings = EncoderSettings(batch_size=batch_size)
+    found = TextEncoder(words_encoder, settings=settings).encode(texts)
+    np.testing.assert_array_equal(found, TextEncoder(words_encoder).encode(texts))
+
+
+@pytest.mark.parametrize(
+    ("settings", "label", "shown", "expected"),
+    [
+        ({}, "trees", None, True),
+        ({}, None, None, False),
+        ({}, None, True, True),
+        ({"show_progress_bar": False}, "trees", None, False),
+        ({}, "trees", False, False),
+    ],
+)
+def test_progress_is_shown_where_it_is_asked_for(
+    words_encoder: str,
+    capsys: pytest.CaptureFixture[str],
+    settings: dict[str, bool],
+    label: str | None,
+    shown: bool | None,
+    expected: bool,
+) -> None:
+    encoder = TextEncoder(words_encoder, settings=EncoderSettings(**settings))
+    encoder.encode(TEXTS, label, show_progress_bar=shown)
+    assert ("embedding" in capsys.readouterr().err) == expected
+
+
+# What an encoder does not read.
+
+
+LONG, STRANGE = "oak " * 20, "\u0e15\u0e49\u0e19\u0e44\u0e21\u0e49"
+
+
+def test_texts_that_are_not_read_in_full_are_counted_by_their_role(
+    words_encoder: str, trees: Collection
+) -> None:
+    corpus = {f"{row}": LONG if row < 6 else "oak" for row in range(200)} | {"strange": STRANGE}
+    queries = {"1": "oak", "2": LONG, "3": STRANGE}
+    counts = TextEncoder(words_encoder).unread(replace(trees, corpus=corpus, queries=queries))
+    plain = "documents are longer than the 8 tokens that the encoder reads; it ignores the rest"
+    assert counts[plain] == 6
+    assert sorted(counts.values()) == [1, 1, 1, 6]
+    warned = [sentence for sentence in counts if "Warning: this is 33%." in sentence]
+    assert [sentence.split(" are ")[0] for sentence in warned] == ["of 3 queries"] * 2
+
+
+def test_a_prompt_takes_room_from_a_text(words_encoder: str) -> None:
+    settings = EncoderSettings(query_prompt="one two ")
+    encoder, texts = TextEncoder(words_encoder, settings=settings), ["oak " * 7]
+    assert encoder.coverage(texts, role=Role.QUERY).cut == 1
+    assert encoder.coverage(texts, role=Role.DOCUMENT).cut == 0
+
+
+def test_counts_are_kept_beside_the_vectors(
+    words_encoder: str, trees: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trees = replace(trees, corpus={"1": LONG, "2": "oak"})
+    first = TextEncoder(words_encoder, tmp_path / "cache").unread(trees)
+    assert 1 in first.values()
+
+    def refuse(*arguments: object) -> Coverage:
+        raise AssertionError("The encoder is asked again.")
+
+    kind = type(MODELS[words_encoder](EncoderSettings()))
+    monkeypatch.setattr(kind, "coverage", refuse)
+    assert TextEncoder(words_encoder, tmp_path / "cache").unread(trees) == first
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"another": 1}'])
+def test_damaged_counts_are_made_anew(
+    words_encoder: str, trees: Collection, tmp_path: Path, content: str
+) -> None:
+    trees = replace(trees, corpus={"1": LONG, "2": "oak"})
+    first = TextEncoder(words_encoder, tmp_path / "cache").unread(trees)
+    for file in (tmp_path / "cache").glob("*.json"):
+        file.write_text(content)
+    assert TextEncoder(words_encoder, tmp_path / "cache").unread(trees) == first
+
+
+def test_nothing_is_counted_of_vectors_that_were_computed_elsewhere(
+    vectors: Path, trees: Collection
+) -> None:
+    assert ArraySource(vectors).unread(trees) == {}
+
+
+def test_a_text_is_counted_as_it_is_embedded(words_encoder: str) -> None:
+    text = " " * MAX_CHARACTERS + "oak " * 20  # of which only white space is embedded
+    assert TextEncoder(words_encoder).coverage([text]) == Coverage(1, limit=8)

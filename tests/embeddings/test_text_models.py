@@ -3,13 +3,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from quantum_rerank.datasets.collection import MAX_CHARACTERS
-from quantum_rerank.embeddings import Embeddings, TextEncoder
+from quantum_rerank.embeddings import Embeddings, EncoderSettings, Role, TextEncoder
+from quantum_rerank.embeddings.coverage import Coverage
 from quantum_rerank.embeddings.text_models import MODELS, text_model
 from quantum_rerank.errors import EmbeddingError, MissingPackage
 
@@ -42,12 +45,15 @@ def static_model(tmp_path: Path) -> Path:
 class Letters:
     """A model of one's own: it counts vowels."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: EncoderSettings) -> None:
         self.folder = Path(__file__).parent
         self.width = 5
 
-    def vectors(self, texts: list[str]) -> Embeddings:
+    def vectors(self, texts: list[str], role: Role) -> Embeddings:
         return np.array([[text.count(vowel) for vowel in "aeiou"] for text in texts], np.float32)
+
+    def coverage(self, texts: Sequence[str], role: Role) -> Coverage:
+        return Coverage(len(texts))
 
 
 def test_a_model_of_ones_own_is_one_class_and_one_line(
@@ -89,7 +95,7 @@ def test_a_model_gives_every_text_a_vector_of_its_width_and_near_ones_near(name:
 
 
 def test_wordllama_reads_upper_case_as_lower_case() -> None:
-    vectors = text_model(installed("wordllama")).vectors(["Oak LEAF", "oak leaf"])
+    vectors = text_model(installed("wordllama")).vectors(["Oak LEAF", "oak leaf"], Role.QUERY)
     assert vectors.shape == (2, 256)
     np.testing.assert_array_equal(vectors[0], vectors[1])
 
@@ -133,7 +139,7 @@ def test_a_model_in_a_folder_is_loaded_without_the_hub_which_others_may_still_as
     for way in ("socket.connect", "create_connection", "getaddrinfo"):
         monkeypatch.setattr(f"socket.{way}", refuse)
     model = text_model(str(static_model) if name == "static" else installed(name))
-    assert len(model.vectors(["oak"])) == 1
+    assert len(model.vectors(["oak"], Role.QUERY)) == 1
     assert asked == []
     assert "HF_HUB_OFFLINE" not in os.environ
 
@@ -164,3 +170,89 @@ def test_a_text_of_many_megabytes_is_cut_before_it_is_read(name: str) -> None:
     text = "the leaf of the oak " * 1_000_000
     long, cut = encoder.encode([text]), encoder.encode([text[:MAX_CHARACTERS]])
     np.testing.assert_array_equal(long, cut)
+
+
+# Routes, and what is not read.
+
+
+@pytest.fixture
+def routed_model(tmp_path: Path) -> Path:
+    """A model that sends queries and documents through different vectors of three words."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Router
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    def static(length: float) -> StaticEmbedding:
+        tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "oak": 1, "elm": 2}, "[UNK]"))
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        weights = np.array([[1, 1, 1], [0, 1, length], [0, 0, 1]], dtype=np.float32)
+        return StaticEmbedding(tokenizer, embedding_weights=weights)
+
+    router = Router.for_query_document(query_modules=[static(0)], document_modules=[static(5)])
+    SentenceTransformer(modules=[router], device="cpu").save(str(tmp_path / "routed"))
+    return tmp_path / "routed"
+
+
+@pytest.mark.slow
+def test_a_model_with_routes_embeds_each_role_by_its_own(
+    routed_model: Path, tmp_path: Path
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(routed_model), device="cpu", local_files_only=True)
+    encoder, texts = TextEncoder(str(routed_model), tmp_path / "cache"), ["oak", "oak elm"]
+    query, document = (encoder.encode(texts, "trees", role) for role in Role)
+    expected = model.encode_query(texts, normalize_embeddings=True)
+    np.testing.assert_allclose(query, expected, atol=1e-6)
+    expected = model.encode_document(texts, normalize_embeddings=True)
+    np.testing.assert_allclose(document, expected, atol=1e-6)
+    assert query[0] @ document[0] < 0.5
+    assert encoder.coverage(["oak", "yew"], role=Role.QUERY) == Coverage(2, unknown=1)
+
+
+@pytest.mark.slow
+def test_a_static_model_cuts_where_its_tokenizer_does(static_model: Path) -> None:
+    assert TextEncoder(str(static_model)).coverage(["oak " * 1000]) == Coverage(1)
+    tokenizer = Tokenizer.from_file(str(static_model / "tokenizer.json"))
+    tokenizer.enable_truncation(2)
+    tokenizer.save(str(static_model / "tokenizer.json"))
+    cutting = TextEncoder(str(static_model))
+    assert cutting.coverage(["oak elm", "oak elm elm", "yew"]) == Coverage(3, 1, 1, limit=2)
+    vectors = cutting.encode(["oak elm", "oak elm elm"])
+    np.testing.assert_array_equal(vectors[0], vectors[1])
+
+
+@pytest.mark.slow
+def test_a_text_counts_as_cut_exactly_where_its_vector_says_so() -> None:
+    encoder = TextEncoder(installed("minilm"))
+    most = encoder.coverage(["oak"]).limit
+    assert most == 256
+    full = " ".join(["oak"] * (most - 2))  # beside its first and last token
+    longer = f"{full} elm"
+    assert encoder.coverage([full]).cut == 0
+    assert encoder.coverage([longer, full]).cut == 1
+    vectors = encoder.encode([full, longer])
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
+
+
+THAI = [f"\u0e15\u0e49\u0e19\u0e44\u0e21\u0e49{end}" for end in "\u0e01\u0e02\u0e04"]
+EMOJI = ["\U0001f600", "\U0001f3f3\ufe0f\u200d\U0001f308", "\U0001f600 \U0001f600"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "texts"), [("minilm", THAI), ("minilm", EMOJI), ("wordllama", EMOJI)]
+)
+def test_texts_that_an_encoder_does_not_know_are_counted(name: str, texts: list[str]) -> None:
+    encoder = TextEncoder(installed(name))
+    known = ["fear of spiders", "Angst vor Spinnen \U0001f600", "na\u00efve caf\u00e9", ""]
+    assert encoder.coverage([*known, *texts]).unknown == len(texts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PACKAGES)
+def test_an_encoder_may_take_the_fastest_device_and_other_batches(name: str) -> None:
+    texts = [f"fear of {number} spiders" for number in range(5)]
+    quick = TextEncoder(installed(name), settings=EncoderSettings(device="auto", batch_size=2))
+    np.testing.assert_allclose(quick.encode(texts), TextEncoder(name).encode(texts), atol=1e-5)

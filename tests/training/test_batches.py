@@ -375,3 +375,79 @@ def test_a_corpus_smaller_than_the_batch_is_taken_whole() -> None:
     corpus = np.arange(6, dtype=np.float32).reshape(3, 2)
     texts = CorpusBatches((corpus,), 128, np.random.default_rng(0)).next()
     assert sorted(rows_of(texts, corpus)) == [0, 1, 2]
+
+
+# What was judged not relevant, and what is the query itself.
+
+
+def with_rejected(queries: QuerySet, n_rejected: int) -> QuerySet:
+    """The same with the farthest candidates of every query judged not relevant."""
+    rejected = tuple(
+        near[np.flatnonzero(grades <= 0)[-n_rejected:]]
+        for near, grades in zip(queries.candidates, queries.grades, strict=True)
+    )
+    return replace(queries, not_relevant=rejected)
+
+
+@pytest.mark.parametrize("sampling", ["one", "sampled"])
+@pytest.mark.parametrize("n_rejected", [1, 2, 5])
+def test_documents_that_were_judged_not_relevant_are_drawn_before_others(
+    query_set: QuerySet, sampling: Sampling, n_rejected: int
+) -> None:
+    queries = with_rejected(query_set, n_rejected)
+    n_negatives = 1 if sampling == "one" else 3
+    for batch in batches([queries], sampling).epoch():
+        asked = rows_of(batch.queries, queries.queries)
+        for row, (_, _, negative) in zip(asked, judged(batch, queries), strict=True):
+            rejected = set(queries.not_relevant[row].tolist())
+            assert len(negative) == n_negatives
+            assert len(negative & rejected) == min(n_rejected, n_negatives)
+
+
+def test_documents_that_were_judged_not_relevant_stay_when_candidates_are_cut(
+    query_set: QuerySet,
+) -> None:
+    queries = with_rejected(query_set, 2)
+    for batch in batches([queries], "all_candidates", 1, max_documents=5).epoch():
+        (row,) = rows_of(batch.queries, queries.queries)
+        found = set(rows_of(batch.documents, queries.documents))
+        assert len(found) == 5
+        assert set(queries.not_relevant[row].tolist()) <= found
+    for batch in batches([with_rejected(query_set, 8)], "all_candidates", max_documents=9).epoch():
+        assert len(batch.documents) <= max(9, 2 * len(batch.queries) + 1)
+
+
+@every_sampling
+def test_the_same_batches_come_where_nothing_was_judged_not_relevant(
+    query_set: QuerySet, sampling: Sampling
+) -> None:
+    nothing = tuple(np.empty(0, dtype=np.int64) for _ in query_set.query_ids)
+    queries = replace(query_set, not_relevant=nothing, own_documents=nothing)
+    pairs = zip(
+        batches([query_set], sampling, max_documents=8).epoch(),
+        batches([queries], sampling, max_documents=8).epoch(),
+        strict=True,
+    )
+    for one, other in pairs:
+        assert torch.equal(one.documents, other.documents)
+        assert torch.equal(one.grades, other.grades)
+
+
+@every_sampling
+def test_a_query_that_is_a_document_is_never_its_own_negative(
+    query_set: QuerySet, sampling: Sampling
+) -> None:
+    # Every query's own document is the answer of the query after it.
+    answers = [rows[0] for rows in query_set.positives]
+    own = tuple(np.array([answers[row - 1]]) for row in range(len(answers)))
+    own = tuple(
+        np.setdiff1d(rows, relevant)
+        for rows, relevant in zip(own, query_set.positives, strict=True)
+    )
+    queries = replace(query_set, own_documents=own)
+    usable = [np.isin(near, rows) for near, rows in zip(queries.candidates, own, strict=True)]
+    assert any(mask.any() for mask in usable)
+    for batch in batches([queries], sampling, batch_size=64).epoch():
+        asked = rows_of(batch.queries, queries.queries)
+        for row, (_, _, negative) in zip(asked, judged(batch, queries), strict=True):
+            assert not negative & set(own[row].tolist())

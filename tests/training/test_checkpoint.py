@@ -66,3 +66,42 @@ def test_a_checkpoint_without_its_configuration_is_a_bundle_error(written: Writt
     del found["config"]
     with pytest.raises(BundleError, match="trial 3 cannot be read"):
         read_checkpoint(seal(found), "trial 3")
+
+
+MAKER = {"run": "0f", "trial": 3}
+
+
+@pytest.mark.parametrize("expected", [None, {}, {"trial": 3}, MAKER])
+def test_a_checkpoint_of_the_expected_training_is_read(
+    written: Written, expected: dict[str, object] | None
+) -> None:
+    _, best, config = written("hybrid")
+    content = checkpoint_bytes(best, config, 16, MAKER)
+    assert read_checkpoint(content, "trial 3", expected)[3] == best.epoch
+
+
+@pytest.mark.parametrize(
+    ("expected", "why"),
+    [
+        ({"run": "0f", "trial": 4}, "its trial is 3, but 4 is expected here"),
+        ({"run": "1e", "trial": 3}, "its run is 0f, but 1e is expected here"),
+        ({"run": "", "trial": 3}, "its run is 0f, but empty is expected here"),
+        ({"arm": "hybrid"}, "its arm is None, but hybrid is expected here"),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_a_bundle_error_with_its_name(
+    written: Written, expected: dict[str, object], why: str
+) -> None:
+    _, best, config = written("hybrid")
+    content = checkpoint_bytes(best, config, 16, MAKER)
+    with pytest.raises(BundleError, match=f"^trial 3 is of another training: {why}"):
+        read_checkpoint(content, "trial 3", expected)
+
+
+def test_a_checkpoint_that_names_no_training_is_refused_where_one_is_expected(
+    written: Written,
+) -> None:
+    record = unseal(written("hybrid")[0], "trial 3")
+    del record["made_by"]
+    with pytest.raises(BundleError, match="does not say which training it is of"):
+        read_checkpoint(seal(record), "trial 3", MAKER)

@@ -10,7 +10,7 @@ import pytest
 
 from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import beir
-from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.embeddings import embedding_source, source_of
 from quantum_rerank.errors import DataError, EmbeddingError
 from quantum_rerank.training.data_manager import (
     PreparedData,
@@ -294,3 +294,30 @@ def test_one_collection_under_two_names_is_refused(beir_folder: Folder, tmp_path
     )
     with pytest.raises(DataError, match="beir:trees: two collections of this name"):
         prepare(config, embedding_source(f"npy:{tmp_path}"))
+
+
+# What its encoder does not read.
+
+
+def test_texts_that_are_not_read_in_full_are_counted_with_the_data(
+    words_encoder: str, beir_folder: Folder
+) -> None:
+    trees = beir.load(str(beir_folder("few")))
+    corpus = {**trees.corpus, "strange": "\u0e15\u0e49\u0e19\u0e44\u0e21\u0e49"}
+    corpus |= {f"long {row}": "The leaf of the oak and that of the elm." for row in range(10)}
+    folder = beir_folder("trees", corpus=corpus)
+    config = DataConfig(
+        seen=(f"beir:{folder}",), unseen_validation=(), unseen_test=(), encoder=words_encoder
+    )
+    prepared = prepare(config, source_of(config))
+    told = prepared.description()
+    for sentence, count in (
+        ("of 35 documents are longer than the 8 tokens", 10),
+        ("documents are written mostly in characters", 1),
+        ("of 16 queries are longer than the 8 tokens", 16),
+    ):
+        (line,) = [line for line in told if sentence in line]
+        assert line.startswith(f"beir:trees: {count} ")
+        assert ("Warning: " in line) == (count > 1)
+    fingerprint = data_fingerprint(config)
+    assert prepared.fingerprint == fingerprint  # what an encoder reads is no part of the data

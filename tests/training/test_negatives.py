@@ -193,9 +193,55 @@ def test_suspected_candidates_are_not_drawn(
     assert (expected != (query_set.grades <= 0)).any()
 
 
-def test_by_default_nothing_is_suspected(query_set: QuerySet) -> None:
+def test_by_default_nothing_is_left_alone(query_set: QuerySet) -> None:
     rows = np.arange(3)
-    assert negatives((query_set,), "hard").suspected(query_set, rows, rows) is None
+    assert negatives((query_set,), "hard").left_alone(query_set, rows, rows) is None
+
+
+def with_rejected(queries: QuerySet, n_rejected: int = 2) -> tuple[QuerySet, Any]:
+    """The same with the farthest candidates judged not relevant; and where these are, (q, k)."""
+    places = [np.flatnonzero(grades <= 0)[-n_rejected:] for grades in queries.grades]
+    rows = tuple(near[p] for near, p in zip(queries.candidates, places, strict=True))
+    mask = np.zeros(queries.candidates.shape, dtype=bool)
+    for query, place in enumerate(places):
+        mask[query, place] = True
+    return replace(queries, not_relevant=rows), mask
+
+
+@every_kind
+@pytest.mark.parametrize("margin", [NEVER, 2.0])
+def test_what_was_judged_not_relevant_is_always_drawable_and_never_suspected(
+    query_set: QuerySet, model: FusedSimilarity, kind: Kind, margin: float
+) -> None:
+    queries, rejected = with_rejected(query_set)
+    source = negatives((queries,), kind, pool=1, margin=margin)
+    source.refresh(model, 0)
+    everyone = np.arange(len(queries.query_ids))
+    np.testing.assert_array_equal(source.judged(queries, everyone), rejected)
+    assert drawable(source, queries)[rejected].all()
+    if margin != NEVER:  # every other document is suspected
+        np.testing.assert_array_equal(drawable(source, queries), rejected)
+        left_alone = source.left_alone(queries, everyone, np.arange(24))
+        assert left_alone is not None
+        for row, rows in enumerate(queries.not_relevant):
+            np.testing.assert_array_equal(np.flatnonzero(~left_alone[row]), np.sort(rows))
+
+
+@pytest.mark.parametrize("margin", [NEVER, 0.1])
+def test_a_querys_own_documents_are_left_alone_wherever_they_come_from(
+    query_set: QuerySet, margin: float
+) -> None:
+    own = tuple(np.array([row], dtype=np.int64) for row in range(len(query_set.query_ids)))
+    queries = replace(query_set, own_documents=own)
+    rows, documents = np.array([3, 0]), np.arange(5)
+    left_alone = negatives((queries,), "random", margin=margin).left_alone(queries, rows, documents)
+    expected = np.array([documents == 3, documents == 0])
+    if margin != NEVER:
+        suspected = negatives((query_set,), "random", margin=margin)
+        more = suspected.left_alone(query_set, rows, documents)
+        assert more is not None
+        expected |= more
+    np.testing.assert_array_equal(left_alone, expected)
 
 
 def test_training_with_hard_negatives_sees_harder_ones(

@@ -187,6 +187,19 @@ def test_progress_of_another_configuration_is_named_before_a_training_starts_ane
     assert told[-1].startswith("Starts over from the first epoch")
 
 
+@pytest.mark.parametrize("change", [{"seed": 99}, {"loss.temperature": 0.5}])
+def test_progress_of_other_numbers_is_not_gone_on_from_though_it_would_fit(
+    trial_data: TrialData, config: ExperimentConfig, path: Path, change: dict[str, float]
+) -> None:
+    told: list[str] = []
+    train_arm(config, "mlp_twin", trial_data, progress=ProgressFile(path))
+    train_arm(
+        override(config, change), "mlp_twin", trial_data, progress=ProgressFile(path, told.append)
+    )
+    assert all("The progress is of another training: its settings" in line for line in told[:-1])
+    assert told[-1].startswith("Starts over from the first epoch")
+
+
 # What is written down how often.
 
 

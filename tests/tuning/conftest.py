@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.config import DataConfig, ExperimentConfig
 from quantum_rerank.errors import QuantumRerankError
 from quantum_rerank.training.checkpoint import checkpoint_bytes
 from quantum_rerank.training.data_manager import PreparedData, TrialData
@@ -27,9 +28,10 @@ from tuning.space import (
     Space,
 )
 from tuning.study.history import enqueue_missing
-from tuning.study.run_folder import open_study, write_record
+from tuning.study.run_folder import open_study, read_record, recorded_run, write_record
 from tuning.study.storage import TRIALS
 from tuning.workers.tasks import Tasks
+from tuning.workers.trainable import made_by
 from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 # State, and objective by epoch. Those that did not complete have seen the higher values.
@@ -80,7 +82,11 @@ def data_keys(prepared: PreparedData, tmp_path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def ended_run(
-    tmp_path: Path, tiny_space: Space, prepared: PreparedData, trial_data: TrialData
+    tmp_path: Path,
+    tiny_space: Space,
+    data_config: DataConfig,
+    prepared: PreparedData,
+    trial_data: TrialData,
 ) -> Path:
     """The folder of a run: two trials complete, one pruned, one failed without weights."""
     from optuna.trial import TrialState
@@ -90,6 +96,10 @@ def ended_run(
     files = TrialFiles(str(folder / TRIALS))
     study = open_study(folder, tiny_space.header.name)
     enqueue_missing(study, tiny_space)
+    base = tiny_space.base.model_copy(update={"data": data_config})
+    searched = replace(tiny_space, base=base)
+    write_record(searched, prepared, folder)
+    run = recorded_run(read_record(folder))
     for turn, (state, values) in enumerate(RUN):
         study.sampler = make_sampler(tiny_space, turn)
         trial = study.ask()
@@ -101,16 +111,16 @@ def ended_run(
         if state == "FAIL":
             trial.set_user_attr(FAILURE, "nan: the loss became nan")
         else:
-            config = tiny_space.config_for(params, trial.number)
+            config = searched.config_for(params, trial.number)
             trainer = make_trainer(config, trial_data)
             next(trainer.epochs())
             assert trainer.best is not None
-            content = checkpoint_bytes(trainer.best, config, trial_data.embedding_dim)
+            maker = made_by(run, trial.number, trial.number)
+            content = checkpoint_bytes(trainer.best, config, trial_data.embedding_dim, maker)
             files.write(trial.number, BEST_EPOCH, content)
             trial.set_user_attr(CHECKPOINT, trainer.best.epoch)
         told = values[-1] if state == "COMPLETE" else None
         study.tell(trial, told, TrialState[state])
-    write_record(tiny_space, prepared, folder)
     return folder
 
 

@@ -10,7 +10,7 @@ from optuna.trial import TrialState, create_trial
 from typer.testing import CliRunner
 
 from quantum_rerank.cli.trained_model import load_model
-from quantum_rerank.config import override
+from quantum_rerank.config import build_config, override
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.export import read_bundle
@@ -20,7 +20,7 @@ from quantum_rerank.training.sealed import seal, unseal
 from tuning.best_trial import app, cosine_objective, export_trial, load_trial, ranked_trials
 from tuning.records import CHECKPOINT
 from tuning.study.history import CONTINUES, WARM_START
-from tuning.study.run_folder import SUMMARY, load_study
+from tuning.study.run_folder import RECORD, SUMMARY, load_study, read_record, recorded_space
 from tuning.study.storage import TRIALS
 from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
@@ -95,15 +95,136 @@ def test_a_trial_is_exported_with_its_metrics(
     assert all(torch.equal(exported[name], kept[name]) for name in kept)
 
 
+# Weights that are not the trial's.
+
+
+def put(run: Path, number: int, content: bytes) -> None:
+    files = TrialFiles(str(run / TRIALS))
+    files.remove(number)
+    files.write(number, BEST_EPOCH, content)
+
+
+def content_of(run: Path, number: int) -> bytes:
+    return next(TrialFiles(str(run / TRIALS)).versions(number, BEST_EPOCH))
+
+
+def changed(content: bytes, **values: Any) -> bytes:
+    return seal({**unseal(content, "the checkpoint"), **values})
+
+
+def refusal(run: Path, number: int, output: Path) -> str:
+    """What an export of a trial is refused with."""
+    arguments = [str(run), "--output", str(output), "--trial", str(number)]
+    error = CliRunner().invoke(app, arguments).exception
+    assert isinstance(error, BundleError)
+    assert not output.exists()
+    return str(error)
+
+
+def test_weights_of_another_trial_are_refused(ended_run: Path, tmp_path: Path) -> None:
+    put(ended_run, 0, content_of(ended_run, 1))
+    why = refusal(ended_run, 0, tmp_path / "out")
+    assert "file of trial 0" in why
+    assert "its trial is 1, but 0 is expected here" in why
+
+
+def test_weights_of_the_same_trial_of_another_run_are_refused(
+    ended_run: Path, tmp_path: Path
+) -> None:
+    content = content_of(ended_run, 1)
+    maker = unseal(content, "the checkpoint")["made_by"]
+    put(ended_run, 1, changed(content, made_by={**maker, "run": "f" * 32}))
+    assert "its run is ffffffffffff, but" in refusal(ended_run, 1, tmp_path / "out")
+
+
+def test_weights_of_an_attempt_at_another_configuration_are_refused(
+    ended_run: Path, tmp_path: Path
+) -> None:
+    content = content_of(ended_run, 1)
+    maker = unseal(content, "the checkpoint")["made_by"]
+    put(ended_run, 1, changed(content, made_by={**maker, "configuration": 0}))
+    assert "its configuration is 0, but 1" in refusal(ended_run, 1, tmp_path / "out")
+
+
+def test_weights_that_name_no_training_are_refused(ended_run: Path, tmp_path: Path) -> None:
+    record = unseal(content_of(ended_run, 1), "the checkpoint")
+    del record["made_by"]
+    put(ended_run, 1, seal(record))
+    assert "does not say which training it is of" in refusal(ended_run, 1, tmp_path / "out")
+
+
+@pytest.mark.parametrize("key", ["optimizer.mlp_lr", "seed", "training.max_epochs"])
+def test_weights_of_other_numbers_than_the_study_has_are_refused(
+    ended_run: Path, tmp_path: Path, key: str
+) -> None:
+    config = load_trial(ended_run, load_study(ended_run).trials[1]).config
+    other = override(config, {key: 7 if key != "optimizer.mlp_lr" else 0.007})
+    content = content_of(ended_run, 1)
+    put(ended_run, 1, changed(content, config=other.model_dump(mode="json")))
+    assert f"`{key}` is {7 if key != 'optimizer.mlp_lr' else 0.007} in the file" in refusal(
+        ended_run, 1, tmp_path / "out"
+    )
+
+
+def test_weights_by_another_engine_are_the_same_trial_s(ended_run: Path) -> None:
+    trial = load_study(ended_run).trials[1]
+    other = override(load_trial(ended_run, trial).config, {"circuit.engine": "torch"})
+    content = content_of(ended_run, 1)
+    put(ended_run, 1, changed(content, config=other.model_dump(mode="json")))
+    assert load_trial(ended_run, trial).config == other
+
+
+def test_weights_of_another_epoch_than_the_study_has_are_refused(
+    ended_run: Path, tmp_path: Path
+) -> None:
+    put(ended_run, 1, changed(content_of(ended_run, 1), epoch=2))
+    why = refusal(ended_run, 1, tmp_path / "out")
+    assert "is of epoch 2, but the trial's best epoch is 1 in the study" in why
+
+
+def test_an_epoch_that_a_killed_worker_wrote_and_did_not_report_is_not_the_trial_s(
+    ended_run: Path,
+) -> None:
+    trial = load_study(ended_run).trials[1]
+    later = changed(content_of(ended_run, 1), epoch=2)
+    TrialFiles(str(ended_run / TRIALS)).write(1, BEST_EPOCH, later)
+    assert load_trial(ended_run, trial).epoch == 1
+
+
+def test_weights_of_a_later_attempt_are_of_the_first_one_s_configuration(
+    ended_run: Path,
+) -> None:
+    study = load_study(ended_run)
+    first = study.trials[1]
+    attributes = {CONTINUES: 1, CHECKPOINT: 1}
+    study.add_trial(
+        create_trial(
+            value=0.6,
+            params=first.params,
+            distributions=first.distributions,
+            user_attrs=attributes,
+        )
+    )
+    maker = unseal(content_of(ended_run, 1), "the checkpoint")["made_by"]
+    put(ended_run, 4, changed(content_of(ended_run, 1), made_by={**maker, "trial": 4}))
+    loaded = load_trial(ended_run, study.trials[4])
+    space = recorded_space(read_record(ended_run))
+    assert (loaded.number, loaded.config) == (4, space.config_for(first.params, 1))
+
+
 @pytest.fixture
 def exportable(ended_run: Path, data_keys: dict[str, Any]) -> Path:
-    """The run again, with its checkpoints saying where its data lies."""
+    """The run again, with its record and its checkpoints saying where its data lies."""
     files = TrialFiles(str(ended_run / TRIALS))
     for trial in ranked_trials(load_study(ended_run).get_trials()):
         record = unseal(next(files.versions(trial.number, BEST_EPOCH)), "the checkpoint")
         config = override(load_trial(ended_run, trial).config, data_keys)
         content = seal({**record, "config": config.model_dump(mode="json")})
+        files.remove(trial.number)
         files.write(trial.number, BEST_EPOCH, content)
+    run = json.loads((ended_run / RECORD).read_text())
+    base = override(build_config(run["base"]), data_keys).model_dump(mode="json")
+    (ended_run / RECORD).write_text(json.dumps({**run, "base": base}))
     return ended_run
 
 

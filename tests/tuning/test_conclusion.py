@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
@@ -16,7 +18,9 @@ from quantum_rerank.training.data_manager import PreparedData
 from tuning.best_trial import ranked_trials
 from tuning.conclusion import better_elsewhere, conclude, load_best, load_default
 from tuning.conclusion import tested_trial as scored  # pytest would take it for a test
-from tuning.reporting.reports import summarise
+from tuning.limits.failures import NOTHING_TRAINED
+from tuning.records import FAILURE
+from tuning.reporting.reports import Outcome, summarise
 from tuning.space import Space
 from tuning.study.history import CONTINUES, START_POINT, WARM_START
 from tuning.study.run_folder import BEST, load_study
@@ -28,11 +32,25 @@ from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 def test_a_trial_whose_checkpoint_was_cut_off_gives_way_to_the_next(ended_run: Path) -> None:
     trials = load_study(ended_run).trials
     first, second, *_ = ranked_trials(trials)
-    TrialFiles(str(ended_run / TRIALS)).write(first.number, BEST_EPOCH, b"cut")
+    files = TrialFiles(str(ended_run / TRIALS))
+    files.remove(first.number)
+    files.write(first.number, BEST_EPOCH, b"cut")
     notes: list[str] = []
     (best,) = load_best(trials, 1, ended_run, notes)
     assert best.number == second.number
     assert f"Trial {first.number} is passed over" in notes[0]
+
+
+def test_a_trial_that_has_the_weights_of_another_gives_way_to_the_next(ended_run: Path) -> None:
+    trials, files = load_study(ended_run).trials, TrialFiles(str(ended_run / TRIALS))
+    first, second, *_ = ranked_trials(trials)
+    content = next(files.versions(second.number, BEST_EPOCH))
+    files.remove(first.number)
+    files.write(first.number, BEST_EPOCH, content)
+    notes: list[str] = []
+    (best,) = load_best(trials, 1, ended_run, notes)
+    assert best.number == second.number
+    assert "is of another training: its trial is" in notes[0]
 
 
 def test_the_default_is_the_trial_of_the_empty_start_point(
@@ -119,6 +137,51 @@ def test_a_disk_that_fills_at_the_export_is_no_mistake_of_the_user(
     study, console = load_study(ended_run), Console(file=StringIO())
     with pytest.raises(FilesError, match="cannot be written: No space left on device"):
         conclude(space, study, prepared, source, ended_run, tasks(), console)
+
+
+def concluded(space: Space, study: optuna.Study, prepared: PreparedData, tasks: Tasks) -> Outcome:
+    source, folder = embedding_source("npy:never read"), Path("never written")
+    console = Console(file=StringIO())
+    return conclude(space, study, prepared, source, folder, tasks, console)
+
+
+def test_a_search_that_trained_nothing_says_why(
+    prepared: PreparedData, tiny_space: Space, tasks: Callable[[], Tasks]
+) -> None:
+    study = optuna.create_study(direction="maximize")
+    for reason in ("nan: no loss", "nan: no loss", "oom: 9 GB used"):
+        study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={FAILURE: reason}))
+    outcome = concluded(tiny_space, study, prepared, tasks())
+    why = "3 of 3 trials ended without weights (2 nan: no loss; 1 oom: 9 GB used)"
+    assert outcome.notes == [f"There is nothing to export: {why}."]
+    assert outcome.ended == f"{NOTHING_TRAINED}: {why}"
+    assert summarise(outcome, 1.0, "")["ended_early"] == outcome.ended
+
+
+def test_a_search_that_a_budget_ended_before_anything_was_trained_names_both(
+    prepared: PreparedData, tiny_space: Space, tasks: Callable[[], Tasks]
+) -> None:
+    study, at_work = optuna.create_study(direction="maximize"), tasks()
+    at_work.ending.stop("time budget of 0.01 h")
+    outcome = concluded(tiny_space, study, prepared, at_work)
+    (note,) = outcome.notes
+    assert note == (
+        "There is nothing to export: no trial was started. "
+        "The search ended by time budget of 0.01 h."
+    )
+    assert outcome.ended == "time budget of 0.01 h"
+
+
+def test_weights_that_are_gone_are_not_called_untrained(
+    ended_run: Path, prepared: PreparedData, tiny_space: Space, tasks: Callable[[], Tasks]
+) -> None:
+    shutil.rmtree(ended_run / TRIALS)
+    study, console = load_study(ended_run), Console(file=StringIO())
+    source = embedding_source("npy:never read")
+    outcome = conclude(tiny_space, study, prepared, source, ended_run, tasks(), console)
+    assert "the weights of all 3 trials that have left some cannot be loaded" in outcome.ended
+    path = ended_run / TRIALS / "00001" / BEST_EPOCH
+    assert any(f"`{path}` is gone" in note for note in outcome.notes)
 
 
 def test_a_search_ends_with_its_winner_held_against_every_target(

@@ -83,6 +83,6 @@ def test_epochs_that_came_out_otherwise_are_named(run: Path) -> None:
 def test_a_trial_of_an_earlier_run_is_trained_again_there(run: Path) -> None:
     load_study(run).add_trial(create_trial(value=0.9, user_attrs={WARM_START: "/runs/a#b#7"}))
     with pytest.raises(
-        OutputError, match=r"`python -m tuning\.search --rerun /runs/a#b --trial 7`"
+        OutputError, match=r"`python -m tuning\.search --rerun '/runs/a#b' --trial 7`"
     ):
         printed(run, 4)

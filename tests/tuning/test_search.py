@@ -8,10 +8,12 @@ import optuna
 import pytest
 from typer.testing import CliRunner
 
+from quantum_rerank.config import ColumnsConfig, parse_columns
 from quantum_rerank.errors import ConfigError, OutputError
 from quantum_rerank.folder_lock import locked
 from tuning.limits.budgets import Node
-from tuning.search import app
+from tuning.search import _with_columns, app
+from tuning.space_file import load_space
 from tuning.study.run_folder import BUDGET, RECORD, load_study
 from tuning.study.storage import STUDY, TRIALS
 
@@ -21,6 +23,13 @@ SMOKE = Path(__file__).parents[2] / "search_spaces" / "smoke.yaml"
 def call(*arguments: str | Path) -> Any:
     given = [str(argument) for argument in arguments]
     return CliRunner().invoke(app, ["--wandb", "disabled", *given])
+
+
+def write_clicks(path: Path) -> None:
+    """Write a click log that is large enough to be split."""
+    trees = [f"tree {number}" for number in range(12)]
+    rows = [f"what is {tree},The {tree} is tall.,1" for tree in trees]
+    path.write_text("\n".join(["query,document,label", *rows]) + "\n")
 
 
 def start(*arguments: str | Path) -> Any:
@@ -36,13 +45,31 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing_behind(tmp_path: Path) -> 
     assert not folder.exists()
 
 
-def test_a_space_is_searched_on_the_collections_that_are_named(tmp_path: Path) -> None:
+def test_a_space_is_searched_on_the_collections_that_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_clicks(tmp_path / "clicks.csv")
     data = ("--data", "csv:clicks.csv", "--data", "zaragoza:all")
     result = start("--dry-run", "--output", tmp_path / "run", *data)
     assert result.exit_code == 0
     lines = {line.split()[0]: " ".join(line.split()[1:]) for line in result.output.splitlines()}
     assert lines["seen"] == "csv:clicks.csv, zaragoza:all"
     assert lines["unseen"] == "validation none; test none"
+
+
+def test_the_columns_of_a_table_are_named_for_a_search_too(tmp_path: Path) -> None:
+    rows = [f"query {n},document {n},1" for n in range(20)]
+    (tmp_path / "clicks.csv").write_text("\n".join(["q,document,rel", *rows]))
+    columns = ("--data", f"csv:{tmp_path / 'clicks.csv'}", "--columns", "query=q,label=rel")
+    assert start("--dry-run", "--output", tmp_path / "run", *columns).exit_code == 0
+    space = _with_columns(load_space(SMOKE), parse_columns("query=q,label=rel"))
+    assert space.base.data.columns == ColumnsConfig(query="q", label="rel")
+    error = start("--dry-run", "--output", tmp_path / "run", "--columns", "q").exception
+    assert isinstance(error, ConfigError)
+    assert "must be ROLE=COLUMN" in str(error)
+    error = call("--resume", tmp_path, "--columns", "query=q").exception
+    assert "--columns is for a search that starts" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +109,7 @@ def test_neither_a_space_nor_a_run_is_a_mistake_with_the_way_out() -> None:
     assert "--resume" in str(error)
 
 
-@pytest.mark.parametrize("option", ["--space", "--output", "--storage", "--storage-path"])
+@pytest.mark.parametrize("option", ["--space", "--output"])
 def test_a_run_is_continued_as_it_is(ended_run: Path, option: str) -> None:
     error = call("--resume", ended_run, option, SMOKE).exception
     assert isinstance(error, ConfigError)
@@ -177,7 +204,7 @@ def test_core_hours_are_added_to_those_that_a_run_had(ended_run: Path) -> None:
         {"--space": SMOKE},
         {"--trials": "20", "--core-hours": "3"},
         {"--dry-run": None},
-        {"--storage": "journal", "--nodes": "2"},
+        {"--nodes": "2"},
     ],
 )
 def test_a_trial_is_trained_again_alone(ended_run: Path, beside: dict[str, Any]) -> None:
@@ -255,9 +282,11 @@ def test_a_database_that_does_not_answer_is_refused_before_anything_is_written(
     assert not list(tmp_path.glob("run/*"))
 
 
-@pytest.mark.parametrize("content", [None, "other.txt"])
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "does not exist"), ("other.txt", "holds no run: there is no")]
+)
 def test_a_warm_start_from_what_is_no_run_is_refused_before_anything_is_written(
-    tmp_path: Path, content: str | None
+    tmp_path: Path, content: str | None, message: str
 ) -> None:
     other, folder = tmp_path / "other", tmp_path / "run"
     if content:
@@ -265,12 +294,12 @@ def test_a_warm_start_from_what_is_no_run_is_refused_before_anything_is_written(
         (other / content).write_text("something else")
     error = start("--output", folder, "--warm-start", other).exception
     assert isinstance(error, OutputError)
-    assert f"`{other}` holds no run: there is no {RECORD} in it" in str(error)
+    assert f"`{other}` {message}" in str(error)
     assert not folder.exists()
 
 
 def test_a_plan_names_the_runs_that_a_search_starts_from(ended_run: Path, tmp_path: Path) -> None:
-    result = start("--dry-run", "--output", tmp_path / "run", "--warm-start", ended_run)
+    result = start("--dry-run", "--output", tmp_path / "new", "--warm-start", ended_run)
     assert result.exit_code == 0
     assert f"warmstart{ended_run}" in "".join(result.output.split())  # wherever it is folded
 

@@ -20,6 +20,7 @@ from quantum_rerank.training.data_manager import PreparedData
 from tuning.conclusion import conclude
 from tuning.ending import signals_conclude, signals_end
 from tuning.limits.budgets import INTERRUPT, TERMINATED, Ending, Node, TimeBudget
+from tuning.limits.failures import NOTHING_TRAINED
 from tuning.reporting.progress import ProgressDisplay
 from tuning.reporting.reports import Outcome, summarise
 from tuning.session import search
@@ -165,7 +166,8 @@ def test_a_signal_after_the_trials_leaves_a_run_that_was_concluded(
     monkeypatch.setattr("tuning.session.summarise", summarised)
     ended = start(space, tmp_path / "run")
     summary = json.loads((tmp_path / "run" / SUMMARY).read_text())
-    assert summary["ended_early"] == ended == (SIGNALS[number] if moment == "conclude" else "")
+    nothing = f"{NOTHING_TRAINED}: no trial was started"
+    assert summary["ended_early"] == ended == (SIGNALS[number] if moment == "conclude" else nothing)
 
 
 def test_a_summary_that_cannot_be_written_leaves_the_one_before_it(

@@ -746,3 +746,176 @@ def test_a_population_without_anything_to_change_is_refused(write: Write) -> Non
     (sentence,) = problems(write(text))
     assert "nothing to change in a clone" in sentence
     assert "line 6)" in sentence
+
+
+@pytest.mark.parametrize(
+    ("choice", "written"),
+    [
+        ("null", "null"),
+        ("", "null"),
+        ("[a]", "['a']"),
+        ("{a: b}", "{'a': 'b'}"),
+        (".nan", "nan"),
+        (".inf", "inf"),
+    ],
+)
+@pytest.mark.parametrize("key", ["choices", "when"])
+def test_a_value_that_is_no_scalar_gives_one_line(
+    write: Write, key: str, choice: str, written: str
+) -> None:
+    values = f"[triplet, {choice}]" if choice else "[triplet, ~]"
+    place = {
+        "choices": f"{{type: categorical, choices: {values}}}",
+        "when": f"{{type: categorical, choices: [zz_ring], when: {{loss.name: {values}}}}}",
+    }
+    path = write(f"{HEADER}  circuit.entangler: {place[key]}\n")
+    (problem,) = problems(path)
+    assert f"is {written}, but must be text, a finite number, true or false" in problem
+    assert f"{path}, line 6" in problem
+
+
+def test_nested_parameters_are_named_by_their_dotted_keys(write: Write) -> None:
+    path = write(f"""{HEADER}\
+  optimizer:
+    mlp_lr: {{type: float, low: 1e-4, high: 1e-2}}
+  mlp.dropout: {{type: float, low: 0.0, high: 0.3, when: {{optimizer.mlp_lr: [1e-3]}}}}
+""")
+    (problem,) = problems(path)
+    assert f"has the nested section `optimizer` ({path}, line 6)" in problem
+    assert "Write `optimizer.mlp_lr: ...`." in problem
+
+
+@pytest.mark.parametrize(
+    ("block", "dotted"),
+    [
+        ("fixed: {optimizer: {mlp_lr: 0.1}}", "`optimizer.mlp_lr: ...`"),
+        ("fixed: {data: {candidates: 7}}", "`data.candidates: ...`"),
+        ("start_from: [{loss: {name: triplet}}]", "`loss.name: ...`"),
+    ],
+)
+def test_nested_values_are_named_by_their_dotted_keys(
+    write: Write, block: str, dotted: str
+) -> None:
+    (problem,) = problems(write(HEADER.replace("parameters:", f"{block}\nparameters:")))
+    assert "nested section" in problem
+    assert dotted in problem
+
+
+def test_a_nested_condition_is_named_by_its_dotted_key(write: Write) -> None:
+    line = "  loss.margin: {type: float, low: 0.1, high: 0.8, when: {loss: {name: [triplet]}}}\n"
+    (problem,) = problems(write(HEADER + line))
+    assert "Keys are dotted: write `loss.name: [...]`" in problem
+
+
+def test_a_dotted_key_of_the_header_is_named_as_the_nested_one(write: Write) -> None:
+    path = write(HEADER.replace("budget: {trials: 4, epochs: 3}", "budget.trials: 4"))
+    (problem,) = problems(path)
+    assert "`budget.trials` is not a known key" in problem
+    assert "write `budget: {trials: ...}`" in problem
+
+
+def test_a_parameter_without_a_type_or_with_a_bare_value_is_named_for_what_it_is(
+    write: Write,
+) -> None:
+    (problem,) = problems(write(HEADER + "  circuit.n_layers: {low: 1, high: 2}\n"))
+    assert "`circuit.n_layers.type` is missing" in problem
+    (problem,) = problems(write(HEADER + "  circuit.n_layers: 3\n"))
+    assert "A value that never changes belongs in `fixed`" in problem
+
+
+def test_whole_numbers_may_be_written_as_floats(write: Write) -> None:
+    space = load_space(
+        write(f"""\
+{HEADER}\
+  circuit.n_layers: {{type: int, low: 1.0, high: 3.0}}
+  mlp.hidden_layers.length: {{type: int, low: 1, high: 2}}
+  mlp.hidden_layers.1: {{type: int, low: 8, high: 9, when: {{mlp.hidden_layers.length: [2.0]}}}}
+start_from: [{{circuit.n_layers: 2.0, mlp.hidden_layers.1: 8}}]
+""")
+    )
+    (point,) = space.start_points()
+    assert (point["circuit.n_layers"], type(point["circuit.n_layers"])) == (2, int)
+    assert space.config_for(point, 0).mlp.hidden_layers == (256, 8)
+
+
+def test_true_is_no_number_of_a_start_point(write: Write) -> None:
+    lines = "  circuit.n_layers: {type: int, low: 1, high: 3}\n"
+    path = write(f"{HEADER}{lines}start_from: [{{circuit.n_layers: true}}]\n")
+    (problem,) = problems(path)
+    assert "`circuit.n_layers` is True, which the space does not hold" in problem
+
+
+@pytest.mark.parametrize(
+    ("lines", "waiters"),
+    [
+        pytest.param(
+            "loss.margin: {type: categorical, choices: [0.1, 0.2], when: {loss.name: [triplet]}}\n"
+            "  mlp.dropout: {type: float, low: 0.0, high: 0.3, "
+            "when: {loss.name: [infonce], loss.margin: [0.1]}}",
+            ["`mlp.dropout` needs `loss.name` in ['infonce']", "`loss.margin` needs"],
+            id="a parameter that is awaited is drawn elsewhere only",
+        ),
+        pytest.param(
+            "loss.margin: {type: categorical, choices: [0.1, 0.2], when: {loss.name: [triplet]}}\n"
+            "  circuit.n_layers: {type: int, low: 1, high: 2, when: {loss.margin: [0.1]}}\n"
+            "  loss.negatives: {type: int, low: 1, high: 2, when: {loss.name: [infonce]}}\n"
+            "  mlp.dropout: {type: float, low: 0.0, high: 0.3, "
+            "when: {circuit.n_layers: [1], loss.negatives: [1]}}",
+            ["`loss.margin` needs `loss.name` in ['triplet']", "`loss.negatives` needs"],
+            id="two chains of conditions that exclude each other",
+        ),
+    ],
+)
+def test_conditions_that_exclude_each_other_are_refused(
+    write: Write, lines: str, waiters: list[str]
+) -> None:
+    (problem,) = problems(write(f"{HEADER}  {lines}\n"))
+    assert "`mlp.dropout` is never drawn" in problem
+    for waiter in waiters:
+        assert waiter in problem
+
+
+def test_only_the_first_of_a_chain_that_is_never_drawn_is_named(write: Write) -> None:
+    path = write(f"""{HEADER}\
+  loss.margin: {{type: categorical, choices: [0.1], when: {{loss.name: [triplet]}}}}
+  circuit.n_layers:
+    {{type: int, low: 1, high: 2, when: {{loss.name: [infonce], loss.margin: [0.1]}}}}
+  mlp.dropout: {{type: float, low: 0.0, high: 0.3, when: {{circuit.n_layers: [1]}}}}
+""")
+    (problem,) = problems(path)
+    assert "`circuit.n_layers` is never drawn" in problem
+
+
+def test_conditions_that_share_a_value_are_accepted(write: Write) -> None:
+    path = write(f"""{HEADER}\
+  circuit.n_layers: {{type: int, low: 1, high: 3, when: {{loss.name: [triplet, infonce]}}}}
+  mlp.dropout:
+    {{type: float, low: 0.0, high: 0.3, when: {{loss.name: [infonce], circuit.n_layers: [3]}}}}
+""")
+    assert len(load_space(path).parameters) == 3
+
+
+@pytest.mark.parametrize(
+    ("lines", "count"),
+    [
+        ("warmup.steps: {type: int, low: 0, high: 2000000000}", "2,000,000,001"),
+        ("mlp.dropout: {type: float, low: 0.0, high: 0.3, step: 1e-8}", "30,000,001"),
+        ("mlp.dropout: {type: float, low: 0.0, high: 0.3, step: 1e-300}", "more than 10^15"),
+    ],
+)
+def test_a_huge_grid_is_counted_without_listing_it(write: Write, lines: str, count: str) -> None:
+    path = write(
+        HEADER.replace("parameters:", "sampler: {name: grid}\nparameters:").replace(
+            "loss.name: {type: categorical, choices: [triplet, infonce]}", lines
+        )
+    )
+    (problem,) = problems(path)
+    assert f"The grid has {count}" in problem
+
+
+def test_a_start_point_is_checked_beside_a_broken_parameter(write: Write) -> None:
+    lines = "  circuit.n_layers: {type: int, low: 1, hihg: 3}\n"
+    start = "start_from: [{circuit.n_layers: 2, loss.nam: triplet}]\n"
+    found = problems(write(HEADER + lines + start))
+    assert any("start_from: `loss.nam` is not a parameter" in problem for problem in found)
+    assert not any("start_from: `circuit.n_layers`" in problem for problem in found)

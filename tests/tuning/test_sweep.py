@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]  # what `wandb sweep` reads files with
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
@@ -17,7 +20,7 @@ from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import PreparedData
 from tuning.records import EPOCH, OBJECTIVE, PEAK_RSS_MB, SECONDS
 from tuning.reporting.tracking import logged_metrics
-from tuning.space import FloatParameter, IntParameter, Space
+from tuning.space import CategoricalParameter, FloatParameter, IntParameter, Space
 from tuning.space_file import load_space
 from tuning.sweep import app, inexpressible, sweep_yaml
 from tuning.workers.trainable import TrialPlace, train
@@ -62,7 +65,14 @@ def test_a_sweep_has_every_parameter_with_the_same_values(
             FloatParameter(type="float", low=0.1, high=0.9, log=True),
             {"distribution": "log_uniform_values", "min": 0.1, "max": 0.9},
         ),
-        (FloatParameter(type="float", low=0.0, high=0.5, step=0.25), {"values": [0.0, 0.25, 0.5]}),
+        (
+            FloatParameter(type="float", low=0.0, high=0.6, step=0.25),
+            {"distribution": "q_uniform", "min": 0.0, "max": 0.5, "q": 0.25},
+        ),
+        (FloatParameter(type="float", low=0.1, high=0.4, step=0.25), {"values": [0.1, 0.35]}),
+        (FloatParameter(type="float", low=0.1, high=0.1, log=True), {"value": 0.1}),
+        (FloatParameter(type="float", low=0.1, high=0.1), {"value": 0.1}),
+        (FloatParameter(type="float", low=0.1, high=0.2, step=0.5), {"value": 0.1}),
         (
             IntParameter(type="int", low=2, high=6),
             {"distribution": "int_uniform", "min": 2, "max": 6},
@@ -71,7 +81,21 @@ def test_a_sweep_has_every_parameter_with_the_same_values(
             IntParameter(type="int", low=2, high=64, log=True),
             {"distribution": "q_log_uniform_values", "min": 2, "max": 64, "q": 1},
         ),
-        (IntParameter(type="int", low=2, high=7, step=2), {"values": [2, 4, 6]}),
+        (
+            IntParameter(type="int", low=2, high=7, step=2),
+            {"distribution": "q_uniform", "min": 2, "max": 6, "q": 2},
+        ),
+        (
+            IntParameter(type="int", low=0, high=2_000_000, step=2),
+            {"distribution": "q_uniform", "min": 0, "max": 2_000_000, "q": 2},
+        ),
+        (IntParameter(type="int", low=1, high=6, step=2), {"values": [1, 3, 5]}),
+        (
+            IntParameter(type="int", low=1, high=2_000_000, step=2),
+            {"distribution": "int_uniform", "min": 1, "max": 2_000_000},
+        ),
+        (IntParameter(type="int", low=2, high=2), {"value": 2}),
+        (IntParameter(type="int", low=2, high=2, log=True), {"value": 2}),
     ],
 )
 def test_each_kind_of_range_has_its_distribution(
@@ -80,6 +104,117 @@ def test_each_kind_of_range_has_its_distribution(
     space = Space(tiny_space.header, tiny_space.base, {"warmup.weight": parameter})
     parsed = YAML(typ="safe", pure=True).load(sweep_yaml(space, DEFAULT))
     assert parsed["parameters"]["warmup.weight"] == written
+
+
+@pytest.mark.parametrize(
+    ("parameter", "line"),
+    [
+        (
+            IntParameter(type="int", low=0, high=9, step=3),
+            "warmup.steps: its lowest and its highest value are drawn half as often as the others",
+        ),
+        (
+            IntParameter(type="int", low=1, high=2_000_000, step=3),
+            "warmup.steps: steps of 3 from 1 are not kept",
+        ),
+    ],
+)
+def test_what_a_distribution_changes_of_a_range_with_steps_is_named(
+    tiny_space: Space, parameter: IntParameter, line: str
+) -> None:
+    space = Space(tiny_space.header, tiny_space.base, {"warmup.steps": parameter})
+    assert line in list(inexpressible(space))
+    exact = IntParameter(type="int", low=1, high=9, step=3)
+    space = Space(tiny_space.header, tiny_space.base, {"warmup.steps": exact})
+    assert not any(text.startswith("warmup.steps:") for text in inexpressible(space))
+
+
+# What W&B's schema of a sweep asks for: of each distribution, which numbers it has.
+_BOUNDS = {"min", "max"}
+_KEYS = {
+    "uniform": _BOUNDS,
+    "log_uniform_values": _BOUNDS,
+    "int_uniform": _BOUNDS,
+    "q_uniform": _BOUNDS | {"q"},
+    "q_log_uniform_values": _BOUNDS | {"q"},
+}
+
+OF_EVERY_KIND = """\
+name: kinds
+base: base.yaml
+budget: {trials: 3, epochs: 4}
+scheduler: {name: asha, grace_epochs: 1, reduction_factor: 1.4}
+parameters:
+  optimizer.mlp_lr: {type: float, low: 1e-5, high: 1e-2, log: true}
+  optimizer.circuit_lr: {type: float, low: 0.001, high: 0.001, log: true}
+  mlp.dropout: {type: float, low: 0.0, high: 0.3, step: 0.1}
+  loss.margin: {type: float, low: 0.1, high: 0.9}
+  circuit.n_layers: {type: int, low: 2, high: 2}
+  circuit.n_qubits: {type: int, low: 2, high: 6}
+  loss.negatives: {type: int, low: 1, high: 64, log: true}
+  warmup.steps: {type: int, low: 0, high: 2000000, step: 2}
+  warmup.batch_size: {type: int, low: 5, high: 2000000, step: 2}
+  training.batch_size: {type: int, low: 5, high: 9, step: 2}
+  circuit.entangler: {type: categorical, choices: [cnot_chain, none]}
+"""
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+def test_wandb_reads_a_sweep_by_the_rules_of_its_schema(tmp_path: Path, sampler: str) -> None:
+    (tmp_path / "base.yaml").write_text("arm: hybrid\n")
+    space_file, file = tmp_path / "space.yaml", tmp_path / "sweep.yaml"
+    text = OF_EVERY_KIND + f"sampler: {{name: {sampler}}}\n"
+    if sampler == "grid":
+        kept = ("mlp.dropout", "circuit.", "training.batch_size")
+        lines = text.splitlines()
+        text = "\n".join(x for x in lines if x[:2] != "  " or x.strip().startswith(kept))
+    space_file.write_text(text)
+    file.write_text(sweep_yaml(load_space(space_file), space_file))
+    assert file.stat().st_size < 3000
+    sweep = yaml.safe_load(file.read_text())
+    for name, written in sweep["parameters"].items():
+        assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name)
+        if "distribution" not in written:
+            assert written.keys() in ({"value"}, {"values"}), name
+            assert written.get("values", ["one"])
+            continue
+        numbers = {key: value for key, value in written.items() if key != "distribution"}
+        assert numbers.keys() == _KEYS[written["distribution"]], name
+        assert all(type(value) in (int, float) for value in numbers.values()), name
+        assert numbers["min"] < numbers["max"]
+        if written["distribution"] == "int_uniform":
+            assert {type(value) for value in numbers.values()} == {int}
+        if "log" in written["distribution"]:
+            assert numbers["min"] > 0
+    assert sweep["early_terminate"] == {"type": "hyperband", "min_iter": 1, "eta": 1.4}
+    assert sweep["parameters"]["circuit.n_layers"] == {"value": 2}
+
+
+def test_texts_that_older_yaml_takes_for_truth_values_stay_texts(
+    tiny_space: Space, tmp_path: Path
+) -> None:
+    choices = CategoricalParameter(type="categorical", choices=["on", "off", "1e-05"])
+    space = Space(tiny_space.header, tiny_space.base, {"loss.name": choices})
+    file = tmp_path / "sweep.yaml"
+    file.write_text(sweep_yaml(space, DEFAULT))
+    assert yaml.safe_load(file.read_text())["parameters"]["loss.name"] == {
+        "values": choices.choices
+    }
+
+
+def test_a_line_break_in_a_path_does_not_end_the_comment(tiny_space: Space) -> None:
+    text = sweep_yaml(tiny_space, Path("two\nlines.yaml"))
+    assert "two\\nlines.yaml" in text.splitlines()[0]
+    parsed = YAML(typ="safe", pure=True).load(text)
+    assert parsed["command"][-1] == "two\nlines.yaml"
+
+
+def test_the_command_that_starts_a_sweep_can_be_pasted(tmp_path: Path) -> None:
+    path = tmp_path / "a b" / "sweep $1.yaml"
+    path.parent.mkdir()
+    result = CliRunner().invoke(app, ["export", "--space", str(DEFAULT), "--output", str(path)])
+    command = result.output.partition("Start it with `")[2].rpartition("`")[0]
+    assert shlex.split(command) == ["wandb", "sweep", str(path)]
 
 
 def test_a_sweep_maximises_the_same_objective_for_as_many_runs(

@@ -67,12 +67,10 @@ def donors_kept(population: int, quantile: float) -> int:
     return max(_share(population, quantile), 1)
 
 
-def highest_at(space: Space, trials: Sequence[FrozenTrial], epoch: int) -> list[int]:
-    """The configurations that may yet be cloned as they were at an epoch."""
-    scheduler = space.header.scheduler
+def ordered_at(trials: Sequence[FrozenTrial], epoch: int) -> list[int]:
+    """The configurations that came to an epoch and did not fail, the highest first."""
     values = {n: trial.intermediate_values[epoch] for n, trial in came_to(trials, epoch).items()}
-    ordered = sorted(values, key=lambda number: (-values[number], number))
-    return ordered[: donors_kept(scheduler.population, scheduler.quantile)]
+    return sorted(values, key=lambda number: (-values[number], number))
 
 
 class Population:

@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler
+from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler
 from optuna.trial import FrozenTrial
 
 from quantum_rerank.errors import MissingPackage
@@ -115,5 +115,6 @@ def _cmaes(seed: int, startup: int) -> BaseSampler:
         import cmaes  # noqa: F401
     except ImportError:
         raise MissingPackage("cmaes", "tune", "The sampler `cmaes`") from None
-    # Not `consider_pruned_trials`: it fails where a condition leaves a parameter out of some.
-    return CmaEsSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
+    from tuning.algorithms.evolution import CmaEs
+
+    return CmaEs(seed, startup)

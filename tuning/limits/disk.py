@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.config import ExperimentConfig
-from tuning.algorithms.population import highest_at
+from tuning.algorithms.population import donors_kept, ordered_at
 from tuning.best_trial import ranked_trials
 from tuning.records import CHECKPOINT, TrialEnd
 from tuning.space import Space
 from tuning.study.front import front
 from tuning.study.history import START_POINT, attempts, origins
 from tuning.study.lineage import donor_of, open_configurations
-from tuning.workers.trial_files import PROGRESS, TrialFiles, donated
+from tuning.workers.trial_files import BEST_EPOCH, PROGRESS, TrialFiles, donated
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -26,6 +27,7 @@ class LosersRemoved:
     weights stay; those of the Pareto front, where there is one, and of the space's start
     points stay as well. A trial that was cut short keeps its progress, since another may
     continue it, and its weights until another attempt at its configuration has left some.
+    A trial whose weights are gone, such as after its folder was deleted, takes nobody's place.
     """
 
     def __init__(
@@ -35,7 +37,8 @@ class LosersRemoved:
         found = trials()
         first, still_open = origins(found), open_configurations(found)
         over = [t for t in found if first[t.number] not in still_open]
-        self._kept, _ = self._parted([t for t in over if START_POINT not in t.user_attrs])
+        ranked = ranked_trials([t for t in over if START_POINT not in t.user_attrs])
+        self._kept, _ = self._parted(self._first_with_weights(ranked))
 
     def trial_started(self, number: int, config: ExperimentConfig) -> None:
         """Nothing: only how a trial ends counts."""
@@ -49,16 +52,34 @@ class LosersRemoved:
         trials = self._trials()
         chain = [trials[number] for number in attempts(trials, end.number)]
         # Where the last attempt ended before it left weights, an earlier one's still count.
-        latest = next((one for one in chain if one.user_attrs.get(CHECKPOINT)), chain[0])
+        latest = next((attempt for attempt in chain if self._has_weights(attempt)), chain[0])
         self._files.remove_file(latest.number, PROGRESS)
         for other in chain:
             if other is not latest:
                 self._files.remove(other.number)
         if START_POINT in latest.user_attrs:
             return
-        self._kept, losers = self._parted([*self._kept, latest])
+        candidates = [trial for trial in (*self._kept, latest) if self._has_weights(trial)]
+        self._kept, losers = self._parted(candidates)
         for loser in losers:
             self._files.remove(loser.number)
+
+    def _has_weights(self, trial: FrozenTrial) -> bool:
+        has_left_some = bool(trial.user_attrs.get(CHECKPOINT))
+        return has_left_some and self._files.holds(trial.number, BEST_EPOCH)
+
+    def _first_with_weights(self, ranked: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """The best trials whose weights are there, and those of the front: no other is looked at.
+
+        Of the others the weights were removed, so that to look for them would only take time.
+        """
+        wanted = {trial.number for trial in front(ranked)}
+        found: list[FrozenTrial] = []
+        for trial in ranked:
+            is_wanted = len(found) < self._keep or trial.number in wanted
+            if is_wanted and self._has_weights(trial):
+                found.append(trial)
+        return found
 
     def _parted(self, trials: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
         """The best trials with those of the Pareto front, and the others.
@@ -101,9 +122,20 @@ class DonorsKept:
         first, still_open = origins(trials), open_configurations(trials)
         came = {first[t.number] for t in trials if epoch in t.intermediate_values}
         wanted = {donor_of(t.user_attrs) for t in trials if first[t.number] in still_open}
-        kept = set(highest_at(self._space, trials, epoch))
+        kept = self._highest_there(trials, epoch)
         for configuration in came - kept:
             donor = (configuration, epoch)
             if donor not in wanted and donor not in self._removed:
                 self._files.remove_file(configuration, donated(epoch))
                 self._removed.add(donor)
+
+    def _highest_there(self, trials: Sequence[FrozenTrial], epoch: int) -> set[int]:
+        """The highest configurations at an epoch that left something, and it is still there."""
+        scheduler = self._space.header.scheduler
+        n_kept = donors_kept(scheduler.population, scheduler.quantile)
+        there = (
+            configuration
+            for configuration in ordered_at(trials, epoch)
+            if self._files.holds(configuration, donated(epoch))
+        )
+        return set(islice(there, n_kept))

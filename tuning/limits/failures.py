@@ -6,6 +6,7 @@ interrupted, worker lost, storage: not its fault.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from tuning.limits.budgets import GB, Ending
 from tuning.records import INTERRUPTED, STORAGE, WORKER_LOST, TrialEnd
 
 DIAGNOSIS = "the same failure of"  # how the reason begins where failures end a search
+NOTHING_TRAINED = "a lack of trained trials"  # how it begins where no trial has left weights
+_REASONS_SHOWN = 3
 
 
 def failure_reason(error: Exception) -> str:
@@ -53,6 +56,26 @@ def memory_excess(used: int, memory_gb: float) -> str:
     'oom: 9.00 GB used, budget 8 GB'
     """
     return f"oom: {used / GB:.2f} GB used, budget {memory_gb:g} GB"
+
+
+def without_weights(reasons: Mapping[int, str], n_trials: int) -> str:
+    """Say in a few words why no trial of a search has left weights.
+
+    Args:
+        reasons: Number of a trial -> why it failed or was cut short.
+        n_trials: How many trials the search had.
+
+    >>> without_weights({0: "nan: no loss", 2: "nan: no loss", 1: "oom: 9 GB used"}, 3)
+    '3 of 3 trials ended without weights (2 nan: no loss; 1 oom: 9 GB used)'
+    """
+    if not n_trials:
+        return "no trial was started"
+    counts = Counter(reasons.values()).most_common()
+    shown = [f"{count} {reason}" for reason, count in counts[:_REASONS_SHOWN]]
+    if len(counts) > _REASONS_SHOWN:
+        shown.append(f"{len(counts) - _REASONS_SHOWN} other reasons")
+    why = f" ({'; '.join(shown)})" if shown else ""
+    return f"{n_trials} of {n_trials} trials ended without weights{why}"
 
 
 class FailureStreak:

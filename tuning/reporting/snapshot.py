@@ -34,7 +34,14 @@ from tuning.study.run_folder import (
     refuse_no_study,
     unreadable,
 )
-from tuning.study.storage import SQLITE, STUDY, Places, connect, connect_to_read
+from tuning.study.storage import (
+    SQLITE,
+    STUDY,
+    Places,
+    connect,
+    connect_to_read,
+    of_this_optuna,
+)
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -144,7 +151,8 @@ def read_file(path: Path) -> tuple[dict[str, Any], list[FrozenTrial]]:
             if error.sqlite_errorname == "SQLITE_BUSY":
                 raise OutputError(f"`{path}` is being written to. Try again.") from None
             raise OutputError(f"`{path}` is damaged: {error}.") from None
-        return _study_in(memory)
+        with of_this_optuna(str(path)):
+            return _study_in(memory)
 
 
 def copy_database(path: Path, into: sqlite3.Connection) -> None:

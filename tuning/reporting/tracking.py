@@ -9,6 +9,7 @@ does not answer, it goes on offline.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import os
 import queue
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quantum_rerank.config import ExperimentConfig, flat
+from quantum_rerank.console import pasted
 from quantum_rerank.errors import ConfigError, MissingPackage
 from tuning.records import EPOCH, FINAL, OBJECTIVE, TrialEnd
 
@@ -28,13 +30,14 @@ Mode = Literal["online", "offline", "disabled"]
 
 _PROJECT = "quantum-rerank"
 # Names of W&B's own for a mode -> what is meant.
-_MODES: dict[str, Mode] = {
+MODES: dict[str, Mode] = {
     "online": "online",
     "offline": "offline",
     "disabled": "disabled",
     "run": "online",
     "dryrun": "offline",
 }
+_LONGEST_GROUP = 110  # characters, of W&B's 128: a run's name has the trial's number beside it
 _AWAY_SECONDS = 10.0  # without an answer from W&B's server until it is taken to be away
 _INTERNAL = {"trial_id", "done", "date", "timestamp", "pid", "hostname", "node_ip", FINAL}
 
@@ -47,10 +50,10 @@ def resolve_mode(asked: Literal["auto", "online", "offline", "disabled"]) -> Mod
     if asked != "auto":
         return asked
     named = os.environ.get("WANDB_MODE", "").lower()
-    if named in _MODES:
-        return _MODES[named]
+    if named in MODES:
+        return MODES[named]
     if named:
-        raise ConfigError(f"WANDB_MODE is `{named}`, but must be {', '.join(_MODES)}, or not set.")
+        raise ConfigError(f"WANDB_MODE is `{named}`, but must be {', '.join(MODES)}, or not set.")
     return "online" if _logged_in() else "offline"
 
 
@@ -76,7 +79,7 @@ def start_run(
     project: str, group: str, name: str | None, folder: Path, mode: Mode, **settings: Any
 ) -> Any:
     """Open one W&B run as every trial has it, and define its axis."""
-    wandb = _import_wandb()
+    wandb = import_wandb()
     folder.mkdir(parents=True, exist_ok=True)  # else W&B takes a temporary one, silently
     run = wandb.init(
         project=project,
@@ -107,7 +110,8 @@ def describe_run(run: Any, config: ExperimentConfig) -> None:
     What a sweep has set already stays as the sweep set it.
     """
     run.config.update({k: v for k, v in flat(config).items() if k not in run.config})
-    run.tags = (config.arm, config.circuit.engine, config.loss.name)
+    tags = (*(run.tags or ()), config.arm, config.circuit.engine, config.loss.name)
+    run.tags = tuple(dict.fromkeys(tags))  # beside those of WANDB_TAGS
 
 
 def finish_run(run: Any, end: TrialEnd) -> None:
@@ -121,11 +125,27 @@ def finish_run(run: Any, end: TrialEnd) -> None:
     run.finish(exit_code=1 if end.state == "failed" else 0)
 
 
+def group_name(folder_name: str) -> str:
+    """Make a group's name of a run folder's name: printable, and within W&B's length.
+
+    A name that is cut ends with a hash, so that two long names stay two groups.
+
+    >>> group_name("lr=1?")
+    'lr=1?'
+    """
+    name = "".join(c if c.isprintable() else "_" for c in folder_name)
+    if name == folder_name and len(name) <= _LONGEST_GROUP:
+        return name
+    digest = hashlib.sha256(os.fsencode(folder_name)).hexdigest()[:8]
+    return f"{name[: _LONGEST_GROUP - 9]}-{digest}"
+
+
 class WandbTracker:
     """Follows a search and writes a run per trial, from a thread of its own."""
 
     def __init__(self, project: str, group: str, folder: Path, mode: Mode) -> None:
-        self._project, self._group, self._folder, self._mode = project, group, folder, mode
+        self._project, self._group = project, group_name(group)
+        self._folder, self._mode = folder, mode
         self._runs: dict[int, Any] = {}
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._failed = False
@@ -156,9 +176,10 @@ class WandbTracker:
         run.config.update({"trial": number})
 
     def _start(self, name: str) -> Any:
+        run_id = secrets.token_hex(4)  # of this trial: WANDB_RUN_ID would be that of all
         if self._mode != "online":
-            return start_run(self._project, self._group, name, self._folder, self._mode)
-        run_id = secrets.token_hex(4)
+            where = (self._project, self._group, name, self._folder, self._mode)
+            return start_run(*where, run_id=run_id)
         try:
             return start_run(
                 self._project,
@@ -189,7 +210,7 @@ class WandbTracker:
             why = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
             text = (
                 f"W&B does not answer ({why}): the search goes on offline. Upload it later with "
-                f"`wandb sync {self._folder}/wandb/*run-*`."
+                f"`wandb sync {pasted(self._folder / 'wandb')}/*run-*`."
             )
             warnings.warn(text, stacklevel=2)
         self._mode = "offline"
@@ -209,15 +230,28 @@ class WandbTracker:
 
 
 def _logged_in() -> bool:
-    wandb = _import_wandb()
+    wandb = import_wandb()
     try:
         return bool(wandb.Api(timeout=5).api_key)
     except Exception:  # not logged in, or no network: both mean offline
         return False
 
 
-def _import_wandb() -> Any:
-    # Before the import, so that W&B never asks a question at a terminal.
+def has_key() -> bool:
+    """Whether wandb has a key to log in with; a server that does not answer is no lack of one."""
+    wandb = import_wandb()
+    try:
+        return bool(wandb.Api(timeout=5).api_key)
+    except wandb.errors.AuthenticationError:
+        return True
+    except wandb.errors.UsageError:
+        return False
+    except Exception:  # whatever else keeps it from asking is said when the first run starts
+        return True
+
+
+def import_wandb() -> Any:
+    """The package wandb, set so that it never asks a question at a terminal."""
     os.environ.setdefault("WANDB_SILENT", "true")
     try:
         import wandb

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from tuning.limits.budgets import Clock
 
@@ -18,6 +19,9 @@ log = logging.getLogger("tuning")
 
 T = TypeVar("T")
 _PAUSE = 0.25  # seconds between two attempts
+# In the names of system attributes in which Optuna's CMA-ES samplers keep a pickle
+# (`cma:optimizer:0`, `sepcma:...`, `cmawm:...`), and execute it when they read it.
+_PICKLED = ":optimizer"
 
 Passes = Callable[[Exception], bool]
 
@@ -30,6 +34,9 @@ class PatientStorage:
 
     It has all methods of what it wraps, which is why it does not spell them out: only
     to tell a trial's end twice would be another thing than to tell it once.
+
+    System attributes that hold a pickle are removed from what is read: a study may come from
+    anybody, and a pickle runs code.
     """
 
     def __init__(
@@ -50,7 +57,9 @@ class PatientStorage:
         found = getattr(self._storage, name)
         if not callable(found):
             return found
-        return lambda *given, **named: self._patiently(lambda: found(*given, **named))
+        return lambda *given, **named: without_pickles(
+            self._patiently(lambda: found(*given, **named))
+        )
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -84,6 +93,24 @@ class PatientStorage:
             if (spent := self._clock() - started) >= _PAUSE:
                 self.waited += spent
                 log.warning("The study was locked or away for %.1f s", spent)
+
+
+def without_pickles(answer: Any) -> Any:
+    """Remove system attributes that hold a pickle from what a storage has answered.
+
+    Args:
+        answer: Trials are copied where they have such an attribute, since storages share them.
+    """
+    if isinstance(answer, FrozenTrial):
+        if not any(_PICKLED in key for key in answer.system_attrs):
+            return answer
+        answer = copy.copy(answer)
+        answer.system_attrs = without_pickles(answer.system_attrs)
+    elif isinstance(answer, dict):
+        return {key: value for key, value in answer.items() if _PICKLED not in str(key)}
+    elif isinstance(answer, list):
+        return [without_pickles(trial) for trial in answer]
+    return answer
 
 
 def waited(study: optuna.Study) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -13,15 +14,19 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from quantum_rerank.config import build_config
 from quantum_rerank.errors import DataError, OutputError
+from quantum_rerank.paths import require_exists
 from quantum_rerank.whole_files import write_whole
 from tuning.space import Header, Parameter, Space
+from tuning.study.named_places import name_as_recorded, refuse_unnamed, remember
 from tuning.study.storage import (
     PATIENCE_SECONDS,
     TRIALS,
     Places,
+    check_recorded,
     connect,
     connect_to_read,
     is_locked,
+    masked,
 )
 
 if TYPE_CHECKING:
@@ -33,20 +38,26 @@ SUMMARY, BEST, RECORD = "summary.json", "best", "run.json"
 EVENTS, LOG = "events.jsonl", "search.log"
 PARETO = "pareto.html"
 BUDGET = "budget"  # attribute of the study: trials and hours, as they were extended
-_PLACES, _ENCODER = "storage", "encoder_fingerprint"  # keys of the record
+_RUN, _PLACES, _ENCODER = "run", "storage", "encoder_fingerprint"  # keys of the record
 
 
 def write_record(
     space: Space, prepared: PreparedData, folder: Path, places: Places | None = None
 ) -> None:
-    """Write down what is searched on which data, before it starts."""
+    """Write down what is searched on which data, before it starts.
+
+    Places outside of the folder become places that this user has named: see `named_places`.
+    """
+    places = places or Places()
+    remember(places, folder)
     record = {
+        _RUN: secrets.token_hex(16),
         "space": space.header.model_dump(mode="json"),
         "parameters": {
             name: parameter.model_dump(mode="json") for name, parameter in space.parameters.items()
         },
         "base": space.base.model_dump(mode="json"),
-        _PLACES: asdict(places or Places()),
+        _PLACES: asdict(places),
         "data_fingerprint": prepared.fingerprint,
         _ENCODER: prepared.encoder_fingerprint,
         "splits": prepared.splits,
@@ -56,12 +67,18 @@ def write_record(
 
 def read_record(folder: Path) -> dict[str, Any]:
     """What `write_record` wrote; OutputError if it is not there or damaged."""
+    require_exists(folder, OutputError)
     try:
         return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise OutputError(f"`{folder}` holds no run: there is no {RECORD} in it.") from None
     except (OSError, TypeError, ValueError):
         raise OutputError(f"`{folder / RECORD}` is damaged.") from None
+
+
+def recorded_run(record: Mapping[str, Any]) -> str:
+    """The identifier of a run, which its trials' files carry too."""
+    return str(record.get(_RUN, ""))
 
 
 def recorded_encoder(record: Mapping[str, Any]) -> str:
@@ -71,11 +88,18 @@ def recorded_encoder(record: Mapping[str, Any]) -> str:
 
 def refuse_other_data(record: Mapping[str, Any], prepared: PreparedData, folder: Path) -> None:
     """Raise DataError where data or vectors are no longer those that a run was started with."""
+    refuse_other_fingerprints(record, prepared.fingerprint, prepared.encoder_fingerprint, folder)
+
+
+def refuse_other_fingerprints(
+    record: Mapping[str, Any], data: str, encoder: str, folder: Path
+) -> None:
+    """As `refuse_other_data`, by fingerprints; an empty one is not compared."""
     for what, recorded, now in (
-        ("data", str(record["data_fingerprint"]), prepared.fingerprint),
-        ("vectors of the data", recorded_encoder(record), prepared.encoder_fingerprint),
+        ("data", str(record["data_fingerprint"]), data),
+        ("vectors of the data", recorded_encoder(record), encoder),
     ):
-        if recorded not in ("", now):
+        if now and recorded not in ("", now):
             raise DataError(
                 f"The {what} have changed since `{folder}` was started ({recorded[:12]}, now "
                 f"{now[:12]}). Put them back, or search again."
@@ -100,14 +124,36 @@ def recorded_space(record: Mapping[str, Any]) -> Space:
 def recorded_places(folder: Path) -> Places:
     """Where a run keeps its study and its trials' files; in its folder if nothing else is written.
 
-    Raises: OutputError if what is written is damaged.
+    Raises: OutputError if what is written is damaged, or is a place that this user has not named.
     """
+    places = _written_places(folder)
+    refuse_unnamed(places, folder)
+    return places
+
+
+def name_places(folder: Path, storage: str | None = None, trials: str | None = None) -> None:
+    """Take the places of a run, as far as a command line names them, for trusted ones.
+
+    Args:
+        storage: what `--storage` named, if it was given.
+        trials: what `--storage-path` named, if it was given.
+
+    Raises: ConfigError if the run has recorded others.
+    """
+    if storage is not None or trials is not None:
+        name_as_recorded(_written_places(folder), folder, storage, trials)
+
+
+def _written_places(folder: Path) -> Places:
     if not (folder / RECORD).exists():
         return Places()
     try:
-        return Places(**read_record(folder).get(_PLACES, {}))
+        places = Places(**read_record(folder).get(_PLACES, {}))
+        if not all(isinstance(value, str) for value in asdict(places).values()):
+            raise TypeError
     except TypeError:
         raise OutputError(f"The run's {RECORD} is damaged, or of another version.") from None
+    return check_recorded(places, folder / RECORD)
 
 
 def open_study(
@@ -184,13 +230,13 @@ def find_study(
         names = [places.study] if places.study else optuna.get_all_study_names(storage)
         with suppress(IndexError, KeyError):
             return optuna.load_study(study_name=names[0], storage=storage)
-    where = folder / places.file if places.file else places.storage
+    where = folder / places.file if places.file else masked(places.storage)
     raise OutputError(f"`{where}` holds no study.")
 
 
 def unreadable(error: Exception, folder: Path, places: Places) -> OutputError:
     """What to say of a study that cannot be read."""
-    where = folder / places.file if places.file else places.storage
+    where = folder / places.file if places.file else masked(places.storage)
     cause = error.__cause__ or error
     if is_locked(error):
         return OutputError(f"`{where}` is being written to. Try again.")

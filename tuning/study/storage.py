@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
 import secrets
+import shlex
+import sqlite3
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from quantum_rerank.errors import ConfigError, MissingPackage, OutputError
+from quantum_rerank.paths import expanded
 from tuning.study.patience import PatientStorage, patiently
 
 if TYPE_CHECKING:
@@ -22,6 +28,7 @@ _FILES = {SQLITE: STUDY, JOURNAL: STUDY_JOURNAL}
 
 PATIENCE_SECONDS = 60.0  # that a search waits for a study that is locked or away
 _SECRETS = ("secret", "password", "token", "key")  # in the name of an option of a URI
+_LONGEST_PATH = 504  # bytes: SQLite's 512, less what its own files beside the study add
 _BUSY_SECONDS = 2.0  # of these, that SQLite itself tries to get at a locked file
 # Connections that break, servers that stop or start, deadlocks, too many connections.
 _PASSING_STATES = ("08", "57", "40", "53300")
@@ -88,7 +95,7 @@ def check_root(text: str) -> str:
     's3://bucket/runs/7'
     """
     if "://" not in text:
-        return str(Path(text).resolve())
+        return str(expanded(text).resolve())
     url = urlsplit(text)
     options = "".join(key for key, _ in parse_qsl(url.query, keep_blank_values=True)).lower()
     if ":" in url.netloc.rpartition("@")[0] or any(word in options for word in _SECRETS):
@@ -97,6 +104,79 @@ def check_root(text: str) -> str:
             "out, and give it by the environment, such as AWS_SECRET_ACCESS_KEY."
         )
     return text
+
+
+def check_recorded(places: Places, record: Path) -> Places:
+    """Return the places of a run as they are, unless no search can have recorded them.
+
+    Raises: OutputError that names the record, and repeats no password.
+    """
+    try:
+        check_storage(places.storage)
+        if places.trials and check_root(places.trials) != places.trials:
+            raise ConfigError("`--storage-path` is a folder that depends on where a command runs.")
+    except ConfigError as error:
+        raise OutputError(f"`{record}` names what no search can have written: {error}") from None
+    return places
+
+
+def masked(place: str) -> str:
+    """Return a place with its passwords replaced, as it may be shown.
+
+    >>> masked("postgresql://me:secret@host/studies?sslpassword=secret&sslmode=require")
+    'postgresql://me:***@host/studies?sslpassword=***&sslmode=require'
+    """
+    shown = re.sub(r"(://[^:/?@]*:).*@", r"\1***@", place, flags=re.DOTALL)
+    secret = "|".join(_SECRETS)
+    return re.sub(rf"([?&][^=&]*(?:{secret})[^=&]*=)[^&]*", r"\1***", shown, flags=re.IGNORECASE)
+
+
+def refuse_long_path(folder: Path, places: Places) -> None:
+    """Raise ConfigError where SQLite could not open a study, since its path is too long."""
+    n_bytes = len(os.fsencode(folder / STUDY))
+    if places.storage == SQLITE and n_bytes > _LONGEST_PATH:
+        raise ConfigError(
+            f"The path of the study, `{folder / STUDY}`, has {n_bytes} bytes, but SQLite takes "
+            f"{_LONGEST_PATH} at most. Name a folder with a shorter path, or take "
+            "`--storage journal`."
+        )
+
+
+@contextmanager
+def of_this_optuna(where: str) -> Iterator[None]:
+    """Name a study that another version of Optuna has written.
+
+    Args:
+        where: The study's file or URL.
+
+    Raises:
+        OutputError: The installed Optuna cannot read its tables or its lines.
+    """
+    try:
+        yield
+    except (RuntimeError, AssertionError) as error:
+        if isinstance(error, RuntimeError) and "optuna" not in str(error):
+            raise
+        import optuna
+
+        wrote = f"`{where}` was written by another version of Optuna than {optuna.__version__}"
+        way_out = "Install the version that wrote it, or start a new search"
+        if "storage upgrade" in str(error):
+            url = sqlite_url(Path(where)) if "://" not in where else where
+            way_out = (
+                "Install the version that wrote it, or upgrade the study with "
+                f"`optuna storage upgrade --storage {shlex.quote(url)}`"
+            )
+        raise OutputError(f"{wrote}, which is installed. {way_out}.") from None
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of an SQLite file for other programs, with what URLs reserve escaped.
+
+    >>> sqlite_url(Path("/runs/lr=1%?/study.db"))
+    'sqlite:////runs/lr%3D1%25%3F/study.db'
+    """
+    return f"sqlite:///{quote(str(path))}"
 
 
 def new_study_name(storage: str, space: str, folder: Path) -> str:
@@ -121,8 +201,11 @@ def connect(
     if places.storage == JOURNAL:
         from tuning.study.journal import WholeLines
 
-        storage, passes = optuna.storages.JournalStorage(WholeLines(folder / STUDY_JOURNAL)), never
+        with of_this_optuna(str(folder / STUDY_JOURNAL)):
+            storage = optuna.storages.JournalStorage(WholeLines(folder / STUDY_JOURNAL))
+        passes = never
     elif places.storage == SQLITE:
+        refuse_long_path(folder, places)
         storage, passes = _sqlite_file(folder / STUDY, patience), is_locked
     else:
         storage, passes = _server(places.storage, {}), is_away
@@ -170,11 +253,17 @@ def is_away(error: Exception) -> bool:
 
 def _sqlite_file(path: Path, patience: float) -> optuna.storages.BaseStorage:
     from optuna.storages import RDBStorage, get_storage
+    from sqlalchemy.pool import QueuePool
 
-    options = {"connect_args": {"timeout": min(_BUSY_SECONDS, patience)}}
-    return get_storage(
-        patiently(lambda: RDBStorage(f"sqlite:///{path}", options), is_locked, patience)
-    )
+    def connection() -> sqlite3.Connection:
+        # The pool hands a connection from one thread to another, but never to two at once.
+        timeout = min(_BUSY_SECONDS, patience)
+        return sqlite3.connect(path, timeout=timeout, check_same_thread=False)
+
+    # Opened by its path: in a URL, `?`, `%` and braces would mean something else.
+    engine = {"creator": connection, "poolclass": QueuePool}
+    with of_this_optuna(str(path)):
+        return get_storage(patiently(lambda: RDBStorage("sqlite://", engine), is_locked, patience))
 
 
 def _server(url: str, options: Mapping[str, str], **pool: Any) -> optuna.storages.BaseStorage:
@@ -195,8 +284,10 @@ def _server(url: str, options: Mapping[str, str], **pool: Any) -> optuna.storage
     # A connection that broke while nobody used it is then replaced, and nobody notices.
     engine = {"connect_args": {**timeouts, **options}, "pool_pre_ping": True, **pool}
     driver = url.replace(f"{_POSTGRESQL}://", f"{_POSTGRESQL}+psycopg://", 1)
+    driver = driver.replace("{", "{{").replace("}", "}}")  # Optuna formats what it is given
     try:
-        studies = patiently(lambda: OnceMade(driver, engine), _is_being_made, _TABLES_SECONDS)
+        with of_this_optuna(url):
+            studies = patiently(lambda: OnceMade(driver, engine), _is_being_made, _TABLES_SECONDS)
     except ImportError:
         raise MissingPackage("psycopg[binary]", "postgresql", "A study in PostgreSQL") from None
     except DBAPIError as error:
@@ -204,7 +295,7 @@ def _server(url: str, options: Mapping[str, str], **pool: Any) -> optuna.storage
             raise
         why = (str(error.orig).splitlines() or [type(error.orig).__name__])[0].rstrip(".")
         raise OutputError(
-            f"`{url}` does not answer: {why}. Start the server, or mend the URL; a "
+            f"`{masked(url)}` does not answer: {why}. Start the server, or mend the URL; a "
             "password is taken from PGPASSWORD or ~/.pgpass."
         ) from None
     weakref.finalize(studies, studies.engine.dispose)

@@ -38,7 +38,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState, create_trial
 from pydantic import Field, TypeAdapter, ValidationError
 
-from quantum_rerank.config import Section, flat
+from quantum_rerank.config import Plain, Section, flat
 from quantum_rerank.errors import ConfigError, OutputError
 from quantum_rerank.whole_files import write_whole
 from tuning.reporting.snapshot import read_study
@@ -70,7 +70,7 @@ TAKEN_OVER = "warm_start.json"
 # Keys that may differ: what they change is the seed's luck, or looked at by itself.
 _MAY_DIFFER = ("seed", "training.max_epochs", "circuit.engine", "circuit.threads")
 # Keys of the data that its fingerprint does not hold already.
-_OF_THE_DATA = ("data.encoder", "data.candidates")
+_OF_THE_DATA = ("data.encoder", "data.query_prompt", "data.document_prompt", "data.candidates")
 # Where a learning rate's course is named, and the courses that end with the budget of epochs.
 _SCHEDULES = ("optimizer.schedule", "optimizer.circuit_schedule")
 _FOLLOW_THE_BUDGET = ("cosine", "one_cycle")
@@ -248,7 +248,7 @@ def as_prior(trial: FrozenTrial, run: EarlierRun, space: Space) -> Prior:
 
 def effective(
     trial: FrozenTrial, run: EarlierRun, space: Space
-) -> tuple[Params, Mapping[str, bool | int | float | str]]:
+) -> tuple[Params, Mapping[str, Plain]]:
     """A trial's configuration in terms of another space: its parameters, and all keys.
 
     Raises: LeftOut if a parameter has no value in it, or one that the space does not hold, or

@@ -6,13 +6,14 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.machine import container_memory_left, cores
 from tuning.limits.budgets import GB, Node
+from tuning.workers.private_access import private_access
 
 _MACHINE = "machine"  # what Ray knows this one as, of which trials take a share each
 _QUIET = {
@@ -34,13 +35,33 @@ _QUIET = {
 
 @contextmanager
 def ray_cluster(address: str | None) -> Iterator[list[Node]]:
-    """Join a running Ray cluster, or start one on this machine and stop it afterwards."""
+    """Join a running Ray cluster, or start one on this machine and stop it afterwards.
+
+    One that is started here can be used by this process alone; see `private_access`.
+
+    Raises: ConfigError if no cluster answers at the address, or it refuses this user's token.
+    """
     keep_ray_quiet()
     import ray
 
     local = address is None
     if address is not None:
         _refuse_silence(address)
+    with private_access() if local else nullcontext():
+        _start_or_join(address)
+        _write_our_own_obituaries()
+        _survive_memory_monitor()
+        try:
+            yield [this_machine()] if local else cluster_nodes()
+        finally:
+            ray.shutdown()
+
+
+def _start_or_join(address: str | None) -> None:
+    import ray
+    from ray.exceptions import AuthenticationError
+
+    local = address is None
     try:
         ray.init(
             address=address or "local",
@@ -49,17 +70,21 @@ def ray_cluster(address: str | None) -> Iterator[list[Node]]:
             logging_level="ERROR",
             **(_our_machine() if local else {"runtime_env": _our_code()}),
         )
-    except ConnectionError as error:
+    except (ConnectionError, AuthenticationError) as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise ConfigError(
-            f"No Ray cluster answers at `{address}`: {error} "
-            "Start one with `ray start --head`, or leave --address out."
+            f"The Ray cluster at `{address}` cannot be joined: {reason}. Start one with `ray start "
+            "--head`, or leave --address out. A cluster that asks for a token needs "
+            "RAY_AUTH_MODE=token, and its token in RAY_AUTH_TOKEN, in the file of "
+            "RAY_AUTH_TOKEN_PATH or in ~/.ray/auth_token."
         ) from None
-    _write_our_own_obituaries()
-    _survive_memory_monitor()
-    try:
-        yield [this_machine()] if local else cluster_nodes()
-    finally:
-        ray.shutdown()
+    except (OSError, RuntimeError, ValueError) as error:  # whatever keeps a node from starting
+        where = "on this machine" if local else f"at `{address}`"
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ConfigError(
+            f"Ray did not start {where}: {reason}. Look at the folders of TMPDIR and RAY_TMPDIR, "
+            "at the size of the shared memory (--shm-size of a container), and at RAY_* variables."
+        ) from None
 
 
 def keep_ray_quiet() -> None:

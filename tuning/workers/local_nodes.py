@@ -11,9 +11,11 @@ from typing import Any
 from quantum_rerank.errors import ConfigError, SearchError
 from tuning.limits.budgets import DRIVER_GB, GB, Node
 from tuning.workers.cluster import keep_ray_quiet
+from tuning.workers.private_access import private_access
 
 _LOOPBACK = "127.0.0.1"
 _OBJECTS = 0.3  # of a node's memory, for what its trials share: Ray's own default
+_OBJECTS_GB = 9.0  # at most: Ray refuses to start with more than /dev/shm has, from 10 GB on
 
 
 def shares(machine: Node, count: int) -> list[Node]:
@@ -37,17 +39,15 @@ def shares(machine: Node, count: int) -> list[Node]:
 def local_nodes(nodes: list[Node]) -> Iterator[str]:
     """Start a Ray node with the cores and the memory of each; yields the cluster's address.
 
-    Only this machine can reach them. They end with the block and, since Ray's reaper
-    watches over them, with this process, whatever ends it.
+    Only this process can use them; see `private_access`. They end with the block and, since
+    Ray's reaper watches over them, with this process, whatever ends it.
 
     Raises: SearchError if a node does not start.
     """
     keep_ray_quiet()
-    # Ray would take 127.0.0.1 for the machine's outer address, and wait there for minutes.
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    from ray.cluster_utils import Cluster
+    with private_access(), _own_folder():
+        from ray.cluster_utils import Cluster
 
-    with _own_folder():
         cluster = Cluster()
         try:
             for node in nodes:
@@ -83,7 +83,7 @@ def _start(cluster: Any, node: Node) -> None:
         cluster.add_node(
             num_cpus=node.cpus,
             memory=int(node.free_gb * GB),
-            object_store_memory=int(max(_OBJECTS * node.free_gb, 0.1) * GB),
+            object_store_memory=int(min(max(_OBJECTS * node.free_gb, 0.1), _OBJECTS_GB) * GB),
             node_name=node.name,
             node_ip_address=_LOOPBACK,
             include_dashboard=False,

@@ -56,9 +56,16 @@ class TrialLimits:
 
 
 def run_trial(
-    params: dict[str, Any], space: Space, data: TrialData, limits: TrialLimits, files: str
+    params: dict[str, Any],
+    space: Space,
+    data: TrialData,
+    limits: TrialLimits,
+    files: str,
+    run: str = "",
 ) -> None:
     """Train one suggestion under Ray Tune; `files` is the root of `TrialFiles`.
+
+    run: the identifier of the run, which is written into the trial's files.
 
     An error of the trial's own is reported as its failure and ends it alone. A
     worker above its memory budget leaves a note and exits, which frees the
@@ -74,6 +81,7 @@ def run_trial(
         tuple(params[EARLIER]),
         params[DONOR],
         space.compared_at(),
+        run,
     )
     suggested = {key: value for key, value in params.items() if key not in ASIDE}
     last: dict[str, Any] = {EPOCH: 0}
@@ -111,6 +119,7 @@ class TrialPlace:
 
     donor: configuration and epoch whose weights it starts from, if it is a clone.
     donates_at: epochs after which others may start from its weights.
+    run: the identifier of the run.
     """
 
     files: TrialFiles
@@ -118,11 +127,20 @@ class TrialPlace:
     earlier: Sequence[int] = ()
     donor: Sequence[int] | None = None
     donates_at: Container[int] = ()
+    run: str = ""
 
     @property
     def origin(self) -> int:
         """The number of the first attempt: its configuration's name."""
         return self.earlier[-1] if self.earlier else self.number
+
+    def made_by(self, config: ExperimentConfig, number: int | None = None) -> dict[str, Any]:
+        """What the files of this trial, or of an earlier attempt, say of their training."""
+        from quantum_rerank.training.progress import settings_fingerprint
+
+        trial = self.number if number is None else number
+        settings = {"settings": settings_fingerprint(config)}
+        return made_by(self.run, trial, self.origin) | settings
 
     def donate(self, epoch: int, content: bytes) -> None:
         """Keep a training as it is now for those that may clone it."""
@@ -139,10 +157,23 @@ class TrialPlace:
         note = {FAILURE: memory_excess(used, memory_gb), PEAK_RSS_MB: round(used / 2**20, 1)}
         self.files.write(self.number, DEATH_NOTE, json.dumps(note).encode())
 
-    def progress(self) -> Iterator[bytes]:
-        """What was written down of this configuration's training, the newest first."""
+    def progress(self) -> Iterator[tuple[int, bytes]]:
+        """What was written down of this configuration's training, and by which attempt.
+
+        The newest comes first.
+        """
         for number in (self.number, *self.earlier):
-            yield from self.files.versions(number, PROGRESS)
+            for content in self.files.versions(number, PROGRESS):
+                yield number, content
+
+
+def made_by(run: str, trial: int, configuration: int) -> dict[str, Any]:
+    """What a file of a trial says of whose it is.
+
+    run: the identifier of the run.  trial: its number.  configuration: the number of the first
+    attempt at it.
+    """
+    return {"run": run, "trial": trial, "configuration": configuration}
 
 
 def train_within(
@@ -185,16 +216,18 @@ def train(
 
     from quantum_rerank.training.checkpoint import checkpoint_bytes
     from quantum_rerank.training.hybrid_trainer import make_trainer
-    from quantum_rerank.training.progress import progress_bytes
+    from quantum_rerank.training.progress import MADE_BY, progress_bytes
+
+    maker = place.made_by(config)
 
     def keep_best() -> None:
         assert trainer.best is not None
-        content = checkpoint_bytes(trainer.best, config, data.embedding_dim)
+        content = checkpoint_bytes(trainer.best, config, data.embedding_dim, maker)
         place.files.write(place.number, BEST_EPOCH, content)
 
     torch.set_num_threads(1)
     trainer = make_trainer(config, data)
-    history, unreadable = restored(trainer, place)
+    history, unreadable = restored(trainer, place, config)
     if history:
         keep_best()
     for metrics in history:
@@ -224,15 +257,18 @@ def train(
         donates = epoch.epoch in place.donates_at
         with saving as due:
             if due or donates:
-                content = progress_bytes(trainer, {"history": history})
+                said = {MADE_BY: {**maker, "epoch": epoch.epoch}, "history": history}
+                content = progress_bytes(trainer, said)
                 place.files.write(place.number, PROGRESS, content)
         if donates:
             place.donate(epoch.epoch, content)
         report(metrics)
 
 
-def restored(trainer: Trainer, place: TrialPlace) -> tuple[list[dict[str, Any]], str]:
-    """Take up the newest progress that can be read.
+def restored(
+    trainer: Trainer, place: TrialPlace, config: ExperimentConfig
+) -> tuple[list[dict[str, Any]], str]:
+    """Take up the newest progress of this training that can be read.
 
     Returns: the reports made until then, or none; and why newer progress was passed over, or
         nothing.
@@ -240,10 +276,11 @@ def restored(trainer: Trainer, place: TrialPlace) -> tuple[list[dict[str, Any]],
     from quantum_rerank.training.progress import restore
 
     unreadable = ""
-    for content in place.progress():
+    for number, content in place.progress():
         try:
-            return list(restore(trainer, content)["history"]), unreadable
-        except BundleError as error:  # cut off or altered: the one before it, or from the start
+            record = restore(trainer, content, place.made_by(config, number))
+            return list(record["history"]), unreadable
+        except BundleError as error:  # cut off or another's: the one before it, or from the start
             unreadable = f"later progress was lost: {error}"
     return [], unreadable
 
@@ -256,9 +293,10 @@ def cloned(trainer: Trainer, place: TrialPlace) -> dict[str, str]:
         return {}
     configuration, epoch = place.donor
     why = f"trial {configuration} left nothing of epoch {epoch}"
+    donor = {"run": place.run, "configuration": configuration, "epoch": epoch}
     for content in place.inheritance():
         try:
-            take_over(trainer, content)
+            take_over(trainer, content, donor)
         except BundleError as error:
             why = str(error)
             continue

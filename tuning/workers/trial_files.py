@@ -63,6 +63,16 @@ class TrialFiles:
                     continue
             yield content
 
+    def holds(self, trial: int, name: str) -> bool:
+        """Whether a file is there, in its newest version or the one before it."""
+        path = self._path(trial, name)
+        with self._named():
+            return self._is_file(path) or self._is_file(path + _OLDER)
+
+    def shown(self, trial: int, name: str) -> str:
+        """Where a file is or would be, for messages; of a URI its path alone."""
+        return self._path(trial, name)
+
     def remove(self, trial: int) -> None:
         """Delete a trial's folder, if it has one."""
         with self._named(), suppress(FileNotFoundError):
@@ -75,17 +85,24 @@ class TrialFiles:
                 if self._is_file(self._path(trial, version)):
                     self._files.delete_file(self._path(trial, version))
 
-    def refuse_unusable(self) -> None:
-        """Raise FilesError unless the root can be written to, ConfigError if it holds something."""
-        from pyarrow.fs import FileSelector
+    def refuse_unusable(self, keep_root: bool = True) -> None:
+        """Raise FilesError unless the root can be written to, ConfigError if it holds something.
+
+        Args:
+            keep_root: Whether a root that was not there before is left, for the trials to come.
+        """
+        from pyarrow.fs import FileSelector, FileType
 
         probe = f"{self._root}/.writable"
         with self._named():
+            is_new = self._files.get_file_info(self._root).type == FileType.NotFound
             self._files.create_dir(self._root, recursive=True)
             with self._files.open_output_stream(probe) as file:
                 file.write(b"1")
             self._files.delete_file(probe)
             is_used = bool(self._files.get_file_info(FileSelector(self._root)))
+            if is_new and not keep_root:
+                self._files.delete_dir(self._root)
         if is_used:
             raise ConfigError(
                 f"`--storage-path {self._uri}` is not empty; it may hold the trials of another "

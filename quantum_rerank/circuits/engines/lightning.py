@@ -11,8 +11,9 @@ conformance suite holds it to the QNode.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import repeat
-from threading import Lock
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -45,19 +46,18 @@ class LightningEngine:
         self._complex = COMPLEX[precision]
         self._ansatz = ansatz
         self._dimension = 2**ansatz.n_qubits
-        # One state vector serves all calls, and C++ lets other threads in between two gates.
-        self._lock = Lock()
         vectors = {
             "float64": lightning_qubit_ops.StateVectorC128,
             "float32": lightning_qubit_ops.StateVectorC64,
         }
-        self._state = vectors[precision](ansatz.n_qubits)
+        self._make_state = partial(vectors[precision], ansatz.n_qubits)
+        # A state vector per thread, because C++ lets other threads in between two gates. A lock
+        # around a shared one could be held by another thread while a process forks, and would
+        # then never be released in the child.
+        self._local = local()
         self._wires = [[q] for q in range(ansatz.n_qubits)]
-        # The entanglers between the layers, bound once. CNOTs after the last layer only
-        # reorder amplitudes, which numpy does for the whole batch.
+        # CNOTs after the last layer only reorder amplitudes, which numpy does for the whole batch.
         self._is_chain = ansatz.entangler == "cnot_chain"
-        self._rotate = self._state.Rot
-        self._entangle = self._state.CNOT if self._is_chain else self._state.IsingZZ
         self._links = [list(gate.wires) for gate in ansatz.layers[0].entangler]
         self._order, self._inverse = cnot_orders(ansatz)
         self._edges = zz_edges(ansatz)
@@ -70,23 +70,22 @@ class LightningEngine:
         """See `adjoint.TwoPasses.forward`; kept are the states after each layer's rotations."""
         n_kept = self._ansatz.n_layers if keep else 1
         after = np.empty((len(angles), n_kept, self._dimension), dtype=self._complex)
-        state, rotate, entangle = self._state, self._rotate, self._entangle
+        state, rotate, entangle = self._of_this_thread()
         all_wires, all_links = self._wires, self._links
         # Plain loops over bound methods: a helper, or a check of lengths, would cost as much as
         # the gates.
-        with self._lock:
-            for own, (rotations, links) in zip(after, self._plain(angles)):  # noqa: B905
-                state.resetStateVector()
-                for layer, parameters in enumerate(rotations):
-                    if layer:
-                        for wires, angle in zip(all_links, links[layer - 1]):  # noqa: B905
-                            entangle(wires, False, angle)
-                    for wires, triple in zip(all_wires, parameters):  # noqa: B905
-                        rotate(wires, False, triple)
-                    if keep:
-                        state.getState(own[layer])
-                if not keep:
-                    state.getState(own[0])
+        for own, (rotations, links) in zip(after, self._plain(angles)):  # noqa: B905
+            state.resetStateVector()
+            for layer, parameters in enumerate(rotations):
+                if layer:
+                    for wires, angle in zip(all_links, links[layer - 1]):  # noqa: B905
+                        entangle(wires, False, angle)
+                for wires, triple in zip(all_wires, parameters):  # noqa: B905
+                    rotate(wires, False, triple)
+                if keep:
+                    state.getState(own[layer])
+            if not keep:
+                state.getState(own[0])
         last = after[:, -1]
         return last[:, self._order] if self._is_chain else last.copy(), (angles, after)
 
@@ -108,19 +107,27 @@ class LightningEngine:
         last = self._ansatz.n_layers - 1
         pulled = np.empty((len(angles), last + 1, self._dimension), dtype=self._complex)
         pulled[:, last] = cotangents[:, self._inverse] if self._is_chain else cotangents
-        state, rotate, entangle = self._state, self._rotate, self._entangle
+        state, rotate, entangle = self._of_this_thread()
         # From the last to the first: the CNOTs of a chain do not commute.
         all_wires, all_links = self._wires, self._links[::-1]
-        with self._lock:
-            for own, (rotations, links) in zip(pulled, self._plain(angles)):  # noqa: B905
-                state.updateData(own[last])
-                for layer in range(last - 1, -1, -1):
-                    for wires, triple in zip(all_wires, rotations[layer + 1]):  # noqa: B905
-                        rotate(wires, True, triple)
-                    for wires, angle in zip(all_links, reversed(links[layer])):  # noqa: B905
-                        entangle(wires, True, angle)
-                    state.getState(own[layer])
+        for own, (rotations, links) in zip(pulled, self._plain(angles)):  # noqa: B905
+            state.updateData(own[last])
+            for layer in range(last - 1, -1, -1):
+                for wires, triple in zip(all_wires, rotations[layer + 1]):  # noqa: B905
+                    rotate(wires, True, triple)
+                for wires, angle in zip(all_links, reversed(links[layer])):  # noqa: B905
+                    entangle(wires, True, angle)
+                state.getState(own[layer])
         return pulled
+
+    def _of_this_thread(self) -> tuple[Any, Any, Any]:
+        """The thread's state vector, its rotation, and the entangler's gate, bound once."""
+        gates: tuple[Any, Any, Any] | None = getattr(self._local, "gates", None)
+        if gates is None:
+            state = self._make_state()
+            entangle = state.CNOT if self._is_chain else state.IsingZZ
+            gates = self._local.gates = (state, state.Rot, entangle)
+        return gates
 
     def _plain(self, angles: Angles) -> Iterator[tuple[list[Parameters], list[Parameters]]]:
         """Per text and layer: [0, RY, RZ] of each qubit, as Rot takes them; those of the links."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ class StatevectorEngine:
         self._complex = COMPLEX[precision]
         self._n_qubits = ansatz.n_qubits
         self._threads = threads
+        self._pools: dict[int, ThreadPoolExecutor] = {}  # by the number of their process
         self._order, self._inverse = cnot_orders(ansatz)
         self._edges = zz_edges(ansatz)
 
@@ -76,7 +77,7 @@ class StatevectorEngine:
         if self._threads == 1:
             run(0)
         else:
-            list(self._pool.map(run, range(0, batch, share)))
+            list(self._pool().map(run, range(0, batch, share)))
 
     def _block(self, batch: int) -> int:
         """Texts at a time: as many as the cache holds, in blocks of about the same size."""
@@ -84,9 +85,12 @@ class StatevectorEngine:
         n_blocks = -(-batch // min(_BLOCK, max(room, 1)))
         return max(-(-batch // max(n_blocks, 1)), 1)
 
-    @cached_property
     def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._threads)
+        """The pool of this process: in a forked one, the threads of the parent's do not exist."""
+        process = os.getpid()
+        if process not in self._pools:
+            self._pools = {process: ThreadPoolExecutor(self._threads)}
+        return self._pools[process]
 
 
 def cnot_orders(ansatz: Ansatz) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

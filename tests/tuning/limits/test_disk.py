@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -167,6 +168,42 @@ def test_a_trial_without_weights_takes_nobody_s_place(search: Search) -> None:
     assert search.holding(BEST_EPOCH) == [0, 1]
 
 
+@pytest.mark.parametrize("is_new_session", [False, True])
+def test_a_trial_is_not_removed_for_better_ones_whose_weights_are_gone(
+    search: Search, is_new_session: bool
+) -> None:
+    for value in (0.9, 0.8):
+        search.end(value)
+    shutil.rmtree(search.folder)
+    if is_new_session:
+        search.start_session()
+    for value in (0.3, 0.1, 0.2):
+        search.end(value)
+    assert search.holding(BEST_EPOCH) == [2, 4]
+
+
+def test_the_next_best_of_an_earlier_session_counts_where_the_best_is_gone(search: Search) -> None:
+    for value in (0.9, 0.8):
+        search.end(value)
+    search.files.remove(0)
+    search.start_session()
+    for value in (0.5, 0.6):
+        search.end(value)
+    assert search.holding(BEST_EPOCH) == [1, 3]
+
+
+def test_an_earlier_attempt_stays_where_the_weights_of_the_last_one_are_gone(
+    search: Search,
+) -> None:
+    first = search.end(0.5, TrialState.FAIL, reason=f"{INTERRUPTED}: Ctrl-C")
+    last = search.study.ask()
+    last.set_user_attr(CONTINUES, first)
+    last.set_user_attr(CHECKPOINT, 1)
+    search.study.tell(last, 0.6)
+    search.losers.trial_ended(TrialEnd(last.number, "complete", 1, 0.6))
+    assert search.holding(BEST_EPOCH) == [first]
+
+
 def test_the_trials_of_a_pareto_front_keep_their_weights_beside_the_best(tmp_path: Path) -> None:
     search = Search(tmp_path, keep=1)
     (tmp_path / "weighed").mkdir()
@@ -224,6 +261,19 @@ def test_of_each_epoch_only_the_highest_stay(tmp_path: Path, population: Space) 
         for trial, value in zip(trials, values, strict=True):
             donors.report(trial, epoch, value)
     assert (donors.holding(1), donors.holding(2)) == ([1, 3], [0, 3])
+
+
+def test_who_left_nothing_that_is_still_there_takes_nobody_s_place(
+    tmp_path: Path, population: Space
+) -> None:
+    donors = Donors(tmp_path, population)
+    trials = [donors.study.ask() for _ in range(5)]
+    for trial, value in zip(trials[:2], (0.9, 0.8), strict=True):
+        donors.report(trial, 1, value)
+    shutil.rmtree(donors.folder)
+    for trial, value in zip(trials[2:], (0.1, 0.3, 0.2), strict=True):
+        donors.report(trial, 1, value)
+    assert donors.holding(1) == [3, 4]
 
 
 def test_what_a_clone_waits_for_stays_until_it_is_over(tmp_path: Path, population: Space) -> None:

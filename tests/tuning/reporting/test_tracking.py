@@ -171,6 +171,24 @@ def test_where_the_server_does_not_answer_the_runs_are_written_offline(
     assert any(f"wandb sync {tmp_path}" in text for text in said)
 
 
+@pytest.mark.slow
+def test_an_id_in_the_environment_does_not_make_all_trials_one_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "fixed")
+    monkeypatch.setenv("WANDB_TAGS", "mine,yours")
+    wandb.teardown()  # it reads the environment once, when it is set up
+    tracker = WandbTracker("quantum-rerank", "tiny", tmp_path, "offline")
+    for end in ENDS:
+        tracker.trial_started(end.number, CONFIGS[end.number])
+        tracker.trial_ended(end)
+    tracker.close()
+    wandb.teardown()
+    runs = runs_in(tmp_path)
+    assert len({run["run_id"] for run in runs.values()}) == len(runs) == 3
+    assert {"mine", "yours", "hybrid"} <= set(runs["tiny-00000"]["tags"])
+
+
 def test_a_tracker_that_is_disabled_writes_nothing(tmp_path: Path) -> None:
     tracker = WandbTracker("quantum-rerank", "tiny", tmp_path, "disabled")
     tracker.trial_started(0, CONFIGS[0])

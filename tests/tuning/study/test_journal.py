@@ -6,8 +6,14 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages.journal._base import BaseJournalSnapshot
 
 from tuning.study.journal import WholeLines, append_whole
+
+
+def test_a_journal_has_no_snapshot_which_optuna_would_unpickle(tmp_path: Path) -> None:
+    journal = WholeLines(tmp_path / "journal")
+    assert not isinstance(journal, BaseJournalSnapshot)
 
 
 @pytest.fixture

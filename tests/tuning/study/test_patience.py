@@ -106,6 +106,19 @@ def test_a_study_behaves_as_without_patience(study: optuna.Study) -> None:
     assert waited(study) == 0.0
 
 
+def test_what_may_be_a_pickle_is_left_out_of_every_answer_and_stays_in_the_study(
+    study: optuna.Study, flaky: Flaky
+) -> None:
+    number = study.ask()._trial_id
+    for key in ("cma:optimizer:0", "sepcma:optimizer:1", "cmawm:optimizer", "cma:generation"):
+        flaky.set_trial_system_attr(number, key, "80")
+    storage, kept = study._storage, {"cma:generation": "80"}
+    assert [trial.system_attrs for trial in study.get_trials(deepcopy=False)] == [kept]
+    assert storage.get_trial(number).system_attrs == kept
+    assert storage.get_trial_system_attrs(number) == kept
+    assert len(flaky.get_trial(number).system_attrs) == 4
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_trial_whose_telling_was_broken_off_is_told_once(
     study: optuna.Study, flaky: Flaky, when: str

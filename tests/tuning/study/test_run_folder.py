@@ -16,6 +16,7 @@ from tuning.study.run_folder import (
     load_study,
     open_study,
     read_record,
+    recorded_run,
     recorded_space,
     refuse_other_data,
     write_record,
@@ -39,6 +40,16 @@ def test_the_record_tells_what_is_searched_on_which_data(
     assert record["base"]["circuit"]["n_qubits"] == 2
     assert record["data_fingerprint"] == prepared.fingerprint
     assert record["splits"]["beir:park"]["test"] == list(prepared.splits["beir:park"]["test"])
+
+
+def test_two_runs_of_the_same_space_are_told_apart(
+    tiny_space: Space, prepared: PreparedData, tmp_path: Path
+) -> None:
+    runs = set()
+    for _ in range(2):
+        write_record(tiny_space, prepared, tmp_path)
+        runs.add(recorded_run(read_record(tmp_path)))
+    assert len(runs) == 2
 
 
 def test_other_vectors_than_those_of_the_record_are_refused(

@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from quantum_rerank.config import override
+from quantum_rerank.config import DataConfig, override
 from quantum_rerank.errors import OutputError
 from tuning.algorithms.samplers import make_sampler
 from tuning.algorithms.scheduler import SuccessiveHalving, make_rule
@@ -231,6 +231,9 @@ def test_values_that_do_not_go_together_in_the_new_space_are_left_out(
         {"seed": 99},
         {"circuit.engine": "statevector"},
         {"data.seen": ["beir:moved"]},  # the fingerprint says that they are the same
+        {"data.device": "cuda"},
+        {"data.encoder_batch_size": 7},
+        {"data.show_progress_bar": False},
     ],
 )
 def test_some_settings_change_no_result(
@@ -240,7 +243,14 @@ def test_some_settings_change_no_result(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"warmup.steps": 7}, {"data.encoder": "another"}, {"data.candidates": 7}]
+    "changes",
+    [
+        {"warmup.steps": 7},
+        {"data.encoder": "another"},
+        {"data.candidates": 7},
+        {"data.query_prompt": ""},
+        {"data.document_prompt": ""},
+    ],
 )
 def test_any_other_setting_that_differs_is_named(
     tiny_space: Space, earlier: EarlierRun, changes: dict[str, Any]
@@ -478,10 +488,13 @@ def test_what_is_taken_over_comes_back_as_it_was_written(
         read_taken_over(tmp_path)
 
 
-def test_a_run_is_read_as_it_lies(ended_run: Path, tiny_space: Space) -> None:
+def test_a_run_is_read_as_it_lies(
+    ended_run: Path, tiny_space: Space, data_config: DataConfig
+) -> None:
     before = {path: path.stat().st_mtime_ns for path in ended_run.rglob("*")}
     run = read_earlier(ended_run)
-    found = taken(tiny_space, run, run.fingerprint)
+    base = tiny_space.base.model_copy(update={"data": data_config})
+    found = taken(replace(tiny_space, base=base), run, run.fingerprint)
     assert [prior.state for prior in found.priors] == ["complete", "complete", "pruned"]
     assert found.left_out == {"failed": 1}
     assert {path: path.stat().st_mtime_ns for path in ended_run.rglob("*")} == before

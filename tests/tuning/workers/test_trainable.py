@@ -18,6 +18,7 @@ from quantum_rerank.training.gradients import CIRCUIT_NORM, CIRCUIT_VARIANCE, ML
 from quantum_rerank.training.hybrid_trainer import make_descendant, make_trainer
 from quantum_rerank.training.progress import progress_bytes, restore
 from quantum_rerank.training.ranking import SPREAD, Validator
+from quantum_rerank.training.sealed import seal, unseal
 from quantum_rerank.training.trainer import EpochReport
 from tuning.records import (
     CHECKPOINT,
@@ -119,6 +120,12 @@ def weights(files: TrialFiles, number: int) -> bytes:
     return next(files.versions(number, BEST_EPOCH))
 
 
+def trained(files: TrialFiles, number: int) -> bytes:
+    """All of a trial's checkpoint but which trial it is of."""
+    record = unseal(weights(files, number), "the checkpoint")
+    return seal({key: value for key, value in record.items() if key != "made_by"})
+
+
 def test_every_epoch_is_reported_with_every_key(
     trial_data: TrialData, small_config: Build, place: TrialPlace
 ) -> None:
@@ -214,7 +221,7 @@ def test_a_training_goes_on_where_another_worker_was_killed(
     train(config, trial_data, second, TrialPlace(files, number, earlier))
     assert second.metrics[:killed_after] == first.metrics
     assert second.without_costs() == whole.without_costs()
-    assert weights(files, number) == weights(files, 99)
+    assert trained(files, number) == trained(files, 99)
 
 
 def test_a_training_goes_on_however_seldom_it_was_written_down(
@@ -226,7 +233,7 @@ def test_a_training_goes_on_however_seldom_it_was_written_down(
         train(config, trial_data, Reports(killed_after=4), TrialPlace(files, 0))
     train(config, trial_data, second, TrialPlace(files, 0))
     assert second.without_costs() == whole.without_costs()
-    assert weights(files, 0) == weights(files, 99)
+    assert trained(files, 0) == trained(files, 99)
 
 
 @pytest.mark.usefixtures("saved_always")
@@ -264,7 +271,9 @@ def test_a_later_attempt_s_own_progress_comes_before_that_of_earlier_ones(
     for number, earlier, epoch in ((0, (), 1), (3, (0,), 4)):
         with pytest.raises(Killed):
             train(config, trial_data, Reports(epoch), TrialPlace(files, number, earlier))
-    reports, unreadable = restored(make_trainer(config, trial_data), TrialPlace(files, 3, (0,)))
+    reports, unreadable = restored(
+        make_trainer(config, trial_data), TrialPlace(files, 3, (0,)), config
+    )
     assert [metrics[EPOCH] for metrics in reports] == [1, 2, 3, 4]
     assert not unreadable
 
@@ -287,7 +296,7 @@ def test_where_the_progress_was_cut_off_the_one_before_it_counts_or_the_start_an
     with pytest.raises(Killed):
         train(config, trial_data, Reports(killed_after=3), TrialPlace(files, 0))
     cut(files, 0, older_too)
-    again, unreadable = restored(make_trainer(config, trial_data), TrialPlace(files, 0))
+    again, unreadable = restored(make_trainer(config, trial_data), TrialPlace(files, 0), config)
     assert [metrics[EPOCH] for metrics in again] == [1, 2, 3][:left]
     assert "was cut off or altered" in unreadable
     train(config, trial_data, second, TrialPlace(files, 0))
@@ -302,7 +311,7 @@ def test_where_an_attempt_s_own_progress_was_cut_off_an_earlier_one_s_counts(
     with pytest.raises(Killed):
         train(config, trial_data, Reports(killed_after=2), TrialPlace(files, 0))
     files.write(4, PROGRESS, b"cut")
-    again, _ = restored(make_trainer(config, trial_data), TrialPlace(files, 4, (0,)))
+    again, _ = restored(make_trainer(config, trial_data), TrialPlace(files, 4, (0,)), config)
     assert [metrics[EPOCH] for metrics in again] == [1, 2]
 
 
@@ -311,7 +320,50 @@ def test_the_progress_of_another_configuration_is_not_taken_up(
     trial_data: TrialData, config: ExperimentConfig, small_config: Build, files: TrialFiles
 ) -> None:
     train(small_config({"circuit.n_qubits": 3}), trial_data, Reports(), TrialPlace(files, 0))
-    assert restored(make_trainer(config, trial_data), TrialPlace(files, 0))[0] == []
+    assert restored(make_trainer(config, trial_data), TrialPlace(files, 0), config)[0] == []
+
+
+@pytest.mark.usefixtures("saved_always")
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ({"number": 1}, "its trial is 0, but 1 is expected"),
+        ({"number": 1, "earlier": (0,)}, "its trial is 0, but 1 is expected"),
+        ({"number": 0, "run": "another"}, "its run is empty, but another is expected"),
+        ({"number": 0, "earlier": (3,)}, "its configuration is 0, but 3 is expected"),
+    ],
+)
+def test_the_progress_of_another_trial_is_not_gone_on_from_though_it_would_fit(
+    trial_data: TrialData,
+    config: ExperimentConfig,
+    files: TrialFiles,
+    place: dict[str, Any],
+    why: str,
+) -> None:
+    train(config, trial_data, Reports(), TrialPlace(files, 0))
+    number = place["number"]
+    content = next(files.versions(0, PROGRESS))
+    files.remove(0)
+    files.write(number, PROGRESS, content)
+    trainer = make_trainer(config, trial_data)
+    assert restored(trainer, TrialPlace(files, **place), config)[0] == []
+    again = Reports()
+    train(config, trial_data, again, TrialPlace(files, **place))
+    assert (
+        f"later progress was lost: The progress is of another training: {why}"
+        in (again.metrics[0][WARNING])
+    )
+
+
+@pytest.mark.usefixtures("saved_always")
+def test_the_progress_of_other_numbers_is_not_gone_on_from_though_it_would_fit(
+    trial_data: TrialData, config: ExperimentConfig, files: TrialFiles
+) -> None:
+    place = TrialPlace(files, 0)
+    train(override(config, {"seed": 99}), trial_data, Reports(), place)
+    history, why = restored(make_trainer(config, trial_data), place, config)
+    assert history == []
+    assert "its settings is" in why
 
 
 # A clone.
@@ -436,6 +488,31 @@ def test_a_clone_whose_donor_left_nothing_whole_starts_over_and_says_so(
     train(clone_config, trial_data, reports, TrialPlace(files, 5, donor=(0, 2)))
     assert all(why in metrics.pop(STARTED_OVER) for metrics in reports.metrics)
     assert reports.without_costs() == alone.without_costs()
+
+
+@pytest.mark.parametrize(
+    ("donor_of", "place", "why"),
+    [
+        ((0, 4), {}, "its epoch is 2, but 4 is expected"),
+        ((3, 2), {}, "its configuration is 0, but 3 is expected"),
+        ((0, 2), {"run": "another"}, "its run is empty, but another is expected"),
+    ],
+)
+def test_a_clone_does_not_start_from_another_training_than_its_donor_s(
+    trial_data: TrialData,
+    clone_config: ExperimentConfig,
+    files: TrialFiles,
+    donor: Reports,
+    donor_of: tuple[int, int],
+    place: dict[str, str],
+    why: str,
+) -> None:
+    donors = files.below(DONORS)
+    content = next(donors.versions(0, donated(2)))
+    donors.remove_file(donor_of[0], donated(donor_of[1]))
+    donors.write(donor_of[0], donated(donor_of[1]), content)
+    clone = TrialPlace(files, 5, donor=donor_of, **place)
+    assert why in cloned(make_trainer(clone_config, trial_data), clone)[STARTED_OVER]
 
 
 def test_of_a_donor_s_file_the_version_before_one_that_was_cut_off_counts(

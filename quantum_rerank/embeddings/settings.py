@@ -1,0 +1,64 @@
+"""How an encoder is used: its prompts, where it runs, how much it takes at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from quantum_rerank.errors import EmbeddingError
+
+CPU, AUTO = "cpu", "auto"
+
+
+class Role(StrEnum):
+    """What a text is in retrieval. Some encoders embed queries and documents differently."""
+
+    QUERY = "query"
+    DOCUMENT = "document"
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """How an encoder is used.
+
+    Args:
+        query_prompt: text put before each query; None for the encoder's own prompt, an empty
+            string for no prompt.
+        document_prompt: the same for documents.
+        device: where it runs, as torch names it (`cpu`, `cuda`, `cuda:1`, `mps`), or `auto` for
+            the fastest that there is. Vectors differ between devices in the last digits.
+        batch_size: texts that it takes at once.
+        show_progress_bar: whether a collection's embedding is shown.
+    """
+
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+    device: str = CPU
+    batch_size: int = 32
+    show_progress_bar: bool = True
+
+    def prompt(self, role: Role) -> str | None:
+        """The prompt of one role."""
+        return self.query_prompt if role is Role.QUERY else self.document_prompt
+
+
+def require_device(device: str) -> None:
+    """Refuse a device that torch cannot use here; nothing is imported for `cpu` and `auto`.
+
+    Raises: EmbeddingError with the devices that there are.
+    """
+    if device in (CPU, AUTO):
+        return
+    import torch
+
+    try:
+        torch.zeros(1, device=device).cpu()
+    except Exception as error:  # each device has its own kinds
+        usable = [CPU]
+        usable += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        usable += ["mps"] if torch.backends.mps.is_available() else []
+        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else ""
+        raise EmbeddingError(
+            f"The device `{device}` cannot be used here: {reason or type(error).__name__}. "
+            f"Give {', '.join(f'`{name}`' for name in usable)}, or `auto`."
+        ) from None

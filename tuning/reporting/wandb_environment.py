@@ -1,0 +1,116 @@
+"""W&B's environment variables at the start of a search: dropped, refused, or told.
+
+A search writes a run per trial. Variables that belong to one run would give all of them the
+same id, name or sweep; values that W&B refuses would end tracking at the first trial.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from quantum_rerank.console import pasted
+from quantum_rerank.errors import ConfigError
+from tuning.reporting.tracking import MODES, Mode, has_key, import_wandb, project
+
+# Of one run, or of the process that has it.
+_OF_ONE_RUN = (
+    "WANDB_RUN_ID",
+    "WANDB_NAME",
+    "WANDB_RUN_NAME",
+    "WANDB_RUN_GROUP",
+    "WANDB_RUN_DIR",
+    "WANDB_JOB_TYPE",
+    "WANDB_RUN_JOB_TYPE",
+    "WANDB_RESUME",
+    "WANDB_RESUMED",
+    "WANDB_RESUME_FROM",
+    "WANDB_FORK_FROM",
+    "WANDB_SWEEP_ID",
+    "WANDB_SWEEP_PARAM_PATH",
+    "WANDB_X_FILES_DIR",
+    "WANDB_X_SYNC_DIR_SUFFIX",
+    "WANDB_X_START_TIME",
+    "WANDB_LAUNCH",
+    "WANDB_SERVICE",
+)
+_SECRET = ("KEY", "TOKEN", "HEADERS", "PROXY", "PROXIES")  # in names whose values are not printed
+_NOT_IN_A_NAME = "/\\#?%: "
+
+
+def drop_settings_of_one_run(environment: MutableMapping[str, str] = os.environ) -> list[str]:
+    """Remove the variables that would make all trials one run.
+
+    Args:
+        environment: Of this process, which W&B reads when it is set up.
+
+    Returns:
+        The names of the variables that were set.
+    """
+    return [name for name in _OF_ONE_RUN if environment.pop(name, None) is not None]
+
+
+def refuse_unusable_settings(
+    mode: Mode, environment: MutableMapping[str, str] = os.environ
+) -> None:
+    """Check what W&B will read from the environment before anything is trained.
+
+    Args:
+        mode: What `resolve_mode` came to; nothing is read where W&B is disabled.
+        environment: Of this process.
+
+    Raises:
+        ConfigError: Names every variable that W&B refuses, and the way out.
+    """
+    if mode == "disabled":
+        return
+    # W&B itself knows the names of its modes in lower case only.
+    if (named := environment.get("WANDB_MODE", "").lower()) in MODES:
+        environment["WANDB_MODE"] = named
+    if problems := list(_refused(environment)):
+        raise ConfigError(problems)
+    if mode == "online" and not has_key():
+        raise ConfigError("wandb is not logged in. Run `wandb login`, or pass --wandb offline.")
+
+
+def _refused(environment: MutableMapping[str, str]) -> Iterator[str]:
+    """A sentence for each variable whose value W&B would not take."""
+    settings = import_wandb().Settings
+    for name, value in sorted(environment.items()):
+        if not name.startswith("WANDB_"):
+            continue
+        why = ""
+        if name == "WANDB_ENTITY":
+            why = _bad_entity(value)
+        try:
+            settings().update_from_env_vars({name: value})
+        except ValidationError as error:
+            why = error.errors()[0]["msg"]
+        except Exception as error:  # W&B has a tree of its own for what it refuses
+            why = str(error)
+        if why:
+            is_secret = any(word in name for word in _SECRET)
+            shown = "is set, but W&B refuses it" if is_secret else f"is `{value}`, refused by W&B"
+            reason = "" if is_secret else f": {why.rstrip('.')}"
+            yield f"{name} {shown}{reason}. Change it, unset it, or pass --wandb disabled."
+
+
+def _bad_entity(value: str) -> str:
+    found = "".join(character for character in _NOT_IN_A_NAME if character in value)
+    return f"a user's or a team's name has none of the characters {found!r}" if found else ""
+
+
+def where_runs_are_written(mode: Mode, folder: Path) -> str:
+    """Say in one line in which mode and where W&B's runs of a search are written."""
+    if mode == "disabled":
+        return "W&B: disabled, no runs are written."
+    name, files = project(), folder / "wandb"
+    if mode == "offline":
+        upload = f"upload them with `wandb sync {pasted(files)}/offline-run-*`"
+        return f"W&B: offline, project {name}, runs in {files}; {upload}."
+    server = os.environ.get("WANDB_BASE_URL", "the server that you are logged in to")
+    entity = os.environ.get("WANDB_ENTITY", "your default entity")
+    return f"W&B: online, project {name} of {entity} at {server}, files in {files}."

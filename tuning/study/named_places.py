@@ -1,0 +1,127 @@
+"""Which places outside of run folders this user has named: databases, and roots of trials' files.
+
+A run folder may come from anybody, and its record may name any server. A connection sends that
+server the user's password, and a resumed search writes and removes files. So a place is used
+only after this user has started a search there, or has named it on a command line. This is
+kept in a file of the user's own, `~/.local/state/quantum-rerank/places` (`XDG_STATE_HOME`), as
+one place a line, without passwords.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from pathlib import Path
+
+from quantum_rerank.errors import ConfigError, OutputError
+from tuning.study.storage import Places, check_root, check_storage, masked
+
+_STATE = "XDG_STATE_HOME"
+
+
+def outside(places: Places, folder: Path) -> list[str]:
+    """Return what of a run's places does not lie in its folder."""
+    storage = [] if places.file else [places.storage]
+    is_inside = not places.trials or _is_below(places.trials, folder)
+    return storage if is_inside else [*storage, places.trials]
+
+
+def remember(places: Places, folder: Path) -> None:
+    """Note that this user has named the places of a run.
+
+    Raises: OutputError if the user's file cannot be written.
+    """
+    if not (new := set(outside(places, folder)) - _named()):
+        return
+    path = _path()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(file, "w", encoding="utf-8") as lines:
+            lines.write("".join(f"{json.dumps(place)}\n" for place in sorted(new)))
+    except OSError as error:
+        raise OutputError(
+            f"`{path}` cannot be written: {error.strerror}. A search whose study or files are "
+            f"outside of its folder is noted there. Set {_STATE} to a folder that can be written."
+        ) from None
+
+
+def refuse_unnamed(places: Places, folder: Path) -> None:
+    """Raise OutputError where a run keeps something at a place that this user has not named."""
+    unnamed = set(outside(places, folder)) - _named()
+    if not unnamed:
+        return
+    run = shlex.quote(str(folder))
+    shown = " and ".join(f"`{masked(place)}`" for place in sorted(unnamed))
+    options = " ".join(
+        f"{option} {shlex.quote(masked(place))}"
+        for option, place in (("--storage", places.storage), ("--storage-path", places.trials))
+        if place in unnamed
+    )
+    raise OutputError(
+        f"The record of `{folder}` names {shown}, where this user has not started a search. "
+        "Nothing was read from there or sent there, since a run folder may come from anybody. If "
+        f"you trust it, name it once: `python -m tuning.status {run} {options}`."
+    )
+
+
+def name_as_recorded(
+    recorded: Places, folder: Path, storage: str | None, trials: str | None
+) -> None:
+    """Trust what a command line names, which has to be what the run has recorded.
+
+    Args:
+        recorded: the places of the run in the folder.
+        storage: what `--storage` named, if it was given.
+        trials: what `--storage-path` named, if it was given.
+
+    Raises: ConfigError if the run has recorded another place.
+    """
+    there = {"--storage": recorded.storage, "--storage-path": recorded.trials}
+    given = {
+        "--storage": storage and check_storage(storage),
+        "--storage-path": trials and check_root(trials),
+    }
+    for option, place in given.items():
+        if place and place != there[option]:
+            is_at = f"`{masked(there[option])}`" if there[option] else "the folder itself"
+            raise ConfigError(
+                f"`{option} {masked(place)}` is not where `{folder}` has it, which is {is_at}. "
+                "A run stays where it was started: give the same, or leave the option out."
+            )
+    trusted = Places(given["--storage"] or Places.storage, trials=given["--storage-path"] or "")
+    remember(trusted, folder)
+
+
+def _is_below(root: str, folder: Path) -> bool:
+    return "://" not in root and Path(root).resolve().is_relative_to(folder.resolve())
+
+
+def _named() -> set[str]:
+    try:
+        lines = _path().read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return set()
+    return {place for line in lines if (place := _place(line))}
+
+
+def _place(line: str) -> str:
+    """Return the place of a line; nothing if it is damaged."""
+    try:
+        return str(json.loads(line))
+    except ValueError:
+        return ""
+
+
+def _path() -> Path:
+    base = Path(os.environ.get(_STATE, ""))
+    if not base.is_absolute():  # empty, or to be ignored by the rules of XDG
+        try:
+            base = Path("~/.local/state").expanduser()
+        except RuntimeError:
+            raise OutputError(
+                f"This user has no home folder: set {_STATE} to a folder that can be written. A "
+                "search whose study or files are outside of its folder is noted there."
+            ) from None
+    return base / "quantum-rerank" / "places"

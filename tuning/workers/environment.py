@@ -1,0 +1,91 @@
+"""Whether this machine's environment lets Ray run: its temporary folder, sockets and home.
+
+Clusters and containers set variables for other programs; what cannot work is named by its
+variable before anything is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from quantum_rerank.errors import ConfigError
+
+_SOCKET_BYTES = 107  # of a path, on Linux
+# What Ray puts below the temporary folder: its session, named by time and process, and sockets.
+_SOCKET = "/ray/session_2000-01-01_00-00-00_000000_4194304/sockets/plasma_store.99"
+_SHORT = "Set RAY_TMPDIR to a folder with a shorter path, such as /tmp."
+
+
+def refuse_unfit_environment(address: str | None, is_divided: bool = False) -> None:
+    """Check what Ray and the search need of the machine that the search is started on.
+
+    Args:
+        address: Of a cluster that is joined, whose nodes have their folders already; None where
+            Ray is started here.
+        is_divided: Whether several nodes are started here, in a folder of their own.
+
+    Raises:
+        ConfigError: Names each variable or folder that cannot work, and the way out.
+    """
+    problems = [*_without_home(), *_without_scratch()]
+    if address is None:
+        problems += _unusable_for_ray(is_divided)
+    if problems:
+        raise ConfigError(problems)
+
+
+def _without_home() -> Iterator[str]:
+    """W&B, Ray and the embedding cache ask for the user's home."""
+    try:
+        Path.home()
+    except RuntimeError:
+        yield (
+            f"HOME is not set, and the user {os.getuid()} has no home folder. Set HOME to a folder "
+            "that can be written to."
+        )
+
+
+def _without_scratch() -> Iterator[str]:
+    """Python's temporary files, for what a session keeps no longer than it runs."""
+    try:
+        tempfile.gettempdir()
+    except OSError:
+        yield (
+            "No temporary folder can be written to: neither that of TMPDIR nor /tmp. Set TMPDIR to "
+            "a folder that can."
+        )
+
+
+def _nearest(path: Path) -> Path:
+    """The nearest folder above a path that is there."""
+    return next(parent for parent in path.parents if parent.exists())
+
+
+def _unusable_for_ray(is_divided: bool) -> Iterator[str]:
+    variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), "")
+    folder = Path(os.environ.get(variable, "/tmp"))  # noqa: S108 as Ray itself takes it
+    named = f"{variable}, `{folder}`," if variable else f"`{folder}`, where Ray keeps its sockets,"
+    own = "/nodes-00000000" if is_divided else ""
+    n_bytes = len(os.fsencode(f"{folder}{own}{_SOCKET}"))
+    if n_bytes > _SOCKET_BYTES:
+        too_many = n_bytes - _SOCKET_BYTES
+        yield f"{named} is {too_many} bytes too long for the paths of Ray's sockets. {_SHORT}"
+        return
+    try:
+        with tempfile.TemporaryDirectory(prefix="s-", dir=_nearest(folder / "ray/s")) as scratch:
+            _bind(Path(scratch) / "s")
+    except OSError as error:
+        yield (
+            f"{named} cannot hold Ray's sockets: {error.strerror or error}. Set RAY_TMPDIR to a "
+            "folder on a local disk that can be written to."
+        )
+
+
+def _bind(path: Path) -> None:
+    """Make a socket, which not every file system can hold."""
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(str(path))
