@@ -25,8 +25,8 @@ study: install     ## every arm on every data set, written into docs/: make stud
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gpe-eval==0.2.2
 	$(BIN)/python -m quantum_rerank.study $(if $(BEIR),--beir $(BEIR)) $(ARGS)
 
-test: install      ## run the tests: make test ARGS="-m 'not ray' -x"
-	$(BIN)/python -m pytest $(ARGS)
+test: install      ## run the tests, in two processes: make test ARGS="-m 'not ray' -x"
+	$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 lint: install      ## ruff and mypy
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from quantum_rerank.embeddings import Embeddings, EncoderSettings, Role, embeddi
 from quantum_rerank.embeddings.coverage import Coverage, TextReader, unknown_tokens
 from quantum_rerank.embeddings.text_models import MODELS, text_model
 from quantum_rerank.training.data_manager import PreparedData, QuerySet, TrialData, prepare
+from tests.speed import PATIENT
 
 DIMENSION = 16
 KINDS = ("oak", "elm", "ash", "fir", "yew", "fig", "bay", "box")
@@ -41,6 +43,31 @@ QRELS = {
 Folder = Callable[..., Path]
 Prompted = Callable[..., Path]
 FullDisk = Callable[[int], AbstractContextManager[None]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set what Ray and numba read from the environment when they are imported.
+
+    Each of several test processes gets its own folder of compiled kernels: Numba's cache is not
+    made for two processes that compile the same function at once.
+    """
+    os.environ |= PATIENT
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        os.environ["NUMBA_CACHE_DIR"] = str(config.rootpath / ".pytest_cache" / f"numba-{worker}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from tests.lanes import Lanes
+
+    return Lanes(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        from tests.lanes import longest_first
+
+        items[:] = longest_first(items)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,13 +15,13 @@ from quantum_rerank.errors import OutputError
 from quantum_rerank.folder_lock import LOCK, holder, locked
 
 HOLDER = """
-import sys, time
+import sys
 from pathlib import Path
 from quantum_rerank.folder_lock import locked
 
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
-    time.sleep(60)
+    sys.stdin.read()  # until the test ends this process, or is itself ended
 """
 
 
@@ -30,7 +30,9 @@ def held_by_another(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that holds the folder, until the test or its end kills it."""
     command = [sys.executable, "-c", HOLDER, str(folder)]
     root = Path(__file__).parents[1]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         try:

@@ -3,8 +3,9 @@
     python -m tests.chaos.faults
 
 Some leak, some take 10 GB at once, some start a process that does, some hang (with
-and without holding Python's lock), some raise. Then a search whose trial Ray's own
-memory monitor kills.
+and without holding Python's lock), some raise. Who hangs is found by a clock that goes
+with the epochs of the others, not with the speed of the machine. Then a search whose trial
+Ray's own memory monitor kills.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ import typer
 from rich.console import Console
 
 from tests.benchmarks.measuring import AsJson, show, table
+from tests.chaos.driver import read_events
 from tests.integration.conftest import write_domains, write_space
-from tuning.records import FAILURE, ORIGIN, PEAK_RSS_MB
+from tuning.records import FAILURE, NUMBER, ORIGIN, PEAK_RSS_MB
 from tuning.session import search
 from tuning.space_file import load_space
 from tuning.study.history import attempts, superseded
@@ -36,19 +38,21 @@ from tuning.study.run_folder import load_study
 from tuning.workers.trainable import run_trial
 
 BUDGET_GB, TRIALS, EPOCHS, WATCH_SECONDS = 1.2, 14, 12, 0.25
-_TAKE_1_5_GB = "import time; taken = b'1' * 1_500_000_000; time.sleep(60)"
+HANGS = "CHAOS_HANGS"  # environment variable: a folder with a file for each trial that hangs
+_TAKE_1_5_GB = "import time; taken = b'1' * 1_500_000_000; time.sleep(1e6)"
 
 
 def leak(_: Any) -> None:
     taken = []
-    for _ in range(1000):
+    while True:
         taken.append(np.ones(2_500_000))  # 20 MB
         time.sleep(0.05)
 
 
 def gulp(_: Any) -> None:
-    np.ones(1_250_000_000)  # 10 GB
-    time.sleep(60)
+    taken = np.ones(1_250_000_000)  # 10 GB
+    time.sleep(1e6)
+    raise RuntimeError(f"nobody ended {taken.nbytes} bytes")
 
 
 def fork(_: Any) -> None:
@@ -69,7 +73,7 @@ def fail(_: Any) -> None:
 
 def take_6_gb(_: Any) -> None:
     taken = np.ones(750_000_000)
-    time.sleep(60)
+    time.sleep(1e6)
     raise RuntimeError(f"nobody ended {taken.nbytes} bytes")
 
 
@@ -82,7 +86,14 @@ GREEDY = 3  # of the search that Ray's memory monitor watches
 
 def misbehaving(params: dict[str, Any], **given: Any) -> None:
     """`run_trial`, with a fault for some."""
-    with_fault(FAULTS.get(params[ORIGIN]), params, given)
+    fault = FAULTS.get(params[ORIGIN])
+
+    def announced(trainer: Any) -> None:
+        (Path(os.environ[HANGS]) / str(params[NUMBER])).touch()
+        assert fault is not None
+        fault(trainer)
+
+    with_fault(announced if fault in (hang, hang_with_the_lock) else fault, params, given)
 
 
 def greedy(params: dict[str, Any], **given: Any) -> None:
@@ -104,7 +115,31 @@ def with_fault(
         Trainer._run_epoch = honest  # type: ignore[method-assign]
 
 
+class HangingClock:
+    """The time of a search in minutes of its epochs, so that only a trial that hangs is late.
+
+    A minute is over when a trial hangs and every other one has reported since the last minute.
+    An epoch, or the start of a worker, may take as long as the machine needs for it.
+    """
+
+    def __init__(self, folder: Path, hangs: Path) -> None:
+        self._folder, self._hangs = folder, hangs
+        self._minutes, self._n_events = 0, 0
+
+    def __call__(self) -> float:
+        """Seconds since the search began."""
+        events = read_events(self._folder)
+        running = {e["trial"] for e in events if e["event"] == "started"}
+        running -= {e["trial"] for e in events if e["event"] == "ended"}
+        hanging = running & {int(path.name) for path in self._hangs.iterdir()}
+        new = events[self._n_events :]
+        if hanging and running - hanging <= {e["trial"] for e in new if e["event"] == "reported"}:
+            self._minutes, self._n_events = self._minutes + 1, len(events)
+        return 60.0 * self._minutes
+
+
 def main(
+    trials: Annotated[int, typer.Option(help="Trials of the search, 10 at least.")] = TRIALS,
     monitor: Annotated[
         bool, typer.Option(help="Also a search under Ray's memory monitor; needs 10 GB.")
     ] = True,
@@ -114,10 +149,10 @@ def main(
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         root = Path(name)
         write_domains(root)
-        rows, broken = with_faults(root)
+        rows, broken = with_faults(root, trials)
         broken += with_memory_monitor(root) if monitor else []
     columns = ("trial", "fault", "state", "reason", "peak MB")
-    title = f"{TRIALS} trials, {BUDGET_GB} GB each, watched every {WATCH_SECONDS} s"
+    title = f"{trials} trials, {BUDGET_GB} GB each, watched every {WATCH_SECONDS} s"
     record = {"trials": [dict(zip(columns, row, strict=True)) for row in rows], "broken": broken}
     show(record, [table(title, columns, rows)], as_json)
     for line in broken:
@@ -125,11 +160,14 @@ def main(
     raise typer.Exit(1 if broken else 0)
 
 
-def with_faults(root: Path) -> tuple[list[tuple[str, ...]], list[str]]:
+def with_faults(root: Path, trials: int) -> tuple[list[tuple[str, ...]], list[str]]:
     """A search with every fault; its trials as rows, and what is wrong with them."""
-    folder = root / "faults"
-    more = f"trials: {TRIALS}, epochs: {EPOCHS}, trial_memory_gb: {BUDGET_GB}"
-    run(root, folder, f"{{{more}, epoch_minutes: 0.25, failures_in_a_row: 9}}", misbehaving)
+    folder, hangs = root / "faults", root / "hangs"
+    hangs.mkdir()
+    os.environ[HANGS] = str(hangs)
+    more = f"trials: {trials}, epochs: {EPOCHS}, trial_memory_gb: {BUDGET_GB}"
+    budget = f"{{{more}, epoch_minutes: 5, failures_in_a_row: 9}}"
+    run(root, folder, budget, misbehaving, HangingClock(folder, hangs))
     rows, broken = [], []
     for trial in load_study(folder).trials:
         reason = str(trial.user_attrs.get(FAILURE, ""))
@@ -138,8 +176,8 @@ def with_faults(root: Path) -> tuple[list[tuple[str, ...]], list[str]]:
         rows.append((str(trial.number), fault, trial.state.name, reason, f"{peak:.0f}"))
         if reason.partition(":")[0] != EXPECTED.get(trial.number, ""):
             broken.append(f"trial {trial.number} ({fault or 'innocent'}) ended with `{reason}`")
-    if len(rows) != TRIALS:
-        broken.append(f"{len(rows)} trials, not {TRIALS}")
+    if len(rows) != trials:
+        broken.append(f"{len(rows)} trials, not {trials}")
     return rows, broken
 
 
@@ -164,16 +202,21 @@ def with_memory_monitor(root: Path) -> list[str]:
     return [] if list(given_up) == [GREEDY] else [f"Ray's memory monitor: {lost}"]
 
 
-def run(root: Path, folder: Path, budget: str, trial: Callable[..., None]) -> None:
+def run(
+    root: Path,
+    folder: Path,
+    budget: str,
+    trial: Callable[..., None],
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
     """A search to its end, in this process, its output thrown away."""
     space = write_space(root, root, budget, "fixed: {training.batch_size: 1}")
     text = space.read_text().replace(", 8192", "").replace("name: asha, ", "name: none, ")
-    space.write_text(text)
+    space.write_text(text.replace("confirm_seeds: 1", "confirm_seeds: 0"))
     folder.mkdir()
     with contextlib.redirect_stderr(io.StringIO()):
-        search(
-            load_space(space), folder, Console(file=io.StringIO()), None, "disabled", trial=trial
-        )
+        quiet = Console(file=io.StringIO())
+        search(load_space(space), folder, quiet, None, "disabled", clock=clock, trial=trial)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.speed import slowness
+
 
 def let_run(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Return after some seconds, or when a process has ended."""
-    until = time.monotonic() + seconds
+    """Return after some seconds, more on a slow machine, or when a process has ended."""
+    until = time.monotonic() + seconds * slowness()
     while process.poll() is None and time.monotonic() < until:
         time.sleep(0.001)
 

@@ -2,8 +2,9 @@
 
     python -m tests.chaos.workers --rounds 20
 
-A real Ray cluster of several nodes on this machine; in every round a random
-worker is killed with SIGKILL, or a node is removed and another one joins.
+A real Ray cluster of several nodes on this machine; in every round, some epochs after the last
+one, a random worker is killed with SIGKILL, or a node is removed and another one joins. The
+cluster must outlive the search.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,20 +23,20 @@ import typer
 from rich.console import Console
 
 from tests.benchmarks.measuring import AsJson, show, table
-from tests.chaos.driver import broken_at_the_end, read_events, write_search
-from tests.chaos.moments import let_run
+from tests.chaos.driver import broken_at_the_end, read_events, trained_epochs, write_search
 from tests.integration.conftest import command, environment
 from tuning.records import FAILURE
 from tuning.study.history import is_cut_short
 from tuning.study.run_folder import load_study
 
 NODES, TRIALS_TO_RUN = 2, 120
-PAUSE_SECONDS = (3.0, 9.0)  # between two strikes; a worker needs four or five to start
+EPOCHS_BETWEEN = (1, 25)  # two strikes, of all trials together
 
 
 def main(
     rounds: Annotated[int, typer.Option(help="How often something is killed.")] = 20,
     trials: Annotated[int, typer.Option(help="Trials of the search.")] = TRIALS_TO_RUN,
+    node_every: Annotated[int, typer.Option(help="Every so many strikes take a node.")] = 4,
     seed: Annotated[int, typer.Option(help="Of what is killed, and when.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -49,11 +51,14 @@ def main(
         nodes = [cluster.add_node(num_cpus=1) for _ in range(NODES)]
         try:
             process = start(space, folder, cluster.address, root / "output.txt")
-            rows = strike_until_the_end(process, cluster, nodes, folder, rounds, rng)
-            code = process.wait(timeout=600)
+            takes_node = [number % node_every == node_every - 1 for number in range(rounds)]
+            rows = strike_until_the_end(process, cluster, nodes, folder, takes_node, rng)
+            code = process.wait()
+            outlived = cluster.head_node.any_processes_alive()
         finally:
             cluster.shutdown()
         broken = [] if code == 0 else [f"exit code {code}: {(root / 'output.txt').read_text()}"]
+        broken += [] if outlived else ["the cluster ended with the search"]
         broken += broken_at_the_end(folder, trials)
         told = load_study(folder).get_trials(deepcopy=False)
         lost = [t.number for t in told if is_cut_short(t)]
@@ -84,19 +89,19 @@ def strike_until_the_end(
     cluster: Any,
     nodes: list[Any],
     folder: Path,
-    rounds: int,
+    takes_node: Sequence[bool],
     rng: random.Random,
 ) -> list[tuple[str, ...]]:
-    """Kill something every few seconds, once trials report, until the rounds are over."""
+    """Kill something after every few epochs: a worker or a node, as each strike says."""
     rows = []
-    started = time.monotonic()
-    while process.poll() is None and not read_events(folder):
-        time.sleep(0.1)
-    for number in range(rounds):
-        let_run(process, rng.uniform(*PAUSE_SECONDS))
+    started, n_epochs = time.monotonic(), 0
+    for number, is_node in enumerate(takes_node):
+        n_epochs += rng.randint(*EPOCHS_BETWEEN)
+        while process.poll() is None and trained_epochs(folder) < n_epochs:
+            time.sleep(0.02)
         if process.poll() is not None:
             break
-        is_node = number % 4 == 3
+        n_epochs = trained_epochs(folder)
         what = strike_a_node(cluster, nodes, rng) if is_node else strike_a_worker(cluster, rng)
         ended = sum(event["event"] == "ended" for event in read_events(folder))
         rows.append((str(number), what, f"{time.monotonic() - started:.1f}", str(ended)))

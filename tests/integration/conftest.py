@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
+
+from quantum_rerank.console import run as run_command
+from tests.speed import PATIENT
 
 WORDS = ("amber", "basil", "cedar", "delta", "ember", "fjord", "grove", "heath", "iris", "kelp")
 N_DOCUMENTS, N_QUERIES, DIM = 300, 90, 32
@@ -105,59 +111,103 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    own = {"WANDB_MODE": "offline", "COLUMNS": "160", "OMP_NUM_THREADS": "1"}
-    return {**os.environ, **own}
+    ours = {"WANDB_MODE": "offline", "COLUMNS": "160", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **PATIENT, **ours}
 
 
 def run(*arguments: str | Path) -> Finished:
     """Run `python -m ...` to its end."""
     done = subprocess.run(
-        command(*arguments),
-        capture_output=True,
-        text=True,
-        env=environment(),
-        check=False,
-        timeout=240,
+        command(*arguments), capture_output=True, text=True, env=environment(), check=False
     )
     return Finished(done.returncode, done.stdout + done.stderr)
 
 
-def run_and_interrupt(seen: str, times: int, *arguments: str | Path) -> Finished:
-    """Run `python -m ...`, and press Ctrl-C when its output first contains `seen`."""
-    lines = []
-    with subprocess.Popen(
-        command(*arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**environment(), "PYTHONUNBUFFERED": "1"},
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line)
-            if times and seen in line:
-                process.send_signal(signal.SIGINT)
-                times -= 1
-                seen = "Ctrl-C again stops now"
-    return Finished(process.returncode, "".join(lines))
+def call(app: typer.Typer, *arguments: str | Path) -> Finished:
+    """Run a command in this process, which has imported already what it needs."""
+    line = [str(argument) for argument in arguments]
+    with pytest.MonkeyPatch.context() as patch, redirected() as printed:
+        patch.setenv("COLUMNS", "160")
+        patch.setattr("sys.argv", ["command", *line])
+        with pytest.raises(SystemExit) as end:
+            run_command(app)
+    code = end.value.code
+    return Finished(code if isinstance(code, int) else 0, printed.getvalue())
 
 
-def run_and_kill(is_time: Callable[[], bool], *arguments: str | Path) -> None:
-    """Run `python -m ...`, and kill it with SIGKILL as soon as it is time."""
-    with (
-        tempfile.TemporaryFile() as output,
-        subprocess.Popen(
-            command(*arguments), stdout=output, stderr=output, env=environment()
-        ) as process,
-    ):
+@contextmanager
+def redirected() -> Iterator[io.StringIO]:
+    """What is printed meanwhile, to standard output and standard error."""
+    printed = io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(printed):
+        yield printed
+
+
+class Watched:
+    """`python -m ...` in a process of its own, which a test watches and strikes."""
+
+    def __init__(self, *arguments: str | Path, **variables: str) -> None:
+        # Not beside the run, whose disk may be full; `end` closes it.
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115
+        self.process = subprocess.Popen(
+            command(*arguments),
+            stdout=self._output,
+            stderr=self._output,
+            env={**environment(), "PYTHONUNBUFFERED": "1", **variables},
+        )
+
+    def wait_for(self, is_time: Callable[[], object]) -> None:
+        """Return as soon as it is time; the process must not end before."""
+        while not is_time():
+            if self.process.poll() is not None:
+                pytest.fail(f"it ended before it was time: {self.end().text}")
+            time.sleep(0.02)
+
+    @contextmanager
+    def stopped_when(self, is_time: Callable[[], object]) -> Iterator[None]:
+        """Let the process stand still from a moment on at which it is time.
+
+        However long this test then has to wait for its turn, it is still time.
+        """
+        while True:
+            self.wait_for(is_time)
+            self.process.send_signal(signal.SIGSTOP)
+            if is_time():
+                break
+            self.process.send_signal(signal.SIGCONT)
         try:
-            while not is_time():
-                if process.poll() is not None:
-                    output.seek(0)
-                    pytest.fail(f"it ended before it was time: {output.read().decode()}")
-                time.sleep(0.02)
+            yield
         finally:
-            process.kill()
+            self.process.send_signal(signal.SIGCONT)
+
+    def end(self) -> Finished:
+        """Wait for the end of the process."""
+        try:
+            return Finished(self.process.wait(), self.text())
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self._output.close()
+
+    def text(self) -> str:
+        """All that it has printed so far."""
+        output = self._output.fileno()  # whose position is the process's, too
+        return os.pread(output, os.fstat(output).st_size, 0).decode()
+
+
+@pytest.fixture
+def watch() -> Iterator[Callable[..., Watched]]:
+    """Start `python -m ...`; what still runs at the end of the test is killed."""
+    processes = []
+
+    def start(*arguments: str | Path, **variables: str) -> Watched:
+        processes.append(Watched(*arguments, **variables))
+        return processes[-1]
+
+    yield start
+    for watched in processes:
+        watched.process.kill()
+        watched.process.wait()
 
 
 @pytest.fixture(scope="session")

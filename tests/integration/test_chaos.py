@@ -10,17 +10,16 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    "line",
     [
-        # So short a search is mostly the start of its workers.
-        ("driver", "--rounds", "3", "--trials", "10", "--most-work", "9"),
-        # The fourth strike takes a node.
-        ("workers", "--rounds", "4", "--trials", "10"),
-        ("faults", "--no-monitor"),
+        "driver --at start --at checkpoint --at export --trials 4 --times 1 --no-compare",
+        "workers --rounds 2 --node-every 2 --trials 6",
+        "faults --trials 10 --no-monitor",
+        "ending --by hours",
     ],
-    ids=lambda arguments: arguments[0],
+    ids=lambda line: line.partition(" ")[0],
 )
-def test_nothing_is_lost(arguments: tuple[str, ...]) -> None:
-    name, *options = arguments
+def test_nothing_is_lost(line: str) -> None:
+    name, *options = line.split()
     done = run(f"tests.chaos.{name}", *options)
     assert done.code == 0, done.text

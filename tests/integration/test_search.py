@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +18,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from quantum_rerank.export import read_bundle
 from quantum_rerank.reranker import Reranker
-from tests.integration.conftest import Finished, run, run_and_interrupt, run_and_kill
+from tests.chaos.driver import read_events
+from tests.integration.conftest import Finished, Watched, call, run
+from tuning import best_trial, search, status
 from tuning.best_trial import ranked_trials
 from tuning.records import STARTED_OVER
 from tuning.study.history import AT_EPOCH, CLONES, REPLACES, attempts, curve, is_cut_short, told
@@ -180,19 +183,21 @@ def test_a_folder_that_holds_a_run_is_refused_at_once(
     finished: Run, make_space: Callable[..., Path]
 ) -> None:
     space = make_space("{trials: 2, epochs: 1}")
-    refused = run("tuning.search", "--space", space, "--output", finished.folder)
+    refused = call(search.app, "--space", space, "--output", finished.folder)
     assert refused.code == 2
     assert "is not empty" in refused.text
     assert "Traceback" not in refused.text
 
 
 def test_ctrl_c_once_ends_in_order_and_exports_the_best_so_far(
-    make_space: Callable[..., Path], tmp_path: Path
+    make_space: Callable[..., Path], watch: Callable[..., Watched], tmp_path: Path
 ) -> None:
     space = make_space("{trials: 40, epochs: 6, trial_memory_gb: 4}", "start_from: [{}]")
     folder = tmp_path / "run"
-    arguments = ("tuning.search", "--space", space, "--output", folder)
-    stopped = run_and_interrupt("complete", 1, *arguments)
+    running = watch("tuning.search", "--space", space, "--output", folder)
+    running.wait_for(lambda: "complete" in running.text())
+    running.process.send_signal(signal.SIGINT)
+    stopped = running.end()
     assert stopped.code == 130, stopped.text
     ended = Run(folder, stopped)
     assert ended.summary["ended_early"] == "Ctrl-C"
@@ -203,12 +208,17 @@ def test_ctrl_c_once_ends_in_order_and_exports_the_best_so_far(
 
 
 def test_ctrl_c_twice_stops_now_and_leaves_no_trial_running(
-    make_space: Callable[..., Path], tmp_path: Path
+    make_space: Callable[..., Path], watch: Callable[..., Watched], tmp_path: Path
 ) -> None:
     space = make_space("{trials: 40, epochs: 50, trial_memory_gb: 4}", "start_from: [{}]")
     folder = tmp_path / "run"
-    arguments = ("tuning.search", "--space", space, "--output", folder)
-    stopped = run_and_interrupt("pruned", 2, *arguments)
+    running = watch("tuning.search", "--space", space, "--output", folder)
+    # The workers are still to start, which takes longer than to answer the first Ctrl-C.
+    running.wait_for(lambda: read_events(folder)[1:])
+    running.process.send_signal(signal.SIGINT)
+    running.wait_for(lambda: "Ctrl-C again stops now" in running.text())
+    running.process.send_signal(signal.SIGINT)
+    stopped = running.end()
     assert stopped.code == 130, stopped.text
     assert not (folder / "summary.json").exists()
     study = load_study(folder)
@@ -217,25 +227,28 @@ def test_ctrl_c_twice_stops_now_and_leaves_no_trial_running(
 
 
 def is_in_the_middle(folder: Path) -> bool:
-    """Whether some trials are over and another one has just reported."""
-    if not (folder / EVENTS).exists():
-        return False
-    events = (folder / EVENTS).read_text().splitlines()
-    n_ended = sum('"event": "ended"' in event for event in events)
-    return n_ended >= 3 and '"event": "reported"' in events[-1]
+    """Whether a trial is complete, and another one has reported but not its last epoch."""
+    events = read_events(folder)
+    ended = {event["trial"] for event in events if event["event"] == "ended"}
+    reported = {event["trial"]: event["epoch"] for event in events if event["event"] == "reported"}
+    is_complete = any(event.get("state") == "complete" for event in events)
+    return is_complete and any(1 <= reported[trial] < 8 for trial in reported.keys() - ended)
 
 
 def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(
-    make_space: Callable[..., Path], tmp_path: Path
+    make_space: Callable[..., Path], watch: Callable[..., Watched], tmp_path: Path
 ) -> None:
-    space = make_space("{trials: 6, epochs: 8, trial_memory_gb: 4}", "start_from: [{}]")
+    more = "start_from: [{}]\nfixed: {training.batch_size: 4, circuit.n_layers: 4}"
+    space = make_space("{trials: 6, epochs: 8, trial_memory_gb: 4}", more)
     folder = tmp_path / "run"
-    arguments = ("tuning.search", "--space", space, "--output", folder)
-    run_and_kill(lambda: is_in_the_middle(folder), *arguments)
+    running = watch("tuning.search", "--space", space, "--output", folder)
+    with running.stopped_when(lambda: is_in_the_middle(folder)):
+        running.process.kill()
+    running.end()
     killed = load_study(folder).trials
-    running = [trial for trial in killed if trial.state == TrialState.RUNNING]
+    unfinished = [trial for trial in killed if trial.state == TrialState.RUNNING]
     complete = {trial.number: trial for trial in killed if trial.state == TrialState.COMPLETE}
-    assert running
+    assert unfinished
     assert complete
 
     resumed = Run(folder, run("tuning.search", "--resume", folder))
@@ -245,7 +258,7 @@ def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(
     assert {number: trials[number] for number in complete} == complete
     assert len(told(trials)) == 6
     assert len({str(trial.params) for trial in told(trials)}) == 6
-    for before in running:
+    for before in unfinished:
         assert is_cut_short(trials[before.number])
         (after,) = (t for t in trials if before.number in attempts(trials, t.number)[1:])
         assert after.params == before.params
@@ -253,9 +266,9 @@ def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(
         assert {epoch: after.intermediate_values[epoch] for epoch in epochs} == epochs
     first, second = sessions(load_study(folder).user_attrs)
     assert ("ended" in first, second["ended"]) == (False, "")
-    assert resumed.summary["wall_seconds"] == pytest.approx(
-        first["seconds"] + second["seconds"], abs=1.0
-    )
+    # The second session writes its record a moment after the summary.
+    wall_seconds = resumed.summary["wall_seconds"]
+    assert first["seconds"] < wall_seconds < first["seconds"] + second["seconds"] + 0.1
     best = Reranker.load(folder / "best").manifest
 
     extended = Run(folder, run("tuning.search", "--resume", folder, "--trials", "+2"))
@@ -281,16 +294,17 @@ def has_a_clone_at_work(folder: Path) -> bool:
 
 @pytest.mark.long
 def test_a_population_that_was_killed_goes_on_and_loses_no_member(
-    make_space: Callable[..., Path], tmp_path: Path
+    make_space: Callable[..., Path], watch: Callable[..., Watched], tmp_path: Path
 ) -> None:
     space = make_space("{trials: 8, epochs: 4, trial_memory_gb: 2}", "start_from: [{}]")
     rule = "{name: pbt, population: 4, interval_epochs: 1, quantile: 0.5}"
     asha = "{name: asha, grace_epochs: 1, reduction_factor: 2}"
     space.write_text(space.read_text().replace(asha, rule).replace(", 8192", ""))
     folder = tmp_path / "run"
-    run_and_kill(
-        lambda: has_a_clone_at_work(folder), "tuning.search", "--space", space, "--output", folder
-    )
+    running = watch("tuning.search", "--space", space, "--output", folder)
+    running.wait_for(lambda: has_a_clone_at_work(folder))
+    running.process.kill()
+    running.end()
     over = {trial.number: trial for trial in told(load_study(folder).trials)}
 
     resumed = Run(folder, run("tuning.search", "--resume", folder))
@@ -326,47 +340,12 @@ def is_architecture(key: str) -> bool:
     return key.startswith(("circuit.", "mlp.hidden_layers"))
 
 
-def test_the_time_budget_ends_a_search_in_order(
-    make_space: Callable[..., Path], tmp_path: Path
-) -> None:
-    space = make_space("{trials: 500, epochs: 4, hours: 0.01, trial_memory_gb: 4}")
-    folder = tmp_path / "run"
-    done = run("tuning.search", "--space", space, "--output", folder)
-    assert done.code == 0, done.text
-    ended = Run(folder, done)
-    assert ended.summary["ended_early"] == "time budget of 0.01 h"
-    assert json.loads((folder / EVENTS).read_text().splitlines()[-1])["ending_seconds"] < 30.0
-    assert 0 < ended.summary["n_trials"] < 500
-    assert all(trial.state.is_finished() for trial in ended.trials)
-    interrupted = [t for t in ended.trials if t.user_attrs.get("failure", "").startswith("inter")]
-    assert all(trial.state == TrialState.FAIL for trial in interrupted)
-    assert (folder / "best" / "manifest.json").is_file()
-
-
-def test_a_running_cluster_is_joined_and_left_running(
-    make_space: Callable[..., Path], tmp_path: Path
-) -> None:
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
-    try:
-        space = make_space("{trials: 2, epochs: 1, trial_memory_gb: 2}")
-        folder = tmp_path / "run"
-        arguments = ("--space", space, "--output", folder, "--address", cluster.address)
-        done = run("tuning.search", *arguments)
-        assert done.code == 0, done.text
-        assert cluster.head_node.any_processes_alive()
-    finally:
-        cluster.shutdown()
-    assert all(trial.state == TrialState.COMPLETE for trial in Run(folder, done).trials)
-
-
 def test_an_address_where_no_cluster_answers_is_a_clear_error(
     make_space: Callable[..., Path], tmp_path: Path
 ) -> None:
     space = make_space("{trials: 2, epochs: 1}")
     arguments = ("--space", space, "--output", tmp_path / "run", "--address", "127.0.0.1:1")
-    refused = run("tuning.search", *arguments)
+    refused = call(search.app, *arguments)
     assert refused.code == 2
     assert "No Ray cluster answers at `127.0.0.1:1`" in refused.text
     assert "Traceback" not in refused.text
@@ -413,13 +392,8 @@ def test_a_search_starts_from_what_an_earlier_one_found(
     number = extended.summary["best"]["number"]
     again = run("tuning.search", "--rerun", folder, "--trial", str(number))
     assert again.code == 0, again.text
-    refused = run(
-        "tuning.search",
-        "--rerun",
-        folder,
-        "--trial",
-        str(min(trial.number for trial in came_in.values())),
-    )
+    first = str(min(trial.number for trial in came_in.values()))
+    refused = call(search.app, "--rerun", folder, "--trial", first)
     assert refused.code == 2
     assert f"--rerun {finished.folder} --trial" in refused.text
 
@@ -449,8 +423,8 @@ def test_a_search_against_a_cost_ends_with_a_pareto_front(
     for one in shown:
         output = tmp_path / f"trial-{one['number']}"
         number = str(one["number"])
-        exported = run("tuning.best_trial", folder, "--trial", number, "--output", output)
+        exported = call(best_trial.app, folder, "--trial", number, "--output", output)
         assert exported.code == 0, exported.text
         assert read_bundle(output)[0].n_trained == one["cost"]
-    status = run("tuning.status", folder, "--json")
-    assert json.loads(status.text)["best"]["trial"] == highest[0].number
+    shown_so_far = call(status.app, folder, "--json")
+    assert json.loads(shown_so_far.text)["best"]["trial"] == highest[0].number

@@ -52,7 +52,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
             tracker.trial_reported(number, epoch, {**metrics, "pid": 42, "time_total_s": 1.0})
     for end in reversed(ENDS):
         tracker.trial_ended(end)
-    tracker.close()
+    tracker.close(seconds=1800.0)
     return runs_in(folder)
 
 
@@ -99,7 +99,7 @@ def test_a_trial_that_nobody_ended_is_closed_as_failed(tmp_path: Path) -> None:
     tracker = WandbTracker("quantum-rerank", "tiny", tmp_path, "offline")
     tracker.trial_started(0, CONFIGS[0])
     tracker.trial_reported(0, 1, {EPOCH: 1, OBJECTIVE: 0.5})
-    tracker.close()
+    tracker.close(seconds=1800.0)
     run = runs_in(tmp_path)["tiny-00000"]
     assert (run["exit_code"], run["summary"][OBJECTIVE]) == (1, 0.5)
 
@@ -118,7 +118,7 @@ def test_a_folder_that_cannot_be_written_is_a_warning_said_once(
         tracker.trial_reported(number, 1, {EPOCH: 1, OBJECTIVE: 0.5})
     for end in ENDS:
         tracker.trial_ended(end)
-    tracker.close()
+    tracker.close(seconds=1800.0)
     assert list(tmp_path.rglob("*.wandb")) == []
     said = [str(warning.message) for warning in recwarn]
     assert sum("W&B is given up for this search" in text for text in said) == 1
@@ -132,7 +132,7 @@ def test_whatever_goes_wrong_is_said_once_and_harms_nobody(
     for epoch in range(3):
         tracker.trial_reported(7, epoch, {OBJECTIVE: 0.5})  # of a trial that nobody started
     tracker.trial_ended(TrialEnd(7, "complete", 3, 0.5))
-    tracker.close()
+    tracker.close(seconds=1800.0)
     (warning,) = recwarn
     assert "W&B is given up for this search" in str(warning.message)
 
@@ -163,7 +163,7 @@ def test_where_the_server_does_not_answer_the_runs_are_written_offline(
         tracker.trial_reported(number, 1, {EPOCH: 1, OBJECTIVE: 0.5})
     for end in ENDS:
         tracker.trial_ended(end)
-    tracker.close()
+    tracker.close(seconds=1800.0)
     assert sorted(runs_in(tmp_path)) == ["tiny-00000", "tiny-00001", "tiny-00002"]
     assert all(path.parent.name.startswith("offline-") for path in tmp_path.rglob("*.wandb"))
     said = [str(warning.message) for warning in recwarn]
@@ -194,7 +194,7 @@ def test_a_tracker_that_is_disabled_writes_nothing(tmp_path: Path) -> None:
     tracker.trial_started(0, CONFIGS[0])
     tracker.trial_reported(0, 1, {EPOCH: 1, OBJECTIVE: 0.5})
     tracker.trial_ended(ENDS[0])
-    tracker.close()
+    tracker.close(seconds=1800.0)
     assert list(tmp_path.rglob("*.wandb")) == []
 
 

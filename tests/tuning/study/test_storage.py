@@ -243,7 +243,7 @@ def test_a_trial_that_was_made_is_not_made_again(server: PostgresServer, tmp_pat
 def test_a_server_that_is_restarted_is_waited_for(tmp_path: Path) -> None:
     with postgres_server() as server:
         places = Places(server.url, new_study_name(server.url, "tiny", tmp_path))
-        study = open_study(tmp_path, "tiny", places=places, patience=30.0)
+        study = open_study(tmp_path, "tiny", places=places, patience=1800.0)
         trial = study.ask()
         server.stop("immediate")
         server.start()

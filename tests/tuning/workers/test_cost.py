@@ -21,10 +21,10 @@ def test_parameters_are_the_weights_of_the_mlp_and_of_the_circuit() -> None:
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_a_latency_is_some_milliseconds_and_leaves_the_model_as_it_was(arm: str) -> None:
+def test_a_latency_is_a_time_and_leaves_the_model_as_it_was(arm: str) -> None:
     model = head(arm).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert 0.0 < cost_of(model, "latency", 16) < 1000.0
+    assert cost_of(model, "latency", 16) > 0.0
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 

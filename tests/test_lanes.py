@@ -1,0 +1,74 @@
+"""How `make test` spreads its tests, tried with test files and processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CONFTEST = """
+import pytest
+from tests.lanes import Lanes, longest_first
+
+def pytest_xdist_make_scheduler(config, log):
+    return Lanes(config, log)
+
+def pytest_collection_modifyitems(items):
+    items[:] = longest_first(items)
+"""
+FILE = """
+import os
+from pathlib import Path
+import pytest
+
+@pytest.mark.parametrize("number", range(3))
+def test_something(number):
+    with Path("ran.txt").open("a") as file:
+        file.write(f"{os.environ['PYTEST_XDIST_WORKER']} {Path(__file__).name}\\n")
+"""
+MARKED = {"a": "", "b": "slow", "c": "ray", "d": "", "e": "ray", "f": "slow"}
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
+    """Process and file of each test of six files, in the order in which they ran."""
+    folder = tmp_path_factory.mktemp("lanes")
+    (folder / "conftest.py").write_text(CONFTEST)
+    marks = "".join(f"    {name}\n" for name in ("ray", "slow"))
+    (folder / "pytest.ini").write_text(f"[pytest]\nmarkers =\n{marks}")
+    for name, mark in MARKED.items():
+        line = f"pytestmark = pytest.mark.{mark}\n" if mark else ""
+        (folder / f"test_{name}.py").write_text(f"{FILE}\n{line}")
+    command = [sys.executable, "-m", "pytest", "-q", "--numprocesses", "2"]
+    ours = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    environment = {**ours, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert "18 passed" in done.stdout, done.stdout + done.stderr
+    lines = (folder / "ran.txt").read_text().splitlines()
+    return [(process, file) for process, _, file in (line.partition(" ") for line in lines)]
+
+
+def test_all_files_with_ray_run_in_one_process(ran: list[tuple[str, str]]) -> None:
+    assert len({process for process, file in ran if file in ("test_c.py", "test_e.py")}) == 1
+
+
+def test_no_file_is_split(ran: list[tuple[str, str]]) -> None:
+    processes = defaultdict(set)
+    for process, file in ran:
+        processes[file].add(process)
+    assert {file: len(names) for file, names in processes.items()} == dict.fromkeys(
+        (f"test_{name}.py" for name in MARKED), 1
+    )
+
+
+def test_files_with_ray_are_begun_first(ran: list[tuple[str, str]]) -> None:
+    process = next(process for process, file in ran if file == "test_c.py")
+    files = list(dict.fromkeys(file for name, file in ran if name == process))
+    assert files[:2] == ["test_c.py", "test_e.py"]
