@@ -87,7 +87,6 @@ def test_nothing_is_no_texts_and_no_rows(values: Any) -> None:
         ([b"an oak"], "Entry 0 of `documents` is b'an oak'"),
         ({"d1": "an oak"}.items(), r"Entry 0 of `documents` is \('d1', 'an oak'\)"),
     ],
-    ids=str,
 )
 def test_what_is_no_list_of_texts_is_refused(values: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
@@ -148,7 +147,6 @@ def test_a_number_that_no_index_reaches_stays_beyond_it(value: Any) -> None:
         ({0, 1}, "is a set, which has no order"),
         (3, "is 3, but must be a list of row numbers"),
     ],
-    ids=str,
 )
 def test_what_is_no_list_of_rows_is_refused(values: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
@@ -230,7 +228,6 @@ def test_an_array_of_numbers_is_not_copied() -> None:
         "1 2",
         None,
     ],
-    ids=str,
 )
 def test_what_holds_no_real_numbers_is_refused(values: Any) -> None:
     with pytest.raises(EmbeddingError, match=r"documents: .*vectors must be real numbers"):
