@@ -26,6 +26,7 @@ from quantum_rerank.training.progress import OF_THE_MACHINE
 from quantum_rerank.training.ranking import Validation, Validator
 from quantum_rerank.training.validators import Course, Seeds
 from tuning.records import CHECKPOINT, PEAK_RSS_MB, SECONDS
+from tuning.run_options import TrustedStorage, TrustedStoragePath
 from tuning.study.front import worth
 from tuning.study.history import CONTINUES, best_so_far, outdone
 from tuning.study.lineage import came_from, given
@@ -190,14 +191,8 @@ def main(
     trial: Annotated[
         int | None, typer.Option(help="Number of another trial than the best.")
     ] = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(help="The run's database, to trust it: needed once for another user's run."),
-    ] = None,
-    storage_path: Annotated[
-        str | None,
-        typer.Option(help="Root of the trials' files, to trust it, where it is not in the folder."),
-    ] = None,
+    storage: TrustedStorage = None,
+    storage_path: TrustedStoragePath = None,
 ) -> None:
     """Export a trial of a finished search again, as a bundle that reranks by itself."""
     from quantum_rerank.embeddings import source_of

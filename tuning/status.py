@@ -33,6 +33,7 @@ from tuning.reporting.standing import (
     Standing,
     standing,
 )
+from tuning.run_options import TrustedStorage, TrustedStoragePath
 from tuning.study.run_folder import has_study, name_places
 
 app = typer.Typer(add_completion=False)
@@ -50,14 +51,8 @@ def main(
     as_json: Annotated[
         bool, typer.Option("--json", help="One line of JSON instead; with --watch, one each time.")
     ] = False,
-    storage: Annotated[
-        str | None,
-        typer.Option(help="The run's database, to trust it: needed once for another user's run."),
-    ] = None,
-    storage_path: Annotated[
-        str | None,
-        typer.Option(help="Root of the trials' files, to trust it, where it is not in the folder."),
-    ] = None,
+    storage: TrustedStorage = None,
+    storage_path: TrustedStoragePath = None,
 ) -> None:
     """Show how a search stands: its trials, best objective, cost, time left, failures.
 
