@@ -1,4 +1,4 @@
-"""What every command shares: its errors, signals and output, and fresh output folders."""
+"""Errors, signals, output and output folders, shared by all commands."""
 
 from __future__ import annotations
 

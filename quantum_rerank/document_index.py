@@ -235,7 +235,7 @@ def _duplicates(folder: Path, record: dict[str, Any]) -> NDArray[np.int64]:
 
 
 def _are_duplicates(pairs: NDArray[Any], n_documents: int) -> bool:
-    """Whether pairs are rows of the index, ascending, each with an earlier one beside it."""
+    """Return whether pairs are rows of the index, ascending, each with an earlier one beside it."""
     if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype != np.int64:
         return False
     later, first = pairs.T

@@ -26,12 +26,12 @@ class Interrupted(KeyboardInterrupt):
 
     @property
     def name(self) -> str:
-        """How messages call the signal."""
+        """Name of the signal in messages."""
         return "Ctrl-C" if self.signal == signal.SIGINT else self.signal.name
 
     @property
     def exit_code(self) -> int:
-        """What a shell reports of a program that such a signal has ended."""
+        """Exit code that a shell reports for a program ended by the signal."""
         return 128 + self.signal
 
 
@@ -118,7 +118,7 @@ class Interruption:
 
 
 def is_urgent(number: int, is_first: bool) -> bool:
-    """Whether a signal asks for an end at once: a second Ctrl-C or SIGTERM does.
+    """Return whether a signal asks for an end at once: a second Ctrl-C or SIGTERM does.
 
     A second SIGHUP does not: of a terminal that closes, its shell sends one as well.
     """

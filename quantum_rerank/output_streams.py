@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Policy:
-    """What a command does where its output cannot be written."""
+    """Reaction of a command to output that cannot be written."""
 
     goes_on: bool = False
 
@@ -99,7 +99,7 @@ def write_result(lines: Iterable[str]) -> None:
 
 
 def is_output_error(error: OSError) -> bool:
-    """Whether an error is that of a standard stream."""
+    """Return whether an error is that of a standard stream."""
     return error.filename in _NAMES.values()
 
 

@@ -61,7 +61,7 @@ class PlainConsole(Console):
 
 
 class _Description(ProgressColumn):
-    """What a task is called."""
+    """Column with the description of a task."""
 
     def render(self, task: Task) -> Text:
         return Text(shown(task.description))

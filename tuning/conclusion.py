@@ -99,7 +99,7 @@ def conclude(
 
 
 def why_no_model(trials: Sequence[FrozenTrial]) -> str:
-    """Why nothing can be exported after the finished trials of a search, in a few words."""
+    """Say in a few words why the finished trials of a search leave nothing to export."""
     if left_some := [trial for trial in trials if trial.user_attrs.get(CHECKPOINT)]:
         return f"the weights of all {len(left_some)} trials that have left some cannot be loaded"
     reasons = {t.number: str(t.user_attrs[FAILURE]) for t in trials if FAILURE in t.user_attrs}

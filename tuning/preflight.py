@@ -1,4 +1,4 @@
-"""What a search checks before it starts; a dry run checks all of it and leaves nothing behind."""
+"""Checks before a search starts. A dry run makes all of them and leaves nothing behind."""
 
 from __future__ import annotations
 

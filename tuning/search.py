@@ -237,7 +237,7 @@ def main(
 
 @dataclass(frozen=True)
 class _Request:
-    """What was asked for on the command line, of a search that starts or continues."""
+    """Options of the command line, for a search that starts or continues."""
 
     space_file: Path | None
     data: list[str]
@@ -362,7 +362,7 @@ def _joined(local: list[Node], address: str | None) -> Iterator[str | None]:
 
 
 def _way_on(folder: Path) -> str:
-    """How a search that was stopped goes on, as far as it has come."""
+    """Say how to continue a search that was stopped."""
     if (folder / RECORD).exists():
         command = pasted("python", "-m", "tuning.search", "--resume", folder)
         return f"Go on with `{command}`."

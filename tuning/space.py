@@ -347,7 +347,7 @@ def _is_among(value: Any, values: Sequence[Any]) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a value is a number; true and false, which Python counts as numbers, are not."""
+    """Return whether a value is a number; true and false are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

@@ -333,7 +333,7 @@ class _Checker:
                 yield f"`{name}` waits for {refused} of `{other}`, which never comes ({place})."
 
     def _exclusive_conditions(self, name: str) -> Iterator[str]:
-        """Whether a parameter waits for two values of one parameter, itself or by what it awaits.
+        """Find a parameter whose conditions need two values of one other parameter.
 
         Parameters that wait for one that is never drawn are not named again.
         """
@@ -389,7 +389,7 @@ class _Checker:
 
 
 def _bad_start_points(space: Space, names: set[str], source: YamlSource) -> Iterator[str]:
-    """What is wrong with `start_from`, as far as the parameters could be read.
+    """Find the mistakes in `start_from`, as far as the parameters could be read.
 
     names: of all parameters in the file, also of those that could not be read.
     """

@@ -183,7 +183,7 @@ def inexpressible(space: Space) -> Iterator[str]:
 
 
 def _inexact_ranges(space: Space) -> Iterator[str]:
-    """What a sweep's distributions change of stepped ranges."""
+    """Describe how a sweep's distributions differ from stepped ranges."""
     for name, parameter in space.parameters.items():
         written = _distribution(parameter)
         if written.get("distribution") == "q_uniform":
@@ -231,13 +231,13 @@ def _is_stepped(parameter: FloatParameter | IntParameter) -> bool:
 
 
 def _are_multiples(parameter: FloatParameter | IntParameter) -> bool:
-    """Whether all values are multiples of the step, as those of W&B's quantized ranges are."""
+    """Return whether all values are multiples of the step, as in W&B's quantized ranges."""
     quotient = parameter.low / (parameter.step or 1)
     return math.isclose(quotient, round(quotient), rel_tol=1e-9, abs_tol=1e-9)
 
 
 def _has_lost_steps(parameter: FloatParameter | IntParameter) -> bool:
-    """Whether a stepped range is neither quantized nor short enough to be listed."""
+    """Return whether a stepped range is neither quantized nor short enough to be listed."""
     is_long = (parameter.n_values() or 0) > _LISTED
     return _is_stepped(parameter) and is_long and not _are_multiples(parameter)
 

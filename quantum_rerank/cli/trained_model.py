@@ -203,7 +203,7 @@ def _fingerprints(checkpoint: Path) -> dict[str, str]:
 
 
 def _maker(checkpoint: Path) -> dict[str, Any] | None:
-    """What a checkpoint has to say of itself where it lies in a run's folder; None elsewhere."""
+    """Return the origin that a checkpoint in a run's folder must name; None elsewhere."""
     from quantum_rerank.cli.training_record import CHECKPOINTS, made_by
 
     record, folder = _run_record(checkpoint), checkpoint.resolve().parent

@@ -104,7 +104,7 @@ def describe(
     unknown = {_key(found) for found in findings if found["type"] == "extra_forbidden"}
 
     def is_dotted_elsewhere(finding: Any) -> bool:
-        """Whether what is missing was written under a dotted key, which is named already."""
+        """Return whether what is missing was written under a dotted key, which is named already."""
         key = _key(finding)
         is_there = any(name == key or name.startswith(f"{key}.") for name in unknown)
         return finding["type"] == "missing" and is_there

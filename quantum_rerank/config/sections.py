@@ -39,7 +39,7 @@ _LARGEST_SEED = 2**63 - 1  # torch's generator takes no more
 
 
 def _is_encodable(text: str) -> bool:
-    """Whether UTF-8 has it: no half of a surrogate pair."""
+    """Return whether UTF-8 has it: no half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -192,7 +192,7 @@ class TrainingConfig(Section):
 
 
 class ColumnsConfig(Section):
-    """What the columns of a table are called: of the sources csv, parquet, triplets and datasets.
+    """Names of a table's columns, for the sources csv, parquet, triplets and datasets.
 
     A table has either a query, a document and a label, or a query, its positive documents and
     its negative ones. As long as `query` is the default, a column `anchor` is read as well.

@@ -118,7 +118,7 @@ def _query(record: dict[str, Any]) -> tuple[str, str]:
 
 
 def _is_header(line: str) -> bool:
-    """Whether the first line of a file is the header, and not a judgment.
+    """Return whether the first line of a file is the header, and not a judgment.
 
     Raises: DataError where it is neither.
     """

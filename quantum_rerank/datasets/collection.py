@@ -16,7 +16,7 @@ MAX_CHARACTERS = 100_000
 
 
 class Unmatched(NamedTuple):
-    """How many judgments name a text that is not there or is empty, of how many."""
+    """Number of judgments that name an absent or empty text, and of all judgments."""
 
     number: int = 0
     of: int = 0

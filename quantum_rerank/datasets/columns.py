@@ -1,4 +1,4 @@
-"""Which column of a table is what, by the names that the configuration gives."""
+"""Columns of a table, found by the names that the configuration gives."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TripletColumns:
 
 
 def table_columns(names: Sequence[str], config: ColumnsConfig) -> PairColumns | TripletColumns:
-    """Which columns of a table are read.
+    """Find the columns of a table that are read.
 
     Args:
         names: all columns of the table.
@@ -86,7 +86,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def hint(lacking: Sequence[str], names: Sequence[str], config: ColumnsConfig) -> str:
-    """Which columns are not there, and how to name those that are meant."""
+    """Name the missing columns, and how to give their names."""
     wanted = ", ".join(f"`{getattr(config, role)}`" for role in lacking)
     nearest = _nearest(lacking, names, config)
     given = ",".join(f"{role}={nearest.get(role, 'NAME')}" for role in lacking)

@@ -1,4 +1,4 @@
-"""How often something was not taken as it was given, with a few examples to look at."""
+"""Counts of what was not taken as it was given, with a few examples."""
 
 from __future__ import annotations
 

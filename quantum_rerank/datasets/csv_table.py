@@ -37,7 +37,7 @@ _EXCEL = "sep="  # Excel writes `sep=;` above a header
 
 @dataclass(frozen=True)
 class _Format:
-    """How rows are written. usual: whether a file of this name is expected to have it."""
+    """Format of a table's rows. usual: whether a file of this name is expected to have it."""
 
     separator: str
     quoted: bool
@@ -98,7 +98,7 @@ class _Lines:
 
 
 def _format(path: Path, lines: _Lines, config: DataConfig) -> _Format:
-    """How the rows of a file are written, by its name and its header; the header stays unread."""
+    """Detect the format of a file's rows by its name and header; the header stays unread."""
     usual = "\t" if uncompressed_name(path).suffix.lower() == ".tsv" else ","
     header = lines.first()
     given = SEPARATORS.get(config.separator)

@@ -38,7 +38,7 @@ def load(name: str) -> Collection:
 
 
 def _text(record: Any) -> str:
-    """What the catalogue says is the text of a record, a missing field counting as empty.
+    """Return the text of a record of the catalogue; a missing field counts as empty.
 
     The catalogue joins fields as they are, so that a missing title would become `None`.
     """

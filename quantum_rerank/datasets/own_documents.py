@@ -47,7 +47,7 @@ def own_documents(
 
 
 def ids_are_shared(queries: Mapping[str, str], corpus: Mapping[str, str]) -> bool:
-    """Whether queries and documents have ids of one kind, so that the same id is the same thing.
+    """Return whether queries and documents share their ids, so that one id is one text.
 
     They are, where the texts of at least half of the queries are part of the documents with
     their ids. Many collections number their queries and their documents from 1; their texts

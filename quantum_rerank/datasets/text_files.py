@@ -18,7 +18,7 @@ Handle = Callable[[str], None]
 
 
 class Problems:
-    """What is wrong with the rows of a file, kept until all of them were read."""
+    """Mistakes in the rows of a file, collected until all rows are read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -127,7 +127,7 @@ def title_of(record: dict[str, Any]) -> str:
 
 
 def is_missing(value: object) -> bool:
-    """Whether a value stands for none: `null`, or the NaN that pandas writes for it.
+    """Return whether a value stands for none: `null`, or the NaN that pandas writes for it.
 
     >>> is_missing(None), is_missing(float("nan")), is_missing("")
     (True, True, False)

@@ -1,4 +1,4 @@
-"""Whether an encoder could embed collections, found out without loading or downloading it."""
+"""Checks of an encoder that neither load nor download it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def refuse_unusable_encoder(config: DataConfig, collections: Iterable[Collection
 
 
 def _on_disk_or_hub(name: str) -> str:
-    """Whether a model of sentence-transformers is a folder, in the cache, or to be fetched."""
+    """Find a sentence-transformers model in its folder, in the cache, or on the hub."""
     path = expanded(name)
     if path.is_dir():
         if not any((path / file).is_file() for file in ("modules.json", "config.json")):

@@ -1,4 +1,4 @@
-"""How much of a text an encoder reads: the tokens it takes, and the characters it knows."""
+"""Texts that an encoder does not read in full: too long, or in unknown characters."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _OTHER_LANGUAGE = (
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many texts an encoder does not read in full.
+    """Counts of texts that an encoder does not read in full.
 
     texts: all of them.
     cut: texts that are longer than `limit`; the rest of each is ignored.
@@ -118,7 +118,7 @@ class TextReader:
         return self._tokenizer.encode_batch(texts, add_special_tokens=self._add_special_tokens)
 
     def _is_unknown(self, text: str, encoding: Encoding, start: int, least: int) -> bool:
-        """Whether the vocabulary lacks most of the characters that a text can be read by.
+        """Return whether the vocabulary lacks most of the characters that a text can be read by.
 
         start: where the text begins behind its prompt.  least: tokens of the prompt alone.
         """
@@ -137,7 +137,7 @@ class TextReader:
 
 
 def _is_read(character: str) -> bool:
-    """Whether a character stands for something by itself: no space, mark, joiner or control."""
+    """Return whether a character is readable: no space, mark, joiner or control."""
     return not character.isspace() and unicodedata.category(character) not in _BESIDE
 
 

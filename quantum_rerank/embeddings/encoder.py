@@ -187,7 +187,7 @@ class TextEncoder:
 
     @cached_property
     def _tells_roles_apart(self) -> bool:
-        """Whether a text may have another vector than the bare text, in either role."""
+        """Return whether a text may have another vector than the bare text, in either role."""
         own = self._own_roles
         return own.routed or own.has_default or any(self._prompt(role) != "" for role in Role)
 

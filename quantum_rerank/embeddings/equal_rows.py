@@ -1,4 +1,4 @@
-"""Which rows of an array of vectors are the same.
+"""Equal rows of an array of vectors.
 
 Two equal vectors can get scores that differ in their last digits: the rounding of a matrix product
 depends on where in the matrix a row stands. Whoever ranks them scores only one of them.

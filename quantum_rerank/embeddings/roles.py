@@ -1,4 +1,4 @@
-"""Whether a model's own files make it embed queries and documents differently."""
+"""Prompts and routes in a model's files, by which queries and documents differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an encoder is used: its prompts, where it runs, how much it takes at once."""
+"""Settings of an encoder: prompts, device, batch size, progress."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CPU, AUTO = "cpu", "auto"
 
 
 class Role(StrEnum):
-    """What a text is in retrieval. Some encoders embed queries and documents differently."""
+    """Role of a text in retrieval. Some encoders embed queries and documents differently."""
 
     QUERY = "query"
     DOCUMENT = "document"
@@ -19,7 +19,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """How an encoder is used.
+    """Settings of an encoder.
 
     Args:
         query_prompt: text put before each query; None for the encoder's own prompt, an empty

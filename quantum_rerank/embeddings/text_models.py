@@ -146,7 +146,7 @@ class SentenceTransformersModel:
 
 
 def _reader(model: Any, role: Role) -> TextReader | None:
-    """What reads texts for a model of sentence-transformers; None if it cannot be asked."""
+    """Return the tokenizer of a sentence-transformers model; None if it has none."""
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from tokenizers import Tokenizer
 

@@ -147,7 +147,7 @@ class Negatives:
 
 
 def _pairs(named: Sequence[Rows], rows: Rows, documents: Rows) -> Mask | None:
-    """Which documents are named for some queries, (len(rows), len(documents)); None for none."""
+    """Mark the documents named for some queries, (len(rows), len(documents)); None for none."""
     return np.array([np.isin(documents, named[row]) for row in rows]) if named else None
 
 

@@ -86,7 +86,7 @@ def settings_fingerprint(config: ExperimentConfig) -> str:
 
 
 def _unsealed(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What `progress_bytes` has sealed, and the record in it."""
+    """Read what `progress_bytes` has written, and the record in it."""
     sealed = unseal(content, "The progress")
     return sealed, dict(json.loads(sealed["record"]))
 

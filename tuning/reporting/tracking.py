@@ -238,7 +238,7 @@ def _logged_in() -> bool:
 
 
 def has_key() -> bool:
-    """Whether wandb has a key to log in with; a server that does not answer is no lack of one."""
+    """Return whether wandb has an API key, also where its server does not answer."""
     wandb = import_wandb()
     try:
         return bool(wandb.Api(timeout=5).api_key)

@@ -1,4 +1,4 @@
-"""Which places outside of run folders this user has named: databases, and roots of trials' files.
+"""Storages outside of run folders that this user has named: databases, roots of files.
 
 A run folder may come from anybody, and its record may name any server. A connection sends that
 server the user's password, and a resumed search writes and removes files. So a place is used

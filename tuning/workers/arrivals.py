@@ -1,4 +1,4 @@
-"""Whether Ray starts the workers that trials wait for, and what it says where it does not."""
+"""Workers that Ray does not start, and the reason that its logs give."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _READ_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class FailedStarts:
-    """What Ray's logs say of workers that did not start.
+    """Messages of Ray's logs about workers that did not start.
 
     count: those that died before Ray heard of them.
     reason: the last line that they wrote and where the logs are; empty if nothing is known.

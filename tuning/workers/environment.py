@@ -1,4 +1,4 @@
-"""Whether this machine's environment lets Ray run: its temporary folder, sockets and home.
+"""Checks of the environment that Ray needs: temporary folder, sockets and home.
 
 Clusters and containers set variables for other programs; what cannot work is named by its
 variable before anything is loaded.

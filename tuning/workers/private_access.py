@@ -1,4 +1,4 @@
-"""Who may use a Ray cluster that a search starts on this machine: this search alone."""
+"""Access to a Ray cluster that a search starts: loopback, and a token of its own."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ class TrialPlace:
         return self.earlier[-1] if self.earlier else self.number
 
     def made_by(self, config: ExperimentConfig, number: int | None = None) -> dict[str, Any]:
-        """What the files of this trial, or of an earlier attempt, say of their training."""
+        """Return the origin that the files of this trial, or of an earlier attempt, name."""
         from quantum_rerank.training.progress import settings_fingerprint
 
         trial = self.number if number is None else number
@@ -158,7 +158,7 @@ class TrialPlace:
         self.files.write(self.number, DEATH_NOTE, json.dumps(note).encode())
 
     def progress(self) -> Iterator[tuple[int, bytes]]:
-        """What was written down of this configuration's training, and by which attempt.
+        """Return the saved progress of this configuration's training, and its attempt.
 
         The newest comes first.
         """
@@ -168,7 +168,7 @@ class TrialPlace:
 
 
 def made_by(run: str, trial: int, configuration: int) -> dict[str, Any]:
-    """What a file of a trial says of whose it is.
+    """Return the origin that a trial's files name.
 
     run: the identifier of the run.  trial: its number.  configuration: the number of the first
     attempt at it.

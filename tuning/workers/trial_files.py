@@ -64,13 +64,13 @@ class TrialFiles:
             yield content
 
     def holds(self, trial: int, name: str) -> bool:
-        """Whether a file is there, in its newest version or the one before it."""
+        """Return whether a file is there, in its newest version or the one before it."""
         path = self._path(trial, name)
         with self._named():
             return self._is_file(path) or self._is_file(path + _OLDER)
 
     def shown(self, trial: int, name: str) -> str:
-        """Where a file is or would be, for messages; of a URI its path alone."""
+        """Return the place of a file for messages; of a URI, its path alone."""
         return self._path(trial, name)
 
     def remove(self, trial: int) -> None:
