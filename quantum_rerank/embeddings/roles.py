@@ -21,7 +21,7 @@ _LENGTHS = ("query_length", "document_length", "query_expansion")
 
 @dataclass(frozen=True)
 class OwnRoles:
-    """What the files of a model say of its roles.
+    """Roles that the files of a model tell apart.
 
     prompted: the roles that have a prompt.
     routed: whether roles differ in more than their prompts.
