@@ -58,7 +58,7 @@ def started(kind: str, lines: int, stdout: int, **named: object) -> subprocess.P
 
 def ended(process: subprocess.Popen[bytes]) -> tuple[int, str]:
     """Exit code and what was written to standard error."""
-    _, told = process.communicate(timeout=120)
+    _, told = process.communicate()
     return process.returncode, told.decode()
 
 
@@ -155,7 +155,7 @@ def test_a_closed_standard_output_is_no_error() -> None:
 def test_what_an_encoding_lacks_is_written_as_an_escape(encoding: str, line: bytes) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
     process = started("display", 1, subprocess.PIPE, env=environment)
-    printed, _ = process.communicate(timeout=120)
+    printed, _ = process.communicate()
     assert printed == (line or b"a line\\u2026\n")
     assert process.returncode == 0
 
@@ -163,13 +163,13 @@ def test_what_an_encoding_lacks_is_written_as_an_escape(encoding: str, line: byt
 def test_a_result_is_utf8_whatever_the_terminal_s_encoding() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     process = started("result", 1, subprocess.PIPE, env=environment)
-    assert process.communicate(timeout=120)[0] == "café\n".encode()
+    assert process.communicate()[0] == "café\n".encode()
 
 
 @pytest.mark.parametrize("kind", ["mistake", "said", "warned"])
 def test_no_escape_sequence_of_a_text_reaches_the_terminal(kind: str) -> None:
     process = started(kind, 1, subprocess.PIPE)
-    printed, told = process.communicate(timeout=120)
+    printed, told = process.communicate()
     assert b"[2J" in printed + told
     assert b"\x1b" not in printed + told
 

@@ -18,7 +18,7 @@ from tuning.study.run_folder import LOG, SUMMARY, load_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-HANG_SECONDS = 240
+HANG_SECONDS = 1800
 BUDGET = "{trials: 3, epochs: 2, trial_memory_gb: 1.2}"
 DROPPED = "Standard output cannot be written any more"
 

@@ -27,7 +27,7 @@ from tuning.study.storage import STUDY
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-HANG_SECONDS = 240
+HANG_SECONDS = 1800
 BUDGET = "{trials: 2, epochs: 1, trial_memory_gb: 1.2}"
 RANDOM_MOMENTS = 20
 
@@ -93,7 +93,6 @@ def test_an_interrupted_set_up_ends_with_its_code_and_leaves_nothing_half_done(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("moment", range(RANDOM_MOMENTS))
 def test_no_moment_of_a_set_up_loses_an_interruption(tmp_path: Path, moment: int) -> None:
     """Between the command's start and a time after which its first trial has begun."""

@@ -18,7 +18,7 @@ from tuning.study.run_folder import EVENTS, SUMMARY
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-HANG_SECONDS = 240
+HANG_SECONDS = 1800
 ROOT = Path(__file__).parents[2]
 
 
