@@ -38,7 +38,8 @@ from tuning.study.ledger import sessions
 from tuning.study.run_folder import BEST, EVENTS, load_study
 from tuning.study.storage import TRIALS
 
-TRIALS_TO_RUN, EPOCHS = 100, 27
+TRIALS_TO_RUN, EPOCHS, LAYERS = 100, 27, 8
+Layers = Annotated[int, typer.Option(help="Of each circuit: fewer are faster.")]
 RUNGS = (3, 9, 27)
 MOMENTS = ("start", "training", "checkpoint", "any")
 
@@ -62,6 +63,7 @@ def main(
     times: Annotated[
         int, typer.Option(help="The data of small domains: 1 is a trial shorter than a start.")
     ] = 3,
+    layers: Layers = LAYERS,
     seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
     most_work: Annotated[
         float, typer.Option(help="Core-seconds at most, in those of the undisturbed search.")
@@ -75,7 +77,7 @@ def main(
     slowness()  # is measured now, and not when it is time to kill
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         root = Path(name)
-        space = write_search(root, trials, times)
+        space = write_search(root, trials, times, layers)
         calm, killed = root / "calm", root / "killed"
         if compare:
             run_to_end(["--space", str(space), "--output", str(calm)])
@@ -116,12 +118,12 @@ def main(
     raise typer.Exit(1 if broken else 0)
 
 
-def write_search(root: Path, trials: int, times: int = 1) -> Path:
+def write_search(root: Path, trials: int, times: int = 1, layers: int = LAYERS) -> Path:
     """Three domains, as many times as large as the small ones, and a space over them."""
     write_domains(root, times)
     # Who strikes again and again may strike one configuration more often than chance would.
     budget = f"{{trials: {trials}, epochs: {EPOCHS}, trial_memory_gb: 1.5, retries: 100}}"
-    extra = "start_from: [{}]\nfixed: {training.batch_size: 1, circuit.n_layers: 8}"
+    extra = f"start_from: [{{}}]\nfixed: {{training.batch_size: 1, circuit.n_layers: {layers}}}"
     space = write_space(root, root, budget, extra)
     # Wide layers are there for those who run out of memory; here they would only take time.
     text = space.read_text().replace(

@@ -23,7 +23,14 @@ import typer
 from rich.console import Console
 
 from tests.benchmarks.measuring import AsJson, show, table
-from tests.chaos.driver import broken_at_the_end, read_events, trained_epochs, write_search
+from tests.chaos.driver import (
+    LAYERS,
+    Layers,
+    broken_at_the_end,
+    read_events,
+    trained_epochs,
+    write_search,
+)
 from tests.integration.conftest import command, environment
 from tuning.records import FAILURE
 from tuning.study.history import is_cut_short
@@ -37,6 +44,7 @@ def main(
     rounds: Annotated[int, typer.Option(help="How often something is killed.")] = 20,
     trials: Annotated[int, typer.Option(help="Trials of the search.")] = TRIALS_TO_RUN,
     node_every: Annotated[int, typer.Option(help="Every so many strikes take a node.")] = 4,
+    layers: Layers = LAYERS,
     seed: Annotated[int, typer.Option(help="Of what is killed, and when.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -46,7 +54,7 @@ def main(
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         root = Path(name)
-        folder, space = root / "run", write_search(root, trials)
+        folder, space = root / "run", write_search(root, trials, layers=layers)
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
         nodes = [cluster.add_node(num_cpus=1) for _ in range(NODES)]
         try:

@@ -12,8 +12,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 @pytest.mark.parametrize(
     "line",
     [
-        "driver --at start --at checkpoint --at export --trials 4 --times 1 --no-compare",
-        "workers --rounds 2 --node-every 2 --trials 6",
+        "driver --at start --at checkpoint --at export --trials 4 --times 1 --layers 2 --no-compare",
+        "workers --rounds 2 --node-every 2 --trials 6 --layers 2",
         "faults --trials 10 --no-monitor",
         "ending --by hours",
     ],
