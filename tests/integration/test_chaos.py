@@ -12,7 +12,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 @pytest.mark.parametrize(
     "line",
     [
-        "driver --at start --at checkpoint --at export --trials 4 --times 1 --layers 2 --no-compare",
+        "driver --at start --at checkpoint --at export --no-compare "
+        "--trials 4 --times 1 --layers 2",
         "workers --rounds 2 --node-every 2 --trials 6 --layers 2",
         "faults --trials 10 --no-monitor",
         "ending --by hours",
