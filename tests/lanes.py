@@ -14,10 +14,11 @@ RAY_LANE = "ray"
 
 
 class Lanes(LoadScopeScheduling):
-    """One file at a time for each process; all files with real Ray clusters for one process.
+    """One file at a time for each process; all files whose searches train for one process.
 
-    Two clusters side by side would share the cores and the memory that each takes for its own.
-    The files are handed out in the order in which they were collected (see `longest_first`).
+    Two such searches side by side would need the memory of four trainings. A search whose trials
+    train nothing (`quick_search`) may run beside one. The files are handed out in the order in
+    which they were collected (see `longest_first`).
     """
 
     def __init__(self, config: pytest.Config, log: Any = None) -> None:
@@ -28,19 +29,28 @@ class Lanes(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         """The name of the lane that a test belongs to."""
         path = nodeid.partition("::")[0]
-        return RAY_LANE if _has_mark(self._root / path, "ray") else path
+        return RAY_LANE if _trains(self._root / path) else path
 
 
 def longest_first(items: Iterable[pytest.Item]) -> list[pytest.Item]:
-    """Order tests so that no long file is begun last: Ray's, those with slow tests, the others."""
+    """Order tests so that no long file is begun last: searches, then slow tests, then others."""
     return sorted(items, key=lambda item: _rank(item.path))
 
 
 def _rank(path: Path) -> int:
-    return 0 if _has_mark(path, "ray") else 1 if _has_mark(path, "slow") else 2
+    if _trains(path):
+        return 0
+    if _names(path, "pytest.mark.ray"):
+        return 1
+    return 2 if _names(path, "pytest.mark.slow") else 3
+
+
+def _trains(path: Path) -> bool:
+    """Whether a file has tests with Ray whose trials may train."""
+    return _names(path, "pytest.mark.ray") and not _names(path, "quick_search")
 
 
 @cache
-def _has_mark(path: Path, name: str) -> bool:
-    """Whether any test of a file has a mark."""
-    return f"pytest.mark.{name}" in path.read_text(encoding="utf-8")
+def _names(path: Path, text: str) -> bool:
+    """Whether a text stands in a file."""
+    return text in path.read_text(encoding="utf-8")
