@@ -12,8 +12,7 @@ from functools import cache
 PATIENT = {
     "RAY_raylet_start_wait_time_s": "1800",
     "RAY_worker_register_timeout_seconds": "1800",
-    "RAY_gcs_rpc_server_connect_timeout_s": "1800",
-    "RAY_gcs_server_request_timeout_seconds": "1800",
+    "RAY_gcs_rpc_server_connect_timeout_s": "60",
     "RAY_health_check_timeout_ms": "1800000",
     "WANDB__SERVICE_WAIT": "1800",
 }

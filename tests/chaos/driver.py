@@ -39,7 +39,6 @@ from tuning.study.run_folder import BEST, EVENTS, load_study
 from tuning.study.storage import TRIALS
 
 TRIALS_TO_RUN, EPOCHS, LAYERS = 100, 27, 8
-Layers = Annotated[int, typer.Option(help="Of each circuit: fewer are faster.")]
 RUNGS = (3, 9, 27)
 MOMENTS = ("start", "training", "checkpoint", "any")
 
@@ -55,44 +54,33 @@ class Seen:
 
 def main(
     rounds: Annotated[int, typer.Option(help="How often the driver is killed.")] = 20,
-    at: Annotated[
-        list[str] | None,
-        typer.Option(help="Kill at these moments, not in --rounds: start, training, ..., export."),
-    ] = None,
     trials: Annotated[int, typer.Option(help="Trials of the search.")] = TRIALS_TO_RUN,
     times: Annotated[
         int, typer.Option(help="The data of small domains: 1 is a trial shorter than a start.")
     ] = 3,
-    layers: Layers = LAYERS,
     seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
     most_work: Annotated[
         float, typer.Option(help="Core-seconds at most, in those of the undisturbed search.")
     ] = 1.3,
-    compare: Annotated[
-        bool, typer.Option(help="Also run the search undisturbed, and compare the work.")
-    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Print what each round found, and how much work the killed search took beside the other."""
     slowness()  # is measured now, and not when it is time to kill
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         root = Path(name)
-        space = write_search(root, trials, times, layers)
+        space = write_search(root, trials, times)
         calm, killed = root / "calm", root / "killed"
-        if compare:
-            run_to_end(["--space", str(space), "--output", str(calm)])
-        moments = at or moments_of(rounds)
-        rows, broken = kill_rounds(space, killed, moments, random.Random(seed))
+        run_to_end(["--space", str(space), "--output", str(calm)])
+        rows, broken = kill_rounds(space, killed, rounds, random.Random(seed))
         run_to_end(["--resume", str(killed)])
         broken += broken_at_the_end(killed, trials)
-        runs = (calm, killed) if compare else (killed,)
-        work = {run.name: core_seconds(run) for run in runs}
-        epochs = {run.name: trained_epochs(run) for run in runs}
-    ratio = work["killed"] / work["calm"] if compare else None
-    if ratio is not None and ratio > most_work:
+        work = {run.name: core_seconds(run) for run in (calm, killed)}
+        epochs = {run.name: trained_epochs(run) for run in (calm, killed)}
+    ratio = work["killed"] / work["calm"]
+    if ratio > most_work:
         broken.append(f"the killed search took {ratio:.2f} times the work")
     record = {
-        "rounds": len(rows),
+        "rounds": rounds,
         "core_seconds": work,
         "work_ratio": ratio,
         "epochs": epochs,
@@ -108,10 +96,8 @@ def main(
         "ledger s",
         "best",
     )
-    title, trained = f"{len(rows)} kills: {work['killed']:.0f} core-seconds", epochs["killed"]
-    if ratio is not None:
-        title += f", undisturbed {work['calm']:.0f}, {ratio:.2f} times"
-        title += f"\n{trained} epochs, undisturbed {epochs['calm']}"
+    title = f"{rounds} kills: {work['killed']:.0f} core-seconds, undisturbed {work['calm']:.0f}"
+    title += f", {ratio:.2f} times\n{epochs['killed']} epochs, undisturbed {epochs['calm']}"
     show(record, [table(title, columns, rows)], as_json)
     for line in broken:
         Console(stderr=True).print(f"BROKEN: {line}", markup=False)
@@ -133,20 +119,15 @@ def write_search(root: Path, trials: int, times: int = 1, layers: int = LAYERS) 
     return space
 
 
-def moments_of(rounds: int) -> list[str]:
-    """When to kill in each round: at all moments in turn, and at last in the export."""
-    in_turn = [MOMENTS[number % len(MOMENTS)] for number in range(rounds - 2)]
-    return [*in_turn, "export", "export"]
-
-
 def kill_rounds(
-    space: Path, folder: Path, moments: Sequence[str], rng: random.Random
+    space: Path, folder: Path, rounds: int, rng: random.Random
 ) -> tuple[list[tuple[str, ...]], list[str]]:
     """Start or continue the search and kill it, round after round; what was broken on the way."""
     rows, broken, seen = [], [], Seen()
-    for number, moment in enumerate(moments):
+    for number in range(rounds):
         has_started = (folder / EVENTS).exists()
         where = ["--resume", str(folder)] if has_started else fresh(space, folder)
+        moment = MOMENTS[number % len(MOMENTS)] if number < rounds - 2 else "export"
         started = time.monotonic()
         process = search(where)
         wait_for(moment, folder, process, rng)

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +38,8 @@ from tuning.study.run_folder import load_study
 from tuning.workers.trainable import run_trial
 
 BUDGET_GB, TRIALS, EPOCHS, WATCH_SECONDS = 1.2, 14, 12, 0.25
+# Of HangingClock. All steps together are shorter than what is taken for a driver that stood still.
+STEP_SECONDS, STEPS_WITHOUT_EPOCH = 0.06, 5
 HANGS = "CHAOS_HANGS"  # environment variable: a folder with a file for each trial that hangs
 _TAKE_1_5_GB = "import time; taken = b'1' * 1_500_000_000; time.sleep(1e6)"
 
@@ -77,16 +79,33 @@ def take_6_gb(_: Any) -> None:
     raise RuntimeError(f"nobody ended {taken.nbytes} bytes")
 
 
+# Trial -> what it does in the place of an epoch.
 FAULTS: dict[int, Callable[[Any], None]] = {
     2: leak, 3: hang, 4: gulp, 6: fork, 7: hang_with_the_lock, 9: fail,
 }  # fmt: skip
-EXPECTED = {2: "oom", 3: "timeout", 4: "oom", 6: "oom", 7: "timeout", 9: "error"}
+FEW_FAULTS: dict[int, Callable[[Any], None]] = {1: fork, 2: hang_with_the_lock, 3: fail}
+EXPECTED = {
+    leak: "oom", gulp: "oom", fork: "oom", hang: "timeout", hang_with_the_lock: "timeout",
+    fail: "error",
+}  # fmt: skip
 GREEDY = 3  # of the search that Ray's memory monitor watches
 
 
 def misbehaving(params: dict[str, Any], **given: Any) -> None:
     """`run_trial`, with a fault for some."""
-    fault = FAULTS.get(params[ORIGIN])
+    with_faults_of(FAULTS, params, given)
+
+
+def misbehaving_few(params: dict[str, Any], **given: Any) -> None:
+    """`run_trial`, with a fault of each kind for one trial."""
+    with_faults_of(FEW_FAULTS, params, given)
+
+
+def with_faults_of(
+    faults: Mapping[int, Callable[[Any], None]], params: dict[str, Any], given: dict[str, Any]
+) -> None:
+    """`run_trial`, with the fault of its trial, if it has any. A trial that hangs says so."""
+    fault = faults.get(params[ORIGIN])
 
     def announced(trainer: Any) -> None:
         (Path(os.environ[HANGS]) / str(params[NUMBER])).touch()
@@ -116,30 +135,35 @@ def with_fault(
 
 
 class HangingClock:
-    """The time of a search in minutes of its epochs, so that only a trial that hangs is late.
+    """The time of a search in steps of its epochs, so that only a trial that hangs is late.
 
-    A minute is over when a trial hangs and every other one has reported since the last minute.
-    An epoch, or the start of a worker, may take as long as the machine needs for it.
+    A step is over when a trial hangs and every other one has reported since the last step. An
+    epoch, or the start of a worker, may take as long as the machine needs for it. There are as
+    many steps for each trial that hangs as it takes to notice that.
     """
 
     def __init__(self, folder: Path, hangs: Path) -> None:
         self._folder, self._hangs = folder, hangs
-        self._minutes, self._n_events = 0, 0
+        self._steps, self._n_events = 0, 0
 
     def __call__(self) -> float:
         """Seconds since the search began."""
+        if self._steps < 2 * STEPS_WITHOUT_EPOCH * len(list(self._hangs.iterdir())):
+            self._step()
+        return STEP_SECONDS * self._steps
+
+    def _step(self) -> None:
         events = read_events(self._folder)
         running = {e["trial"] for e in events if e["event"] == "started"}
         running -= {e["trial"] for e in events if e["event"] == "ended"}
         hanging = running & {int(path.name) for path in self._hangs.iterdir()}
         new = events[self._n_events :]
         if hanging and running - hanging <= {e["trial"] for e in new if e["event"] == "reported"}:
-            self._minutes, self._n_events = self._minutes + 1, len(events)
-        return 60.0 * self._minutes
+            self._steps, self._n_events = self._steps + 1, len(events)
 
 
 def main(
-    trials: Annotated[int, typer.Option(help="Trials of the search, 10 at least.")] = TRIALS,
+    few: Annotated[bool, typer.Option(help="Only a fault of each kind, in 5 trials.")] = False,
     monitor: Annotated[
         bool, typer.Option(help="Also a search under Ray's memory monitor; needs 10 GB.")
     ] = True,
@@ -149,10 +173,10 @@ def main(
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         root = Path(name)
         write_domains(root)
-        rows, broken = with_faults(root, trials)
+        rows, broken = with_faults(root, few)
         broken += with_memory_monitor(root) if monitor else []
     columns = ("trial", "fault", "state", "reason", "peak MB")
-    title = f"{trials} trials, {BUDGET_GB} GB each, watched every {WATCH_SECONDS} s"
+    title = f"{len(rows)} trials, {BUDGET_GB} GB each, watched every {WATCH_SECONDS} s"
     record = {"trials": [dict(zip(columns, row, strict=True)) for row in rows], "broken": broken}
     show(record, [table(title, columns, rows)], as_json)
     for line in broken:
@@ -160,22 +184,26 @@ def main(
     raise typer.Exit(1 if broken else 0)
 
 
-def with_faults(root: Path, trials: int) -> tuple[list[tuple[str, ...]], list[str]]:
+def with_faults(root: Path, few: bool) -> tuple[list[tuple[str, ...]], list[str]]:
     """A search with every fault; its trials as rows, and what is wrong with them."""
+    faults, trials = (FEW_FAULTS, 5) if few else (FAULTS, TRIALS)
     folder, hangs = root / "faults", root / "hangs"
     hangs.mkdir()
     os.environ[HANGS] = str(hangs)
     more = f"trials: {trials}, epochs: {EPOCHS}, trial_memory_gb: {BUDGET_GB}"
-    budget = f"{{{more}, epoch_minutes: 5, failures_in_a_row: 9}}"
-    run(root, folder, budget, misbehaving, HangingClock(folder, hangs))
+    minutes = STEP_SECONDS * STEPS_WITHOUT_EPOCH / 60
+    budget = f"{{{more}, epoch_minutes: {minutes:g}, failures_in_a_row: 9}}"
+    trial_of = misbehaving_few if few else misbehaving
+    run(root, folder, budget, trial_of, HangingClock(folder, hangs))
     rows, broken = [], []
     for trial in load_study(folder).trials:
         reason = str(trial.user_attrs.get(FAILURE, ""))
-        fault = FAULTS[trial.number].__name__ if trial.number in FAULTS else ""
+        fault = faults.get(trial.number)
+        name = fault.__name__ if fault else ""
         peak = trial.user_attrs.get(PEAK_RSS_MB, 0.0)
-        rows.append((str(trial.number), fault, trial.state.name, reason, f"{peak:.0f}"))
-        if reason.partition(":")[0] != EXPECTED.get(trial.number, ""):
-            broken.append(f"trial {trial.number} ({fault or 'innocent'}) ended with `{reason}`")
+        rows.append((str(trial.number), name, trial.state.name, reason, f"{peak:.0f}"))
+        if reason.partition(":")[0] != (EXPECTED[fault] if fault else ""):
+            broken.append(f"trial {trial.number} ({name or 'innocent'}) ended with `{reason}`")
     if len(rows) != trials:
         broken.append(f"{len(rows)} trials, not {trials}")
     return rows, broken

@@ -25,7 +25,6 @@ from rich.console import Console
 from tests.benchmarks.measuring import AsJson, show, table
 from tests.chaos.driver import (
     LAYERS,
-    Layers,
     broken_at_the_end,
     read_events,
     trained_epochs,
@@ -44,7 +43,7 @@ def main(
     rounds: Annotated[int, typer.Option(help="How often something is killed.")] = 20,
     trials: Annotated[int, typer.Option(help="Trials of the search.")] = TRIALS_TO_RUN,
     node_every: Annotated[int, typer.Option(help="Every so many strikes take a node.")] = 4,
-    layers: Layers = LAYERS,
+    layers: Annotated[int, typer.Option(help="Of each circuit: fewer are faster.")] = LAYERS,
     seed: Annotated[int, typer.Option(help="Of what is killed, and when.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -55,6 +54,7 @@ def main(
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         root = Path(name)
         folder, space = root / "run", write_search(root, trials, layers=layers)
+        space.write_text(space.read_text().replace("confirm_seeds: 1", "confirm_seeds: 0"))
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
         nodes = [cluster.add_node(num_cpus=1) for _ in range(NODES)]
         try:

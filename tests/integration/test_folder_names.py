@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import Finished, run
+from tests.integration.conftest import Finished, call, run
+from tuning import best_trial, search, status
 from tuning.study.run_folder import load_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -52,16 +53,16 @@ def test_the_id_of_the_environment_is_not_the_trial_s(searched: Finished, folder
 def test_it_is_read_exported_continued_and_taken_over(
     searched: Finished, folder: Path, make_space: Callable[..., Path], tmp_path: Path
 ) -> None:
-    status = run("tuning.status", folder, "--json")
-    assert status.code == 0, status.text
-    assert json.loads(status.text.splitlines()[-1])["progress"]["told"] == 1
-    exported = run("tuning.best_trial", folder, "--output", tmp_path / NAME)
+    shown = call(status.app, folder, "--json")
+    assert shown.code == 0, shown.text
+    assert json.loads(shown.text.splitlines()[-1])["progress"]["told"] == 1
+    exported = call(best_trial.app, folder, "--output", tmp_path / NAME)
     assert exported.code == 0, exported.text
     assert (tmp_path / NAME / "manifest.json").is_file()
-    resumed = run("tuning.search", "--resume", folder, "--trials", "+1", "--dry-run")
+    resumed = call(search.app, "--resume", folder, "--trials", "+1", "--dry-run")
     assert resumed.code == 0, resumed.text
-    again = run(
-        "tuning.search", "--space", make_space(BUDGET), "--warm-start", folder,
+    again = call(
+        search.app, "--space", make_space(BUDGET), "--warm-start", folder,
         "--output", tmp_path / "second", "--dry-run",
     )  # fmt: skip
     assert again.code == 0, again.text
