@@ -37,6 +37,7 @@ from tuning.study.history import attempts, superseded
 from tuning.study.run_folder import load_study
 from tuning.workers.trainable import run_trial
 
+STEP_SECONDS = 0.5
 BUDGET_GB, TRIALS, EPOCHS, WATCH_SECONDS = 1.2, 14, 12, 0.25
 HANGS = "CHAOS_HANGS"  # environment variable: a folder with a file for each trial that hangs
 _TAKE_1_5_GB = "import time; taken = b'1' * 1_500_000_000; time.sleep(1e6)"
@@ -119,12 +120,13 @@ class HangingClock:
     """The time of a search in minutes of its epochs, so that only a trial that hangs is late.
 
     A minute is over when a trial hangs and every other one has reported since the last minute.
-    An epoch, or the start of a worker, may take as long as the machine needs for it.
+    An epoch, or the start of a worker, may take as long as the machine needs for it. A minute
+    passes in small steps, since a search leaves out time in which it did not run.
     """
 
     def __init__(self, folder: Path, hangs: Path) -> None:
         self._folder, self._hangs = folder, hangs
-        self._minutes, self._n_events = 0, 0
+        self._minutes, self._n_events, self._seconds = 0, 0, 0.0
 
     def __call__(self) -> float:
         """Seconds since the search began."""
@@ -135,7 +137,8 @@ class HangingClock:
         new = events[self._n_events :]
         if hanging and running - hanging <= {e["trial"] for e in new if e["event"] == "reported"}:
             self._minutes, self._n_events = self._minutes + 1, len(events)
-        return 60.0 * self._minutes
+        self._seconds = min(self._seconds + STEP_SECONDS, 60.0 * self._minutes)
+        return self._seconds
 
 
 def main(
