@@ -52,6 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
     made for two processes that compile the same function at once.
     """
     os.environ |= PATIENT
+    for name in ("COLUMNS", "LINES"):  # readline sets them, where a test process imports it
+        os.environ.pop(name, None)
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         os.environ["NUMBA_CACHE_DIR"] = str(config.rootpath / ".pytest_cache" / f"numba-{worker}")
 

@@ -112,6 +112,10 @@ parameters:
     return space
 
 
+NO_MODEL = 3
+"""Exit code of a whole search whose trials leave no weights, as those here."""
+
+
 if __name__ == "__main__":
     tuning.search.search = partial(search, trial=quick, clock=SuspendedClock())
     run(tuning.search.app)

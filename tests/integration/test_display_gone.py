@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import command, environment
-from tests.integration.quick_search import write_quick_space
+from tests.integration.quick_search import NO_MODEL, write_quick_space
 from tuning.study.run_folder import LOG, SUMMARY, load_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -47,7 +47,7 @@ def test_a_search_whose_reader_goes_away_comes_to_its_end(tmp_path: Path) -> Non
                 break
         process.stdout.close()
         process.stderr.close()
-        assert process.wait(HANG_SECONDS) == 0
+        assert process.wait(HANG_SECONDS) == NO_MODEL
     assert summary(folder)["n_trials"] == 3
     assert (folder / LOG).read_text().count(DROPPED) == 1
 
@@ -77,7 +77,7 @@ def test_a_search_under_nohup_outlives_its_terminal(tmp_path: Path) -> None:
     code = in_a_terminal_that_closes(
         quick_search(space, folder), lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
     )
-    assert code == 0
+    assert code == NO_MODEL
     assert summary(folder)["n_trials"] == 3
     assert (folder / LOG).read_text().count(DROPPED) == 1
 
@@ -108,7 +108,7 @@ def test_names_that_look_like_markup_or_control_a_terminal_are_text(tmp_path: Pa
         check=False,
         timeout=HANG_SECONDS,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == NO_MODEL, done.stdout + done.stderr
     assert "a[/b] [red]�]0;owned" in done.stdout
     assert "\x1b]0;" not in done.stdout + done.stderr
     assert summary(folder)["n_trials"] == 1
