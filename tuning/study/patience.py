@@ -19,6 +19,7 @@ log = logging.getLogger("tuning")
 
 T = TypeVar("T")
 _PAUSE = 0.25  # seconds between two attempts
+_LONG = 1.0  # seconds of one call that are worth a warning
 # In the names of system attributes in which Optuna's CMA-ES samplers keep a pickle
 # (`cma:optimizer:0`, `sepcma:...`, `cmawm:...`), and execute it when they read it.
 _PICKLED = ":optimizer"
@@ -92,7 +93,8 @@ class PatientStorage:
         finally:
             if (spent := self._clock() - started) >= _PAUSE:
                 self.waited += spent
-                log.warning("The study was locked or away for %.1f s", spent)
+            if spent >= _LONG:
+                log.warning("The storage of the study took %.1f s to answer", spent)
 
 
 def without_pickles(answer: Any) -> Any:

@@ -143,7 +143,7 @@ def test_what_was_waited_is_known_and_logged(
     flaky.before = iter([Away()] * 20)
     assert study.user_attrs == {}
     assert waited(study) == clock.now == pytest.approx(5.0)
-    assert caplog.messages == ["The study was locked or away for 5.0 s"]
+    assert caplog.messages == ["The storage of the study took 5.0 s to answer"]
 
 
 def test_once_patience_has_ended_nothing_is_waited_for_again(
