@@ -5,7 +5,7 @@ ARGS   ?=
 
 BIN := .venv/bin
 
-.PHONY: help install search study test lint bench chaos clean
+.PHONY: help install search experiments test lint bench chaos clean
 
 help:              ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -18,12 +18,12 @@ install: .venv/installed  ## make .venv with the pinned versions
 		-c constraints.txt -e ".[tune,defaults,dev]"
 	touch $@
 
-search: install    ## run the study of SPACE: make search ARGS="--trials 40"
+search: install    ## search SPACE for the best model: make search ARGS="--trials 40"
 	$(BIN)/python -m tuning.search --space $(SPACE) $(ARGS)
 
-study: install     ## every arm on every data set, written into docs/: make study BEIR=FOLDER
+experiments: install     ## every model on every data set, written into docs/: make experiments BEIR=FOLDER
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gpe-eval==0.2.2
-	$(BIN)/python -m quantum_rerank.study $(if $(BEIR),--beir $(BEIR)) $(ARGS)
+	$(BIN)/python -m experiments $(if $(BEIR),--beir $(BEIR)) $(ARGS)
 
 test: install      ## run the tests, in two processes: make test ARGS="-m 'not ray' -x"
 	$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
@@ -35,7 +35,7 @@ lint: install      ## ruff and mypy
 
 bench: install     ## the benchmarks, each a table side by side: make bench ARGS=--json
 	for name in step engines epoch rerank memory million search scheduler searcher; do \
-		OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.$$name $(ARGS) || exit 1; \
+		OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.$$name $(ARGS) || exit 1; \
 	done
 
 chaos: install     ## kill trainings, searches, workers, nodes and storages, and see that nothing is lost

@@ -24,11 +24,11 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from quantum_rerank.arguments import as_rows
+from quantum_rerank.atomic import require_free, staged_folder
 from quantum_rerank.embeddings import Embeddings, first_equal, unit_rows
 from quantum_rerank.errors import BundleError, DataError, EmbeddingError
 from quantum_rerank.paths import as_path, require_exists
 from quantum_rerank.similarity import Head, represent
-from quantum_rerank.whole_files import appearing, require_free
 
 SCHEMA_VERSION = 1
 EMBEDDINGS, STATES, RECORD = "embeddings.npy", "states.npy", "index.json"
@@ -82,7 +82,7 @@ class DocumentIndex:
         require_free(folder)
         if not len(embeddings):
             raise EmbeddingError("There are no documents to index.")
-        with appearing(folder) as staging:
+        with staged_folder(folder) as staging:
             _write_arrays(staging, head.eval(), embeddings)
             files = [file for file in _ARRAYS if (staging / file).exists()]
             record = {

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from quantum_rerank.arguments import as_limit, as_rows, as_text, as_texts, as_vectors
+from quantum_rerank.atomic import require_free
 from quantum_rerank.document_index import DocumentIndex
 from quantum_rerank.embeddings import (
     Embeddings,
@@ -33,7 +34,6 @@ from quantum_rerank.export import Manifest, bundle_in, read_bundle
 from quantum_rerank.forks import prepare_for_forks
 from quantum_rerank.paths import as_path
 from quantum_rerank.similarity import Head, represent, score, score_represented
-from quantum_rerank.whole_files import require_free
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Reranker:
     def __repr__(self) -> str:
         config = self.manifest.config
         return (
-            f"{type(self).__name__}(arm={config.arm!r}, encoder={self._encoder.name!r}, "
+            f"{type(self).__name__}(model={config.model!r}, encoder={self._encoder.name!r}, "
             f"embedding_dim={self.manifest.embedding_dim}, "
             f"fusion_weight={self.manifest.fusion_weight:g})"
         )

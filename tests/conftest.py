@@ -19,7 +19,7 @@ from quantum_rerank.config import DataConfig, ExperimentConfig, override
 from quantum_rerank.datasets import beir
 from quantum_rerank.embeddings import Embeddings, EncoderSettings, Role, embedding_source
 from quantum_rerank.embeddings.coverage import Coverage, TextReader, unknown_tokens
-from quantum_rerank.embeddings.text_models import MODELS, text_model
+from quantum_rerank.embeddings.text_models import ENCODERS, text_model
 from quantum_rerank.training.data_manager import PreparedData, QuerySet, TrialData, prepare
 from tests.speed import PATIENT
 
@@ -141,7 +141,7 @@ def words_encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     folder = tmp_path / "words"
     folder.mkdir()
     (folder / "model.txt").write_text("words")
-    monkeypatch.setitem(MODELS, "words", lambda settings: Words(folder, settings))
+    monkeypatch.setitem(ENCODERS, "words", lambda settings: Words(folder, settings))
     monkeypatch.setenv("QUANTUM_RERANK_CACHE", str(tmp_path / "words-cache"))
     return "words"
 

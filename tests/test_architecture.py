@@ -26,7 +26,7 @@ ROOMS: dict[str, set[str]] = {
     "plain_console": {"output_streams"},
     "console": {"folder_lock", "interruption", "output_streams", "paths", "errors"},
     "yaml_source": {"paths", "errors"},
-    "whole_files": {"errors"},
+    "atomic": {"errors"},
     "machine": set(),
     "config": {"circuits", "yaml_source", "paths", "errors"},
     "datasets": {"config", "paths", "errors"},
@@ -52,7 +52,7 @@ ROOMS: dict[str, set[str]] = {
         "errors",
     },
     "export": {
-        "whole_files",
+        "atomic",
         "similarity",
         "circuits",
         "embeddings",
@@ -62,7 +62,7 @@ ROOMS: dict[str, set[str]] = {
         "errors",
     },
     "document_index": {
-        "whole_files",
+        "atomic",
         "embeddings",
         "similarity",
         "arguments",
@@ -73,7 +73,7 @@ ROOMS: dict[str, set[str]] = {
         "arguments",
         "forks",
         "paths",
-        "whole_files",
+        "atomic",
         "export",
         "document_index",
         "embeddings",
@@ -82,23 +82,6 @@ ROOMS: dict[str, set[str]] = {
         "errors",
     },
     "cli": {ANY},
-    "study": {
-        "cli",
-        "training",
-        "evaluation",
-        "similarity",
-        "datasets",
-        "embeddings",
-        "config",
-        "console",
-        "output_streams",
-        "plain_console",
-        "machine",
-        "whole_files",
-        "yaml_source",
-        "paths",
-        "errors",
-    },
 }
 
 # What a module of `tuning` may import: rooms, and `tuning` for its neighbours. Those not
@@ -117,7 +100,7 @@ RESERVED: dict[str, set[str]] = {
     "optuna": {"tuning"},
     "wandb": {"tuning.reporting.tracking"},
     "plotly": {"tuning.reporting.pareto", "quantum_rerank.cli.result_page"},
-    "matplotlib": {"quantum_rerank.study.pictures"},
+    "matplotlib": {"experiments.pictures"},
     "tuning": {"tuning"},
 }
 

@@ -115,14 +115,14 @@ def test_mistakes_in_several_files_are_all_shown_at_once(tmp_path: Path) -> None
     path = write(
         tmp_path,
         "run.yaml",
-        "include: [below.yaml]\narm: quantum\nmlp:\n  hidden_layers: [64, 0]\n",
+        "include: [below.yaml]\nmodel: quantum\nmlp:\n  hidden_layers: [64, 0]\n",
     )
     with pytest.raises(ConfigError) as caught:
         load_config(path)
     problems = sorted(caught.value.problems)
     assert len(problems) == 4
     expected = [
-        ("`arm` is 'quantum'", f"{path}, line 2"),
+        ("`model` is 'quantum'", f"{path}, line 2"),
         ("`mlp.hidden_layers.1` is 0", f"{path}, line 4"),
         ("`optimizer.colour` is not a known key", f"{below}, line 3"),
         ("`optimizer.mlp_lr` is 3.0", f"{below}, line 2"),
@@ -262,7 +262,7 @@ def test_a_value_set_by_its_dotted_key_stands_there(key: str) -> None:
 def test_a_flat_configuration_overrides_any_other_into_itself(
     before: list[int], layers: list[int]
 ) -> None:
-    wanted = override(ExperimentConfig(), {"mlp.hidden_layers": layers, "arm": "mlp_twin"})
+    wanted = override(ExperimentConfig(), {"mlp.hidden_layers": layers, "model": "mlp_twin"})
     other = override(ExperimentConfig(), {"mlp.hidden_layers": before, "seed": 1})
     assert override(other, flat(wanted)) == wanted
 
@@ -303,7 +303,7 @@ def test_an_override_that_cannot_be_read_is_refused(text: str, complaint: str) -
 
 
 def test_a_configuration_survives_being_written_and_read() -> None:
-    changed = override(ExperimentConfig(), {"arm": "mlp_twin", "mlp.hidden_layers": [7]})
+    changed = override(ExperimentConfig(), {"model": "mlp_twin", "mlp.hidden_layers": [7]})
     assert build_config(changed.model_dump(mode="json")) == changed
 
 

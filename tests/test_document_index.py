@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from quantum_rerank import document_index
-from quantum_rerank.config import Arm, ExperimentConfig
+from quantum_rerank.config import ExperimentConfig, ModelName
 from quantum_rerank.document_index import DocumentIndex
 from quantum_rerank.errors import BundleError, DataError, EmbeddingError, OutputError
 from quantum_rerank.similarity import Head, build_head, represent
 
-ARMS: tuple[str, ...] = get_args(Arm)
+MODELS: tuple[str, ...] = get_args(ModelName)
 DIM, N = 6, 5
 BUNDLE = "0123abcd"
 
@@ -32,9 +32,9 @@ def unit_rows(n: int, seed: int = 0) -> Any:
 
 @pytest.fixture
 def make_head(small_config: Callable[..., ExperimentConfig]) -> Heads:
-    def make(arm: str = "hybrid", precision: str = "float64") -> Head:
+    def make(model: str = "hybrid", precision: str = "float64") -> Head:
         torch.manual_seed(0)
-        config = small_config({"arm": arm, "circuit.precision": precision})
+        config = small_config({"model": model, "circuit.precision": precision})
         return build_head(embedding_dim=DIM, **config.head_arguments())
 
     return make
@@ -50,11 +50,11 @@ def index(make_head: Heads, folder: Path) -> DocumentIndex:
     return DocumentIndex.build(folder, make_head(), BUNDLE, unit_rows(N))
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("model", MODELS)
 def test_an_index_holds_the_vectors_and_what_the_head_makes_of_them(
-    make_head: Heads, folder: Path, arm: str
+    make_head: Heads, folder: Path, model: str
 ) -> None:
-    head = make_head(arm)
+    head = make_head(model)
     index = DocumentIndex.build(folder, head, BUNDLE, unit_rows(N))
     assert len(index) == N
     np.testing.assert_array_equal(index.embeddings, unit_rows(N))
@@ -62,7 +62,7 @@ def test_an_index_holds_the_vectors_and_what_the_head_makes_of_them(
 
 
 @pytest.mark.parametrize(
-    ("arm", "precision", "dtype"),
+    ("model", "precision", "dtype"),
     [
         ("hybrid", "float64", "complex128"),
         ("hybrid", "float32", "complex64"),
@@ -71,9 +71,9 @@ def test_an_index_holds_the_vectors_and_what_the_head_makes_of_them(
     ],
 )
 def test_states_are_kept_in_the_precision_they_have(
-    make_head: Heads, folder: Path, arm: str, precision: str, dtype: str
+    make_head: Heads, folder: Path, model: str, precision: str, dtype: str
 ) -> None:
-    index = DocumentIndex.build(folder, make_head(arm, precision), BUNDLE, unit_rows(N))
+    index = DocumentIndex.build(folder, make_head(model, precision), BUNDLE, unit_rows(N))
     assert (index.embeddings.dtype.name, index.states.dtype.name) == ("float32", dtype)
 
 

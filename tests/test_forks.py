@@ -23,14 +23,14 @@ import pytest
 import torch
 
 from quantum_rerank.circuits import ENGINES
-from quantum_rerank.config import Arm, ExperimentConfig, override
+from quantum_rerank.config import ExperimentConfig, ModelName, override
 from quantum_rerank.embeddings import TextEncoder
 from quantum_rerank.export import Manifest, write_bundle
 from quantum_rerank.similarity import build_head
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
-ARMS: tuple[str, ...] = get_args(Arm)
+MODELS: tuple[str, ...] = get_args(ModelName)
 WIDTHS = {"minilm": 384, "wordllama": 256}
 SECONDS = 1800  # after which something hangs; nothing here depends on how fast the machine is
 DOCUMENTS = [f"{kind} number {n} grows in the wood" for kind in ("oak", "elm") for n in range(10)]
@@ -42,8 +42,8 @@ every_encoder = pytest.mark.parametrize("encoder", WIDTHS)
 def bundle_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """An untrained bundle, with weights so many that torch copies them with several threads."""
 
-    def write(encoder: str, arm: str, **more: object) -> Path:
-        changes = {"arm": arm, "data.encoder": encoder, "mlp.hidden_layers": [512, 256]}
+    def write(encoder: str, model: str, **more: object) -> Path:
+        changes = {"model": model, "data.encoder": encoder, "mlp.hidden_layers": [512, 256]}
         config = override(ExperimentConfig(), {**changes, **more})
         torch.manual_seed(0)
         head = build_head(embedding_dim=WIDTHS[encoder], **config.head_arguments())
@@ -121,11 +121,11 @@ def rank_in_children(models: list[tuple[str, str | None]], **more: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_child_ranks_like_its_parent_by_every_arm_and_engine(
+def test_a_child_ranks_like_its_parent_by_every_model_and_engine(
     bundle_of: Callable[..., Path],
 ) -> None:
-    models: list[tuple[str, str | None]] = [(str(bundle_of("wordllama", a)), None) for a in ARMS]
-    models += [(models[ARMS.index("hybrid")][0], engine) for engine in ENGINES]
+    models: list[tuple[str, str | None]] = [(str(bundle_of("wordllama", a)), None) for a in MODELS]
+    models += [(models[MODELS.index("hybrid")][0], engine) for engine in ENGINES]
     threads = {"circuit.engine": "statevector", "circuit.threads": 2}
     models.append((str(bundle_of("wordllama", "hybrid", **threads)), None))
     rank_in_children(models)
@@ -141,11 +141,11 @@ def test_a_child_ranks_like_its_parent_whatever_the_tokenizers_are_told(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("arm", ARMS)
-def test_a_child_ranks_like_its_parent_by_every_arm_over_minilm(
-    bundle_of: Callable[..., Path], arm: str
+@pytest.mark.parametrize("model", MODELS)
+def test_a_child_ranks_like_its_parent_by_every_model_over_minilm(
+    bundle_of: Callable[..., Path], model: str
 ) -> None:
-    rank_in_children([(str(bundle_of("minilm", arm)), None)])
+    rank_in_children([(str(bundle_of("minilm", model)), None)])
 
 
 SETTING = """
@@ -279,9 +279,9 @@ def test_workers_of_gunicorn_answer_from_a_model_that_was_loaded_before_they_wer
 
 @pytest.mark.long
 @every_encoder
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("is_used_before", [False, True])
-def test_workers_of_gunicorn_answer_from_a_bundle_of_every_arm(
-    bundle_of: Callable[..., Path], tmp_path: Path, encoder: str, arm: str, is_used_before: bool
+def test_workers_of_gunicorn_answer_from_a_bundle_of_every_model(
+    bundle_of: Callable[..., Path], tmp_path: Path, encoder: str, model: str, is_used_before: bool
 ) -> None:
-    serve_and_kill(tmp_path, [bundle_of(encoder, arm)], is_used_before)
+    serve_and_kill(tmp_path, [bundle_of(encoder, model)], is_used_before)

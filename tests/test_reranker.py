@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from quantum_rerank.circuits import ENGINES
-from quantum_rerank.config import Arm, ExperimentConfig, override
+from quantum_rerank.config import ExperimentConfig, ModelName, override
 from quantum_rerank.document_index import DocumentIndex
 from quantum_rerank.embeddings import Embeddings, ExampleTexts, Role, TextEncoder, source_of
 from quantum_rerank.errors import (
@@ -27,12 +27,12 @@ from quantum_rerank.errors import (
 from quantum_rerank.export import Manifest, export_model, read_bundle, write_bundle
 from quantum_rerank.reranker import Reranker
 from quantum_rerank.similarity import build_head, fuse
-from quantum_rerank.training.arms import train_arm
 from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.training.models import train_model
 from quantum_rerank.training.ranking import Candidates
 
 DIM = 3
-ARMS: tuple[str, ...] = get_args(Arm)
+MODELS: tuple[str, ...] = get_args(ModelName)
 
 
 class ReadVectors(Reranker):
@@ -50,7 +50,7 @@ def vector(text: str) -> Embeddings:
 
 @pytest.fixture
 def manifest(small_config: Callable[..., ExperimentConfig]) -> Manifest:
-    config = override(small_config({"arm": "cosine"}), {"data.encoder": "npy:vectors"})
+    config = override(small_config({"model": "cosine"}), {"data.encoder": "npy:vectors"})
     return Manifest(config, DIM, 0.5, "npy:vectors", "abc", {})
 
 
@@ -221,11 +221,11 @@ def test_vectors_that_are_no_numbers_are_refused(
         plain.index_embeddings(vectors, tmp_path / "index")
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("model", MODELS)
 def test_equal_documents_have_equal_scores_wherever_they_stand(
-    write: Write, arm: str, tmp_path: Path
+    write: Write, model: str, tmp_path: Path
 ) -> None:
-    reranker, vectors = Reranker.load(write(arm)), unit_rows(3001)
+    reranker, vectors = Reranker.load(write(model)), unit_rows(3001)
     copies = [0, 1, 2, 1023, 1024, 1500, 2998, 3000]
     vectors[copies] = vectors[0]
     index = reranker.index_embeddings(vectors, tmp_path / "index")
@@ -273,10 +273,10 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(small_config: Callable[..., ExperimentConfig], tmp_path: Path) -> Write:
-    """Write an untrained bundle of some arm to `tmp_path`, under the name given."""
+    """Write an untrained bundle of some model to `tmp_path`, under the name given."""
 
-    def write_one(arm: str = "hybrid", name: str = "bundle", **more: Any) -> Path:
-        config = small_config({"arm": arm, "data.encoder": "npy:vectors"} | more)
+    def write_one(model: str = "hybrid", name: str = "bundle", **more: Any) -> Path:
+        config = small_config({"model": model, "data.encoder": "npy:vectors"} | more)
         torch.manual_seed(0)
         head = build_head(embedding_dim=DIM, **config.head_arguments())
         if head.gate:
@@ -314,7 +314,7 @@ def test_a_folder_that_does_not_exist_is_told_as_such(write: Write, tmp_path: Pa
 def test_the_repr_of_a_model_and_of_an_index_is_a_line(write: Write, tmp_path: Path) -> None:
     reranker = Reranker.load(write("mlp_twin"))
     assert repr(reranker) == (
-        "Reranker(arm='mlp_twin', encoder='npy:vectors', embedding_dim=3, fusion_weight=0.4)"
+        "Reranker(model='mlp_twin', encoder='npy:vectors', embedding_dim=3, fusion_weight=0.4)"
     )
     index = reranker.index_embeddings(unit_rows(3), tmp_path / "index")
     assert repr(index).startswith("DocumentIndex(3 documents, 3-d vectors, 8-d float32 states")
@@ -335,11 +335,11 @@ QUERY = unit_rows(1, seed=1)[0]
 ROWS = [7, 0, 19, 7, 3]
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("model", MODELS)
 def test_documents_of_an_index_score_as_when_they_are_given(
-    write: Write, arm: str, tmp_path: Path
+    write: Write, model: str, tmp_path: Path
 ) -> None:
-    reranker, vectors = Reranker.load(write(arm)), unit_rows(20)
+    reranker, vectors = Reranker.load(write(model)), unit_rows(20)
     index = reranker.index_embeddings(vectors, tmp_path / "index")
     given = reranker.scores_of_embeddings(QUERY, vectors)
     np.testing.assert_allclose(reranker.scores_of_indexed(QUERY, index), given, atol=1e-12)
@@ -362,12 +362,12 @@ def test_a_gate_weighs_texts_and_documents_of_an_index_alike(write: Write, tmp_p
     np.testing.assert_allclose(gated.scores_of_indexed(QUERY, index), given, atol=1e-12)
 
 
-@pytest.mark.parametrize("arm", ["hybrid", "low_rank_bilinear"])
+@pytest.mark.parametrize("model", ["hybrid", "low_rank_bilinear"])
 def test_a_gated_model_is_scored_as_its_training_did(
-    trial_data: TrialData, small_config: Callable[..., ExperimentConfig], tmp_path: Path, arm: str
+    trial_data: TrialData, small_config: Callable[..., ExperimentConfig], tmp_path: Path, model: str
 ) -> None:
-    config = small_config({"fusion.gate": "distance", "fusion.centroids": 3, "arm": arm})
-    head = train_arm(config, arm, trial_data).head
+    config = small_config({"fusion.gate": "distance", "fusion.centroids": 3, "model": model})
+    head = train_model(config, model, trial_data).head
     assert head.gate is not None
     head.gate.fall.fill_(1.0)  # whatever suits validation
     queries = trial_data.unseen[0]
@@ -383,11 +383,11 @@ def test_a_gated_model_is_scored_as_its_training_did(
         np.testing.assert_allclose(indexed, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("model", MODELS)
 def test_an_index_that_is_opened_scores_as_the_one_that_was_made(
-    write: Write, arm: str, tmp_path: Path
+    write: Write, model: str, tmp_path: Path
 ) -> None:
-    reranker = Reranker.load(write(arm))
+    reranker = Reranker.load(write(model))
     made = reranker.index_embeddings(unit_rows(20), tmp_path / "index")
     opened = Reranker.load(tmp_path / "bundle").open_index(tmp_path / "index")
     for rows in (None, ROWS):
@@ -397,12 +397,12 @@ def test_an_index_that_is_opened_scores_as_the_one_that_was_made(
         )
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_engine_gives_the_same_scores_and_reads_the_same_index(
-    write: Write, arm: str, engine: str, tmp_path: Path
+    write: Write, model: str, engine: str, tmp_path: Path
 ) -> None:
-    trained = Reranker.load(write(arm))
+    trained = Reranker.load(write(model))
     expected = trained.scores_of_embeddings(QUERY, unit_rows(6))
     trained.index_embeddings(unit_rows(6), tmp_path / "index")
     other = Reranker.load(tmp_path / "bundle", engine=engine)
@@ -578,7 +578,7 @@ def worded(
 
     def write_one(encoder: str = words_encoder, **prompts: str) -> Path:
         named = {f"data.{role}_prompt": prompt for role, prompt in prompts.items()}
-        config = small_config({"arm": "cosine", "data.encoder": encoder, **named})
+        config = small_config({"model": "cosine", "data.encoder": encoder, **named})
         source = source_of(config.data)
         assert isinstance(source, TextEncoder)
         vectors = source.encode(["oak"])

@@ -20,15 +20,15 @@ from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.evaluation import COSINE
 from quantum_rerank.export import export_model
 from quantum_rerank.similarity import Head
-from quantum_rerank.training.arms import untrained_head
+from quantum_rerank.training.checkpoint import OF_THE_MACHINE
 from quantum_rerank.training.data_manager import PreparedData, TrialData
-from quantum_rerank.training.progress import OF_THE_MACHINE
+from quantum_rerank.training.models import untrained_head
 from quantum_rerank.training.ranking import Validation, Validator
-from quantum_rerank.training.validators import Course, Seeds
+from quantum_rerank.training.targets import Course, Seeds
 from tuning.records import CHECKPOINT, PEAK_RSS_MB, SECONDS
 from tuning.run_options import TrustedStorage, TrustedStoragePath
-from tuning.study.front import worth
-from tuning.study.history import CONTINUES, best_so_far, outdone
+from tuning.study.front import ranking_key
+from tuning.study.history import CONTINUES, best_so_far, superseded_ancestors
 from tuning.study.lineage import came_from, given
 from tuning.study.run_folder import (
     SUMMARY,
@@ -71,10 +71,10 @@ def ranked_trials(trials: Sequence[optuna.trial.FrozenTrial]) -> list[optuna.tri
     as soon as it has left weights itself.
     """
     with_weights = [trial for trial in trials if trial.user_attrs.get(CHECKPOINT)]
-    continued = outdone(trials, by=with_weights)
+    continued = superseded_ancestors(trials, by=with_weights)
     kept = [trial for trial in with_weights if trial.number not in continued]
 
-    return sorted(kept, key=worth, reverse=True)
+    return sorted(kept, key=ranking_key, reverse=True)
 
 
 def load_trial(run_folder: Path, trial: optuna.trial.FrozenTrial) -> TrainedTrial:
@@ -106,13 +106,13 @@ def load_trial(run_folder: Path, trial: optuna.trial.FrozenTrial) -> TrainedTria
 def _loaded(
     content: bytes, trial: optuna.trial.FrozenTrial, record: Mapping[str, Any], name: str
 ) -> TrainedTrial:
-    from quantum_rerank.training.checkpoint import maker_of, read_checkpoint
+    from quantum_rerank.training.best_model import maker_of, read_best_model
 
     configuration = maker_of(content, name).get("configuration", -1)
     if CONTINUES not in trial.user_attrs:  # it is the first attempt itself
         configuration = trial.number
     maker = made_by(recorded_run(record), trial.number, configuration)
-    head, validation, config, epoch = read_checkpoint(content, name, maker)
+    head, validation, config, epoch = read_best_model(content, name, maker)
     expected = recorded_space(record).config_for(given(trial), configuration)
     if other := _different(config, expected):
         raise BundleError(
@@ -256,7 +256,7 @@ def _seeds(summary: Mapping[str, Any], trial: TrainedTrial, data: TrialData) -> 
 def _test_metrics(tested: list[dict[str, Any]], number: int) -> dict[str, dict[str, float]]:
     """What a trial scored on test queries; nothing if it was not among the best."""
     record = next((one for one in tested if one["number"] == number), {})
-    return {role: record[role] for role in ("test", "test_unseen") if record.get(role)}
+    return {role: record[role] for role in ("test", "unseen_test") if record.get(role)}
 
 
 if __name__ == "__main__":

@@ -10,18 +10,18 @@ import optuna
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
+from quantum_rerank.atomic import replace_folder
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.console import pasted
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import BundleError, FilesError, OutputError
 from quantum_rerank.evaluation import COSINE, Scores
 from quantum_rerank.similarity import Head
-from quantum_rerank.training.arms import train_weights, untrained_head
 from quantum_rerank.training.data_manager import PreparedData, TrialData
+from quantum_rerank.training.models import train_weights, untrained_head
 from quantum_rerank.training.ranking import score_on
 from quantum_rerank.training.standings import query_roles, standings
-from quantum_rerank.training.validators import Seeds
-from quantum_rerank.whole_files import put_in_place
+from quantum_rerank.training.targets import Seeds
 from tuning.best_trial import (
     TrainedTrial,
     cosine_objective,
@@ -35,7 +35,7 @@ from tuning.records import CHECKPOINT, FAILURE
 from tuning.reporting.reports import Outcome, Tested
 from tuning.reporting.targets import Judged
 from tuning.space import Space
-from tuning.study.history import START_POINT, curve, own
+from tuning.study.history import START_POINT, curve, exclude_warm_start
 from tuning.study.lineage import ancestors, came_from
 from tuning.study.run_folder import BEST
 from tuning.study.warm_start import read_taken_over
@@ -55,7 +55,7 @@ def conclude(
 ) -> Outcome:
     """Confirm the best trials on fresh seeds, then read the test queries, once, and export."""
     known = study.get_trials(deepcopy=False)
-    trials = own(trial for trial in known if trial.state.is_finished())
+    trials = exclude_warm_start(trial for trial in known if trial.state.is_finished())
     taken = read_taken_over(folder)
     data, ending, notes = prepared.trial, tasks.ending, list[str]()
     best = load_best(trials, space.header.top_k, folder, notes)
@@ -82,14 +82,16 @@ def conclude(
         export_trial(unfinished, tested[0].trial, prepared, source, test, judged.seeds)
     except OutputError as error:  # the search's own folder: a disk that fills, no mistake
         raise FilesError(str(error)) from None
-    put_in_place(unfinished, folder / BEST)
+    replace_folder(unfinished, folder / BEST)
     if not ending():
         winner = tested[0].trial
-        arms = baselines_of(winner.config.arm)
-        console.print(f"Training {', '.join(arms)} as the best trial was ...")
+        models = baselines_of(winner.config.model)
+        console.print(f"Training {', '.join(models)} as the best trial was ...")
         found = train_baselines(winner, before[winner.number], data, tasks, notes)
-        baselines |= {arm: score_roles(*model, prepared) for arm, model in found.items()}
-        notes.append(f"With the best trial's numbers, not tuned themselves: {', '.join(arms)}.")
+        baselines |= {
+            model_name: score_roles(*model, prepared) for model_name, model in found.items()
+        }
+        notes.append(f"With the best trial's numbers, not tuned themselves: {', '.join(models)}.")
     if ended := ending():
         notes.append(f"Ended by {ended}.")
     notes += better_elsewhere(known, tested[0])
@@ -186,13 +188,13 @@ def score_roles(head: Head, fusion_weight: float, prepared: PreparedData) -> dic
     return {role: score_on(head, fusion_weight, queries) for role, queries in tests}
 
 
-def baselines_of(arm: str) -> tuple[str, ...]:
-    """The arms that a winner is held against: the hybrid and its controls, but not itself.
+def baselines_of(model: str) -> tuple[str, ...]:
+    """The models that a winner is held against: the hybrid and its controls, but not itself.
 
     >>> baselines_of("hybrid"), baselines_of("mlp_twin")
     (('mlp_twin', 'quantum_only'), ('hybrid', 'quantum_only'))
     """
-    return tuple(one for one in _HELD_AGAINST if one != arm)
+    return tuple(one for one in _HELD_AGAINST if one != model)
 
 
 def train_baselines(
@@ -202,22 +204,22 @@ def train_baselines(
     tasks: Tasks,
     notes: list[str],
 ) -> dict[str, tuple[Head, float]]:
-    """Train the arms that the best trial is held against as it was, side by side.
+    """Train the models that the best trial is held against as it was, side by side.
 
     before: what has trained its weights until then.
     What fails or is cut short is noted and left out: the search's own result stands.
-    Returns: arm -> head and the fusion weight fitted to it.
+    Returns: model -> head and the fusion weight fitted to it.
     """
 
-    def failed(arm: str, reason: str) -> None:
-        notes.append(f"{arm} could not be trained: {reason}")
+    def failed(model: str, reason: str) -> None:
+        notes.append(f"{model} could not be trained: {reason}")
 
     heads: dict[str, tuple[Head, float]] = {}
-    arms = baselines_of(best.config.arm)
-    wanted = {arm: (best.config, before, arm) for arm in arms}
-    for arm, trained in tasks.finished(train_weights, wanted, failed):
+    models = baselines_of(best.config.model)
+    wanted = {model: (best.config, before, model) for model in models}
+    for model, trained in tasks.finished(train_weights, wanted, failed):
         weights, fusion_weight = trained
-        head = untrained_head(best.config, arm, data)
+        head = untrained_head(best.config, model, data)
         head.load_state_dict(weights)
-        heads[arm] = (head, fusion_weight)
-    return {arm: heads[arm] for arm in arms if arm in heads}
+        heads[model] = (head, fusion_weight)
+    return {model: heads[model] for model in models if model in heads}

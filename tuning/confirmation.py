@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from quantum_rerank.config import ExperimentConfig, override
-from quantum_rerank.training.arms import train_arm
 from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.training.models import train_model
 from tuning.best_trial import TrainedTrial
 from tuning.workers.tasks import Tasks
 
@@ -98,7 +98,7 @@ def best_objective(
     import torch
 
     torch.set_num_threads(1)
-    return train_arm(config, config.arm, data, before=before).validation.objective
+    return train_model(config, config.model, data, before=before).validation.objective
 
 
 def print_confirmed(confirmed: Sequence[Confirmed], console: Console) -> None:

@@ -11,7 +11,7 @@ import optuna
 
 from quantum_rerank.errors import FilesError
 from quantum_rerank.interruption import Interrupted, is_urgent
-from tuning.limits.budgets import HANGUP, INTERRUPT, TERMINATED, Ending
+from tuning.limits.budgets import HANGUP, INTERRUPT, TERMINATED, StopSignal
 from tuning.reporting.progress import ProgressDisplay
 from tuning.reporting.tracking import WandbTracker
 from tuning.study.history import close_running
@@ -33,7 +33,7 @@ def study_or_disk_errors() -> tuple[type[Exception], ...]:
     return (OSError, SQLAlchemyError, optuna.exceptions.StorageInternalError, FilesError)
 
 
-def signals_end(ending: Ending, display: ProgressDisplay) -> AbstractContextManager[None]:
+def signals_end(ending: StopSignal, display: ProgressDisplay) -> AbstractContextManager[None]:
     """First Ctrl-C, SIGTERM or SIGHUP: end in order. Second: at the next tick. Third: here and now.
 
     An exception at any place may leave the study locked; between two ticks it is at rest.
@@ -41,13 +41,15 @@ def signals_end(ending: Ending, display: ProgressDisplay) -> AbstractContextMana
     return _heard(ending, display, "each trial stops after its epoch", n_in_order=2)
 
 
-def signals_conclude(ending: Ending, display: ProgressDisplay) -> AbstractContextManager[None]:
+def signals_conclude(ending: StopSignal, display: ProgressDisplay) -> AbstractContextManager[None]:
     """First Ctrl-C, SIGTERM or SIGHUP: the best so far is exported. Second: end here and now."""
     return _heard(ending, display, "the best so far is exported", n_in_order=1)
 
 
 @contextmanager
-def _heard(ending: Ending, display: ProgressDisplay, how: str, n_in_order: int) -> Iterator[None]:
+def _heard(
+    ending: StopSignal, display: ProgressDisplay, how: str, n_in_order: int
+) -> Iterator[None]:
     """Let signals end a search in order, as many as that; the next interrupts it."""
     before = {number: signal.getsignal(number) for number in _REASONS}
     n_heard = 0
@@ -75,7 +77,7 @@ def _heard(ending: Ending, display: ProgressDisplay, how: str, n_in_order: int) 
 
 
 @contextmanager
-def told_at_the_end(study: optuna.Study, ending: Ending, ledger: Ledger) -> Iterator[None]:
+def told_at_the_end(study: optuna.Study, ending: StopSignal, ledger: Ledger) -> Iterator[None]:
     """However a session ends, no trial stays RUNNING and the ledger is written.
 
     Where the study itself has failed, the next session does that.
@@ -92,13 +94,13 @@ def told_at_the_end(study: optuna.Study, ending: Ending, ledger: Ledger) -> Iter
     _tell_the_end(study, ending, ledger)
 
 
-def _tell_the_end(study: optuna.Study, ending: Ending, ledger: Ledger) -> None:
+def _tell_the_end(study: optuna.Study, ending: StopSignal, ledger: Ledger) -> None:
     close_running(study, ending() or "stopped")
     ledger.write()
 
 
 @contextmanager
-def closed_in_time(tracker: WandbTracker, ending: Ending) -> Iterator[None]:
+def closed_in_time(tracker: WandbTracker, ending: StopSignal) -> Iterator[None]:
     """Let W&B write what is left; not for long where the search is to end soon."""
     try:
         yield

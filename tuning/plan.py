@@ -27,7 +27,7 @@ def print_plan(
     header, budget = space.header, space.header.budget
     rows = {
         "objective": f"{header.objective.mode} {header.objective.metric} on validation"
-        + (f", against {header.objective.against}" if header.objective.against else ""),
+        + (f", against {header.objective.cost}" if header.objective.cost else ""),
         "seen": ", ".join(space.base.data.seen),
         "unseen": f"validation {', '.join(space.base.data.unseen_validation) or 'none'}; "
         f"test {', '.join(space.base.data.unseen_test) or 'none'}",
@@ -79,7 +79,7 @@ def _rules(scheduler: SchedulerConfig) -> Iterator[str]:
         yield f"{scheduler.population} members, compared after every {every} epochs"
         yield f"the lowest {scheduler.quantile:.0%} give way to clones of the highest"
         return
-    yield f"from epoch {scheduler.grace_epochs}"
+    yield f"from epoch {scheduler.grace_period}"
     if scheduler.name == "median":
         return
     yield f"1 in {scheduler.reduction_factor:g} goes on"

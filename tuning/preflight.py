@@ -25,7 +25,7 @@ from tuning.study.run_folder import (
     recorded_places,
     refuse_other_fingerprints,
 )
-from tuning.study.storage import Places, connect, connect_to_read, refuse_long_path
+from tuning.study.storage import StorageConfig, connect, connect_to_read, refuse_long_path
 from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ def refuse_unusable_output(folder: Path) -> None:
             lock.unlink()
 
 
-def refuse_unusable_places(places: Places, folder: Path, keep: bool = True) -> None:
+def refuse_unusable_places(places: StorageConfig, folder: Path, keep: bool = True) -> None:
     """Check that the study's storage answers and that the trials' files can be written.
 
     Args:

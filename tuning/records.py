@@ -14,11 +14,13 @@ TrialState = Literal["complete", "pruned", "failed"]
 EPOCH, OBJECTIVE, FINAL = "epoch", "objective", "final"
 EPOCH_OBJECTIVE = "epoch_objective"  # of the weights as they are; `objective` is of the best so far
 FAILURE, PEAK_RSS_MB, SECONDS = "failure", "peak_rss_mb", "seconds"
-COST = "cost"  # what `objective.against` names, in a trial's last report
+COST = "cost"  # what `objective.cost` names, in a trial's last report
 TRAINING_SECONDS = "training_seconds"  # of `seconds`, without reports and checkpoints
 CHECKPOINT = "best_epoch"  # whose weights are kept
-STARTED_OVER = "started_over"  # why a clone did not start from its donor's weights
-UNJUDGED = "unjudged_epoch"  # at which a trial was stopped; by the scheduler only if it is pruned
+RESTARTED = "started_over"  # why a clone did not start from its donor's weights
+UNSCHEDULED_EPOCH = (
+    "unjudged_epoch"  # at which a trial was stopped; by the scheduler only if it is pruned
+)
 WARNING = "warning"  # what is wrong with a training, though not so that it would end
 
 # First words of a failure's reason that are not the configuration's fault.
@@ -33,10 +35,10 @@ EARLIER = "trial.earlier"  # attempts that were cut short, the latest first
 PROTECTED = "trial.protected"  # never stopped by the scheduler
 DONOR = "trial.donor"  # configuration and epoch whose weights a clone starts from; else None
 SPENT = "trial.spent"  # seconds that it took before it let others go first
-ASIDE = (NUMBER, ORIGIN, EARLIER, PROTECTED, DONOR, SPENT)
+METADATA_KEYS = (NUMBER, ORIGIN, EARLIER, PROTECTED, DONOR, SPENT)
 
 
-def compared(metrics: Mapping[str, Any], is_population: bool) -> float:
+def comparison_value(metrics: Mapping[str, Any], is_population: bool) -> float:
     """What of a report trials are compared by: the best so far, of which a bundle is made.
 
     Members of a population by what they are now, for that is what is cloned.

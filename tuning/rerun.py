@@ -13,7 +13,7 @@ from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.hybrid_trainer import make_descendant
-from tuning.records import compared
+from tuning.records import comparison_value
 from tuning.study.history import attempts, curve, is_cut_short
 from tuning.study.lineage import ancestors, came_from, descent, given
 from tuning.study.run_folder import load_study, read_record, recorded_space, refuse_other_data
@@ -60,7 +60,10 @@ def rerun(folder: Path, number: int, console: Console) -> bool:
     for (_, last), (origin, _) in zip(before, descent(trials, number), strict=True):
         console.print(f"after trial {origin} to epoch {last}, trained again")
     for report in make_descendant(config, before, prepared.trial).epochs():
-        now, then = compared(report.metrics, space.is_population), recorded.get(report.epoch)
+        now, then = (
+            comparison_value(report.metrics, space.is_population),
+            recorded.get(report.epoch),
+        )
         known = "" if then is None else f"in the run {then:.6f}"
         if then is not None and not math.isclose(now, then, rel_tol=0.0, abs_tol=1e-12):
             same = False

@@ -65,7 +65,7 @@ from tuning.study.run_folder import (
 from tuning.study.storage import (
     PATIENCE_SECONDS,
     SQLITE,
-    Places,
+    StorageConfig,
     check_root,
     check_storage,
     new_study_name,
@@ -266,7 +266,7 @@ class _Ready:
 
     space: Space
     folder: Path
-    places: Places | None
+    places: StorageConfig | None
     earlier: list[EarlierRun]
     concurrency: Concurrency
     local: list[Node]
@@ -305,7 +305,7 @@ def _examined(request: _Request, console: Console) -> _Ready:
 
 def _continued_run(
     request: _Request, mistakes: Mistakes
-) -> tuple[Space | None, Path, Places | None] | None:
+) -> tuple[Space | None, Path, StorageConfig | None] | None:
     """The space and folder of a run that is continued; None where one starts."""
     if request.resume is None:
         return None
@@ -316,7 +316,9 @@ def _continued_run(
     return space, folder, None
 
 
-def _new_run(request: _Request, mistakes: Mistakes) -> tuple[Space | None, Path, Places | None]:
+def _new_run(
+    request: _Request, mistakes: Mistakes
+) -> tuple[Space | None, Path, StorageConfig | None]:
     """The space of a new run, its folder, and where it keeps its study and its trials' files."""
     file, texts = cast(Path, request.space_file), request.changes
     given = {key: _number(key, text) for key, text in texts.items()}
@@ -407,14 +409,14 @@ def _name(
     if run_folder is not None:
         name_places(run_folder, storage, path)
     elif earlier and storage is not None:
-        remember(Places(check_storage(storage)), Path())
+        remember(StorageConfig(check_storage(storage)), Path())
 
 
-def _chosen(storage: str, path: str | None, name: str, folder: Path) -> Places:
+def _chosen(storage: str, path: str | None, name: str, folder: Path) -> StorageConfig:
     """Where a new run keeps its study and its trials' files, as it was asked for."""
     storage = check_storage(storage)
     study = new_study_name(storage, name, folder)
-    return Places(storage, study, "" if path is None else check_root(path))
+    return StorageConfig(storage, study, "" if path is None else check_root(path))
 
 
 def _fitting(

@@ -19,13 +19,13 @@ import optuna
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
+from quantum_rerank.atomic import write_whole
 from quantum_rerank.console import pasted
 from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import FilesError, SearchError
 from quantum_rerank.interruption import Interruption, hangups_blocked
 from quantum_rerank.output_streams import as_a_display
 from quantum_rerank.training.data_manager import PreparedData, TrialData, prepare
-from quantum_rerank.whole_files import write_whole
 from tuning.algorithms.population import Population
 from tuning.conclusion import conclude
 from tuning.ending import (
@@ -40,14 +40,14 @@ from tuning.limits.budgets import (
     Clock,
     Concurrency,
     CoreBudget,
-    Ending,
     Node,
+    StopSignal,
     TimeBudget,
     fit_cluster,
     fit_trials,
 )
 from tuning.limits.deadlines import AttendedClock, Deadlines
-from tuning.limits.disk import DonorsKept, LosersRemoved
+from tuning.limits.disk import CheckpointPruner, DonorPruner
 from tuning.limits.failures import FailureStreak
 from tuning.limits.memory import MemoryWarnings
 from tuning.plan import print_plan
@@ -65,9 +65,15 @@ from tuning.reporting.reports import (
 )
 from tuning.reporting.tracking import Mode, WandbTracker, project
 from tuning.space import Space
-from tuning.study.history import close_running, curve, enqueue_missing, own, told
+from tuning.study.history import (
+    close_running,
+    curve,
+    enqueue_missing,
+    exclude_warm_start,
+    finished_trials,
+)
 from tuning.study.ledger import Ledger
-from tuning.study.patience import waited
+from tuning.study.retrying import waited
 from tuning.study.run_folder import (
     BUDGET,
     EVENTS,
@@ -81,7 +87,7 @@ from tuning.study.run_folder import (
     refuse_other_data,
     write_record,
 )
-from tuning.study.storage import PATIENCE_SECONDS, Places
+from tuning.study.storage import PATIENCE_SECONDS, StorageConfig
 from tuning.study.warm_start import (
     EarlierRun,
     TakenOver,
@@ -110,7 +116,7 @@ def search(
     wandb_mode: Mode,
     clock: Clock = time.monotonic,
     trial: Callable[..., None] = run_trial,
-    places: Places | None = None,
+    places: StorageConfig | None = None,
     patience: float = PATIENCE_SECONDS,
     earlier: Sequence[EarlierRun] = (),
 ) -> str:
@@ -154,7 +160,7 @@ def _session(
     wandb_mode: Mode,
     clock: Clock,
     trial: Callable[..., None],
-    places: Places | None,
+    places: StorageConfig | None,
     patience: float,
     earlier: Sequence[EarlierRun],
 ) -> str:
@@ -243,7 +249,7 @@ def _assembled(
     limits: list[Callable[[], str]] = [TimeBudget(budget.hours, ledger.elapsed)]
     if budget.core_hours:
         limits.append(CoreBudget(budget.core_hours, ledger.core_seconds))
-    ending = Ending(limits, clock)
+    ending = StopSignal(limits, clock)
     events = EventLog(folder / EVENTS)
     # What the search itself waits for its study is not the trials' time, nor is what it misses.
     attended = AttendedClock(lambda: clock() - waited(study))
@@ -281,9 +287,9 @@ def files_removed(space: Space, study: optuna.Study, files: TrialFiles) -> list[
     def trials() -> Sequence[FrozenTrial]:
         return study.get_trials(deepcopy=False)
 
-    listeners: list[Listener] = [LosersRemoved(trials, space.header.top_k, files)]
-    if space.compared_at():
-        listeners.append(DonorsKept(space, trials, files.below(DONORS)))
+    listeners: list[Listener] = [CheckpointPruner(trials, space.header.top_k, files)]
+    if space.perturbation_epochs():
+        listeners.append(DonorPruner(space, trials, files.below(DONORS)))
     return listeners
 
 
@@ -320,7 +326,7 @@ def _print_start(
     console.print(*prepared.description(), sep="\n", soft_wrap=True)
     if taken:
         console.print(taken_over_table(taken))
-    if n_told := len(told(study.get_trials(deepcopy=False))):
+    if n_told := len(finished_trials(study.get_trials(deepcopy=False))):
         console.print(f"Going on: {n_told} trials are told, {ledger.elapsed():.0f} s spent.")
 
 
@@ -329,10 +335,20 @@ def _display(
 ) -> ProgressDisplay:
     budget, trials = space.header.budget, study.get_trials(deepcopy=False)
     time_budget = TimeBudget(budget.hours, ledger.elapsed)
-    reported = [(max(curve(trial).values()), trial.number) for trial in own(trials) if curve(trial)]
+    reported = [
+        (max(curve(trial).values()), trial.number)
+        for trial in exclude_warm_start(trials)
+        if curve(trial)
+    ]
     best = max(reported, key=lambda one: one[0], default=None)
     return ProgressDisplay(
-        console, budget.trials, budget.epochs, time_budget, clock, len(told(trials)), best
+        console,
+        budget.trials,
+        budget.epochs,
+        time_budget,
+        clock,
+        len(finished_trials(trials)),
+        best,
     )
 
 
@@ -359,7 +375,7 @@ def _record_or_compare(
     space: Space,
     prepared: PreparedData,
     folder: Path,
-    places: Places | None,
+    places: StorageConfig | None,
     earlier: Sequence[EarlierRun],
 ) -> None:
     """Write the run's record, or see that the data are still those it names.

@@ -154,14 +154,14 @@ class Objective(Section):
 
     metric: Literal["ndcg@10", "mrr@10", "map"] = "ndcg@10"
     mode: Literal["max"] = "max"
-    against: Literal["parameters", "latency"] | None = Field(
+    cost: Literal["parameters", "latency"] | None = Field(
         None, description="a cost that is minimised beside it: see `tuning.workers.cost`"
     )
 
     @property
     def directions(self) -> list[Literal["maximize", "minimize"]]:
         """As Optuna names them: of the score, and of the cost where there is one."""
-        return ["maximize", "minimize"] if self.against else ["maximize"]
+        return ["maximize", "minimize"] if self.cost else ["maximize"]
 
 
 class Budget(Section):
@@ -190,7 +190,7 @@ class SchedulerConfig(Section):
     """Who stops weak trials, and when at the earliest."""
 
     name: Literal["asha", "hyperband", "median", "pbt", "none"] = "asha"
-    grace_epochs: int = Field(3, ge=1)
+    grace_period: int = Field(3, ge=1)
     reduction_factor: float = Field(3.0, gt=1.0)
     brackets: int = Field(3, ge=1, description="of hyperband")
     population: int = Field(8, ge=2, description="of pbt: members at work, clones in their places")
@@ -271,7 +271,7 @@ class Space:
         """Whether trials are members of a population, of which some are cloned."""
         return self.header.scheduler.name == "pbt"
 
-    def compared_at(self) -> range:
+    def perturbation_epochs(self) -> range:
         """The epochs at which the members of a population are compared; none without one."""
         scheduler = self.header.scheduler
         if not self.is_population:

@@ -95,10 +95,10 @@ def _bad_schedule(header: Header, source: YamlSource) -> Iterator[tuple[str, str
         return source.at(("scheduler", key))
 
     if scheduler.name in ("asha", "hyperband", "median"):
-        grace, written = scheduler.grace_epochs, "grace_epochs" in scheduler.model_fields_set
+        grace, written = scheduler.grace_period, "grace_period" in scheduler.model_fields_set
         if written and grace > budget.epochs:
             rule = f"must be at most `budget.epochs`, {budget.epochs}"
-            yield f"`scheduler.grace_epochs` is {grace}, but {rule}", at("grace_epochs")
+            yield f"`scheduler.grace_period` is {grace}, but {rule}", at("grace_period")
     if scheduler.name != "pbt":
         return
     if scheduler.population >= budget.trials:
@@ -115,9 +115,9 @@ def _bad_schedule(header: Header, source: YamlSource) -> Iterator[tuple[str, str
 
 def _unable_to_weigh(header: Header, source: YamlSource) -> Iterator[str]:
     """What a space names that knows one objective only, where it has two."""
-    if header.objective.against is None:
+    if header.objective.cost is None:
         return
-    asked = f"`objective.against` ({source.at(('objective', 'against'))})"
+    asked = f"`objective.cost` ({source.at(('objective', 'cost'))})"
     scheduler, sampler = header.scheduler.name, header.sampler.name
     if scheduler != "none":
         yield (

@@ -146,7 +146,8 @@ def _life_text(life: Life, folder: str) -> str:
 def _overview(now: Standing) -> Table:
     sessions = f"{now.life.sessions} session" + ("s" if now.life.sessions != 1 else "")
     rows = {
-        "trials": f"{now.progress.told}/{now.progress.trials} done: {_progress_text(now.progress)}",
+        "trials": f"{now.progress.finished}/{now.progress.trials} done: "
+        f"{_progress_text(now.progress)}",
         "best": _best_text(now.best),
         "spent": f"{_cost_text(now.cost)}, {sessions}",
         "left": _left_text(now),

@@ -40,7 +40,7 @@ from tuning.reporting.tracking import (
 from tuning.reporting.wandb_environment import refuse_unusable_settings
 from tuning.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Space
 from tuning.space_file import load_space
-from tuning.workers.trainable import OUT_OF_MEMORY_EXIT_CODE, TrialPlace, train_within
+from tuning.workers.trainable import OUT_OF_MEMORY_EXIT_CODE, TrialContext, train_within
 from tuning.workers.trial_files import TrialFiles
 
 _METHODS = {"tpe": "bayes", "grid": "grid"}  # of a sweep, for a sampler of ours; else random
@@ -119,7 +119,7 @@ def agent(
 
     try:
         with TemporaryDirectory() as files:
-            place = TrialPlace(TrialFiles(files), 0)
+            place = TrialContext(TrialFiles(files), 0)
             train_within(memory_gb, on_excess, config, data, report, place)
     except Exception as error:
         fail(failure_reason(error))
@@ -147,7 +147,7 @@ def sweep_yaml(space: Space, path: Path) -> str:
     if header.scheduler.name == "asha":
         sweep["early_terminate"] = {
             "type": "hyperband",
-            "min_iter": header.scheduler.grace_epochs,
+            "min_iter": header.scheduler.grace_period,
             "eta": _plain(header.scheduler.reduction_factor),
         }
     buffer = io.StringIO()
@@ -176,8 +176,8 @@ def inexpressible(space: Space) -> Iterator[str]:
         yield f"sampler {space.header.sampler.name}: every run is drawn at random"
     if space.header.scheduler.name in _SCHEDULERS:
         yield f"scheduler {space.header.scheduler.name}: {_SCHEDULERS[space.header.scheduler.name]}"
-    if against := space.header.objective.against:
-        yield f"objective.against: a sweep has one metric, and does not weigh it against {against}"
+    if against := space.header.objective.cost:
+        yield f"objective.cost: a sweep has one metric, and does not weigh it against {against}"
     yield f"seeds: every trial has the seed {space.base.seed}, in a search each has its own"
     yield f"budget: {space.header.budget.hours:g} h in all are not kept; the memory of a trial is"
 

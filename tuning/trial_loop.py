@@ -16,14 +16,14 @@ from quantum_rerank.errors import SearchError
 from quantum_rerank.training.data_manager import TrialData
 from tuning.algorithms.population import Population
 from tuning.ending import STOPPING_SECONDS
-from tuning.limits.budgets import Concurrency, Ending
+from tuning.limits.budgets import Concurrency, StopSignal
 from tuning.limits.deadlines import Deadlines
 from tuning.limits.failures import memory_refusal
 from tuning.limits.memory import least_bytes, ranked_documents
 from tuning.records import NUMBER, Listener
 from tuning.reporting.events import EventLog
 from tuning.space import Space
-from tuning.study.history import rung_values, told
+from tuning.study.history import finished_trials, rung_values
 from tuning.study.ledger import Ledger
 from tuning.study.run_folder import read_record, recorded_run
 from tuning.study.storage import TRIALS
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ray import tune
 
     from tuning.algorithms.scheduler import Rule
-    from tuning.algorithms.searcher import TruthfulSearch
+    from tuning.algorithms.searcher import OptunaSearcher
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Session:
     study: optuna.Study
     folder: Path
     root: str
-    ending: Ending
+    ending: StopSignal
     ledger: Ledger
     events: EventLog
     deadlines: Deadlines
@@ -67,7 +67,7 @@ def run_trials(
 
     space = session.space
     known = session.study.get_trials(deepcopy=False)
-    n_trials = space.header.budget.trials - len(told(known))
+    n_trials = space.header.budget.trials - len(finished_trials(known))
     rule = session.population or make_rule(space, rung_values(known))
     rungs = rule.rungs() if isinstance(rule, SuccessiveHalving) else []
     spent = round(session.ledger.elapsed(), 3)
@@ -85,12 +85,12 @@ def run_trials(
 
 def _searcher(
     session: Session, data: TrialData, concurrency: Concurrency, n_trials: int
-) -> TruthfulSearch:
-    from tuning.algorithms.searcher import TruthfulSearch
+) -> OptunaSearcher:
+    from tuning.algorithms.searcher import OptunaSearcher
 
     files, memory_gb = TrialFiles(session.root), concurrency.trial_memory_gb
     least = partial(least_bytes, embedding_dim=data.embedding_dim, n_ranked=ranked_documents(data))
-    return TruthfulSearch(
+    return OptunaSearcher(
         session.space,
         session.study,
         n_trials,
@@ -108,7 +108,7 @@ def _tuner(
     data: TrialData,
     concurrency: Concurrency,
     trial: Callable[..., None],
-    search_alg: TruthfulSearch,
+    search_alg: OptunaSearcher,
     rule: Rule,
     scratch: str,
 ) -> tune.Tuner:
@@ -137,7 +137,7 @@ def _tuner(
             scheduler=StopByRule(
                 rule,
                 _on_tick(session, search_alg),
-                session.space.compared_at(),
+                session.space.perturbation_epochs(),
                 session.space.is_population,
             ),
             num_samples=-1,  # the searcher counts
@@ -157,7 +157,7 @@ def _tuner(
     )
 
 
-def _on_tick(session: Session, search_alg: TruthfulSearch) -> Callable[[Any], None]:
+def _on_tick(session: Session, search_alg: OptunaSearcher) -> Callable[[Any], None]:
     """What is looked after at every turn of Ray's loop: budgets, and trials that do not report."""
     from tuning.algorithms.scheduler import forget_finished, stop_with_worker
 
@@ -192,7 +192,7 @@ def _on_tick(session: Session, search_alg: TruthfulSearch) -> Callable[[Any], No
 
 
 @contextmanager
-def raised_as_it_was(search_alg: TruthfulSearch) -> Iterator[None]:
+def raised_as_it_was(search_alg: OptunaSearcher) -> Iterator[None]:
     """Raise what kept the study from being told, which Ray wraps into an error of its own."""
     try:
         yield

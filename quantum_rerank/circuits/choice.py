@@ -1,6 +1,6 @@
 """Which engine is the fastest for a circuit and a batch: what `engine: auto` stands for.
 
-`python -m tests.benchmarks.engines` measures it and prints this table anew.
+`python -m benchmarks.engines` measures it and prints this table anew.
 """
 
 from __future__ import annotations

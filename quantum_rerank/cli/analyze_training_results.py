@@ -1,4 +1,4 @@
-"""Tell ended runs together: curves, seeds, arms with intervals, and the worst queries."""
+"""Tell ended runs together: curves, seeds, models with intervals, and the worst queries."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def main(
     """Put the results of several trainings side by side.
 
     Trainings that differ in nothing but their seed are one group: their spread is told, and
-    arms are compared query by query on the mean over seeds, with a 95 % interval over queries.
+    models are compared query by query on the mean over seeds, with a 95 % interval over queries.
     The worst queries are those that lost most against the cosine, with their texts where the
     collections are still in place. Example:
 
@@ -101,7 +101,7 @@ def _write_page(
             spread(groups),
         ]
     for group in groups:
-        title = f"{group.name}: arms, paired over queries"
+        title = f"{group.name}: models, paired over queries"
         parts += [differences(title, pairs[group.name]), *of_group[group.name]]
     write_page(path, "Results of training", [*parts, *of_searches])
 

@@ -35,25 +35,25 @@ class TrainingRun:
     record: Mapping[str, Any]
 
     @property
-    def arm(self) -> str:
-        """The arm that was asked for; the others were trained beside it."""
-        return str(self.record["config"]["arm"])
+    def model(self) -> str:
+        """The model that was asked for; the others were trained beside it."""
+        return str(self.record["config"]["model"])
 
     @property
     def seed(self) -> int:
         return int(self.record["config"]["seed"])
 
     @property
-    def arms(self) -> list[str]:
+    def models(self) -> list[str]:
         return list(self.record["objective"])
 
-    def objective(self, arm: str) -> float:
-        """The validation objective of an arm's best epoch."""
-        return float(self.record["objective"][arm])
+    def objective(self, model: str) -> float:
+        """The validation objective of a model's best epoch."""
+        return float(self.record["objective"][model])
 
-    def scores(self, role: str, arm: str) -> dict[str, float]:
+    def scores(self, role: str, model: str) -> dict[str, float]:
         """`domain/query` -> NDCG@10."""
-        return dict(self.record["per_query"][role][arm][NDCG])
+        return dict(self.record["per_query"][role][model][NDCG])
 
 
 @dataclass(frozen=True)
@@ -72,17 +72,19 @@ class Group:
     runs: tuple[TrainingRun, ...]
 
     @property
-    def arms(self) -> list[str]:
+    def models(self) -> list[str]:
         """Those that every run has trained."""
-        return [arm for arm in self.runs[0].arms if all(arm in run.arms for run in self.runs)]
+        return [
+            model for model in self.runs[0].models if all(model in run.models for run in self.runs)
+        ]
 
     @property
     def roles(self) -> list[str]:
         return list(self.runs[0].record["per_query"])
 
-    def mean_scores(self, role: str, arm: str) -> dict[str, float]:
+    def mean_scores(self, role: str, model: str) -> dict[str, float]:
         """`domain/query` -> the mean NDCG@10 over seeds."""
-        each = [run.scores(role, arm) for run in self.runs]
+        each = [run.scores(role, model) for run in self.runs]
         return {query: fmean(scores[query] for scores in each) for query in each[0]}
 
     def domains(self, role: str) -> dict[str, str]:
@@ -92,7 +94,7 @@ class Group:
             f"{domain}/{query}": domain
             for domain, roles in splits.items()
             for query in roles["test"]
-            if f"{domain}/{query}" in self.runs[0].scores(role, self.arms[0])
+            if f"{domain}/{query}" in self.runs[0].scores(role, self.models[0])
         }
 
 

@@ -40,9 +40,9 @@ def main(
     format_: Annotated[
         Format, typer.Option("--format", help="bundle, or qasm: the circuits of texts.")
     ] = Format.BUNDLE,
-    arm: Annotated[
+    model_name: Annotated[
         str | None,
-        typer.Option(help="Another arm of a training than the one that was asked for."),
+        typer.Option("--model", help="Another model of the training than the configured one."),
     ] = None,
     text: Annotated[
         list[str] | None,
@@ -63,7 +63,7 @@ def main(
     or, by `hybrid_amplitude`, so that it makes the amplitudes that are predicted; the fidelity
     of two texts is that of the states that their circuits prepare. Examples:
 
-        python -m quantum_rerank.cli.export_model runs/first --arm mlp_twin \\
+        python -m quantum_rerank.cli.export_model runs/first --model mlp_twin \\
             --output twin
 
         python -m quantum_rerank.cli.export_model \\
@@ -72,8 +72,8 @@ def main(
         python -m quantum_rerank.cli.export_model RUN/best --format qasm \\
             --text "fear of spiders" --text Arachnophobia --output circuits
     """
+    from quantum_rerank.atomic import require_free
     from quantum_rerank.cli.trained_model import load_model, source_for
-    from quantum_rerank.whole_files import require_free
 
     require_free(output)
     if format_ is Format.QASM and not text:
@@ -82,25 +82,25 @@ def main(
         raise DataError("A --text is for circuits, and a bundle has none. Add --format qasm.")
     if not all(one.strip() for one in text or []):
         raise DataError("A --text is empty, and has no state to prepare. Give it words.")
-    trained = load_model(_checkpoint_of(model, arm) if arm else model)
+    trained = load_model(_checkpoint_of(model, model_name) if model_name else model)
     source = source_for(trained, encoder, device, batch_size)
     named = encoder or trained.config.data.encoder
     if format_ is Format.QASM:
         _write_circuits(output, trained, text or [], source, named, role)
     else:
         _write_bundle(output, trained, model, source, named)
-    say(f"Exported {trained.config.arm} to {output}.")
+    say(f"Exported {trained.config.model} to {output}.")
 
 
-def _checkpoint_of(folder: Path, arm: str) -> Path:
+def _checkpoint_of(folder: Path, model: str) -> Path:
     from quantum_rerank.cli.training_record import CHECKPOINTS
 
-    path = folder / CHECKPOINTS / f"{arm}.safetensors"
+    path = folder / CHECKPOINTS / f"{model}.safetensors"
     require_exists(folder, BundleError)
     if not path.is_file():
         known = sorted(file.stem for file in path.parent.glob("*.safetensors"))
         there = f"It has {', '.join(known)}." if known else "Give the folder of a training."
-        raise BundleError(f"`{folder}` has no checkpoint of `{arm}`. {there}")
+        raise BundleError(f"`{folder}` has no checkpoint of `{model}`. {there}")
     return path
 
 
@@ -119,7 +119,7 @@ def _write_bundle(
     trained = replace(
         trained,
         data_fingerprint=trained.data_fingerprint or record.get("data_fingerprint", ""),
-        metrics={**_tested(record, config.arm), **trained.metrics},
+        metrics={**_tested(record, config.model), **trained.metrics},
     )
     require_same_encoder(trained, source, encoder)
     prepared = prepare(config.data, source)
@@ -149,10 +149,10 @@ def _record(folder: Path) -> dict[str, Any]:
         raise BundleError(f"`{path}` cannot be read: {error}.") from None
 
 
-def _tested(record: Mapping[str, Any], arm: str) -> dict[str, dict[str, float]]:
-    """Role -> what an arm scored on test queries, once, at the end of its training."""
-    roles = ("test", "test_unseen")
-    return {role: record[role][arm] for role in roles if arm in record.get(role, {})}
+def _tested(record: Mapping[str, Any], model: str) -> dict[str, dict[str, float]]:
+    """Role -> what a model scored on test queries, once, at the end of its training."""
+    roles = ("test", "unseen_test")
+    return {role: record[role][model] for role in roles if model in record.get(role, {})}
 
 
 def _write_circuits(
@@ -163,10 +163,10 @@ def _write_circuits(
     encoder: str,
     role: str,
 ) -> None:
+    from quantum_rerank.atomic import staged_folder
     from quantum_rerank.cli.trained_model import require_same_encoder
     from quantum_rerank.embeddings import Role, TextEncoder
     from quantum_rerank.export.qasm import circuit_qasm
-    from quantum_rerank.whole_files import appearing
 
     if not isinstance(source, TextEncoder):
         raise DataError(
@@ -177,7 +177,7 @@ def _write_circuits(
     vectors = source.encode(texts, role=Role(role))
     for message in source.coverage(texts, role=Role(role)).warnings(Role(role)):
         typer.echo(message, err=True)
-    with appearing(output) as folder:
+    with staged_folder(output) as folder:
         for number, (text, vector) in enumerate(zip(texts, vectors, strict=True), start=1):
             comment = f"// {' '.join(text.split())}\n"
             content = comment + circuit_qasm(trained.head, vector)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from quantum_rerank.atomic import write_text
 from quantum_rerank.cli.reading_options import Columns, reading_as
 from quantum_rerank.cli.retrieved import (
     JSONL,
@@ -25,7 +26,6 @@ from quantum_rerank.cli.trained_model import BatchSize, Device, EncoderName
 from quantum_rerank.console import run, say
 from quantum_rerank.errors import DataError, OutputError
 from quantum_rerank.output_streams import write_result
-from quantum_rerank.whole_files import write_text
 
 if TYPE_CHECKING:
     from quantum_rerank.cli.trained_model import TrainedModel

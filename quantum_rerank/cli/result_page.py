@@ -50,46 +50,48 @@ def _table(table: Tabular) -> str:
 
 
 def curves(groups: Sequence[Group], key: str, title: str) -> Any:
-    """A line per training: what its reports say under `key`, by epoch, its arm and its twins."""
+    """A line per training: what its reports say under `key`, by epoch, its model and its twins."""
     figure = _plotly().Figure()
     for group in groups:
         for run in group.runs:
-            for arm, history in run.record["history"].items():
+            for model, history in run.record["history"].items():
                 if len(history) < 2:  # the cosine has nothing to learn
                     continue
                 figure.add_scatter(
                     x=[epoch["epoch"] for epoch in history],
                     y=[epoch[key] for epoch in history],
                     mode="lines",
-                    name=f"{arm}, {group.name}, seed {run.seed}",
+                    name=f"{model}, {group.name}, seed {run.seed}",
                 )
     return figure.update_layout(title=title, xaxis_title="epoch", yaxis_title=key)
 
 
 def spread(groups: Sequence[Group]) -> Any:
-    """A point per training: the validation objective of every arm, over seeds."""
+    """A point per training: the validation objective of every model, over seeds."""
     figure = _plotly().Figure()
     for group in groups:
-        points = [(arm, run.objective(arm), run.seed) for run in group.runs for arm in group.arms]
+        points = [
+            (model, run.objective(model), run.seed) for run in group.runs for model in group.models
+        ]
         figure.add_scatter(
-            x=[arm for arm, _, _ in points],
+            x=[model for model, _, _ in points],
             y=[value for _, value, _ in points],
             text=[f"seed {seed}" for _, _, seed in points],
             mode="markers",
             name=group.name,
         )
     return figure.update_layout(
-        title="Spread over seeds", xaxis_title="arm", yaxis_title="validation objective"
+        title="Spread over seeds", xaxis_title="model", yaxis_title="validation objective"
     )
 
 
 def differences(title: str, pairs: Mapping[str, Sequence[Paired]]) -> Any:
-    """Differences with their intervals; 0 is where two arms are equal. pairs: by role."""
+    """Differences with their intervals; 0 is where two models are equal. pairs: by role."""
     figure = _plotly().Figure()
     for role, found in pairs.items():
         figure.add_scatter(
             x=[one.found.difference for one in found],
-            y=[f"{one.arm} minus {one.other}" for one in found],
+            y=[f"{one.model} minus {one.other}" for one in found],
             error_x={
                 "type": "data",
                 "symmetric": False,

@@ -1,4 +1,4 @@
-"""Ended runs as tables: seeds, arms with their intervals, targets, and the worst queries."""
+"""Ended runs as tables: seeds, models with their intervals, targets, and the worst queries."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.cli.ended_runs import Group, SearchRun, differing, over_domains
 from quantum_rerank.evaluation import COSINE, NDCG, Comparison, compare
-from quantum_rerank.training.validators import Seeds, Verdict, from_record, stability
-from quantum_rerank.training.verdict_table import number
+from quantum_rerank.training.target_table import number
+from quantum_rerank.training.targets import Seeds, TargetResult, from_record, stability
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,7 +41,7 @@ class Tabular:
         return table
 
 
-_TEXTS = ("arm", "system", "target", "query", "relevant", "differs in", "verdict", "what it is")
+_TEXTS = ("model", "system", "target", "query", "relevant", "differs in", "verdict", "what it is")
 
 
 def runs_table(groups: Sequence[Group]) -> Tabular:
@@ -50,61 +50,61 @@ def runs_table(groups: Sequence[Group]) -> Tabular:
     rows = tuple(
         (
             str(run.path),
-            run.arm,
+            run.model,
             str(run.seed),
-            str(len(run.record["history"][run.arm])),
-            str(run.record["best_epoch"][run.arm]),
-            f"{run.record['fusion_weight'][run.arm]:.2f}",
-            f"{run.objective(run.arm):.4f}",
+            str(len(run.record["history"][run.model])),
+            str(run.record["best_epoch"][run.model]),
+            f"{run.record['fusion_weight'][run.model]:.2f}",
+            f"{run.objective(run.model):.4f}",
             ", ".join(f"{key} {value}" for key, value in told[group.name].items()),
         )
         for group in groups
         for run in group.runs
     )
-    columns = ("run", "arm", "seed", "epochs", "best", "weight", "objective", "differs in")
+    columns = ("run", "model", "seed", "epochs", "best", "weight", "objective", "differs in")
     return Tabular("Trainings", columns, rows)
 
 
 def seeds_table(group: Group) -> Tabular:
-    """The spread of every arm over seeds: validation objective, and NDCG@10 on test queries."""
+    """The spread of every model over seeds: validation objective, and NDCG@10 on test queries."""
     measured = {
-        ("validation objective", arm): [run.objective(arm) for run in group.runs]
-        for arm in group.arms
+        ("validation objective", model): [run.objective(model) for run in group.runs]
+        for model in group.models
     }
     for role in group.roles:
         domains = group.domains(role)
         measured |= {
-            (f"{role} NDCG@10", arm): [
-                over_domains(run.scores(role, arm), domains) for run in group.runs
+            (f"{role} NDCG@10", model): [
+                over_domains(run.scores(role, model), domains) for run in group.runs
             ]
-            for arm in group.arms
+            for model in group.models
         }
     rows = []
-    for (what, arm), values in measured.items():
+    for (what, model), values in measured.items():
         spread = f"{stdev(values):.4f}" if len(values) > 1 else "one seed"
         ends = (min(values), max(values))
-        rows.append((what, arm, f"{fmean(values):.4f}", spread, *(f"{v:.4f}" for v in ends)))
-    columns = ("measured", "arm", "mean", "standard deviation", "lowest", "highest")
+        rows.append((what, model, f"{fmean(values):.4f}", spread, *(f"{v:.4f}" for v in ends)))
+    columns = ("measured", "model", "mean", "standard deviation", "lowest", "highest")
     return Tabular(f"{group.name}: {_seeds(group)}", columns, tuple(rows))
 
 
 @dataclass(frozen=True)
 class Paired:
-    """One arm minus another on the same test queries, each query's mean over seeds."""
+    """One model minus another on the same test queries, each query's mean over seeds."""
 
-    arm: str
+    model: str
     other: str
     found: Comparison
 
 
 def paired(group: Group, role: str) -> list[Paired]:
-    """The arm that was asked for minus every other, then those minus the cosine."""
-    asked, domains = group.runs[0].arm, group.domains(role)
-    others = [arm for arm in group.arms if arm != asked]
+    """The model that was asked for minus every other, then those minus the cosine."""
+    asked, domains = group.runs[0].model, group.domains(role)
+    others = [model for model in group.models if model != asked]
     pairs = [(asked, other) for other in others]
     if COSINE in others:
-        pairs += [(arm, COSINE) for arm in others if arm != COSINE]
-    means = {arm: group.mean_scores(role, arm) for arm in group.arms}
+        pairs += [(model, COSINE) for model in others if model != COSINE]
+    means = {model: group.mean_scores(role, model) for model in group.models}
     return [Paired(a, b, compare(means[a], means[b], domains)) for a, b in pairs]
 
 
@@ -112,7 +112,7 @@ def paired_table(group: Group, role: str, pairs: Sequence[Paired]) -> Tabular:
     """Each difference with its sign and interval, whichever way it falls."""
     rows = tuple(
         (
-            f"{one.arm} minus {one.other}",
+            f"{one.model} minus {one.other}",
             f"{one.found.difference:+.4f}",
             f"{one.found.relative:+.1%}",
             f"{one.found.low:+.4f} to {one.found.high:+.4f}",
@@ -125,29 +125,29 @@ def paired_table(group: Group, role: str, pairs: Sequence[Paired]) -> Tabular:
         f"{group.name}, {role}: NDCG@10, paired over {n_queries} queries, "
         f"each the mean of {_seeds(group)}"
     )
-    return Tabular(title, ("arms", "difference", "relative", "95 % interval", "p"), rows)
+    return Tabular(title, ("models", "difference", "relative", "95 % interval", "p"), rows)
 
 
-def group_verdicts(group: Group) -> dict[str, list[Verdict]]:
+def group_verdicts(group: Group) -> dict[str, list[TargetResult]]:
     """Target -> its verdict for every seed, and of stability the one over all of them."""
-    arm = group.runs[0].arm
+    model = group.runs[0].model
     # Each above its own cosine, which differs where seeds draw their own split.
-    gains = tuple(run.objective(arm) - run.objective(COSINE) for run in group.runs)
+    gains = tuple(run.objective(model) - run.objective(COSINE) for run in group.runs)
     over_seeds = stability(Seeds(gains, cosine=0.0))
-    by_name: dict[str, list[Verdict]] = {}
+    by_name: dict[str, list[TargetResult]] = {}
     for verdict in chain.from_iterable(from_record(run.record["verdicts"]) for run in group.runs):
         by_name.setdefault(verdict.name, []).append(verdict)
     by_name[over_seeds.name] = [over_seeds]
     return by_name
 
 
-def ends(verdicts: Sequence[Verdict]) -> str:
+def ends(verdicts: Sequence[TargetResult]) -> str:
     """The lowest and the highest value of one target."""
     known = [verdict.value for verdict in verdicts if verdict.value is not None]
     return " to ".join(map(number, sorted({min(known), max(known)}))) if known else "-"
 
 
-def outcomes(verdicts: Sequence[Verdict]) -> str:
+def outcomes(verdicts: Sequence[TargetResult]) -> str:
     """How often one target has each outcome: `4 pass, 1 fail`."""
     found = [verdict.outcome for verdict in verdicts]
     return ", ".join(f"{found.count(one)} {one}" for one in dict.fromkeys(found))
@@ -165,9 +165,9 @@ def targets_table(group: Group) -> Tabular:
 
 
 def worst_table(group: Group, role: str, text_of: TextOf, n_worst: int) -> Tabular:
-    """The queries that the arm that was asked for ranks worst, compared with the cosine."""
-    arm, domains = group.runs[0].arm, group.domains(role)
-    own, cosine = group.mean_scores(role, arm), group.mean_scores(role, COSINE)
+    """The queries that the model that was asked for ranks worst, compared with the cosine."""
+    model, domains = group.runs[0].model, group.domains(role)
+    own, cosine = group.mean_scores(role, model), group.mean_scores(role, COSINE)
     worst = sorted(own, key=lambda query: (own[query] - cosine[query], own[query], query))
     rows = []
     for query in worst[:n_worst]:
@@ -175,7 +175,7 @@ def worst_table(group: Group, role: str, text_of: TextOf, n_worst: int) -> Tabul
         text, relevant = text_of(domain, query.removeprefix(f"{domain}/"))
         change = f"{own[query] - cosine[query]:+.4f}"
         rows.append((query, f"{own[query]:.4f}", f"{cosine[query]:.4f}", change, text, relevant))
-    columns = ("id", arm, COSINE, "change", "query", "relevant")
+    columns = ("id", model, COSINE, "change", "query", "relevant")
     title = f"{group.name}, {role}: the {len(rows)} queries that lost most against the cosine"
     return Tabular(title, columns, tuple(rows))
 
@@ -190,10 +190,10 @@ def search_table(search: SearchRun) -> Tabular:
     if default := summary.get("default_config"):
         systems[f"default, trial {default['number']}"] = default
     rows = tuple(
-        (name, *(_ndcg(one, role) for role in ("test", "test_unseen")), _spread(one, confirmed))
+        (name, *(_ndcg(one, role) for role in ("test", "unseen_test")), _spread(one, confirmed))
         for name, one in systems.items()
     )
-    columns = ("system", "test NDCG@10", "test_unseen NDCG@10", "validation over seeds")
+    columns = ("system", "test NDCG@10", "unseen_test NDCG@10", "validation over seeds")
     return Tabular(f"Search {summary['name']} in {search.path}", columns, rows)
 
 

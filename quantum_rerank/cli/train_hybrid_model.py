@@ -1,4 +1,4 @@
-"""Train one reranker and hold it against other arms: the same data, seed and budget for each."""
+"""Train one reranker and hold it against other models: the same data, seed and budget for each."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from quantum_rerank.cli.training_record import (
     BUNDLE,
     CHECKPOINTS,
     METRICS_FILE,
-    TimedArm,
-    export_arms,
+    TimedModel,
+    export_models,
     judge,
     write_record,
 )
@@ -54,13 +54,13 @@ def main(
         ),
     ] = None,
     columns: Columns = None,
-    arm: Annotated[
+    model: Annotated[
         list[str] | None,
         typer.Option(
-            "--arm",
-            "--arms",
-            help="An arm to train beside cosine and the configured one, as `--arm rbf --arm bm25`, "
-            "or `all`. Without it: quantum_only and mlp_twin.",
+            "--model",
+            "--models",
+            help="A model to train beside cosine and the configured one, such as `--model rbf "
+            "--model bm25`, or `all`. Without it: quantum_only and mlp_twin.",
         ),
     ] = None,
     set_: Annotated[
@@ -72,9 +72,9 @@ def main(
         typer.Option("--resume", help="Go on with the run in --output, which was cut short."),
     ] = False,
 ) -> None:
-    """Train one hybrid reranker, and beside it the arms that an honest claim needs.
+    """Train one hybrid reranker, and beside it the models that an honest claim needs.
 
-    Every arm has the same data, seed and epochs; its best epoch is chosen on
+    Every model has the same data, seed and epochs; its best epoch is chosen on
     validation queries, the test queries are scored once. Example:
 
         python -m quantum_rerank.cli.train_hybrid_model \\
@@ -85,20 +85,20 @@ def main(
         python -m quantum_rerank.cli.train_hybrid_model --output runs/first --resume
     """
     from quantum_rerank.config import load_config, parse_columns, parse_override
-    from quantum_rerank.training.arms import arms_named
+    from quantum_rerank.training.models import check_model_names
 
     if resume:
-        if config or data or columns or arm or set_:
+        if config or data or columns or model or set_:
             raise ConfigError(
-                "A run goes on with its own configuration and arms: leave out what changes them."
+                "A run goes on with its own configuration and models: leave out what changes them."
             )
         unfinished.interrupted(output, METRICS_FILE)  # what is no run's folder gets no lock
         with locked(output):
             # Read once more: another process may have ended the run in between.
             begun = unfinished.interrupted(output, METRICS_FILE)
-            _train(begun.config, begun.arms, output, begun)
+            _train(begun.config, begun.models, output, begun)
     else:
-        others = arms_named(arm or ["quantum_only", "mlp_twin"])
+        others = check_model_names(model or ["quantum_only", "mlp_twin"])
         overrides = dict(parse_override(text) for text in set_ or [])
         if data:
             overrides["data.seen"] = data
@@ -114,32 +114,32 @@ def _train(
     experiment: ExperimentConfig,
     others: Sequence[str],
     folder: Path,
-    begun: unfinished.Begun | None = None,
+    begun: unfinished.RunRecord | None = None,
 ) -> None:
-    """Train and measure every arm, write all down, and show it.
+    """Train and measure every model, write all down, and show it.
 
     begun: what is gone on with, where there is something.
     """
     from quantum_rerank.embeddings import source_of
     from quantum_rerank.plain_console import make_console
     from quantum_rerank.training.data_manager import prepare
-    from quantum_rerank.training.verdict_table import verdict_table
+    from quantum_rerank.training.target_table import verdict_table
 
     console = make_console()
     started = time.monotonic()
     source = source_of(experiment.data)
     prepared = prepare(experiment.data, source)
-    now = unfinished.Begun(experiment, tuple(others), prepared.fingerprint, source.fingerprint)
+    now = unfinished.RunRecord(experiment, tuple(others), prepared.fingerprint, source.fingerprint)
     if begun:
         unfinished.go_on(folder, begun, now, (BUNDLE, CHECKPOINTS))
     else:
         unfinished.begin(folder, now)
     console.print(*prepared.description(), sep="\n", soft_wrap=True)
-    own = experiment.arm
+    own = experiment.model
     timed, left_out = _measure_all(experiment, others, prepared, console, folder)
     measured = {name: one.measured for name, one in timed.items()}
     judged = judge(timed[own], prepared)
-    export_arms(folder, own, measured, judged.course, prepared, source)
+    export_models(folder, own, measured, judged.course, prepared, source)
     wall_seconds = time.monotonic() - started
     write_record(folder, own, timed, left_out, judged, prepared, wall_seconds)
     n_trained = {name: one.n_trained for name, one in measured.items()}
@@ -158,12 +158,12 @@ def _measure_all(
     prepared: PreparedData,
     console: Console,
     folder: Path,
-) -> tuple[dict[str, TimedArm], dict[str, str]]:
-    """The arms that could be trained, the configured one last, and why the others could not."""
+) -> tuple[dict[str, TimedModel], dict[str, str]]:
+    """The models that could be trained, the configured one last, and why the others could not."""
     from quantum_rerank.training.lexical import Bm25
 
-    bm25, own = Bm25(config.data), config.arm
-    timed: dict[str, TimedArm] = {}
+    bm25, own = Bm25(config.data), config.model
+    timed: dict[str, TimedModel] = {}
     left_out: dict[str, str] = {}
     for name in [name for name in dict.fromkeys([COSINE, *others]) if name != own] + [own]:
         try:
@@ -178,13 +178,13 @@ def _measure_all(
 
 def _measure(
     config: ExperimentConfig,
-    arm: str,
+    model: str,
     prepared: PreparedData,
     bm25: Bm25,
     console: Console,
     folder: Path,
-) -> TimedArm:
-    """Train and score an arm behind a progress bar that counts epochs.
+) -> TimedModel:
+    """Train and score a model behind a progress bar that counts epochs.
 
     What an earlier process has trained of it is gone on from, and its seconds count.
     """
@@ -196,7 +196,7 @@ def _measure(
     )
 
     from quantum_rerank.plain_console import make_progress
-    from quantum_rerank.training.arms import LEXICAL_ARMS, measure_arm
+    from quantum_rerank.training.models import LEXICAL_MODELS, measure_model
 
     columns = (
         BarColumn(),
@@ -205,26 +205,26 @@ def _measure(
         TimeRemainingColumn(),
     )
     with make_progress(*columns, console=console) as progress:
-        total = 1 if arm in (COSINE, *LEXICAL_ARMS) else config.training.max_epochs
-        task = progress.add_task(arm, total=total)
+        total = 1 if model in (COSINE, *LEXICAL_MODELS) else config.training.max_epochs
+        task = progress.add_task(model, total=total)
 
         def watch(report: EpochReport) -> None:
-            text = f"{arm}: validation objective {report.metrics['objective']:.4f}"
+            text = f"{model}: validation objective {report.metrics['objective']:.4f}"
             end = report.epoch if report.final else total
             progress.update(task, completed=report.epoch, description=text, total=end)
             if report.warning and report.final:
-                console.print(f"{arm}, epoch {report.epoch}: {report.warning}")
-            unfinished.note_seconds(folder, arm, before + time.monotonic() - started)
+                console.print(f"{model}, epoch {report.epoch}: {report.warning}")
+            unfinished.note_seconds(folder, model, before + time.monotonic() - started)
 
         def tell(text: str) -> None:
-            console.print(f"{arm}: {text}", soft_wrap=True)
+            console.print(f"{model}: {text}", soft_wrap=True)
 
-        started, before = time.monotonic(), unfinished.seconds_spent(folder, arm)
-        written = unfinished.progress_of(folder, arm, tell)
-        measured = measure_arm(config, arm, prepared, bm25, watch, written)
-        text = f"{arm}: validation objective {measured.validation.objective:.4f}"
+        started, before = time.monotonic(), unfinished.seconds_spent(folder, model)
+        written = unfinished.progress_of(folder, model, tell)
+        measured = measure_model(config, model, prepared, bm25, watch, written)
+        text = f"{model}: validation objective {measured.validation.objective:.4f}"
         progress.update(task, completed=progress.tasks[task].total, description=text)
-        return TimedArm(measured, before + time.monotonic() - started)
+        return TimedModel(measured, before + time.monotonic() - started)
 
 
 if __name__ == "__main__":

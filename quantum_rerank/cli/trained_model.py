@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from quantum_rerank.config import ExperimentConfig
     from quantum_rerank.embeddings import EmbeddingSource
     from quantum_rerank.similarity import Head
-    from quantum_rerank.training.validators import Course, Seeds
+    from quantum_rerank.training.targets import Course, Seeds
 
 ModelPath = Annotated[
     Path,
@@ -153,7 +153,7 @@ def require_same_width(model: TrainedModel, width: int, name: str) -> None:
 
 def _from_bundle(folder: Path) -> TrainedModel:
     from quantum_rerank.export import read_bundle
-    from quantum_rerank.training.validators import Course, Seeds
+    from quantum_rerank.training.targets import Course, Seeds
 
     head, manifest = read_bundle(folder)
     training = dict(manifest.training)
@@ -172,21 +172,21 @@ def _from_bundle(folder: Path) -> TrainedModel:
 
 
 def _from_checkpoint(path: Path) -> TrainedModel:
-    from quantum_rerank.training.checkpoint import read_checkpoint
-    from quantum_rerank.training.sealed import unseal
-    from quantum_rerank.training.validators import Course, Seeds
+    from quantum_rerank.training.best_model import read_best_model
+    from quantum_rerank.training.serialization import loads
+    from quantum_rerank.training.targets import Course, Seeds
 
     name = f"`{path}`"
     try:
         content = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{name} cannot be read: {error.strerror}.") from None
-    head, validation, config, epoch = read_checkpoint(content, name, _maker(path))
+    head, validation, config, epoch = read_best_model(content, name, _maker(path))
     return TrainedModel(
         head,
         config,
         validation.fusion_weight,
-        int(unseal(content, name)["embedding_dim"]),
+        int(loads(content, name)["embedding_dim"]),
         {"validation": validation.metrics},
         Course(epoch),
         Seeds(),

@@ -1,4 +1,4 @@
-"""What a training leaves in its folder: metrics.json, the bundle, every arm's best epoch."""
+"""What a training leaves in its folder: metrics.json, the bundle, every model's best epoch."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quantum_rerank.atomic import write_json
 from quantum_rerank.evaluation import NDCG
-from quantum_rerank.whole_files import write_json
 
 if TYPE_CHECKING:
     from quantum_rerank.embeddings import EmbeddingSource
-    from quantum_rerank.training.arms import MeasuredArm
     from quantum_rerank.training.data_manager import PreparedData
-    from quantum_rerank.training.validators import Course, Standing, Verdict
+    from quantum_rerank.training.models import MeasuredModel
+    from quantum_rerank.training.targets import Course, Standing, TargetResult
 
 METRICS_FILE, BUNDLE, CHECKPOINTS = "metrics.json", "bundle", "checkpoints"
 
 
 @dataclass(frozen=True)
-class TimedArm:
-    """An arm with its standing, and the seconds that it took."""
+class TimedModel:
+    """A model with its standing, and the seconds that it took."""
 
-    measured: MeasuredArm
+    measured: MeasuredModel
     seconds: float
 
 
 @dataclass(frozen=True)
 class Judged:
-    """How the arm that was asked for stands to every target."""
+    """How the model that was asked for stands to every target."""
 
     course: Course
     standings: Mapping[str, Standing]
-    verdicts: Sequence[Verdict]
+    verdicts: Sequence[TargetResult]
 
     def record(self) -> dict[str, Any]:
         """Its part of metrics.json."""
-        from quantum_rerank.training.validators import as_record
+        from quantum_rerank.training.targets import as_record
 
         return {
             "verdicts": as_record(self.verdicts),
@@ -46,18 +46,18 @@ class Judged:
         }
 
 
-def judge(arm: TimedArm, prepared: PreparedData) -> Judged:
-    """Hold a trained arm against the targets; one training says nothing of other seeds."""
+def judge(model: TimedModel, prepared: PreparedData) -> Judged:
+    """Hold a trained model against the targets; one training says nothing of other seeds."""
     from quantum_rerank.training.standings import query_roles, standings
-    from quantum_rerank.training.validators import Course, verdicts
+    from quantum_rerank.training.targets import Course, verdicts
 
-    trained = arm.measured.trained
+    trained = model.measured.trained
     assert trained is not None
     training = trained.config.training
     course = Course(
         trained.best_epoch,
         tuple(epoch["objective"] for epoch in trained.history),
-        arm.seconds,
+        model.seconds,
         _peak_memory_gb(),
         training.early_stopping_patience,
         training.min_improvement,
@@ -79,31 +79,31 @@ def _peak_memory_gb() -> float:
 def write_record(
     folder: Path,
     own: str,
-    arms: Mapping[str, TimedArm],
+    models: Mapping[str, TimedModel],
     left_out: Mapping[str, str],
     judged: Judged,
     prepared: PreparedData,
     wall_seconds: float,
 ) -> None:
-    """Write metrics.json: of every arm its scores, each query's, and each epoch.
+    """Write metrics.json: of every model its scores, each query's, and each epoch.
 
     The last that is written: with it the run is finished.
 
-    left_out: arms that could not be trained, and why.
+    left_out: models that could not be trained, and why.
     """
-    measured = {arm: one.measured for arm, one in arms.items()}
-    trained = {arm: one.trained for arm, one in measured.items() if one.trained}
+    measured = {model: one.measured for model, one in models.items()}
+    trained = {model: one.trained for model, one in measured.items() if one.trained}
     record = {
         **_means(measured, prepared),
-        "validation": {arm: one.validation.metrics for arm, one in measured.items()},
-        "objective": {arm: one.validation.objective for arm, one in measured.items()},
-        "fusion_weight": {arm: one.validation.fusion_weight for arm, one in measured.items()},
-        "n_trained": {arm: one.n_trained for arm, one in measured.items()},
-        "epochs": {arm: one.epochs for arm, one in measured.items()},
-        "best_epoch": {arm: one.best_epoch for arm, one in trained.items()},
-        "history": {arm: list(one.history) for arm, one in trained.items()},
+        "validation": {model: one.validation.metrics for model, one in measured.items()},
+        "objective": {model: one.validation.objective for model, one in measured.items()},
+        "fusion_weight": {model: one.validation.fusion_weight for model, one in measured.items()},
+        "n_trained": {model: one.n_trained for model, one in measured.items()},
+        "epochs": {model: one.epochs for model, one in measured.items()},
+        "best_epoch": {model: one.best_epoch for model, one in trained.items()},
+        "history": {model: list(one.history) for model, one in trained.items()},
         "per_query": {
-            role: {arm: {NDCG: one.test[role].per_query[NDCG]} for arm, one in measured.items()}
+            role: {model: {NDCG: one.test[role].per_query[NDCG]} for model, one in measured.items()}
             for role in prepared.tests
         },
         "left_out": dict(left_out),
@@ -112,26 +112,26 @@ def write_record(
         "splits": prepared.splits,
         "skipped": prepared.skipped,
         "data_fingerprint": prepared.fingerprint,
-        "seconds": {arm: round(one.seconds, 3) for arm, one in arms.items()},
+        "seconds": {model: round(one.seconds, 3) for model, one in models.items()},
         "wall_seconds": round(wall_seconds, 1),
     }
     write_json(folder / METRICS_FILE, record)
 
 
-def export_arms(
+def export_models(
     folder: Path,
     own: str,
-    measured: Mapping[str, MeasuredArm],
+    measured: Mapping[str, MeasuredModel],
     course: Course,
     prepared: PreparedData,
     source: EmbeddingSource,
 ) -> None:
-    """Write the arm that was asked for as a bundle, and every arm's best epoch beside it."""
+    """Write the model that was asked for as a bundle, and every model's best epoch beside it."""
     from quantum_rerank.export import export_model
-    from quantum_rerank.training.checkpoint import checkpoint_bytes
+    from quantum_rerank.training.best_model import best_model_bytes
     from quantum_rerank.training.trainer import BestModel
 
-    trained = {arm: one.trained for arm, one in measured.items() if one.trained}
+    trained = {model: one.trained for model, one in measured.items() if one.trained}
     chosen = trained[own]
     export_model(
         folder / BUNDLE,
@@ -141,28 +141,28 @@ def export_arms(
         source.fingerprint,
         prepared.fingerprint,
         {"validation": chosen.validation.metrics}
-        | {role: arms[own] for role, arms in _means(measured, prepared).items()},
+        | {role: models[own] for role, models in _means(measured, prepared).items()},
         prepared.examples,
         asdict(course),
     )
     (folder / CHECKPOINTS).mkdir()
-    for arm, one in trained.items():
+    for model, one in trained.items():
         best = BestModel(one.best_epoch, one.head.state_dict(), one.validation)
-        maker = made_by(arm, prepared.fingerprint)
-        content = checkpoint_bytes(best, one.config, prepared.trial.embedding_dim, maker)
-        (folder / CHECKPOINTS / f"{arm}.safetensors").write_bytes(content)
+        maker = made_by(model, prepared.fingerprint)
+        content = best_model_bytes(best, one.config, prepared.trial.embedding_dim, maker)
+        (folder / CHECKPOINTS / f"{model}.safetensors").write_bytes(content)
 
 
-def made_by(arm: str, data_fingerprint: str) -> dict[str, str]:
-    """Return what the checkpoint of an arm says of its training."""
-    return {"arm": arm, "data_fingerprint": data_fingerprint}
+def made_by(model: str, data_fingerprint: str) -> dict[str, str]:
+    """Return what the checkpoint of a model says of its training."""
+    return {"model": model, "data_fingerprint": data_fingerprint}
 
 
 def _means(
-    measured: Mapping[str, MeasuredArm], prepared: PreparedData
+    measured: Mapping[str, MeasuredModel], prepared: PreparedData
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Role -> arm -> metric -> its mean."""
+    """Role -> model -> metric -> its mean."""
     return {
-        role: {arm: dict(one.test[role].metrics) for arm, one in measured.items()}
+        role: {model: dict(one.test[role].metrics) for model, one in measured.items()}
         for role in prepared.tests
     }

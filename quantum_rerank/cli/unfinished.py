@@ -1,7 +1,7 @@
 """A training's output folder while it is not finished: what another process goes on from.
 
-run.json    the configuration, the arms beside its own, and which data they were trained on
-progress/   ARM.safetensors: each arm's training as it was last written down
+run.json    the configuration, the models beside its own, and which data they were trained on
+progress/   ARM.safetensors: each model's training as it was last written down
             ARM.seconds: how long it has taken so far
 """
 
@@ -15,39 +15,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from quantum_rerank.atomic import write_json
 from quantum_rerank.config import ExperimentConfig, build_config
 from quantum_rerank.errors import BundleError, DataError, OutputError
 from quantum_rerank.paths import require_exists
-from quantum_rerank.whole_files import write_json
 
 if TYPE_CHECKING:
-    from quantum_rerank.training.progress_file import ProgressFile
+    from quantum_rerank.training.checkpoint_file import CheckpointFile
 
 RUN_FILE, PROGRESS = "run.json", "progress"
 FINGERPRINTS = ("data_fingerprint", "encoder_fingerprint")
 
 
 @dataclass(frozen=True)
-class Begun:
-    """What a run began with. arms: to be trained beside the configured one."""
+class RunRecord:
+    """What a run began with. models: to be trained beside the configured one."""
 
     config: ExperimentConfig
-    arms: Sequence[str]
+    models: Sequence[str]
     data_fingerprint: str
     encoder_fingerprint: str
 
 
-def begin(folder: Path, begun: Begun) -> None:
+def begin(folder: Path, begun: RunRecord) -> None:
     """Write down what a later process needs to go on with this run."""
     record = {
         "config": begun.config.model_dump(mode="json"),
-        "arms": list(begun.arms),
+        "models": list(begun.models),
         **{name: getattr(begun, name) for name in FINGERPRINTS},
     }
     write_json(folder / RUN_FILE, record)
 
 
-def interrupted(folder: Path, last_written: str) -> Begun:
+def interrupted(folder: Path, last_written: str) -> RunRecord:
     """What a run began with that was cut short.
 
     last_written: the file whose presence says that the run is finished.
@@ -65,13 +65,13 @@ def interrupted(folder: Path, last_written: str) -> Begun:
         ) from None
     except (OSError, ValueError) as error:
         raise BundleError(f"`{folder / RUN_FILE}` cannot be read: {error}.") from None
-    if not isinstance(record, dict) or not {"config", "arms", *FINGERPRINTS} <= record.keys():
+    if not isinstance(record, dict) or not {"config", "models", *FINGERPRINTS} <= record.keys():
         raise BundleError(f"`{folder / RUN_FILE}` is not what a run writes: it was altered.")
     config = build_config(record["config"])
-    return Begun(config, tuple(record["arms"]), *(str(record[name]) for name in FINGERPRINTS))
+    return RunRecord(config, tuple(record["models"]), *(str(record[name]) for name in FINGERPRINTS))
 
 
-def go_on(folder: Path, begun: Begun, now: Begun, results: Sequence[str]) -> None:
+def go_on(folder: Path, begun: RunRecord, now: RunRecord, results: Sequence[str]) -> None:
     """Make a folder ready for the rest of its run.
 
     now: the same as it would begin today.
@@ -96,20 +96,20 @@ def go_on(folder: Path, begun: Begun, now: Begun, results: Sequence[str]) -> Non
             shutil.rmtree(path, ignore_errors=True)
 
 
-def progress_of(folder: Path, arm: str, tell: Callable[[str], None]) -> ProgressFile:
-    """Where an arm's training is written down; `tell` as of `ProgressFile`."""
-    from quantum_rerank.training.progress_file import ProgressFile
+def progress_of(folder: Path, model: str, tell: Callable[[str], None]) -> CheckpointFile:
+    """Where a model's training is written down; `tell` as of `CheckpointFile`."""
+    from quantum_rerank.training.checkpoint_file import CheckpointFile
 
-    return ProgressFile(folder / PROGRESS / f"{arm}.safetensors", tell)
+    return CheckpointFile(folder / PROGRESS / f"{model}.safetensors", tell)
 
 
-def seconds_spent(folder: Path, arm: str) -> float:
-    """How long earlier processes have trained an arm, what was lost with them included."""
+def seconds_spent(folder: Path, model: str) -> float:
+    """How long earlier processes have trained a model, what was lost with them included."""
     with suppress(OSError, ValueError):
-        return float((folder / PROGRESS / f"{arm}.seconds").read_text())
+        return float((folder / PROGRESS / f"{model}.seconds").read_text())
     return 0.0
 
 
-def note_seconds(folder: Path, arm: str, seconds: float) -> None:
+def note_seconds(folder: Path, model: str, seconds: float) -> None:
     """Write that down for the next one."""
-    write_json(folder / PROGRESS / f"{arm}.seconds", round(seconds, 3))
+    write_json(folder / PROGRESS / f"{model}.seconds", round(seconds, 3))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from quantum_rerank.config import DataConfig
     from quantum_rerank.embeddings import EmbeddingSource
     from quantum_rerank.training.data_manager import QuerySet
-    from quantum_rerank.training.validators import Standing, Verdict
+    from quantum_rerank.training.targets import Standing, TargetResult
 
 FAILED_EXIT_CODE = 3
 
@@ -70,8 +70,8 @@ def main(
     from quantum_rerank.plain_console import make_console
     from quantum_rerank.training.data_manager import recall_warnings, told_skips
     from quantum_rerank.training.standings import standings
-    from quantum_rerank.training.validators import verdicts
-    from quantum_rerank.training.verdict_table import verdict_table
+    from quantum_rerank.training.target_table import verdict_table
+    from quantum_rerank.training.targets import verdicts
 
     trained = reading_as(load_model(model), columns, max_unmatched_judgments)
     named = encoder or trained.config.data.encoder
@@ -86,7 +86,7 @@ def main(
         for line in told_skips(_skipped(roles)) + recall_warnings(_query_sets(roles)):
             console.print(line, soft_wrap=True)
         console.print(_standing_table(roles, found))
-        console.print(verdict_table(f"Targets of {trained.config.arm} in {model}", judged))
+        console.print(verdict_table(f"Targets of {trained.config.model} in {model}", judged))
     failed = any(one.passed is False or (strict and one.passed is None) for one in judged)
     raise typer.Exit(FAILED_EXIT_CODE if failed else 0)
 
@@ -171,14 +171,14 @@ def _record(
     trained: TrainedModel,
     roles: Mapping[str, Sequence[QuerySet]],
     found: Mapping[str, Standing],
-    judged: Sequence[Verdict],
+    judged: Sequence[TargetResult],
 ) -> dict[str, Any]:
     from quantum_rerank.training.data_manager import recall_warnings
-    from quantum_rerank.training.validators import as_record
+    from quantum_rerank.training.targets import as_record
 
     return {
-        "model": str(path),
-        "arm": trained.config.arm,
+        "path": str(path),
+        "model": trained.config.model,
         "fusion_weight": trained.fusion_weight,
         "queries": {
             role: {queries.domain: len(queries.query_ids) for queries in sets}

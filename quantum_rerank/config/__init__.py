@@ -18,7 +18,6 @@ from quantum_rerank.config.reading import (
 )
 from quantum_rerank.config.sections import (
     HOW_EMBEDDED,
-    Arm,
     CircuitConfig,
     ColumnsConfig,
     DataConfig,
@@ -28,6 +27,7 @@ from quantum_rerank.config.sections import (
     LossConfig,
     LossName,
     MlpConfig,
+    ModelName,
     NegativesConfig,
     OptimizerConfig,
     Section,
@@ -37,7 +37,6 @@ from quantum_rerank.config.sections import (
 
 __all__ = [
     "HOW_EMBEDDED",
-    "Arm",
     "CircuitConfig",
     "ColumnsConfig",
     "DataConfig",
@@ -47,6 +46,7 @@ __all__ = [
     "LossConfig",
     "LossName",
     "MlpConfig",
+    "ModelName",
     "NegativesConfig",
     "OptimizerConfig",
     "Plain",

@@ -80,7 +80,7 @@ def config_keys(model: type[BaseModel] = ExperimentConfig, prefix: str = "") -> 
     """List every dotted key of the schema.
 
     >>> config_keys()[:3]
-    ['arm', 'seed', 'circuit.n_qubits']
+    ['model', 'seed', 'circuit.n_qubits']
     """
     keys: list[str] = []
     for name, field in model.model_fields.items():

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-Arm = Literal[
+ModelName = Literal[
     "hybrid",
     "hybrid_amplitude",
     "product_circuit",
@@ -86,7 +86,7 @@ class MlpConfig(Section):
 
 
 class LinearConfig(Section):
-    """The arms that are linear maps of the embedding, in the place of an MLP."""
+    """The models that are linear maps of the embedding, in the place of an MLP."""
 
     rank: int = Field(64, ge=1, le=8192)
 
@@ -118,7 +118,7 @@ class LossConfig(Section):
     """What is minimised, and on which score."""
 
     name: LossName = "triplet"
-    on: Literal["fused", "fidelity"] = "fidelity"
+    score: Literal["fused", "fidelity"] = "fidelity"
     margin: float = Field(0.5, ge=0.0, le=2.0)
     temperature: float = Field(0.02, gt=0.0)
     negatives: int = Field(31, ge=1, description="sampled per query; triplet always takes one")
@@ -126,10 +126,10 @@ class LossConfig(Section):
     grade_temperature: float = Field(0.1, gt=0.0, description="of listnet's target")
     spread_weight: float = Field(0.0, ge=0.0, description="of a term against saturation")
     spread_target: float = Field(0.05, ge=0.0, le=0.5, description="of affinities, their deviation")
-    views_weight: float = Field(
+    simcse_weight: float = Field(
         0.0, ge=0.0, le=10.0, description="of texts under two dropout masks"
     )
-    views_temperature: float = Field(0.05, gt=0.0)
+    simcse_temperature: float = Field(0.05, gt=0.0)
 
 
 class NegativesConfig(Section):
@@ -183,7 +183,7 @@ class TrainingConfig(Section):
     max_epochs: int = Field(100, ge=1)
     early_stopping_patience: int = Field(10, ge=1)
     min_improvement: float = Field(0.001, ge=0.0)
-    averaging: float = Field(0.0, ge=0.0, lt=1.0, description="decay an epoch; 0 for none")
+    ema_decay: float = Field(0.0, ge=0.0, lt=1.0, description="decay an epoch; 0 for none")
     max_batch_documents: int = Field(1500, ge=2)
     balance: float = Field(0.0, ge=0.0, le=1.0, description="1: every domain equally often")
     difficulty: float = Field(0.0, ge=0.0, le=1.0, description="1: queries drawn by past loss")
@@ -266,7 +266,7 @@ class DataConfig(Section):
 class ExperimentConfig(Section):
     """Everything that decides the outcome of one training."""
 
-    arm: Arm = "hybrid"
+    model: ModelName = "hybrid"
     seed: int = Field(7, ge=0, le=_LARGEST_SEED)
     circuit: CircuitConfig = CircuitConfig()
     mlp: MlpConfig = MlpConfig()
@@ -296,4 +296,4 @@ class ExperimentConfig(Section):
         """The part that shapes a model, as plain arguments of `similarity.build_head`."""
         circuit = dict(self.resolved().circuit)
         gate = {"gate": self.fusion.gate, "centroids": self.fusion.centroids}
-        return {"arm": self.arm, **dict(self.mlp), **circuit, **dict(self.linear), **gate}
+        return {"model": self.model, **dict(self.mlp), **circuit, **dict(self.linear), **gate}

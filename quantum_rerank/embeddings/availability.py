@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import Collection
 from quantum_rerank.embeddings.encoder import ArraySource, source_of
-from quantum_rerank.embeddings.text_models import MODELS, text_model
+from quantum_rerank.embeddings.text_models import ENCODERS, text_model
 from quantum_rerank.errors import EmbeddingError
 from quantum_rerank.paths import expanded
 
@@ -36,7 +36,7 @@ def refuse_unusable_encoder(config: DataConfig, collections: Iterable[Collection
         for collection in collections:
             source.refuse_missing_rows(collection)
         return ""
-    if name in MODELS:
+    if name in ENCODERS:
         folder = text_model(name).folder
         if not folder.is_dir():
             raise EmbeddingError(f"The files of the encoder `{name}` are not in `{folder}`.")
@@ -55,7 +55,7 @@ def _on_disk_or_hub(name: str) -> str:
             )
         return ""
     if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
-        known = ", ".join(f"`{model}`" for model in MODELS)
+        known = ", ".join(f"`{model}`" for model in ENCODERS)
         raise EmbeddingError(
             f"The encoder `{name}` is no folder. Give {known}, a sentence-transformers name or "
             "folder, or `npy:FOLDER`."

@@ -1,6 +1,6 @@
 """Models that turn texts into vectors, by name.
 
-A new one is one class with `folder`, `width`, `vectors` and `coverage`, and one line in MODELS.
+A new one is one class with `folder`, `width`, `vectors` and `coverage`, and one line in ENCODERS.
 Whatever no line names is left to sentence-transformers.
 """
 
@@ -49,8 +49,8 @@ class TextModel(Protocol):
 def text_model(name: str, settings: EncoderSettings | None = None) -> TextModel:
     """The model that a configuration names."""
     settings = settings or EncoderSettings()
-    if name in MODELS:
-        return MODELS[name](settings)
+    if name in ENCODERS:
+        return ENCODERS[name](settings)
     return SentenceTransformersModel(name, settings)
 
 
@@ -138,7 +138,7 @@ class SentenceTransformersModel:
 
     def _unloadable(self, error: Exception) -> EmbeddingError:
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        names = ", ".join(f"`{name}`" for name in MODELS)
+        names = ", ".join(f"`{name}`" for name in ENCODERS)
         return EmbeddingError(
             f"The encoder `{self._name}` cannot be loaded: {first_line.rstrip('.')}. "
             f"Give {names}, a sentence-transformers name or folder, or `npy:FOLDER`."
@@ -231,7 +231,7 @@ class WordLlamaModel:
         return WordLlama.load(cache_dir=folder, disable_download=True)
 
 
-MODELS: dict[str, Callable[[EncoderSettings], TextModel]] = {
+ENCODERS: dict[str, Callable[[EncoderSettings], TextModel]] = {
     "minilm": minilm,
     "wordllama": WordLlamaModel,
 }

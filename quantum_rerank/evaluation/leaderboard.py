@@ -1,4 +1,4 @@
-"""Results side by side: what each arm scored, and what differs by more than chance."""
+"""Results side by side: what each model scored, and what differs by more than chance."""
 
 from __future__ import annotations
 

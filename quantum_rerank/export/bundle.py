@@ -23,13 +23,13 @@ from typing import Any
 
 from torch import Tensor
 
+from quantum_rerank.atomic import require_free, staged_folder
 from quantum_rerank.config import DataConfig, ExperimentConfig, build_config, override
 from quantum_rerank.embeddings import ExampleTexts
 from quantum_rerank.errors import BundleError, ConfigError
 from quantum_rerank.forks import prepare_for_forks
 from quantum_rerank.paths import as_path, require_exists
-from quantum_rerank.similarity import ARMS, Head, build_head, score
-from quantum_rerank.whole_files import appearing, require_free
+from quantum_rerank.similarity import MODELS, Head, build_head, score
 
 SCHEMA_VERSION = 1
 WEIGHTS, MANIFEST, CARD = "model.safetensors", "manifest.json", "README.md"
@@ -79,7 +79,7 @@ def write_bundle(folder: Path, weights: Mapping[str, Tensor], manifest: Manifest
     from safetensors.torch import save
 
     require_free(folder)
-    with appearing(folder) as staging:
+    with staged_folder(folder) as staging:
         tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
         # Not `save_file`, whose error on a full disk is no OSError.
         (staging / WEIGHTS).write_bytes(save(tensors))
@@ -229,7 +229,7 @@ def _checked_record(folder: Path) -> dict[str, Any]:
 def _as_json(manifest: Manifest, folder: Path) -> dict[str, Any]:
     record = {
         "schema_version": SCHEMA_VERSION,
-        "arm": manifest.config.arm,
+        "model": manifest.config.model,
         "seed": manifest.config.seed,
         "config": manifest.config.model_dump(mode="json"),
         "embedding_dim": manifest.embedding_dim,
@@ -273,7 +273,7 @@ def _prompt_notes(data: DataConfig) -> Iterator[str]:
 def model_card(manifest: Manifest) -> str:
     """The bundle's README: what it is, how it did, how to use it, what it is not."""
     config = manifest.config
-    circuit, arm = config.circuit, ARMS[config.arm]
+    circuit, model = config.circuit, MODELS[config.model]
     parts = {
         "state": f"State: {circuit.n_qubits} qubits, simulated exactly.",
         "circuit": f"Circuit: {circuit.n_layers} layers.",
@@ -288,14 +288,14 @@ def model_card(manifest: Manifest) -> str:
     ]
     return "\n".join(
         [
-            f"# Reranker `{config.arm}`",
+            f"# Reranker `{config.model}`",
             "",
             f"Score = (1 - w) cosine + w affinity, w = {manifest.fusion_weight:.2f}, over "
             f"`{config.data.encoder}` embeddings ({manifest.embedding_dim}-d).",
             *_prompt_notes(config.data),
             *_GATE_NOTE.get(config.fusion.gate, ()),
-            f"Affinity: {arm.what}.",
-            *(parts[part] for part in parts if part in arm.has),
+            f"Affinity: {model.what}.",
+            *(parts[part] for part in parts if part in model.has),
             "",
             "```python",
             "from quantum_rerank.reranker import Reranker",

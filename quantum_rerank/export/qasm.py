@@ -45,7 +45,7 @@ def _circuit(head: Head, embedding: Embeddings) -> tuple[int, Sequence[Gate], li
         return len(amplitudes).bit_length() - 1, gates, angles.tolist()
     circuit = next((m for m in head.modules() if isinstance(m, TrainedCircuit)), None)
     if circuit is None:
-        raise BundleError("The model has no circuit: its arm is a classical one.")
+        raise BundleError("The model has no circuit: its model is a classical one.")
     ansatz = circuit.ansatz
     weights = Weights(circuit.weights, ansatz.n_angles, ansatz.n_shifts)
     columns = weights.columns(_angles(head, circuit, embedding))[0]

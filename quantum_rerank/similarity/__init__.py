@@ -1,4 +1,4 @@
-"""Similarity of two texts: the arms, and their fusion with the cosine."""
+"""Similarity of two texts: the models, and their fusion with the cosine."""
 
 from quantum_rerank.similarity.fusion import (
     FUSION_GRID,
@@ -10,12 +10,12 @@ from quantum_rerank.similarity.fusion import (
     score_represented,
 )
 from quantum_rerank.similarity.gate import FALLS, DistanceGate
-from quantum_rerank.similarity.heads import ARMS, Head, build_head
+from quantum_rerank.similarity.heads import MODELS, Head, build_head
 
 __all__ = [
-    "ARMS",
     "FALLS",
     "FUSION_GRID",
+    "MODELS",
     "DistanceGate",
     "FusedSimilarity",
     "Head",

@@ -93,7 +93,7 @@ class PreparedData:
 
     trial: TrialData
     test_seen: tuple[QuerySet, ...]
-    test_unseen: tuple[QuerySet, ...]
+    unseen_test: tuple[QuerySet, ...]
     splits: dict[str, dict[str, tuple[str, ...]]]
     fingerprint: str
     encoder_fingerprint: str
@@ -103,12 +103,12 @@ class PreparedData:
     def skipped(self) -> dict[str, dict[str, int]]:
         """Domain -> what was not taken as it was given, and texts in two roles."""
         trial = (*self.trial.train, *self.trial.unseen)
-        return {q.domain: dict(q.skipped) for q in (*trial, *self.test_unseen) if q.skipped}
+        return {q.domain: dict(q.skipped) for q in (*trial, *self.unseen_test) if q.skipped}
 
     @property
     def tests(self) -> dict[str, tuple[QuerySet, ...]]:
-        """Role -> test queries: `test` of seen domains, `test_unseen` where there are such."""
-        roles = {"test": self.test_seen, "test_unseen": self.test_unseen}
+        """Role -> test queries: `test` of seen domains, `unseen_test` where there are such."""
+        roles = {"test": self.test_seen, "unseen_test": self.unseen_test}
         return {role: query_sets for role, query_sets in roles.items() if query_sets}
 
     def description(self) -> list[str]:
@@ -126,7 +126,7 @@ class PreparedData:
     def statistics(self) -> list[dict[str, Any]]:
         """A row per domain: documents, queries by role, and `judgments` of those not for test."""
         trial = self._not_for_test
-        sizes = {q.domain: len(q.documents) for q in (*trial, *self.test_unseen)}
+        sizes = {q.domain: len(q.documents) for q in (*trial, *self.unseen_test)}
         return [
             {"domain": domain, "documents": sizes[domain]}
             | {role: len(ids) for role, ids in roles.items()}
@@ -226,7 +226,7 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
             unseen=query_sets(config.unseen_validation, "validation"),
         ),
         test_seen=query_sets(config.seen, "test"),
-        test_unseen=query_sets(config.unseen_test, "test"),
+        unseen_test=query_sets(config.unseen_test, "test"),
         splits={collections[spec].domain: vars(split) for spec, split in splits.items()},
         fingerprint=_fingerprint(config, collections, splits),
         encoder_fingerprint=source.fingerprint,

@@ -9,16 +9,16 @@ import torch
 
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.similarity import FusedSimilarity, build_head
-from quantum_rerank.training.averaging import WeightAverage
 from quantum_rerank.training.batches import CorpusBatches, TrainingBatches
+from quantum_rerank.training.checkpoint import checkpoint_bytes, take_over
 from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.gating import place_gate
 from quantum_rerank.training.loss_functions import make_loss
 from quantum_rerank.training.negatives import Negatives
 from quantum_rerank.training.optimizers import make_optimizer, make_schedule
-from quantum_rerank.training.progress import progress_bytes, take_over
 from quantum_rerank.training.ranking import Validator
 from quantum_rerank.training.trainer import EarlyStopping, Trainer, WarmUp
+from quantum_rerank.training.weight_average import WeightAverage
 
 
 def make_descendant(
@@ -42,7 +42,7 @@ def make_descendant(
         for report in trainer.epochs():
             if report.epoch == last:
                 break
-        weights = progress_bytes(trainer, {})
+        weights = checkpoint_bytes(trainer, {})
     trainer = make_trainer(config, data)
     if weights:
         take_over(trainer, weights)
@@ -61,8 +61,8 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
     if head.gate:
         place_gate(head.gate, [queries.queries for queries in data.train], gate_rng)
     model = FusedSimilarity(head, config.fusion.initial_weight)
-    loss = make_loss(**config.loss.model_dump(exclude={"on", "negatives"}))
-    on_fidelity = config.loss.on == "fidelity"
+    loss = make_loss(**config.loss.model_dump(exclude={"score", "negatives"}))
+    on_fidelity = config.loss.score == "fidelity"
     mining = config.negatives
     negatives = Negatives(
         data.train,
@@ -122,7 +122,7 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
         optimizer,
         schedule,
         optimizing.gradient_clipping,
-        WeightAverage(config.training.averaging),
+        WeightAverage(config.training.ema_decay),
         Validator(data.seen, data.unseen, config.training.objective),
         EarlyStopping(config.training.early_stopping_patience, config.training.min_improvement),
         config.training.max_epochs,

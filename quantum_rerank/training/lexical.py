@@ -1,6 +1,6 @@
 """BM25 over the same candidates: the baselines that read texts, not vectors.
 
-They have nothing to train and no head. What they share with the arms is an affinity of
+They have nothing to train and no head. What they share with the models is an affinity of
 every query with its candidates, and a fusion with the cosine.
 """
 

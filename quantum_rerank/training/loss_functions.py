@@ -165,7 +165,7 @@ def spread_shortfall(affinity: Tensor, target: float) -> Tensor:
     return relu(target - affinity[one, other].std(correction=0))
 
 
-def views_entropy(affinity: Tensor, temperature: float) -> Tensor:
+def simcse_loss(affinity: Tensor, temperature: float) -> Tensor:
     """Cross entropy of each text's second view against the second views of the others.
 
     Gao, Yao and Chen, "SimCSE: Simple Contrastive Learning of Sentence Embeddings", EMNLP
@@ -175,7 +175,7 @@ def views_entropy(affinity: Tensor, temperature: float) -> Tensor:
     affinity: (n, n), the first view of each text with the second view of each.
 
     >>> affinity = torch.tensor([[0.9, 0.8], [0.7, 1.0]])
-    >>> round(views_entropy(affinity, temperature=0.1).item(), 4)
+    >>> round(simcse_loss(affinity, temperature=0.1).item(), 4)
     0.1809
     """
     return cross_entropy(affinity / temperature, torch.arange(len(affinity)))
@@ -188,7 +188,7 @@ class Loss:
     sampling: `one` random candidate as negative; `sampled`, several of them;
         `in_batch`, those and the other queries' documents too; `all_candidates`,
         every candidate of every query of the batch, each text simulated once.
-    spread_weight, views_weight: of the `spread_shortfall` and of the `views_entropy` of the
+    spread_weight, simcse_weight: of the `spread_shortfall` and of the `simcse_loss` of the
         batch's documents beside it.
     """
 
@@ -196,8 +196,8 @@ class Loss:
     sampling: Sampling
     spread_weight: float = 0.0
     spread_target: float = 0.0
-    views_weight: float = 0.0
-    views_temperature: float = 1.0
+    simcse_weight: float = 0.0
+    simcse_temperature: float = 1.0
 
     def per_query(self, scores: Tensor, grades: Tensor) -> Tensor:
         """The loss of each query by itself, (q,), without a gradient."""
@@ -213,8 +213,8 @@ def make_loss(
     grade_temperature: float = 0.1,
     spread_weight: float = 0.0,
     spread_target: float = 0.0,
-    views_weight: float = 0.0,
-    views_temperature: float = 1.0,
+    simcse_weight: float = 0.0,
+    simcse_temperature: float = 1.0,
 ) -> Loss:
     """Build a loss by name; each uses those of the numbers that it has."""
     hinge = partial(pairwise_hinge, margin=margin)
@@ -231,5 +231,5 @@ def make_loss(
     }
     if name not in losses:
         raise ValueError(f"`{name}` is no loss. Known: {', '.join(losses)}.")
-    beside = (spread_weight, spread_target, views_weight, views_temperature)
+    beside = (spread_weight, spread_target, simcse_weight, simcse_temperature)
     return Loss(*losses[name], *beside)

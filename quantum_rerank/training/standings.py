@@ -24,7 +24,7 @@ from quantum_rerank.training.data_manager import (
     with_unread,
 )
 from quantum_rerank.training.ranking import Candidates
-from quantum_rerank.training.validators import (
+from quantum_rerank.training.targets import (
     TEST,
     TRAIN,
     UNSEEN_TEST,
@@ -45,7 +45,7 @@ def query_roles(prepared: PreparedData) -> dict[str, tuple[QuerySet, ...]]:
         VALIDATION: trial.seen,
         UNSEEN_VALIDATION: trial.unseen,
         TEST: prepared.test_seen,
-        UNSEEN_TEST: prepared.test_unseen,
+        UNSEEN_TEST: prepared.unseen_test,
     }
 
 

@@ -13,17 +13,17 @@ from torch import Tensor
 
 from quantum_rerank.errors import DivergedError, SaturatedError
 from quantum_rerank.similarity import FusedSimilarity
-from quantum_rerank.training.averaging import WeightAverage
 from quantum_rerank.training.batches import Batch, CorpusBatches, TrainingBatches
 from quantum_rerank.training.gradients import GradientWatch
 from quantum_rerank.training.loss_functions import (
     Loss,
     neighbour_divergence,
+    simcse_loss,
     spread_shortfall,
-    views_entropy,
 )
 from quantum_rerank.training.optimizers import Schedule
 from quantum_rerank.training.ranking import SPREAD, Validation, Validator
+from quantum_rerank.training.weight_average import WeightAverage
 
 _LEAST_SPREAD = 1e-6  # of affinities in [0, 1]: some ten steps of a float32
 _REGULARISED_TEXTS = 128  # documents of a batch whose neighbours, spread and views are held
@@ -308,7 +308,7 @@ class Trainer:
         loss = self._loss.compute(scores, batch.grades)
         if self._batches.remembers:
             self._batches.remember(self._loss.per_query(scores, batch.grades))
-        terms = (self._warm_up.weight, self._loss.spread_weight, self._loss.views_weight)
+        terms = (self._warm_up.weight, self._loss.spread_weight, self._loss.simcse_weight)
         return self._with_terms(loss, batch, compared.documents) if any(terms) else loss
 
     def _with_terms(self, loss: Tensor, batch: Batch, represented: Tensor) -> Tensor:
@@ -322,10 +322,10 @@ class Trainer:
                 loss = loss + weight * self._divergence(affinity, texts)
             if weight := self._loss.spread_weight:
                 loss = loss + weight * spread_shortfall(affinity, self._loss.spread_target)
-        if weight := self._loss.views_weight:
+        if weight := self._loss.simcse_weight:
             # Represented once more, under the next dropout mask.
             affinity = head.compare(states, head.represent(texts)).float()
-            loss = loss + weight * views_entropy(affinity, self._loss.views_temperature)
+            loss = loss + weight * simcse_loss(affinity, self._loss.simcse_temperature)
         return loss
 
     def _divergence(self, affinity: Tensor, texts: Tensor) -> Tensor:

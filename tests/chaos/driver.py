@@ -28,12 +28,12 @@ import typer
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from tests.benchmarks.measuring import AsJson, show, table
+from benchmarks.measuring import AsJson, show, table
 from tests.chaos.moments import changed_ns, let_run
 from tests.integration.conftest import command, environment, write_domains, write_space
 from tests.speed import slowness
 from tuning.records import FAILURE
-from tuning.study.history import CONTINUES, is_cut_short, told
+from tuning.study.history import CONTINUES, finished_trials, is_cut_short
 from tuning.study.ledger import sessions
 from tuning.study.run_folder import BEST, EVENTS, load_study
 from tuning.study.storage import TRIALS
@@ -113,7 +113,7 @@ def write_search(root: Path, trials: int, times: int = 1, layers: int = LAYERS) 
     space = write_space(root, root, budget, extra)
     # Wide layers are there for those who run out of memory; here they would only take time.
     text = space.read_text().replace(
-        "grace_epochs: 1, reduction_factor: 2", "grace_epochs: 3, reduction_factor: 3"
+        "grace_period: 1, reduction_factor: 2", "grace_period: 3, reduction_factor: 3"
     )
     space.write_text(text.replace(", 8192", ""))
     return space
@@ -227,7 +227,7 @@ def broken_after_a_kill(folder: Path, seen: Seen, number: int, broken: list[str]
     seen.complete = {n: v for n, v in complete.items() if v is not None}
     seen.seconds, seen.best = spent, best
     counts = Counter(trial.state.name for trial in trials)
-    counts["told"] = len(told(trials))
+    counts["told"] = len(finished_trials(trials))
     return counts
 
 
@@ -238,9 +238,9 @@ def broken_at_the_end(folder: Path, n_trials: int) -> list[str]:
     unfinished = [t.number for t in trials if not t.state.is_finished()]
     if unfinished:
         broken.append(f"trials {unfinished} are not told")
-    if len(told(trials)) != n_trials:
-        broken.append(f"{len(told(trials))} trials are told, not {n_trials}")
-    configurations = Counter(json.dumps(t.params, sort_keys=True) for t in told(trials))
+    if len(finished_trials(trials)) != n_trials:
+        broken.append(f"{len(finished_trials(trials))} trials are finished, not {n_trials}")
+    configurations = Counter(json.dumps(t.params, sort_keys=True) for t in finished_trials(trials))
     twice = [params for params, count in configurations.items() if count > 1]
     if twice:
         broken.append(f"told twice: {twice}")

@@ -23,7 +23,7 @@ import typer
 from optuna.trial import TrialState
 from rich.console import Console
 
-from tests.benchmarks.measuring import AsJson, show, table
+from benchmarks.measuring import AsJson, show, table
 from tests.chaos.driver import read_events
 from tests.chaos.faults import hang, with_fault
 from tests.integration.conftest import write_domains, write_space

@@ -21,7 +21,7 @@ import psutil
 import typer
 from rich.console import Console
 
-from tests.benchmarks.measuring import AsJson, show, table
+from benchmarks.measuring import AsJson, show, table
 from tests.chaos.driver import read_events
 from tests.integration.conftest import write_domains, write_space
 from tuning.records import CHECKPOINT, EPOCH, FINAL, NUMBER, OBJECTIVE, SECONDS

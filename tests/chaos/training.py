@@ -4,8 +4,8 @@
 
 One training runs undisturbed; the same one is then killed with SIGKILL at a moment of every
 round (as it starts, within an epoch, between two, while its progress is written) and gone on
-with by --resume. In the end both must be the same bit for bit, on one thread: every arm's
-last weights, moments and generators, every arm's best weights, those that were exported, and
+with by --resume. In the end both must be the same bit for bit, on one thread: every model's
+last weights, moments and generators, every model's best weights, those that were exported, and
 all metrics.
 """
 
@@ -25,20 +25,20 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from benchmarks.measuring import AsJson, show, table
 from quantum_rerank.cli.training_record import BUNDLE, CHECKPOINTS, METRICS_FILE
 from quantum_rerank.cli.unfinished import PROGRESS, RUN_FILE
 from quantum_rerank.errors import BundleError
 from quantum_rerank.export.bundle import WEIGHTS
-from quantum_rerank.training.progress_file import UNFINISHED, ProgressFile
-from quantum_rerank.training.sealed import unseal
-from tests.benchmarks.measuring import AsJson, show, table
+from quantum_rerank.training.checkpoint_file import UNFINISHED, CheckpointFile
+from quantum_rerank.training.serialization import loads
 from tests.chaos.moments import changed_ns, let_run
 from tests.integration.conftest import command, environment, write_domains
 from tests.speed import slowness
 
 MOMENTS = ("within an epoch", "between epochs", "writing", "start")
-ARMS = ("quantum_only", "mlp_twin", "hybrid")  # as they are trained; cosine has one epoch
-EPOCHS, EPOCHS_A_ROUND = 24, 12  # of each arm: the training must outlast its kills
+MODELS = ("quantum_only", "mlp_twin", "hybrid")  # as they are trained; cosine has one epoch
+EPOCHS, EPOCHS_A_ROUND = 24, 12  # of each model: the training must outlast its kills
 # What no two trainings share.
 TIMES = ("wall_seconds", "seconds", "peak_memory_gb")
 TIMED_TARGETS = ("time", "peak memory")
@@ -81,14 +81,14 @@ def write_training(root: Path, epochs: int) -> Path:
         "mlp": {"hidden_layers": [32], "dropout": 0.2},
         "fusion": {"gate": "distance", "centroids": 4},
         "warmup": {"steps": 20, "batch_size": 32},
-        "loss": {"name": "infonce", "on": "fused", "negatives": 7},
+        "loss": {"name": "infonce", "score": "fused", "negatives": 7},
         "negatives": {"kind": "hard", "refresh_epochs": 3},
         "optimizer": {"schedule": "plateau", "circuit_schedule": "cosine"},
         "training": {
             "batch_size": 8,
             "max_epochs": epochs,
             "early_stopping_patience": epochs,
-            "averaging": 0.8,
+            "ema_decay": 0.8,
             "difficulty": 0.5,
             "balance": 0.5,
             "embedding_noise": 0.1,
@@ -129,13 +129,13 @@ def run_to_end(options: Sequence[str]) -> None:
 def kill_rounds(
     config: Path, folder: Path, rounds: int, rng: random.Random
 ) -> tuple[list[tuple[str, ...]], list[str]]:
-    """Start the training or go on with it, and kill it, round after round and arm after arm."""
+    """Start the training or go on with it, and kill it, round after round and model after model."""
     rows: list[tuple[str, ...]] = []
     broken: list[str] = []
     before: dict[str, int] = {}
     for number in range(rounds):
         moment, started = MOMENTS[number % len(MOMENTS)], time.monotonic()
-        waited_for = ARMS[number * len(ARMS) // rounds :]
+        waited_for = MODELS[number * len(MODELS) // rounds :]
         process = training(arguments(config, folder), subprocess.DEVNULL)
         wait_for(moment, waited_for, folder / PROGRESS, process, rng)
         after = time.monotonic() - started
@@ -144,12 +144,14 @@ def kill_rounds(
             if code:
                 broken.append(f"round {number}: exit code {code}")
             break  # it had ended before its moment came
-        now = dict(epochs_on_disk(folder / PROGRESS))
-        lost = [arm for arm, epoch in before.items() if now.get(arm, -1) < epoch]
-        broken += [f"round {number}: {arm} went back from epoch {before[arm]}" for arm in lost]
+        now = dict(resumable_epochs(folder / PROGRESS))
+        lost = [model for model, epoch in before.items() if now.get(model, -1) < epoch]
+        broken += [
+            f"round {number}: {model} went back from epoch {before[model]}" for model in lost
+        ]
         before = now
         cut = " ".join(path.stem for path in (folder / PROGRESS).glob(f"*{UNFINISHED}"))
-        shown = "  ".join(f"{arm} {epoch}" for arm, epoch in now.items())
+        shown = "  ".join(f"{model} {epoch}" for model, epoch in now.items())
         rows.append((str(number), moment, f"{after:.1f}", shown, cut))
         Console(stderr=True).print("  ".join(rows[-1]), markup=False, highlight=False)
     return rows, broken
@@ -157,16 +159,16 @@ def kill_rounds(
 
 def wait_for(
     moment: str,
-    arms: Sequence[str],
+    models: Sequence[str],
     folder: Path,
     process: subprocess.Popen[bytes],
     rng: random.Random,
 ) -> None:
-    """Return at a moment of the training of one of these arms, or when all has ended."""
+    """Return at a moment of the training of one of these models, or when all has ended."""
     called = time.time_ns()
 
     def written(ending: str) -> bool:
-        return any(changed_ns(folder / f"{arm}.safetensors{ending}") > called for arm in arms)
+        return any(changed_ns(folder / f"{model}.safetensors{ending}") > called for model in models)
 
     ending, longest = {
         "start": (None, 3.0),
@@ -184,12 +186,12 @@ def wait_for(
     let_run(process, rng.uniform(0.0, longest))
 
 
-def epochs_on_disk(folder: Path) -> Iterator[tuple[str, int]]:
-    """Of each arm, how many epochs the newest version has that can be read."""
-    for arm in sorted({path.name.partition(".")[0] for path in folder.glob("*")}):
-        for _, content in ProgressFile(folder / f"{arm}.safetensors").versions():
+def resumable_epochs(folder: Path) -> Iterator[tuple[str, int]]:
+    """Of each model, how many epochs the newest version has that can be read."""
+    for model in sorted({path.name.partition(".")[0] for path in folder.glob("*")}):
+        for _, content in CheckpointFile(folder / f"{model}.safetensors").versions():
             try:
-                yield arm, int(unseal(content, arm)["state"]["epochs_done"])
+                yield model, int(loads(content, model)["state"]["epochs_done"])
             except BundleError:
                 continue
             break

@@ -22,7 +22,7 @@ import psutil
 import typer
 from rich.console import Console
 
-from tests.benchmarks.measuring import AsJson, show, table
+from benchmarks.measuring import AsJson, show, table
 from tests.chaos.driver import (
     LAYERS,
     broken_at_the_end,

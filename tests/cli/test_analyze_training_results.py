@@ -22,7 +22,7 @@ from quantum_rerank.cli.result_tables import (
     worst_table,
 )
 from quantum_rerank.evaluation import compare
-from quantum_rerank.training.validators import Seeds, stability
+from quantum_rerank.training.targets import Seeds, stability
 
 Ended = Callable[..., tuple[int, str]]
 
@@ -90,7 +90,7 @@ def test_groups_of_one_name_are_told_apart(seeds: list[Path], setting: Any, tmp_
 def test_the_spread_is_that_of_the_recorded_scores(seeds: list[Path]) -> None:
     (group,) = grouped(read_runs(seeds)[0])
     rows = {row[:2]: row[2:] for row in seeds_table(group).rows}
-    for role in ("test", "test_unseen"):
+    for role in ("test", "unseen_test"):
         values = [metrics_of(run)[role]["hybrid"]["ndcg@10"] for run in seeds]
         mean, spread, lowest, highest = rows[f"{role} NDCG@10", "hybrid"]
         found = [float(value) for value in (mean, spread, lowest, highest)]
@@ -98,10 +98,10 @@ def test_the_spread_is_that_of_the_recorded_scores(seeds: list[Path]) -> None:
         assert found == pytest.approx(expected, abs=1e-4)
 
 
-def test_arms_are_paired_on_each_query_s_mean_over_seeds(seeds: list[Path]) -> None:
+def test_models_are_paired_on_each_query_s_mean_over_seeds(seeds: list[Path]) -> None:
     (group,) = grouped(read_runs(seeds)[0])
     pairs = paired(group, "test")
-    assert [(one.arm, one.other) for one in pairs] == [
+    assert [(one.model, one.other) for one in pairs] == [
         ("hybrid", "cosine"),
         ("hybrid", "quantum_only"),
         ("hybrid", "mlp_twin"),
@@ -110,9 +110,9 @@ def test_arms_are_paired_on_each_query_s_mean_over_seeds(seeds: list[Path]) -> N
     ]
     each = [metrics_of(run)["per_query"]["test"] for run in seeds]
 
-    def mean(arm: str) -> dict[str, float]:
-        queries = each[0][arm]["ndcg@10"]
-        return {query: fmean(one[arm]["ndcg@10"][query] for one in each) for query in queries}
+    def mean(model: str) -> dict[str, float]:
+        queries = each[0][model]["ndcg@10"]
+        return {query: fmean(one[model]["ndcg@10"][query] for one in each) for query in queries}
 
     assert pairs[0].found == compare(mean("hybrid"), mean("cosine"), group.domains("test"))
 
@@ -131,7 +131,7 @@ def test_several_seeds_have_a_verdict_on_their_stability(seeds: list[Path]) -> N
 
 def test_the_worst_queries_are_those_that_lost_most(seeds: list[Path]) -> None:
     (group,) = grouped(read_runs(seeds)[0])
-    table = worst_table(group, "test_unseen", lambda domain, query: (query, domain), 16)
+    table = worst_table(group, "unseen_test", lambda domain, query: (query, domain), 16)
     changes = [float(row[3]) for row in table.rows]
     assert changes == sorted(changes)
     assert len(changes) == 16

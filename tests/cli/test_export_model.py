@@ -20,7 +20,7 @@ from quantum_rerank.export import export_model, read_bundle
 from quantum_rerank.export.bundle import write_bundle
 from quantum_rerank.export.qasm import circuit_qasm
 from quantum_rerank.similarity import build_head
-from quantum_rerank.training.sealed import seal, unseal
+from quantum_rerank.training.serialization import dumps, loads
 
 Ended = Callable[..., tuple[int, str]]
 
@@ -63,26 +63,26 @@ def test_a_bundle_that_knows_its_vectors_by_their_folder_s_name_is_still_good(
     assert again.examples == manifest.examples
 
 
-@pytest.mark.parametrize("arm", ["cosine", "mlp_twin", "quantum_only"])
-def test_the_other_arms_of_a_training_can_be_exported(
-    ended_training: Path, tmp_path: Path, arm: str
+@pytest.mark.parametrize("model", ["cosine", "mlp_twin", "quantum_only"])
+def test_the_other_models_of_a_training_can_be_exported(
+    ended_training: Path, tmp_path: Path, model: str
 ) -> None:
-    exported(ended_training, "--arm", arm, "--output", tmp_path / arm)
-    _, manifest = read_bundle(tmp_path / arm)
+    exported(ended_training, "--model", model, "--output", tmp_path / model)
+    _, manifest = read_bundle(tmp_path / model)
     recorded = json.loads((ended_training / "metrics.json").read_text())
-    assert manifest.config.arm == arm
-    assert manifest.metrics["test"] == recorded["test"][arm]
-    assert manifest.metrics["test_unseen"] == recorded["test_unseen"][arm]
+    assert manifest.config.model == model
+    assert manifest.metrics["test"] == recorded["test"][model]
+    assert manifest.metrics["unseen_test"] == recorded["unseen_test"][model]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arm", ["hybrid", "hybrid_amplitude"])
+@pytest.mark.parametrize("model", ["hybrid", "hybrid_amplitude"])
 def test_the_circuit_of_a_text_is_written_as_a_program(
-    tmp_path: Path, small_config: Callable[..., ExperimentConfig], arm: str
+    tmp_path: Path, small_config: Callable[..., ExperimentConfig], model: str
 ) -> None:
     torch.manual_seed(0)
     encoder, texts = TextEncoder("minilm"), ["fear of spiders", "two\nlines"]
-    config = override(small_config(), {"data.encoder": "minilm", "arm": arm})
+    config = override(small_config(), {"data.encoder": "minilm", "model": model})
     vectors = encoder.encode(texts)
     head = build_head(embedding_dim=vectors.shape[1], **config.head_arguments())
     example = ExampleTexts(texts[0], vectors[0], (texts[1],), vectors[1:])
@@ -123,7 +123,7 @@ def test_the_circuit_of_a_text_depends_on_its_role_where_the_encoder_tells_them_
         (["--text", "fear of spiders"], "Add --format qasm"),
         (["--format", "qasm", "--text", " "], "A --text is empty"),
         (["--format", "qasm", "--text", "a"], "computed elsewhere"),
-        (["--arm", "pigeon"], "It has cosine, hybrid, mlp_twin, quantum_only."),
+        (["--model", "pigeon"], "It has cosine, hybrid, mlp_twin, quantum_only."),
     ],
 )
 def test_a_mistake_is_told_in_words(
@@ -152,17 +152,17 @@ def test_a_model_whose_data_were_changed_is_not_exported(
     run = setting.train(tmp_path / "run", {"data.seen": [f"beir:{tmp_path / 'trees'}"]})
     qrels = tmp_path / "trees" / "qrels" / "test.tsv"
     qrels.write_text(qrels.read_text().replace("\t2", "\t3", 1))
-    code, told = ended(app, run, "--arm", "mlp_twin", "--output", tmp_path / "out")
+    code, told = ended(app, run, "--model", "mlp_twin", "--output", tmp_path / "out")
     assert code == 2
     assert "not those it was trained on" in told
 
 
-@pytest.mark.parametrize("what", ["", "bundle", "checkpoints/hybrid.safetensors", "--arm"])
+@pytest.mark.parametrize("what", ["", "bundle", "checkpoints/hybrid.safetensors", "--model"])
 def test_a_model_whose_vectors_were_changed_is_not_exported(
     setting: Any, changed_vectors: Path, tmp_path: Path, ended: Ended, what: str
 ) -> None:
-    is_arm = what == "--arm"
-    given = [changed_vectors, "--arm", "mlp_twin"] if is_arm else [changed_vectors / what]
+    is_model = what == "--model"
+    given = [changed_vectors, "--model", "mlp_twin"] if is_model else [changed_vectors / what]
     code, told = ended(app, *given, "--output", tmp_path / "out")
     assert code == 2
     assert "Put back those that it was trained on." in told
@@ -177,7 +177,7 @@ def in_a_search(ended_training: Path, tmp_path: Path) -> Path:
     place.parent.mkdir(parents=True)
     content = (ended_training / "checkpoints" / "hybrid.safetensors").read_bytes()
     maker = {"run": "0f", "trial": 7}
-    place.write_bytes(seal({**unseal(content, "the checkpoint"), "made_by": maker}))
+    place.write_bytes(dumps({**loads(content, "the checkpoint"), "made_by": maker}))
     record = json.loads((ended_training / "run.json").read_text())
     (tmp_path / "search" / "run.json").write_text(json.dumps({**record, "run": "0f"}))
     return place
@@ -208,7 +208,7 @@ def test_weights_of_another_trial_of_the_same_search_are_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_weights_of_another_arm_or_of_other_data_are_refused_under_an_arm_s_name(
+def test_weights_of_another_model_or_of_other_data_are_refused_under_a_model_s_name(
     ended_training: Path, tmp_path: Path, ended: Ended
 ) -> None:
     run = Path(shutil.copytree(ended_training, tmp_path / "run"))
@@ -216,10 +216,10 @@ def test_weights_of_another_arm_or_of_other_data_are_refused_under_an_arm_s_name
     content = checkpoint.read_bytes()
     shutil.copy(run / "checkpoints" / "mlp_twin.safetensors", checkpoint)
     code, told = ended(app, checkpoint, "--output", tmp_path / "out")
-    assert (code, "its arm is mlp_twin, but hybrid is expected" in told) == (2, True)
-    record = unseal(content, "the checkpoint")
+    assert (code, "its model is mlp_twin, but hybrid is expected" in told) == (2, True)
+    record = loads(content, "the checkpoint")
     maker = {**record["made_by"], "data_fingerprint": "of others"}
-    checkpoint.write_bytes(seal({**record, "made_by": maker}))
+    checkpoint.write_bytes(dumps({**record, "made_by": maker}))
     code, told = ended(app, checkpoint, "--output", tmp_path / "out")
     assert (code, "its data_fingerprint is of others" in told) == (2, True)
 

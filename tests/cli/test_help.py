@@ -21,12 +21,12 @@ COMMANDS = [
             "validate_training",
         )
     ),
-    "quantum_rerank.study",
+    "experiments",
 ]
 
 
 def app_of(module: str) -> typer.Typer:
-    is_package = module == "quantum_rerank.study"
+    is_package = module == "experiments"
     app: typer.Typer = import_module(f"{module}.__main__" if is_package else module).app
     return app
 

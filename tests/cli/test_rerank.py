@@ -40,7 +40,7 @@ def herbs(setting: Any, ended_training: Path) -> QuerySet:
     """Queries of a domain that was not trained on, with all its documents as candidates."""
     config = load_model(ended_training).config.data
     roles = load_roles(config, [setting.data("herbs")], embedding_source(setting.encoder))
-    return roles["test_unseen"][0]
+    return roles["unseen_test"][0]
 
 
 @pytest.fixture
@@ -409,7 +409,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(
 def prompted_training(setting: Any, words_encoder: str, tmp_path: Path) -> Path:
     """The folder of a training whose queries and documents have prompts."""
     prompts = {"data.query_prompt": "query: ", "data.document_prompt": "passage: "}
-    settings = {"data.encoder": words_encoder, "arm": "mlp_twin", **prompts}
+    settings = {"data.encoder": words_encoder, "model": "mlp_twin", **prompts}
     run: Path = setting.train(tmp_path / "prompted", settings)
     return run
 
@@ -431,7 +431,7 @@ def test_every_command_uses_the_prompts_of_the_training(
     expected = json.loads((prompted_training / "metrics.json").read_text())["standings"]
     assert json.loads(result.stdout)["standings"] == expected
 
-    line = [prompted_training, "--arm", "mlp_twin", "--output", tmp_path / "again"]
+    line = [prompted_training, "--model", "mlp_twin", "--output", tmp_path / "again"]
     assert CliRunner().invoke(export_model_command.app, list(map(str, line))).exit_code == 0
     again = Reranker.load(tmp_path / "again").manifest.examples
     assert again == Reranker.load(prompted_training).manifest.examples

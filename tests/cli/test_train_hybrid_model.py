@@ -21,8 +21,8 @@ from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import DataError, OutputError
 from quantum_rerank.export import read_bundle
 from quantum_rerank.folder_lock import LOCK, holder, locked
-from quantum_rerank.similarity import ARMS, score
-from quantum_rerank.training.checkpoint import read_checkpoint
+from quantum_rerank.similarity import MODELS, score
+from quantum_rerank.training.best_model import read_best_model
 from quantum_rerank.training.data_manager import prepare
 
 Folder = Callable[..., Path]
@@ -75,13 +75,13 @@ def trained(arguments: Callable[..., list[str]], tmp_path: Path) -> Trained:
     return Trained(tmp_path / "first", result.output)
 
 
-def test_every_arm_is_scored_once_on_the_test_queries(trained: Trained) -> None:
+def test_every_model_is_scored_once_on_the_test_queries(trained: Trained) -> None:
     test = trained.metrics["test"]
     assert list(test) == ["cosine", "quantum_only", "mlp_twin", "hybrid"]
     for metrics in test.values():
         assert set(metrics) == {"ndcg@10", "mrr@10", "recall@100", "map"}
         assert all(0.0 <= value <= 1.0 for value in metrics.values())
-    assert "test_unseen" not in trained.metrics
+    assert "unseen_test" not in trained.metrics
 
 
 def test_the_record_says_what_was_trained_on_what(trained: Trained) -> None:
@@ -95,16 +95,16 @@ def test_the_record_says_what_was_trained_on_what(trained: Trained) -> None:
     assert record["fusion_weight"].keys() == record["validation"].keys() == record["test"].keys()
 
 
-def test_no_arm_is_below_cosine_on_the_validation_queries_it_was_chosen_on(
+def test_no_model_is_below_cosine_on_the_validation_queries_it_was_chosen_on(
     trained: Trained,
 ) -> None:
-    values = {arm: one["val_ndcg@10"] for arm, one in trained.metrics["validation"].items()}
+    values = {model: one["val_ndcg@10"] for model, one in trained.metrics["validation"].items()}
     assert min(values.values()) == values["cosine"]
 
 
 def test_the_bundle_gives_the_scores_of_its_examples(trained: Trained) -> None:
     head, manifest = read_bundle(trained.folder / "bundle")
-    assert manifest.config.arm == "hybrid"
+    assert manifest.config.model == "hybrid"
     assert manifest.metrics["test"] == trained.metrics["test"]["hybrid"]
     prepared = prepare(manifest.config.data, embedding_source(manifest.config.data.encoder))
     assert manifest.data_fingerprint == prepared.fingerprint
@@ -114,7 +114,7 @@ def test_the_bundle_gives_the_scores_of_its_examples(trained: Trained) -> None:
         np.testing.assert_allclose(kept.scores, scores, atol=1e-12)
 
 
-def test_the_trained_arm_is_held_against_every_other_one(trained: Trained) -> None:
+def test_the_trained_model_is_held_against_every_other_one(trained: Trained) -> None:
     assert "test queries, scored once" in trained.printed
     lines = [line.strip() for line in trained.printed.splitlines()]
     (head,) = (number for number, line in enumerate(lines) if line.startswith("hybrid minus"))
@@ -132,34 +132,34 @@ def test_the_same_seed_gives_the_same_results(
     assert {key: second[key] for key in timeless} == timeless
 
 
-@pytest.mark.parametrize("arm", ["quantum_only", "mlp_twin"])
-def test_another_arm_may_be_the_one_that_is_exported(
-    arguments: Callable[..., list[str]], tmp_path: Path, arm: str
+@pytest.mark.parametrize("model", ["quantum_only", "mlp_twin"])
+def test_another_model_may_be_the_one_that_is_exported(
+    arguments: Callable[..., list[str]], tmp_path: Path, model: str
 ) -> None:
-    line = arguments(tmp_path / "other", "--set", f"arm={arm}")
+    line = arguments(tmp_path / "other", "--set", f"model={model}")
     CliRunner().invoke(app, line, catch_exceptions=False)
     trained = Trained(tmp_path / "other", "")
     first, *_, last = trained.metrics["test"]
-    assert (first, last) == ("cosine", arm)
+    assert (first, last) == ("cosine", model)
     assert trained.metrics["test"].keys() == {"cosine", "quantum_only", "mlp_twin"}
-    assert trained.metrics["config"]["arm"] == arm
-    assert read_bundle(trained.folder / "bundle")[1].config.arm == arm
+    assert trained.metrics["config"]["model"] == model
+    assert read_bundle(trained.folder / "bundle")[1].config.model == model
 
 
-def test_every_epoch_of_every_arm_is_on_record(trained: Trained) -> None:
+def test_every_epoch_of_every_model_is_on_record(trained: Trained) -> None:
     record = trained.metrics
-    for arm, history in record["history"].items():
-        assert [epoch["epoch"] for epoch in history] == [*range(1, record["epochs"][arm] + 1)]
+    for model, history in record["history"].items():
+        assert [epoch["epoch"] for epoch in history] == [*range(1, record["epochs"][model] + 1)]
         objectives = [epoch["objective"] for epoch in history]
-        assert record["best_epoch"][arm] == 1 + objectives.index(max(objectives))
+        assert record["best_epoch"][model] == 1 + objectives.index(max(objectives))
         assert all("train_loss" in epoch for epoch in history)
 
 
-def test_the_scores_of_the_queries_make_up_those_of_the_arms(trained: Trained) -> None:
+def test_the_scores_of_the_queries_make_up_those_of_the_models(trained: Trained) -> None:
     record = trained.metrics
-    for arm, found in record["per_query"]["test"].items():
+    for model, found in record["per_query"]["test"].items():
         values = list(found["ndcg@10"].values())
-        assert sum(values) / len(values) == pytest.approx(record["test"][arm]["ndcg@10"])
+        assert sum(values) / len(values) == pytest.approx(record["test"][model]["ndcg@10"])
 
 
 def test_every_target_has_its_verdict_in_the_record_and_on_the_screen(trained: Trained) -> None:
@@ -168,7 +168,7 @@ def test_every_target_has_its_verdict_in_the_record_and_on_the_screen(trained: T
     assert len(found) == 9
     assert "Targets of hybrid" in trained.printed
     assert all(name in trained.printed for name in found)
-    test = {arm: one["ndcg@10"] for arm, one in record["test"].items()}
+    test = {model: one["ndcg@10"] for model, one in record["test"].items()}
     gain = test["hybrid"] / test["cosine"] - 1
     assert found["ranking improvement"]["value"] == pytest.approx(gain)
     assert found["ranking improvement"]["passed"] == (gain >= 0.15)
@@ -177,12 +177,12 @@ def test_every_target_has_its_verdict_in_the_record_and_on_the_screen(trained: T
     assert found["stability"]["outcome"] == found["cross-domain"]["outcome"] == "not known"
 
 
-@pytest.mark.parametrize("arm", ["cosine", "quantum_only", "mlp_twin", "hybrid"])
-def test_the_best_epoch_of_every_arm_is_kept(trained: Trained, arm: str) -> None:
-    content = (trained.folder / "checkpoints" / f"{arm}.safetensors").read_bytes()
-    _, validation, config, epoch = read_checkpoint(content, arm)
-    assert (config.arm, epoch) == (arm, trained.metrics["best_epoch"][arm])
-    assert validation.metrics == trained.metrics["validation"][arm]
+@pytest.mark.parametrize("model", ["cosine", "quantum_only", "mlp_twin", "hybrid"])
+def test_the_best_epoch_of_every_model_is_kept(trained: Trained, model: str) -> None:
+    content = (trained.folder / "checkpoints" / f"{model}.safetensors").read_bytes()
+    _, validation, config, epoch = read_best_model(content, model)
+    assert (config.model, epoch) == (model, trained.metrics["best_epoch"][model])
+    assert validation.metrics == trained.metrics["validation"][model]
 
 
 def test_the_bundle_knows_how_it_was_trained(trained: Trained) -> None:
@@ -192,15 +192,15 @@ def test_the_bundle_knows_how_it_was_trained(trained: Trained) -> None:
     assert training["peak_memory_gb"] == trained.metrics["peak_memory_gb"]
 
 
-@pytest.mark.parametrize("option", ["--arm", "--arms"])
-def test_all_arms_stand_in_one_table_with_what_each_has_trained(
+@pytest.mark.parametrize("option", ["--model", "--models"])
+def test_all_models_stand_in_one_table_with_what_each_has_trained(
     arguments: Callable[..., list[str]], tmp_path: Path, option: str
 ) -> None:
     result = CliRunner().invoke(
         app, arguments(tmp_path / "all", option, "all"), catch_exceptions=False
     )
     trained = Trained(tmp_path / "all", result.output)
-    everyone = {*ARMS, "bm25", "bm25_cosine"}
+    everyone = {*MODELS, "bm25", "bm25_cosine"}
     assert trained.metrics["test"].keys() == trained.metrics["n_trained"].keys() == everyone
     assert trained.metrics["left_out"] == {}
     lines = [line.split() for line in trained.printed.splitlines()]
@@ -209,13 +209,13 @@ def test_all_arms_stand_in_one_table_with_what_each_has_trained(
     assert {row[0] for row in rows} == everyone - {"hybrid"}
     printed = {row[0]: int(row[-1].replace(",", "")) for row in rows}
     assert printed.items() <= trained.metrics["n_trained"].items()
-    assert read_bundle(trained.folder / "bundle")[1].config.arm == "hybrid"
+    assert read_bundle(trained.folder / "bundle")[1].config.model == "hybrid"
 
 
-def test_arms_that_were_asked_for_take_the_place_of_the_usual_ones(
+def test_models_that_were_asked_for_take_the_place_of_the_usual_ones(
     trained: Trained, arguments: Callable[..., list[str]], tmp_path: Path
 ) -> None:
-    line = arguments(tmp_path / "two", "--arm", "mlp_twin", "--arm", "bm25")
+    line = arguments(tmp_path / "two", "--model", "mlp_twin", "--model", "bm25")
     CliRunner().invoke(app, line, catch_exceptions=False)
     test = Trained(tmp_path / "two", "").metrics["test"]
     assert list(test) == ["cosine", "mlp_twin", "bm25", "hybrid"]
@@ -223,13 +223,13 @@ def test_arms_that_were_asked_for_take_the_place_of_the_usual_ones(
     assert test["mlp_twin"] == trained.metrics["test"]["mlp_twin"]
 
 
-def test_an_arm_that_cannot_be_trained_is_left_out_and_named(
+def test_a_model_that_cannot_be_trained_is_left_out_and_named(
     arguments: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     # Of one hidden unit nothing is left at such a rate, and then all texts are the same.
-    settings = {"arm": "quantum_only", "mlp.hidden_layers": "[1]", "optimizer.mlp_lr": 1.0}
+    settings = {"model": "quantum_only", "mlp.hidden_layers": "[1]", "optimizer.mlp_lr": 1.0}
     sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    line = arguments(tmp_path / "left", "--arm", "rbf", *sets)
+    line = arguments(tmp_path / "left", "--model", "rbf", *sets)
     result = CliRunner().invoke(app, line, catch_exceptions=False)
     record = Trained(tmp_path / "left", "").metrics
     assert record["left_out"].keys() == {"rbf"}
@@ -246,7 +246,7 @@ def test_an_arm_that_cannot_be_trained_is_left_out_and_named(
         (["--set", "circuit.n_qubits"], "must have the form KEY=VALUE"),
         (["--set", "circuit.n_qubits=60"], "`circuit.n_qubits` is 60"),
         (["--set", "data.encoder=npy:nowhere"], "does not exist"),
-        (["--arm", "leg"], "`leg` is no arm. Known: hybrid, "),
+        (["--model", "leg"], "`leg` is no model. Known: hybrid, "),
         (["--config", "nowhere.yaml"], "`nowhere.yaml` does not exist"),
     ],
 )
@@ -336,7 +336,7 @@ def test_a_run_that_was_cut_short_ends_as_if_it_had_not(
     }
 
 
-def test_a_resume_says_of_which_arm_it_could_not_use_what_was_written_down(
+def test_a_resume_says_of_which_model_it_could_not_use_what_was_written_down(
     trained: Trained,
 ) -> None:
     cut_short(trained.folder)
@@ -370,7 +370,7 @@ def test_what_cannot_go_on_is_refused(
     assert "does not exist" in refused("--output", str(tmp_path / "nowhere"))
     cut_short(trained.folder)
     assert "with its own configuration" in refused(*arguments(trained.folder))
-    assert "with its own configuration" in refused("--output", folder, "--arm", "rbf")
+    assert "with its own configuration" in refused("--output", folder, "--model", "rbf")
     record = json.loads((trained.folder / "run.json").read_text())
     for key, message in (
         ("data_fingerprint", "The collections are not those"),
@@ -437,7 +437,7 @@ def test_a_table_with_other_columns_is_trained_on_by_the_names_given(
     rows += [f"what is plant 0|stone {n}|0" for n in range(8)]
     table = tmp_path / "clicks.csv"
     table.write_text("\n".join(["Question|text|rel", *rows]), encoding="utf-8")
-    named = ("--columns", "query=question,document=text,label=rel", "--arm", "bm25")
+    named = ("--columns", "query=question,document=text,label=rel", "--model", "bm25")
     line = arguments(tmp_path / "first", *named, data=f"csv:{table}")
     result = CliRunner().invoke(app, line, catch_exceptions=False)
     assert result.exit_code == 0

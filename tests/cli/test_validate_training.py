@@ -39,7 +39,7 @@ def test_a_bundle_has_the_verdicts_that_its_training_has_recorded(
     found = validated(ended_training / "bundle")
     assert found["standings"] == recorded["standings"]
     assert found["verdicts"] == recorded["verdicts"]
-    assert found == {**validated(ended_training), "model": found["model"]}
+    assert found == {**validated(ended_training), "path": found["path"]}
 
 
 def test_a_checkpoint_has_the_same_standings_without_the_history(ended_training: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_folder_trained_on_is_known_from_within_and_by_another_name(
 
 
 @pytest.mark.parametrize(
-    ("domain", "role"), [("shrubs", "unseen_validation"), ("herbs", "test_unseen")]
+    ("domain", "role"), [("shrubs", "unseen_validation"), ("herbs", "unseen_test")]
 )
 def test_another_collection_is_an_unseen_domain(
     setting: Any, ended_training: Path, domain: str, role: str
@@ -187,7 +187,7 @@ def test_every_target_is_printed_with_its_outcome(ended_training: Path) -> None:
 def test_the_exit_code_says_whether_a_target_was_failed(
     setting: Any, ended_training: Path, tmp_path: Path, ended: Ended
 ) -> None:
-    run = setting.train(tmp_path / "cosine", {"arm": "cosine"})
+    run = setting.train(tmp_path / "cosine", {"model": "cosine"})
     bundle = run / "bundle"
     herbs = ("--data", setting.data("herbs"))
     # The cosine gains nothing, and so loses nothing: on an unseen domain alone nothing fails.
@@ -232,7 +232,7 @@ def test_a_collection_trained_on_needs_the_others_that_its_fingerprint_is_of(
     assert "does not exist" in message
     assert "Name those that were moved with --data too" in message
     again = ("--data", setting.data("trees"), "--data", setting.data("herbs"))
-    assert set(validated(run, *again)["queries"]) == {"train", "validation", "test", "test_unseen"}
+    assert set(validated(run, *again)["queries"]) == {"train", "validation", "test", "unseen_test"}
 
 
 def test_other_vectors_of_the_collections_trained_on_are_refused(

@@ -27,7 +27,7 @@ from quantum_rerank.embeddings import (
 )
 from quantum_rerank.embeddings.coverage import Coverage
 from quantum_rerank.embeddings.encoder import ArraySource, normalised, unit_rows
-from quantum_rerank.embeddings.text_models import MODELS
+from quantum_rerank.embeddings.text_models import ENCODERS
 from quantum_rerank.errors import EmbeddingError
 
 
@@ -569,7 +569,7 @@ def test_counts_are_kept_beside_the_vectors(
     def refuse(*arguments: object) -> Coverage:
         raise AssertionError("The encoder is asked again.")
 
-    kind = type(MODELS[words_encoder](EncoderSettings()))
+    kind = type(ENCODERS[words_encoder](EncoderSettings()))
     monkeypatch.setattr(kind, "coverage", refuse)
     assert TextEncoder(words_encoder, tmp_path / "cache").unread(trees) == first
 

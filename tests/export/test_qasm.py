@@ -16,10 +16,10 @@ DIM = 16
 GATE = re.compile(r"(\w+)(?:\(([^)]+)\))? ([^;]+);")
 
 
-def head_of(arm: str, n_qubits: int, entangler: str) -> Head:
+def head_of(model: str, n_qubits: int, entangler: str) -> Head:
     """A head whose every weight is drawn, the circuit's own among them."""
     torch.manual_seed(3)
-    head = build_head(arm, DIM, (8,), 0.3, n_qubits, 2, entangler, "lightning.qubit").eval()
+    head = build_head(model, DIM, (8,), 0.3, n_qubits, 2, entangler, "lightning.qubit").eval()
     for parameter in head.circuit_parameters():
         torch.nn.init.normal_(parameter)
     return head
@@ -48,12 +48,12 @@ def simulated(text: str, n_qubits: int) -> NDArray[np.complex128]:
 
 
 @pytest.mark.parametrize("entangler", ["cnot_chain", "zz_ring"])
-@pytest.mark.parametrize("arm", ["hybrid", "hybrid_amplitude", "quantum_only"])
+@pytest.mark.parametrize("model", ["hybrid", "hybrid_amplitude", "quantum_only"])
 @pytest.mark.parametrize("n_qubits", [2, 3, 4])
 def test_the_program_prepares_the_state_that_the_model_compares(
-    arm: str, n_qubits: int, entangler: str
+    model: str, n_qubits: int, entangler: str
 ) -> None:
-    head = head_of(arm, n_qubits, entangler)
+    head = head_of(model, n_qubits, entangler)
     embedding = np.random.default_rng(0).normal(size=DIM).astype(np.float32)
     embedding /= np.linalg.norm(embedding)
     expected = represent(head, embedding[None, :])[0].numpy()
@@ -61,9 +61,9 @@ def test_the_program_prepares_the_state_that_the_model_compares(
     assert abs(np.vdot(found, expected)) ** 2 == pytest.approx(1.0, abs=1e-9)
 
 
-@pytest.mark.parametrize("arm", ["hybrid", "hybrid_amplitude"])
-def test_programs_of_two_texts_have_the_fidelity_of_the_model(arm: str) -> None:
-    head = head_of(arm, 3, "cnot_chain")
+@pytest.mark.parametrize("model", ["hybrid", "hybrid_amplitude"])
+def test_programs_of_two_texts_have_the_fidelity_of_the_model(model: str) -> None:
+    head = head_of(model, 3, "cnot_chain")
     rng = np.random.default_rng(1)
     pair = rng.normal(size=(2, DIM)).astype(np.float32)
     states = represent(head, pair)
@@ -83,7 +83,7 @@ def test_a_program_names_every_qubit_even_where_none_is_turned() -> None:
     assert abs(simulated(program, 3)[0]) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("arm", ["cosine", "mlp_twin"])
-def test_an_arm_without_a_circuit_is_refused(arm: str) -> None:
+@pytest.mark.parametrize("model", ["cosine", "mlp_twin"])
+def test_a_model_without_a_circuit_is_refused(model: str) -> None:
     with pytest.raises(BundleError, match="no circuit"):
-        circuit_qasm(head_of(arm, 2, "cnot_chain"), np.eye(DIM, dtype=np.float32)[0])
+        circuit_qasm(head_of(model, 2, "cnot_chain"), np.eye(DIM, dtype=np.float32)[0])

@@ -88,7 +88,7 @@ data:
   unseen_test: ["beir:{domains / "far"}"]
 budget: {budget}
 sampler: {{name: random, seed: 3}}
-scheduler: {{name: asha, grace_epochs: 1, reduction_factor: 2}}
+scheduler: {{name: asha, grace_period: 1, reduction_factor: 2}}
 top_k: 2
 confirm_seeds: 1
 {extra}

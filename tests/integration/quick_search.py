@@ -99,7 +99,7 @@ data:
   unseen_test: []
   encoder: {json.dumps(encoder or f"npy:{vectors}")}
 budget: {budget}
-fixed: {{warmup.steps: 0, arm: mlp_twin}}
+fixed: {{warmup.steps: 0, model: mlp_twin}}
 sampler: {{name: random, seed: 7}}
 scheduler: {{name: none}}
 top_k: 1

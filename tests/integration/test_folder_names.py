@@ -55,7 +55,7 @@ def test_it_is_read_exported_continued_and_taken_over(
 ) -> None:
     shown = call(status.app, folder, "--json")
     assert shown.code == 0, shown.text
-    assert json.loads(shown.text.splitlines()[-1])["progress"]["told"] == 1
+    assert json.loads(shown.text.splitlines()[-1])["progress"]["finished"] == 1
     exported = call(best_trial.app, folder, "--output", tmp_path / NAME)
     assert exported.code == 0, exported.text
     assert (tmp_path / NAME / "manifest.json").is_file()

@@ -23,8 +23,16 @@ from tests.chaos.driver import broken_curves, read_events, wait_for
 from tests.integration.conftest import Finished, Watched, call, run
 from tuning import best_trial, search, status
 from tuning.best_trial import ranked_trials
-from tuning.records import STARTED_OVER
-from tuning.study.history import AT_EPOCH, CLONES, REPLACES, attempts, curve, is_cut_short, told
+from tuning.records import RESTARTED
+from tuning.study.history import (
+    AT_EPOCH,
+    CLONES,
+    REPLACES,
+    attempts,
+    curve,
+    finished_trials,
+    is_cut_short,
+)
 from tuning.study.ledger import sessions
 from tuning.study.lineage import came_to, origins, without_successor
 from tuning.study.run_folder import EVENTS, load_study
@@ -117,7 +125,7 @@ def test_the_summary_counts_what_the_study_holds(finished: Run) -> None:
     assert set(summary["baselines"]) == {"cosine", "mlp_twin", "quantum_only"}
     for roles in (summary["baseline"], summary["best"], summary["default_config"]):
         assert 0 < roles["test"]["ndcg@10"] <= 1
-        assert 0 < roles["test_unseen"]["ndcg@10"] <= 1
+        assert 0 < roles["unseen_test"]["ndcg@10"] <= 1
 
 
 def test_the_best_trials_are_confirmed_and_the_best_mean_wins(finished: Run) -> None:
@@ -203,7 +211,7 @@ def test_ctrl_c_once_ends_in_order_and_exports_the_best_so_far(
     ended = Run(folder, stopped)
     assert ended.summary["ended_early"] == "Ctrl-C"
     assert ended.summary["n_trials"] < 40
-    assert Reranker.load(folder / "best").manifest.config.arm == "hybrid"
+    assert Reranker.load(folder / "best").manifest.config.model == "hybrid"
     finished_states = {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.WAITING}
     assert {trial.state for trial in ended.trials} <= finished_states
 
@@ -261,8 +269,8 @@ def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(
     trials = resumed.trials
     assert all(trial.state.is_finished() for trial in trials)
     assert {number: trials[number] for number in complete} == complete
-    assert len(told(trials)) == 6
-    assert len({str(trial.params) for trial in told(trials)}) == 6
+    assert len(finished_trials(trials)) == 6
+    assert len({str(trial.params) for trial in finished_trials(trials)}) == 6
     for before in unfinished:
         assert is_cut_short(trials[before.number])
         (after,) = (t for t in trials if before.number in attempts(trials, t.number)[1:])
@@ -275,7 +283,7 @@ def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(
     # A session writes its record a moment after the summary.
     before_last = first["seconds"] + second["seconds"]
     assert before_last < resumed.summary["wall_seconds"] < before_last + third["seconds"] + 0.1
-    assert Reranker.load(folder / "best").manifest.config.arm == "hybrid"
+    assert Reranker.load(folder / "best").manifest.config.model == "hybrid"
 
 
 def has_a_clone_at_work(folder: Path) -> bool:
@@ -295,30 +303,30 @@ def test_a_population_that_was_killed_goes_on_and_loses_no_member(
 ) -> None:
     space = make_space("{trials: 8, epochs: 4, trial_memory_gb: 2}", "start_from: [{}]")
     rule = "{name: pbt, population: 4, interval_epochs: 1, quantile: 0.5}"
-    asha = "{name: asha, grace_epochs: 1, reduction_factor: 2}"
+    asha = "{name: asha, grace_period: 1, reduction_factor: 2}"
     space.write_text(space.read_text().replace(asha, rule).replace(", 8192", ""))
     folder = tmp_path / "run"
     running = watch("tuning.search", "--space", space, "--output", folder)
     running.wait_for(lambda: has_a_clone_at_work(folder))
     running.process.kill()
     running.end()
-    over = {trial.number: trial for trial in told(load_study(folder).trials)}
+    over = {trial.number: trial for trial in finished_trials(load_study(folder).trials)}
 
     resumed = Run(folder, run("tuning.search", "--resume", folder))
     assert resumed.command.code == 0, resumed.command.text
     trials = resumed.trials
     assert all(trial.state.is_finished() for trial in trials)
     assert {number: trials[number] for number in over} == over
-    assert len(told(trials)) == 8
+    assert len(finished_trials(trials)) == 8
     assert trials[0].state != TrialState.PRUNED  # a start point
     assert not without_successor(trials)
     first = origins(trials)
-    clones = [trial for trial in told(trials) if CLONES in trial.user_attrs]
+    clones = [trial for trial in finished_trials(trials) if CLONES in trial.user_attrs]
     places = [trial.user_attrs[REPLACES] for trial in clones]
     assert sorted(places) == sorted(t.number for t in trials if t.state == TrialState.PRUNED)
     for clone in clones:
         donor, epoch = trials[clone.user_attrs[CLONES]], clone.user_attrs[AT_EPOCH]
-        assert STARTED_OVER not in clone.user_attrs
+        assert RESTARTED not in clone.user_attrs
         assert min(clone.intermediate_values) == epoch + 1
         kept = {key: value for key, value in donor.params.items() if is_architecture(key)}
         assert {k: v for k, v in clone.params.items() if is_architecture(k)} == kept
@@ -375,18 +383,18 @@ def test_a_search_starts_from_what_an_earlier_one_found(
         assert trial.params == before.params
     assert told_of["left_out"]["failed"] == sum(t.state.name == "FAIL" for t in finished.trials)
     assert warm.trials[0].params["optimizer.mlp_lr"] == 0.001
-    assert warm.summary["n_trials"] == len(told(warm.trials)) == 4
+    assert warm.summary["n_trials"] == len(finished_trials(warm.trials)) == 4
     assert warm.summary["best"]["number"] not in {trial.number for trial in came_in.values()}
     events = [json.loads(line) for line in (folder / EVENTS).read_text().splitlines()]
     start = next(event for event in events if event["event"] == "session_started")
     assert start["rungs"][0]["1"] == len(came_in)
     best = Reranker.load(folder / "best").manifest
-    assert best.config.arm == "hybrid"
+    assert best.config.model == "hybrid"
 
     extended = Run(folder, run("tuning.search", "--resume", folder, "--trials", "+1"))
     assert extended.command.code == 0, extended.command.text
-    assert len(told(extended.trials)) == 5
-    assert len({str(trial.params) for trial in told(extended.trials)}) == 5
+    assert len(finished_trials(extended.trials)) == 5
+    assert len({str(trial.params) for trial in finished_trials(extended.trials)}) == 5
     assert extended.trials[: len(warm.trials)] == warm.trials
     assert all(trial.state.is_finished() for trial in extended.trials)
     exported = Reranker.load(folder / "best").manifest
@@ -404,10 +412,10 @@ def test_a_search_starts_from_what_an_earlier_one_found(
 def test_a_search_against_a_cost_ends_with_a_pareto_front(
     make_space: Callable[..., Path], tmp_path: Path
 ) -> None:
-    more = "start_from: [{}]\nobjective: {against: parameters}"
+    more = "start_from: [{}]\nobjective: {cost: parameters}"
     space = make_space("{trials: 5, epochs: 2, trial_memory_gb: 4}", more)
     text = space.read_text().replace("name: random", "name: tpe, startup_trials: 2")
-    asha = "scheduler: {name: asha, grace_epochs: 1, reduction_factor: 2}"
+    asha = "scheduler: {name: asha, grace_period: 1, reduction_factor: 2}"
     assert asha in text
     space.write_text(text.replace(asha, "scheduler: {name: none}").replace(", 8192", ""))
     folder = tmp_path / "run"

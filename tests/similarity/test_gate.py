@@ -72,11 +72,11 @@ def test_a_head_without_a_gate_leaves_affinities_alone() -> None:
     assert gated(head, at(0.0).numpy(), np.zeros((1, 3)), affinity) is affinity
 
 
-@pytest.mark.parametrize("arm", ["hybrid", "mlp_twin", "quantum_only", "cosine"])
-def test_a_gate_is_part_of_the_model_and_is_not_trained(arm: str) -> None:
+@pytest.mark.parametrize("model", ["hybrid", "mlp_twin", "quantum_only", "cosine"])
+def test_a_gate_is_part_of_the_model_and_is_not_trained(model: str) -> None:
     torch.manual_seed(0)
     bare, one = (
-        build_head(arm, 6, (5,), 0.0, 2, 2, "cnot_chain", "torch", gate=name, centroids=3)
+        build_head(model, 6, (5,), 0.0, 2, 2, "cnot_chain", "torch", gate=name, centroids=3)
         for name in ("none", "distance")
     )
     more = {"gate.centroids", "gate.usual", "gate.spread", "gate.fall"}

@@ -81,7 +81,7 @@ def cosine_ndcg(data: DataConfig, folder: Path) -> dict[str, float]:
     """The cosine's NDCG@10 on all queries of a folder, by query."""
     elsewhere = data.model_copy(update={"seen": ("icd10:5",)})
     roles = load_roles(elsewhere, [f"beir:{folder}"], embedding_source(data.encoder))
-    sets = roles["test_unseen"]
+    sets = roles["unseen_test"]
     scores = score_affinities([np.zeros(sets[0].candidates.shape)], 0.0, sets).per_query[NDCG]
     return {name.rpartition("/")[2]: value for name, value in scores.items()}
 
@@ -192,7 +192,7 @@ def test_validation_on_given_collections_and_bm25_have_the_same_candidates(
     other = load_roles(
         data.model_copy(update={"seen": ("icd10:5",)}), data.seen, embedding_source(data.encoder)
     )
-    assert sum(map(len, other["test_unseen"][0].own_documents)) == 30
+    assert sum(map(len, other["unseen_test"][0].own_documents)) == 30
 
 
 def test_the_fingerprint_of_the_data_follows_what_is_left_out(
@@ -211,7 +211,7 @@ def test_a_small_corpus_gives_every_query_what_is_left_for_all(beir_folder: Fold
     qrels = {"a": {"b": 1}, "q": {"b": 1}, "r": {"c": 1}}
     folder = beir_folder("trees", corpus, queries, test=qrels)
     data = config(folder, embedded(folder, corpus, queries), seen=("icd10:5",))
-    sets = load_roles(data, [f"beir:{folder}"], embedding_source(data.encoder))["test_unseen"]
+    sets = load_roles(data, [f"beir:{folder}"], embedding_source(data.encoder))["unseen_test"]
     assert sets[0].candidates.shape == (3, 2)
 
 
@@ -222,7 +222,7 @@ def test_a_copy_of_the_query_that_was_judged_relevant_stays(beir_folder: Folder)
     data = config(folder, embedded(folder, corpus, queries), seen=("icd10:5",))
     everything = data.model_copy(update={"ignore_identical": "text"})
     sets = load_roles(everything, [f"beir:{folder}"], embedding_source(data.encoder))
-    assert sets["test_unseen"][0].candidates.shape == (2, 1)  # the relevant one stays
+    assert sets["unseen_test"][0].candidates.shape == (2, 1)  # the relevant one stays
 
 
 def test_a_query_to_which_every_document_is_itself_is_refused(beir_folder: Folder) -> None:

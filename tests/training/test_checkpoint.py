@@ -1,107 +1,472 @@
+"""A training that went on from its bytes, held to one that was never interrupted."""
+
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import get_args
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load, save
+from torch import Tensor
 
-from quantum_rerank.config import Arm, ExperimentConfig
-from quantum_rerank.errors import BundleError
-from quantum_rerank.training.checkpoint import checkpoint_bytes, read_checkpoint
+from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.errors import BundleError, DivergedError
+from quantum_rerank.similarity import MODELS
+from quantum_rerank.training import serialization
+from quantum_rerank.training.checkpoint import checkpoint_bytes, restore, take_over
 from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
-from quantum_rerank.training.sealed import seal, unseal
-from quantum_rerank.training.trainer import BestModel
+from quantum_rerank.training.trainer import Trainer
 
-ARMS: tuple[str, ...] = get_args(Arm)
-Written = Callable[[str], tuple[bytes, BestModel, ExperimentConfig]]
+Train = Callable[..., Trainer]
+
+TRAININGS: dict[str, dict[str, Any]] = {
+    "triplet": {"loss.name": "triplet", "circuit.engine": "lightning.qubit"},
+    "infonce_candidates": {
+        "loss.name": "infonce_candidates",
+        "loss.score": "fused",
+        "warmup.weight": 0.1,
+        "training.max_batch_documents": 12,
+        "circuit.engine": "statevector",
+        "circuit.entangler": "zz_ring",
+        "optimizer.name": "adamw",
+        "optimizer.schedule": "cosine",
+    },
+    "float32": {"circuit.precision": "float32", "circuit.engine": "statevector"},
+    "mlp_twin": {"model": "mlp_twin", "loss.name": "infonce", "optimizer.schedule": "step"},
+    "gated": {
+        "fusion.gate": "distance",
+        "fusion.centroids": 3,
+        "training.ema_decay": 0.5,
+        "optimizer.mlp_lr": 0.1,
+    },
+    "wrapped": {"circuit.angles": "wrapped", "circuit.start": "near_identity"},
+    "averaging": {"training.ema_decay": 0.7, "optimizer.mlp_lr": 0.1},
+    "sgd": {"optimizer.name": "sgd", "optimizer.circuit_schedule": "cosine"},
+    "plateau": {
+        "optimizer.schedule": "plateau",
+        "optimizer.plateau_epochs": 1,
+        "optimizer.circuit_schedule": "one_cycle",
+        "optimizer.linear_warmup_epochs": 0.0,
+    },
+    "quantum_only": {"model": "quantum_only", "loss.name": "contrastive"},
+    "hard": {
+        "loss.name": "margin_ranking",
+        "negatives.kind": "hard",
+        "negatives.pool": 4,
+        "negatives.refresh_epochs": 2,
+    },
+    "semi_hard": {
+        "loss.score": "fused",
+        "negatives.kind": "semi_hard",
+        "negatives.pool": 3,
+        "negatives.refresh_epochs": 3,
+        "negatives.false_negative_margin": 0.0,
+    },
+    "listnet": {"loss.name": "listnet", "loss.spread_weight": 0.5, "loss.spread_target": 0.4},
+    "views": {"loss.simcse_weight": 0.5, "loss.spread_weight": 0.5, "loss.spread_target": 0.4},
+    "noise": {"training.embedding_noise": 0.3, "training.balance": 0.5},
+    "difficulty": {"training.difficulty": 0.7, "loss.name": "infonce", "training.balance": 1.0},
+}
+TRAININGS |= {model: {"model": model} for model in MODELS if model not in TRAININGS}
 
 
 @pytest.fixture
-def written(trial_data: TrialData, small_config: Callable[..., ExperimentConfig]) -> Written:
-    """Train an arm for an epoch and write its best epoch down."""
+def trainer(trial_data: TrialData, small_config: Callable[..., ExperimentConfig]) -> Train:
+    """Assemble a training of 4 epochs in which everything that draws or remembers is at work."""
 
-    def write(arm: str) -> tuple[bytes, BestModel, ExperimentConfig]:
-        config = small_config({"arm": arm})
-        trainer = make_trainer(config, trial_data)
-        next(trainer.epochs())
-        assert trainer.best is not None
-        content = checkpoint_bytes(trainer.best, config, trial_data.embedding_dim)
-        return content, trainer.best, config
+    def build(overrides: Mapping[str, Any] | None = None) -> Trainer:
+        settings = {
+            "training.max_epochs": 4,
+            "warmup.steps": 3,
+            "mlp.dropout": 0.3,
+            "optimizer.mlp_lr": 0.02,
+            "optimizer.linear_warmup_epochs": 1.5,
+        }
+        return make_trainer(small_config(settings | dict(overrides or {})), trial_data)
 
-    return write
-
-
-@pytest.mark.parametrize("arm", ARMS)
-def test_what_was_written_is_what_is_read(written: Written, arm: str) -> None:
-    content, best, config = written(arm)
-    head, validation, read_config, epoch = read_checkpoint(content, "trial 3")
-    assert (validation, read_config, epoch) == (best.validation, config, best.epoch)
-    state = head.state_dict()
-    assert state.keys() == best.head.keys()
-    assert all(torch.equal(state[name], best.head[name]) for name in state)
-    assert not head.training
+    return build
 
 
-@pytest.mark.parametrize("kept", [0, 20, -1])
-def test_a_checkpoint_that_was_cut_off_is_a_bundle_error_with_its_name(
-    written: Written, kept: int
+def after(epochs: int, one: Trainer) -> Trainer:
+    """The training with some of its epochs done."""
+    for _, _ in zip(range(epochs), one.epochs(), strict=False):
+        pass
+    return one
+
+
+def drawn_from(seed: int) -> None:
+    """Leave torch's generator where another program would have left it."""
+    torch.manual_seed(seed)
+    torch.randn(7)
+
+
+def same(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_training_goes_on_from_every_epoch_as_if_never_interrupted(
+    trainer: Train, name: str
 ) -> None:
-    content = written("hybrid")[0]
-    with pytest.raises(BundleError, match=r"trial 3 \(\d+ bytes\) was cut off or altered"):
-        read_checkpoint(content[:kept], "trial 3")
+    whole = trainer(TRAININGS[name])
+    written, reports = [checkpoint_bytes(whole, {})], []
+    for report in whole.epochs():
+        written.append(checkpoint_bytes(whole, {}))
+        reports.append(report)
+    assert len(reports) == 4
+    for done, content in enumerate(written):
+        again = trainer(TRAININGS[name])
+        drawn_from(123)
+        restore(again, content)
+        assert list(again.epochs()) == reports[done:]
+        assert same(again.model.state_dict(), whole.model.state_dict())
+        assert again.best is not None
+        assert whole.best is not None
+        assert same(again.best.head, whole.best.head)
+        assert (again.best.epoch, again.best.validation) == (
+            whole.best.epoch,
+            whole.best.validation,
+        )
+        # The moments of the optimizer, the schedule and the generators as well.
+        assert checkpoint_bytes(again, {}) == written[-1]
 
 
-def test_weights_of_another_arm_do_not_pass_for_this_one_s(written: Written) -> None:
-    content, _, config = written("hybrid")
-    other = config.model_copy(update={"arm": "mlp_twin"}).model_dump(mode="json")
-    forged = seal({**unseal(content, "trial 3"), "config": other})
-    with pytest.raises(BundleError, match="trial 3 cannot be read"):
-        read_checkpoint(forged, "trial 3")
+def test_what_was_restored_is_written_down_as_the_same_bytes(trainer: Train) -> None:
+    content = checkpoint_bytes(after(2, trainer()), {"cost": 1.5})
+    again = trainer()
+    drawn_from(123)
+    record = restore(again, content)
+    assert checkpoint_bytes(again, record) == content
 
 
-def test_a_checkpoint_without_its_configuration_is_a_bundle_error(written: Written) -> None:
-    found = unseal(written("hybrid")[0], "trial 3")
-    del found["config"]
-    with pytest.raises(BundleError, match="trial 3 cannot be read"):
-        read_checkpoint(seal(found), "trial 3")
+def test_a_training_may_be_interrupted_after_each_of_its_epochs(trainer: Train) -> None:
+    reports = list(trainer().epochs())
+    content = checkpoint_bytes(trainer(), {})
+    for expected in reports:
+        one = trainer()
+        drawn_from(123)
+        restore(one, content)
+        assert next(one.epochs()) == expected
+        content = checkpoint_bytes(one, {})
 
 
-MAKER = {"run": "0f", "trial": 3}
+def test_writing_down_changes_nothing(trainer: Train) -> None:
+    one = trainer()
+    watched = [(report, checkpoint_bytes(one, {}))[0] for report in one.epochs()]
+    assert watched == list(trainer().epochs())
 
 
-@pytest.mark.parametrize("expected", [None, {}, {"trial": 3}, MAKER])
-def test_a_checkpoint_of_the_expected_training_is_read(
-    written: Written, expected: dict[str, object] | None
-) -> None:
-    _, best, config = written("hybrid")
-    content = checkpoint_bytes(best, config, 16, MAKER)
-    assert read_checkpoint(content, "trial 3", expected)[3] == best.epoch
+def test_the_same_bytes_restore_a_training_twice(trainer: Train) -> None:
+    content = checkpoint_bytes(after(1, trainer()), {})
+    restored = trainer()
+    restore(restored, content)
+    weights = {name: t.clone() for name, t in restored.model.state_dict().items()}
+    after(2, restored)
+    assert not same(restored.model.state_dict(), weights)
+    restore(restored, content)
+    assert same(restored.model.state_dict(), weights)
+
+
+@pytest.mark.parametrize("done", [1, 2])
+def test_early_stopping_remembers_how_long_it_has_waited(trainer: Train, done: int) -> None:
+    impatient = {
+        "training.max_epochs": 50,
+        "training.early_stopping_patience": 2,
+        "training.min_improvement": 1.0,  # of a metric that is at most 1
+    }
+    content = checkpoint_bytes(after(done, trainer(impatient)), {})
+    again = trainer(impatient)
+    restore(again, content)
+    assert [report.epoch for report in again.epochs()] == [2, 3][done - 1 :]
 
 
 @pytest.mark.parametrize(
-    ("expected", "why"),
+    "ending",
     [
-        ({"run": "0f", "trial": 4}, "its trial is 3, but 4 is expected here"),
-        ({"run": "1e", "trial": 3}, "its run is 0f, but 1e is expected here"),
-        ({"run": "", "trial": 3}, "its run is 0f, but empty is expected here"),
-        ({"arm": "hybrid"}, "its arm is None, but hybrid is expected here"),
+        {"training.max_epochs": 2},
+        {"training.early_stopping_patience": 1, "training.min_improvement": 1.0},
     ],
 )
-def test_a_checkpoint_of_another_training_is_a_bundle_error_with_its_name(
-    written: Written, expected: dict[str, object], why: str
+def test_a_training_that_was_at_its_end_has_no_more_epochs(
+    trainer: Train, ending: dict[str, Any]
 ) -> None:
-    _, best, config = written("hybrid")
-    content = checkpoint_bytes(best, config, 16, MAKER)
-    with pytest.raises(BundleError, match=f"^trial 3 is of another training: {why}"):
-        read_checkpoint(content, "trial 3", expected)
+    one = trainer(ending)
+    *_, last = one.epochs()
+    assert (last.epoch, last.final) == (2, True)
+    assert list(one.epochs()) == []
+    again = trainer(ending)
+    restore(again, checkpoint_bytes(one, {}))
+    assert list(again.epochs()) == []
+    assert again.best is not None
 
 
-def test_a_checkpoint_that_names_no_training_is_refused_where_one_is_expected(
-    written: Written,
+def test_the_best_model_survives_though_later_epochs_were_worse(trainer: Train) -> None:
+    one = trainer()
+    best_epoch = max(report.epoch for report in one.epochs() if report.improved)
+    again = trainer()
+    restore(again, checkpoint_bytes(one, {}))
+    assert one.best is not None
+    assert again.best is not None
+    assert best_epoch == one.best.epoch == again.best.epoch
+    assert again.best.validation == one.best.validation
+    assert same(again.best.head, one.best.head)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"seconds": 0.1 + 0.2, "peak": 2**60, "fingerprint": "ä", "nested": {"list": [1, None]}},
+        {"$tensor": "0", "schema_version": -1},
+    ],
+)
+def test_the_record_comes_back(trainer: Train, record: dict[str, Any]) -> None:
+    assert restore(trainer(), checkpoint_bytes(trainer(), record)) == record
+
+
+def test_a_record_that_json_does_not_know_is_refused(trainer: Train) -> None:
+    with pytest.raises(TypeError):
+        checkpoint_bytes(trainer(), {"weights": torch.ones(2)})
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    altered = bytearray(content)
+    altered[place] ^= 1
+    return bytes(altered)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        *(lambda content, n=n: content[:n] for n in (0, 7, 100, 9_000, -1)),
+        *(lambda content, n=n: flipped(content, n) for n in (0, 7, -1)),
+        *(lambda content, n=n: flipped(content, n * len(content) // 20) for n in range(1, 20)),
+        lambda content: content + b"\0",
+        lambda content: content[8:],
+        lambda _: save({"json": torch.zeros(3)}),
+    ],
+)
+def test_bytes_that_were_cut_off_or_altered_are_refused(
+    trainer: Train, damaged: Callable[[bytes], bytes]
 ) -> None:
-    record = unseal(written("hybrid")[0], "trial 3")
-    del record["made_by"]
-    with pytest.raises(BundleError, match="does not say which training it is of"):
-        read_checkpoint(seal(record), "trial 3", MAKER)
+    content = checkpoint_bytes(after(1, trainer()), {})
+    one = trainer()
+    before = checkpoint_bytes(one, {})
+    with pytest.raises(BundleError, match=r"cut off or altered: its SHA-256.*train anew"):
+        restore(one, damaged(content))
+    assert checkpoint_bytes(one, {}) == before
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"circuit.n_qubits": 3}, r"`head\.[a-z0-9.]+` is \[8, 8\] in it, but \[12, 8\]"),
+        ({"mlp.hidden_layers": [8, 8]}, r"`head\.predictor\.[a-z0-9.]+` is absent in it, but"),
+        ({"model": "mlp_twin"}, r"`head\.layers\.[a-z0-9.]+` is absent in it, but \[8, 16\]"),
+        ({"optimizer.mlp_lr": 0.03}, r"`initial_lr` of .* group 0 is 0\.02 in it, but 0\.03"),
+        ({"optimizer.name": "adamw"}, r"`decoupled_weight_decay` of the optimizer's group 0"),
+    ],
+)
+def test_the_progress_of_another_configuration_is_refused(
+    trainer: Train, other: dict[str, Any], named: str
+) -> None:
+    content = checkpoint_bytes(after(1, trainer()), {})
+    one = trainer(other)
+    before = checkpoint_bytes(one, {})
+    with pytest.raises(BundleError, match=f"another configuration: .*{named}"):
+        restore(one, content)
+    assert checkpoint_bytes(one, {}) == before
+    assert next(one.epochs()).epoch == 1
+
+
+def test_no_byte_of_the_header_can_be_altered_unseen(trainer: Train) -> None:
+    content = checkpoint_bytes(trainer({"model": "cosine"}), {})
+    one = trainer({"model": "cosine"})
+    end = 8 + int.from_bytes(content[:8], "little")
+    for place in range(end):
+        with pytest.raises(BundleError, match="cut off or altered"):
+            restore(one, flipped(content, place))
+
+
+def test_numbers_of_another_type_are_seen_though_their_bytes_are_the_same(trainer: Train) -> None:
+    tensors = load(checkpoint_bytes(trainer(), {}))
+    tensors["0"] = tensors["0"].view(torch.int32)
+    with pytest.raises(BundleError, match="cut off or altered"):
+        restore(trainer(), save(tensors))
+
+
+def test_the_progress_of_another_version_is_refused(
+    trainer: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serialization, "SCHEMA_VERSION", 0)
+    content = checkpoint_bytes(trainer(), {})
+    monkeypatch.undo()
+    with pytest.raises(BundleError, match="schema version 0, but this package reads 2"):
+        restore(trainer(), content)
+
+
+def test_the_progress_of_a_version_that_kept_less_is_refused(
+    trainer: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, whole = trainer(), trainer().state_dict()
+    monkeypatch.setattr(one, "state_dict", lambda: {k: whole[k] for k in whole if k != "schedule"})
+    content = checkpoint_bytes(one, {})
+    with pytest.raises(BundleError, match="another configuration: the list of its parts is"):
+        restore(trainer(), content)
+    with pytest.raises(BundleError, match="another model: the list of its parts is"):
+        take_over(trainer(), content)
+
+
+def test_an_epoch_that_was_broken_off_is_neither_written_down_nor_gone_on_with(
+    trainer: Train,
+) -> None:
+    one = trainer({"loss.name": "infonce", "loss.temperature": 1e-300})
+    with pytest.raises(DivergedError):
+        next(one.epochs())
+    with pytest.raises(RuntimeError, match="broken off"):
+        checkpoint_bytes(one, {})
+    with pytest.raises(RuntimeError, match="broken off"):
+        next(one.epochs())
+
+
+def test_a_state_that_fits_only_in_part_leaves_a_trainer_that_refuses_to_train(
+    trainer: Train,
+) -> None:
+    state = after(1, trainer()).state_dict()
+    one = trainer()
+    with pytest.raises(KeyError):
+        one.load_state_dict({**state, "schedule": {}})
+    with pytest.raises(RuntimeError, match="broken off"):
+        next(one.epochs())
+
+
+# A training that goes on from another's.
+
+
+def moments(one: Trainer) -> dict[str, Tensor]:
+    """The optimizer's tensors, by parameter and name."""
+    state = one.state_dict()["optimizer"]["state"]
+    return {f"{index} {name}": value for index, own in state.items() for name, value in own.items()}
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "rates": {"optimizer.mlp_lr": 0.003, "optimizer.circuit_lr": 0.02},
+    "loss": {"loss.name": "infonce", "loss.temperature": 0.05, "loss.score": "fused"},
+    "batches": {"training.batch_size": 3, "loss.negatives": 2, "negatives.kind": "hard"},
+    "optimizer": {"optimizer.name": "adamw", "optimizer.weight_decay": 0.1},
+    "schedule": {"optimizer.schedule": "cosine"},
+    "dropout": {"mlp.dropout": 0.0, "seed": 11},
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_training_takes_over_weights_and_moments_bit_for_bit(trainer: Train, name: str) -> None:
+    donor = after(2, trainer())
+    clone = trainer(CHANGES[name])
+    take_over(clone, checkpoint_bytes(donor, {}))
+    assert same(clone.model.state_dict(), donor.model.state_dict())
+    assert same(moments(clone), moments(donor))
+    reports = list(clone.epochs())
+    assert [report.epoch for report in reports] == [3, 4]
+    assert reports[0].improved  # what the donor had been at best is not the clone's
+    assert not same(clone.model.state_dict(), donor.model.state_dict())
+
+
+@pytest.mark.parametrize("decays", [(0.7, 0.5), (0.7, 0.0), (0.0, 0.7)])
+def test_an_average_is_taken_over_where_both_have_one(
+    trainer: Train, decays: tuple[float, float]
+) -> None:
+    donor, clone = (trainer({"training.ema_decay": decay}) for decay in decays)
+    take_over(clone, checkpoint_bytes(after(2, donor), {}))
+    theirs, found = (one.state_dict()["average"]["weights"] for one in (donor, clone))
+    assert same(found, theirs if decays[1] else {})
+    assert [report.epoch for report in clone.epochs()] == [3, 4]
+
+
+def test_what_is_taken_over_is_trained_with_the_numbers_of_the_one_that_goes_on(
+    trainer: Train,
+) -> None:
+    settings = {"optimizer.schedule": "cosine", "optimizer.mlp_lr": 0.003, "training.batch_size": 3}
+    content = checkpoint_bytes(after(2, trainer()), {})
+    clone, alone = trainer(settings), trainer(settings)
+    own = clone.state_dict()
+    take_over(clone, content)
+    for key in ("batches", "warm_up_batches", "early_stopping"):
+        assert clone.state_dict()[key] == own[key]
+    # Its learning rates are those that it would have come to by itself.
+    after(2, alone)
+    expected = [group["lr"] for group in alone.state_dict()["optimizer"]["param_groups"]]
+    found = [group["lr"] for group in clone.state_dict()["optimizer"]["param_groups"]]
+    assert found == expected
+    assert (
+        next(clone.epochs()).metrics["learning_rate"]
+        == next(alone.epochs()).metrics["learning_rate"]
+    )
+
+
+@pytest.mark.parametrize(("before", "after_it"), [("sgd", "adam"), ("adamw", "sgd")])
+def test_moments_of_another_kind_of_optimizer_are_left_where_they_are(
+    trainer: Train, before: str, after_it: str
+) -> None:
+    donor = after(2, trainer({"optimizer.name": before}))
+    clone = trainer({"optimizer.name": after_it})
+    take_over(clone, checkpoint_bytes(donor, {}))
+    assert same(clone.model.state_dict(), donor.model.state_dict())
+    assert moments(clone) == {}
+    assert [report.epoch for report in clone.epochs()] == [3, 4]
+
+
+def test_a_training_that_had_given_up_is_taken_up_with_patience(trainer: Train) -> None:
+    hopeless = {"training.early_stopping_patience": 1, "training.min_improvement": 1.0}
+    donor = trainer(hopeless)
+    assert list(donor.epochs())[-1].epoch < 4
+    clone = trainer({"training.early_stopping_patience": 10})
+    take_over(clone, checkpoint_bytes(donor, {}))
+    assert list(clone.epochs())[-1].epoch == 4
+
+
+@pytest.mark.parametrize("goes_on", [take_over, restore])
+@pytest.mark.parametrize("max_epochs", [2, 3])
+def test_what_goes_on_at_its_last_epoch_or_past_it_has_no_more(
+    trainer: Train, goes_on: Callable[[Trainer, bytes], object], max_epochs: int
+) -> None:
+    one = trainer({"training.max_epochs": max_epochs})
+    goes_on(one, checkpoint_bytes(after(3, trainer()), {}))
+    assert list(one.epochs()) == []
+
+
+def test_a_clone_s_own_progress_goes_on_as_any_other(trainer: Train) -> None:
+    settings = {"optimizer.mlp_lr": 0.003, "mlp.dropout": 0.2}
+    content = checkpoint_bytes(after(1, trainer()), {})
+    whole, part, again = trainer(settings), trainer(settings), trainer(settings)
+    for one in (whole, part):
+        drawn_from(1)
+        take_over(one, content)
+    drawn_from(5)
+    reports = list(whole.epochs())
+    drawn_from(5)
+    written = checkpoint_bytes(after(2, part), {})
+    restore(again, written)
+    assert list(again.epochs()) == reports[2:]
+
+
+@pytest.mark.parametrize(
+    "overrides", [{"circuit.n_layers": 3}, {"mlp.hidden_layers": [8, 8]}, {"model": "mlp_twin"}]
+)
+def test_a_model_of_another_shape_is_not_taken_over(
+    trainer: Train, overrides: dict[str, Any]
+) -> None:
+    content = checkpoint_bytes(after(1, trainer()), {})
+    other = trainer(overrides)
+    before = checkpoint_bytes(other, {})
+    with pytest.raises(BundleError, match="of another model"):
+        take_over(other, content)
+    assert checkpoint_bytes(other, {}) == before
+
+
+def test_what_was_cut_off_is_not_taken_over(trainer: Train) -> None:
+    content = checkpoint_bytes(after(1, trainer()), {})
+    with pytest.raises(BundleError, match="cut off or altered"):
+        take_over(trainer(), content[:-3])

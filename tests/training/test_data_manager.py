@@ -44,7 +44,7 @@ def test_a_trial_never_sees_a_test_query(prepared: PreparedData) -> None:
     }
     tested = {
         (queries.domain, query)
-        for queries in (*prepared.test_seen, *prepared.test_unseen)
+        for queries in (*prepared.test_seen, *prepared.unseen_test)
         for query in queries.query_ids
     }
     assert tested
@@ -55,7 +55,7 @@ def test_unseen_domains_are_never_trained_on(prepared: PreparedData) -> None:
     trained = {queries.domain for queries in prepared.trial.train}
     assert trained == {"beir:park", "beir:forest"}
     assert [queries.domain for queries in prepared.trial.unseen] == ["beir:garden"]
-    assert [queries.domain for queries in prepared.test_unseen] == ["beir:orchard"]
+    assert [queries.domain for queries in prepared.unseen_test] == ["beir:orchard"]
     assert len(prepared.trial.unseen[0].query_ids) == 16
 
 
@@ -63,7 +63,7 @@ def test_bare_corpora_of_the_warm_up_leave_the_test_domain_out(prepared: Prepare
     trial = prepared.trial
     corpora = [queries.documents for queries in (*trial.train, *trial.unseen)]
     assert all(any(c is own for own in corpora) for c in trial.corpora)
-    tested = prepared.test_unseen[0].documents
+    tested = prepared.unseen_test[0].documents
     assert not any(np.array_equal(corpus, tested) for corpus in trial.corpora)
 
 

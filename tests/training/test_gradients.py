@@ -18,12 +18,12 @@ from quantum_rerank.training.gradients import (
     GradientWatch,
 )
 
-ARMS = ("hybrid", "mlp_twin", "quantum_only", "cosine")
+MODELS = ("hybrid", "mlp_twin", "quantum_only", "cosine")
 
 
-def model(arm: str = "hybrid") -> FusedSimilarity:
+def model(model: str = "hybrid") -> FusedSimilarity:
     torch.manual_seed(0)
-    head = build_head(arm, 6, (5,), 0.0, 2, 2, "zz_ring", "statevector")
+    head = build_head(model, 6, (5,), 0.0, 2, 2, "zz_ring", "statevector")
     return FusedSimilarity(head, 0.5)
 
 
@@ -37,11 +37,11 @@ def gradients(one: FusedSimilarity) -> list[Tensor]:
     return [p.grad.clone() for p in one.parameters() if p.grad is not None]
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("model_name", MODELS)
 @pytest.mark.parametrize("max_norm", [1e-3, 1.0, 1e3])
-def test_clipping_is_torch_s_bit_for_bit(arm: str, max_norm: float) -> None:
-    one = with_gradients(model(arm))
-    one.fusion_logit.grad = None if arm == "hybrid" else one.fusion_logit.grad
+def test_clipping_is_torch_s_bit_for_bit(model_name: str, max_norm: float) -> None:
+    one = with_gradients(model(model_name))
+    one.fusion_logit.grad = None if model_name == "hybrid" else one.fusion_logit.grad
     before = gradients(one)
     expected = clip_grad_norm_(one.parameters(), max_norm)
     clipped = gradients(one)
@@ -88,7 +88,7 @@ def test_an_epoch_forgets_the_one_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arm", "known"),
+    ("model_name", "known"),
     [
         ("hybrid", {MLP_NORM, CIRCUIT_NORM, CIRCUIT_VARIANCE}),
         ("mlp_twin", {MLP_NORM}),
@@ -96,26 +96,26 @@ def test_an_epoch_forgets_the_one_before() -> None:
         ("cosine", set()),
     ],
 )
-def test_an_arm_reports_what_it_has(arm: str, known: set[str]) -> None:
-    one = with_gradients(model(arm))
+def test_a_model_reports_what_it_has(model_name: str, known: set[str]) -> None:
+    one = with_gradients(model(model_name))
     watch = GradientWatch(one)
     watch.clip(1.0)
     assert watch.metrics().keys() == known
     assert all(math.isfinite(value) for value in watch.metrics().values())
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("model_name", MODELS)
 @pytest.mark.parametrize(
     ("scale", "loss", "vanished"),
     [(1e-2, 0.5, False), (1e-6, 0.5, True), (1e-6, 0.0, False), (0.0, 0.0, False)],
 )
 def test_gradients_vanish_beside_a_loss_that_has_not(
-    arm: str, scale: float, loss: float, vanished: bool
+    model_name: str, scale: float, loss: float, vanished: bool
 ) -> None:
-    one = with_gradients(model(arm), scale)
+    one = with_gradients(model(model_name), scale)
     watch = GradientWatch(one)
     watch.clip(1.0)
-    has_circuit = arm in ("hybrid", "quantum_only")
+    has_circuit = model_name in ("hybrid", "quantum_only")
     warning = watch.warning(loss)
     assert bool(warning) == (vanished and has_circuit)
     if warning:

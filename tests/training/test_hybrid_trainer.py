@@ -1,4 +1,4 @@
-"""Every arm with every loss, from its configuration, on data as the search shares it."""
+"""Every model with every loss, from its configuration, on data as the search shares it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from quantum_rerank.circuits import ENGINES
-from quantum_rerank.config import Arm, ExperimentConfig, LossName
+from quantum_rerank.config import ExperimentConfig, LossName, ModelName
 from quantum_rerank.embeddings.mapped import open_mapped
-from quantum_rerank.training.checkpoint import checkpoint_bytes, read_checkpoint
+from quantum_rerank.training.best_model import best_model_bytes, read_best_model
 from quantum_rerank.training.data_manager import QuerySet, TrialData
 from quantum_rerank.training.hybrid_trainer import make_descendant, make_trainer
 from quantum_rerank.training.ranking import GATE_FALL, Validator
 
-ARMS: tuple[str, ...] = get_args(Arm)
+MODELS: tuple[str, ...] = get_args(ModelName)
 LOSSES: tuple[str, ...] = get_args(LossName)
 
 
@@ -35,15 +35,15 @@ def shared(trial_data: TrialData) -> TrialData:
 
 @pytest.mark.parametrize("on", ["fidelity", "fused"])
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("arm", ARMS)
-def test_every_arm_trains_with_every_loss_on_read_only_arrays(
-    shared: TrialData, small_config: Callable[..., ExperimentConfig], arm: str, loss: str, on: str
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_trains_with_every_loss_on_read_only_arrays(
+    shared: TrialData, small_config: Callable[..., ExperimentConfig], model: str, loss: str, on: str
 ) -> None:
     config = small_config(
         {
-            "arm": arm,
+            "model": model,
             "loss.name": loss,
-            "loss.on": on,
+            "loss.score": on,
             "warmup.steps": 2,
             "warmup.weight": 0.1,
             "training.max_epochs": 1,
@@ -111,7 +111,7 @@ def test_a_gate_changes_nothing_that_is_drawn_or_trained(
     settings = {
         "fusion.centroids": 2,
         "warmup.steps": 2,
-        "loss.on": "fused",
+        "loss.score": "fused",
         "negatives.kind": mining,
         "negatives.pool": 3,
         "negatives.refresh_epochs": 1,
@@ -132,24 +132,24 @@ def test_the_best_epoch_s_weights_hold_the_gate_that_was_fitted_to_them(
     trainer = make_trainer(config, trial_data)
     list(trainer.epochs())
     assert trainer.best is not None
-    content = checkpoint_bytes(trainer.best, config, trial_data.embedding_dim)
-    head, validation, *_ = read_checkpoint(content, "it")
+    content = best_model_bytes(trainer.best, config, trial_data.embedding_dim)
+    head, validation, *_ = read_best_model(content, "it")
     assert head.gate is not None
     assert head.gate.fall.item() == validation.metrics[GATE_FALL]
     assert head.gate.centroids.shape == (32, trial_data.embedding_dim)
     assert Validator(trial_data.seen, trial_data.unseen)(head) == validation
 
 
-@pytest.mark.parametrize("arm", ["hybrid", "product_circuit", "quantum_only"])
+@pytest.mark.parametrize("model", ["hybrid", "product_circuit", "quantum_only"])
 @pytest.mark.parametrize(("start", "factor"), [("full", 1.0), ("near_identity", 0.1)])
 def test_the_configuration_decides_where_the_circuit_starts(
     trial_data: TrialData,
     small_config: Callable[..., ExperimentConfig],
-    arm: str,
+    model: str,
     start: str,
     factor: float,
 ) -> None:
-    config = small_config({"arm": arm, "circuit.start": start, "circuit.angles": "wrapped"})
+    config = small_config({"model": model, "circuit.start": start, "circuit.angles": "wrapped"})
     (weights,) = make_trainer(config, trial_data).model.head.circuit_parameters()
     assert weights.max().item() == pytest.approx(factor)
     assert next(make_trainer(config, trial_data).epochs()).improved

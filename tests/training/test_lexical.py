@@ -99,7 +99,7 @@ def test_every_domain_of_a_run_is_scored_by_its_own_texts(
     data_config: DataConfig, prepared: PreparedData
 ) -> None:
     bm25 = Bm25(data_config)
-    for queries in (*prepared.trial.seen, *prepared.trial.unseen, *prepared.test_unseen):
+    for queries in (*prepared.trial.seen, *prepared.trial.unseen, *prepared.unseen_test):
         found = bm25.affinities(queries)
         assert found.shape == queries.candidates.shape
         assert found.min() >= 0.0

@@ -20,8 +20,8 @@ from quantum_rerank.training.loss_functions import (
     make_loss,
     neighbour_divergence,
     pairwise_hinge,
+    simcse_loss,
     spread_shortfall,
-    views_entropy,
 )
 
 LOSSES: tuple[str, ...] = get_args(LossName)
@@ -275,7 +275,7 @@ def test_a_single_text_has_no_neighbours_to_diverge_from() -> None:
     [
         lambda affinity: neighbour_divergence(affinity, symmetric(0).double(), 0.1),
         lambda affinity: spread_shortfall(affinity, target=0.5),
-        lambda affinity: views_entropy(affinity, temperature=0.2),
+        lambda affinity: simcse_loss(affinity, temperature=0.2),
     ],
 )
 def test_the_gradient_of_a_term_beside_the_loss_is_that_of_finite_differences(
@@ -315,13 +315,13 @@ def test_following_the_shortfall_downhill_spreads_affinities() -> None:
 
 def test_views_that_are_told_apart_cost_nothing_and_views_that_are_all_alike_the_most() -> None:
     apart, alike, mixed_up = torch.eye(4), torch.ones(4, 4), torch.eye(4).roll(1, 0)
-    assert views_entropy(apart, 0.05).item() == pytest.approx(0.0, abs=1e-6)
-    assert views_entropy(alike, 0.05).item() == pytest.approx(math.log(4))
-    assert views_entropy(mixed_up, 0.05).item() == pytest.approx(1 / 0.05)
+    assert simcse_loss(apart, 0.05).item() == pytest.approx(0.0, abs=1e-6)
+    assert simcse_loss(alike, 0.05).item() == pytest.approx(math.log(4))
+    assert simcse_loss(mixed_up, 0.05).item() == pytest.approx(1 / 0.05)
 
 
 def test_a_single_text_s_view_has_none_to_be_told_from() -> None:
-    assert views_entropy(torch.full((1, 1), 0.3), 0.05).item() == 0.0
+    assert simcse_loss(torch.full((1, 1), 0.3), 0.05).item() == 0.0
 
 
 def test_an_unknown_loss_lists_the_known_ones() -> None:

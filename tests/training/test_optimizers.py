@@ -18,9 +18,9 @@ SCHEDULES = ("constant", "cosine", "step", "one_cycle", "plateau")
 every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 
 
-def model(arm: str = "hybrid") -> FusedSimilarity:
+def model(model: str = "hybrid") -> FusedSimilarity:
     torch.manual_seed(0)
-    head = build_head(arm, 6, (5,), 0.0, 2, 2, "zz_ring", "lightning.qubit")
+    head = build_head(model, 6, (5,), 0.0, 2, 2, "zz_ring", "lightning.qubit")
     return FusedSimilarity(head, 0.5)
 
 
@@ -84,12 +84,12 @@ def test_mlp_and_circuit_learn_at_their_own_rates(name: str) -> None:
 
 
 @every_optimizer
-@pytest.mark.parametrize("arm", ["hybrid", "mlp_twin", "quantum_only", "cosine"])
-def test_every_parameter_of_every_arm_is_in_exactly_one_group(name: str, arm: str) -> None:
-    arm_model = model(arm)
-    groups = make_optimizer(arm_model, name, 0.001, 0.01, 0.1, 0.0, 0.9).param_groups
+@pytest.mark.parametrize("model_name", ["hybrid", "mlp_twin", "quantum_only", "cosine"])
+def test_every_parameter_of_every_model_is_in_exactly_one_group(name: str, model_name: str) -> None:
+    network = model(model_name)
+    groups = make_optimizer(network, name, 0.001, 0.01, 0.1, 0.0, 0.9).param_groups
     held = sorted(id(p) for group in groups for p in group["params"])
-    assert held == sorted(id(p) for p in arm_model.parameters())
+    assert held == sorted(id(p) for p in network.parameters())
 
 
 @every_optimizer

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from quantum_rerank.config import Arm
+from quantum_rerank.config import ModelName
 from quantum_rerank.errors import DivergedError
 from quantum_rerank.evaluation import METRICS, NDCG, Evaluator
 from quantum_rerank.similarity import FUSION_GRID, Head, build_head
@@ -24,18 +24,20 @@ from quantum_rerank.training.ranking import (
     score_on,
 )
 
-ARMS: tuple[str, ...] = get_args(Arm)
+MODELS: tuple[str, ...] = get_args(ModelName)
 OBJECTIVES = [metric for metric in METRICS if not metric.startswith("recall")]
 
 
-def random_head(arm: str, seed: int = 0) -> Head:
+def random_head(model: str, seed: int = 0) -> Head:
     torch.manual_seed(seed)
-    return build_head(arm, 16, (8,), 0.3, 2, 2, "cnot_chain", "lightning.qubit")
+    return build_head(model, 16, (8,), 0.3, 2, 2, "cnot_chain", "lightning.qubit")
 
 
-@pytest.mark.parametrize("arm", ARMS)
-def test_affinities_are_those_of_a_pair_by_pair_computation(arm: str, query_set: QuerySet) -> None:
-    head = random_head(arm)
+@pytest.mark.parametrize("model", MODELS)
+def test_affinities_are_those_of_a_pair_by_pair_computation(
+    model: str, query_set: QuerySet
+) -> None:
+    head = random_head(model)
     found = Candidates(query_set).affinities(head)
     head.eval()
     with torch.no_grad():
@@ -67,11 +69,11 @@ def test_more_texts_than_one_block_holds_are_all_compared(
     np.testing.assert_allclose(found, np.tile(once, (30, 1)), atol=1e-9)
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("model", MODELS)
 def test_a_large_corpus_is_compared_candidate_by_candidate_with_the_same_result(
-    arm: str, query_set: QuerySet, monkeypatch: pytest.MonkeyPatch
+    model: str, query_set: QuerySet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    head = random_head(arm)
+    head = random_head(model)
     one_product = Candidates(query_set).affinities(head)
     monkeypatch.setattr(ranking, "_ONE_PRODUCT", 0)
     np.testing.assert_allclose(Candidates(query_set).affinities(head), one_product, atol=1e-6)
@@ -113,14 +115,14 @@ def test_means_are_those_of_the_rankings(query_set: QuerySet, weight: float) -> 
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("seed", range(5))
 def test_no_head_is_ever_below_plain_cosine(
-    trial_data: TrialData, arm: str, seed: int, objective: str
+    trial_data: TrialData, model: str, seed: int, objective: str
 ) -> None:
     validate = Validator(trial_data.seen, trial_data.unseen, objective)
     cosine = validate(random_head("cosine"))
-    found = validate(random_head(arm, seed))
+    found = validate(random_head(model, seed))
     assert found.objective >= cosine.objective
     assert found.fusion_weight in FUSION_GRID
 

@@ -14,7 +14,7 @@ from quantum_rerank.similarity import build_head
 from quantum_rerank.training.data_manager import PreparedData
 from quantum_rerank.training.ranking import score_on
 from quantum_rerank.training.standings import load_roles, query_roles, standings
-from quantum_rerank.training.validators import UNSEEN_VALIDATION
+from quantum_rerank.training.targets import UNSEEN_VALIDATION
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import DivergedError, SaturatedError
-from quantum_rerank.similarity import ARMS
-from quantum_rerank.training.averaging import WeightAverage
+from quantum_rerank.similarity import MODELS
 from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.gradients import CIRCUIT_NORM, CIRCUIT_VARIANCE, MLP_NORM
 from quantum_rerank.training.hybrid_trainer import make_trainer
@@ -25,6 +24,7 @@ from quantum_rerank.training.trainer import (
     Trainer,
     require_no_explosion,
 )
+from quantum_rerank.training.weight_average import WeightAverage
 
 Train = Callable[[Mapping[str, Any]], Trainer]
 
@@ -148,12 +148,12 @@ def test_a_loss_that_is_not_finite_ends_the_training(
         next(trainer(overrides).epochs())
 
 
-@pytest.mark.parametrize("arm", ["hybrid", "mlp_twin", "quantum_only"])
+@pytest.mark.parametrize("model", ["hybrid", "mlp_twin", "quantum_only"])
 def test_the_warm_up_brings_affinities_nearer_to_the_cosine_neighbours(
-    trainer: Train, trial_data: TrialData, arm: str
+    trainer: Train, trial_data: TrialData, model: str
 ) -> None:
     settings = {
-        "arm": arm,
+        "model": model,
         "mlp.dropout": 0.0,
         "warmup.learning_rate": 0.02,
         # What comes after the warm-up is not to be seen.
@@ -184,7 +184,7 @@ def test_the_warm_up_leaves_the_fusion_weight_alone(trainer: Train) -> None:
 def test_the_fusion_weight_is_trained_by_a_loss_on_the_fused_score(
     trainer: Train, on: str, moves: bool
 ) -> None:
-    report = next(trainer({"loss.on": on, "loss.name": "infonce"}).epochs())
+    report = next(trainer({"loss.score": on, "loss.name": "infonce"}).epochs())
     moved = abs(report.metrics["trained_fusion_weight"] - 0.5) > 1e-4
     assert moved == moves
 
@@ -212,25 +212,25 @@ def test_too_little_spread_adds_to_the_loss(trainer: Train) -> None:
     assert loss(1.0, 0.0) == bare
 
 
-@pytest.mark.parametrize("arm", ARMS)
-def test_views_under_two_dropout_masks_add_to_the_loss(trainer: Train, arm: str) -> None:
-    settings = {"arm": arm, "optimizer.mlp_lr": 1e-12, "optimizer.circuit_lr": 1e-12}
+@pytest.mark.parametrize("model", MODELS)
+def test_views_under_two_dropout_masks_add_to_the_loss(trainer: Train, model: str) -> None:
+    settings = {"model": model, "optimizer.mlp_lr": 1e-12, "optimizer.circuit_lr": 1e-12}
 
     def loss(weight: float) -> float:
-        views = {"loss.views_weight": weight, "loss.views_temperature": 0.5, "mlp.dropout": 0.0}
+        views = {"loss.simcse_weight": weight, "loss.simcse_temperature": 0.5, "mlp.dropout": 0.0}
         return next(trainer(settings | views).epochs()).metrics["train_loss"]
 
     bare = loss(0.0)
     assert loss(2.0) - bare == pytest.approx(2 * (loss(1.0) - bare), rel=1e-3)
-    assert loss(1.0) > bare or arm == "cosine"  # which has nothing to learn
+    assert loss(1.0) > bare or model == "cosine"  # which has nothing to learn
 
 
 def test_the_two_views_of_a_text_are_of_different_masks(trainer: Train) -> None:
     settings = {
         "optimizer.mlp_lr": 1e-12,
         "optimizer.circuit_lr": 1e-12,
-        "loss.views_weight": 1.0,
-        "loss.views_temperature": 0.001,  # so that any distance from one's own view costs much
+        "loss.simcse_weight": 1.0,
+        "loss.simcse_temperature": 0.001,  # so that any distance from one's own view costs much
         "loss.name": "triplet",
         "loss.margin": 0.0,
     }
@@ -244,7 +244,7 @@ def test_the_two_views_of_a_text_are_of_different_masks(trainer: Train) -> None:
 def test_views_that_do_not_count_change_nothing(trainer: Train) -> None:
     settings = {"mlp.dropout": 0.3, "loss.spread_weight": 0.5, "loss.spread_target": 0.4}
     left, right = (
-        list(trainer(settings | {"loss.views_temperature": t}).epochs()) for t in (0.05, 1.0)
+        list(trainer(settings | {"loss.simcse_temperature": t}).epochs()) for t in (0.05, 1.0)
     )
     assert left == right
 
@@ -284,7 +284,7 @@ def test_the_averaged_weights_are_validated_and_kept_but_not_trained_on(
     for report in plain.epochs():
         losses.append(report.metrics["train_loss"])
         expected.include(plain.model.head)
-    one = trainer(settings | {"training.averaging": 0.6})
+    one = trainer(settings | {"training.ema_decay": 0.6})
     reports = list(one.epochs())
     assert [report.metrics["train_loss"] for report in reports] == losses
     assert same(weights(one), weights(plain))
@@ -345,7 +345,7 @@ def test_an_explosion_is_a_hundred_times_the_first_loss(
 
 
 def test_plain_cosine_trains_nothing_and_still_reports(trainer: Train) -> None:
-    one = trainer({"arm": "cosine", "warmup.steps": 2})
+    one = trainer({"model": "cosine", "warmup.steps": 2})
     reports = list(one.epochs())
     assert reports[-1].final
     assert reports[0].metrics["objective"] == reports[-1].metrics["objective"]

@@ -12,11 +12,11 @@ import pytest
 
 from quantum_rerank.config import DataConfig, ExperimentConfig
 from quantum_rerank.errors import QuantumRerankError
-from quantum_rerank.training.checkpoint import checkpoint_bytes
+from quantum_rerank.training.best_model import best_model_bytes
 from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from tuning.algorithms.samplers import make_sampler
-from tuning.limits.budgets import Concurrency, Ending
+from tuning.limits.budgets import Concurrency, StopSignal
 from tuning.records import CHECKPOINT, FAILURE, PEAK_RSS_MB, SECONDS
 from tuning.space import (
     Budget,
@@ -50,7 +50,7 @@ def tiny_space(small_config: Callable[..., ExperimentConfig]) -> Space:
         name="tiny",
         base="base.yaml",
         budget=Budget(trials=6, epochs=3, hours=1.0, trial_memory_gb=2.0),
-        scheduler=SchedulerConfig(grace_epochs=1, reduction_factor=2.0),
+        scheduler=SchedulerConfig(grace_period=1, reduction_factor=2.0),
         start_from=[{}],
         top_k=2,
     )
@@ -116,7 +116,7 @@ def ended_run(
             next(trainer.epochs())
             assert trainer.best is not None
             maker = made_by(run, trial.number, trial.number)
-            content = checkpoint_bytes(trainer.best, config, trial_data.embedding_dim, maker)
+            content = best_model_bytes(trainer.best, config, trial_data.embedding_dim, maker)
             files.write(trial.number, BEST_EPOCH, content)
             trial.set_user_attr(CHECKPOINT, trainer.best.epoch)
         told = values[-1] if state == "COMPLETE" else None
@@ -148,7 +148,7 @@ class InThisProcess(Tasks):
 @pytest.fixture
 def tasks(trial_data: TrialData) -> Callable[[Callable[[], None]], Tasks]:
     def make(on_tick: Callable[[], None] = lambda: None) -> Tasks:
-        ending = Ending([], time.monotonic)
+        ending = StopSignal([], time.monotonic)
         return InThisProcess(trial_data, Concurrency(1, 1.0, ""), ending, on_tick)
 
     return make

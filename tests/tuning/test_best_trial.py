@@ -16,7 +16,7 @@ from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.export import read_bundle
 from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.ranking import Validator
-from quantum_rerank.training.sealed import seal, unseal
+from quantum_rerank.training.serialization import dumps, loads
 from tuning.best_trial import app, cosine_objective, export_trial, load_trial, ranked_trials
 from tuning.records import CHECKPOINT
 from tuning.study.history import CONTINUES, WARM_START
@@ -109,7 +109,7 @@ def content_of(run: Path, number: int) -> bytes:
 
 
 def changed(content: bytes, **values: Any) -> bytes:
-    return seal({**unseal(content, "the checkpoint"), **values})
+    return dumps({**loads(content, "the checkpoint"), **values})
 
 
 def refusal(run: Path, number: int, output: Path) -> str:
@@ -132,7 +132,7 @@ def test_weights_of_the_same_trial_of_another_run_are_refused(
     ended_run: Path, tmp_path: Path
 ) -> None:
     content = content_of(ended_run, 1)
-    maker = unseal(content, "the checkpoint")["made_by"]
+    maker = loads(content, "the checkpoint")["made_by"]
     put(ended_run, 1, changed(content, made_by={**maker, "run": "f" * 32}))
     assert "its run is ffffffffffff, but" in refusal(ended_run, 1, tmp_path / "out")
 
@@ -141,15 +141,15 @@ def test_weights_of_an_attempt_at_another_configuration_are_refused(
     ended_run: Path, tmp_path: Path
 ) -> None:
     content = content_of(ended_run, 1)
-    maker = unseal(content, "the checkpoint")["made_by"]
+    maker = loads(content, "the checkpoint")["made_by"]
     put(ended_run, 1, changed(content, made_by={**maker, "configuration": 0}))
     assert "its configuration is 0, but 1" in refusal(ended_run, 1, tmp_path / "out")
 
 
 def test_weights_that_name_no_training_are_refused(ended_run: Path, tmp_path: Path) -> None:
-    record = unseal(content_of(ended_run, 1), "the checkpoint")
+    record = loads(content_of(ended_run, 1), "the checkpoint")
     del record["made_by"]
-    put(ended_run, 1, seal(record))
+    put(ended_run, 1, dumps(record))
     assert "does not say which training it is of" in refusal(ended_run, 1, tmp_path / "out")
 
 
@@ -205,7 +205,7 @@ def test_weights_of_a_later_attempt_are_of_the_first_one_s_configuration(
             user_attrs=attributes,
         )
     )
-    maker = unseal(content_of(ended_run, 1), "the checkpoint")["made_by"]
+    maker = loads(content_of(ended_run, 1), "the checkpoint")["made_by"]
     put(ended_run, 4, changed(content_of(ended_run, 1), made_by={**maker, "trial": 4}))
     loaded = load_trial(ended_run, study.trials[4])
     space = recorded_space(read_record(ended_run))
@@ -217,9 +217,9 @@ def exportable(ended_run: Path, data_keys: dict[str, Any]) -> Path:
     """The run again, with its record and its checkpoints saying where its data lies."""
     files = TrialFiles(str(ended_run / TRIALS))
     for trial in ranked_trials(load_study(ended_run).get_trials()):
-        record = unseal(next(files.versions(trial.number, BEST_EPOCH)), "the checkpoint")
+        record = loads(next(files.versions(trial.number, BEST_EPOCH)), "the checkpoint")
         config = override(load_trial(ended_run, trial).config, data_keys)
-        content = seal({**record, "config": config.model_dump(mode="json")})
+        content = dumps({**record, "config": config.model_dump(mode="json")})
         files.remove(trial.number)
         files.write(trial.number, BEST_EPOCH, content)
     run = json.loads((ended_run / RECORD).read_text())
@@ -231,7 +231,7 @@ def exportable(ended_run: Path, data_keys: dict[str, Any]) -> Path:
 def test_the_best_trial_of_a_run_can_be_exported_again(
     exportable: Path, prepared: PreparedData, tmp_path: Path
 ) -> None:
-    tested = [{"number": 1, "test": {"ndcg@10": 0.75}, "test_unseen": {"ndcg@10": 0.5}}]
+    tested = [{"number": 1, "test": {"ndcg@10": 0.75}, "unseen_test": {"ndcg@10": 0.5}}]
     (exportable / SUMMARY).write_text(json.dumps({"tested": tested}))
     output = tmp_path / "again"
     result = CliRunner().invoke(app, [str(exportable), "--output", str(output)])
@@ -240,7 +240,7 @@ def test_the_best_trial_of_a_run_can_be_exported_again(
     manifest = read_bundle(output)[1]
     assert manifest.data_fingerprint == prepared.fingerprint
     assert manifest.metrics["test"] == {"ndcg@10": 0.75}
-    assert manifest.metrics["test_unseen"] == {"ndcg@10": 0.5}
+    assert manifest.metrics["unseen_test"] == {"ndcg@10": 0.5}
 
 
 def test_a_trial_is_exported_again_with_what_it_came_to_on_fresh_seeds(

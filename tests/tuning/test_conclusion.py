@@ -72,7 +72,7 @@ def test_a_default_that_is_not_among_the_best_is_loaded_and_tested(
     default = load_default(tiny_space, load_study(ended_run).trials, [], ended_run, prepared, notes)
     assert default is not None
     assert default.trial.number == 0
-    assert set(default.scores) == {"test", "test_unseen"}
+    assert set(default.scores) == {"test", "unseen_test"}
     TrialFiles(str(ended_run / TRIALS)).remove(0)
     missing = load_default(tiny_space, load_study(ended_run).trials, [], ended_run, prepared, notes)
     assert missing is None
@@ -130,7 +130,7 @@ def test_a_disk_that_fills_at_the_export_is_no_mistake_of_the_user(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("quantum_rerank.whole_files.tempfile.TemporaryDirectory", full)
+    monkeypatch.setattr("quantum_rerank.atomic.tempfile.TemporaryDirectory", full)
     header = tiny_space.header.model_copy(update={"confirm_seeds": 0})
     space = Space(header, tiny_space.base, tiny_space.parameters)
     source = embedding_source(f"npy:{tmp_path / 'vectors'}")

@@ -65,9 +65,9 @@ def test_the_plan_names_every_parameter_with_its_range_and_condition(
     ("values", "content"),
     [
         ({"name": "none"}, "none"),
-        ({"name": "median", "grace_epochs": 2}, "median, from epoch 2"),
+        ({"name": "median", "grace_period": 2}, "median, from epoch 2"),
         (
-            {"name": "hyperband", "grace_epochs": 2, "brackets": 4},
+            {"name": "hyperband", "grace_period": 2, "brackets": 4},
             "hyperband, from epoch 2, 1 in 3 goes on, 4 brackets",
         ),
         (

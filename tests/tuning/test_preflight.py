@@ -36,7 +36,7 @@ DryRun = Callable[..., Any]
 def dry_run(tmp_path: Path) -> DryRun:
     """Start a dry run over a click log, with what a test changes of it."""
     write_clicks(tmp_path / "clicks.csv")
-    (tmp_path / "base.yaml").write_text("arm: hybrid\n")
+    (tmp_path / "base.yaml").write_text("model: hybrid\n")
 
     def call(
         *options: str | Path, seen: str = "", encoder: str = "minilm", wandb: str = "disabled"

@@ -20,7 +20,7 @@ from quantum_rerank.interruption import Interrupted
 from quantum_rerank.training.data_manager import PreparedData
 from tuning.conclusion import conclude
 from tuning.ending import signals_conclude, signals_end
-from tuning.limits.budgets import HANGUP, INTERRUPT, TERMINATED, Ending, Node, TimeBudget
+from tuning.limits.budgets import HANGUP, INTERRUPT, TERMINATED, Node, StopSignal, TimeBudget
 from tuning.limits.failures import NOTHING_TRAINED
 from tuning.reporting.progress import ProgressDisplay
 from tuning.reporting.reports import Outcome, summarise
@@ -47,14 +47,14 @@ def no_hangup_is_ignored() -> Iterator[None]:
 
 
 @pytest.fixture
-def ending() -> Ending:
-    return Ending([], lambda: 0.0)
+def ending() -> StopSignal:
+    return StopSignal([], lambda: 0.0)
 
 
 @pytest.mark.parametrize("first", SIGNALS)
 @pytest.mark.parametrize("second", SIGNALS)
 def test_the_first_signal_ends_in_order_the_second_at_once_and_the_third_here_and_now(
-    ending: Ending, display: ProgressDisplay, first: signal.Signals, second: signal.Signals
+    ending: StopSignal, display: ProgressDisplay, first: signal.Signals, second: signal.Signals
 ) -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     with signals_end(ending, display):
@@ -69,7 +69,7 @@ def test_the_first_signal_ends_in_order_the_second_at_once_and_the_third_here_an
 
 
 def test_a_terminal_that_closes_ends_in_order_however_often_it_is_told(
-    ending: Ending, display: ProgressDisplay, no_hangup_is_ignored: None
+    ending: StopSignal, display: ProgressDisplay, no_hangup_is_ignored: None
 ) -> None:
     with signals_end(ending, display):
         for _ in range(4):  # the terminal sends one, and its shell another
@@ -78,7 +78,7 @@ def test_a_terminal_that_closes_ends_in_order_however_often_it_is_told(
 
 
 def test_a_search_under_nohup_does_not_hear_its_terminal_close(
-    ending: Ending, display: ProgressDisplay, no_hangup_is_ignored: None
+    ending: StopSignal, display: ProgressDisplay, no_hangup_is_ignored: None
 ) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with signals_end(ending, display):
@@ -87,7 +87,7 @@ def test_a_search_under_nohup_does_not_hear_its_terminal_close(
 
 
 def test_without_a_signal_the_handlers_are_put_back_too(
-    ending: Ending, display: ProgressDisplay
+    ending: StopSignal, display: ProgressDisplay
 ) -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     with signals_end(ending, display):
@@ -97,7 +97,7 @@ def test_without_a_signal_the_handlers_are_put_back_too(
 
 
 def test_once_the_trials_are_over_the_second_signal_stops_here_and_now(
-    ending: Ending, display: ProgressDisplay
+    ending: StopSignal, display: ProgressDisplay
 ) -> None:
     with signals_conclude(ending, display):
         os.kill(os.getpid(), signal.SIGTERM)

@@ -12,7 +12,7 @@ from optuna.trial import FixedTrial
 from quantum_rerank.circuits.choice import fastest_engine
 from quantum_rerank.config import load_config, override
 from quantum_rerank.errors import ConfigError
-from quantum_rerank.similarity import ARMS, build_head
+from quantum_rerank.similarity import MODELS, build_head
 from tuning.algorithms.exploration import mutable_keys
 from tuning.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Space
 from tuning.space_file import load_space
@@ -35,7 +35,7 @@ Write = Callable[[str], Path]
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     """Write a space file beside an empty base."""
-    (tmp_path / "base.yaml").write_text("arm: hybrid\n")
+    (tmp_path / "base.yaml").write_text("model: hybrid\n")
 
     def file(text: str) -> Path:
         path = tmp_path / "space.yaml"
@@ -80,7 +80,7 @@ def test_the_default_space_starts_from_the_tuned_numbers_too() -> None:
     by_amplitudes, by_a_circuit = (
         space.config_for(point, number=0) for point in space.start_points()[1:]
     )
-    assert (by_amplitudes.arm, by_a_circuit.arm) == (tuned.arm, "hybrid")
+    assert (by_amplitudes.model, by_a_circuit.model) == (tuned.model, "hybrid")
     for config in (by_amplitudes, by_a_circuit):
         assert config.circuit.n_qubits == tuned.circuit.n_qubits
         for section in ("mlp", "fusion", "warmup", "loss", "optimizer"):
@@ -99,39 +99,41 @@ def test_a_space_that_names_only_what_is_trained_on_has_no_unseen_collections(
 
 
 OF_ARMS = f"""\
-name: arms
+name: models
 base: base.yaml
 budget: {{trials: 4, epochs: 3}}
 parameters:
-  arm: {{type: categorical, choices: [{", ".join(ARMS)}]}}
+  model: {{type: categorical, choices: [{", ".join(MODELS)}]}}
   optimizer.mlp_lr: {{type: float, low: 0.0001, high: 0.01, log: true}}
   circuit.entangler:
     type: categorical
     choices: [cnot_chain, zz_ring, none]
-    when: {{arm: [hybrid, frozen_circuit, quantum_only]}}
+    when: {{model: [hybrid, frozen_circuit, quantum_only]}}
   linear.rank:
     type: int
     low: 8
     high: 128
     log: true
-    when: {{arm: [linear_projection, low_rank_bilinear]}}
+    when: {{model: [linear_projection, low_rank_bilinear]}}
 """
 SUGGESTED = {"optimizer.mlp_lr": 0.002, "circuit.entangler": "none", "linear.rank": 32}
 
 
-@pytest.mark.parametrize("arm", ARMS)
-def test_an_arm_is_a_parameter_like_any_other(write: Write, arm: str) -> None:
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_is_a_parameter_like_any_other(write: Write, model: str) -> None:
     space = load_space(write(OF_ARMS))
-    chosen = space.suggest(FixedTrial({"arm": arm, **SUGGESTED}))
+    chosen = space.suggest(FixedTrial({"model": model, **SUGGESTED}))
     config = space.config_for(chosen, number=3)
-    assert config.arm == arm
+    assert config.model == model
     assert build_head(embedding_dim=16, **config.head_arguments()).n_trained >= 0
-    # A parameter of other arms is not asked for, and stays as in the base.
-    assert ("linear.rank" in chosen) == (config.linear.rank == 32) == ("linear" in ARMS[arm].has)
-    assert ("circuit.entangler" in chosen) == ("entangler" in ARMS[arm].has)
+    # A parameter of other models is not asked for, and stays as in the base.
+    assert (
+        ("linear.rank" in chosen) == (config.linear.rank == 32) == ("linear" in MODELS[model].has)
+    )
+    assert ("circuit.entangler" in chosen) == ("entangler" in MODELS[model].has)
 
 
-def test_a_space_over_arms_starts_with_the_base_and_copies_arms_to_clones(write: Write) -> None:
+def test_a_space_over_models_starts_with_the_base_and_copies_models_to_clones(write: Write) -> None:
     space = load_space(write(OF_ARMS + "start_from: [{}]\n"))
     (start,) = space.start_points()
     assert space.config_for(start, number=0) == space.base
@@ -404,15 +406,15 @@ def test_a_mistake_in_a_parameter_does_not_accuse_those_that_wait_for_it(write: 
             "name: tiny\n",
             "name: tiny\nscheduler: {grace_epoch: 3}\n",
             2,
-            ["`scheduler.grace_epoch` is not a known key", "Did you mean `grace_epochs`?"],
+            ["`scheduler.grace_epoch` is not a known key", "Did you mean `grace_period`?"],
             id="unknown key of the scheduler",
         ),
         *(
             pytest.param(
                 "name: tiny\n",
-                f"name: tiny\nscheduler: {{name: {name}, grace_epochs: 9}}\n",
+                f"name: tiny\nscheduler: {{name: {name}, grace_period: 9}}\n",
                 2,
-                ["`scheduler.grace_epochs` is 9, but must be at most `budget.epochs`, 3"],
+                ["`scheduler.grace_period` is 9, but must be at most `budget.epochs`, 3"],
                 id=f"no epoch in which {name} may stop",
             )
             for name in ("asha", "hyperband", "median")
@@ -691,12 +693,12 @@ def test_a_mistake_on_the_command_line_is_not_blamed_on_the_file(write: Write) -
         load_space(path, {"trials": 0})
 
 
-AGAINST = HEADER.replace("budget:", "objective: {against: parameters}\nbudget:")
+AGAINST = HEADER.replace("budget:", "objective: {cost: parameters}\nbudget:")
 
 
 def test_a_second_objective_needs_trials_that_nothing_stops(write: Write) -> None:
     (problem,) = problems(write(AGAINST))
-    assert "`objective.against`" in problem
+    assert "`objective.cost`" in problem
     assert "space.yaml, line 3" in problem
     assert "`scheduler.name` is asha, which stops some" in problem
     assert "`scheduler: {name: none}`" in problem
@@ -718,7 +720,7 @@ def test_any_other_sampler_takes_it(write: Write, name: str) -> None:
 
 def test_a_cost_that_is_not_known_is_refused_with_those_that_are(write: Write) -> None:
     (problem,) = problems(write(AGAINST.replace("parameters}", "weight}", 1)))
-    assert "`objective.against` is 'weight'" in problem
+    assert "`objective.cost` is 'weight'" in problem
     assert "'parameters' or 'latency'" in problem
 
 
@@ -726,8 +728,8 @@ POPULATION = HEADER + "scheduler: {name: pbt, population: 3, interval_epochs: 1}
 
 
 def test_a_population_is_compared_at_its_intervals_but_not_at_the_end(write: Write) -> None:
-    assert list(load_space(write(POPULATION)).compared_at()) == [1, 2]
-    assert list(load_space(write(HEADER)).compared_at()) == []
+    assert list(load_space(write(POPULATION)).perturbation_epochs()) == [1, 2]
+    assert list(load_space(write(HEADER)).perturbation_epochs()) == []
 
 
 def test_every_mistake_of_a_population_is_shown_at_once(write: Write) -> None:

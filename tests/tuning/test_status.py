@@ -211,7 +211,7 @@ def test_an_interrupted_trial_that_another_continues_is_counted_as_such(
     run.trial("COMPLETE", [0.5, 0.6, 0.7], **{CONTINUES: 0})
     run.session(60.0, ended="")
     progress = run.standing().progress
-    assert (progress.told, progress.continued, progress.open) == (1, 1, 1)
+    assert (progress.finished, progress.continued, progress.open) == (1, 1, 1)
     assert progress.failed == {}
 
 
@@ -432,6 +432,6 @@ def test_what_came_in_from_an_earlier_run_is_not_this_one_s(begin: Callable[[], 
     run.study.add_trial(prior)
     run.session(60.0, ended="")
     found = run.standing()
-    assert (found.progress.told, found.progress.complete, found.progress.to_come) == (1, 1, 5)
+    assert (found.progress.finished, found.progress.complete, found.progress.to_come) == (1, 1, 5)
     assert found.best is not None
     assert found.best.objective == 0.6

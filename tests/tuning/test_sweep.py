@@ -23,7 +23,7 @@ from tuning.reporting.tracking import logged_metrics
 from tuning.space import CategoricalParameter, FloatParameter, IntParameter, Space
 from tuning.space_file import load_space
 from tuning.sweep import app, inexpressible, sweep_yaml
-from tuning.workers.trainable import TrialPlace, train
+from tuning.workers.trainable import TrialContext, train
 from tuning.workers.trial_files import TrialFiles
 
 DEFAULT = Path(__file__).parents[2] / "search_spaces" / "default.yaml"
@@ -143,7 +143,7 @@ OF_EVERY_KIND = """\
 name: kinds
 base: base.yaml
 budget: {trials: 3, epochs: 4}
-scheduler: {name: asha, grace_epochs: 1, reduction_factor: 1.4}
+scheduler: {name: asha, grace_period: 1, reduction_factor: 1.4}
 parameters:
   optimizer.mlp_lr: {type: float, low: 1e-5, high: 1e-2, log: true}
   optimizer.circuit_lr: {type: float, low: 0.001, high: 0.001, log: true}
@@ -161,7 +161,7 @@ parameters:
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
 def test_wandb_reads_a_sweep_by_the_rules_of_its_schema(tmp_path: Path, sampler: str) -> None:
-    (tmp_path / "base.yaml").write_text("arm: hybrid\n")
+    (tmp_path / "base.yaml").write_text("model: hybrid\n")
     space_file, file = tmp_path / "space.yaml", tmp_path / "sweep.yaml"
     text = OF_EVERY_KIND + f"sampler: {{name: {sampler}}}\n"
     if sampler == "grid":
@@ -323,7 +323,7 @@ class AgentRun:
 
 def run_agent(folder: Path, values: Mapping[str, Any]) -> AgentRun:
     """Run the agent as `wandb agent` does, without a server."""
-    (folder / "base.yaml").write_text("arm: hybrid\n")
+    (folder / "base.yaml").write_text("model: hybrid\n")
     (folder / "space.yaml").write_text(SPACE.format(folder))
     given = {"wandb_version": 1} | {key: {"value": value} for key, value in values.items()}
     YAML().dump(given, folder / "sweep-params.yaml")
@@ -369,7 +369,7 @@ def test_an_agent_logs_the_same_keys_as_a_trial_of_a_search(
     config = load_space(tmp_path / "space.yaml").config_for({"optimizer.mlp_lr": 0.003}, number=0)
     # What a trial of a search adds to its training's report: what it costs.
     cost = {SECONDS: 1.0, PEAK_RSS_MB: 600.0}
-    place = TrialPlace(TrialFiles(str(tmp_path / "trials")), 0)
+    place = TrialContext(TrialFiles(str(tmp_path / "trials")), 0)
     train(config, prepared.trial, lambda metrics: reports.append({**metrics, **cost}), place)
     summary = {key for key in run.record["summary"] if not key.startswith("_")}
     assert summary - {"state"} == set(logged_metrics(reports[-1]))

@@ -14,7 +14,7 @@ Value = TypeVar("Value", int, float)
 
 # Weights have the shapes, and moments the meaning, that these keys gave them.
 _SHAPING = (
-    "arm",
+    "model",
     "circuit.",
     "mlp.hidden_layers",
     "mlp.outputs",

@@ -22,9 +22,9 @@ from tuning.study.history import (
     REPLACES,
     START_POINT,
     attempts,
-    judged,
+    exclude_warm_start,
     origins,
-    own,
+    scheduled_values,
 )
 from tuning.study.lineage import came_to, given, open_configurations, without_successor
 
@@ -90,13 +90,13 @@ class Population:
         Start points never do. What was decided about a configuration is not decided again when
         its epochs are reported once more.
         """
-        if epoch not in self._space.compared_at():
+        if epoch not in self._space.perturbation_epochs():
             return False
         trials = self._trials()
         configuration = attempts(trials, trial)[-1]
         latest = max(n for n, first in origins(trials).items() if first == configuration)
         chain = attempts(trials, latest)
-        if any(epoch in judged(trials[one]) for one in chain):
+        if any(epoch in scheduled_values(trials[one]) for one in chain):
             return False
         if START_POINT in trials[latest].user_attrs:
             return False
@@ -152,7 +152,7 @@ class Population:
     ) -> dict[int, FrozenTrial]:
         """Of the highest where a member was stopped, those that were better, by configuration."""
         epoch = stopped.last_step
-        if epoch is None or epoch not in self._space.compared_at():
+        if epoch is None or epoch not in self._space.perturbation_epochs():
             return {}
         came = came_to(trials, epoch)
         values = {number: trial.intermediate_values[epoch] for number, trial in came.items()}
@@ -169,7 +169,7 @@ class Population:
         waiting = {trial.number for trial in self._to_follow(trials)}
         waiting |= {n for n in self._stopped if not trials[n].state.is_finished()}
         first = origins(trials)
-        n_taken = len({first[trial.number] for trial in own(trials)}) + len(waiting)
+        n_taken = len({first[trial.number] for trial in exclude_warm_start(trials)}) + len(waiting)
         return n_taken < self._space.header.budget.trials
 
 

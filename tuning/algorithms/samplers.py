@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 from quantum_rerank.errors import MissingPackage
 from tuning.space import Params, Space
-from tuning.study.history import own
+from tuning.study.history import exclude_warm_start
 from tuning.study.lineage import given
 
 
@@ -106,7 +106,10 @@ class EveryPoint(BaseSampler):
 
     def _untried(self, study: optuna.Study) -> Iterator[Params]:
         # What came in from an earlier run is tried here too: no search can export it.
-        tried = {frozenset(given(t).items()) for t in own(study.get_trials(deepcopy=False))}
+        tried = {
+            frozenset(given(t).items())
+            for t in exclude_warm_start(study.get_trials(deepcopy=False))
+        }
         return (point for point in self._points if frozenset(point.items()) not in tried)
 
 

@@ -26,7 +26,7 @@ from tuning.records import (
     PROTECTED,
     SECONDS,
     SPENT,
-    compared,
+    comparison_value,
 )
 from tuning.space import Space
 
@@ -150,7 +150,7 @@ class StopByRule(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
         if FAILURE in result or not math.isfinite(result[OBJECTIVE]):
             return str(TrialScheduler.STOP)
         number, epoch = trial.config[NUMBER], result[EPOCH]
-        value = compared(result, self._is_population)
+        value = comparison_value(result, self._is_population)
         stops = self._rule.stops(trial.config[ORIGIN], epoch, value)
         if stops and not trial.config[PROTECTED]:
             return str(TrialScheduler.STOP)
@@ -254,7 +254,7 @@ def make_rule(space: Space, history: Mapping[int, Mapping[int, float]]) -> Rule:
     which looks them up itself.
     """
     scheduler, budget = space.header.scheduler, space.header.budget
-    grace = min(scheduler.grace_epochs, budget.epochs)
+    grace = min(scheduler.grace_period, budget.epochs)
     rule: Rule
     if scheduler.name == "none":
         return NoRule()

@@ -36,23 +36,23 @@ from tuning.records import (
     ORIGIN,
     PEAK_RSS_MB,
     PROTECTED,
+    RESTARTED,
     SECONDS,
-    STARTED_OVER,
     TRAINING_SECONDS,
-    UNJUDGED,
+    UNSCHEDULED_EPOCH,
     WARNING,
     WORKER_LOST,
     Listener,
     TrialEnd,
     TrialState,
-    compared,
+    comparison_value,
 )
 from tuning.space import Space
 from tuning.study.history import (
     START_POINT,
+    attempt_info,
     enqueue_next_attempt,
     keep_value,
-    place,
     times_lost,
 )
 from tuning.study.lineage import donor_of
@@ -76,7 +76,7 @@ def _kept(method: Method) -> Method:
     """
 
     @wraps(method)
-    def keeping(self: TruthfulSearch, *given: Any, **named: Any) -> Any:
+    def keeping(self: OptunaSearcher, *given: Any, **named: Any) -> Any:
         if self.fault is not None:
             return Searcher.FINISHED
         try:
@@ -88,7 +88,7 @@ def _kept(method: Method) -> Method:
     return cast(Method, keeping)
 
 
-class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
+class OptunaSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
     """Proposes trials from a space, and tells the study how each ended.
 
     n_trials: how many to propose at most; what is queued in the study comes first.
@@ -128,7 +128,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         self._retries = retries
         self._refusal = refusal
         self._population = population
-        self._told = [OBJECTIVE, COST] if space.header.objective.against else [OBJECTIVE]
+        self._told = [OBJECTIVE, COST] if space.header.objective.cost else [OBJECTIVE]
         self._trials: dict[str, optuna.Trial] = {}
         self._last: dict[str, dict[str, Any]] = {}
 
@@ -167,7 +167,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         """The next trial's parameters, and why it should not start, if so."""
         trial = self._trials[trial_id] = self._study.ask()
         params = self._space.suggest(trial)
-        aside = place(self._study.get_trials(deepcopy=False), trial.number)
+        aside = attempt_info(self._study.get_trials(deepcopy=False), trial.number)
         aside |= {NUMBER: trial.number, PROTECTED: START_POINT in trial.user_attrs}
         aside |= {DONOR: donor_of(trial.user_attrs)}
         try:
@@ -189,12 +189,12 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         if FAILURE in result:
             return
         trial = self._trials[trial_id]
-        if not seen and STARTED_OVER in result:
-            log.warning("Trial %d starts from scratch: %s", trial.number, result[STARTED_OVER])
+        if not seen and RESTARTED in result:
+            log.warning("Trial %d starts from scratch: %s", trial.number, result[RESTARTED])
         if WARNING in result and WARNING not in before:
             log.warning("Trial %d, epoch %d: %s", trial.number, result[EPOCH], result[WARNING])
         if math.isfinite(result[OBJECTIVE]):
-            keep_value(trial, result[EPOCH], compared(result, self._space.is_population))
+            keep_value(trial, result[EPOCH], comparison_value(result, self._space.is_population))
         self._listener.trial_reported(trial.number, result[EPOCH], result)
 
     @_kept
@@ -207,7 +207,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
         seen = self._last.get(trial_id, {}).get(EPOCH, 0)
         if result and EPOCH in result:  # Ray keeps a stopping result to itself
             if result[EPOCH] > seen:  # nobody decided on it, unless the trial is told as stopped
-                self._trials[trial_id].set_user_attr(UNJUDGED, result[EPOCH])
+                self._trials[trial_id].set_user_attr(UNSCHEDULED_EPOCH, result[EPOCH])
             self.on_trial_result(trial_id, result)
         trial = self._trials.pop(trial_id)
         last = self._last.pop(trial_id, {})
@@ -263,7 +263,7 @@ class TruthfulSearch(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def _keep(self, trial: optuna.Trial, last: Mapping[str, Any], reason: str) -> None:
         """Write beside the trial what it cost, whether it left weights, and why it failed."""
-        kept = (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS, CHECKPOINT, STARTED_OVER, WARNING)
+        kept = (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS, CHECKPOINT, RESTARTED, WARNING)
         attributes: dict[str, Any] = {key: last[key] for key in kept if key in last}
         if reason:
             attributes[FAILURE] = reason

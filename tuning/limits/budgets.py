@@ -50,7 +50,7 @@ class CoreBudget:
         return "" if is_left else f"budget of {self._core_hours:g} core-hours"
 
 
-class Ending:
+class StopSignal:
     """Why a search is over: `""` while it is not. The first reason stays.
 
     limits: budgets, each of which says why it is exhausted once it is.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-class LosersRemoved:
+class CheckpointPruner:
     """A listener that removes the files of trials which cannot be among the best any more.
 
     trials: the study's, by number, asked at each trial's end.  keep: how many trials'
@@ -92,7 +92,7 @@ class LosersRemoved:
         return [trial for trial in ranked if trial.number in kept], losers
 
 
-class DonorsKept:
+class DonorPruner:
     """A listener that removes what members of a population left for clones that will never be.
 
     At each epoch of comparison the highest stay, and those from which a clone that is not
@@ -110,11 +110,11 @@ class DonorsKept:
         """Nothing: only values count."""
 
     def trial_reported(self, number: int, epoch: int, metrics: Mapping[str, Any]) -> None:
-        if epoch in self._space.compared_at():
+        if epoch in self._space.perturbation_epochs():
             self._remove_at(epoch)
 
     def trial_ended(self, end: TrialEnd) -> None:
-        for epoch in self._space.compared_at():
+        for epoch in self._space.perturbation_epochs():
             self._remove_at(epoch)
 
     def _remove_at(self, epoch: int) -> None:

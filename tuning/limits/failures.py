@@ -12,7 +12,7 @@ from typing import Any
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import DivergedError, FilesError, SaturatedError
-from tuning.limits.budgets import GB, Ending
+from tuning.limits.budgets import GB, StopSignal
 from tuning.records import INTERRUPTED, STORAGE, WORKER_LOST, TrialEnd
 
 DIAGNOSIS = "the same failure of"  # how the reason begins where failures end a search
@@ -87,7 +87,7 @@ class FailureStreak:
     takes with it are lost once.
     """
 
-    def __init__(self, limit: int, ending: Ending) -> None:
+    def __init__(self, limit: int, ending: StopSignal) -> None:
         self._limit, self._ending = limit, ending
         self._kind, self._length = "", 0
         self._since_lost: set[int] = set()  # trials that started after the last worker that counted

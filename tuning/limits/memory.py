@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from quantum_rerank.config import ExperimentConfig
-from quantum_rerank.similarity import ARMS
+from quantum_rerank.similarity import MODELS
 from quantum_rerank.training.data_manager import QuerySet, TrialData
 from tuning.records import PEAK_RSS_MB, TrialEnd
 
@@ -26,7 +26,7 @@ _SHARE_EVERY = 5.0  # seconds: to ask the system for what is shared takes some m
 BARE_WORKER = 250 * 2**20
 """What a worker that has imported torch and PennyLane owns at the least, in bytes.
 
-`python -m tests.benchmarks.memory` prints it: own before training.
+`python -m benchmarks.memory` prints it: own before training.
 """
 
 
@@ -120,9 +120,9 @@ def least_bytes(config: ExperimentConfig, embedding_dim: int, n_ranked: int) -> 
     >>> least_bytes(config, 384, 1000) // 2**20
     252
     """
-    has, dimension = ARMS[config.arm].has, 2**config.circuit.n_qubits
+    has, dimension = MODELS[config.model].has, 2**config.circuit.n_qubits
     n_outputs = 2 * config.circuit.n_qubits * config.circuit.n_layers
-    if config.arm == "hybrid_amplitude":
+    if config.model == "hybrid_amplitude":
         n_outputs = 2 * dimension
     elif "state" not in has:
         n_outputs = config.mlp.outputs or n_outputs

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quantum_rerank.atomic import write_whole
 from quantum_rerank.errors import MissingPackage
-from quantum_rerank.whole_files import write_whole
 from tuning.reporting.reports import Outcome
 from tuning.study.front import cost, front
 from tuning.workers.cost import UNITS
@@ -21,7 +21,7 @@ def draw_front(outcome: Outcome, path: Path) -> None:
 
     A search that lacks only the package to draw with is done all the same, and says so.
     """
-    against = outcome.space.header.objective.against
+    against = outcome.space.header.objective.cost
     weighed = [trial for trial in outcome.trials if cost(trial) is not None]
     if against is None or not weighed:
         return

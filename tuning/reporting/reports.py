@@ -11,16 +11,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from quantum_rerank.atomic import write_whole
 from quantum_rerank.evaluation import COSINE, Scores, difference_table, leaderboard
-from quantum_rerank.training.validators import as_record, from_record
-from quantum_rerank.training.verdict_table import verdict_table
-from quantum_rerank.whole_files import write_whole
+from quantum_rerank.training.target_table import verdict_table
+from quantum_rerank.training.targets import as_record, from_record
 from tuning.best_trial import TrainedTrial
 from tuning.confirmation import Confirmed, print_confirmed
 from tuning.records import CHECKPOINT, COST, FAILURE, PEAK_RSS_MB, SECONDS
 from tuning.reporting.targets import Judged, search_verdicts
 from tuning.space import Space
-from tuning.study.front import cost, front, worth
+from tuning.study.front import cost, front, ranking_key
 from tuning.study.history import WARM_START, curve, superseded
 from tuning.study.warm_start import STATES as PRIOR_STATES
 from tuning.study.warm_start import TakenOver
@@ -82,7 +82,7 @@ def summarise(outcome: Outcome, wall_seconds: float, fingerprint: str) -> dict[s
         "objective": {
             "metric": f"val_{objective.metric}",
             "mode": objective.mode,
-            "against": objective.against,
+            "cost": objective.cost,
         },
         "n_trials": sum(states.values()),
         "states": states,
@@ -147,10 +147,10 @@ def print_verdicts(summary: Mapping[str, Any], console: Console) -> None:
 def print_outcome(outcome: Outcome, console: Console) -> None:
     """Print how each trial went, then the test queries' leaderboard with every difference."""
     console.print(_trial_table(outcome.trials))
-    if against := outcome.space.header.objective.against:
+    if against := outcome.space.header.objective.cost:
         console.print(_front_table(front(outcome.trials), against))
     print_confirmed(outcome.confirmed, console)
-    for role in ("test", "test_unseen"):
+    for role in ("test", "unseen_test"):
         systems = _systems(outcome, role)
         if COSINE not in systems:
             continue
@@ -181,7 +181,9 @@ def _trial_table(trials: list[optuna.trial.FrozenTrial]) -> Table:
     for name in ("trial", "state", "epochs", "objective", "s", "MB"):
         table.add_column(name, justify="left" if name == "state" else "right")
     table.add_column("what it was, or why it failed", overflow="fold")
-    for trial in sorted(trials, key=lambda t: (t.state.name != "FAIL", worth(t)), reverse=True):
+    for trial in sorted(
+        trials, key=lambda t: (t.state.name != "FAIL", ranking_key(t)), reverse=True
+    ):
         values = curve(trial)
         table.add_row(
             str(trial.number),
@@ -234,7 +236,7 @@ def _what_it_was(trial: optuna.trial.FrozenTrial) -> str:
 
 
 _TELLING = {
-    "arm": "{}",
+    "model": "{}",
     "loss.name": "{}",
     "circuit.n_qubits": "{} qubits",
     "circuit.n_layers": "{} layers",

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from quantum_rerank.errors import OutputError
 from quantum_rerank.folder_lock import holder
 from tuning.space import Budget
-from tuning.study.history import own
+from tuning.study.history import exclude_warm_start
 from tuning.study.ledger import sessions
 from tuning.study.run_folder import (
     BUDGET,
@@ -37,7 +37,7 @@ from tuning.study.run_folder import (
 from tuning.study.storage import (
     SQLITE,
     STUDY,
-    Places,
+    StorageConfig,
     connect,
     connect_to_read,
     of_this_optuna,
@@ -94,7 +94,7 @@ def read_snapshot(folder: Path) -> Snapshot:
         folder=folder,
         name=header.name,
         budget=Budget.model_validate(header.budget.model_dump() | attributes.get(BUDGET, {})),
-        trials=own(trials),
+        trials=exclude_warm_start(trials),
         sessions=sessions(attributes),
         events=events,
         holder=holding,
@@ -121,7 +121,7 @@ def _event(line: str) -> Event | None:
         return None
 
 
-def read_study(folder: Path, places: Places) -> tuple[dict[str, Any], list[FrozenTrial]]:
+def read_study(folder: Path, places: StorageConfig) -> tuple[dict[str, Any], list[FrozenTrial]]:
     """The attributes and trials of a run's study; empty while it is being made.
 
     Raises: OutputError if there is no study, it is damaged, or its database does not answer.

@@ -23,8 +23,8 @@ from tuning.reporting.forecast import (
     timelines,
 )
 from tuning.reporting.snapshot import Event, Snapshot
-from tuning.study.front import worth
-from tuning.study.history import CONTINUES, curve, is_cut_short, superseded, told
+from tuning.study.front import ranking_key
+from tuning.study.history import CONTINUES, curve, finished_trials, is_cut_short, superseded
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -59,13 +59,13 @@ class Life:
 
 @dataclass(frozen=True)
 class Progress:
-    """Trials by state, of a budget of `trials`; told: those that are over for good.
+    """Trials by state, of a budget of `trials`; finished: those that are over for good.
 
     failed: kind -> count, without those that were cut short; of these, `continued` have been taken
     up by another trial, `open` have not.
     """
 
-    told: int
+    finished: int
     trials: int
     complete: int
     pruned: int
@@ -208,7 +208,7 @@ def count(snapshot: Snapshot) -> Progress:
     """Count trials by state. Of a run that is not alive, none is running."""
     trials, session = snapshot.trials, live_session(snapshot)
     n_running = sum(trial.state == TrialState.RUNNING for trial in trials) if session else 0
-    ended = told(trials)
+    ended = finished_trials(trials)
     continued = superseded(trials)
     cut_short = {trial.number for trial in trials if _is_cut_short(trial, session is not None)}
     n_open = len(cut_short - continued)
@@ -216,7 +216,7 @@ def count(snapshot: Snapshot) -> Progress:
     # A session does not try again what it lost itself; the next one will.
     taken = len(ended) + n_running + (n_open if session else 0)
     return Progress(
-        told=len(ended),
+        finished=len(ended),
         trials=snapshot.budget.trials,
         complete=states[TrialState.COMPLETE],
         pruned=states[TrialState.PRUNED],
@@ -239,7 +239,7 @@ def best(snapshot: Snapshot) -> Best | None:
     reported = [t for t in snapshot.trials if curve(t) and t.number not in continued]
     if not reported:
         return None
-    found = max(reported, key=worth)
+    found = max(reported, key=ranking_key)
     values = curve(found)
     epoch = max(values, key=lambda epoch: (values[epoch], -epoch))
     cut_short = _is_cut_short(found, live_session(snapshot) is not None)
@@ -328,7 +328,7 @@ def _forecast(
 
 def _courses(trials: Sequence[FrozenTrial]) -> list[Course]:
     """How far trials came; an attempt that was continued is part of the one that continues it."""
-    ended, continued = {trial.number for trial in told(trials)}, superseded(trials)
+    ended, continued = {trial.number for trial in finished_trials(trials)}, superseded(trials)
     return [
         Course(max(curve(trial), default=0), trial.number in ended)
         for trial in trials

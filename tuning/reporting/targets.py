@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from quantum_rerank.training.validators import Course, Seeds, Standing, Verdict, verdicts
+from quantum_rerank.training.targets import Course, Seeds, Standing, TargetResult, verdicts
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Judged:
 
 def search_verdicts(
     judged: Judged | None, wall_seconds: float, peaks_mb: Sequence[float]
-) -> list[Verdict]:
+) -> list[TargetResult]:
     """Verdicts on the best trial; time is the whole search's, memory its largest trial's.
 
     peaks_mb: of every trial that is known, in units of 2**20 bytes.

@@ -110,7 +110,7 @@ def describe_run(run: Any, config: ExperimentConfig) -> None:
     What a sweep has set already stays as the sweep set it.
     """
     run.config.update({k: v for k, v in flat(config).items() if k not in run.config})
-    tags = (*(run.tags or ()), config.arm, config.circuit.engine, config.loss.name)
+    tags = (*(run.tags or ()), config.model, config.circuit.engine, config.loss.name)
     run.tags = tuple(dict.fromkeys(tags))  # beside those of WANDB_TAGS
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-def worth(trial: FrozenTrial) -> tuple[bool, float, int]:
+def ranking_key(trial: FrozenTrial) -> tuple[bool, float, int]:
     """What trials rank by, the best highest: whoever is complete, the best epoch, the first."""
     highest = max(curve(trial).values(), default=float("-inf"))
     return trial.state == TrialState.COMPLETE, highest, -trial.number

@@ -20,7 +20,7 @@ from tuning.records import (
     FAILURE,
     INTERRUPTED,
     ORIGIN,
-    UNJUDGED,
+    UNSCHEDULED_EPOCH,
     WORKER_LOST,
 )
 from tuning.space import Space
@@ -68,7 +68,7 @@ def best_so_far(trial: FrozenTrial) -> dict[int, float]:
     return dict(zip(epochs, accumulate((values[e] for e in epochs), max), strict=True))
 
 
-def judged(trial: FrozenTrial) -> dict[int, float]:
+def scheduled_values(trial: FrozenTrial) -> dict[int, float]:
     """`curve` as far as the scheduler has decided on it.
 
     Where a trial was stopped at a report by anything but the scheduler, nobody decided on that
@@ -76,11 +76,11 @@ def judged(trial: FrozenTrial) -> dict[int, float]:
     """
     if trial.state in (TrialState.PRUNED, TrialState.COMPLETE):
         return curve(trial)
-    unjudged = trial.user_attrs.get(UNJUDGED)
+    unjudged = trial.user_attrs.get(UNSCHEDULED_EPOCH)
     return {epoch: value for epoch, value in curve(trial).items() if epoch != unjudged}
 
 
-def own(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+def exclude_warm_start(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     """The trials of a study that are its search's, without those that came in from others."""
     return [trial for trial in trials if WARM_START not in trial.user_attrs]
 
@@ -106,7 +106,7 @@ def superseded(trials: Iterable[FrozenTrial]) -> set[int]:
     return {t.user_attrs[CONTINUES] for t in trials if CONTINUES in t.user_attrs}
 
 
-def outdone(trials: Iterable[FrozenTrial], by: Iterable[FrozenTrial]) -> set[int]:
+def superseded_ancestors(trials: Iterable[FrozenTrial], by: Iterable[FrozenTrial]) -> set[int]:
     """Numbers of attempts, among some trials, that some of them continue, also by way of others."""
     before = {t.number: t.user_attrs[CONTINUES] for t in trials if CONTINUES in t.user_attrs}
     found: set[int] = set()
@@ -136,7 +136,7 @@ def origins(trials: Sequence[FrozenTrial]) -> dict[int, int]:
     return found
 
 
-def place(trials: Sequence[FrozenTrial], number: int) -> dict[str, Any]:
+def attempt_info(trials: Sequence[FrozenTrial], number: int) -> dict[str, Any]:
     """What a trial has to know of the attempts before it, as keys of its parameters."""
     chain = attempts(trials, number)
     return {ORIGIN: chain[-1], EARLIER: chain[1:]}
@@ -173,9 +173,9 @@ def times_lost(trials: Sequence[FrozenTrial], number: int) -> int:
     return sum(1 for _ in takewhile(lambda reason: reason.startswith(WORKER_LOST), chain))
 
 
-def told(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+def finished_trials(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     """Trials of a search that are over for good: what its budget of trials counts."""
-    return own(_over(trials))
+    return exclude_warm_start(_over(trials))
 
 
 def rung_values(trials: Sequence[FrozenTrial]) -> dict[int, dict[int, float]]:
@@ -187,7 +187,7 @@ def rung_values(trials: Sequence[FrozenTrial]) -> dict[int, dict[int, float]]:
     """
     first, found = origins(trials), dict[int, dict[int, float]]()
     for trial in trials:
-        if trial.state.is_finished() and (values := judged(trial)):
+        if trial.state.is_finished() and (values := scheduled_values(trial)):
             found.setdefault(first[trial.number], {}).update(values)
     return found
 

@@ -14,9 +14,17 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import TrialState
 
 from quantum_rerank.config import ExperimentConfig
-from tuning.records import STARTED_OVER
+from tuning.records import RESTARTED
 from tuning.space import Space
-from tuning.study.history import AT_EPOCH, CLONES, REPLACES, WARM_START, origins, own, told
+from tuning.study.history import (
+    AT_EPOCH,
+    CLONES,
+    REPLACES,
+    WARM_START,
+    exclude_warm_start,
+    finished_trials,
+    origins,
+)
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -25,27 +33,31 @@ if TYPE_CHECKING:
 def came_to(trials: Sequence[FrozenTrial], epoch: int) -> dict[int, FrozenTrial]:
     """Configuration -> an attempt at it with a value at an epoch; without those that failed."""
     first = origins(trials)
-    came = {first[t.number]: t for t in own(trials) if epoch in t.intermediate_values}
-    failed = {first[t.number] for t in told(trials) if t.state == TrialState.FAIL}
+    came = {
+        first[t.number]: t for t in exclude_warm_start(trials) if epoch in t.intermediate_values
+    }
+    failed = {first[t.number] for t in finished_trials(trials) if t.state == TrialState.FAIL}
     return {origin: trial for origin, trial in came.items() if origin not in failed}
 
 
 def open_configurations(trials: Sequence[FrozenTrial]) -> set[int]:
     """Configurations that are not over: at work, queued, or cut short."""
     first = origins(trials)
-    return {first[t.number] for t in own(trials)} - {first[t.number] for t in told(trials)}
+    return {first[t.number] for t in exclude_warm_start(trials)} - {
+        first[t.number] for t in finished_trials(trials)
+    }
 
 
 def without_successor(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Trials that were stopped, and whose place no clone has taken."""
     replaced = {trial.user_attrs.get(REPLACES) for trial in trials}
-    pruned = [t for t in own(trials) if t.state == TrialState.PRUNED]
+    pruned = [t for t in exclude_warm_start(trials) if t.state == TrialState.PRUNED]
     return [t for t in pruned if t.number not in replaced]
 
 
 def donor_of(attributes: Mapping[str, Any]) -> tuple[int, int] | None:
     """The configuration and epoch that a trial goes on from; None if it started from scratch."""
-    if CLONES not in attributes or STARTED_OVER in attributes:
+    if CLONES not in attributes or RESTARTED in attributes:
         return None
     return int(attributes[CLONES]), int(attributes[AT_EPOCH])
 

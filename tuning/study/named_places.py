@@ -15,19 +15,19 @@ import shlex
 from pathlib import Path
 
 from quantum_rerank.errors import ConfigError, OutputError
-from tuning.study.storage import Places, check_root, check_storage, masked
+from tuning.study.storage import StorageConfig, check_root, check_storage, masked
 
 _STATE = "XDG_STATE_HOME"
 
 
-def outside(places: Places, folder: Path) -> list[str]:
+def outside(places: StorageConfig, folder: Path) -> list[str]:
     """Return what of a run's places does not lie in its folder."""
     storage = [] if places.file else [places.storage]
     is_inside = not places.trials or _is_below(places.trials, folder)
     return storage if is_inside else [*storage, places.trials]
 
 
-def remember(places: Places, folder: Path) -> None:
+def remember(places: StorageConfig, folder: Path) -> None:
     """Note that this user has named the places of a run.
 
     Raises: OutputError if the user's file cannot be written.
@@ -47,7 +47,7 @@ def remember(places: Places, folder: Path) -> None:
         ) from None
 
 
-def refuse_unnamed(places: Places, folder: Path) -> None:
+def refuse_unnamed(places: StorageConfig, folder: Path) -> None:
     """Raise OutputError where a run keeps something at a place that this user has not named."""
     unnamed = set(outside(places, folder)) - _named()
     if not unnamed:
@@ -67,7 +67,7 @@ def refuse_unnamed(places: Places, folder: Path) -> None:
 
 
 def name_as_recorded(
-    recorded: Places, folder: Path, storage: str | None, trials: str | None
+    recorded: StorageConfig, folder: Path, storage: str | None, trials: str | None
 ) -> None:
     """Trust what a command line names, which has to be what the run has recorded.
 
@@ -90,7 +90,9 @@ def name_as_recorded(
                 f"`{option} {masked(place)}` is not where `{folder}` has it, which is {is_at}. "
                 "A run stays where it was started: give the same, or leave the option out."
             )
-    trusted = Places(given["--storage"] or Places.storage, trials=given["--storage-path"] or "")
+    trusted = StorageConfig(
+        given["--storage"] or StorageConfig.storage, trials=given["--storage-path"] or ""
+    )
     remember(trusted, folder)
 
 

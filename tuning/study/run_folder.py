@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from quantum_rerank.atomic import write_whole
 from quantum_rerank.config import build_config
 from quantum_rerank.errors import DataError, OutputError
 from quantum_rerank.paths import require_exists
-from quantum_rerank.whole_files import write_whole
 from tuning.space import Header, Parameter, Space
 from tuning.study.named_places import name_as_recorded, refuse_unnamed, remember
 from tuning.study.storage import (
     PATIENCE_SECONDS,
     TRIALS,
-    Places,
+    StorageConfig,
     check_recorded,
     connect,
     connect_to_read,
@@ -42,13 +42,13 @@ _RUN, _PLACES, _ENCODER = "run", "storage", "encoder_fingerprint"  # keys of the
 
 
 def write_record(
-    space: Space, prepared: PreparedData, folder: Path, places: Places | None = None
+    space: Space, prepared: PreparedData, folder: Path, places: StorageConfig | None = None
 ) -> None:
     """Write down what is searched on which data, before it starts.
 
     Places outside of the folder become places that this user has named: see `named_places`.
     """
-    places = places or Places()
+    places = places or StorageConfig()
     remember(places, folder)
     record = {
         _RUN: secrets.token_hex(16),
@@ -121,7 +121,7 @@ def recorded_space(record: Mapping[str, Any]) -> Space:
         ) from None
 
 
-def recorded_places(folder: Path) -> Places:
+def recorded_places(folder: Path) -> StorageConfig:
     """Where a run keeps its study and its trials' files; in its folder if nothing else is written.
 
     Raises: OutputError if what is written is damaged, or is a place that this user has not named.
@@ -144,11 +144,11 @@ def name_places(folder: Path, storage: str | None = None, trials: str | None = N
         name_as_recorded(_written_places(folder), folder, storage, trials)
 
 
-def _written_places(folder: Path) -> Places:
+def _written_places(folder: Path) -> StorageConfig:
     if not (folder / RECORD).exists():
-        return Places()
+        return StorageConfig()
     try:
-        places = Places(**read_record(folder).get(_PLACES, {}))
+        places = StorageConfig(**read_record(folder).get(_PLACES, {}))
         if not all(isinstance(value, str) for value in asdict(places).values()):
             raise TypeError
     except TypeError:
@@ -160,7 +160,7 @@ def open_study(
     folder: Path,
     name: str,
     directions: Sequence[Literal["maximize", "minimize"]] = ("maximize",),
-    places: Places | None = None,
+    places: StorageConfig | None = None,
     patience: float = PATIENCE_SECONDS,
 ) -> optuna.Study:
     """The study of a search, made if there is none.
@@ -170,7 +170,7 @@ def open_study(
     """
     import optuna
 
-    places = places or Places()
+    places = places or StorageConfig()
     return optuna.create_study(
         storage=connect(folder, places, patience),
         study_name=places.study or name,
@@ -214,14 +214,14 @@ def is_unbegun(folder: Path) -> bool:
     return not is_begun and (folder / RECORD).exists()
 
 
-def refuse_no_study(folder: Path, places: Places) -> None:
+def refuse_no_study(folder: Path, places: StorageConfig) -> None:
     """Raise OutputError where a study is a file, and is not there."""
     if places.file and not (folder / places.file).is_file():
         raise OutputError(f"`{folder}` holds no run: there is no {places.file} in it.")
 
 
 def find_study(
-    storage: optuna.storages.BaseStorage | None, folder: Path, places: Places
+    storage: optuna.storages.BaseStorage | None, folder: Path, places: StorageConfig
 ) -> optuna.Study:
     """The study of a run in its storage; OutputError if it is not there."""
     import optuna
@@ -234,7 +234,7 @@ def find_study(
     raise OutputError(f"`{where}` holds no study.")
 
 
-def unreadable(error: Exception, folder: Path, places: Places) -> OutputError:
+def unreadable(error: Exception, folder: Path, places: StorageConfig) -> OutputError:
     """What to say of a study that cannot be read."""
     where = folder / places.file if places.file else masked(places.storage)
     cause = error.__cause__ or error

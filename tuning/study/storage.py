@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from quantum_rerank.errors import ConfigError, MissingPackage, OutputError
 from quantum_rerank.paths import expanded
-from tuning.study.patience import PatientStorage, patiently
+from tuning.study.retrying import RetryingStorage, retry_call
 
 if TYPE_CHECKING:
     import optuna
@@ -38,7 +38,7 @@ _WOULD_WRITE = "25006"  # tables, that is: there are none
 
 
 @dataclass(frozen=True)
-class Places:
+class StorageConfig:
     """Where a run keeps what does not have to lie in its folder.
 
     storage: `sqlite`, `journal` or the URL of a PostgreSQL database.
@@ -106,7 +106,7 @@ def check_root(text: str) -> str:
     return text
 
 
-def check_recorded(places: Places, record: Path) -> Places:
+def check_recorded(places: StorageConfig, record: Path) -> StorageConfig:
     """Return the places of a run as they are, unless no search can have recorded them.
 
     Raises: OutputError that names the record, and repeats no password.
@@ -131,7 +131,7 @@ def masked(place: str) -> str:
     return re.sub(rf"([?&][^=&]*(?:{secret})[^=&]*=)[^&]*", r"\1***", shown, flags=re.IGNORECASE)
 
 
-def refuse_long_path(folder: Path, places: Places) -> None:
+def refuse_long_path(folder: Path, places: StorageConfig) -> None:
     """Raise ConfigError where SQLite could not open a study, since its path is too long."""
     n_bytes = len(os.fsencode(folder / STUDY))
     if places.storage == SQLITE and n_bytes > _LONGEST_PATH:
@@ -185,7 +185,7 @@ def new_study_name(storage: str, space: str, folder: Path) -> str:
 
 
 def connect(
-    folder: Path, places: Places, patience: float = PATIENCE_SECONDS
+    folder: Path, places: StorageConfig, patience: float = PATIENCE_SECONDS
 ) -> optuna.storages.BaseStorage:
     """Open what holds a run's study, and make it if there is none.
 
@@ -210,10 +210,10 @@ def connect(
     else:
         storage, passes = _server(places.storage, {}), is_away
     # Whatever Optuna asks of a storage, this one has as well.
-    return cast("optuna.storages.BaseStorage", PatientStorage(storage, passes, patience))
+    return cast("optuna.storages.BaseStorage", RetryingStorage(storage, passes, patience))
 
 
-def connect_to_read(places: Places) -> optuna.storages.BaseStorage | None:
+def connect_to_read(places: StorageConfig) -> optuna.storages.BaseStorage | None:
     """Open a run's database so that nothing can be written; None if it never held a study.
 
     Raises: OutputError if it does not answer.
@@ -263,7 +263,7 @@ def _sqlite_file(path: Path, patience: float) -> optuna.storages.BaseStorage:
     # Opened by its path: in a URL, `?`, `%` and braces would mean something else.
     engine = {"creator": connection, "poolclass": QueuePool}
     with of_this_optuna(str(path)):
-        return get_storage(patiently(lambda: RDBStorage("sqlite://", engine), is_locked, patience))
+        return get_storage(retry_call(lambda: RDBStorage("sqlite://", engine), is_locked, patience))
 
 
 def _server(url: str, options: Mapping[str, str], **pool: Any) -> optuna.storages.BaseStorage:
@@ -271,7 +271,7 @@ def _server(url: str, options: Mapping[str, str], **pool: Any) -> optuna.storage
     from optuna.storages import get_storage
     from sqlalchemy.exc import DBAPIError
 
-    from tuning.study.once_made import OnceMade
+    from tuning.study.idempotent_creation import IdempotentCreation
 
     # Where a host has gone without a word, half a minute; by themselves, connections wait hours.
     timeouts = {
@@ -287,7 +287,9 @@ def _server(url: str, options: Mapping[str, str], **pool: Any) -> optuna.storage
     driver = driver.replace("{", "{{").replace("}", "}}")  # Optuna formats what it is given
     try:
         with of_this_optuna(url):
-            studies = patiently(lambda: OnceMade(driver, engine), _is_being_made, _TABLES_SECONDS)
+            studies = retry_call(
+                lambda: IdempotentCreation(driver, engine), _is_being_made, _TABLES_SECONDS
+            )
     except ImportError:
         raise MissingPackage("psycopg[binary]", "postgresql", "A study in PostgreSQL") from None
     except DBAPIError as error:

@@ -38,12 +38,12 @@ from optuna.distributions import (
 from optuna.trial import TrialState, create_trial
 from pydantic import Field, TypeAdapter, ValidationError
 
+from quantum_rerank.atomic import write_whole
 from quantum_rerank.config import Plain, Section, flat
 from quantum_rerank.errors import ConfigError, OutputError
-from quantum_rerank.whole_files import write_whole
 from tuning.reporting.snapshot import read_study
 from tuning.space import Params, Space
-from tuning.study.front import cost, worth
+from tuning.study.front import cost, ranking_key
 from tuning.study.history import (
     CURVE,
     PROPOSED_BY,
@@ -197,9 +197,9 @@ def _why_no_value_compares(space: Space, run: EarlierRun, fingerprint: str, enco
     """What sets all of a run's values apart, or nothing."""
     old, new = run.space.header.objective, space.header.objective
     if old != new:
-        against = f" against {old.against}" if old.against else ""
+        against = f" against {old.cost}" if old.cost else ""
         return f"objective is {old.mode} {old.metric}{against}"
-    if new.against == "latency":
+    if new.cost == "latency":
         return "latency of another time and machine"
     if run.fingerprint != fingerprint:
         return "other data"
@@ -241,7 +241,7 @@ def as_prior(trial: FrozenTrial, run: EarlierRun, space: Space) -> Prior:
     ended_by_itself = trial.state == TrialState.COMPLETE and max(values) < had
     is_complete = max(values) == epochs or ended_by_itself
     state: Literal["complete", "pruned"] = "complete" if is_complete else "pruned"
-    if space.header.objective.against and (not is_complete or cost(trial) is None):
+    if space.header.objective.cost and (not is_complete or cost(trial) is None):
         raise LeftOut("no cost without its end")
     return Prior(key=_key(trial, run), state=state, params=params, values=values, cost=cost(trial))
 
@@ -298,7 +298,7 @@ def _proposals(space: Space, run: EarlierRun, seen: set[str]) -> Iterator[Propos
     ended = [t for t in run.trials if t.state in over and curve(t)]
     # What the search starts with anyway is not asked for twice.
     known = space.start_points()
-    for trial in sorted(ended, key=worth, reverse=True):
+    for trial in sorted(ended, key=ranking_key, reverse=True):
         try:
             params, _ = effective(trial, run, space)
         except LeftOut:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
-from tuning.limits.budgets import GB, Concurrency, Ending, MemoryWatchdog
+from tuning.limits.budgets import GB, Concurrency, MemoryWatchdog, StopSignal
 from tuning.limits.memory import TrialMemory, kill_descendants
 
 Key = TypeVar("Key")
@@ -27,7 +27,7 @@ class Tasks:
 
     shared: Any
     concurrency: Concurrency
-    ending: Ending
+    ending: StopSignal
     on_tick: Callable[[], None]
 
     def finished(

@@ -13,14 +13,13 @@ from typing import Any
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import BundleError, FilesError
+from quantum_rerank.training.checkpoint_file import SAVING_SHARE, SaveThrottle
 from quantum_rerank.training.data_manager import TrialData
-from quantum_rerank.training.progress_file import SAVING_SHARE, Paced
 from quantum_rerank.training.trainer import EpochReport, Trainer
 from tuning.limits.budgets import GB, MemoryWatchdog
 from tuning.limits.failures import failure_reason, memory_excess
 from tuning.limits.memory import TrialMemory, give_back, kill_descendants
 from tuning.records import (
-    ASIDE,
     CHECKPOINT,
     COST,
     DONOR,
@@ -28,13 +27,14 @@ from tuning.records import (
     EPOCH,
     FAILURE,
     FINAL,
+    METADATA_KEYS,
     NUMBER,
     OBJECTIVE,
     ORIGIN,
     PEAK_RSS_MB,
+    RESTARTED,
     SECONDS,
     SPENT,
-    STARTED_OVER,
     TRAINING_SECONDS,
     WARNING,
 )
@@ -75,15 +75,15 @@ def run_trial(
     from ray import tune
 
     give_back()  # what the trial before left in this worker
-    place = TrialPlace(
+    place = TrialContext(
         TrialFiles(files),
         int(params[NUMBER]),
         tuple(params[EARLIER]),
         params[DONOR],
-        space.compared_at(),
+        space.perturbation_epochs(),
         run,
     )
-    suggested = {key: value for key, value in params.items() if key not in ASIDE}
+    suggested = {key: value for key, value in params.items() if key not in METADATA_KEYS}
     last: dict[str, Any] = {EPOCH: 0}
 
     def report(metrics: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ def run_trial(
 
     try:
         config = space.config_for(suggested, params[ORIGIN])
-        against = space.header.objective.against
+        against = space.header.objective.cost
         train_within(limits.memory_gb, on_excess, config, data, report, place, against)
     except Exception as error:
         reason = failure_reason(error)
@@ -114,7 +114,7 @@ def run_trial(
 
 
 @dataclass(frozen=True)
-class TrialPlace:
+class TrialContext:
     """Where a trial keeps its files, and the numbers of the attempts before it.
 
     donor: configuration and epoch whose weights it starts from, if it is a clone.
@@ -136,7 +136,7 @@ class TrialPlace:
 
     def made_by(self, config: ExperimentConfig, number: int | None = None) -> dict[str, Any]:
         """Return the origin that the files of this trial, or of an earlier attempt, name."""
-        from quantum_rerank.training.progress import settings_fingerprint
+        from quantum_rerank.training.checkpoint import settings_fingerprint
 
         trial = self.number if number is None else number
         settings = {"settings": settings_fingerprint(config)}
@@ -182,7 +182,7 @@ def train_within(
     config: ExperimentConfig,
     data: TrialData,
     report: Reporter,
-    place: TrialPlace,
+    place: TrialContext,
     against: Against | None = None,
 ) -> None:
     """Train under a memory watchdog; every report says what the trial has cost so far."""
@@ -203,7 +203,7 @@ def train(
     config: ExperimentConfig,
     data: TrialData,
     report: Reporter,
-    place: TrialPlace,
+    place: TrialContext,
     against: Against | None = None,
 ) -> None:
     """Train on one thread, reporting every epoch; the best weights and the progress are kept.
@@ -214,15 +214,15 @@ def train(
     """
     import torch
 
-    from quantum_rerank.training.checkpoint import checkpoint_bytes
+    from quantum_rerank.training.best_model import best_model_bytes
+    from quantum_rerank.training.checkpoint import MADE_BY, checkpoint_bytes
     from quantum_rerank.training.hybrid_trainer import make_trainer
-    from quantum_rerank.training.progress import MADE_BY, progress_bytes
 
     maker = place.made_by(config)
 
     def keep_best() -> None:
         assert trainer.best is not None
-        content = checkpoint_bytes(trainer.best, config, data.embedding_dim, maker)
+        content = best_model_bytes(trainer.best, config, data.embedding_dim, maker)
         place.files.write(place.number, BEST_EPOCH, content)
 
     torch.set_num_threads(1)
@@ -234,9 +234,9 @@ def train(
         report(metrics)
     before = history[-1][TRAINING_SECONDS] if history else 0.0
     aside = {} if history else cloned(trainer, place)
-    if history and STARTED_OVER in history[-1]:
-        aside = {STARTED_OVER: history[-1][STARTED_OVER]}
-    saving = Paced(SAVING_SHARE)
+    if history and RESTARTED in history[-1]:
+        aside = {RESTARTED: history[-1][RESTARTED]}
+    saving = SaveThrottle(SAVING_SHARE)
     for epoch, seconds in timed(trainer.epochs()):
         if epoch.improved:
             keep_best()
@@ -258,7 +258,7 @@ def train(
         with saving as due:
             if due or donates:
                 said = {MADE_BY: {**maker, "epoch": epoch.epoch}, "history": history}
-                content = progress_bytes(trainer, said)
+                content = checkpoint_bytes(trainer, said)
                 place.files.write(place.number, PROGRESS, content)
         if donates:
             place.donate(epoch.epoch, content)
@@ -266,14 +266,14 @@ def train(
 
 
 def restored(
-    trainer: Trainer, place: TrialPlace, config: ExperimentConfig
+    trainer: Trainer, place: TrialContext, config: ExperimentConfig
 ) -> tuple[list[dict[str, Any]], str]:
     """Take up the newest progress of this training that can be read.
 
     Returns: the reports made until then, or none; and why newer progress was passed over, or
         nothing.
     """
-    from quantum_rerank.training.progress import restore
+    from quantum_rerank.training.checkpoint import restore
 
     unreadable = ""
     for number, content in place.progress():
@@ -285,9 +285,9 @@ def restored(
     return [], unreadable
 
 
-def cloned(trainer: Trainer, place: TrialPlace) -> dict[str, str]:
+def cloned(trainer: Trainer, place: TrialContext) -> dict[str, str]:
     """Let a clone start from its donor; why it starts over, if the donor left nothing whole."""
-    from quantum_rerank.training.progress import take_over
+    from quantum_rerank.training.checkpoint import take_over
 
     if not place.donor:
         return {}
@@ -301,7 +301,7 @@ def cloned(trainer: Trainer, place: TrialPlace) -> dict[str, str]:
             why = str(error)
             continue
         return {}
-    return {STARTED_OVER: why}
+    return {RESTARTED: why}
 
 
 def timed(epochs: Iterator[EpochReport]) -> Iterator[tuple[EpochReport, float]]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]: ...
-    def compiled_to_the_letter(function: Callable[..., Any]) -> Callable[..., Any]: ...
+    def njit_strict(function: Callable[..., Any]) -> Callable[..., Any]: ...
     def inlined(function: Callable[..., Any]) -> Callable[..., Any]: ...
 
 else:
@@ -36,7 +36,7 @@ else:
         return True
 
     _cache = _has_cache()
-    compiled_to_the_letter = njit(cache=_cache, nogil=True, error_model="numpy")
+    njit_strict = njit(cache=_cache, nogil=True, error_model="numpy")
     compiled = njit(cache=_cache, fastmath=True, nogil=True, error_model="numpy")
     # What others call. Where it is called and not inlined, the process that compiles it rounds
     # otherwise than those that find it in the cache.
@@ -149,7 +149,7 @@ def _sign(k: int, left: int, right: int) -> int:
 # times; so the cosines and sines of a gate's half angles are repeated to the run's length.
 
 
-@compiled_to_the_letter
+@njit_strict
 def half_angles(angles: Any, cosines: Any, sines: Any) -> None:
     """Cosines and sines of half the angles; (batch, n_columns) -> (n_columns, batch), twice.
 
@@ -259,7 +259,7 @@ def _rotate_back(
 
 
 @inlined
-def _turn(re: Any, im: Any, c: Any, s: Any, sign: float) -> None:
+def _apply_zz(re: Any, im: Any, c: Any, s: Any, sign: float) -> None:
     """Multiply by c - i sign s."""
     for t in range(c.shape[0]):
         real = c[t] * re[t] + sign * s[t] * im[t]
@@ -271,11 +271,11 @@ def _turn(re: Any, im: Any, c: Any, s: Any, sign: float) -> None:
 def _turn_back(
     re: Any, im: Any, c_re: Any, c_im: Any, c: Any, s: Any, sign: float, gradient: Any
 ) -> None:
-    """Undo `_turn` on state and cotangent, adding up twice the angle's gradient."""
+    """Undo `_apply_zz` on state and cotangent, adding up twice the angle's gradient."""
     for t in range(c.shape[0]):
         gradient[t] += sign * (c_re[t] * im[t] - c_im[t] * re[t])
-    _turn(re, im, c, s, -sign)
-    _turn(c_re, c_im, c, s, -sign)
+    _apply_zz(re, im, c, s, -sign)
+    _apply_zz(c_re, c_im, c, s, -sign)
 
 
 @inlined
@@ -362,7 +362,7 @@ def forward(
                     for base in range(0, dimension * block, span):
                         sign = _sign(base // block, left, right)
                         for a in range(base, base + span, run):
-                            _turn(re[a : a + run], im[a : a + run], cz[:run], sz[:run], sign)
+                            _apply_zz(re[a : a + run], im[a : a + run], cz[:run], sz[:run], sign)
         for k in range(dimension):
             for t in range(count):
                 out[start + t, k] = complex(re[k * block + t], im[k * block + t])

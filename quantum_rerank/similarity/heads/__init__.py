@@ -1,7 +1,7 @@
-"""What stands between an embedding and an affinity: the arms of every comparison.
+"""What stands between an embedding and an affinity: the models of every comparison.
 
-All arms stand behind one interface, so that nothing else knows which one it trains.
-A new arm is one class and one entry of ARMS, and joins the suite that all must pass.
+All models stand behind one interface, so that nothing else knows which one it trains.
+A new model is one class and one entry of MODELS, and joins the suite that all must pass.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Part = Literal["mlp", "state", "circuit", "entangler", "linear"]
 
 @dataclass(frozen=True)
 class Parts:
-    """What arms are built of; each takes what it needs."""
+    """What models are built of; each takes what it needs."""
 
     embedding_dim: int
     hidden_layers: Sequence[int]
@@ -66,70 +66,70 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class Arm:
-    """How an arm is built, what it is in a few words, and what it is made of."""
+class ModelSpec:
+    """How a model is built, what it is in a few words, and what it is made of."""
 
     build: Callable[[Parts], Head]
     what: str
     has: frozenset[Part]
 
 
-def _arm(build: Callable[[Parts], Head], what: str, *has: Part) -> Arm:
-    return Arm(build, what, frozenset(has))
+def _spec(build: Callable[[Parts], Head], what: str, *has: Part) -> ModelSpec:
+    return ModelSpec(build, what, frozenset(has))
 
 
-ARMS: dict[str, Arm] = {
-    "hybrid": _arm(
+MODELS: dict[str, ModelSpec] = {
+    "hybrid": _spec(
         lambda of: HybridHead(*of.trunk, of.circuit, of.angles),
         "fidelity of states by a circuit whose angles an MLP predicts",
         *("mlp", "state", "circuit", "entangler"),
     ),
-    "hybrid_amplitude": _arm(
+    "hybrid_amplitude": _spec(
         lambda of: AmplitudeHead(*of.trunk, of.ansatz.n_qubits, of.precision),
         "fidelity of states whose amplitudes an MLP predicts",
         *("mlp", "state"),
     ),
-    "product_circuit": _arm(
+    "product_circuit": _spec(
         lambda of: HybridHead(*of.trunk, of.without_entangler().circuit, of.angles),
         "the hybrid without its circuit's entangler",
         *("mlp", "state", "circuit"),
     ),
-    "frozen_circuit": _arm(
+    "frozen_circuit": _spec(
         lambda of: with_frozen_circuit(HybridHead(*of.trunk, of.circuit, of.angles)),
         "the hybrid with a random circuit that is not trained",
         *("mlp", "state", "circuit", "entangler"),
     ),
-    "quantum_only": _arm(
+    "quantum_only": _spec(
         lambda of: QuantumOnlyHead(of.embedding_dim, of.circuit),
         "the hybrid with a random projection that is not trained for its MLP",
         *("state", "circuit", "entangler"),
     ),
-    "mlp_twin": _arm(
+    "mlp_twin": _spec(
         lambda of: MlpTwinHead(*of.trunk, of.n_outputs),
         "the hybrid with the cosine of its MLP's outputs for its circuit",
         "mlp",
     ),
-    "rbf": _arm(
+    "rbf": _spec(
         lambda of: GaussianKernelHead(*of.trunk, of.n_outputs),
         "the twin with a Gaussian kernel of its outputs' distance for the cosine",
         "mlp",
     ),
-    "linear_projection": _arm(
+    "linear_projection": _spec(
         lambda of: LinearProjectionHead(of.embedding_dim, of.rank),
         "cosine after one linear map",
         "linear",
     ),
-    "low_rank_bilinear": _arm(
+    "low_rank_bilinear": _spec(
         lambda of: LowRankBilinearHead(of.embedding_dim, of.rank),
         "a bilinear form of low rank, of queries with documents",
         "linear",
     ),
-    "cosine": _arm(lambda _: CosineHead(), "cosine of the embeddings as they are"),
+    "cosine": _spec(lambda _: CosineHead(), "cosine of the embeddings as they are"),
 }
 
 
 def build_head(
-    arm: str,
+    model: str,
     embedding_dim: int,
     hidden_layers: Sequence[int],
     dropout: float,
@@ -146,16 +146,16 @@ def build_head(
     gate: str = "none",
     centroids: int = 1,
 ) -> Head:
-    """Build the head of an arm, a key of ARMS.
+    """Build the head of a model, a key of MODELS.
 
-    rank: of the arms that are linear maps.
-    outputs: of the arms with an MLP and no circuit; as many as the circuit has angles if 0.
+    rank: of the models that are linear maps.
+    outputs: of the models with an MLP and no circuit; as many as the circuit has angles if 0.
     start: of the circuit's weights, as of `TrainedCircuit`; the frozen circuit has its own.
     angles: as of `AnglePredictor`.
     gate: `none`, or `distance` to that many centroids.
     """
-    if arm not in ARMS:
-        raise ValueError(f"`{arm}` is no arm. Known: {', '.join(ARMS)}.")
+    if model not in MODELS:
+        raise ValueError(f"`{model}` is no model. Known: {', '.join(MODELS)}.")
     ansatz = Ansatz(n_qubits, n_layers, entangler)
     parts = Parts(
         embedding_dim,
@@ -170,10 +170,10 @@ def build_head(
         angles,
         outputs,
     )
-    head = ARMS[arm].build(parts)
+    head = MODELS[model].build(parts)
     if gate == "distance":
         head.gate = DistanceGate(centroids, embedding_dim)
     return head
 
 
-__all__ = ["ARMS", "Head", "build_head"]
+__all__ = ["MODELS", "Head", "build_head"]

@@ -53,7 +53,7 @@ class GaussianKernelHead(Head):
         super().__init__()
         self.layers = mlp(embedding_dim, hidden_layers, n_outputs, dropout)
         self.log_bandwidth = nn.Parameter(torch.tensor(0.0))
-        # A generator of its own: the next weights drawn are those of an arm without bandwidth.
+        # A generator of its own: the next weights drawn are those of a model without bandwidth.
         texts = torch.randn(256, embedding_dim, generator=torch.Generator().manual_seed(0))
         self.eval()
         with torch.no_grad():
@@ -93,7 +93,7 @@ class LowRankBilinearHead(Head):
     CIKM 2009), q^T (U V^T + I) d; the tanh bounds it. U and V start equal, as a random
     projection, scaled so that a text's own value is about tanh(1).
 
-    The one arm whose affinity is not symmetric: it keeps both views of every text.
+    The one model whose affinity is not symmetric: it keeps both views of every text.
     """
 
     def __init__(self, embedding_dim: int, rank: int) -> None:

@@ -1,4 +1,4 @@
-"""The interface behind which all arms stand."""
+"""The interface behind which all models stand."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ class Head(nn.Module, ABC):
 
     @property
     def n_trained(self) -> int:
-        """How many numbers are trained; what an arm is comparable by."""
+        """How many numbers are trained; what a model is comparable by."""
         return sum(weights.numel() for weights in self.parameters() if weights.requires_grad)

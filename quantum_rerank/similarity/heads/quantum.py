@@ -1,4 +1,4 @@
-"""Arms that compare quantum states: affinity is the fidelity of two texts' states."""
+"""Models that compare quantum states: affinity is the fidelity of two texts' states."""
 
 from __future__ import annotations
 

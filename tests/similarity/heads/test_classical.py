@@ -12,9 +12,9 @@ from torch.nn.functional import normalize
 from quantum_rerank.similarity import Head, build_head
 
 
-def head(arm: str, seed: int = 0) -> Head:
+def head(model: str, seed: int = 0) -> Head:
     torch.manual_seed(seed)
-    return build_head(arm, 16, (12, 8), 0.1, 4, 3, "cnot_chain", "lightning.qubit", rank=5)
+    return build_head(model, 16, (12, 8), 0.1, 4, 3, "cnot_chain", "lightning.qubit", rank=5)
 
 
 def texts(n: int, seed: int = 0) -> Tensor:

@@ -1,4 +1,4 @@
-"""What each of the arms that compare quantum states is for."""
+"""What each of the models that compare quantum states is for."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from quantum_rerank.circuits import ENGINES
-from quantum_rerank.similarity import ARMS, Head, build_head
+from quantum_rerank.similarity import MODELS, Head, build_head
 
-OF_STATES = [arm for arm in ARMS if "state" in ARMS[arm].has]
+OF_STATES = [model for model in MODELS if "state" in MODELS[model].has]
 
 
-def head(arm: str, seed: int = 0) -> Head:
+def head(model: str, seed: int = 0) -> Head:
     torch.manual_seed(seed)
-    return build_head(arm, 16, (12, 8), 0.1, 4, 3, "cnot_chain", "lightning.qubit", rank=5)
+    return build_head(model, 16, (12, 8), 0.1, 4, 3, "cnot_chain", "lightning.qubit", rank=5)
 
 
 def texts(n: int, seed: int = 0) -> Tensor:
@@ -46,12 +46,12 @@ def purity_of_each_qubit(states: Tensor) -> Tensor:
     return torch.stack(found, dim=1)
 
 
-@pytest.mark.parametrize("arm", OF_STATES)
-def test_states_have_norm_one_and_only_the_product_circuit_entangles_nothing(arm: str) -> None:
-    states = head(arm).eval().represent(texts(5))
+@pytest.mark.parametrize("model", OF_STATES)
+def test_states_have_norm_one_and_only_the_product_circuit_entangles_nothing(model: str) -> None:
+    states = head(model).eval().represent(texts(5))
     torch.testing.assert_close(states.norm(dim=1), torch.ones(5).double())
     purity = purity_of_each_qubit(states)
-    if arm == "product_circuit":
+    if model == "product_circuit":
         torch.testing.assert_close(purity, torch.ones(5, 4).double())
     else:
         assert purity.min() < 0.99
@@ -89,11 +89,13 @@ def test_hybrid_and_quantum_only_run_the_same_circuit() -> None:
 
 
 @pytest.mark.parametrize("name", ENGINES)
-@pytest.mark.parametrize("arm", OF_STATES)
-def test_single_precision_changes_affinities_by_no_more_than_rounding(arm: str, name: str) -> None:
+@pytest.mark.parametrize("model", OF_STATES)
+def test_single_precision_changes_affinities_by_no_more_than_rounding(
+    model: str, name: str
+) -> None:
     def built(precision: str) -> Head:
         torch.manual_seed(0)
-        return build_head(arm, 16, (12,), 0.1, 4, 3, "cnot_chain", name, precision).eval()
+        return build_head(model, 16, (12,), 0.1, 4, 3, "cnot_chain", name, precision).eval()
 
     exact, single = built("float64"), built("float32")
     states = single.represent(texts(6))

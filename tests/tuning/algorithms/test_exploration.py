@@ -175,13 +175,13 @@ def shapes(config: ExperimentConfig) -> dict[str, Any]:
     return {name: (tensor.shape, tensor.dtype) for name, tensor in head.state_dict().items()}
 
 
-@pytest.mark.parametrize("arm", ["hybrid", "mlp_twin", "linear_projection"])
+@pytest.mark.parametrize("model", ["hybrid", "mlp_twin", "linear_projection"])
 @pytest.mark.parametrize("key", searchable_keys())
 def test_nothing_that_may_mutate_changes_the_shape_of_a_weight(
-    small_config: Callable[..., ExperimentConfig], tiny_header: Header, key: str, arm: str
+    small_config: Callable[..., ExperimentConfig], tiny_header: Header, key: str, model: str
 ) -> None:
     hidden = {"mlp.hidden_layers": [4] * 6} if key[-1].isdigit() else {}
-    config = small_config({"arm": arm, **hidden})
+    config = small_config({"model": model, **hidden})
     parameter = FloatParameter(type="float", low=0.0, high=1.0)
     if not mutable_keys(Space(tiny_header, config, {key: parameter})):
         return

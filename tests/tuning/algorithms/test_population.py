@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from tuning.algorithms.exploration import mutable_keys
 from tuning.algorithms.population import Population, highest, lowest
-from tuning.records import FAILURE, INTERRUPTED, UNJUDGED
+from tuning.records import FAILURE, INTERRUPTED, UNSCHEDULED_EPOCH
 from tuning.space import Budget, SchedulerConfig, Space
 from tuning.study.history import (
     AT_EPOCH,
@@ -297,7 +297,7 @@ def test_what_the_end_of_a_search_kept_from_being_compared_is_compared_when_it_g
     good, low = search.begin(), search.begin()
     search.report(good, 2, 0.9)
     low.report(0.1, 2)  # the search was over by then
-    low.set_user_attr(UNJUDGED, 2)
+    low.set_user_attr(UNSCHEDULED_EPOCH, 2)
     search.start_session()
     attempts = [search.begin(), search.begin()]
     assert not search.report(attempts[0], 2, 0.9)

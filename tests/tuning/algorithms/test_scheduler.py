@@ -445,13 +445,13 @@ def test_the_rule_is_the_one_that_the_space_names(
 
 @pytest.mark.parametrize(("name", "brackets"), [("asha", 1), ("hyperband", 2)])
 def test_only_hyperband_has_several_brackets(tiny_space: Space, name: str, brackets: int) -> None:
-    rule = make_rule(space_with(tiny_space, name=name, grace_epochs=1, brackets=2), {})
+    rule = make_rule(space_with(tiny_space, name=name, grace_period=1, brackets=2), {})
     assert isinstance(rule, SuccessiveHalving)
     assert len(rule.rungs()) == brackets
 
 
 def test_a_grace_period_beyond_the_last_epoch_ends_with_it(tiny_space: Space) -> None:
-    rule = make_rule(space_with(tiny_space, grace_epochs=99), {})
+    rule = make_rule(space_with(tiny_space, grace_period=99), {})
     assert isinstance(rule, SuccessiveHalving)
     assert rule.rungs() == [{9: 0}]
 
@@ -477,7 +477,7 @@ def decisions(
 def test_a_rule_refilled_from_history_decides_as_one_that_never_stopped(
     tiny_space: Space, name: str, seed: int
 ) -> None:
-    space = space_with(tiny_space, name=name, grace_epochs=1, reduction_factor=2.0)
+    space = space_with(tiny_space, name=name, grace_period=1, reduction_factor=2.0)
     values = np.random.default_rng(seed).normal(size=(40, 9))
     history: dict[int, dict[int, float]] = {}
     never_stopped = make_rule(space, {})
@@ -492,7 +492,7 @@ def test_a_rule_refilled_from_history_decides_as_one_that_never_stopped(
 
 def test_a_history_of_gaps_fills_the_rungs_that_were_come_to(tiny_space: Space) -> None:
     history: Mapping[int, Mapping[int, float]] = {4: {3: 0.5, 1: 0.4}, 7: {1: 0.2}}
-    space = space_with(tiny_space, grace_epochs=1, reduction_factor=3.0)
+    space = space_with(tiny_space, grace_period=1, reduction_factor=3.0)
     rule = make_rule(space, history)
     assert isinstance(rule, SuccessiveHalving)
     assert rule.rungs() == [{1: 2, 3: 1, 9: 0}]

@@ -16,9 +16,8 @@ from quantum_rerank.config import ExperimentConfig
 from tuning.algorithms.population import Population
 from tuning.algorithms.samplers import make_sampler
 from tuning.algorithms.scheduler import make_rule
-from tuning.algorithms.searcher import TruthfulSearch
+from tuning.algorithms.searcher import OptunaSearcher
 from tuning.records import (
-    ASIDE,
     CHECKPOINT,
     COST,
     DONOR,
@@ -27,13 +26,14 @@ from tuning.records import (
     EPOCH_OBJECTIVE,
     FAILURE,
     FINAL,
+    METADATA_KEYS,
     NUMBER,
     OBJECTIVE,
     ORIGIN,
     PEAK_RSS_MB,
     PROTECTED,
+    RESTARTED,
     SECONDS,
-    STARTED_OVER,
     WARNING,
     WORKER_LOST,
     TrialEnd,
@@ -52,8 +52,8 @@ from tuning.study.history import (
     close_running,
     curve,
     enqueue_missing,
-    judged,
     rung_values,
+    scheduled_values,
 )
 from tuning.study.run_folder import load_study, open_study
 
@@ -82,7 +82,7 @@ class Recorder:
 class Bench:
     """A search without Ray around it: the test plays Ray's part."""
 
-    search: TruthfulSearch
+    search: OptunaSearcher
     folder: Path
     heard: Recorder
     death_notes: dict[int, dict[str, Any]]
@@ -96,7 +96,7 @@ class Bench:
         return [trial for trial in self.trials() if trial.state != TrialState.WAITING]
 
 
-def search_in(folder: Path, space: Space, n_trials: int = 20, **more: Any) -> TruthfulSearch:
+def search_in(folder: Path, space: Space, n_trials: int = 20, **more: Any) -> OptunaSearcher:
     """A search over the study of a folder, as a session has it; nobody listens."""
     study = open_study(folder, space.header.name, space.header.objective.directions)
     close_running(study, "the search was killed")
@@ -106,12 +106,12 @@ def search_in(folder: Path, space: Space, n_trials: int = 20, **more: Any) -> Tr
         "ending": lambda: "",
         "death_note": lambda _: {},
     } | more
-    return TruthfulSearch(space, study, n_trials, **given)
+    return OptunaSearcher(space, study, n_trials, **given)
 
 
 def own(proposed: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of a proposal, without what Ray hands to the trial beside them."""
-    return {key: value for key, value in proposed.items() if key not in ASIDE}
+    return {key: value for key, value in proposed.items() if key not in METADATA_KEYS}
 
 
 @pytest.fixture
@@ -254,7 +254,7 @@ def test_what_nobody_decided_on_since_the_search_was_over_is_decided_on_when_it_
     search.on_trial_complete("c", result(1, 0.1))  # stopped at a rung without the scheduler
     trials = load_study(tmp_path).get_trials()
     assert [curve(trial) for trial in trials] == [{1: 0.9}, {1: 0.8, 2: 0.8}, {1: 0.1}]
-    assert [judged(trial) for trial in trials] == [{1: 0.9}, {1: 0.8}, {}]
+    assert [scheduled_values(trial) for trial in trials] == [{1: 0.9}, {1: 0.8}, {}]
     rule = make_rule(tiny_space, rung_values(trials))
     assert not rule.stops(0, 1, 0.0)  # decided on before
     assert not rule.stops(1, 1, 0.0)
@@ -359,7 +359,7 @@ def test_a_search_that_is_over_proposes_nothing_though_trials_still_run(bench: B
     assert bench.search.suggest("b") == Searcher.FINISHED
 
 
-def lose(search: TruthfulSearch, *reports: dict[str, Any]) -> Any:
+def lose(search: OptunaSearcher, *reports: dict[str, Any]) -> Any:
     """Propose a trial and lose its worker after some reports; returns what was proposed."""
     proposed = search.suggest("a")
     for report in reports:
@@ -606,7 +606,7 @@ def test_the_sampler_is_the_one_that_the_space_names(
 
 
 @pytest.fixture
-def crowd(tmp_path: Path, tiny_space: Space) -> TruthfulSearch:
+def crowd(tmp_path: Path, tiny_space: Space) -> OptunaSearcher:
     """A search of two members, every one of whom that is the lower one gives way."""
     scheduler = SchedulerConfig(name="pbt", population=2, interval_epochs=1, quantile=0.5)
     budget = tiny_space.header.budget.model_copy(update={"trials": 4})
@@ -616,13 +616,13 @@ def crowd(tmp_path: Path, tiny_space: Space) -> TruthfulSearch:
     )
     study = open_study(tmp_path, space.header.name)
     population = Population(space, lambda: study.get_trials(deepcopy=False))
-    return TruthfulSearch(
+    return OptunaSearcher(
         space, study, 4, Recorder(), lambda: "", lambda _: {}, population=population
     )
 
 
 def test_a_population_waits_for_a_place_and_a_clone_takes_that_of_whom_was_stopped(
-    crowd: TruthfulSearch, tmp_path: Path
+    crowd: OptunaSearcher, tmp_path: Path
 ) -> None:
     for name in "ab":
         assert crowd.suggest(name)[DONOR] is None
@@ -645,7 +645,7 @@ def test_a_population_waits_for_a_place_and_a_clone_takes_that_of_whom_was_stopp
 
 
 def test_a_population_keeps_what_its_members_are_and_tells_the_best_that_they_were(
-    crowd: TruthfulSearch, tmp_path: Path
+    crowd: OptunaSearcher, tmp_path: Path
 ) -> None:
     crowd.suggest("a")
     crowd.on_trial_result("a", result(1, 0.9, **{EPOCH_OBJECTIVE: 0.9}))
@@ -662,18 +662,18 @@ def of_trials(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_a_clone_that_had_to_start_over_is_said_once_and_kept(
-    crowd: TruthfulSearch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    crowd: OptunaSearcher, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     crowd.suggest("a")
-    why = {STARTED_OVER: "trial 3 left nothing of epoch 2"}
+    why = {RESTARTED: "trial 3 left nothing of epoch 2"}
     crowd.on_trial_result("a", result(1, 0.3, **why))
     crowd.on_trial_complete("a", result(3, 0.5, **{FINAL: True}, **why))
-    assert load_study(tmp_path).trials[0].user_attrs[STARTED_OVER] == why[STARTED_OVER]
+    assert load_study(tmp_path).trials[0].user_attrs[RESTARTED] == why[RESTARTED]
     assert of_trials(caplog) == ["Trial 0 starts from scratch: trial 3 left nothing of epoch 2"]
 
 
 def test_a_warning_is_said_where_it_begins_and_kept_while_it_stays(
-    crowd: TruthfulSearch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    crowd: OptunaSearcher, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in "ab":
         crowd.suggest(name)
@@ -700,7 +700,7 @@ def test_saving_and_restoring_leave_no_file_behind(bench: Bench, tmp_path: Path)
 
 
 # Ray's own searcher, driven as Ray drives it. The day one of these fails, that part of
-# TruthfulSearch can go.
+# OptunaSearcher can go.
 
 
 @pytest.fixture
@@ -759,7 +759,7 @@ def test_what_kept_a_trial_from_being_told_is_kept_where_ray_passes_over_it(
 
 def weighed(space: Space) -> Space:
     """The space with its objective against the number of parameters."""
-    objective = space.header.objective.model_copy(update={"against": "parameters"})
+    objective = space.header.objective.model_copy(update={"cost": "parameters"})
     scheduler = SchedulerConfig(name="none")
     header = space.header.model_copy(update={"objective": objective, "scheduler": scheduler})
     return Space(header, space.base, space.parameters)

@@ -12,9 +12,9 @@ from tuning.limits.budgets import (
     INTERRUPT,
     WORKER_GB,
     CoreBudget,
-    Ending,
     MemoryWatchdog,
     Node,
+    StopSignal,
     TimeBudget,
     fit_cluster,
     fit_trials,
@@ -70,7 +70,7 @@ def test_a_budget_of_core_hours_counts_what_trials_have_spent() -> None:
 
 def test_a_search_ends_when_one_of_its_budgets_is_used_up() -> None:
     elapsed, spent = HandTurned(0.0), HandTurned(0.0)
-    ending = Ending([TimeBudget(2.0, elapsed), CoreBudget(3.0, spent)], HandTurned())
+    ending = StopSignal([TimeBudget(2.0, elapsed), CoreBudget(3.0, spent)], HandTurned())
     assert ending() == ""
     spent.now = 3 * 3600.0
     assert ending() == "budget of 3 core-hours"
@@ -78,7 +78,7 @@ def test_a_search_ends_when_one_of_its_budgets_is_used_up() -> None:
 
 def test_the_first_reason_stays() -> None:
     elapsed = HandTurned(0.0)
-    ending = Ending([TimeBudget(2.0, elapsed)], HandTurned())
+    ending = StopSignal([TimeBudget(2.0, elapsed)], HandTurned())
     ending.stop(INTERRUPT)
     ending.stop("another")
     elapsed.now = 9999.0
@@ -87,7 +87,7 @@ def test_the_first_reason_stays() -> None:
 
 def test_a_budget_that_is_used_up_ends_a_search_for_good() -> None:
     elapsed = HandTurned(7200.0)
-    ending = Ending([TimeBudget(2.0, elapsed)], HandTurned())
+    ending = StopSignal([TimeBudget(2.0, elapsed)], HandTurned())
     assert ending() == "time budget of 2 h"
     elapsed.now = 0.0
     ending.stop(INTERRUPT)
@@ -96,7 +96,7 @@ def test_a_budget_that_is_used_up_ends_a_search_for_good() -> None:
 
 def test_an_ending_knows_for_how_long_the_search_has_been_over() -> None:
     clock, elapsed = HandTurned(), HandTurned(0.0)
-    ending = Ending([TimeBudget(2.0, elapsed)], clock)
+    ending = StopSignal([TimeBudget(2.0, elapsed)], clock)
     clock.now += 50
     assert ending.seconds() == 0.0
     elapsed.now = 7200.0

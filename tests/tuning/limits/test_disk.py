@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from tuning.best_trial import ranked_trials
-from tuning.limits.disk import DonorsKept, LosersRemoved
+from tuning.limits.disk import CheckpointPruner, DonorPruner
 from tuning.records import CHECKPOINT, FAILURE, INTERRUPTED, TrialEnd
 from tuning.records import TrialState as Told
 from tuning.space import Budget, SchedulerConfig, Space
@@ -36,7 +36,7 @@ class Search:
         self.start_session()
 
     def start_session(self) -> None:
-        self.losers = LosersRemoved(
+        self.losers = CheckpointPruner(
             lambda: self.study.get_trials(deepcopy=False), self.keep, self.files
         )
 
@@ -239,7 +239,7 @@ class Donors:
     def __init__(self, folder: Path, space: Space) -> None:
         self.folder, self.study = folder / DONORS, open_study(folder, "tiny")
         self.files = TrialFiles(str(self.folder))
-        self.kept = DonorsKept(space, lambda: self.study.get_trials(deepcopy=False), self.files)
+        self.kept = DonorPruner(space, lambda: self.study.get_trials(deepcopy=False), self.files)
 
     def report(self, trial: optuna.Trial, epoch: int, value: float) -> None:
         self.files.write(trial.number, donated(epoch), b"some bytes")

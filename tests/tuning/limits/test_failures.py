@@ -4,7 +4,7 @@ import pytest
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import DataError, DivergedError, FilesError
-from tuning.limits.budgets import GB, INTERRUPT, Ending
+from tuning.limits.budgets import GB, INTERRUPT, StopSignal
 from tuning.limits.failures import (
     DIAGNOSIS,
     FailureStreak,
@@ -45,12 +45,12 @@ def test_only_what_cannot_fit_is_refused() -> None:
 
 
 @pytest.fixture
-def ending() -> Ending:
-    return Ending([], lambda: 0.0)
+def ending() -> StopSignal:
+    return StopSignal([], lambda: 0.0)
 
 
 @pytest.fixture
-def streak(ending: Ending) -> FailureStreak:
+def streak(ending: StopSignal) -> FailureStreak:
     return FailureStreak(3, ending)
 
 
@@ -62,7 +62,7 @@ def hear(streak: FailureStreak, *reasons: str, state: TrialState = "failed") -> 
 
 
 def test_the_same_failure_of_several_trials_in_a_row_ends_a_search(
-    streak: FailureStreak, ending: Ending
+    streak: FailureStreak, ending: StopSignal
 ) -> None:
     hear(streak, OOM, OOM)
     assert ending() == ""
@@ -70,7 +70,9 @@ def test_the_same_failure_of_several_trials_in_a_row_ends_a_search(
     assert ending() == f"{DIAGNOSIS} 3 trials in a row: oom: 9.99 GB used"
 
 
-def test_another_kind_of_failure_starts_a_new_row(streak: FailureStreak, ending: Ending) -> None:
+def test_another_kind_of_failure_starts_a_new_row(
+    streak: FailureStreak, ending: StopSignal
+) -> None:
     hear(streak, OOM, OOM, NAN, OOM, OOM, ERROR, ERROR)
     assert ending() == ""
     hear(streak, ERROR)
@@ -79,7 +81,7 @@ def test_another_kind_of_failure_starts_a_new_row(streak: FailureStreak, ending:
 
 @pytest.mark.parametrize("state", ["complete", "pruned"])
 def test_a_trial_that_did_not_fail_ends_the_row(
-    streak: FailureStreak, ending: Ending, state: TrialState
+    streak: FailureStreak, ending: StopSignal, state: TrialState
 ) -> None:
     for _ in range(3):
         hear(streak, OOM, OOM)
@@ -88,7 +90,7 @@ def test_a_trial_that_did_not_fail_ends_the_row(
 
 
 def test_trials_that_were_cut_short_neither_count_nor_end_the_row(
-    streak: FailureStreak, ending: Ending
+    streak: FailureStreak, ending: StopSignal
 ) -> None:
     hear(streak, *[f"{INTERRUPTED}: Ctrl-C"] * 5)
     hear(streak, OOM, OOM, f"{INTERRUPTED}: Ctrl-C")
@@ -111,7 +113,7 @@ def lose(streak: FailureStreak, *numbers: int) -> None:
 
 
 def test_workers_that_are_lost_one_after_another_end_a_search(
-    streak: FailureStreak, ending: Ending
+    streak: FailureStreak, ending: StopSignal
 ) -> None:
     for number in range(3):
         assert ending() == ""
@@ -121,7 +123,7 @@ def test_workers_that_are_lost_one_after_another_end_a_search(
 
 
 def test_a_machine_that_takes_all_its_workers_with_it_does_not_end_a_search(
-    streak: FailureStreak, ending: Ending
+    streak: FailureStreak, ending: StopSignal
 ) -> None:
     start(streak, *range(8))
     lose(streak, 0)
@@ -131,7 +133,7 @@ def test_a_machine_that_takes_all_its_workers_with_it_does_not_end_a_search(
 
 
 def test_machines_of_several_workers_that_are_lost_one_after_another_end_a_search(
-    streak: FailureStreak, ending: Ending
+    streak: FailureStreak, ending: StopSignal
 ) -> None:
     for machine in range(3):
         assert ending() == ""
@@ -142,7 +144,7 @@ def test_machines_of_several_workers_that_are_lost_one_after_another_end_a_searc
 
 
 def test_workers_that_are_lost_while_others_train_do_not_end_a_search(
-    streak: FailureStreak, ending: Ending
+    streak: FailureStreak, ending: StopSignal
 ) -> None:
     start(streak, 0)
     for number in range(1, 9):
@@ -153,7 +155,7 @@ def test_workers_that_are_lost_while_others_train_do_not_end_a_search(
 
 
 def test_what_a_failing_trial_reported_before_does_not_end_its_row(
-    streak: FailureStreak, ending: Ending
+    streak: FailureStreak, ending: StopSignal
 ) -> None:
     hear(streak, NAN, NAN)
     streak.trial_reported(9, 1, {OBJECTIVE: 0.5})
@@ -162,7 +164,7 @@ def test_what_a_failing_trial_reported_before_does_not_end_its_row(
 
 
 def test_where_a_trial_s_files_cannot_be_written_the_search_ends_at_once(
-    streak: FailureStreak, ending: Ending
+    streak: FailureStreak, ending: StopSignal
 ) -> None:
     hear(streak, OOM, "storage: the disk is full", OOM)
     assert ending() == "storage: the disk is full"
@@ -170,13 +172,13 @@ def test_where_a_trial_s_files_cannot_be_written_the_search_ends_at_once(
 
 
 def test_a_search_that_is_over_keeps_its_first_reason(
-    streak: FailureStreak, ending: Ending
+    streak: FailureStreak, ending: StopSignal
 ) -> None:
     ending.stop(INTERRUPT)
     hear(streak, OOM, OOM, OOM)
     assert ending() == INTERRUPT
 
 
-def test_a_limit_of_one_ends_a_search_at_its_first_failure(ending: Ending) -> None:
+def test_a_limit_of_one_ends_a_search_at_its_first_failure(ending: StopSignal) -> None:
     hear(FailureStreak(1, ending), NAN)
     assert ending().startswith(DIAGNOSIS)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from quantum_rerank.config import ExperimentConfig
-from quantum_rerank.similarity import ARMS, build_head
+from quantum_rerank.similarity import MODELS, build_head
 from quantum_rerank.training.data_manager import TrialData
 from tuning.limits.memory import (
     BARE_WORKER,
@@ -102,7 +102,7 @@ def _runs(pid: int) -> bool:
     [
         {"circuit.n_qubits": 8},
         {"mlp.hidden_layers": [4096, 4096]},
-        {"arm": "hybrid_amplitude", "circuit.n_qubits": 4},
+        {"model": "hybrid_amplitude", "circuit.n_qubits": 4},
     ],
 )
 def test_a_larger_model_needs_more(
@@ -114,17 +114,17 @@ def test_a_larger_model_needs_more(
 def test_states_of_the_documents_count_where_there_is_a_circuit(
     small_config: Callable[..., ExperimentConfig],
 ) -> None:
-    twin, hybrid = (small_config({"arm": arm}) for arm in ("mlp_twin", "hybrid"))
+    twin, hybrid = (small_config({"model": model}) for model in ("mlp_twin", "hybrid"))
     assert least_bytes(twin, 384, 10**6) == least_bytes(twin, 384, 0)
     states = least_bytes(hybrid, 384, 10**6) - least_bytes(hybrid, 384, 0)
     assert states == 10**6 * 2**hybrid.circuit.n_qubits * 16
 
 
-@pytest.mark.parametrize("arm", ARMS)
-def test_outputs_count_in_the_arms_that_have_as_many(
-    small_config: Callable[..., ExperimentConfig], arm: str
+@pytest.mark.parametrize("model", MODELS)
+def test_outputs_count_in_the_models_that_have_as_many(
+    small_config: Callable[..., ExperimentConfig], model: str
 ) -> None:
-    few, many = (small_config({"arm": arm, "mlp.outputs": n}) for n in (8, 1000))
+    few, many = (small_config({"model": model, "mlp.outputs": n}) for n in (8, 1000))
     weights = [
         build_head(embedding_dim=384, **one.head_arguments()).n_trained for one in (few, many)
     ]
@@ -133,11 +133,11 @@ def test_outputs_count_in_the_arms_that_have_as_many(
     assert more <= 16 * (weights[1] - weights[0])
 
 
-@pytest.mark.parametrize("arm", ARMS)
-def test_no_arm_is_said_to_need_more_than_its_weights_and_states(
-    small_config: Callable[..., ExperimentConfig], arm: str
+@pytest.mark.parametrize("model", MODELS)
+def test_no_model_is_said_to_need_more_than_its_weights_and_states(
+    small_config: Callable[..., ExperimentConfig], model: str
 ) -> None:
-    config = small_config({"arm": arm, "circuit.n_qubits": 6, "mlp.hidden_layers": [512]})
+    config = small_config({"model": model, "circuit.n_qubits": 6, "mlp.hidden_layers": [512]})
     head = build_head(embedding_dim=384, **config.head_arguments())
     needed = 16 * head.n_trained + head.represent(torch.ones(10, 384)).nbytes
     assert least_bytes(config, 384, 10) - BARE_WORKER <= needed

@@ -21,7 +21,7 @@ from tuning.space import Objective, Space
 @pytest.fixture
 def outcome(tiny_space: Space) -> Outcome:
     """Three trials of a search against the number of parameters, one of them outdone."""
-    objective = Objective(against="parameters")
+    objective = Objective(cost="parameters")
     header = tiny_space.header.model_copy(update={"objective": objective})
     space = Space(header, tiny_space.base, tiny_space.parameters)
     study = optuna.create_study(directions=objective.directions)
@@ -38,7 +38,7 @@ def trial(value: float, cost: float) -> FrozenTrial:
 def test_a_summary_names_the_front_with_what_each_trial_costs(outcome: Outcome) -> None:
     summary = summarise(outcome, 1.0, "abc")
     params = {"circuit.n_qubits": 2}
-    assert summary["objective"]["against"] == "parameters"
+    assert summary["objective"]["cost"] == "parameters"
     assert summary["pareto_front"] == [
         {"number": 1, "objective": 0.4, "cost": 200.0, "params": params},
         {"number": 0, "objective": 0.5, "cost": 900.0, "params": params},

@@ -33,7 +33,7 @@ from tuning.study.warm_start import Prior, TakenOver
 def outcome(ended_run: Path, tiny_space: Space, prepared: PreparedData) -> Outcome:
     """What the ended run came to: its two best trials and cosine, scored on test."""
     trials = load_study(ended_run).get_trials()
-    roles = {"test": prepared.test_seen, "test_unseen": prepared.test_unseen}
+    roles = {"test": prepared.test_seen, "unseen_test": prepared.unseen_test}
 
     def tested(position: int, weight: float | None = None) -> Scored:
         trial = load_trial(ended_run, ranked_trials(trials)[position])
@@ -72,7 +72,7 @@ def test_a_summary_holds_the_best_trial_beside_the_default_and_the_baseline(
     assert summary["best"] == summary["tested"][0]
     assert summary["best"]["number"] == 1
     assert summary["best"]["test"] == best.scores["test"].metrics
-    assert summary["best"]["test_unseen"] == best.scores["test_unseen"].metrics
+    assert summary["best"]["unseen_test"] == best.scores["unseen_test"].metrics
     assert summary["best"]["params"] == best.trial.params
     assert summary["default_config"]["number"] == 0
     assert summary["baseline"]["name"] == "cosine"
@@ -129,7 +129,7 @@ def test_what_failed_is_printed_last_with_its_reason(outcome: Outcome) -> None:
     assert lines[title + 5].rstrip().endswith("nan: the loss became nan")
 
 
-@pytest.mark.parametrize("role", ["test", "test_unseen"])
+@pytest.mark.parametrize("role", ["test", "unseen_test"])
 def test_the_leaderboard_of_a_role_holds_every_system(outcome: Outcome, role: str) -> None:
     lines = printed(outcome)
     (title,) = (n for n, line in enumerate(lines) if line.startswith(f"{role}: queries"))

@@ -18,7 +18,7 @@ from tuning.study.run_folder import RECORD, load_study, open_study, write_record
 from tuning.study.storage import (
     JOURNAL,
     STUDY,
-    Places,
+    StorageConfig,
     connect,
     refuse_long_path,
     sqlite_url,
@@ -58,7 +58,7 @@ def test_two_runs_with_like_names_have_a_study_each(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_journal_lies_in_its_folder_too(tmp_path: Path, name: str) -> None:
-    folder, places = tmp_path / name, Places(JOURNAL)
+    folder, places = tmp_path / name, StorageConfig(JOURNAL)
     folder.mkdir()
     study = open_study(folder, "tiny", places=places)
     study.tell(study.ask(), 0.3)
@@ -82,8 +82,8 @@ def test_a_path_that_sqlite_cannot_open_is_refused(tmp_path: Path) -> None:
     too_long.mkdir()
     with pytest.raises(ConfigError, match="SQLite takes 504 at most"):
         open_study(too_long, "tiny")
-    refuse_long_path(too_long, Places(JOURNAL))
-    open_study(too_long, "tiny", places=Places(JOURNAL))
+    refuse_long_path(too_long, StorageConfig(JOURNAL))
+    open_study(too_long, "tiny", places=StorageConfig(JOURNAL))
 
 
 def of_another_optuna(folder: Path, version: str) -> None:
@@ -108,7 +108,12 @@ def test_a_study_of_another_optuna_is_told_with_the_way_out(
     folder.mkdir()
     write_record(tiny_space, prepared, folder)
     of_another_optuna(folder, version)
-    for read in (load_study, read_snapshot, read_earlier, lambda one: connect(one, Places())):
+    for read in (
+        load_study,
+        read_snapshot,
+        read_earlier,
+        lambda one: connect(one, StorageConfig()),
+    ):
         with pytest.raises(OutputError, match="another version of Optuna") as caught:
             read(folder)
         assert way_out.replace("'", "") in str(caught.value).replace("'", "")
@@ -116,9 +121,9 @@ def test_a_study_of_another_optuna_is_told_with_the_way_out(
 
 
 def test_a_journal_of_another_optuna_is_told_with_the_way_out(tmp_path: Path) -> None:
-    study = open_study(tmp_path, "tiny", places=Places(JOURNAL))
+    study = open_study(tmp_path, "tiny", places=StorageConfig(JOURNAL))
     study.tell(study.ask(), 0.3)
-    with (tmp_path / Places(JOURNAL).file).open("a") as journal:
+    with (tmp_path / StorageConfig(JOURNAL).file).open("a") as journal:
         journal.write('{"op_code": 99, "worker_id": "new"}\n')
     with pytest.raises(OutputError, match="another version of Optuna"):
-        read_study(tmp_path, Places(JOURNAL))
+        read_study(tmp_path, StorageConfig(JOURNAL))

@@ -13,18 +13,18 @@ from tuning.space import Space
 from tuning.study.history import (
     CONTINUES,
     START_POINT,
+    attempt_info,
     attempts,
     best_so_far,
     close_running,
     curve,
     enqueue_missing,
+    finished_trials,
     is_cut_short,
     keep_value,
-    outdone,
-    place,
     rung_values,
     superseded,
-    told,
+    superseded_ancestors,
 )
 from tuning.study.run_folder import load_study, open_study
 
@@ -111,7 +111,7 @@ def test_only_what_is_not_the_configuration_s_fault_is_cut_short(
     ended(study, space, reason, 0.3)
     (trial,) = study.get_trials()
     assert is_cut_short(trial) == cut_short
-    assert (trial not in told([trial])) == cut_short
+    assert (trial not in finished_trials([trial])) == cut_short
 
 
 # What is queued.
@@ -235,9 +235,9 @@ def test_attempts_are_known_from_the_latest_to_the_first(chain: Trials) -> None:
 
 
 def test_a_trial_is_told_of_the_attempts_before_it(chain: Trials) -> None:
-    assert place(chain, 0) == {ORIGIN: 0, EARLIER: []}
-    assert place(chain, 3) == {ORIGIN: 1, EARLIER: [1]}
-    assert place(chain, 5) == {ORIGIN: 0, EARLIER: [4, 2, 0]}
+    assert attempt_info(chain, 0) == {ORIGIN: 0, EARLIER: []}
+    assert attempt_info(chain, 3) == {ORIGIN: 1, EARLIER: [1]}
+    assert attempt_info(chain, 5) == {ORIGIN: 0, EARLIER: [4, 2, 0]}
 
 
 def test_what_another_trial_continues_is_superseded(chain: Trials) -> None:
@@ -251,7 +251,7 @@ def test_what_another_trial_continues_is_superseded(chain: Trials) -> None:
 def test_attempts_are_outdone_also_by_way_of_others(
     chain: Trials, by: list[int], expected: set[int]
 ) -> None:
-    assert outdone(chain, by=[chain[number] for number in by]) == expected
+    assert superseded_ancestors(chain, by=[chain[number] for number in by]) == expected
 
 
 def test_all_attempts_at_a_configuration_have_the_same_parameters(chain: Trials) -> None:
@@ -276,7 +276,7 @@ def test_a_budget_counts_what_is_over_for_good(study: optuna.Study, space: Space
     study.tell(complete, 0.5)
     begun(study, space, 0.5)
     enqueue_missing(study, space)
-    assert [t.number for t in told(study.get_trials())] == [0, *over, complete.number]
+    assert [t.number for t in finished_trials(study.get_trials())] == [0, *over, complete.number]
 
 
 def test_the_best_so_far_never_falls(study: optuna.Study, space: Space) -> None:
@@ -305,7 +305,7 @@ def test_a_scheduler_compares_with_every_configuration_once(
     assert rung_values(load_study(tmp_path).get_trials()) == expected
 
 
-@pytest.mark.parametrize("read", [told, rung_values, superseded])
+@pytest.mark.parametrize("read", [finished_trials, rung_values, superseded])
 def test_an_empty_study_holds_nothing(read: Callable[[Trials], Any]) -> None:
     assert not read([])
 

@@ -7,7 +7,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tuning.records import FAILURE, INTERRUPTED, STARTED_OVER
+from tuning.records import FAILURE, INTERRUPTED, RESTARTED
 from tuning.space import Space
 from tuning.study.history import AT_EPOCH, CLONES, CONTINUES, REPLACES
 from tuning.study.lineage import (
@@ -93,5 +93,5 @@ def test_ancestors_are_the_configurations_of_a_descent(trials: Trials, tiny_spac
 def test_a_clone_that_started_over_descends_from_nobody() -> None:
     attributes = clone(0, 2, replaces=1)
     assert donor_of(attributes) == (0, 2)
-    assert donor_of({**attributes, STARTED_OVER: "trial 0 left nothing of epoch 2"}) is None
+    assert donor_of({**attributes, RESTARTED: "trial 0 left nothing of epoch 2"}) is None
     assert donor_of({}) is None

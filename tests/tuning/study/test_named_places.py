@@ -18,7 +18,7 @@ from tuning import best_trial, search, status
 from tuning.space import Space
 from tuning.study.named_places import name_as_recorded, outside, refuse_unnamed, remember
 from tuning.study.run_folder import EVENTS, RECORD, open_study, recorded_places, write_record
-from tuning.study.storage import Places, masked
+from tuning.study.storage import StorageConfig, masked
 
 SMOKE = Path(__file__).parents[3] / "search_spaces" / "smoke.yaml"
 SILENT = "postgresql://stranger@127.0.0.1:1/x"  # nobody listens there
@@ -186,34 +186,34 @@ def test_a_root_of_files_that_no_search_records_is_refused(
 
 def test_what_lies_in_the_folder_of_a_run_needs_no_name(foreign: Foreign, tmp_path: Path) -> None:
     run = foreign(storage="journal")
-    inside = Places("postgresql://me@host/x", trials=str(run / "files"))
+    inside = StorageConfig("postgresql://me@host/x", trials=str(run / "files"))
     assert recorded_places(run).storage == "journal"
     assert outside(inside, run) == ["postgresql://me@host/x"]
     (run / "link").symlink_to(tmp_path)
-    assert outside(Places(trials=str(run / "link")), run) == [str(run / "link")]
+    assert outside(StorageConfig(trials=str(run / "link")), run) == [str(run / "link")]
 
 
 def test_places_are_noted_once_and_for_this_user_alone(state: Path, tmp_path: Path) -> None:
-    places = Places("postgresql://me@host/x", trials="s3://bucket/runs/7")
+    places = StorageConfig("postgresql://me@host/x", trials="s3://bucket/runs/7")
     for _ in range(2):
         remember(places, tmp_path)
         refuse_unnamed(places, tmp_path)
     assert len(state.read_text().splitlines()) == 2
     assert stat.S_IMODE(state.stat().st_mode) == 0o600
     with pytest.raises(OutputError):
-        refuse_unnamed(Places("postgresql://me@host/x?host=stranger"), tmp_path)
+        refuse_unnamed(StorageConfig("postgresql://me@host/x?host=stranger"), tmp_path)
 
 
 def test_a_place_of_two_lines_does_not_name_the_second(tmp_path: Path) -> None:
-    remember(Places(trials='s3://mine\n"s3://stranger"'), tmp_path)
+    remember(StorageConfig(trials='s3://mine\n"s3://stranger"'), tmp_path)
     with pytest.raises(OutputError):
-        refuse_unnamed(Places(trials="s3://stranger"), tmp_path)
+        refuse_unnamed(StorageConfig(trials="s3://stranger"), tmp_path)
 
 
 def test_notes_that_are_damaged_name_nothing(state: Path, tmp_path: Path) -> None:
-    remember(Places(trials="s3://mine"), tmp_path)
+    remember(StorageConfig(trials="s3://mine"), tmp_path)
     state.write_text(state.read_text() + '"s3://mi\n\n7\n')
-    refuse_unnamed(Places(trials="s3://mine"), tmp_path)
+    refuse_unnamed(StorageConfig(trials="s3://mine"), tmp_path)
 
 
 def test_a_file_of_notes_that_cannot_be_written_is_named_with_the_way_out(
@@ -222,13 +222,13 @@ def test_a_file_of_notes_that_cannot_be_written_is_named_with_the_way_out(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     with pytest.raises(OutputError, match="Set XDG_STATE_HOME to a folder that can be written"):
-        remember(Places(trials="s3://mine"), tmp_path)
-    remember(Places(), tmp_path)  # a run in its own folder needs no notes
+        remember(StorageConfig(trials="s3://mine"), tmp_path)
+    remember(StorageConfig(), tmp_path)  # a run in its own folder needs no notes
 
 
 def test_what_is_named_has_to_be_what_is_recorded(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="which is the folder itself"):
-        name_as_recorded(Places(), tmp_path, None, "s3://bucket")
+        name_as_recorded(StorageConfig(), tmp_path, None, "s3://bucket")
 
 
 @pytest.mark.parametrize(

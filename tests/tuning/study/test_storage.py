@@ -15,8 +15,8 @@ from quantum_rerank.training.data_manager import PreparedData
 from tests.postgresql import PostgresServer, postgres_server
 from tuning.reporting.snapshot import read_snapshot, read_study
 from tuning.space import Space
+from tuning.study.idempotent_creation import with_token
 from tuning.study.ledger import Ledger
-from tuning.study.once_made import with_token
 from tuning.study.run_folder import (
     RECORD,
     find_study,
@@ -30,7 +30,7 @@ from tuning.study.storage import (
     JOURNAL,
     SQLITE,
     STUDY,
-    Places,
+    StorageConfig,
     check_root,
     check_storage,
     connect_to_read,
@@ -116,15 +116,17 @@ def server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(params=[SQLITE, JOURNAL, "postgresql"])
-def places(request: pytest.FixtureRequest, tmp_path: Path) -> Places:
+def places(request: pytest.FixtureRequest, tmp_path: Path) -> StorageConfig:
     kind = str(request.param)
     if kind == "postgresql":
         kind = request.getfixturevalue("server").url
-    return Places(kind, new_study_name(kind, "tiny", tmp_path))
+    return StorageConfig(kind, new_study_name(kind, "tiny", tmp_path))
 
 
 @pytest.fixture
-def folder(tmp_path: Path, tiny_space: Space, prepared: PreparedData, places: Places) -> Path:
+def folder(
+    tmp_path: Path, tiny_space: Space, prepared: PreparedData, places: StorageConfig
+) -> Path:
     """A run that has begun: its record is written."""
     run = tmp_path / "run"
     run.mkdir()
@@ -132,7 +134,7 @@ def folder(tmp_path: Path, tiny_space: Space, prepared: PreparedData, places: Pl
     return run
 
 
-def test_a_study_is_found_where_the_record_says(folder: Path, places: Places) -> None:
+def test_a_study_is_found_where_the_record_says(folder: Path, places: StorageConfig) -> None:
     assert recorded_places(folder) == places
     assert not has_study(folder)
     study = open_study(folder, "tiny", places=places)
@@ -149,7 +151,7 @@ def test_a_study_is_found_where_the_record_says(folder: Path, places: Places) ->
     assert [(t.value, t.intermediate_values) for t in found.get_trials()] == [(0.5, {1: 0.5})]
 
 
-def test_a_run_is_read_without_writing(folder: Path, places: Places) -> None:
+def test_a_run_is_read_without_writing(folder: Path, places: StorageConfig) -> None:
     study = open_study(folder, "tiny", places=places)
     Ledger(study, lambda: 0.0)
     study.ask().report(0.5, 1)
@@ -160,7 +162,7 @@ def test_a_run_is_read_without_writing(folder: Path, places: Places) -> None:
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_a_study_that_is_not_there_is_named(folder: Path, places: Places) -> None:
+def test_a_study_that_is_not_there_is_named(folder: Path, places: StorageConfig) -> None:
     with pytest.raises(OutputError, match=r"holds no (run|study)"):
         load_study(folder)
     with pytest.raises(OutputError, match=r"holds no (run|study)"):
@@ -168,7 +170,7 @@ def test_a_study_that_is_not_there_is_named(folder: Path, places: Places) -> Non
     assert not [path for path in folder.iterdir() if path.name != RECORD]
 
 
-def test_two_who_make_trials_make_no_trial_twice(folder: Path, places: Places) -> None:
+def test_two_who_make_trials_make_no_trial_twice(folder: Path, places: StorageConfig) -> None:
     one, other = (open_study(folder, "tiny", places=places) for _ in range(2))
     one.enqueue_trial({"x": 0.25})
     asked = [study.ask() for study in (one, other, one, other)]
@@ -178,7 +180,7 @@ def test_two_who_make_trials_make_no_trial_twice(folder: Path, places: Places) -
 
 @pytest.mark.parametrize("content", [b"{]\n{}\n", b"no journal\nat all\n"])
 def test_a_damaged_journal_is_refused_in_words(tmp_path: Path, content: bytes) -> None:
-    places = Places(JOURNAL, "tiny")
+    places = StorageConfig(JOURNAL, "tiny")
     (tmp_path / places.file).write_bytes(content)
     with pytest.raises(OutputError, match=r"study\.journal` is damaged"):
         read_study(tmp_path, places)
@@ -205,7 +207,7 @@ def test_a_locked_file_is_waited_for_no_longer_than_asked(tmp_path: Path) -> Non
 
 
 def test_a_server_that_does_not_answer_is_named_at_once(tmp_path: Path) -> None:
-    places = Places("postgresql://me@127.0.0.1:1/studies", "tiny")
+    places = StorageConfig("postgresql://me@127.0.0.1:1/studies", "tiny")
     with pytest.raises(OutputError, match=r"`postgresql://me@127.+:1/studies` does not answer"):
         open_study(tmp_path, "tiny", places=places)
 
@@ -215,11 +217,13 @@ def test_without_its_driver_the_package_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(MissingPackage, match=r"pip install psycopg\[binary\].*`postgresql`"):
-        open_study(tmp_path, "tiny", places=Places("postgresql://me@127.0.0.1:1/studies", "tiny"))
+        open_study(
+            tmp_path, "tiny", places=StorageConfig("postgresql://me@127.0.0.1:1/studies", "tiny")
+        )
 
 
 def test_a_reader_of_a_database_cannot_write_to_it(server: PostgresServer, tmp_path: Path) -> None:
-    places = Places(server.url, new_study_name(server.url, "tiny", tmp_path))
+    places = StorageConfig(server.url, new_study_name(server.url, "tiny", tmp_path))
     open_study(tmp_path, "tiny", places=places)
     reader = find_study(connect_to_read(places), tmp_path, places)
     with pytest.raises(optuna.exceptions.StorageInternalError) as caught:
@@ -230,7 +234,7 @@ def test_a_reader_of_a_database_cannot_write_to_it(server: PostgresServer, tmp_p
 
 def test_a_trial_that_was_made_is_not_made_again(server: PostgresServer, tmp_path: Path) -> None:
     """As where the answer to a commit was lost, and the making is tried again."""
-    places = Places(server.url, new_study_name(server.url, "tiny", tmp_path))
+    places = StorageConfig(server.url, new_study_name(server.url, "tiny", tmp_path))
     study = open_study(tmp_path, "tiny", places=places)
     template = with_token(optuna.trial.create_trial(state=TrialState.WAITING, user_attrs={"a": 1}))
     first, again = (study._storage.create_new_trial(study._study_id, template) for _ in range(2))
@@ -242,7 +246,7 @@ def test_a_trial_that_was_made_is_not_made_again(server: PostgresServer, tmp_pat
 
 def test_a_server_that_is_restarted_is_waited_for(tmp_path: Path) -> None:
     with postgres_server() as server:
-        places = Places(server.url, new_study_name(server.url, "tiny", tmp_path))
+        places = StorageConfig(server.url, new_study_name(server.url, "tiny", tmp_path))
         study = open_study(tmp_path, "tiny", places=places, patience=1800.0)
         trial = study.ask()
         server.stop("immediate")

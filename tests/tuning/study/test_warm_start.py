@@ -13,7 +13,7 @@ from quantum_rerank.config import DataConfig, override
 from quantum_rerank.errors import OutputError
 from tuning.algorithms.samplers import make_sampler
 from tuning.algorithms.scheduler import SuccessiveHalving, make_rule
-from tuning.records import CHECKPOINT, FAILURE, INTERRUPTED, STARTED_OVER
+from tuning.records import CHECKPOINT, FAILURE, INTERRUPTED, RESTARTED
 from tuning.space import FloatParameter, IntParameter, Parameter, SamplerConfig, Space
 from tuning.study.history import (
     AT_EPOCH,
@@ -23,10 +23,10 @@ from tuning.study.history import (
     WARM_START,
     curve,
     enqueue_missing,
+    exclude_warm_start,
+    finished_trials,
     keep_value,
-    own,
     rung_values,
-    told,
 )
 from tuning.study.run_folder import RECORD, open_study
 from tuning.study.warm_start import (
@@ -203,7 +203,7 @@ def test_a_clone_s_values_are_its_donor_s_too_unless_it_had_to_start_over(
     tiny_space: Space, earlier: EarlierRun
 ) -> None:
     earlier.trials[0].user_attrs.update({CLONES: 1, AT_EPOCH: 1})
-    earlier.trials[1].user_attrs.update({CLONES: 0, AT_EPOCH: 1, STARTED_OVER: "nothing is left"})
+    earlier.trials[1].user_attrs.update({CLONES: 0, AT_EPOCH: 1, RESTARTED: "nothing is left"})
     found = taken(tiny_space, earlier)
     assert [prior.key for prior in found.priors] == ["/runs/old#1", "/runs/old#2"]
     assert found.left_out["goes on from another's weights"] == 1
@@ -392,8 +392,8 @@ def test_what_came_in_is_in_the_study_as_it_was_but_not_of_the_search(
         assert now.intermediate_values == then.intermediate_values
         assert now.user_attrs == {WARM_START: f"/runs/old#{then.number}"}
         assert CHECKPOINT not in now.user_attrs
-    assert own(study.trials) == [start]
-    assert told(study.trials) == []
+    assert exclude_warm_start(study.trials) == [start]
+    assert finished_trials(study.trials) == []
 
 
 def test_what_came_in_fills_the_scheduler_s_rungs(study: optuna.Study, tiny_space: Space) -> None:
@@ -448,7 +448,7 @@ def test_every_sampler_goes_on_from_what_came_in(
         trial = study.ask()
         space.suggest(trial)
         study.tell(trial, 0.5)
-    assert len(told(study.trials)) == 3
+    assert len(finished_trials(study.trials)) == 3
 
 
 @pytest.mark.parametrize("name", ["tpe", "gp"])
@@ -516,7 +516,7 @@ def weighed(tiny_space: Space) -> Space:
 
 
 def against(space: Space, name: str) -> Space:
-    objective = space.header.objective.model_copy(update={"against": name})
+    objective = space.header.objective.model_copy(update={"cost": name})
     header = space.header.model_copy(update={"objective": objective})
     return Space(header, space.base, space.parameters)
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from quantum_rerank.similarity import ARMS, Head, build_head
+from quantum_rerank.similarity import MODELS, Head, build_head
 from tuning.workers.cost import cost_of, latency
 
 
-def head(arm: str = "hybrid", n_qubits: int = 2, hidden: int = 8) -> Head:
-    return build_head(arm, 16, [hidden], 0.1, n_qubits, 2, "cnot_chain", "statevector")
+def head(model: str = "hybrid", n_qubits: int = 2, hidden: int = 8) -> Head:
+    return build_head(model, 16, [hidden], 0.1, n_qubits, 2, "cnot_chain", "statevector")
 
 
 def test_parameters_are_the_weights_of_the_mlp_and_of_the_circuit() -> None:
@@ -20,9 +20,9 @@ def test_parameters_are_the_weights_of_the_mlp_and_of_the_circuit() -> None:
     assert cost_of(head(hidden=16), "parameters", 16) > cost_of(model, "parameters", 16)
 
 
-@pytest.mark.parametrize("arm", ARMS)
-def test_a_latency_is_a_time_and_leaves_the_model_as_it_was(arm: str) -> None:
-    model = head(arm).train()
+@pytest.mark.parametrize("model_name", MODELS)
+def test_a_latency_is_a_time_and_leaves_the_model_as_it_was(model_name: str) -> None:
+    model = head(model_name).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     assert cost_of(model, "latency", 16) > 0.0
     assert model.training

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tuning.limits.budgets import INTERRUPT, Concurrency, Ending
+from tuning.limits.budgets import INTERRUPT, Concurrency, StopSignal
 from tuning.workers.cluster import ray_cluster
 from tuning.workers.tasks import Tasks
 
@@ -23,7 +23,7 @@ def cluster() -> Iterator[None]:
 
 
 def tasks(at_once: int = 2, memory_gb: float = 1.0, ticks: list[int] | None = None) -> Tasks:
-    ending = Ending([], time.monotonic)
+    ending = StopSignal([], time.monotonic)
     heard = [] if ticks is None else ticks
     return Tasks(10, Concurrency(at_once, memory_gb, ""), ending, lambda: heard.append(1))
 

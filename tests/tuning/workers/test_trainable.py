@@ -12,13 +12,13 @@ import pytest
 
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.errors import DivergedError
-from quantum_rerank.training.checkpoint import read_checkpoint
+from quantum_rerank.training.best_model import read_best_model
+from quantum_rerank.training.checkpoint import checkpoint_bytes, restore
 from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.gradients import CIRCUIT_NORM, CIRCUIT_VARIANCE, MLP_NORM
 from quantum_rerank.training.hybrid_trainer import make_descendant, make_trainer
-from quantum_rerank.training.progress import progress_bytes, restore
 from quantum_rerank.training.ranking import SPREAD, Validator
-from quantum_rerank.training.sealed import seal, unseal
+from quantum_rerank.training.serialization import dumps, loads
 from quantum_rerank.training.trainer import EpochReport
 from tuning.records import (
     CHECKPOINT,
@@ -34,9 +34,9 @@ from tuning.records import (
     ORIGIN,
     PEAK_RSS_MB,
     PROTECTED,
+    RESTARTED,
     SECONDS,
     SPENT,
-    STARTED_OVER,
     TRAINING_SECONDS,
     WARNING,
     TrialEnd,
@@ -48,8 +48,8 @@ from tuning.workers.cost import Against
 from tuning.workers.trainable import (
     DEATH_NOTE,
     TRACEBACK,
+    TrialContext,
     TrialLimits,
-    TrialPlace,
     cloned,
     read_death_note,
     restored,
@@ -92,8 +92,8 @@ def files(tmp_path: Path) -> TrialFiles:
 
 
 @pytest.fixture
-def place(files: TrialFiles) -> TrialPlace:
-    return TrialPlace(files, 0)
+def place(files: TrialFiles) -> TrialContext:
+    return TrialContext(files, 0)
 
 
 @pytest.fixture
@@ -122,12 +122,12 @@ def weights(files: TrialFiles, number: int) -> bytes:
 
 def trained(files: TrialFiles, number: int) -> bytes:
     """All of a trial's checkpoint but which trial it is of."""
-    record = unseal(weights(files, number), "the checkpoint")
-    return seal({key: value for key, value in record.items() if key != "made_by"})
+    record = loads(weights(files, number), "the checkpoint")
+    return dumps({key: value for key, value in record.items() if key != "made_by"})
 
 
 def test_every_epoch_is_reported_with_every_key(
-    trial_data: TrialData, small_config: Build, place: TrialPlace
+    trial_data: TrialData, small_config: Build, place: TrialContext
 ) -> None:
     reports = Reports()
     train(small_config(), trial_data, reports, place)
@@ -146,7 +146,7 @@ def test_every_epoch_is_reported_with_every_key(
 
 
 def test_what_is_wrong_with_a_training_is_reported_with_its_epochs(
-    trial_data: TrialData, small_config: Build, place: TrialPlace
+    trial_data: TrialData, small_config: Build, place: TrialContext
 ) -> None:
     reports = Reports()
     flat = {"loss.name": "infonce", "loss.temperature": 1e6}
@@ -156,7 +156,7 @@ def test_what_is_wrong_with_a_training_is_reported_with_its_epochs(
 
 
 def test_what_a_trial_costs_is_reported_with_every_epoch(
-    trial_data: TrialData, small_config: Build, place: TrialPlace
+    trial_data: TrialData, small_config: Build, place: TrialContext
 ) -> None:
     reports = Reports()
     train_within(64.0, lambda _: None, small_config(), trial_data, reports, place)
@@ -168,7 +168,7 @@ def test_what_a_trial_costs_is_reported_with_every_epoch(
 
 
 def test_the_weights_on_disk_are_the_best_epoch_s_and_can_be_loaded(
-    trial_data: TrialData, small_config: Build, place: TrialPlace
+    trial_data: TrialData, small_config: Build, place: TrialContext
 ) -> None:
     reports = Reports()
     config = small_config({"training.max_epochs": 6, "optimizer.mlp_lr": 0.1})
@@ -176,23 +176,23 @@ def test_the_weights_on_disk_are_the_best_epoch_s_and_can_be_loaded(
     best = max(metrics[OBJECTIVE] for metrics in reports.metrics)
     first = next(m[EPOCH] for m in reports.metrics if m[OBJECTIVE] == best)
     assert reports.metrics[-1][CHECKPOINT] == first
-    head, validation, loaded, epoch = read_checkpoint(weights(place.files, 0), "trial 0")
+    head, validation, loaded, epoch = read_best_model(weights(place.files, 0), "trial 0")
     assert (loaded, epoch, validation.objective) == (config, first, best)
     assert Validator(trial_data.seen, trial_data.unseen)(head) == validation
 
 
 def test_the_weights_are_on_disk_before_their_epoch_is_reported(
-    trial_data: TrialData, config: ExperimentConfig, place: TrialPlace
+    trial_data: TrialData, config: ExperimentConfig, place: TrialContext
 ) -> None:
     def on_report(metrics: dict[str, Any]) -> None:
-        epoch = read_checkpoint(weights(place.files, 0), "trial 0")[3]
+        epoch = read_best_model(weights(place.files, 0), "trial 0")[3]
         assert epoch == metrics[CHECKPOINT] <= metrics[EPOCH]
 
     train(config, trial_data, on_report, place)
 
 
 def test_a_training_that_diverges_says_so(
-    trial_data: TrialData, small_config: Build, place: TrialPlace
+    trial_data: TrialData, small_config: Build, place: TrialContext
 ) -> None:
     config = small_config({"loss.name": "infonce", "loss.temperature": 1e-300})
     with pytest.raises(DivergedError, match="The loss became"):
@@ -214,11 +214,11 @@ def test_a_training_goes_on_where_another_worker_was_killed(
 ) -> None:
     """By the same trial, whose worker was lost; or by a later attempt at its configuration."""
     whole, first, second = Reports(), Reports(killed_after), Reports()
-    train(config, trial_data, whole, TrialPlace(files, 99))
+    train(config, trial_data, whole, TrialContext(files, 99))
     with pytest.raises(Killed):
-        train(config, trial_data, first, TrialPlace(files, 0))
+        train(config, trial_data, first, TrialContext(files, 0))
     earlier = () if number == 0 else (0,)
-    train(config, trial_data, second, TrialPlace(files, number, earlier))
+    train(config, trial_data, second, TrialContext(files, number, earlier))
     assert second.metrics[:killed_after] == first.metrics
     assert second.without_costs() == whole.without_costs()
     assert trained(files, number) == trained(files, 99)
@@ -228,10 +228,10 @@ def test_a_training_goes_on_however_seldom_it_was_written_down(
     trial_data: TrialData, config: ExperimentConfig, files: TrialFiles
 ) -> None:
     whole, second = Reports(), Reports()
-    train(config, trial_data, whole, TrialPlace(files, 99))
+    train(config, trial_data, whole, TrialContext(files, 99))
     with pytest.raises(Killed):
-        train(config, trial_data, Reports(killed_after=4), TrialPlace(files, 0))
-    train(config, trial_data, second, TrialPlace(files, 0))
+        train(config, trial_data, Reports(killed_after=4), TrialContext(files, 0))
+    train(config, trial_data, second, TrialContext(files, 0))
     assert second.without_costs() == whole.without_costs()
     assert trained(files, 0) == trained(files, 99)
 
@@ -241,12 +241,12 @@ def test_a_training_may_be_killed_after_each_of_its_epochs(
     trial_data: TrialData, config: ExperimentConfig, files: TrialFiles
 ) -> None:
     whole, last = Reports(), Reports()
-    train(config, trial_data, whole, TrialPlace(files, 99))
+    train(config, trial_data, whole, TrialContext(files, 99))
     for attempt in range(EPOCHS):
         earlier = tuple(range(attempt))[::-1]
         with pytest.raises(Killed):
-            train(config, trial_data, Reports(attempt + 1), TrialPlace(files, attempt, earlier))
-    train(config, trial_data, last, TrialPlace(files, EPOCHS, tuple(range(EPOCHS))[::-1]))
+            train(config, trial_data, Reports(attempt + 1), TrialContext(files, attempt, earlier))
+    train(config, trial_data, last, TrialContext(files, EPOCHS, tuple(range(EPOCHS))[::-1]))
     assert last.without_costs() == whole.without_costs()
 
 
@@ -256,8 +256,8 @@ def test_the_seconds_of_training_go_on_too(
 ) -> None:
     first, second = Reports(killed_after=2), Reports()
     with pytest.raises(Killed):
-        train(config, trial_data, first, TrialPlace(files, 0))
-    train(config, trial_data, second, TrialPlace(files, 0))
+        train(config, trial_data, first, TrialContext(files, 0))
+    train(config, trial_data, second, TrialContext(files, 0))
     seconds = [metrics[TRAINING_SECONDS] for metrics in second.metrics]
     assert seconds == sorted(seconds)
     assert seconds[:2] == [metrics[TRAINING_SECONDS] for metrics in first.metrics]
@@ -270,9 +270,9 @@ def test_a_later_attempt_s_own_progress_comes_before_that_of_earlier_ones(
 ) -> None:
     for number, earlier, epoch in ((0, (), 1), (3, (0,), 4)):
         with pytest.raises(Killed):
-            train(config, trial_data, Reports(epoch), TrialPlace(files, number, earlier))
+            train(config, trial_data, Reports(epoch), TrialContext(files, number, earlier))
     reports, unreadable = restored(
-        make_trainer(config, trial_data), TrialPlace(files, 3, (0,)), config
+        make_trainer(config, trial_data), TrialContext(files, 3, (0,)), config
     )
     assert [metrics[EPOCH] for metrics in reports] == [1, 2, 3, 4]
     assert not unreadable
@@ -292,14 +292,14 @@ def test_where_the_progress_was_cut_off_the_one_before_it_counts_or_the_start_an
     trial_data: TrialData, config: ExperimentConfig, files: TrialFiles, older_too: bool, left: int
 ) -> None:
     whole, second = Reports(), Reports()
-    train(config, trial_data, whole, TrialPlace(files, 99))
+    train(config, trial_data, whole, TrialContext(files, 99))
     with pytest.raises(Killed):
-        train(config, trial_data, Reports(killed_after=3), TrialPlace(files, 0))
+        train(config, trial_data, Reports(killed_after=3), TrialContext(files, 0))
     cut(files, 0, older_too)
-    again, unreadable = restored(make_trainer(config, trial_data), TrialPlace(files, 0), config)
+    again, unreadable = restored(make_trainer(config, trial_data), TrialContext(files, 0), config)
     assert [metrics[EPOCH] for metrics in again] == [1, 2, 3][:left]
     assert "was cut off or altered" in unreadable
-    train(config, trial_data, second, TrialPlace(files, 0))
+    train(config, trial_data, second, TrialContext(files, 0))
     assert second.metrics[left].pop(WARNING) == unreadable
     assert second.without_costs() == whole.without_costs()
 
@@ -309,9 +309,9 @@ def test_where_an_attempt_s_own_progress_was_cut_off_an_earlier_one_s_counts(
     trial_data: TrialData, config: ExperimentConfig, files: TrialFiles
 ) -> None:
     with pytest.raises(Killed):
-        train(config, trial_data, Reports(killed_after=2), TrialPlace(files, 0))
+        train(config, trial_data, Reports(killed_after=2), TrialContext(files, 0))
     files.write(4, PROGRESS, b"cut")
-    again, _ = restored(make_trainer(config, trial_data), TrialPlace(files, 4, (0,)), config)
+    again, _ = restored(make_trainer(config, trial_data), TrialContext(files, 4, (0,)), config)
     assert [metrics[EPOCH] for metrics in again] == [1, 2]
 
 
@@ -319,8 +319,8 @@ def test_where_an_attempt_s_own_progress_was_cut_off_an_earlier_one_s_counts(
 def test_the_progress_of_another_configuration_is_not_taken_up(
     trial_data: TrialData, config: ExperimentConfig, small_config: Build, files: TrialFiles
 ) -> None:
-    train(small_config({"circuit.n_qubits": 3}), trial_data, Reports(), TrialPlace(files, 0))
-    assert restored(make_trainer(config, trial_data), TrialPlace(files, 0), config)[0] == []
+    train(small_config({"circuit.n_qubits": 3}), trial_data, Reports(), TrialContext(files, 0))
+    assert restored(make_trainer(config, trial_data), TrialContext(files, 0), config)[0] == []
 
 
 @pytest.mark.usefixtures("saved_always")
@@ -340,15 +340,15 @@ def test_the_progress_of_another_trial_is_not_gone_on_from_though_it_would_fit(
     place: dict[str, Any],
     why: str,
 ) -> None:
-    train(config, trial_data, Reports(), TrialPlace(files, 0))
+    train(config, trial_data, Reports(), TrialContext(files, 0))
     number = place["number"]
     content = next(files.versions(0, PROGRESS))
     files.remove(0)
     files.write(number, PROGRESS, content)
     trainer = make_trainer(config, trial_data)
-    assert restored(trainer, TrialPlace(files, **place), config)[0] == []
+    assert restored(trainer, TrialContext(files, **place), config)[0] == []
     again = Reports()
-    train(config, trial_data, again, TrialPlace(files, **place))
+    train(config, trial_data, again, TrialContext(files, **place))
     assert (
         f"later progress was lost: The progress is of another training: {why}"
         in (again.metrics[0][WARNING])
@@ -359,7 +359,7 @@ def test_the_progress_of_another_trial_is_not_gone_on_from_though_it_would_fit(
 def test_the_progress_of_other_numbers_is_not_gone_on_from_though_it_would_fit(
     trial_data: TrialData, config: ExperimentConfig, files: TrialFiles
 ) -> None:
-    place = TrialPlace(files, 0)
+    place = TrialContext(files, 0)
     train(override(config, {"seed": 99}), trial_data, Reports(), place)
     history, why = restored(make_trainer(config, trial_data), place, config)
     assert history == []
@@ -380,7 +380,7 @@ def clone_config(config: ExperimentConfig) -> ExperimentConfig:
 def donor(trial_data: TrialData, config: ExperimentConfig, files: TrialFiles) -> Reports:
     """Trial 0, which kept its epochs 2 and 4 for others."""
     reports = Reports()
-    train(config, trial_data, reports, TrialPlace(files, 0, donates_at=COMPARED_AT))
+    train(config, trial_data, reports, TrialContext(files, 0, donates_at=COMPARED_AT))
     return reports
 
 
@@ -402,7 +402,7 @@ def test_what_a_later_attempt_keeps_is_kept_under_its_configuration(
     content = next(files.below(DONORS).versions(0, donated(4)))
     files.below(DONORS).remove(0)
     files.remove_file(0, PROGRESS)
-    train(config, trial_data, Reports(), TrialPlace(files, 9, (7, 0), donates_at=COMPARED_AT))
+    train(config, trial_data, Reports(), TrialContext(files, 9, (7, 0), donates_at=COMPARED_AT))
     assert (left(files, 0), left(files, 9)) == ([2, 4], [])
     again = next(files.below(DONORS).versions(0, donated(4)))
     costs = restored_without_costs(config, trial_data, content)
@@ -415,7 +415,7 @@ def restored_without_costs(
     trainer = make_trainer(config, data)
     record = restore(trainer, content)
     history = Reports(metrics=record["history"]).without_costs()
-    return history, progress_bytes(trainer, {})
+    return history, checkpoint_bytes(trainer, {})
 
 
 def test_a_clone_starts_with_its_donor_s_weights_bit_for_bit_and_reports_its_own_epochs(
@@ -427,15 +427,15 @@ def test_a_clone_starts_with_its_donor_s_weights_bit_for_bit_and_reports_its_own
 ) -> None:
     there, here = make_trainer(config, trial_data), make_trainer(clone_config, trial_data)
     restore(there, next(files.below(DONORS).versions(0, donated(2))))
-    assert cloned(here, TrialPlace(files, 5, donor=(0, 2))) == {}
+    assert cloned(here, TrialContext(files, 5, donor=(0, 2))) == {}
     theirs, ours = there.model.state_dict(), here.model.state_dict()
     assert theirs.keys() == ours.keys()
     assert all(theirs[name].equal(ours[name]) for name in theirs)
     reports = Reports()
-    train(clone_config, trial_data, reports, TrialPlace(files, 5, donor=(0, 2)))
+    train(clone_config, trial_data, reports, TrialContext(files, 5, donor=(0, 2)))
     assert [metrics[EPOCH] for metrics in reports.metrics] == [3, 4, 5]
-    assert all(STARTED_OVER not in metrics for metrics in reports.metrics)
-    assert read_checkpoint(weights(files, 5), "trial 5")[3] >= 3
+    assert all(RESTARTED not in metrics for metrics in reports.metrics)
+    assert read_best_model(weights(files, 5), "trial 5")[3] >= 3
     # What it has cost is its own.
     assert reports.metrics[-1][TRAINING_SECONDS] < donor.metrics[-1][TRAINING_SECONDS] * 10
 
@@ -448,10 +448,10 @@ def test_a_clone_is_trained_again_from_its_descent(
     donor: Reports,
 ) -> None:
     first, second = Reports(), Reports()
-    place = TrialPlace(files, 5, donor=(0, 2), donates_at=COMPARED_AT)
+    place = TrialContext(files, 5, donor=(0, 2), donates_at=COMPARED_AT)
     train(clone_config, trial_data, first, place)
     third = override(clone_config, {"loss.name": "infonce", "loss.temperature": 0.1})
-    train(third, trial_data, second, TrialPlace(files, 6, donor=(5, 4)))
+    train(third, trial_data, second, TrialContext(files, 6, donor=(5, 4)))
     again = make_descendant(third, [(config, 2), (clone_config, 4)], trial_data)
     objectives = [(report.epoch, report.metrics[OBJECTIVE]) for report in again.epochs()]
     assert objectives == [(metrics[EPOCH], metrics[OBJECTIVE]) for metrics in second.metrics]
@@ -462,11 +462,13 @@ def test_a_clone_whose_worker_was_lost_goes_on_from_its_own_progress(
     trial_data: TrialData, clone_config: ExperimentConfig, files: TrialFiles, donor: Reports
 ) -> None:
     whole, second = Reports(), Reports()
-    train(clone_config, trial_data, whole, TrialPlace(files, 99, donor=(0, 2)))
+    train(clone_config, trial_data, whole, TrialContext(files, 99, donor=(0, 2)))
     with pytest.raises(Killed):
-        train(clone_config, trial_data, Reports(killed_after=4), TrialPlace(files, 5, donor=(0, 2)))
+        train(
+            clone_config, trial_data, Reports(killed_after=4), TrialContext(files, 5, donor=(0, 2))
+        )
     files.below(DONORS).remove(0)  # which nobody needs by now
-    train(clone_config, trial_data, second, TrialPlace(files, 7, (5,), donor=(0, 2)))
+    train(clone_config, trial_data, second, TrialContext(files, 7, (5,), donor=(0, 2)))
     assert second.without_costs() == whole.without_costs()
 
 
@@ -484,9 +486,9 @@ def test_a_clone_whose_donor_left_nothing_whole_starts_over_and_says_so(
     if content is not None:
         files.below(DONORS).write(0, donated(2), content)
     alone, reports = Reports(), Reports()
-    train(clone_config, trial_data, alone, TrialPlace(files, 99))
-    train(clone_config, trial_data, reports, TrialPlace(files, 5, donor=(0, 2)))
-    assert all(why in metrics.pop(STARTED_OVER) for metrics in reports.metrics)
+    train(clone_config, trial_data, alone, TrialContext(files, 99))
+    train(clone_config, trial_data, reports, TrialContext(files, 5, donor=(0, 2)))
+    assert all(why in metrics.pop(RESTARTED) for metrics in reports.metrics)
     assert reports.without_costs() == alone.without_costs()
 
 
@@ -511,15 +513,17 @@ def test_a_clone_does_not_start_from_another_training_than_its_donor_s(
     content = next(donors.versions(0, donated(2)))
     donors.remove_file(donor_of[0], donated(donor_of[1]))
     donors.write(donor_of[0], donated(donor_of[1]), content)
-    clone = TrialPlace(files, 5, donor=donor_of, **place)
-    assert why in cloned(make_trainer(clone_config, trial_data), clone)[STARTED_OVER]
+    clone = TrialContext(files, 5, donor=donor_of, **place)
+    assert why in cloned(make_trainer(clone_config, trial_data), clone)[RESTARTED]
 
 
 def test_of_a_donor_s_file_the_version_before_one_that_was_cut_off_counts(
     trial_data: TrialData, clone_config: ExperimentConfig, files: TrialFiles, donor: Reports
 ) -> None:
     files.below(DONORS).write(0, donated(2), b"cut")
-    assert cloned(make_trainer(clone_config, trial_data), TrialPlace(files, 5, donor=(0, 2))) == {}
+    assert (
+        cloned(make_trainer(clone_config, trial_data), TrialContext(files, 5, donor=(0, 2))) == {}
+    )
 
 
 def test_training_seconds_leave_out_what_the_caller_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -542,7 +546,7 @@ def test_training_seconds_leave_out_what_the_caller_does(monkeypatch: pytest.Mon
 
 
 def test_a_note_of_a_worker_names_what_it_used_and_its_budget(files: TrialFiles) -> None:
-    TrialPlace(files, 7).leave_death_note(3 * 2**30, memory_gb=2.0)
+    TrialContext(files, 7).leave_death_note(3 * 2**30, memory_gb=2.0)
     assert read_death_note(files, 7) == {
         FAILURE: "oom: 3.00 GB used, budget 2 GB",
         PEAK_RSS_MB: 3072.0,
@@ -607,7 +611,7 @@ def test_a_trial_that_fails_after_it_let_others_go_first_costs_what_it_took(
 
 @pytest.mark.parametrize("against", ["parameters", "latency"])
 def test_the_last_report_says_what_the_model_costs_if_that_is_asked(
-    trial_data: TrialData, small_config: Build, place: TrialPlace, against: Against
+    trial_data: TrialData, small_config: Build, place: TrialContext, against: Against
 ) -> None:
     reports = Reports()
     train(small_config(), trial_data, reports, place, against)
@@ -615,12 +619,12 @@ def test_the_last_report_says_what_the_model_costs_if_that_is_asked(
     assert all(COST not in metrics for metrics in before)
     assert last[COST] > 0
     if against == "parameters":
-        head, *_ = read_checkpoint(weights(place.files, 0), "trial 0")
+        head, *_ = read_best_model(weights(place.files, 0), "trial 0")
         assert last[COST] == head.n_trained
 
 
 def test_a_cost_that_was_written_down_is_reported_again(
-    trial_data: TrialData, small_config: Build, place: TrialPlace, saved_always: None
+    trial_data: TrialData, small_config: Build, place: TrialContext, saved_always: None
 ) -> None:
     first, again = Reports(killed_after=3), Reports()
     with pytest.raises(Killed):

@@ -1,0 +1,142 @@
+"""Learning curves of real trainings, read from the folders of searches and kept in a file.
+
+    python -m benchmarks.curves RUN --into benchmarks/data/curves.json
+
+Only trials that ended by themselves are taken: at their last epoch, or because nothing improved.
+A trial that was continued after a lost worker is one curve, under its first attempt's number. What
+an epoch costs is measured apart, in processor time, one configuration after the other: what trials
+take of a machine that others use too says more about the others.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from quantum_rerank.config import ExperimentConfig, override
+from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.machine import machine
+from quantum_rerank.training.data_manager import prepare
+from quantum_rerank.training.hybrid_trainer import make_trainer
+from tuning.best_trial import load_study
+from tuning.space import Space
+from tuning.space_file import load_space
+from tuning.study.history import attempts
+from tuning.study.run_folder import read_record
+
+ROOT = Path(__file__).parents[2]
+SPACE = ROOT / "search_spaces" / "default.yaml"
+CURVES = Path(__file__).parent / "data" / "curves.json"
+_STEPS = 40  # of a warm-up that is measured
+
+Prices = Callable[[dict[str, Any]], tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One configuration's training.
+
+    seed, number: of the search that suggested it, and of the trial in it.
+    objective: the best validation so far after each epoch, as a trial reports it.
+    seconds: of processor time that each epoch takes; the first has the warm-up before it.
+    """
+
+    seed: int
+    number: int
+    params: dict[str, Any]
+    objective: list[float]
+    seconds: list[float]
+
+
+def curves_of(folder: Path, prices: Prices, states: Sequence[str] = ("COMPLETE",)) -> list[Curve]:
+    """The curves of a search's trials that ended in one of some states, by number.
+
+    prices: of a configuration, the seconds of its warm-up and of each epoch.
+    """
+    seed = read_record(folder)["space"]["sampler"]["seed"]
+    trials = load_study(folder).get_trials(deepcopy=False)
+    curves = []
+    for trial in trials:
+        if trial.state.name not in states:
+            continue
+        reports = sorted(trial.intermediate_values.items())
+        values = [round(value, 5) for _, value in reports]
+        params = {name: _short(value) for name, value in trial.params.items()}
+        warm_up, epoch = prices(params)
+        seconds = [round(warm_up + epoch, 2), *[round(epoch, 2)] * (len(values) - 1)]
+        first = attempts(trials, trial.number)[-1]
+        curves.append(Curve(seed, first, params, values, seconds))
+    return sorted(curves, key=lambda curve: curve.number)
+
+
+class Measured:
+    """Prices by training two epochs of a configuration after a short warm-up; each is kept."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        source = embedding_source(space.base.data.encoder)
+        self._data = prepare(space.base.data, source).trial
+        self._known: dict[str, tuple[float, float]] = {}
+        self._train(space.base)  # whose first call compiles
+
+    def __call__(self, params: dict[str, Any]) -> tuple[float, float]:
+        key = json.dumps(params, sort_keys=True)
+        if key not in self._known:
+            self._known[key] = self._train(self._space.config_for(params, 0))
+        return self._known[key]
+
+    def _train(self, config: ExperimentConfig) -> tuple[float, float]:
+        short = override(config, {"warmup.steps": _STEPS, "circuit.engine": "statevector"})
+        epochs = make_trainer(short, self._data).epochs()
+        began = time.process_time()
+        next(epochs)
+        between = time.process_time()
+        next(epochs)
+        epoch = time.process_time() - between
+        warm_up = max(between - began - epoch, 0.0) * config.warmup.steps / _STEPS
+        return warm_up, epoch
+
+
+def read_curves(path: Path = CURVES) -> list[Curve]:
+    """The curves of a file."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return [Curve(**curve) for curve in content["curves"]]
+
+
+def write_curves(path: Path, curves: Sequence[Curve]) -> None:
+    """Write curves, one a line, below what they are."""
+    made = "python -m benchmarks.curves; see README.md beside this file"
+    head = json.dumps({"made_by": made, "machine": machine()})[:-1]
+    lines = (json.dumps(asdict(curve), separators=(",", ":")) for curve in curves)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'{head}, "curves": [\n' + ",\n".join(lines) + "\n]}\n", encoding="utf-8")
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def main(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of searches without a scheduler.")],
+    space: Annotated[Path, typer.Option(help="The space that they searched.")] = SPACE,
+    into: Annotated[Path, typer.Option(help="The file that keeps the curves.")] = CURVES,
+) -> None:
+    """Add the curves of some searches to a file."""
+    known = {(c.seed, c.number): c for c in (read_curves(into) if into.exists() else [])}
+    torch.set_num_threads(1)
+    prices = Measured(load_space(space, {}))
+    for run in runs:
+        known |= {(curve.seed, curve.number): curve for curve in curves_of(run, prices)}
+    write_curves(into, [known[key] for key in sorted(known)])
+    print(f"{into}: {len(known)} curves, {into.stat().st_size / 1000:.0f} kB.")
+
+
+if __name__ == "__main__":
+    typer.run(main)

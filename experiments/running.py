@@ -1,0 +1,82 @@
+"""Every training of the study that is not there yet, each in one of several processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+
+from experiments.measuring import measure
+from experiments.plan import Task
+from experiments.results import Result
+from quantum_rerank.errors import SearchError
+
+
+def run_all(
+    tasks: Sequence[Task], collections: Mapping[str, Mapping[str, str]], folder: Path, jobs: int
+) -> Generator[tuple[Task, Result]]:
+    """Yield each task with its result as it ends; whoever stops listening stops the workers.
+
+    collections: data set -> role -> collection.
+    Raises: SearchError if a worker is killed, as the system does where memory ends.
+    """
+    # Spawned, since a fork of a process with threads may hang.
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _live_with_parent)
+    with _one_thread_each():  # a worker is started by a submission, not later
+        running = {
+            pool.submit(measure, task, collections[task.dataset], folder): task for task in tasks
+        }
+    workers = set(multiprocessing.active_children()) - others
+    try:
+        for done in as_completed(running):
+            yield running[done], done.result()
+    except BaseException as error:
+        for worker in workers:
+            worker.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise SearchError(
+                "A worker of the study was killed; its memory may have ended. What was finished is "
+                "on disk: run the same command again, with fewer --jobs."
+            ) from None
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)  # the pool's own thread joins its workers
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let processes that are started meanwhile inherit that they have one thread."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+def _live_with_parent() -> None:
+    """Leave Ctrl-C to the parent, and end when it does: a killed one tells nobody."""
+    from tqdm import tqdm
+
+    # BM25's library draws no bar, but its lock is one between processes by default, and a
+    # worker that is terminated would be said to have leaked it.
+    tqdm.set_lock(threading.RLock())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

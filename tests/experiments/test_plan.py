@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments.__main__ import TUNED_FILES
+from experiments.plan import (
+    BEIR_FOLDERS,
+    DEFAULT,
+    FIXED,
+    PACKAGED,
+    TUNED,
+    TUNED_TWIN,
+    choose_datasets,
+    read_tuned,
+    setups,
+    tasks,
+)
+from quantum_rerank.config import ExperimentConfig, override
+from quantum_rerank.errors import ConfigError
+from quantum_rerank.similarity import MODELS, build_head
+from quantum_rerank.training.models import LEXICAL_MODELS
+
+ROOT = Path(__file__).parents[2]
+NUMBERS = {"circuit.n_qubits": 5, "mlp.hidden_layers": [32], "optimizer.mlp_lr": 0.002}
+TUNED_CONFIG = override(ExperimentConfig(), NUMBERS)
+TWIN_CONFIG = override(TUNED_CONFIG, {"model": "mlp_twin", "mlp.outputs": 48})
+NESTED = "circuit:\n  n_qubits: 5\nmlp:\n  hidden_layers: [32]\noptimizer:\n  mlp_lr: 0.002\n"
+DOTTED = "circuit.n_qubits: 5\nmlp.hidden_layers: [32]\noptimizer.mlp_lr: 0.002\n"
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "tuned.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("text", [NESTED, DOTTED, "circuit:\n  n_qubits: 5\n" + DOTTED[20:]])
+def test_tuned_numbers_are_read_as_sections_as_dotted_keys_and_as_both(
+    tmp_path: Path, text: str
+) -> None:
+    assert read_tuned(write(tmp_path, text)) == TUNED_CONFIG
+
+
+def test_the_tuned_file_decides_neither_data_nor_seed(tmp_path: Path) -> None:
+    text = f"{DOTTED}seed: 99\ndata:\n  seen: [icd10:5]\n"
+    assert read_tuned(write(tmp_path, text)) == TUNED_CONFIG
+
+
+def test_every_mistake_of_the_tuned_file_is_told_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "circuit:\n  n_qubit: 5\nmlp.dropout: 2.0\n")
+    with pytest.raises(ConfigError) as caught:
+        read_tuned(path)
+    first, second = sorted(caught.value.problems)
+    assert "`circuit.n_qubit` is not a known key" in first
+    assert "line 2" in first
+    assert "`mlp.dropout` is 2.0" in second
+    assert "line 3" in second
+
+
+def test_the_twin_of_an_amplitude_encoding_has_as_many_outputs() -> None:
+    numbers = {"model": "hybrid_amplitude", "circuit.n_qubits": 5}
+    rows = setups(override(TUNED_CONFIG, numbers), TWIN_CONFIG, {})
+    heads = [
+        build_head(embedding_dim=8, **rows[name].config.head_arguments())
+        for name in (TUNED, "mlp_twin", "rbf")
+    ]
+    amplitudes, twin, rbf = (head.represent(torch.ones(1, 8)) for head in heads)
+    assert 2 * amplitudes.shape[1] == twin.shape[1] == rbf.shape[1] == 64
+
+
+def test_controls_have_the_tuned_numbers_and_differ_in_their_model_alone() -> None:
+    rows = setups(TUNED_CONFIG, TWIN_CONFIG, {})
+    tuned = rows[TUNED].config
+    for name, row in rows.items():
+        if name not in (DEFAULT, TUNED_TWIN, *FIXED):
+            own = {"model": tuned.model, "mlp.outputs": tuned.mlp.outputs}
+            assert override(row.config, own) == tuned
+            assert row.model == row.config.model
+    assert override(rows[DEFAULT].config, {"circuit.engine": "lightning.qubit"}) == (
+        ExperimentConfig()
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "other"), [("hybrid", "hybrid_amplitude"), ("hybrid_amplitude", "hybrid")]
+)
+def test_every_model_is_one_row_and_the_tuned_one_is_not_its_own_control(
+    model: str, other: str
+) -> None:
+    rows = setups(override(TUNED_CONFIG, {"model": model}), TWIN_CONFIG, {})
+    assert rows[TUNED].model == model
+    assert other in rows
+    assert {row.model for row in rows.values()} == {*MODELS, *LEXICAL_MODELS}
+    assert len(rows) == len(MODELS) + len(LEXICAL_MODELS) + 2  # a hybrid and a twin twice
+
+
+def test_the_project_s_own_tuned_numbers_are_rows() -> None:
+    tuned, twin = (read_tuned(ROOT / file) for file in TUNED_FILES.values())
+    rows = setups(tuned, twin, {})
+    assert rows[TUNED].model == tuned.model
+    assert rows[TUNED_TWIN].config.mlp == twin.mlp
+
+
+def test_what_is_tuned_is_a_hybrid_and_a_twin() -> None:
+    with pytest.raises(ConfigError, match="`tuned_twin` is 'hybrid', but must be mlp_twin"):
+        setups(TUNED_CONFIG, TUNED_CONFIG, {})
+    with pytest.raises(ConfigError, match="must be hybrid or hybrid_amplitude"):
+        setups(override(TUNED_CONFIG, {"model": "rbf"}), TWIN_CONFIG, {})
+
+
+def test_an_override_holds_for_every_row() -> None:
+    rows = setups(TUNED_CONFIG, TWIN_CONFIG, {"training.max_epochs": 2})
+    assert {row.config.training.max_epochs for row in rows.values()} == {2}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "way_out"),
+    [
+        ("model", "rbf", "--model"),
+        ("seed", 3, "--seeds"),
+        ("data.split_seed", 3, "--collection"),
+        ("data.encoder", "wordllama", "--encoder"),
+    ],
+)
+def test_what_the_study_decides_cannot_be_set(key: str, value: object, way_out: str) -> None:
+    with pytest.raises(ConfigError, match=f"`{key}` cannot be set: .*{way_out}"):
+        setups(TUNED_CONFIG, TWIN_CONFIG, {"mlp.dropout": 0.2, key: value})
+
+
+def test_no_collection_of_a_data_set_has_two_roles() -> None:
+    for dataset in PACKAGED:
+        named = (*dataset.seen, *dataset.unseen_validation, *dataset.unseen_test)
+        assert len(set(named)) == len(named)
+        assert ("unseen_test" in dataset.collections) == bool(dataset.unseen_test)
+
+
+def test_beir_folders_that_are_not_there_are_left_out_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "cran").mkdir()
+    chosen = choose_datasets(tmp_path, BEIR_FOLDERS)
+    assert [dataset.name for dataset in chosen.datasets] == ["cran"]
+    assert set(chosen.left_out) == set(BEIR_FOLDERS) - {"cran"}
+    assert set(chosen.left_out.values()) == {"no such folder"}
+
+
+def test_a_collection_stands_for_the_data_set_that_it_is_of() -> None:
+    (dataset,) = choose_datasets(None, ["icd10_unseen"]).datasets
+    assert dataset.name == "icd10"
+    assert len(dataset.seen) == 12
+
+
+def test_unknown_data_sets_are_refused_all_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        choose_datasets(None, ["cran", "corn", "barn"])
+    assert [problem.split()[0] for problem in caught.value.problems] == ["`corn`", "`barn`"]
+
+
+def test_a_study_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="cran is not there: no folder of BEIR folders"):
+        choose_datasets(None, ["cran"])
+
+
+def test_where_one_split_is_all_models_without_chance_are_measured_once() -> None:
+    planned = tasks(PACKAGED[:1], setups(TUNED_CONFIG, TWIN_CONFIG, {}), [1, 2, 3], "minilm")
+    seeds = {name: [task.seed for task in planned if task.name == name] for name in ("bm25", TUNED)}
+    assert seeds == {"bm25": [1], TUNED: [1, 2, 3]}
+    assert len({task.place for task in planned}) == len(planned)
+    assert {task.config.data for task in planned} == {PACKAGED[0].data("minilm", 1)}
+    assert planned[0].config.data.split_seed == ExperimentConfig().data.split_seed
+
+
+def test_where_seeds_draw_their_split_all_models_of_a_seed_have_the_same() -> None:
+    rows = setups(TUNED_CONFIG, TWIN_CONFIG, {})
+    planned = tasks(PACKAGED[1:2], rows, [1, 2], "minilm")
+    assert [(task.seed, task.name) for task in planned] == [
+        (s, name) for s in (1, 2) for name in rows
+    ]
+    assert all(task.config.data.split_seed == task.seed for task in planned)
