@@ -17,6 +17,7 @@ ANY = "*"
 # A room is a module or package right below `quantum_rerank`; the left may import the right.
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
+    "registry": {"errors"},
     "paths": {"errors"},
     "arguments": {"errors"},
     "forks": set(),
