@@ -165,6 +165,15 @@ def silent_progress() -> Any:
 
         on_trial_error = on_trial_complete = on_trial_result
 
+        def on_experiment_end(self, trials: list[Any], **__: Any) -> None:
+            """Name a folder for each trial that was stopped before its worker started.
+
+            Ray's list of results reads this name of every trial, and fails where there is none.
+            """
+            for trial in trials:
+                if trial.storage.trial_dir_name is None:
+                    trial.storage.trial_dir_name = str(trial.trial_id)
+
     return SilentProgress()
 
 

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from ray.train._internal.storage import StorageContext
+from ray.tune.experiment import Trial
 
 from quantum_rerank.errors import ConfigError
 from tuning.limits.budgets import Node
-from tuning.workers.cluster import ray_cluster, share, this_machine
+from tuning.workers.cluster import ray_cluster, share, silent_progress, this_machine
 
 
 def test_this_machine_has_cores_and_memory() -> None:
@@ -40,3 +44,14 @@ def test_ray_places_as_many_trials_as_share_a_machine(monkeypatch: pytest.Monkey
         ray.get([group.ready() for group in fitting])
         assert not excess.wait(0.5)
         assert ray.available_resources()["CPU"] == 3
+
+
+def test_a_trial_that_was_stopped_before_its_worker_started_has_a_folder_s_name(
+    tmp_path: Path,
+) -> None:
+    storage = StorageContext(str(tmp_path), experiment_dir_name="search")
+    trial = Trial("trainable", storage=storage, stub=True)
+    with pytest.raises(RuntimeError):
+        _ = trial.path
+    silent_progress().on_experiment_end([trial])
+    assert Path(trial.path).parent == tmp_path / "search"  # Ray's list of results reads it
