@@ -19,6 +19,7 @@ from quantum_rerank.embeddings.roles import PROMPT_NAMES
 from quantum_rerank.embeddings.settings import AUTO, EncoderSettings, Role
 from quantum_rerank.errors import EmbeddingError, MissingPackage
 from quantum_rerank.paths import expanded
+from quantum_rerank.registry import Registry
 
 MODEL_FILES = (".safetensors", ".bin", ".json", ".txt", ".model")  # what decides the vectors
 _UNLIMITED = 2**30  # tokens; libraries write numbers beyond it for "no limit"
@@ -231,7 +232,6 @@ class WordLlamaModel:
         return WordLlama.load(cache_dir=folder, disable_download=True)
 
 
-ENCODERS: dict[str, Callable[[EncoderSettings], TextModel]] = {
-    "minilm": minilm,
-    "wordllama": WordLlamaModel,
-}
+ENCODERS = Registry[Callable[[EncoderSettings], TextModel]](
+    "encoder", "encoders", {"minilm": minilm, "wordllama": WordLlamaModel}
+)

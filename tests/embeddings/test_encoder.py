@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from quantum_rerank.config import DataConfig
-from quantum_rerank.datasets import Collection, beir
+from quantum_rerank.datasets import Collection, load_collection
 from quantum_rerank.datasets.collection import MAX_CHARACTERS
 from quantum_rerank.embeddings import (
     EncoderSettings,
@@ -33,7 +33,7 @@ from quantum_rerank.errors import EmbeddingError
 
 @pytest.fixture
 def trees(beir_folder: Callable[..., Path]) -> Collection:
-    return beir.load(str(beir_folder("trees")))
+    return load_collection(f"beir:{beir_folder('trees')}")
 
 
 @pytest.fixture

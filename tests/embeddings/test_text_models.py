@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,7 @@ def static_model(tmp_path: Path) -> Path:
 
 
 class Letters:
-    """A model of one's own: it counts vowels."""
+    """An encoder from outside the package: it counts vowels."""
 
     def __init__(self, settings: EncoderSettings) -> None:
         self.folder = Path(__file__).parent
@@ -56,10 +56,15 @@ class Letters:
         return Coverage(len(texts))
 
 
-def test_a_model_of_ones_own_is_one_class_and_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setitem(ENCODERS, "letters", Letters)
+@pytest.fixture
+def letters() -> Iterator[None]:
+    ENCODERS.register("letters", Letters)
+    yield
+    ENCODERS.unregister("letters")
+
+
+@pytest.mark.usefixtures("letters")
+def test_an_encoder_from_outside_is_one_class_and_one_entry(tmp_path: Path) -> None:
     vectors = TextEncoder("letters", tmp_path).encode(["oak", "yew", "elm", "a"] * 40, "trees")
     assert vectors.shape == (160, 5)
     np.testing.assert_array_equal(vectors[1], vectors[2])

@@ -63,7 +63,7 @@ def test_a_dry_run_that_finds_nothing_leaves_no_folder(dry_run: DryRun, tmp_path
     [
         ("csv:nowhere.csv", "nowhere.csv: cannot be read"),
         ("beir:nowhere", "nowhere/corpus.jsonl` does not exist"),
-        ("nonsense", "`nonsense` names no collection"),
+        ("nonsense", "`nonsense` does not name a collection"),
     ],
 )
 def test_data_that_are_not_there_are_refused(dry_run: DryRun, seen: str, message: str) -> None:
