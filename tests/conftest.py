@@ -17,9 +17,15 @@ import torch
 
 from quantum_rerank.config import DataConfig, ExperimentConfig, override
 from quantum_rerank.datasets import load_collection
-from quantum_rerank.embeddings import Embeddings, EncoderSettings, Role, embedding_source
+from quantum_rerank.embeddings import (
+    ENCODERS,
+    Embeddings,
+    EncoderSettings,
+    Role,
+    embedding_source,
+    text_model,
+)
 from quantum_rerank.embeddings.coverage import Coverage, TextReader, unknown_tokens
-from quantum_rerank.embeddings.text_models import ENCODERS, text_model
 from quantum_rerank.training.data_manager import PreparedData, QuerySet, TrialData, prepare
 from tests.speed import PATIENT
 

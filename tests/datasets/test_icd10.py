@@ -45,7 +45,7 @@ def test_loading_twice_gives_the_same_ids_in_the_same_order(chapter: Collection)
 
 @pytest.mark.parametrize("name", ["0", "23", "five", "05", ""])
 def test_a_chapter_that_does_not_exist_is_a_data_error(name: str) -> None:
-    with pytest.raises(DataError, match="The chapters are 1 to 22|The sources are"):
+    with pytest.raises(DataError, match=r"The chapters are 1 to 22|The sources are"):
         load_collection(f"icd10:{name}")
 
 

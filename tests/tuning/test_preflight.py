@@ -80,8 +80,8 @@ def test_a_collection_with_one_document_is_refused(dry_run: DryRun, tmp_path: Pa
 @pytest.mark.parametrize(
     ("encoder", "message"),
     [
-        ("./nowhere", "`./nowhere` is no folder"),
-        ("no/such/model", "`no/such/model` is no folder"),
+        ("./nowhere", "`./nowhere` is not a folder"),
+        ("no/such/model", "`no/such/model` is not a folder"),
         ("npy:nowhere", "nowhere/queries.npy` does not exist"),
         ("no name", "neither a folder nor a name that a model can have"),
     ],
