@@ -119,7 +119,7 @@ def add_text(texts: dict[str, str], key: str, text: str) -> None:
     if not key.strip():
         raise DataError("the id is empty.")
     if key in texts:
-        raise DataError(f"the id {key!r} has a text already. Give each text an id of its own.")
+        raise DataError(f"the id {key!r} has a text already. Give each text its own id.")
     texts[key] = text
 
 

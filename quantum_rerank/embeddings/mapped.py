@@ -27,6 +27,9 @@ _AT_ONCE = 64  # rows taken before their pages are released
 def open_mapped(path: Path) -> NDArray[Any]:
     """Map a `.npy` file, read-only.
 
+    Args:
+        path: File of an array.
+
     Returns:
         A plain ndarray. Ray would copy a memmap into every process, but writes an ndarray to
         shared memory once.
