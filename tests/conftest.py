@@ -16,10 +16,16 @@ import pytest
 import torch
 
 from quantum_rerank.config import DataConfig, ExperimentConfig, override
-from quantum_rerank.datasets import beir
-from quantum_rerank.embeddings import Embeddings, EncoderSettings, Role, embedding_source
+from quantum_rerank.datasets import load_collection
+from quantum_rerank.embeddings import (
+    ENCODERS,
+    Embeddings,
+    EncoderSettings,
+    Role,
+    embedding_source,
+    text_model,
+)
 from quantum_rerank.embeddings.coverage import Coverage, TextReader, unknown_tokens
-from quantum_rerank.embeddings.text_models import ENCODERS, text_model
 from quantum_rerank.training.data_manager import PreparedData, QuerySet, TrialData, prepare
 from tests.speed import PATIENT
 
@@ -136,14 +142,15 @@ class Words:
 
 
 @pytest.fixture
-def words_encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+def words_encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """The name of an encoder that needs no large library, see `Words`; its cache is empty."""
     folder = tmp_path / "words"
     folder.mkdir()
     (folder / "model.txt").write_text("words")
-    monkeypatch.setitem(ENCODERS, "words", lambda settings: Words(folder, settings))
+    ENCODERS.register("words", lambda settings: Words(folder, settings))
     monkeypatch.setenv("QUANTUM_RERANK_CACHE", str(tmp_path / "words-cache"))
-    return "words"
+    yield "words"
+    ENCODERS.unregister("words")
 
 
 @pytest.fixture(scope="session")
@@ -201,7 +208,7 @@ def data_config(beir_folder: Folder, tmp_path: Path) -> DataConfig:
     """
     names = ("park", "forest", "garden", "orchard")
     for number, name in enumerate(names):
-        collection = beir.load(str(beir_folder(name)))
+        collection = load_collection(f"beir:{beir_folder(name)}")
         rng = np.random.default_rng(number)
         documents = rng.normal(size=(len(collection.corpus), DIMENSION))
         row_of = {document: row for row, document in enumerate(collection.corpus)}

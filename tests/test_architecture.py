@@ -30,7 +30,7 @@ ROOMS: dict[str, set[str]] = {
     "atomic": {"errors"},
     "machine": set(),
     "config": {"circuits", "yaml_source", "paths", "errors"},
-    "datasets": {"config", "paths", "errors"},
+    "datasets": {"config", "paths", "registry", "errors"},
     "circuits": {"errors"},
     "embeddings": {
         "datasets",
@@ -39,6 +39,7 @@ ROOMS: dict[str, set[str]] = {
         "arguments",
         "paths",
         "plain_console",
+        "registry",
         "errors",
     },
     "similarity": {"circuits", "errors"},

@@ -12,9 +12,8 @@ import typer
 from quantum_rerank.config import load_config
 from quantum_rerank.console import run
 from quantum_rerank.datasets import domain_of, load_collection, load_texts
-from quantum_rerank.embeddings import embedding_source
+from quantum_rerank.embeddings import embedding_source, text_model
 from quantum_rerank.embeddings.cache import default_cache_folder
-from quantum_rerank.embeddings.text_models import text_model
 from quantum_rerank.errors import BundleError, DataError
 from quantum_rerank.paths import as_path, expanded, require_exists
 from tuning.space_file import load_space

@@ -1,4 +1,4 @@
-"""Documents of the same text under several ids, of which often only one is judged."""
+"""Documents with equal texts under several ids, of which often only one is judged."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from quantum_rerank.datasets.collection import Collection
 
 Copies = Mapping[str, Sequence[str]]
-"""Document id -> all ids of its text, itself included; documents without a copy are left out."""
+"""Document id -> all ids of its text, including its own; documents without a copy are left out."""
 
 
 def normalized(text: str) -> str:
-    """Return a text as it is compared: lower case, one space between words.
+    """Return a text in the form in which texts are compared: lower case, single spaces.
 
     >>> normalized(" Why\\tME? ")
     'why me?'
@@ -23,26 +23,35 @@ def normalized(text: str) -> str:
 
 
 def documents_by_text(corpus: Mapping[str, str], texts: Container[str]) -> dict[str, list[str]]:
-    """Return normalized text -> ids of the documents that have it, for some normalized texts."""
+    """Group documents by their normalized texts.
+
+    Args:
+        corpus: Document id -> text.
+        texts: Normalized texts; documents with other texts are left out.
+
+    Returns:
+        Normalized text -> ids of its documents.
+    """
     ids: dict[str, list[str]] = {}
     for document, text in corpus.items():
-        if (compared := normalized(text)) in texts:
-            ids.setdefault(compared, []).append(document)
+        if (key := normalized(text)) in texts:
+            ids.setdefault(key, []).append(document)
     return ids
 
 
 def with_copies_judged(collection: Collection, alike: bool) -> Collection:
-    """Count the copies of relevant documents that were not judged as relevant as these.
+    """Count the copies of relevant documents that have a lower grade, and maybe raise it.
 
-    No model can rank a document above its copy: such a copy lowers every score, and training
-    takes it as a negative.
+    No model can rank a document above its copy. A copy with a lower grade lowers every score,
+    and training takes it as a negative.
 
     Args:
         collection: A checked collection.
-        alike: Give all copies the highest grade that one of them has for the query. Otherwise
-            the judgments stay as they are.
+        alike: Give all copies the highest grade of their text for a query. Otherwise the
+            judgments stay as they are.
 
-    Returns: The collection, with the count in `skipped`.
+    Returns:
+        The collection, with the count in `skipped`.
     """
     copies = _copies(collection.corpus)
     raised = {
@@ -51,13 +60,13 @@ def with_copies_judged(collection: Collection, alike: bool) -> Collection:
         if (higher := _raised(judged, copies))
     }
     if n_raised := sum(map(len, raised.values())):
-        what = "copies of a relevant document " + (
+        sentence = "copies of a relevant document " + (
             "given its grade"
             if alike
             else "that were not judged as relevant as it (`data.judge_copies_alike: true` gives "
             "all copies the highest grade)"
         )
-        collection = replace(collection, skipped={**collection.skipped, what: n_raised})
+        collection = replace(collection, skipped={**collection.skipped, sentence: n_raised})
     if not (alike and copies):
         return collection
     qrels = {query: judged | raised.get(query, {}) for query, judged in _dicts(collection)}
@@ -74,7 +83,7 @@ def _dicts(collection: Collection) -> list[tuple[str, dict[str, int]]]:
 
 
 def _copies(corpus: Mapping[str, str]) -> Copies:
-    # By hash first: the normalized texts of a large corpus would be in memory beside it.
+    # By hash first: the normalized texts of a large corpus would take as much memory again.
     hashes = np.fromiter((hash(normalized(text)) for text in corpus.values()), np.int64)
     values, counts = np.unique(hashes, return_counts=True)
     repeated = set(values[counts > 1].tolist()) - {hash("")}
@@ -86,7 +95,7 @@ def _copies(corpus: Mapping[str, str]) -> Copies:
 
 
 def _raised(judged: Mapping[str, int], copies: Copies) -> dict[str, int]:
-    """Copies of relevant documents whose grade is below the highest of their text."""
+    """Return the copies with a grade below the highest of their text, with that grade."""
     best: dict[str, int] = {}
     for document, grade in judged.items():
         for copy in copies.get(document, ()):
@@ -95,7 +104,7 @@ def _raised(judged: Mapping[str, int], copies: Copies) -> dict[str, int]:
 
 
 def _with_copies(documents: Sequence[str], copies: Copies) -> dict[str, None]:
-    """Documents and their copies, each once, in order."""
+    """Return documents and their copies, each once, in order."""
     return dict.fromkeys(
         copy for document in documents for copy in copies.get(document, (document,))
     )

@@ -1,4 +1,4 @@
-"""Counts of what was not taken as it was given, with a few examples."""
+"""Counts of data that were left out or changed, with a few examples."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 
 N_EXAMPLES = 5
-_LONGEST = 100  # characters of an example
+_LONGEST = 100  # characters of an example; longer ones are cut
 
 
 class Count(int):
-    """A whole number that remembers up to five examples of what was counted.
+    """A whole number with up to five examples of the counted items.
 
-    It is written to JSON as its number.
+    JSON shows it as a number.
+
+    Args:
+        number: The count.
+        examples: Descriptions of counted items; all but the first N_EXAMPLES are dropped.
 
     >>> Count(7, ["q1", "q2"]), Count(7, ["q1", "q2"]).examples
     (7, ('q1', 'q2'))
@@ -27,30 +31,37 @@ class Count(int):
 
 
 class Tally:
-    """Counts what it is given, and keeps the first examples."""
+    """A counter that keeps the first examples."""
 
     def __init__(self) -> None:
         self.number = 0
         self._examples: list[str] = []
 
     def add(self, example: str) -> None:
-        """Count one more."""
+        """Increase the count by one.
+
+        Args:
+            example: Description of the counted item.
+        """
         self.number += 1
         if len(self._examples) < N_EXAMPLES:
             self._examples.append(example)
 
-    def as_counts(self, what: str) -> dict[str, int]:
-        """The sentence `what` with its count, or nothing where nothing was counted."""
-        return {what: Count(self.number, self._examples)} if self.number else {}
+    def as_counts(self, sentence: str) -> dict[str, int]:
+        """Return a sentence with its count, or an empty mapping if the count is 0."""
+        return {sentence: Count(self.number, self._examples)} if self.number else {}
 
 
 def count_lines(counts: Mapping[str, int]) -> list[str]:
-    """A sentence for each kind, with its examples.
+    """Return a line for each count, with its examples.
+
+    Args:
+        counts: Sentence -> count.
 
     >>> count_lines({"rows left out": Count(2, ["line 5", "line 9"]), "texts cut": 1})
     ['2 rows left out (line 5, line 9)', '1 texts cut']
     """
-    return [f"{count:d} {what}{_shown(count)}" for what, count in counts.items()]
+    return [f"{count:d} {sentence}{_shown(count)}" for sentence, count in counts.items()]
 
 
 def _shown(count: int) -> str:

@@ -1,4 +1,4 @@
-"""Any judged collection of the catalogue ir_datasets (https://ir-datasets.com), by its id.
+"""Judged collections of the catalogue ir_datasets (https://ir-datasets.com), by their ids.
 
 MacAvaney et al., "Simplified Data Wrangling with ir_datasets", 2021.
 """
@@ -7,40 +7,57 @@ from __future__ import annotations
 
 from typing import Any
 
-from quantum_rerank.datasets.collection import Collection, checked
+from quantum_rerank.config import DataConfig
+from quantum_rerank.datasets.checks import checked
+from quantum_rerank.datasets.collection import Collection
+from quantum_rerank.datasets.json_lines import is_missing
 from quantum_rerank.datasets.judgments import Judgments
-from quantum_rerank.datasets.text_files import is_missing, shortened
+from quantum_rerank.datasets.source import Source
+from quantum_rerank.datasets.text_files import shortened
 from quantum_rerank.errors import DataError, MissingPackage
 
 PARTS = ("docs", "queries", "qrels")
 
 
-def load(name: str) -> Collection:
-    """Load a collection such as `beir/scifact/test`, downloaded where it is not there yet.
+class IrDataset(Source):
+    """The source `ir_datasets:ID`."""
 
-    A document is what the catalogue says is its text; queries without judgments are
-    left out.
-    """
-    dataset = _dataset(name)
-    try:
-        corpus = {document.doc_id: _text(document) for document in dataset.docs_iter()}
-        queries = {query.query_id: _text(query) for query in dataset.queries_iter()}
-        rows = [(row.query_id, row.doc_id, row.relevance) for row in dataset.qrels_iter()]
-    except (OSError, RuntimeError, ValueError, ImportError) as error:
-        first_line = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError(
-            f"`ir_datasets:{name}` cannot be read: {shortened(first_line, 120)}. Its files are "
-            f"downloaded from their owners: see https://ir-datasets.com."
-        ) from None
-    judgments = _judgments(name, rows)
-    judged, counts = judgments.of_known(queries)
-    return checked(Collection(f"ir_datasets:{name}", corpus, judged, judgments.qrels, {}, counts))
+    def load(self, argument: str, config: DataConfig) -> Collection:
+        """Load a collection such as `beir/scifact/test`; it is downloaded if it is not on disk.
+
+        The text of a document or query is the catalogue's `default_text`. Queries without
+        judgments are left out.
+
+        See `Source.load`.
+        """
+        dataset = _dataset(argument)
+        try:
+            corpus = {document.doc_id: _text(document) for document in dataset.docs_iter()}
+            queries = {query.query_id: _text(query) for query in dataset.queries_iter()}
+            rows = [(row.query_id, row.doc_id, row.relevance) for row in dataset.qrels_iter()]
+        except (OSError, RuntimeError, ValueError, ImportError) as error:
+            first_line = next(iter(str(error).splitlines()), type(error).__name__)
+            raise DataError(
+                f"`ir_datasets:{argument}` cannot be read: {shortened(first_line, 120)}. Its "
+                "files are downloaded from their publishers: see https://ir-datasets.com."
+            ) from None
+        judgments = _judgments(argument, rows)
+        judged, counts = judgments.judged(queries)
+        return checked(
+            Collection(
+                domain=self.domain(argument),
+                corpus=corpus,
+                queries=judged,
+                qrels=judgments.qrels,
+                skipped=counts,
+            )
+        )
 
 
 def _text(record: Any) -> str:
-    """Return the text of a record of the catalogue; a missing field counts as empty.
+    """Return the text of a record, in which missing fields are empty.
 
-    The catalogue joins fields as they are, so that a missing title would become `None`.
+    The catalogue joins fields as they are, so that a missing title would be read as `None`.
     """
     missing = {key: "" for key, value in record._asdict().items() if is_missing(value)}
     text = (record._replace(**missing) if missing else record).default_text()
@@ -58,7 +75,7 @@ def _dataset(name: str) -> Any:
         dataset = ir_datasets.load(name)
     except KeyError:
         raise DataError(
-            f"`ir_datasets:{name}` is not in the catalogue. It is at https://ir-datasets.com."
+            f"`ir_datasets:{name}` is not in the catalogue at https://ir-datasets.com."
         ) from None
     if missing := [part for part in PARTS if not dataset.has(part)]:
         raise DataError(f"`ir_datasets:{name}` has no {' and no '.join(missing)}.{_below(name)}")
@@ -66,7 +83,7 @@ def _dataset(name: str) -> Any:
 
 
 def _below(name: str) -> str:
-    """The parts of a collection that are judged, where the collection is not."""
+    """Return a sentence with the judged parts of a collection that is not judged itself."""
     from ir_datasets import registry
 
     parts = [part for part in registry if part.startswith(f"{name}/")]

@@ -1,4 +1,4 @@
-"""Relevance judgments as they are read: repeats counted, contradictions refused."""
+"""Relevance judgments: repetitions are counted, contradictions refused."""
 
 from __future__ import annotations
 
@@ -10,31 +10,42 @@ from quantum_rerank.datasets.counts import Tally
 from quantum_rerank.datasets.text_files import each_line, shortened
 from quantum_rerank.errors import DataError
 
-GRADE_LIMIT = 2**31 - 1  # grades are kept as 32 bits
-# Name of a file -> split.
+GRADE_LIMIT = 2**31 - 1
+"""Largest grade, which evaluation keeps as 32 bits."""
+
 SPLITS = {"train": "train", "dev": "dev", "valid": "dev", "validation": "dev", "test": "test"}
+"""Name of a file or of a part of a dataset -> official split."""
 
 Judgment = tuple[str, str, int]
+"""Query id, document id and grade."""
 
 
 class Judgments:
-    """Grades of pairs.
+    """Grades of pairs of a query and a document.
 
-    qrels: query id -> document id -> grade.
-    official: split name -> queries judged in its file, where there are two such files or more.
+    Attributes:
+        qrels: Query id -> document id -> grade.
+        official: Official split -> queries judged in its file, if there are two splits or more.
+        n_comments: Number of lines that begin with `#`, which are not read.
     """
 
     def __init__(self) -> None:
         self.qrels: dict[str, dict[str, int]] = {}
         self.official: dict[str, frozenset[str]] = {}
-        self.comments = 0  # lines that begin with `#`, passed over
+        self.n_comments = 0
         self._repeated = Tally()
         self._unofficial: set[str] = set()
 
     def add(self, query: str, document: str, grade: int) -> None:
-        """Take one judgment in.
+        """Add a judgment.
 
-        Raises: DataError where the pair has another grade already.
+        Args:
+            query: Query id.
+            document: Document id.
+            grade: Whole number; above 0 means relevant.
+
+        Raises:
+            DataError: The pair has another grade already.
         """
         judged = self.qrels.setdefault(query, {})
         if document not in judged:
@@ -49,23 +60,34 @@ class Judgments:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What was not taken as it was given."""
-        comments = {"comment lines in judgments passed over": self.comments}
+        """Counts of lines that were not read as judgments of their own."""
+        comments = {"comment lines in judgments passed over": self.n_comments}
         counts = self._repeated.as_counts("judgments given twice, taken once")
-        return counts | (comments if self.comments else {})
+        return counts | (comments if self.n_comments else {})
 
-    def of_known(self, queries: Mapping[str, str]) -> tuple[dict[str, str], dict[str, int]]:
-        """The queries that are judged, and what there is to say of all."""
+    def judged(self, queries: Mapping[str, str]) -> tuple[dict[str, str], dict[str, int]]:
+        """Select the queries that are judged.
+
+        Args:
+            queries: Query id -> text.
+
+        Returns:
+            The judged queries, and all counts, with those of the queries left out.
+        """
         judged = {query: text for query, text in queries.items() if query in self.qrels}
-        elsewhere = len(queries.keys() & self._unofficial)
-        said = {
-            "queries without judgments left out": len(queries) - len(judged) - elsewhere,
-            "queries judged outside of the official splits left out": elsewhere,
+        n_unofficial = len(queries.keys() & self._unofficial)
+        counts = {
+            "queries without judgments left out": len(queries) - len(judged) - n_unofficial,
+            "queries judged outside of the official splits left out": n_unofficial,
         }
-        return judged, self.counts | {what: count for what, count in said.items() if count}
+        return judged, self.counts | {name: count for name, count in counts.items() if count}
 
     def keep_official(self, splits: Mapping[str, set[str]]) -> None:
-        """Leave out the judgments of queries that are in no official split."""
+        """Leave out the judgments of queries that are in no official split.
+
+        Args:
+            splits: Official split -> queries.
+        """
         self.official = {split: frozenset(queries) for split, queries in splits.items()}
         self._unofficial = self.qrels.keys() - set().union(*splits.values())
         self.qrels = {q: judged for q, judged in self.qrels.items() if q not in self._unofficial}
@@ -76,16 +98,19 @@ def read_judgments(
     parse: Callable[[str], Judgment],
     is_header: Callable[[str], bool] | None = None,
 ) -> Judgments:
-    """Judgments of several files, each with the name of its split or None.
+    """Read the judgments of several files.
 
-    Lines that begin with `#` are comments, as trec_eval reads them.
+    Two or more splits are the official ones, and queries judged in other files are left out.
+    Otherwise all judgments are pooled. Lines that begin with `#` are comments, as in trec_eval.
 
-    With two or more splits, those are the official ones, and queries judged
-    elsewhere are left out; otherwise all judgments are pooled.
+    Args:
+        files: File -> its split, or None.
+        parse: Parses a line.
+        is_header: Returns whether the first line of a file is a header; it may raise DataError.
 
-    is_header: whether the first line of a file is a header; it may raise DataError.
-    Raises: DataError with all that is wrong with one file, a query of two splits, or a
-        single split beside a file of none, which may be a split by another name.
+    Raises:
+        DataError: A file has invalid lines; a query is in two splits; or there is a single
+            split beside a file without one, which may be a split by another name.
     """
     _refuse_unnamed(files)
     judgments = Judgments()
@@ -106,14 +131,14 @@ def _read(
     is_header: Callable[[str], bool] | None,
     judgments: Judgments,
 ) -> set[str]:
-    """Add the judgments of one file, and return the queries that it names."""
+    """Add the judgments of a file, and return their queries."""
     queries: set[str] = set()
     is_first = True
 
     def add(line: str) -> None:
         nonlocal is_first
         if line.startswith("#"):
-            judgments.comments += 1
+            judgments.n_comments += 1
             return
         may_be_header, is_first = is_first, False
         if may_be_header and is_header is not None and is_header(line):
@@ -127,28 +152,40 @@ def _read(
 
 
 def refuse_shared(official: Mapping[str, set[str]], folder: str) -> None:
-    """Raise DataError where a query is in two official splits."""
-    for one, other in combinations(official, 2):
-        if shared := official[one] & official[other]:
+    """Check that no query is in two official splits.
+
+    Args:
+        official: Official split -> queries.
+        folder: Folder or domain, for the error.
+
+    Raises:
+        DataError: Two splits share a query.
+    """
+    for left, right in combinations(official, 2):
+        if shared := official[left] & official[right]:
             raise DataError(
-                f"`{folder}`: {len(shared)} queries are in {one} and {other}, such as "
+                f"`{folder}`: {len(shared)} queries are in {left} and {right}, such as "
                 f"{shortened(min(shared))}. Leave each query in one split."
             )
 
 
 def _refuse_unnamed(files: Mapping[Path, str | None]) -> None:
-    """Pooled, a split's test queries could be trained on."""
+    """Refuse files without a split beside a single split: pooling could train on test queries."""
     unnamed = [path.name for path, split in files.items() if not split]
     if unnamed and len(set(files.values()) - {None}) == 1:
         named = next(path for path, split in files.items() if split)
         raise DataError(
-            f"`{named.parent}`: {named.name} is an official split, but what {', '.join(unnamed)} "
-            f"is cannot be told. Name the splits {', '.join(SPLITS)}, or leave one file only."
+            f"`{named.parent}`: {named.name} is an official split, but the split of "
+            f"{', '.join(unnamed)} is unknown. Name the splits {', '.join(SPLITS)}, or leave one "
+            "file only."
         )
 
 
 def grade_of(value: object) -> int:
-    """A grade as a table of typed values has it; a click may be `true` or `false`.
+    """Return a grade from a typed table; `true` and `false` may stand for clicks.
+
+    Raises:
+        DataError: The value is not a whole number.
 
     >>> grade_of(2), grade_of(1.0), grade_of(True), grade_of("3")
     (2, 1, 1, 3)
@@ -159,7 +196,10 @@ def grade_of(value: object) -> int:
 
 
 def whole_grade(text: str) -> int:
-    """A grade as it is written in a file.
+    """Parse a grade.
+
+    Raises:
+        DataError: The text is not a whole number, or the number is too large.
 
     >>> whole_grade("2"), whole_grade("-1"), whole_grade("1.0")
     (2, -1, 1)

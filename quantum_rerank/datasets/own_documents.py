@@ -1,7 +1,7 @@
-"""Documents that are the query itself: a collection of questions, arguments or papers has them.
+"""Documents that are the query itself, as in collections of questions, arguments or papers.
 
-The query finds itself first, and nobody judged it. BEIR's evaluation therefore takes a document
-with the query's id out of the results (`ignore_identical_ids`).
+Such a document is retrieved first, but has no judgment. BEIR's evaluation therefore removes a
+document with the query's id from the results (`ignore_identical_ids`).
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ def own_documents(
     Args:
         queries: Query id -> text.
         corpus: Document id -> text.
-        rule: `id`, documents with the query's id; `auto`, the same, unless the ids are two
-            numberings that have nothing to do with each other, see `ids_are_shared`; `text`,
-            documents with the query's text, apart from case and white space; `none`.
+        rule: `id`, documents with the query's id; `auto`, the same, unless queries and documents
+            are numbered independently, see `ids_are_shared`; `text`, documents with the query's
+            text, apart from case and white space; `none`, no documents.
 
-    Returns: Query id -> document ids; only queries that have any.
+    Returns:
+        Query id -> document ids, of queries that have any.
 
     >>> own_documents({"1": "Why?"}, {"1": "why?", "2": "Why? "}, "auto")
     {'1': ('1',)}
@@ -38,23 +39,27 @@ def own_documents(
     if rule == "none":
         return {}
     if rule == "text":
-        asked = {query: normalized(text) for query, text in queries.items()}
-        same_text = documents_by_text(corpus, set(asked.values()) - {""})
-        return {query: tuple(same_text[t]) for query, t in asked.items() if t in same_text}
+        texts = {query: normalized(text) for query, text in queries.items()}
+        same_text = documents_by_text(corpus, set(texts.values()) - {""})
+        return {query: tuple(same_text[t]) for query, t in texts.items() if t in same_text}
     if rule == "auto" and not ids_are_shared(queries, corpus):
         return {}
     return {query: (query,) for query in queries if query in corpus}
 
 
 def ids_are_shared(queries: Mapping[str, str], corpus: Mapping[str, str]) -> bool:
-    """Return whether queries and documents share their ids, so that one id is one text.
+    """Return whether queries and documents share their ids, so that an id means one text.
 
-    They are, where the texts of at least half of the queries are part of the documents with
-    their ids. Many collections number their queries and their documents from 1; their texts
-    agree by chance at most.
+    They do if at least half of the queries whose id is also a document's are contained in that
+    document. Many collections number queries and documents from 1 independently; then their
+    texts agree by chance at most.
+
+    Args:
+        queries: Query id -> text.
+        corpus: Document id -> text.
     """
     agree = [
-        bool(asked := normalized(text)) and asked in normalized(corpus[query])
+        bool(key := normalized(text)) and key in normalized(corpus[query])
         for query, text in queries.items()
         if query in corpus
     ]
@@ -62,21 +67,27 @@ def ids_are_shared(queries: Mapping[str, str], corpus: Mapping[str, str]) -> boo
 
 
 def without_own_documents(collection: Collection, rule: IdenticalRule) -> Collection:
-    """Note in a checked collection which documents are the query itself, and count them.
+    """Leave documents that are the query itself out of its candidates, and count them.
 
-    A document that was judged relevant stays a candidate: whoever judged it wants it found. One
-    that was judged not relevant is left out, and is no negative of the query either.
+    A document that was judged relevant stays a candidate. One that was judged not relevant is
+    left out, and is not a negative of the query either.
+
+    Args:
+        collection: A checked collection.
+        rule: Rule of `own_documents`.
+
+    Returns:
+        The collection, with `own_documents` and the counts in `skipped`.
     """
     same = own_documents(collection.queries, collection.corpus, rule)
     left_out = {
         query: documents
-        for query, named in same.items()
-        if (documents := tuple(d for d in named if d not in collection.qrels[query]))
+        for query, identical in same.items()
+        if (documents := tuple(d for d in identical if d not in collection.qrels[query]))
     }
     counts = _counts(same, left_out, "text" if rule == "text" else "id")
     if rule == "auto" and not same:
         counts = _of_two_numberings(collection)
-    told = {what: count for what, count in counts.items() if count}
     not_relevant = {
         query: documents
         for query, rejected in collection.not_relevant.items()
@@ -86,17 +97,17 @@ def without_own_documents(collection: Collection, rule: IdenticalRule) -> Collec
         collection,
         own_documents=left_out,
         not_relevant=not_relevant,
-        skipped={**collection.skipped, **told},
+        skipped={**collection.skipped, **{key: n for key, n in counts.items() if n}},
     )
 
 
 def _counts(
-    same: Mapping[str, tuple[str, ...]], left_out: Mapping[str, tuple[str, ...]], what: str
+    same: Mapping[str, tuple[str, ...]], left_out: Mapping[str, tuple[str, ...]], key: str
 ) -> dict[str, int]:
     n_same, n_left_out = (sum(map(len, pairs.values())) for pairs in (same, left_out))
     return {
-        f"documents with the {what} of a query left out of its candidates": n_left_out,
-        f"documents with the {what} of a query kept, as they are judged relevant to it": n_same
+        f"documents with the {key} of a query left out of its candidates": n_left_out,
+        f"documents with the {key} of a query kept, as they are judged relevant to it": n_same
         - n_left_out,
     }
 

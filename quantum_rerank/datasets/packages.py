@@ -9,9 +9,11 @@ from quantum_rerank.errors import MissingPackage
 
 
 def package_folder(module: str, missing: MissingPackage) -> Path:
-    """The folder of an installed package.
+    """Return the folder of an installed package.
 
-    Raises: `missing` where it is not installed.
+    Args:
+        module: Name that the package is imported by.
+        missing: Error that is raised if it is not installed.
     """
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:

@@ -1,8 +1,9 @@
-"""Lines of text files, decompressed and as UTF-8. What is not text is named for what it is.
+"""Lines of text files, decompressed and encoded as UTF-8. Binary files are refused by their kind.
 
-Files compressed by gzip, bzip2 or xz are known by their first bytes, whatever their name, and
-UTF-16 or UTF-32 by its byte order mark. Lines are read one by one, and a line has a limit, so
-that a small compressed file cannot fill the memory with one line. Nothing is ever unpickled.
+Compression by gzip, bzip2 or xz is detected by a file's first bytes, regardless of its name, and
+UTF-16 or UTF-32 by a byte order mark. Lines are read one by one, and the length of a line is
+limited, so that a small compressed file cannot fill the memory with one line. Nothing is ever
+unpickled.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from typing import Any
 from quantum_rerank.errors import DataError
 
 MAX_LINE = 2**28
-"""Bytes, or characters of UTF-16, that a line may have."""
+"""Longest line, in bytes, or in characters of UTF-16."""
 
 COMPRESSED = (".gz", ".bz2", ".xz")
-"""Endings that a file's name may have beside its usual one."""
+"""Endings of the names of compressed files."""
 
-_HEAD = 512  # bytes that tell what a file is: a tar archive has its mark at 257
+_HEAD = 512  # bytes by which a kind of file is recognised: a tar archive is marked at byte 257
 _OPENERS: dict[bytes, Callable[[Any], Any]] = {
     b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
 }
 _BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")  # a text may begin with `BZh`
-# UTF-32 first, whose mark begins with that of UTF-16.
+# UTF-32 comes first, since its mark begins with that of UTF-16.
 _WIDE = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -54,7 +55,7 @@ _KINDS: dict[bytes, tuple[str, str]] = {
     b"Rar!\x1a\x07": ("a RAR archive", _UNPACK),
     b"PAR1": ("a Parquet file", "Read a table as `parquet:FILE`, or export it as CSV or JSONL"),
     b"ARROW1": ("an Arrow file", _EXPORT),
-    b"\x93NUMPY": ("a NumPy array", "Vectors belong into `data.encoder: npy:FOLDER`"),
+    b"\x93NUMPY": ("a NumPy array", "Give vectors by `data.encoder: npy:FOLDER`"),
     b"SQLite format 3\x00": ("an SQLite database", _EXPORT),
     b"\x89HDF\r\n\x1a\n": ("an HDF5 file", _EXPORT),
     b"Obj\x01": ("an Avro file", _EXPORT),
@@ -70,11 +71,15 @@ _KINDS: dict[bytes, tuple[str, str]] = {
 def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield the number, from 1, and the bytes of each line, without a byte order mark.
 
-    Bytes are UTF-8 where the file is UTF-8, UTF-16 or UTF-32; what cannot be decoded in a file
-    without a mark is left to the caller.
+    The bytes are UTF-8 if the file is UTF-8, UTF-16 or UTF-32. A file without a mark may have
+    other bytes; see `decoded`.
 
-    Raises: DataError where the file cannot be read, is damaged, is not text, or has a line of
-        more than MAX_LINE.
+    Args:
+        path: File, which may be compressed.
+
+    Raises:
+        DataError: The file cannot be read, is damaged, is not text, or has a line longer than
+            MAX_LINE.
     """
     try:
         with path.open("rb") as stored:
@@ -85,22 +90,26 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path}: the file begins as {error.encoding}, but is not: {error.reason}. "
+            f"{path}: the file begins as {error.encoding}, but is not valid: {error.reason}. "
             "Convert the file to UTF-8."
         ) from None
 
 
 def decoded(raw: bytes) -> str:
-    """Decode UTF-8; DataError with the wrong byte where it is not."""
+    """Decode a line as UTF-8.
+
+    Raises:
+        DataError: A byte is not UTF-8. The message names it.
+    """
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        wrong = raw[error.start]
-        raise DataError(f"the byte {wrong:#04x} is not UTF-8 text. Convert the file.") from None
+        byte = raw[error.start]
+        raise DataError(f"the byte {byte:#04x} is not UTF-8 text. Convert the file.") from None
 
 
 def uncompressed_name(path: Path) -> Path:
-    """The name that a file has without the ending of its compression.
+    """Return a path without the ending of a compression.
 
     >>> uncompressed_name(Path("logs/clicks.csv.gz")).name, uncompressed_name(Path("a.csv")).name
     ('clicks.csv', 'a.csv')
@@ -109,9 +118,17 @@ def uncompressed_name(path: Path) -> Path:
 
 
 def file_among(root: Path, *names: str) -> Path | None:
-    """The file of a folder that has one of some names, compressed or not; None without any.
+    """Find the file of a folder that has one of several names, compressed or not.
 
-    Raises: DataError where two of them are there, which leaves open which is meant.
+    Args:
+        root: Folder.
+        *names: Names without the ending of a compression.
+
+    Returns:
+        Path of the file, or None if there is none.
+
+    Raises:
+        DataError: The folder has several such files.
     """
     endings = ("", *COMPRESSED)
     files = [root / f"{name}{end}" for name in names for end in endings]
@@ -123,7 +140,7 @@ def file_among(root: Path, *names: str) -> Path | None:
 
 
 def _unpacked(stored: Any, path: Path) -> Any:
-    """The file itself, or a reader of what is compressed in it."""
+    """Return the file itself, or a reader of its decompressed content."""
     head = stored.peek(_HEAD)[:_HEAD]
     opener = _opener(head)
     if opener is None:
@@ -158,14 +175,14 @@ def _numbered(file: Any, path: Path) -> Iterator[tuple[int, bytes]]:
     for number, line in enumerate(_lines(file), start=1):
         if len(line) > MAX_LINE:
             raise DataError(
-                f"{path}, line {number}: longer than {MAX_LINE // 2**20} MB, which no text or "
-                "record is. Check that lines end with a line feed."
+                f"{path}, line {number}: longer than the limit of {MAX_LINE // 2**20} MiB. "
+                "Check that lines end with a line feed."
             )
         yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
 
 
 def _lines(file: Any) -> Iterator[bytes]:
-    """Lines as UTF-8, each of at most one byte more than MAX_LINE, if the file is not wide."""
+    """Yield lines as UTF-8, each with at most MAX_LINE + 1 bytes or wide characters."""
     head = file.peek(4)
     encoding = next((name for mark, name in _WIDE.items() if head.startswith(mark)), None)
     if encoding is None:

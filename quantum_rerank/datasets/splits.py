@@ -1,4 +1,4 @@
-"""Which query may be used for what, decided before anything is mined."""
+"""Splits of queries into training, validation and test, made before negatives are mined."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from quantum_rerank.errors import DataError
 
 @dataclass(frozen=True)
 class Split:
-    """Query ids of one collection by role; no query stands in two of them."""
+    """Query ids of a collection by role. No query has two roles."""
 
     train: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
@@ -25,13 +25,38 @@ def split_by_query(
 ) -> Split:
     """Split the judged queries of a collection that is trained on.
 
-    Official splits are kept, and those that a source lacks are drawn from the
-    others: validation and test from train, train and validation from dev. The same
-    seed gives the same split whatever other collections are loaded. Queries whose relevant
-    documents are all absent from the corpus can be in the test role alone.
+    Official splits are kept. Missing ones are drawn from the others: validation and test from
+    train, train and validation from dev. The same seed gives the same split, regardless of other
+    collections. Queries whose relevant documents are all missing from the corpus can only be test
+    queries.
 
-    Raises: DataError if a role would be left without a query.
+    Args:
+        collection: A checked collection.
+        validation_fraction: Share of validation queries of all queries, from 0 to 1.
+        test_fraction: Share of test queries of all queries, from 0 to 1.
+        seed: Seed of the permutation of queries.
+
+    Raises:
+        DataError: A role would have no query.
     """
+    train, validation, test = _roles(collection, validation_fraction, test_fraction, seed)
+    train, validation = collection.answerable(train), collection.answerable(validation)
+    split = Split(tuple(train), tuple(validation), tuple(test))
+    empty = [role for role in ("train", "validation", "test") if not getattr(split, role)]
+    if empty:
+        raise DataError(
+            f"{collection.domain}: {len(collection.queries)} judged queries leave none for "
+            f"{' and '.join(empty)} (validation_split {validation_fraction}, test_split "
+            f"{test_fraction}). Give more queries or other fractions, or name it among the "
+            "unseen collections, which are not split."
+        )
+    return split
+
+
+def _roles(
+    collection: Collection, validation_fraction: float, test_fraction: float, seed: int
+) -> tuple[list[str], list[str], list[str]]:
+    """Return the queries of training, validation and test."""
     official = collection.official
     if "test" in official:
         test, rest = sorted(official["test"]), sorted(official.get("train", ()))
@@ -46,33 +71,30 @@ def split_by_query(
         share = validation_fraction / (1.0 if "test" in official else 1.0 - test_fraction)
         n_validation = round(len(rest) * share)
         validation, train = rest[:n_validation], rest[n_validation:]
-    train, validation = collection.answerable(train), collection.answerable(validation)
-    split = Split(tuple(train), tuple(validation), tuple(test))
-    empty = [role for role in ("train", "validation", "test") if not getattr(split, role)]
-    if empty:
-        raise DataError(
-            f"{collection.domain}: {len(collection.queries)} judged queries leave none for "
-            f"{' and '.join(empty)} (validation_split {validation_fraction}, test_split "
-            f"{test_fraction}). Give more queries or other fractions, or name it among the "
-            "unseen collections, which are not split."
-        )
-    return split
+    return train, validation, test
 
 
 def repeated_texts(
     collections: Mapping[str, Collection], splits: Mapping[str, Split]
 ) -> dict[str, dict[str, int]]:
-    """Name -> how many of its queries have the text of one in an earlier role, where any do.
+    """Count the queries with the text of a query in an earlier role.
 
-    Roles are by id, and a source may have one text under several of them, or two sources the
-    same text. Case, and white space around a text, do not count.
+    Roles are assigned to ids, but a source may have a text under several ids, and two sources may
+    have the same text. Case, and white space around a text, are ignored.
+
+    Args:
+        collections: Name -> collection.
+        splits: Name -> split of the collection.
+
+    Returns:
+        Name -> sentence -> count, without counts of 0.
     """
 
     def texts(name: str, role: str) -> list[str]:
         ids = getattr(splits[name], role)
         return [collections[name].queries[query].strip().lower() for query in ids]
 
-    def repeated(name: str) -> dict[str, int]:
+    def counts_of(name: str) -> dict[str, int]:
         counts = {
             "validation queries with a text that is trained on too": sum(
                 text in trained for text in texts(name, "validation")
@@ -81,11 +103,11 @@ def repeated_texts(
                 text in used for text in texts(name, "test")
             ),
         }
-        return {what: count for what, count in counts.items() if count}
+        return {sentence: count for sentence, count in counts.items() if count}
 
     trained = {text for name in splits for text in texts(name, "train")}
     used = trained.union(*(texts(name, "validation") for name in splits))
-    return {name: repeated(name) for name in splits}
+    return {name: counts_of(name) for name in splits}
 
 
 def _shuffled(ids: Sequence[str], seed: int) -> list[str]:

@@ -1,12 +1,12 @@
-"""Topics as evaluation campaigns publish them: TREC, its tracks with XML, CLEF, FIRE, NTCIR.
+"""Topics of evaluation campaigns: TREC, its tracks with XML, CLEF, FIRE, NTCIR.
 
-A topic stands between `<top>` or `<topic>` and its end. Its number is an attribute (`number`,
-`num`, `id`, `qid`) or a tag (`<num>`, `<number>`, `<identifier>`, `<id>`, `<qid>`). Its text is
-`<title>` (or CLEF's `<EN-title>`), or else `<query>`, or else `<question>`; a topic without any tag
-is its own text. Inner tags may be left open, as in TREC's classic topics.
+A topic is the content of `<top>` or `<topic>`. Its number is an attribute (`number`, `num`, `id`,
+`qid`) or a tag (`<num>`, `<number>`, `<identifier>`, `<id>`, `<qid>`). Its text is `<title>` (or
+CLEF's `<EN-title>`), or else `<query>`, or else `<question>`; the whole content of a topic without
+tags is its text. Inner tags may be left open, as in TREC's classic topics.
 
-Files are read by their tags and never by an XML parser: many are no XML, and so no entity that a
-file declares can be expanded or fetched.
+Files are searched for tags and never given to an XML parser: many are not XML, and no entity that
+a file declares can be expanded or fetched.
 """
 
 from __future__ import annotations
@@ -32,15 +32,22 @@ _NUMBER = re.compile(
 _TEXT_TAGS = (r"(?:[a-z]{2}-)?title", "query", "question")
 _FORMS = (
     'A topic is `<top> <num> 1 <title> text </top>`, `<topic number="1"><title>text</title>'
-    "</topic>` or the same with `<query>`; a table of ids and texts is called queries.tsv"
+    "</topic>` or the same with `<query>`; a table of ids and texts must be called queries.tsv"
 )
 
 
 def read_topics(path: Path) -> dict[str, str]:
-    """Number -> text of each topic, in the order of the file.
+    """Read the topics of a file.
 
-    Raises: DataError with every topic that lacks a number or a text, or stands twice; also where
-        the file has no topics, or declares entities.
+    Args:
+        path: File, which may be compressed.
+
+    Returns:
+        Number -> text, in the order of the file.
+
+    Raises:
+        DataError: Topics lack a number or a text, or a number is repeated; the message names all
+            of them. Or the file has no topics, or declares entities.
     """
     blocks = _blocks(path, _read(path))
     topics: dict[str, str] = {}
@@ -51,7 +58,7 @@ def read_topics(path: Path) -> dict[str, str]:
             tags = "<num> or <title>" if "<" in block else "number"
             problems.append(f"{path}: the topic {shortened(block.strip())} has no {tags}.")
         elif number in topics:
-            problems.append(f"{path}: the topic {number} stands twice.")
+            problems.append(f"{path}: the topic {number} is repeated. Give each its own number.")
         else:
             topics[number] = text
     if problems:
@@ -66,21 +73,22 @@ def _read(path: Path) -> str:
     if "<!entity" in text.lower():
         raise DataError(
             f"{path}: the file declares entities, which are not expanded. "
-            "Write their texts where they are used."
+            "Replace them by their texts."
         )
     return _COMMENT.sub("", text)
 
 
 def _blocks(path: Path, text: str) -> list[tuple[str, str]]:
-    """The attributes and the content of each topic."""
+    """Return the attributes and the content of each topic."""
     for tag in ("top", "topic"):
         begin, end = rf"<{tag}(\s[^<>]*)?>", rf"</{tag}\s*>"
-        begun, ended = (len(re.findall(mark, text, _FLAGS)) for mark in (begin, end))
-        if begun != ended:
+        n_begun, n_ended = (len(re.findall(mark, text, _FLAGS)) for mark in (begin, end))
+        if n_begun != n_ended:
             raise DataError(
-                f"{path}: {begun} topics begin with <{tag}>, but {ended} end with </{tag}>."
+                f"{path}: {n_begun} topics begin with <{tag}>, but {n_ended} end with </{tag}>. "
+                "Close every topic."
             )
-        if begun:
+        if n_begun:
             return re.findall(rf"{begin}(.*?){end}", text, _FLAGS)
     raise DataError(f"{path}: the file has no topics: neither <top> nor <topic>. {_FORMS}.")
 
@@ -94,7 +102,7 @@ def _number(attributes: str, block: str) -> str | None:
 
 def _text(block: str) -> str | None:
     for tag in _TEXT_TAGS:
-        # As far as its end tag, or else as far as any other tag or the end of the topic.
+        # Up to its end tag, or else up to any other tag or the end of the topic.
         closed = re.search(rf"<({tag})(?:\s[^<>]*)?>(.*?)</\1\s*>", block, _FLAGS)
         if closed:
             return _plain(re.sub(_ANY_TAG, " ", closed[2], flags=_FLAGS))
@@ -105,7 +113,7 @@ def _text(block: str) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """A text on one line, with XML's own entities as their characters."""
+    """Return a text on one line, with XML's predefined entities replaced by their characters."""
     text = _CDATA.sub(r"\1", text)
     text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
     return " ".join(re.sub(r"^\s*Topic\s*:", "", text, flags=re.IGNORECASE).split())

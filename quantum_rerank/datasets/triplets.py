@@ -4,54 +4,49 @@
     {"anchor": "how to prune an oak", "positive": "Prune oaks in winter.", "negative": "An oak."}
     ["how to prune an oak", "Prune oaks in winter.", "An oak."]
 
-The first is what FlagEmbedding reads, the others what sentence-transformers does. A positive is
-judged 1 and a negative 0; each may be a text or a list of texts, and negatives may be missing.
-Other keys, such as `prompt` and `pos_scores`, are not read. The corpus are all documents.
+FlagEmbedding reads the first form, sentence-transformers the others. A positive is judged 1 and
+a negative 0. Each may be a text or a list of texts, and negatives may be missing. Other keys, such
+as `prompt` and `pos_scores`, are not read. The corpus is all documents.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from quantum_rerank.config import ColumnsConfig, DataConfig
 from quantum_rerank.datasets.collection import Collection
 from quantum_rerank.datasets.columns import table_columns
-from quantum_rerank.datasets.judged_pairs import JudgedPairs
-from quantum_rerank.datasets.raw_lines import decoded, raw_lines, uncompressed_name
-from quantum_rerank.datasets.text_files import Problems, parsed_json, shortened
-from quantum_rerank.datasets.typed_table import add_row, add_triplet
+from quantum_rerank.datasets.json_lines import parse_json
+from quantum_rerank.datasets.judged_pairs import JudgedPair, JudgedPairs
+from quantum_rerank.datasets.source import FileSource
+from quantum_rerank.datasets.text_files import each_numbered_line, shortened
+from quantum_rerank.datasets.typed_table import pairs_of_row, pairs_of_triplet
 from quantum_rerank.errors import DataError
+from quantum_rerank.paths import expanded
 
 
-def load(file: str, config: DataConfig | None = None) -> Collection:
-    """Load a file; its name becomes the domain.
+class TripletsFile(FileSource):
+    """The source `triplets:FILE`."""
 
-    config: names of the keys.
-    """
-    path, columns = Path(file), (config or DataConfig()).columns
-    pairs, problems = JudgedPairs(), Problems(path)
-    for number, raw in raw_lines(path):
-        place = f"line {number}"
-        with problems.at(f"{path}, {place}"):
-            if not raw.isspace():
-                _add(pairs, place, parsed_json(decoded(raw)), columns)
-    problems.raise_all()
-    return pairs.collection(domain(file))
+    def load(self, argument: str, config: DataConfig) -> Collection:
+        """Load a file with the configured keys. See `Source.load`."""
+        pairs = JudgedPairs()
 
+        def add(place: str, line: str) -> None:
+            for pair in _pairs(parse_json(line), config.columns):
+                pairs.add(place, pair)
 
-def domain(file: str) -> str:
-    """The domain of a file, which need not be there: its name without the ending."""
-    return f"triplets:{uncompressed_name(Path(file)).stem}"
+        each_numbered_line(expanded(argument), add)
+        return pairs.collection(self.domain(argument))
 
 
-def _add(pairs: JudgedPairs, place: str, record: Any, config: ColumnsConfig) -> None:
+def _pairs(record: Any, config: ColumnsConfig) -> list[JudgedPair]:
+    """Return the judged pairs of a parsed line."""
     if isinstance(record, list):
         if len(record) < 2:
             raise DataError(f"{shortened(record)} must be a query, a positive and any negatives.")
         query, positive, *negatives = record
-        add_triplet(pairs, place, query, [positive], negatives)
-    elif isinstance(record, dict):
-        add_row(pairs, place, record, table_columns(list(record), config))
-    else:
-        raise DataError(f"{shortened(record)} is no object.")
+        return pairs_of_triplet(query, [positive], negatives)
+    if isinstance(record, dict):
+        return pairs_of_row(record, table_columns(list(record), config))
+    raise DataError(f"{shortened(record)} is not an object or a list.")

@@ -1,4 +1,4 @@
-"""Checks of an encoder that neither load nor download it."""
+"""Checks of an encoder without loading or downloading it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Iterable
 
 from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import Collection
-from quantum_rerank.embeddings.encoder import ArraySource, source_of
-from quantum_rerank.embeddings.text_models import ENCODERS, text_model
+from quantum_rerank.embeddings.arrays import ArraySource
+from quantum_rerank.embeddings.model_lookup import text_model
+from quantum_rerank.embeddings.sources import source_of
+from quantum_rerank.embeddings.text_models import ENCODERS, encoder_names, hub_name
 from quantum_rerank.errors import EmbeddingError
 from quantum_rerank.paths import expanded
 
@@ -17,19 +19,19 @@ _NO = ("", "0", "false", "no", "off")
 
 
 def refuse_unusable_encoder(config: DataConfig, collections: Iterable[Collection]) -> str:
-    """Check that the encoder of a configuration is there.
+    """Check that the encoder of a configuration is available.
 
     Args:
-        config: Names the encoder, and the device that it runs on.
-        collections: What is to be embedded; with `npy:`, rows are counted against them.
+        config: Configuration with the encoder and its device.
+        collections: Collections to embed; the rows of `npy:` arrays must fit them.
 
     Returns:
-        What will happen before the first text is embedded, as a sentence; empty if nothing.
+        A sentence that announces a download, or an empty string.
 
     Raises:
-        EmbeddingError: Its folder, its arrays or its device are missing, or do not fit the
-            collections.
-        MissingPackage: It comes with a package that is not installed.
+        EmbeddingError: The folder, arrays or device of the encoder are missing, or the arrays do
+            not fit the collections.
+        MissingPackage: The package of the encoder is not installed.
     """
     name, source = config.encoder, source_of(config)
     if isinstance(source, ArraySource):
@@ -50,21 +52,17 @@ def _on_disk_or_hub(name: str) -> str:
     if path.is_dir():
         if not any((path / file).is_file() for file in ("modules.json", "config.json")):
             raise EmbeddingError(
-                f"The encoder's folder `{name}` has neither modules.json nor config.json in it, so "
-                "it is no model of sentence-transformers."
+                f"The encoder's folder `{name}` has neither modules.json nor config.json, so it is "
+                "not a sentence-transformers model."
             )
         return ""
     if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
-        known = ", ".join(f"`{model}`" for model in ENCODERS)
-        raise EmbeddingError(
-            f"The encoder `{name}` is no folder. Give {known}, a sentence-transformers name or "
-            "folder, or `npy:FOLDER`."
-        )
+        raise EmbeddingError(f"The encoder `{name}` is not a folder. {encoder_names()}")
     if _is_cached(name):
         return ""
     if offline := next((key for key in _OFFLINE if os.environ.get(key, "").lower() not in _NO), ""):
         raise EmbeddingError(
-            f"The encoder `{name}` is not on this machine, and {offline} forbids to download it. "
+            f"The encoder `{name}` is not on this machine, and {offline} forbids its download. "
             "Unset it, or give a folder."
         )
     return f"The encoder `{name}` is not on this machine yet; a search downloads it first."
@@ -73,10 +71,9 @@ def _on_disk_or_hub(name: str) -> str:
 def _is_cached(name: str) -> bool:
     from huggingface_hub import try_to_load_from_cache
 
-    owned = name if "/" in name else f"sentence-transformers/{name}"
     try:
-        return isinstance(try_to_load_from_cache(owned, "config.json"), str)
-    except ValueError:  # no name that the hub could have
+        return isinstance(try_to_load_from_cache(hub_name(name), "config.json"), str)
+    except ValueError:  # not a valid name on the hub
         raise EmbeddingError(
-            f"The encoder `{name}` is neither a folder nor a name that a model can have."
+            f"The encoder `{name}` is neither a folder nor a valid name of a model."
         ) from None

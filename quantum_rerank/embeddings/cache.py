@@ -1,4 +1,4 @@
-"""Embeddings on disk, keyed by model and content, safe for many processes at once."""
+"""A cache of embeddings on disk, keyed by model and texts, safe for concurrent processes."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ Embeddings = NDArray[np.float32]
 
 
 def default_cache_folder() -> Path:
-    """`$QUANTUM_RERANK_CACHE`, or the user's cache folder.
+    """Return `$QUANTUM_RERANK_CACHE`, or `quantum-rerank` in the user's cache folder.
 
     Raises:
-        OutputError: Neither is set, and the user has no home.
+        OutputError: The variable is not set, and the user has no home folder.
     """
-    if named := os.environ.get(CACHE_VARIABLE):
-        return expanded(named)
+    if configured := os.environ.get(CACHE_VARIABLE):
+        return expanded(configured)
     base = os.environ.get("XDG_CACHE_HOME")
     try:
         return (expanded(base) if base else Path.home() / ".cache") / "quantum-rerank"
-    except RuntimeError:  # a user of a container, whom its system does not know
+    except RuntimeError:  # a user id without an account, as in containers
         raise OutputError(
             f"HOME is not set, and the user {os.getuid()} has no home folder for the embedding "
             f"cache. Set {CACHE_VARIABLE} to a folder that can be written to."
@@ -45,7 +45,12 @@ def default_cache_folder() -> Path:
 
 
 def cache_key(model_fingerprint: str, texts: Sequence[str]) -> str:
-    """SHA-256 over the model and every text in order, so that neither can be confused."""
+    """Return the SHA-256 of a model and of texts in order.
+
+    Args:
+        model_fingerprint: Fingerprint of the model and the role of the texts.
+        texts: Texts; the length of each is hashed too, so that their borders count.
+    """
     digest = hashlib.sha256(model_fingerprint.encode())
     for text in texts:
         encoded = text.encode()
@@ -56,73 +61,94 @@ def cache_key(model_fingerprint: str, texts: Sequence[str]) -> str:
 class EmbeddingCache:
     """A folder of `KEY.npy` files, and of `KEY.json` files with counts of their texts.
 
-    Two processes that want the same key wait for each other: one computes, the
-    other reads. A file appears under its name only when it is whole.
+    If two processes need the same key, the first computes and the second waits and reads. Files
+    are complete when they appear under their names.
 
-    Raises: OutputError, from each method, if the folder cannot be written, or a file in it is
-        another user's.
+    Args:
+        folder: Folder, which is created if it does not exist.
+
+    Raises:
+        OutputError: The folder cannot be written, or a file in it belongs to another user; also
+            raised by each method.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with self._refused_in_words():
+        with self._clear_errors():
             folder.mkdir(parents=True, exist_ok=True)
             (folder / ".lock").touch()
 
     def get_or_compute(self, key: str, compute: Callable[[], Embeddings]) -> Embeddings:
-        """Read the array of a key, or compute and keep it."""
+        """Read the array of a key, or compute and cache it.
+
+        Args:
+            key: Key of `cache_key`.
+            compute: Returns the array, (n, dim) float32.
+        """
         path = self._folder / f"{key}.npy"
         with self._locked(key):
-            with self._refused_in_words():
-                found = _read(path)
-            if found is None:
-                found = compute()
-                with self._refused_in_words():
-                    _write(path, len(found), [found])
-        return found
+            with self._clear_errors():
+                array = _read(path)
+            if array is None:
+                array = compute()
+                with self._clear_errors():
+                    _write(path, len(array), [array])
+        return array
 
     def get_or_write(
         self, key: str, n_rows: int, compute: Callable[[], Iterable[Embeddings]]
     ) -> Embeddings:
-        """Map the array of a key, which is computed and written block by block where it must be."""
+        """Map the array of a key, or compute and write it block by block.
+
+        Args:
+            key: Key of `cache_key`.
+            n_rows: Rows of all blocks together.
+            compute: Returns the blocks, (n, dim) float32 each.
+        """
         path = self._folder / f"{key}.npy"
-        with self._locked(key), self._refused_in_words():
-            found = _mapped(path)
-            if found is None:
+        with self._locked(key), self._clear_errors():
+            array = _mapped(path)
+            if array is None:
                 _write(path, n_rows, compute())
-        return open_mapped(path) if found is None else found
+        return open_mapped(path) if array is None else array
 
     def get_or_count(self, key: str, compute: Callable[[], Coverage]) -> Coverage:
-        """Read what was counted of a key's texts, or count and keep it."""
+        """Read the counts of a key's texts, or compute and cache them.
+
+        Args:
+            key: Key of `cache_key`.
+            compute: Returns the counts.
+        """
         path = self._folder / f"{key}.json"
         with self._locked(key):
-            with self._refused_in_words():
-                found = _read_coverage(path)
-            if found is None:
-                found = compute()
-                with self._refused_in_words(), _appearing(path) as file:
-                    file.write(json.dumps(asdict(found)).encode())
-        return found
+            with self._clear_errors():
+                coverage = _read_coverage(path)
+            if coverage is None:
+                coverage = compute()
+                with self._clear_errors(), _appearing(path) as file:
+                    file.write(json.dumps(asdict(coverage)).encode())
+        return coverage
 
     def _locked(self, key: str) -> AbstractContextManager[object]:
-        """The lock of a key, held until its context ends."""
+        """Acquire the lock of a key until the end of the context."""
         lock = FileLock(self._folder / f"{key}.lock")
-        with self._refused_in_words():
+        with self._clear_errors():
             return lock.acquire()
 
     @contextmanager
-    def _refused_in_words(self) -> Iterator[None]:
+    def _clear_errors(self) -> Iterator[None]:
+        """Raise OutputError in place of errors of the operating system."""
         try:
             yield
         except OSError as error:
             raise OutputError(
                 f"The embedding cache `{self._folder}` cannot be written: {error.strerror}. "
-                f"Set {CACHE_VARIABLE} to a folder that can."
+                f"Set {CACHE_VARIABLE} to a writable folder."
             ) from None
 
 
 def _mapped(path: Path) -> Embeddings | None:
-    """As `_read`, without reading it."""
+    """Map the array of a file; None if it does not exist or is truncated."""
     try:
         return open_mapped(path)
     except (FileNotFoundError, ValueError, EOFError):
@@ -130,7 +156,7 @@ def _mapped(path: Path) -> Embeddings | None:
 
 
 def _read(path: Path) -> Embeddings | None:
-    """The array of a file, or None where there is none or it was cut off."""
+    """Return the array of a file; None if it does not exist or is truncated."""
     try:
         array: Embeddings = np.load(path, allow_pickle=False)
     except (FileNotFoundError, ValueError, EOFError):
@@ -139,7 +165,7 @@ def _read(path: Path) -> Embeddings | None:
 
 
 def _read_coverage(path: Path) -> Coverage | None:
-    """As `_read`, of counts; those of another version are None too."""
+    """Return the counts of a file; None if it does not exist, is damaged, or of another version."""
     try:
         return Coverage(**json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, TypeError, ValueError):
@@ -153,7 +179,7 @@ def _write(path: Path, n_rows: int, parts: Iterable[Embeddings]) -> None:
 
 @contextmanager
 def _appearing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that gets its name when all of it is written."""
+    """Open a temporary file that is renamed when it is complete."""
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
         part = Path(file.name)
         try:

@@ -1,4 +1,4 @@
-"""Texts that an encoder does not read in full: too long, or in unknown characters."""
+"""Counts of texts that an encoder does not read in full: too long, or in unknown characters."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
 WARN_SHARE = 0.05
-"""Share of affected texts above which a count carries a warning."""
+"""Share of affected texts above which a count has a warning."""
 
-_AT_ONCE = 1024  # texts tokenised together
-_BESIDE = ("Mn", "Mc", "Me", "Cf", "Cc")
-_BYTES = range(0x80, 0x100)  # those that no ASCII character has
-
+_BATCH = 1024  # texts tokenised together
+_UNREADABLE = ("Mn", "Mc", "Me", "Cf", "Cc")  # Unicode categories of marks and controls
+_BYTES = range(0x80, 0x100)  # bytes of characters that are not ASCII
 
 _PLURAL = {Role.QUERY: "queries", Role.DOCUMENT: "documents"}
 _SOME = {Role.QUERY: "The query is", Role.DOCUMENT: "Some documents are"}
@@ -29,7 +28,7 @@ _SHORTEN = {
 }
 _UNKNOWN = "written mostly in characters that the encoder does not know"
 _OTHER_LANGUAGE = (
-    "It gives such texts nearly the same vector, whatever they say. Choose an encoder that was "
+    "Their vectors are nearly equal, regardless of their content. Choose an encoder that was "
     "trained on their language (`data.encoder`), such as a multilingual one."
 )
 
@@ -38,10 +37,11 @@ _OTHER_LANGUAGE = (
 class Coverage:
     """Counts of texts that an encoder does not read in full.
 
-    texts: all of them.
-    cut: texts that are longer than `limit`; the rest of each is ignored.
-    unknown: texts of which more than half the characters are not in the vocabulary.
-    limit: the most tokens of a text, special tokens and prompt included; None for no limit.
+    Attributes:
+        texts: Number of all texts.
+        cut: Number of texts longer than `limit`; the rest of each is ignored.
+        unknown: Number of texts with more than half of their characters not in the vocabulary.
+        limit: Most tokens of a text, with special tokens and prompt; None for no limit.
     """
 
     texts: int
@@ -50,25 +50,29 @@ class Coverage:
     limit: int | None = None
 
     def counts(self, role: Role) -> dict[str, int]:
-        """Describe the texts of a collection, as sentence -> count.
+        """Describe the texts of a collection.
 
-        Above WARN_SHARE the sentence says what the count means, and what to do.
+        Args:
+            role: Role of the texts.
+
+        Returns:
+            Sentence -> count. Above WARN_SHARE the sentence has a warning with advice.
         """
         counts = {}
-        for count, what, way_out in self._findings(role):
-            sentence = f"{_PLURAL[role]} are {what}"
+        for count, problem, advice in self._findings(role):
+            sentence = f"{_PLURAL[role]} are {problem}"
             if count > WARN_SHARE * self.texts:
                 share = f"Warning: this is {count / self.texts:.0%}."
-                sentence = f"of {self.texts:,} {sentence}. {share} {way_out}"
+                sentence = f"of {self.texts:,} {sentence}. {share} {advice}"
             counts[sentence] = count
         return counts
 
     def warnings(self, role: Role) -> list[str]:
-        """Describe the texts of one call, without their number: the same each time."""
-        return [f"{_SOME[role]} {what}. {way_out}" for _, what, way_out in self._findings(role)]
+        """Describe the texts of a call; without counts, so that repeated warnings are equal."""
+        return [f"{_SOME[role]} {problem}. {advice}" for _, problem, advice in self._findings(role)]
 
     def _findings(self, role: Role) -> Iterator[tuple[int, str, str]]:
-        """Yield how many texts are affected, how, and what to do; nothing where none is."""
+        """Yield the number of affected texts, the problem, and advice."""
         if self.cut:
             longer = (
                 f"longer than the {self.limit} tokens that the encoder reads; it ignores the rest"
@@ -80,13 +84,13 @@ class Coverage:
 
 
 class TextReader:
-    """Finds the texts that an encoder does not read in full, by means of its tokenizer.
+    """A counter of the texts that an encoder does not read in full, based on its tokenizer.
 
     Args:
-        tokenizer: the encoder's; it is copied, so that its settings stay as they are.
-        limit: the most tokens of a text, special tokens included; None for no limit.
-        unknown: ids of tokens that stand for characters outside of the vocabulary.
-        add_special_tokens: whether the encoder does.
+        tokenizer: Tokenizer of the encoder; it is copied, and its settings do not change.
+        limit: Most tokens of a text, with special tokens; None for no limit.
+        unknown: Ids of tokens for characters outside the vocabulary.
+        add_special_tokens: The encoder adds special tokens.
     """
 
     def __init__(
@@ -103,29 +107,38 @@ class TextReader:
         self._add_special_tokens = add_special_tokens
 
     def coverage(self, texts: Sequence[str], prompt: str = "") -> Coverage:
-        """Count the texts that are cut, or unknown, behind a prompt."""
+        """Count the texts that are cut or unknown.
+
+        Args:
+            texts: Texts without their prompt.
+            prompt: Text put before each of them.
+        """
         cut = unknown = 0
-        least = len(self._encodings([prompt])[0])
-        for start in range(0, len(texts), _AT_ONCE):
-            part = texts[start : start + _AT_ONCE]
+        n_least = len(self._encodings([prompt])[0])
+        for start in range(0, len(texts), _BATCH):
+            part = texts[start : start + _BATCH]
             encodings = self._encodings([prompt + text for text in part])
             for text, encoding in zip(part, encodings, strict=True):
                 cut += self._limit is not None and len(encoding) > self._limit
-                unknown += self._is_unknown(text, encoding, len(prompt), least)
+                unknown += self._is_unknown(text, encoding, len(prompt), n_least)
         return Coverage(len(texts), cut, unknown, self._limit)
 
     def _encodings(self, texts: list[str]) -> list[Encoding]:
         return self._tokenizer.encode_batch(texts, add_special_tokens=self._add_special_tokens)
 
-    def _is_unknown(self, text: str, encoding: Encoding, start: int, least: int) -> bool:
-        """Return whether the vocabulary lacks most of the characters that a text can be read by.
+    def _is_unknown(self, text: str, encoding: Encoding, start: int, n_least: int) -> bool:
+        """Return whether the vocabulary lacks most of the readable characters of a text.
 
-        start: where the text begins behind its prompt.  least: tokens of the prompt alone.
+        Args:
+            text: Text without its prompt.
+            encoding: Tokens of prompt and text.
+            start: Position at which the text begins after its prompt.
+            n_least: Number of tokens of the prompt.
         """
         if not text.strip():
-            return False  # nothing is lost of a text that says nothing
+            return False  # an empty text loses nothing
         ids = encoding.ids
-        if len(ids) <= least:
+        if len(ids) <= n_least:
             return True  # the tokenizer drops all of it
         if self._unknown.isdisjoint(ids):
             return False
@@ -137,19 +150,21 @@ class TextReader:
 
 
 def _is_read(character: str) -> bool:
-    """Return whether a character is readable: no space, mark, joiner or control."""
-    return not character.isspace() and unicodedata.category(character) not in _BESIDE
+    """Return whether a character is readable: not a space, mark, joiner or control."""
+    return not character.isspace() and unicodedata.category(character) not in _UNREADABLE
 
 
 def unknown_tokens(tokenizer: Tokenizer, bytes_too: bool) -> frozenset[int]:
-    """Find the ids of tokens that stand for characters outside of a vocabulary.
+    """Find the ids of tokens for characters outside a vocabulary.
 
-    bytes_too: count the bytes that such characters are spelled with. A transformer may read
-        them; a mean of token vectors says nothing of what they spell.
+    Args:
+        tokenizer: Tokenizer of an encoder.
+        bytes_too: Include tokens of the bytes that spell such characters. A transformer may
+            understand them, but a mean of token vectors cannot.
     """
     tokens = [getattr(tokenizer.model, "unk_token", None)]
     tokens += [f"<0x{byte:02X}>" for byte in _BYTES if bytes_too]
     ids = {tokenizer.token_to_id(token) for token in tokens if token}
-    if type(tokenizer.model).__name__ == "Unigram":  # which does not show its number
+    if type(tokenizer.model).__name__ == "Unigram":  # has no attribute for it
         ids.add(json.loads(tokenizer.to_str())["model"].get("unk_id"))
     return frozenset(number for number in ids if number is not None)

@@ -1,7 +1,7 @@
 """Equal rows of an array of vectors.
 
-Two equal vectors can get scores that differ in their last digits: the rounding of a matrix product
-depends on where in the matrix a row stands. Whoever ranks them scores only one of them.
+Equal vectors can get scores that differ in their last digits, since the rounding of a matrix
+product depends on the position of a row. To rank them equally, only one of them is scored.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from quantum_rerank.embeddings.mapped import blocks
 
 
 def first_equal(vectors: NDArray[Any]) -> NDArray[np.intp]:
-    """The number of the first row that is equal to each row.
+    """Find the first row that is equal to each row.
 
-    vectors: (n, dim) numbers; they may be a mapped file, which is read block by block.
-    Returns: (n,); a row's own number where no earlier row is equal to it.
+    Args:
+        vectors: (n, dim) numbers, which may be mapped; they are read block by block.
+
+    Returns:
+        (n,) numbers of rows; the number of the row itself if no earlier row is equal to it.
 
     >>> first_equal(np.array([[1, 0], [0, 1], [1, 0]], dtype=np.float32)).tolist()
     [0, 1, 0]
@@ -36,7 +39,7 @@ def first_equal(vectors: NDArray[Any]) -> NDArray[np.intp]:
 
 
 def _keys(rows: NDArray[Any]) -> NDArray[Any]:
-    """A number per row, which is the same for equal rows: integers, so that nothing is rounded."""
+    """Return a number per row, equal for equal rows; integers, so that nothing is rounded."""
     word = np.dtype(f"u{np.gcd(rows.shape[1] * rows.itemsize, 8)}")
     words = np.ascontiguousarray(rows).view(word)
     factors = np.random.default_rng(0).integers(2**63, size=words.shape[1], dtype=np.uint64)

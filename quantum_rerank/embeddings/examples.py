@@ -1,4 +1,4 @@
-"""Texts beside their vectors, small enough to travel with a model."""
+"""Texts with their vectors, few enough to be part of a bundle."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from quantum_rerank.embeddings.cache import Embeddings
 class ExampleTexts:
     """A query and some documents, by which an exported model can be checked.
 
-    query_vector: (dim,).  document_vectors: (n, dim), one per document.
+    Attributes:
+        query: Text of the query.
+        query_vector: (dim,) float32.
+        documents: Texts of the documents.
+        document_vectors: (n, dim) float32, one per document.
     """
 
     query: str

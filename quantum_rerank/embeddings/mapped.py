@@ -1,8 +1,8 @@
-"""Vectors too many for memory: read and written block by block, in files that are mapped.
+"""Vectors that do not fit into memory: mapped files, read and written block by block.
 
-A mapped array is an ordinary one whose rows come from its file when they are read. Each page
-that was read counts as the process's own memory until it is let go, so whoever reads many
-rows does so through `blocks` and `take`, which keep none.
+A mapped array is an ordinary array whose rows are read from its file on access. Each page that
+was read counts as memory of the process until it is released. Read many rows through `blocks` and
+`take`, which release them.
 """
 
 from __future__ import annotations
@@ -18,44 +18,67 @@ from numpy.typing import NDArray
 FloatRows = NDArray[np.float32]
 
 MAPPED_FROM = 2**26
-"""Bytes from which a file of vectors is mapped; a smaller one is read at once."""
+"""Smallest file of vectors, in bytes, that is mapped; a smaller one is read at once."""
 
 BLOCK = 2**14  # rows; of 384 numbers each, 25 MB
-_AT_ONCE = 64  # rows taken before their pages are given back
+_AT_ONCE = 64  # rows taken before their pages are released
 
 
 def open_mapped(path: Path) -> NDArray[Any]:
-    """The array of a `.npy` file, read-only.
+    """Map a `.npy` file, read-only.
 
-    A plain ndarray: a memmap would be copied into every process that it is handed to, where
-    this is written to their shared memory once.
+    Args:
+        path: File of an array.
+
+    Returns:
+        A plain ndarray. Ray would copy a memmap into every process, but writes an ndarray to
+        shared memory once.
     """
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def blocks(vectors: NDArray[Any], n_rows: int = BLOCK) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield the first row's number and the rows of one block after another."""
+    """Yield the number of the first row, and the rows, of one block after another.
+
+    Args:
+        vectors: (n, dim) array, which may be mapped.
+        n_rows: Rows per block.
+    """
     for start in range(0, len(vectors), n_rows):
         yield start, vectors[start : start + n_rows]
-        _let_go(vectors)
+        _release(vectors)
 
 
 def take(vectors: FloatRows, rows: NDArray[np.int64]) -> FloatRows:
-    """A copy of some rows."""
+    """Return a copy of some rows.
+
+    Args:
+        vectors: (n, dim) float32, which may be mapped.
+        rows: (k,) numbers of rows.
+
+    Returns:
+        (k, dim) float32.
+    """
     if _file_of(vectors) is None:
         taken: FloatRows = vectors[rows]
         return taken
     taken = np.empty((len(rows), vectors.shape[1]), dtype=vectors.dtype)
-    # In parts, because with each row the system may map 2 MB around it.
+    # In parts, because the system may map 2 MB around each row.
     for start in range(0, len(rows), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
         taken[part] = vectors[rows[part]]
-        _let_go(vectors)
+        _release(vectors)
     return taken
 
 
 def write_rows(file: IO[bytes], n_rows: int, parts: Iterable[FloatRows]) -> None:
-    """Write the blocks of one array, (n, dim) each, as a `.npy` file."""
+    """Write the blocks of an array as a `.npy` file.
+
+    Args:
+        file: Opened for writing.
+        n_rows: Rows of all blocks together.
+        parts: Blocks, (n, dim) each.
+    """
     for number, part in enumerate(parts):
         if not number:
             shape = (n_rows, part.shape[1])
@@ -64,14 +87,14 @@ def write_rows(file: IO[bytes], n_rows: int, parts: Iterable[FloatRows]) -> None
         file.write(np.ascontiguousarray(part, dtype="<f4").data)
 
 
-def _let_go(vectors: NDArray[Any]) -> None:
-    """Give the pages of a mapped file back; they are read again when they are needed."""
+def _release(vectors: NDArray[Any]) -> None:
+    """Release the pages of a mapped file; they are read again on access."""
     if (file := _file_of(vectors)) is not None:
         file.madvise(mmap.MADV_DONTNEED)
 
 
 def _file_of(vectors: NDArray[Any]) -> mmap.mmap | None:
-    """The mapping of an array's file; None where there is none, or it may be written to."""
+    """Return the mapping of an array's file; None if it has none, or a writable one."""
     owner: Any = vectors
     while isinstance(owner, np.ndarray) and not isinstance(owner, np.memmap):
         owner = owner.base

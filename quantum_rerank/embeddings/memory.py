@@ -1,4 +1,4 @@
-"""Whether vectors fit into memory, known before the first of them is computed."""
+"""A check that vectors fit into memory, made before the first of them is computed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ from pathlib import Path
 from quantum_rerank.errors import EmbeddingError
 from quantum_rerank.machine import container_memory_left
 
-COPIES = 3  # as they come, divided by their lengths, and that once more as float32
+COPIES = 3  # raw vectors, normalised vectors, and the latter as float32
 GB = 1e9
 
 
 def require_room(n_texts: int, width: int, label: str, available: float | None = None) -> None:
-    """Refuse to embed what the memory cannot hold.
+    """Refuse to embed texts whose vectors do not fit into memory.
 
-    available: bytes; what the system says by default.
-    Raises: EmbeddingError with both numbers and the way out.
+    Args:
+        n_texts: Number of texts.
+        width: Numbers per vector.
+        label: Name of the texts, for the error.
+        available: Free bytes. Defaults to `available_memory()`.
+
+    Raises:
+        EmbeddingError: The vectors need more.
     """
     available = available_memory() if available is None else available
     needed = n_texts * width * 4 * COPIES
@@ -29,9 +35,13 @@ def require_room(n_texts: int, width: int, label: str, available: float | None =
 
 
 def available_memory(root: Path = Path("/")) -> float:
-    """Bytes that can be had without swapping, within what a container has left.
+    """Return the free memory of the system or of its container.
 
-    Infinite where the system does not say: there is no /proc/meminfo.
+    Args:
+        root: Root of the file system.
+
+    Returns:
+        Bytes available without swapping; infinite on systems without /proc/meminfo.
     """
     try:
         lines = (root / "proc/meminfo").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""Prompts and routes in a model's files, by which queries and documents differ."""
+"""Prompts and routes in a model's files, by which it embeds queries and documents differently."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from typing import Any
 from quantum_rerank.embeddings.settings import Role
 
 PROMPT_NAMES = {Role.QUERY: ("query",), Role.DOCUMENT: ("document", "passage", "corpus")}
-"""Under which names sentence-transformers looks for a role's prompt; the first one counts."""
+"""Names by which sentence-transformers looks up the prompt of a role; the first match counts."""
 
 _CONFIG, _MODULES = "config_sentence_transformers.json", "modules.json"
-_OF_A_TRANSFORMER = "sentence_bert_config.json"
+_TRANSFORMER_CONFIG = "sentence_bert_config.json"
 _ROUTERS = (".Router", ".Asym")
 _LENGTHS = ("query_length", "document_length", "query_expansion")
 
 
 @dataclass(frozen=True)
-class OwnRoles:
-    """Roles that the files of a model tell apart.
+class ModelRoles:
+    """Differences between roles in a model's files.
 
-    prompted: the roles that have a prompt.
-    routed: whether roles differ in more than their prompts.
-    has_default: whether `encode`, which knows no role, puts a prompt before every text.
+    Attributes:
+        prompted: Roles with a prompt.
+        routed: Roles differ in more than their prompts.
+        has_default: `encode`, which has no role, puts a prompt before every text.
     """
 
     prompted: frozenset[Role]
@@ -33,11 +34,15 @@ class OwnRoles:
     has_default: bool
 
 
-def own_roles(folder: Path) -> OwnRoles:
-    """Read the roles of a model, which is not loaded; a model of another library has none."""
-    config = _settings_in(folder / _CONFIG)
+def model_roles(folder: Path) -> ModelRoles:
+    """Read the roles of a model without loading it.
+
+    Args:
+        folder: Folder of the model. Models of other libraries have no roles.
+    """
+    config = _read_object(folder / _CONFIG)
     prompts = config.get("prompts") or {}
-    return OwnRoles(
+    return ModelRoles(
         frozenset(role for role in Role if any(prompts.get(name) for name in PROMPT_NAMES[role])),
         _is_routed(folder),
         bool(prompts.get(config.get("default_prompt_name"))),
@@ -45,21 +50,21 @@ def own_roles(folder: Path) -> OwnRoles:
 
 
 def _is_routed(folder: Path) -> bool:
-    modules = _json_in(folder / _MODULES)
-    kinds = [str(module.get("type")) for module in modules or [] if isinstance(module, dict)]
-    if any(kind.endswith(_ROUTERS) for kind in kinds):
+    modules = _read_json(folder / _MODULES)
+    types = [str(module.get("type")) for module in modules or [] if isinstance(module, dict)]
+    if any(name.endswith(_ROUTERS) for name in types):
         return True
-    transformers = map(_settings_in, folder.rglob(_OF_A_TRANSFORMER))
+    transformers = map(_read_object, folder.rglob(_TRANSFORMER_CONFIG))
     return any(transformer.get(length) for transformer in transformers for length in _LENGTHS)
 
 
-def _settings_in(path: Path) -> Mapping[str, Any]:
-    settings = _json_in(path)
-    return settings if isinstance(settings, dict) else {}
+def _read_object(path: Path) -> Mapping[str, Any]:
+    value = _read_json(path)
+    return value if isinstance(value, dict) else {}
 
 
-def _json_in(path: Path) -> Any:
-    """The content of a file; None where there is none, or it says nothing."""
+def _read_json(path: Path) -> Any:
+    """Return the content of a file, or None if it does not exist or is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -21,14 +21,14 @@ class Role(StrEnum):
 class EncoderSettings:
     """Settings of an encoder.
 
-    Args:
-        query_prompt: text put before each query; None for the encoder's own prompt, an empty
-            string for no prompt.
-        document_prompt: the same for documents.
-        device: where it runs, as torch names it (`cpu`, `cuda`, `cuda:1`, `mps`), or `auto` for
-            the fastest that there is. Vectors differ between devices in the last digits.
-        batch_size: texts that it takes at once.
-        show_progress_bar: whether a collection's embedding is shown.
+    Attributes:
+        query_prompt: Text put before each query; None for the model's prompt, an empty string
+            for no prompt.
+        document_prompt: The same for documents.
+        device: Device of torch (`cpu`, `cuda`, `cuda:1`, `mps`), or `auto` for the fastest.
+            Vectors of different devices differ in their last digits.
+        batch_size: Number of texts per batch.
+        show_progress_bar: Show the progress of embedding a collection.
     """
 
     query_prompt: str | None = None
@@ -38,14 +38,15 @@ class EncoderSettings:
     show_progress_bar: bool = True
 
     def prompt(self, role: Role) -> str | None:
-        """The prompt of one role."""
+        """Return the configured prompt of a role."""
         return self.query_prompt if role is Role.QUERY else self.document_prompt
 
 
 def require_device(device: str) -> None:
-    """Refuse a device that torch cannot use here; nothing is imported for `cpu` and `auto`.
+    """Refuse a device that torch cannot use. For `cpu` and `auto` torch is not imported.
 
-    Raises: EmbeddingError with the devices that there are.
+    Raises:
+        EmbeddingError: torch cannot use the device. The message lists usable ones.
     """
     if device in (CPU, AUTO):
         return
@@ -53,7 +54,7 @@ def require_device(device: str) -> None:
 
     try:
         torch.zeros(1, device=device).cpu()
-    except Exception as error:  # each device has its own kinds
+    except Exception as error:  # each device raises errors of its own
         usable = [CPU]
         usable += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
         usable += ["mps"] if torch.backends.mps.is_available() else []

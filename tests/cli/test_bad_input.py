@@ -102,7 +102,7 @@ REFUSED: dict[str, tuple[dict[str, Lines], str]] = {
     ),
     "half a surrogate pair": (
         {"corpus.jsonl": lines([*CORPUS[1:], {"_id": "d0", "text": "oak \ud83c"}])},
-        "1 texts with half a surrogate pair, which is no text: d0.",
+        "1 texts with half a surrogate pair, which is not Unicode: d0.",
     ),
     "documents that are not UTF-8": (
         {"corpus.jsonl": [*FILES["corpus.jsonl"], '{"_id": "d", "text": "caf\udce9"}']},

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from quantum_rerank.datasets.collection import Collection, checked
+from quantum_rerank.datasets import Collection, checked
 from quantum_rerank.datasets.copies import with_copies_judged
 
 CORPUS = {
@@ -26,7 +26,7 @@ def collection(q: Mapping[str, int]) -> Collection:
     return checked(Collection("trees", CORPUS, QUERIES, {"q": q, "r": {"elm": 1}}))
 
 
-def test_a_copy_of_a_relevant_document_that_nobody_judged_is_counted() -> None:
+def test_an_unjudged_copy_of_a_relevant_document_is_counted() -> None:
     given = collection({"oak": 2})
     counted = with_copies_judged(given, alike=False)
     assert counted.skipped == {**given.skipped, COUNTED: 1}
@@ -34,7 +34,7 @@ def test_a_copy_of_a_relevant_document_that_nobody_judged_is_counted() -> None:
 
 
 @pytest.mark.parametrize(("grade", "is_not_relevant"), [(0, True), (-1, True), (1, False)])
-def test_a_copy_that_was_judged_lower_is_counted_and_given_the_highest_grade_on_request(
+def test_a_copy_with_a_lower_grade_is_counted_and_raised_on_request(
     grade: int, is_not_relevant: bool
 ) -> None:
     given = collection({"oak": 2, "oak-copy": grade, "elm": 0})
@@ -61,6 +61,6 @@ def test_copies_that_are_judged_alike_are_not_counted() -> None:
     assert with_copies_judged(given, alike=True) == given
 
 
-def test_documents_without_text_are_no_copies_of_each_other() -> None:
+def test_documents_without_text_are_not_copies_of_each_other() -> None:
     given = collection({"blank": 1})
     assert with_copies_judged(given, alike=True) == given

@@ -10,12 +10,12 @@ def test_a_count_is_written_to_json_as_its_number() -> None:
     assert json.dumps({"rows left out": Count(3, ["a"])}) == '{"rows left out": 3}'
 
 
-def test_a_count_keeps_its_examples_on_the_way_to_another_process() -> None:
+def test_a_pickled_count_keeps_its_examples() -> None:
     count = pickle.loads(pickle.dumps(Count(3, ["a", "b"])))
     assert (count, count.examples) == (3, ("a", "b"))
 
 
-def test_a_tally_keeps_five_examples_of_what_it_counts() -> None:
+def test_a_tally_keeps_five_examples() -> None:
     tally = Tally()
     assert tally.as_counts("rows") == {}
     for number in range(7):

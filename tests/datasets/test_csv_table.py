@@ -48,7 +48,7 @@ def test_a_table_becomes_a_collection_named_by_its_file(load: Load) -> None:
     }
 
 
-def test_ids_follow_from_the_content_alone(load: Load) -> None:
+def test_ids_depend_on_the_content_only(load: Load) -> None:
     collection = load(*ROWS)
     again = load(ROWS[0], *ROWS[:0:-1], name="other.csv")
     assert again.corpus == collection.corpus
@@ -64,7 +64,7 @@ def test_ids_follow_from_the_content_alone(load: Load) -> None:
     ],
     ids=["names as Excel writes them", "more columns in another order", "spaces around"],
 )
-def test_a_table_is_read_as_people_have_it(load: Load, rows: tuple[str, ...]) -> None:
+def test_tables_of_several_layouts_are_read(load: Load, rows: tuple[str, ...]) -> None:
     assert by_text(load(*rows))["oak leaf"] == {"The leaf of the oak.": 2}
 
 
@@ -83,7 +83,7 @@ def test_a_repeated_row_is_counted(load: Load) -> None:
     assert load(*ROWS, ROWS[1]).skipped == {"judgments given twice, taken once": 1}
 
 
-def test_all_wrong_rows_are_told_together_with_their_lines(load: Load) -> None:
+def test_all_invalid_rows_are_reported_with_their_lines(load: Load) -> None:
     with pytest.raises(DataError) as caught:
         load(
             *ROWS, "oak,The leaf.,", "oak,The leaf.,often", "oak leaf,The leaf of the oak.,1", "oak"
@@ -93,7 +93,7 @@ def test_all_wrong_rows_are_told_together_with_their_lines(load: Load) -> None:
         "line 5: the grade is '', but must be a whole number.",
         "line 6: the grade is 'often', but must be a whole number.",
         messages[2],
-        "line 8: 1 columns, but the header has 3. Quote what holds a separator: ['oak'].",
+        "line 8: 1 columns, but the header has 3. Quote texts with a separator: ['oak'].",
     ]
     assert "are judged 1, but 2 above" in messages[2]
     assert "oak leaf" in messages[2]
@@ -132,7 +132,7 @@ def test_columns_may_have_other_names(load: Load) -> None:
 
 
 @pytest.mark.parametrize(("separator", "word"), [(";", "semicolons"), ("|", "`|`"), ("\t", "tabs")])
-def test_the_separator_of_the_header_is_found_and_told(
+def test_the_separator_of_the_header_is_detected_and_reported(
     load: Load, separator: str, word: str
 ) -> None:
     rows = [
@@ -148,7 +148,7 @@ def test_the_separator_that_excel_names_above_the_header_is_used(load: Load) -> 
     assert by_text(load(*rows)) == {"oak": {"a, leaf": 1}}
 
 
-def test_a_separator_that_is_configured_is_not_looked_for(load: Load) -> None:
+def test_a_configured_separator_is_not_detected(load: Load) -> None:
     rows = ("query;document;label", "oak;a leaf;1")
     collection = load(*rows, config=DataConfig(separator="semicolon"))
     assert collection.skipped == {}
@@ -156,7 +156,7 @@ def test_a_separator_that_is_configured_is_not_looked_for(load: Load) -> None:
         load(*rows, config=DataConfig(separator="comma"))
 
 
-def test_a_row_between_tabs_ends_with_its_line_whatever_quotes_it_has(load: Load) -> None:
+def test_a_row_with_tabs_ends_with_its_line_despite_quotes(load: Load) -> None:
     rows = (
         "query\tdocument\tlabel",
         'pizza\t"12 inch pizza\t1',
@@ -179,13 +179,13 @@ def test_a_row_between_tabs_ends_with_its_line_whatever_quotes_it_has(load: Load
     ]
 
 
-def test_quotes_between_tabs_are_removed_where_that_is_configured(load: Load) -> None:
+def test_quotes_between_tabs_are_removed_if_configured(load: Load) -> None:
     rows = ("query\tdocument\tlabel", '"oak\tleaf"\t"a ""big"" leaf"\t1')
     collection = load(*rows, name="clicks.tsv", config=DataConfig(quoting="double"))
     assert by_text(collection) == {"oak\tleaf": {'a "big" leaf': 1}}
 
 
-def test_a_row_between_tabs_that_is_broken_names_the_setting_for_quotes(load: Load) -> None:
+def test_an_error_in_a_row_with_tabs_names_the_setting_for_quotes(load: Load) -> None:
     rows = ("query\tdocument\tlabel", 'oak\t"a', 'leaf"\t1')
     with pytest.raises(DataError, match=r"line 2: 2 columns, .* set `data\.quoting: double`"):
         load(*rows, name="clicks.tsv")
@@ -193,7 +193,7 @@ def test_a_row_between_tabs_that_is_broken_names_the_setting_for_quotes(load: Lo
     assert by_text(collection) == {"oak": {"a\nleaf": 1}}
 
 
-def test_quotes_between_commas_stay_where_that_is_configured(load: Load) -> None:
+def test_quotes_between_commas_are_preserved_if_configured(load: Load) -> None:
     rows = ("query,document,label", 'pizza,"12 inch,1', 'oak,12",1')
     collection = load(*rows, config=DataConfig(quoting="none"))
     assert by_text(collection) == {"pizza": {'"12 inch': 1}, "oak": {'12"': 1}}
@@ -211,7 +211,7 @@ def test_a_row_without_a_query_is_left_out_and_counted_with_its_line(load: Load)
     assert count_lines(collection.skipped) == ["1 rows without a query left out (line 5)"]
 
 
-def test_too_many_rows_without_a_query_refuse_a_table(load: Load) -> None:
+def test_a_table_with_too_many_rows_without_a_query_is_refused(load: Load) -> None:
     rows = (*ROWS, ",The leaf.,1", " ,The leaf.,1")
     with pytest.raises(DataError, match=r"2 of 5 judgments \(40\.0%\).*\(line 5, line 6\)"):
         load(*rows)
@@ -226,7 +226,7 @@ def test_a_table_in_utf_16_is_read_by_its_byte_order_mark(tmp_path: Path, encodi
     assert by_text(collection)["oak leaf"] == {"The leaf of the oak.": 2}
 
 
-def test_a_compressed_table_is_read_and_has_the_name_that_it_has_unpacked(tmp_path: Path) -> None:
+def test_a_compressed_table_is_named_by_its_uncompressed_file(tmp_path: Path) -> None:
     path = tmp_path / "clicks.tsv.gz"
     path.write_bytes(gzip.compress(b"query\tdocument\tlabel\noak\ta leaf\t1\n"))
     collection = load_collection(f"csv:{path}")
@@ -234,17 +234,17 @@ def test_a_compressed_table_is_read_and_has_the_name_that_it_has_unpacked(tmp_pa
     assert by_text(collection) == {"oak": {"a leaf": 1}}
 
 
-def test_lines_that_end_as_old_macs_end_them_are_rows(tmp_path: Path) -> None:
+def test_carriage_returns_end_rows(tmp_path: Path) -> None:
     (tmp_path / "clicks.csv").write_bytes("\r".join(ROWS).encode())
     assert len(load_collection(f"csv:{tmp_path / 'clicks.csv'}").queries) == 2
 
 
-def test_an_empty_file_has_a_wrong_header(load: Load) -> None:
+def test_an_empty_file_is_refused_for_its_header(load: Load) -> None:
     with pytest.raises(DataError, match=r"line 1: the header is \[\]"):
         load("")
 
 
-def test_a_quote_that_does_not_end_is_refused(load: Load) -> None:
+def test_an_unclosed_quote_is_refused(load: Load) -> None:
     with pytest.raises(DataError, match=r"line 5: not a table"):
         load(*ROWS, 'oak,"The leaf,1')
 
@@ -256,7 +256,7 @@ def test_a_byte_that_is_not_utf_8_is_named_with_its_line(tmp_path: Path) -> None
         load_collection(f"csv:{path}")
 
 
-def test_a_huge_text_is_cut_and_the_limit_of_others_left_alone(load: Load) -> None:
+def test_a_huge_text_is_cut_and_the_global_field_limit_is_restored(load: Load) -> None:
     limit = csv.field_size_limit()
     collection = load(*ROWS, f"oak,{'leaf ' * 100_000},1")
     assert max(map(len, collection.corpus.values())) == MAX_CHARACTERS

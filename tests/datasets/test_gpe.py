@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from quantum_rerank.datasets import gpe, load_collection
+from quantum_rerank.datasets import load_collection
 from quantum_rerank.errors import DataError, MissingPackage
 
 
@@ -58,7 +58,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("package")
-def test_a_page_is_one_document_with_all_that_was_quoted_of_it() -> None:
+def test_a_page_is_one_document_with_all_its_passages() -> None:
     collection = load_collection("gpe:trees")
     assert collection.corpus == {"oak": "Oak. Tall. Old.", "wood": "Wood. Hard."}
     assert collection.queries == {"benchmark-1": "Oaks are tall.", "benchmark-2": "Oaks are old."}
@@ -66,30 +66,32 @@ def test_a_page_is_one_document_with_all_that_was_quoted_of_it() -> None:
 
 
 @pytest.mark.usefixtures("package")
-def test_nothing_that_was_forged_or_summarised_is_read() -> None:
+def test_forged_pages_and_summaries_are_not_read() -> None:
     texts = " ".join(load_collection("gpe:trees").corpus.values())
     assert not any(word in texts for word in ("lie", "Not it", "Supports"))
 
 
 @pytest.mark.usefixtures("package")
-def test_an_unknown_topic_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(DataError, match="Topics are birds, trees"):
-        gpe.load("stars")
+def test_an_unknown_topic_is_refused_with_a_list_of_topics() -> None:
+    with pytest.raises(DataError, match="The topics are birds, trees"):
+        load_collection("gpe:stars")
 
 
 def test_a_broken_line_is_refused_with_its_number(package: Path) -> None:
     package.write_text(f"{LINES[0]}\n{{}}\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"gpe\.jsonl, line 2: '{}' needs the keys `claim_id`"):
-        gpe.load("trees")
+        load_collection("gpe:trees")
 
 
-def test_without_the_package_its_command_is_named_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_missing_package_has_the_full_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(MissingPackage, match=r"Run `pip install --no-deps gpe-eval==0\.2\.2`\."):
-        gpe.load("medical")
+        load_collection("gpe:medical")
 
 
-def test_another_package_of_this_name_is_not_taken_for_it(package: Path) -> None:
+def test_another_package_of_the_same_name_is_refused(package: Path) -> None:
     package.unlink()
     with pytest.raises(MissingPackage, match="gpe-eval"):
-        gpe.load("medical")
+        load_collection("gpe:medical")

@@ -35,7 +35,7 @@ def test_a_saved_dataset_of_triplets_is_read(hf: Any, tmp_path: Path) -> None:
     assert len(collection.corpus) == 4
 
 
-def test_a_saved_dataset_of_judged_pairs_is_read_by_the_names_given(
+def test_a_saved_dataset_of_judged_pairs_is_read_by_configured_columns(
     hf: Any, tmp_path: Path
 ) -> None:
     columns = {"q": ["oak", "oak"], "text": ["a leaf", "x"], "rel": [1, 0], "id": [7, 8]}
@@ -60,7 +60,7 @@ def test_the_splits_of_a_saved_dataset_are_official(hf: Any, tmp_path: Path) -> 
         load_collection(f"datasets:{tmp_path / 'leaks'}")
 
 
-def test_wrong_rows_are_named_with_their_split(hf: Any, tmp_path: Path) -> None:
+def test_invalid_rows_are_reported_with_their_split(hf: Any, tmp_path: Path) -> None:
     wrong = hf.Dataset.from_dict({"query": [1, 2], "positive": ["a", "b"]})
     hf.DatasetDict({"train": wrong}).save_to_disk(tmp_path / "trees")
     with pytest.raises(DataError, match="trees, train, row 2: the query is 2, but must be text"):
@@ -68,14 +68,14 @@ def test_wrong_rows_are_named_with_their_split(hf: Any, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_was_not_saved_by_the_package_is_refused(hf: Any, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is not a folder that `datasets` has saved"):
+    with pytest.raises(DataError, match="was not saved by `datasets`"):
         load_collection(f"datasets:{tmp_path}")
     (tmp_path / "state.json").write_text("{")
     with pytest.raises(DataError, match="cannot be read"):
         load_collection(f"datasets:{tmp_path}")
 
 
-def test_without_the_package_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
     with pytest.raises(MissingPackage, match="extra `datasets`"):
         load_collection("datasets:trees")

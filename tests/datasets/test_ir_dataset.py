@@ -16,7 +16,7 @@ QRELS = "q1 0 d1 2\nq1 0 d2 0\nq2 0 d2 1\n"
 Register = Callable[..., str]
 
 
-def test_without_the_package_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ir_datasets", None)
     with pytest.raises(MissingPackage, match="extra `ir-datasets`"):
         load_collection("ir_datasets:vaswani")
@@ -53,7 +53,7 @@ def test_a_registered_collection_is_loaded_by_its_id(register: Register) -> None
     assert collection.skipped == {"queries without judgments left out": 1}
 
 
-def test_a_missing_title_of_the_catalogue_becomes_no_text(
+def test_a_missing_title_of_the_catalogue_is_left_out(
     register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Titled(NamedTuple):
@@ -78,24 +78,26 @@ def test_an_unknown_id_is_refused(register: Register) -> None:
         load_collection("ir_datasets:nowhere")
 
 
-def test_a_collection_that_is_not_judged_names_the_parts_that_are(register: Register) -> None:
+def test_an_unjudged_collection_is_refused_with_its_judged_parts(register: Register) -> None:
     register("trees/test")
     with pytest.raises(DataError, match=r"has no qrels\. Judged parts of it are trees/test\."):
         load_collection(register("trees", qrels=None))
 
 
-def test_two_grades_of_one_pair_are_refused(register: Register) -> None:
+def test_two_grades_of_a_pair_are_refused(register: Register) -> None:
     with pytest.raises(DataError, match="ir_datasets:trees: 'q1' and 'd1' are judged 1, but 2"):
         load_collection(register(qrels=QRELS + "q1 0 d1 1\n"))
 
 
-def test_judgments_of_absent_documents_alone_are_refused(register: Register) -> None:
+def test_a_collection_with_judgments_of_missing_documents_only_is_refused(
+    register: Register,
+) -> None:
     with pytest.raises(
         DataError, match=r"that name an absent document counted as not found \(q2 -> d2\)"
     ):
         load_collection(register(docs="d1\tThe leaf of the oak.\n", qrels="q2 0 d2 1\n"))
 
 
-def test_files_that_are_broken_are_a_data_error(register: Register) -> None:
+def test_broken_files_are_a_data_error(register: Register) -> None:
     with pytest.raises(DataError, match="`ir_datasets:trees` cannot be read"):
         load_collection(register(qrels="q1 0 d1\n"))

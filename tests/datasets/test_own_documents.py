@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from quantum_rerank.datasets.collection import Collection, checked
+from quantum_rerank.datasets import Collection, checked
 from quantum_rerank.datasets.own_documents import (
     IdenticalRule,
     ids_are_shared,
@@ -28,7 +28,7 @@ def collection(**judged: dict[str, int]) -> Collection:
         ("none", {}),
     ],
 )
-def test_a_querys_own_document_is_the_one_with_its_id_or_those_with_its_text(
+def test_identical_documents_have_the_querys_id_or_text(
     rule: IdenticalRule, expected: dict[str, tuple[str, ...]]
 ) -> None:
     given = collection()
@@ -40,14 +40,14 @@ def test_a_querys_own_document_is_the_one_with_its_id_or_those_with_its_text(
     assert found.skipped == given.skipped | ({counted: n_left_out} if n_left_out else {})
 
 
-def test_an_own_document_that_was_judged_relevant_stays_and_is_counted() -> None:
+def test_an_identical_document_judged_relevant_stays_and_is_counted() -> None:
     found = without_own_documents(collection(c={"c": 1, "d": 1}), "auto")
     assert "c" not in found.own_documents
     kept = "documents with the id of a query kept, as they are judged relevant to it"
     assert found.skipped[kept] == 1
 
 
-def test_an_own_document_that_was_judged_not_relevant_is_no_negative() -> None:
+def test_an_identical_document_judged_not_relevant_is_not_a_negative() -> None:
     given = collection(a={"a": 0, "b": 0, "d": 1})
     assert given.not_relevant == {"a": ("a", "b")}
     assert without_own_documents(given, "auto").not_relevant == {"a": ("b",)}
@@ -60,14 +60,14 @@ def test_the_text_of_a_query_below_a_title_shows_that_ids_are_shared() -> None:
     assert not ids_are_shared({"a": "Oaks are trees."}, {"b": "Oaks are trees."})
 
 
-def test_a_document_that_differs_from_its_query_is_left_out_where_another_pair_agrees() -> None:
+def test_a_document_that_differs_from_its_query_is_left_out_if_ids_are_shared() -> None:
     corpus = {"a": "What is an oak?", "b": "An elm: what is it?"}
     found = own_documents({"a": "what is an oak?", "b": "What is an elm?"}, corpus, "auto")
     assert found == {"a": ("a",), "b": ("b",)}
 
 
 @pytest.mark.parametrize(("rule", "n_left_out"), [("auto", 0), ("id", 2)])
-def test_queries_and_documents_that_are_numbered_from_1_have_nothing_to_do_with_each_other(
+def test_independent_numberings_of_queries_and_documents_are_not_shared_ids(
     rule: IdenticalRule, n_left_out: int
 ) -> None:
     corpus = {"1": "Oaks grow slowly.", "2": "Elms grow fast.", "3": "An ash is a tree."}

@@ -59,7 +59,7 @@ def test_missing_values_are_left_out_and_counted(tmp_path: Path) -> None:
     ]
 
 
-def test_values_of_another_kind_are_refused_with_their_rows(tmp_path: Path) -> None:
+def test_values_of_another_type_are_refused_with_their_rows(tmp_path: Path) -> None:
     columns = {"query": ["oak", "elm"], "document": [1, 2], "label": [1, 1]}
     with pytest.raises(DataError) as caught:
         load(tmp_path, columns)
@@ -70,7 +70,7 @@ def test_values_of_another_kind_are_refused_with_their_rows(tmp_path: Path) -> N
         load(tmp_path, columns)
 
 
-def test_what_is_no_parquet_file_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_parquet_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
     (tmp_path / "clicks.parquet").write_text("query,document,label\n")
     with pytest.raises(DataError, match="cannot be read as Parquet"):
@@ -79,7 +79,7 @@ def test_what_is_no_parquet_file_is_refused(tmp_path: Path) -> None:
         load_collection(f"parquet:{tmp_path / 'nowhere.parquet'}")
 
 
-def test_without_the_package_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(MissingPackage, match="extra `parquet`"):
         load_collection("parquet:clicks.parquet")

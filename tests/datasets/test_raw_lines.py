@@ -23,7 +23,7 @@ LINES = [(1, b"a\r\n"), (2, "ü\n".encode()), (3, b"\n"), (4, b"c")]
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-def test_lines_are_read_whatever_they_are_compressed_by(
+def test_lines_of_every_compression_are_read(
     tmp_path: Path, pack: Callable[[bytes], bytes], mark: bytes
 ) -> None:
     (tmp_path / "lines").write_bytes(pack(mark + TEXT))
@@ -88,16 +88,14 @@ def as_array(content: bytes) -> bytes:
     ],
     ids=lambda value: value if isinstance(value, str) else "file",  # archives have times in them
 )
-def test_what_is_not_text_is_named_for_what_it_is(
-    tmp_path: Path, content: bytes, kind: str
-) -> None:
+def test_a_binary_file_is_refused_by_its_kind(tmp_path: Path, content: bytes, kind: str) -> None:
     (tmp_path / "lines").write_bytes(content)
     with pytest.raises(DataError, match=kind):
         list(raw_lines(tmp_path / "lines"))
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
-def test_a_compressed_file_that_was_cut_off_is_damaged(
+def test_a_truncated_compressed_file_is_refused_as_damaged(
     tmp_path: Path, pack: Callable[[bytes], bytes]
 ) -> None:
     (tmp_path / "lines").write_bytes(pack("".join(f"{n}\n" for n in range(9999)).encode())[:-900])
@@ -112,16 +110,16 @@ def test_a_byte_order_mark_of_utf_16_over_other_bytes_is_refused(tmp_path: Path)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_a_small_file_that_unpacks_to_one_huge_line_is_refused_before_it_fills_the_memory(
+def test_a_huge_decompressed_line_is_refused_before_it_fills_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
 ) -> None:
     monkeypatch.setattr(module, "MAX_LINE", 2**20)
     (tmp_path / "lines").write_bytes(gzip.compress(("a\n" + " " * 2**21).encode(encoding)))
-    with pytest.raises(DataError, match="line 2: longer than 1 MB"):
+    with pytest.raises(DataError, match="line 2: longer than the limit of 1 MiB"):
         list(raw_lines(tmp_path / "lines"))
 
 
-def test_a_name_without_the_ending_of_its_compression() -> None:
+def test_the_ending_of_a_compression_is_removed_from_a_name() -> None:
     names = ["a.tsv.gz", "a.tsv.XZ", "a.tsv", "a.gz"]
     assert [uncompressed_name(Path(name)).name for name in names] == [
         "a.tsv",
@@ -131,7 +129,7 @@ def test_a_name_without_the_ending_of_its_compression() -> None:
     ]
 
 
-def test_a_folder_has_one_file_of_several_names(tmp_path: Path) -> None:
+def test_a_folder_must_have_exactly_one_of_several_files(tmp_path: Path) -> None:
     assert file_among(tmp_path, "a.tsv", "a.jsonl") is None
     (tmp_path / "a.jsonl.gz").touch()
     assert file_among(tmp_path, "a.tsv", "a.jsonl") == tmp_path / "a.jsonl.gz"

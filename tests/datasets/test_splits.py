@@ -49,7 +49,7 @@ def test_the_order_of_the_queries_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_too_small_a_collection_is_refused_with_what_is_left_empty(n: int) -> None:
+def test_a_collection_that_is_too_small_is_refused_with_its_empty_roles(n: int) -> None:
     with pytest.raises(DataError, match=f"trees: {n} judged queries leave none for"):
         split_by_query(collection_of(n), 0.2, 0.2, seed=1)
 
@@ -72,7 +72,7 @@ def test_official_splits_are_respected() -> None:
     assert parts(split) == [set(official["train"]), set(official["dev"]), set(official["test"])]
 
 
-def test_without_an_official_dev_the_validation_queries_come_out_of_train() -> None:
+def test_without_an_official_dev_split_validation_queries_are_drawn_from_train() -> None:
     official = {
         "train": frozenset(f"q{i}" for i in range(10)),
         "test": frozenset({"q10", "q11"}),
@@ -84,7 +84,7 @@ def test_without_an_official_dev_the_validation_queries_come_out_of_train() -> N
     assert not train & validation
 
 
-def test_an_official_dev_that_became_empty_is_taken_from_train() -> None:
+def test_an_empty_official_dev_split_is_drawn_from_train() -> None:
     official = {
         "train": frozenset(f"q{i}" for i in range(10)),
         "dev": frozenset[str](),
@@ -95,13 +95,13 @@ def test_an_official_dev_that_became_empty_is_taken_from_train() -> None:
     assert validation
 
 
-def test_an_official_test_split_that_became_empty_is_refused() -> None:
+def test_an_empty_official_test_split_is_refused() -> None:
     official = {"train": frozenset({"q0", "q1", "q2", "q3", "q4"}), "test": frozenset[str]()}
     with pytest.raises(DataError, match="leave none for test"):
         split_by_query(collection_of(5, official), 0.2, 0.2, seed=1)
 
 
-def test_texts_that_stand_in_an_earlier_role_are_counted_whatever_their_case() -> None:
+def test_texts_of_an_earlier_role_are_counted_regardless_of_case() -> None:
     texts = {"a": "Oak leaf", "b": "elm", "c": " oak LEAF\n", "d": "ash", "e": "Ash", "f": "Elm"}
     qrels = {query: {"d": 1} for query in texts}
     split = Split(train=("a", "b"), validation=("c", "d"), test=("e", "f"))
@@ -115,7 +115,7 @@ def test_texts_that_stand_in_an_earlier_role_are_counted_whatever_their_case() -
     assert repeated_texts(own, {"trees": apart}) == {"trees": {}}
 
 
-def test_a_text_that_another_collection_trains_on_is_counted_where_it_is_tested() -> None:
+def test_test_texts_that_another_collection_trains_on_are_counted() -> None:
     collections = {
         name: Collection(name, {"d": "text"}, {"q": text, "r": "ash"}, {"q": {"d": 1}})
         for name, text in (("seen", "Oak"), ("unseen", "oak "))

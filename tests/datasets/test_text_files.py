@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from quantum_rerank.datasets.text_files import each_line, json_record, shortened, texts_by_id
+from quantum_rerank.datasets.text_files import each_line, shortened, texts_by_id
 from quantum_rerank.errors import DataError
 
 
@@ -19,13 +19,13 @@ def even(line: str) -> None:
         raise DataError(f"{line} is odd.")
 
 
-def test_lines_come_without_their_ends_and_blank_ones_not_at_all(tmp_path: Path) -> None:
+def test_lines_have_no_line_breaks_and_blank_lines_are_skipped(tmp_path: Path) -> None:
     lines: list[str] = []
     each_line(write(tmp_path, "\ufeffa\r\n\n  \nü \n".encode()), lines.append)
     assert lines == ["a", "ü "]
 
 
-def test_all_wrong_lines_of_a_file_are_told_together(tmp_path: Path) -> None:
+def test_all_invalid_lines_of_a_file_are_reported_together(tmp_path: Path) -> None:
     path = write(tmp_path, b"2\n3\n4\n\n\xff\n7\n")
     with pytest.raises(DataError) as caught:
         each_line(path, even)
@@ -36,7 +36,7 @@ def test_all_wrong_lines_of_a_file_are_told_together(tmp_path: Path) -> None:
     )
 
 
-def test_more_than_five_wrong_lines_are_counted(tmp_path: Path) -> None:
+def test_only_five_invalid_lines_are_shown_and_the_rest_is_counted(tmp_path: Path) -> None:
     path = write(tmp_path, b"1\n" * 1000)
     with pytest.raises(DataError) as caught:
         each_line(path, even)
@@ -44,7 +44,7 @@ def test_more_than_five_wrong_lines_are_counted(tmp_path: Path) -> None:
     assert caught.value.problems[-1] == f"{path}: 995 more lines are wrong."
 
 
-def test_a_folder_is_not_read_as_a_file(tmp_path: Path) -> None:
+def test_a_folder_is_refused_as_a_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
         each_line(tmp_path, even)
 
@@ -55,27 +55,11 @@ def test_ids_keep_the_order_of_their_lines(tmp_path: Path) -> None:
     assert list(texts.items()) == [("b", "1"), ("a", "2")]
 
 
-def test_an_id_without_a_character_is_refused(tmp_path: Path) -> None:
+def test_an_empty_id_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 2: the id is empty"):
         texts_by_id(write(tmp_path, b"b 1\n  2\n"), lambda line: (line[0], line[2:]))
 
 
-@pytest.mark.parametrize(
-    "line", ["[" * 100_000, "9" * 5000, "{", "NaN-", '"a"', "3", "null", '{"b": 1}']
-)
-def test_what_is_no_object_with_the_key_is_a_data_error_of_one_short_line(line: str) -> None:
-    with pytest.raises(DataError) as caught:
-        json_record(line, "a")
-    (problem,) = caught.value.problems
-    assert len(problem) < 200
-
-
-@pytest.mark.parametrize("line", ["[1]", '"a"', "3", "null"])
-def test_a_line_that_is_no_object_is_told_so_where_no_key_is_asked_for(line: str) -> None:
-    with pytest.raises(DataError, match="is no object"):
-        json_record(line)
-
-
-def test_a_shown_value_is_never_longer_than_asked() -> None:
+def test_a_shown_value_is_never_longer_than_its_limit() -> None:
     assert shortened("oak") == "'oak'"
     assert len(shortened("oak" * 1000)) == 60

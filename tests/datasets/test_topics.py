@@ -52,12 +52,12 @@ def test_topics_of_every_campaign_are_read(tmp_path: Path, content: str) -> None
     assert read(tmp_path, content) == {"1": "oak leaf", "2": "elm & ash"}
 
 
-def test_the_title_is_the_text_where_there_is_a_question_too(tmp_path: Path) -> None:
+def test_a_title_takes_precedence_over_a_question(tmp_path: Path) -> None:
     topic = "<topic number='1'><question>what is it</question><title>oak</title></topic>"
     assert read(tmp_path, topic) == {"1": "oak"}
 
 
-def test_a_microblog_number_is_kept_as_it_is(tmp_path: Path) -> None:
+def test_a_microblog_number_is_preserved(tmp_path: Path) -> None:
     topic = "<top><num> Number: MB01 </num><title> BBC staff cuts </title></top>"
     assert read(tmp_path, topic) == {"MB01": "BBC staff cuts"}
 
@@ -73,15 +73,15 @@ def test_entities_are_refused_and_never_expanded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("1\toak\n", r"no topics: neither <top> nor <topic>.*is called queries\.tsv"),
+        ("1\toak\n", r"no topics: neither <top> nor <topic>.*must be called queries\.tsv"),
         ("<queries><query id='1'>oak</query></queries>", "neither <top> nor <topic>"),
         ("<topic number='1'><desc>oak</desc></topic>", "has no <num> or <title>"),
         ("<topic>oak</topic>", "the topic 'oak' has no number"),
         ("<topic number='1'></topic>", "has no"),
-        ("<topic number='1'>a</topic><topic number='1'>b</topic>", "the topic 1 stands twice"),
+        ("<topic number='1'>a</topic><topic number='1'>b</topic>", "the topic 1 is repeated"),
         ("<topic number='1'>a", "1 topics begin with <topic>, but 0 end"),
     ],
 )
-def test_what_is_no_topic_is_refused(tmp_path: Path, content: str, message: str) -> None:
+def test_files_without_valid_topics_are_refused(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read(tmp_path, content)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from quantum_rerank.datasets import load_collection, load_texts, split_by_query, trec
+from quantum_rerank.datasets import Collection, load_collection, load_texts, split_by_query
 from quantum_rerank.errors import DataError
 
 FILES = {
@@ -21,6 +21,10 @@ TOPICS = (
 )
 SPLIT_QRELS = {"train": b"q1 0 d1 1\n", "test": b"q2 0 d2 1\n"}
 Folder = Callable[..., Path]
+
+
+def load(folder: Path) -> Collection:
+    return load_collection(f"trec:{folder}")
 
 
 @pytest.fixture
@@ -63,7 +67,7 @@ def test_the_texts_of_a_folder_need_no_judgments(folder: Folder) -> None:
     ],
 )
 def test_documents_may_be_objects(folder: Folder, corpus: str) -> None:
-    collection = trec.load(str(folder({"corpus.tsv": None, "corpus.jsonl": corpus})))
+    collection = load(folder({"corpus.tsv": None, "corpus.jsonl": corpus}))
     assert collection.corpus == {"d1": "An oak.", "d2": "An elm."}
 
 
@@ -73,14 +77,14 @@ def test_documents_may_be_objects(folder: Folder, corpus: str) -> None:
         ('{"id": "d1"}', "needs the keys `id` and `contents`"),
         ('{"_id": "d1", "contents": "An oak."}', "needs the keys `id` and `contents`"),
         ('{"_id": "d1"}', "needs the keys `_id` and `text`"),
-        ('["d1"]', "is no object"),
+        ('["d1"]', "is not an object"),
     ],
 )
-def test_an_object_that_is_no_document_is_told_what_it_needs(
+def test_an_invalid_document_is_refused_with_the_keys_it_needs(
     folder: Folder, line: str, needed: str
 ) -> None:
     with pytest.raises(DataError, match=rf"corpus\.jsonl, line 1: .* {needed}"):
-        trec.load(str(folder({"corpus.tsv": None, "corpus.jsonl": line})))
+        load(folder({"corpus.tsv": None, "corpus.jsonl": line}))
 
 
 @pytest.mark.parametrize("names", [("id", "contents"), ("_id", "text")])
@@ -91,7 +95,7 @@ def test_every_document_is_parsed_once(
     root = folder({"corpus.tsv": None, "corpus.jsonl": "\n".join(lines)})
     parsed, loads = [], json.loads
     monkeypatch.setattr(json, "loads", lambda line: parsed.append(line) or loads(line))
-    trec.load(str(root))
+    load(root)
     assert parsed == lines
 
 
@@ -106,7 +110,7 @@ def test_every_document_is_parsed_once(
     ids=["as TREC has them", "closed tags"],
 )
 def test_topics_are_read_by_number_and_title(folder: Folder, topics: str) -> None:
-    collection = trec.load(str(folder({"queries.tsv": None, "topics.txt": topics})))
+    collection = load(folder({"queries.tsv": None, "topics.txt": topics}))
     assert collection.queries == {"q1": "oak leaf", "q2": "elm bark"}
 
 
@@ -122,61 +126,61 @@ def test_topics_are_read_by_number_and_title(folder: Folder, topics: str) -> Non
         ("<title> oak\n<h2> What?\n", "oak"),
     ],
 )
-def test_a_title_ends_at_a_tag_and_not_at_any_sign_of_less(
+def test_a_title_ends_at_a_tag_but_not_at_other_less_than_signs(
     folder: Folder, title: str, query: str
 ) -> None:
     topics = f"<top>\n<num> Number: q1\n{title}</top>\n"
     path = folder({"queries.tsv": None, "topics.txt": topics, "qrels.txt": "q1 0 d1 1\n"})
-    assert trec.load(str(path)).queries == {"q1": query}
+    assert load(path).queries == {"q1": query}
 
 
-def test_files_of_splits_are_kept_apart(folder: Folder) -> None:
+def test_files_of_splits_are_official(folder: Folder) -> None:
     parts = {"qrels.train.txt": "q1 0 d1 1\n", "qrels.test.txt": "q2 0 d2 1\n"}
-    collection = trec.load(str(folder({"qrels.txt": None, **parts})))
+    collection = load(folder({"qrels.txt": None, **parts}))
     assert collection.official == {"train": {"q1"}, "test": {"q2"}}
     with pytest.raises(DataError, match="leave none for validation"):
         split_by_query(collection, 0.2, 0.2, seed=1)
 
 
-def test_comments_in_qrels_are_passed_over_and_counted(folder: Folder) -> None:
+def test_comments_in_qrels_are_skipped_and_counted(folder: Folder) -> None:
     qrels = "# judged by hand\nq1 0 d1 2\n#q9 0 d9 1\nq2 0 d2 1\n"
-    collection = trec.load(str(folder({"qrels.txt": qrels})))
+    collection = load(folder({"qrels.txt": qrels}))
     assert collection.qrels == {"q1": {"d1": 2}, "q2": {"d2": 1}}
     assert collection.skipped == {"comment lines in judgments passed over": 2}
 
 
 def test_the_files_of_a_folder_may_be_compressed(folder: Folder) -> None:
     root = folder({"queries.tsv": None, "topics.xml": TOPICS})
-    expected = trec.load(str(root))
+    expected = load(root)
     for name in ("corpus.tsv", "topics.xml", "qrels.txt"):
         content = (root / name).read_bytes()
         (root / name).unlink()
         (root / f"{name}.gz").write_bytes(gzip.compress(content))
-    assert trec.load(str(root)) == expected
+    assert load(root) == expected
     for split in ("train", "test"):
         (root / f"qrels.{split}.txt.gz").write_bytes(gzip.compress(SPLIT_QRELS[split]))
     (root / "qrels.txt.gz").unlink()
-    assert trec.load(str(root)).official == {"train": {"q1"}, "test": {"q2"}}
+    assert load(root).official == {"train": {"q1"}, "test": {"q2"}}
 
 
-def test_a_text_that_begins_with_a_quotation_mark_is_a_text(folder: Folder) -> None:
+def test_quotation_marks_are_part_of_a_text(folder: Folder) -> None:
     corpus = 'd1\t"12 inch\nd2\tpizza 12"\n'
-    assert trec.load(str(folder({"corpus.tsv": corpus}))).corpus == {
+    assert load(folder({"corpus.tsv": corpus})).corpus == {
         "d1": '"12 inch',
         "d2": 'pizza 12"',
     }
 
 
-def test_all_that_a_folder_lacks_is_named(tmp_path: Path) -> None:
+def test_all_missing_files_of_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        trec.load(str(tmp_path / "nowhere"))
+        load(tmp_path / "nowhere")
     for name in ("corpus.tsv", "queries.tsv", "qrels.txt"):
         assert name in str(caught.value)
 
 
-def test_two_files_of_documents_leave_open_which_is_meant(folder: Folder) -> None:
+def test_two_files_of_documents_are_refused(folder: Folder) -> None:
     with pytest.raises(DataError, match=r"has corpus\.tsv and corpus\.jsonl, but must have one"):
-        trec.load(str(folder({"corpus.jsonl": ""})))
+        load(folder({"corpus.jsonl": ""}))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +189,7 @@ def test_two_files_of_documents_leave_open_which_is_meant(folder: Folder) -> Non
         ("qrels.txt", "q1 0 d1 1\nq1 d1 1\n", "line 2: 'q1 d1 1' has 3 columns"),
         ("qrels.txt", "query-id\tcorpus-id\tscore\n", "has 3 columns, but must have four"),
         ("qrels.txt", "q1 0 d1 high\n", "line 1: the grade is 'high'"),
-        ("queries.tsv", "q1\toak\nq1\telm\n", "line 2: the id 'q1' stands above already"),
+        ("queries.tsv", "q1\toak\nq1\telm\n", "line 2: the id 'q1' has a text already"),
         ("corpus.tsv", "d1 The leaf\n", "is not an id and a text, separated by a tab"),
         ("corpus.tsv", "", "corpus is empty"),
     ],
@@ -194,7 +198,7 @@ def test_a_broken_line_is_refused_with_its_number(
     folder: Folder, name: str, content: str, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        trec.load(str(folder({name: content})))
+        load(folder({name: content}))
 
 
 @pytest.mark.parametrize(
@@ -202,12 +206,12 @@ def test_a_broken_line_is_refused_with_its_number(
     [
         ("<top><num>1</top>", "has no <num> or <title>"),
         ("<top><title>oak</title></top>", "has no <num> or <title>"),
-        ("<top><num>1<title>oak</top>" * 2, "the topic 1 stands twice"),
+        ("<top><num>1<title>oak</top>" * 2, "the topic 1 is repeated"),
         ("oak", r"topics\.txt: the file has no topics: neither <top> nor <topic>"),
         ("<top><num>1<title>oak</top><top><num>2", "2 topics begin with <top>, but 1 end"),
         ("<top><num>1<title>oak<TOP><num>2<title>elm</TOP>", "2 topics begin with <top>, but 1"),
     ],
 )
-def test_topics_that_are_none_are_refused(folder: Folder, topics: str, message: str) -> None:
+def test_invalid_topics_are_refused(folder: Folder, topics: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        trec.load(str(folder({"queries.tsv": None, "topics.txt": topics})))
+        load(folder({"queries.tsv": None, "topics.txt": topics}))

@@ -77,7 +77,7 @@ def test_a_file_may_be_compressed(tmp_path: Path) -> None:
     assert domain_of(f"triplets:{path}") == "triplets:train"
 
 
-def test_what_is_empty_is_counted_with_its_lines(tmp_path: Path) -> None:
+def test_empty_texts_are_counted_with_their_lines(tmp_path: Path) -> None:
     records = ([QUERY, GOOD, BAD], [" ", GOOD], {"query": "elm", "pos": []}, ["elm", None, ""])
     assert count_lines(load(tmp_path, *records).skipped) == [
         "1 rows without a query left out (line 2)",
@@ -93,11 +93,13 @@ def test_what_is_empty_is_counted_with_its_lines(tmp_path: Path) -> None:
         ({"query": QUERY, "pos": 7}, "`pos` is 7, but must be a text or a list of texts"),
         ({"query": QUERY, "text": "a"}, r"the columns are \['query', 'text'\]"),
         ([QUERY], "must be a query, a positive and any negatives"),
-        ("oak", "'oak' is no object"),
+        ("oak", "'oak' is not an object or a list"),
         ({"query": QUERY, "pos": [GOOD], "neg": [GOOD]}, "are judged 0, but 1 above"),
         ({"query": QUERY, "pos": ["\ud83c"]}, "half a surrogate pair"),
     ],
 )
-def test_a_wrong_record_is_refused_with_its_line(tmp_path: Path, record: Any, message: str) -> None:
+def test_an_invalid_record_is_refused_with_its_line(
+    tmp_path: Path, record: Any, message: str
+) -> None:
     with pytest.raises(DataError, match=rf"train\.jsonl, line 2: .*{message}"):
         load(tmp_path, ["elm", GOOD], record)

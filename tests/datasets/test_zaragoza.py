@@ -4,16 +4,16 @@ import sys
 
 import pytest
 
-from quantum_rerank.datasets import load_collection, zaragoza
+from quantum_rerank.datasets import load_collection
 from quantum_rerank.errors import DataError, MissingPackage
 
 
-def test_without_its_package_the_command_that_installs_it_is_named(
+def test_the_error_of_a_missing_package_names_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(MissingPackage, match="pip install zaragoza-construction-faq"):
-        zaragoza.load("all")
+        load_collection("zaragoza:all")
 
 
 class TestInstalled:
@@ -21,7 +21,7 @@ class TestInstalled:
     def package(self) -> None:
         pytest.importorskip("zaragoza_construction_faq", reason="needs the extra `zaragoza`")
 
-    def test_all_answers_are_there_and_repeated_questions_have_two(self) -> None:
+    def test_all_answers_are_loaded_and_repeated_questions_have_two(self) -> None:
         collection = load_collection("zaragoza:all")
         assert len(collection.corpus) == 503
         assert len(collection.queries) == len(set(collection.queries.values())) == 497
@@ -29,19 +29,21 @@ class TestInstalled:
         assert sum(len(judged) for judged in collection.qrels.values()) == 503
         assert collection.skipped == {}
 
-    def test_a_question_is_answered_by_the_answer_of_its_own_line(self) -> None:
-        collection = zaragoza.load("bygglov")
+    def test_a_question_is_answered_by_the_answer_of_its_line(self) -> None:
+        collection = load_collection("zaragoza:bygglov")
         assert collection.queries["bygglov-003"] == "What does a building permit cost?"
         assert collection.qrels["bygglov-003"] == {"bygglov-003": 1}
         assert collection.corpus["bygglov-003"].startswith("The fee is calculated")
 
-    def test_categories_together_have_their_own_answers_alone(self) -> None:
-        both = zaragoza.load("bygglov,tillbyggnad")
-        parts = [zaragoza.load(name) for name in ("bygglov", "tillbyggnad")]
+    def test_the_corpus_of_several_categories_is_their_answers(self) -> None:
+        both = load_collection("zaragoza:bygglov,tillbyggnad")
+        parts = [load_collection(f"zaragoza:{name}") for name in ("bygglov", "tillbyggnad")]
         assert both.domain == "zaragoza:bygglov,tillbyggnad"
         assert both.corpus == {**parts[0].corpus, **parts[1].corpus}
 
     @pytest.mark.parametrize("name", ["castles", "bygglov,", "all,bygglov", "Bygglov"])
-    def test_an_unknown_category_is_refused_with_the_known_ones(self, name: str) -> None:
-        with pytest.raises(DataError, match=r"is no category\. Give `all`, or some of bygglov, "):
-            zaragoza.load(name)
+    def test_an_unknown_category_is_refused_with_a_list_of_categories(self, name: str) -> None:
+        with pytest.raises(
+            DataError, match=r"is not a category\. Give `all`, or some of bygglov, "
+        ):
+            load_collection(f"zaragoza:{name}")

@@ -47,7 +47,7 @@ class Counter:
         ("modela", ["b"]),
     ],
 )
-def test_a_key_tells_model_order_and_boundaries_apart(model: str, texts: list[str]) -> None:
+def test_a_key_depends_on_model_order_and_borders(model: str, texts: list[str]) -> None:
     assert cache_key(model, texts) != cache_key("model", ["a", "b"])
 
 
@@ -55,7 +55,7 @@ def test_the_same_texts_have_the_same_key() -> None:
     assert cache_key("model", ["a", "ü"]) == cache_key("model", ("a", "ü"))
 
 
-def test_what_was_computed_once_is_read_afterwards(tmp_path: Path) -> None:
+def test_a_cached_array_is_not_computed_again(tmp_path: Path) -> None:
     compute = Counter()
     for _ in range(2):
         # A new object, as a new process would have.
@@ -65,7 +65,7 @@ def test_what_was_computed_once_is_read_afterwards(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 3, 20, 100, -4], ids="{} bytes".format)
-def test_a_file_that_was_cut_off_is_computed_again(tmp_path: Path, kept: int) -> None:
+def test_a_truncated_file_is_computed_again(tmp_path: Path, kept: int) -> None:
     cache, compute = EmbeddingCache(tmp_path), Counter()
     cache.get_or_compute(KEY, compute)
     path = tmp_path / f"{KEY}.npy"
@@ -75,7 +75,7 @@ def test_a_file_that_was_cut_off_is_computed_again(tmp_path: Path, kept: int) ->
     np.testing.assert_array_equal(np.load(path), VECTORS)
 
 
-def test_a_computation_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_failed_computation_leaves_no_file(tmp_path: Path) -> None:
     def fail() -> Embeddings:
         raise RuntimeError("no model")
 
@@ -87,7 +87,7 @@ def test_a_computation_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     assert compute.calls == 1
 
 
-def test_no_partial_file_is_left_beside_the_result(tmp_path: Path) -> None:
+def test_no_temporary_file_is_left(tmp_path: Path) -> None:
     EmbeddingCache(tmp_path).get_or_compute(KEY, Counter())
     assert not list(tmp_path.glob("*.part"))
 
@@ -110,7 +110,7 @@ def test_an_array_may_be_written_block_by_block_and_is_mapped_afterwards(tmp_pat
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_a_mapped_file_that_was_cut_off_is_written_again(tmp_path: Path) -> None:
+def test_a_truncated_mapped_file_is_written_again(tmp_path: Path) -> None:
     cache = EmbeddingCache(tmp_path)
     cache.get_or_write(KEY, 2, lambda: [VECTORS])
     path = tmp_path / f"{KEY}.npy"
@@ -118,7 +118,7 @@ def test_a_mapped_file_that_was_cut_off_is_written_again(tmp_path: Path) -> None
     np.testing.assert_array_equal(cache.get_or_write(KEY, 2, lambda: [VECTORS]), VECTORS)
 
 
-def test_blocks_that_fail_leave_nothing_behind(tmp_path: Path) -> None:
+def test_failed_blocks_leave_no_file(tmp_path: Path) -> None:
     def fail() -> Iterator[Embeddings]:
         yield VECTORS
         raise RuntimeError("no more")
@@ -149,7 +149,7 @@ print(EmbeddingCache(folder).get_or_compute(key, compute).sum())
 """
 
 
-def test_two_processes_that_want_the_same_key_compute_it_once(tmp_path: Path) -> None:
+def test_two_processes_compute_the_same_key_once(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", FILL, str(tmp_path), KEY]
     running = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -160,7 +160,7 @@ def test_two_processes_that_want_the_same_key_compute_it_once(tmp_path: Path) ->
     assert len(list(tmp_path.glob("computed-by-*"))) == 1
 
 
-def test_a_folder_that_cannot_be_made_names_the_variable_that_moves_it(tmp_path: Path) -> None:
+def test_the_error_of_an_unwritable_folder_names_the_variable_that_moves_it(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=CACHE_VARIABLE):
         EmbeddingCache(tmp_path / "file" / "cache")
@@ -178,7 +178,7 @@ Get = Callable[[EmbeddingCache], Embeddings]
 
 
 @pytest.mark.parametrize("get", [get_computed, get_mapped])
-def test_a_disk_that_fills_is_refused_in_words_and_leaves_nothing(
+def test_a_full_disk_is_a_clear_error_and_leaves_no_file(
     tmp_path: Path, get: Get, full_disk: FullDisk
 ) -> None:
     cache = EmbeddingCache(tmp_path)
@@ -191,7 +191,7 @@ def test_a_disk_that_fills_is_refused_in_words_and_leaves_nothing(
 
 @pytest.mark.parametrize("get", [get_computed, get_mapped])
 @pytest.mark.parametrize("suffix", ["lock", "npy"])
-def test_a_file_that_cannot_be_opened_is_refused_in_words(
+def test_a_file_that_cannot_be_opened_is_a_clear_error(
     tmp_path: Path, get: Get, suffix: str
 ) -> None:
     (tmp_path / f"{KEY}.{suffix}").mkdir()  # as another user's, but for root as well
@@ -199,7 +199,7 @@ def test_a_file_that_cannot_be_opened_is_refused_in_words(
         get(EmbeddingCache(tmp_path))
 
 
-def test_a_computation_that_cannot_read_a_file_says_so_itself(tmp_path: Path) -> None:
+def test_errors_of_a_computation_are_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         EmbeddingCache(tmp_path).get_or_compute(KEY, lambda: np.load(tmp_path / "no.npy"))
 

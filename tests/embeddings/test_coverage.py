@@ -52,18 +52,18 @@ def test_without_a_limit_no_text_is_cut() -> None:
     ],
 )
 @pytest.mark.parametrize("prompt", ["", "query: ", "\U0001f600 "])
-def test_a_text_is_unknown_where_most_of_its_characters_are(
+def test_a_text_is_unknown_if_most_of_its_characters_are(
     text: str, is_unknown: bool, prompt: str
 ) -> None:
     assert reader().coverage([text], prompt).unknown == is_unknown
 
 
-def test_texts_are_counted_wherever_they_stand() -> None:
+def test_texts_are_counted_in_every_batch() -> None:
     texts = ["oak elm"] * 1500 + ["\U0001f600"] + ["oak elm ash"] * 1500
     assert reader(limit=2).coverage(texts) == Coverage(3001, cut=1500, unknown=1, limit=2)
 
 
-def test_the_settings_of_the_encoders_own_tokenizer_stay() -> None:
+def test_the_settings_of_the_encoders_tokenizer_do_not_change() -> None:
     tokenizer = word_level()
     tokenizer.enable_truncation(2)
     tokenizer.enable_padding(length=2)
@@ -85,7 +85,7 @@ def test_bytes_that_spell_a_character_may_count_as_unknown(bytes_too: bool) -> N
     assert found.unknown == bytes_too
 
 
-def test_the_unknown_token_of_a_unigram_model_is_known() -> None:
+def test_the_unknown_token_of_a_unigram_model_is_found() -> None:
     tokenizer = Tokenizer(models.Unigram([("oak", -1.0), ("<unk>", 0.0)], unk_id=1))
     assert unknown_tokens(tokenizer, bytes_too=False) == {1}
     without = Tokenizer(models.Unigram([("oak", -1.0)]))
@@ -100,7 +100,7 @@ def test_a_few_texts_are_counted_without_a_warning() -> None:
     assert Coverage(100, limit=256).counts(Role.DOCUMENT) == {}
 
 
-def test_many_texts_are_counted_with_a_warning_and_a_way_out() -> None:
+def test_many_texts_are_counted_with_a_warning_and_advice() -> None:
     counts = Coverage(1200, cut=1000, unknown=90, limit=256).counts(Role.QUERY)
     cut, unknown = counts
     assert list(counts.values()) == [1000, 90]
@@ -111,7 +111,7 @@ def test_many_texts_are_counted_with_a_warning_and_a_way_out() -> None:
     assert "multilingual" in unknown
 
 
-def test_a_warning_of_one_call_is_the_same_whatever_the_number() -> None:
+def test_a_warning_of_a_call_does_not_depend_on_the_count() -> None:
     few, many = Coverage(10, 1, 1, 256), Coverage(900, 800, 700, 256)
     assert few.warnings(Role.DOCUMENT) == many.warnings(Role.DOCUMENT)
     cut, unknown = few.warnings(Role.QUERY)

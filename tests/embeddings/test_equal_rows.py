@@ -11,7 +11,7 @@ from quantum_rerank.embeddings.mapped import BLOCK
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8])
 @pytest.mark.parametrize("dim", [1, 3, 8])
-def test_each_row_is_given_the_first_one_that_is_equal(dtype: Any, dim: int) -> None:
+def test_each_row_is_mapped_to_the_first_equal_row(dtype: Any, dim: int) -> None:
     values = [5, 1, 5, 2, 1, 1, 3]
     vectors = np.repeat(np.array(values, dtype=dtype)[:, None], dim, axis=1)
     assert first_equal(vectors).tolist() == [0, 1, 0, 3, 1, 1, 6]
@@ -29,7 +29,7 @@ def test_a_row_alone_is_the_first(n: int) -> None:
     assert first_equal(np.ones((n, 4), dtype=np.float32)).tolist() == list(range(n))
 
 
-def test_equal_rows_are_seen_across_blocks() -> None:
+def test_equal_rows_are_found_across_blocks() -> None:
     vectors = np.arange(BLOCK + 2, dtype=np.float32)[:, None].repeat(2, axis=1)
     vectors[BLOCK + 1] = vectors[1]
     first = first_equal(vectors)

@@ -36,7 +36,7 @@ def resident(path: Path) -> int:
 
 
 @pytest.mark.parametrize("n_rows", [1, 7, 20, 100])
-def test_what_is_written_in_blocks_is_read_as_one_array(tmp_path: Path, n_rows: int) -> None:
+def test_blocks_are_read_as_one_array(tmp_path: Path, n_rows: int) -> None:
     path = tmp_path / "rows.npy"
     with path.open("wb") as file:
         write_rows(file, len(ROWS), (part for _, part in blocks(ROWS, n_rows)))
@@ -48,7 +48,7 @@ def test_what_is_written_in_blocks_is_read_as_one_array(tmp_path: Path, n_rows: 
     np.testing.assert_array_equal(np.concatenate(parts), ROWS)
 
 
-def test_rows_taken_are_a_copy_whether_mapped_or_not(tmp_path: Path) -> None:
+def test_taken_rows_are_a_copy_of_mapped_and_other_arrays(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", ROWS)
     rows = np.tile([19, 0, 7, 7], 40)
     for vectors in (ROWS, open_mapped(tmp_path / "rows.npy")):
@@ -59,7 +59,7 @@ def test_rows_taken_are_a_copy_whether_mapped_or_not(tmp_path: Path) -> None:
 
 
 @on_linux
-def test_reading_block_by_block_keeps_no_more_than_a_block(large: Path) -> None:
+def test_reading_blocks_keeps_at_most_a_block_in_memory(large: Path) -> None:
     vectors = open_mapped(large)
     block, total = 2**20, 0.0
     for _, part in blocks(vectors, 2**10):
@@ -71,7 +71,7 @@ def test_reading_block_by_block_keeps_no_more_than_a_block(large: Path) -> None:
 
 
 @on_linux
-def test_taking_rows_keeps_none(large: Path) -> None:
+def test_taking_rows_keeps_no_page_in_memory(large: Path) -> None:
     vectors, rng = open_mapped(large), np.random.default_rng(0)
     whole = np.load(large)
     for _ in range(20):
@@ -80,7 +80,7 @@ def test_taking_rows_keeps_none(large: Path) -> None:
         assert resident(large) == 0
 
 
-def test_a_mapped_array_is_handed_to_another_process_outside_of_the_pickle(large: Path) -> None:
+def test_a_mapped_array_is_sent_to_another_process_outside_of_the_pickle(large: Path) -> None:
     buffers: list[pickle.PickleBuffer] = []
     content = pickle.dumps(open_mapped(large), protocol=5, buffer_callback=buffers.append)
     assert len(content) < 1000

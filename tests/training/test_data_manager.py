@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from quantum_rerank.config import DataConfig
-from quantum_rerank.datasets import beir
+from quantum_rerank.datasets import load_collection
 from quantum_rerank.embeddings import embedding_source, source_of
 from quantum_rerank.errors import DataError, EmbeddingError
 from quantum_rerank.training.data_manager import (
@@ -266,7 +266,7 @@ def test_ties_are_broken_by_row_and_a_small_corpus_gives_what_it_has() -> None:
 
 
 def test_a_query_set_keeps_the_order_it_was_asked_for(beir_folder: Folder) -> None:
-    collection = beir.load(str(beir_folder()))
+    collection = load_collection(f"beir:{beir_folder()}")
     rng = np.random.default_rng(0)
     queries, documents = (rng.normal(size=(n, 4)).astype(np.float32) for n in (16, 24))
     ids = list(collection.queries)[::-3]
@@ -302,7 +302,7 @@ def test_one_collection_under_two_names_is_refused(beir_folder: Folder, tmp_path
 def test_texts_that_are_not_read_in_full_are_counted_with_the_data(
     words_encoder: str, beir_folder: Folder
 ) -> None:
-    trees = beir.load(str(beir_folder("few")))
+    trees = load_collection(f"beir:{beir_folder('few')}")
     corpus = {**trees.corpus, "strange": "\u0e15\u0e49\u0e19\u0e44\u0e21\u0e49"}
     corpus |= {f"long {row}": "The leaf of the oak and that of the elm." for row in range(10)}
     folder = beir_folder("trees", corpus=corpus)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from quantum_rerank.config import DataConfig
-from quantum_rerank.datasets import beir
+from quantum_rerank.datasets import load_collection
 from quantum_rerank.training.data_manager import PreparedData, QuerySet, query_set
 from quantum_rerank.training.lexical import Bm25
 
@@ -36,7 +36,7 @@ def ask(beir_folder: Folder) -> Ask:
     def build(corpus: Mapping[str, str]) -> tuple[Bm25, QuerySet]:
         spec = f"beir:{beir_folder('words', corpus, QUERIES, test=QRELS)}"
         vectors = np.random.default_rng(0).normal(size=(5 + 3, 4)).astype(np.float32)
-        collection = beir.load(spec.removeprefix("beir:"))
+        collection = load_collection(spec)
         queries = query_set(collection, vectors[:5], vectors[5:], list(QUERIES), 3)
         return Bm25(DataConfig(seen=(spec,), unseen_validation=(), unseen_test=())), queries
 

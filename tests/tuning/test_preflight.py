@@ -63,7 +63,7 @@ def test_a_dry_run_that_finds_nothing_leaves_no_folder(dry_run: DryRun, tmp_path
     [
         ("csv:nowhere.csv", "nowhere.csv: cannot be read"),
         ("beir:nowhere", "nowhere/corpus.jsonl` does not exist"),
-        ("nonsense", "`nonsense` names no collection"),
+        ("nonsense", "`nonsense` does not name a collection"),
     ],
 )
 def test_data_that_are_not_there_are_refused(dry_run: DryRun, seen: str, message: str) -> None:
@@ -80,10 +80,10 @@ def test_a_collection_with_one_document_is_refused(dry_run: DryRun, tmp_path: Pa
 @pytest.mark.parametrize(
     ("encoder", "message"),
     [
-        ("./nowhere", "`./nowhere` is no folder"),
-        ("no/such/model", "`no/such/model` is no folder"),
+        ("./nowhere", "`./nowhere` is not a folder"),
+        ("no/such/model", "`no/such/model` is not a folder"),
         ("npy:nowhere", "nowhere/queries.npy` does not exist"),
-        ("no name", "neither a folder nor a name that a model can have"),
+        ("no name", "neither a folder nor a valid name of a model"),
     ],
 )
 def test_an_encoder_that_cannot_be_there_is_refused(
@@ -112,7 +112,7 @@ def test_a_model_that_a_search_would_download_is_named_or_refused_offline(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     error = dry_run(encoder="nobody/no-such-model").exception
     assert isinstance(error, EmbeddingError)
-    assert "HF_HUB_OFFLINE forbids to download it" in str(error)
+    assert "HF_HUB_OFFLINE forbids its download" in str(error)
 
 
 def test_a_cache_that_cannot_be_written_is_refused_and_a_new_one_is_removed_again(
@@ -125,7 +125,7 @@ def test_a_cache_that_cannot_be_written_is_refused_and_a_new_one_is_removed_agai
     monkeypatch.setenv("QUANTUM_RERANK_CACHE", str(tmp_path / "file" / "cache"))
     error = dry_run().exception
     assert isinstance(error, OutputError)
-    assert "Set QUANTUM_RERANK_CACHE to a folder that can" in str(error)
+    assert "Set QUANTUM_RERANK_CACHE to a writable folder" in str(error)
 
 
 def test_vectors_of_other_texts_are_refused(dry_run: DryRun, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from quantum_rerank.datasets.collection import MAX_CHARACTERS, Collection, checked
+from quantum_rerank.datasets.checks import checked
+from quantum_rerank.datasets.collection import MAX_CHARACTERS, Collection
 from quantum_rerank.errors import DataError
 
 CORPUS = {"a": "an oak", "b": "an elm"}
@@ -10,7 +11,7 @@ QUERIES = {"q": "oak?", "r": "elm?"}
 QRELS = {"q": {"a": 1}, "r": {"b": 2}}
 
 
-def test_a_sound_collection_passes_unchanged() -> None:
+def test_a_valid_collection_passes_unchanged() -> None:
     collection = Collection("trees", CORPUS, QUERIES, QRELS)
     assert checked(collection) == collection
 
@@ -20,14 +21,14 @@ def test_checking_twice_changes_nothing_more() -> None:
     assert checked(once) == once
 
 
-def test_documents_that_were_judged_not_relevant_are_kept_beside_the_relevant() -> None:
+def test_documents_judged_not_relevant_are_recorded_separately() -> None:
     qrels = {"q": {"a": 1, "b": -1}, "r": {"a": 0}}
     found = checked(Collection("trees", CORPUS, QUERIES, qrels))
     assert found.qrels == {"q": {"a": 1}}
     assert found.not_relevant == {"q": ("b",)}  # `r` is left out
 
 
-def test_the_given_collection_is_left_alone() -> None:
+def test_the_argument_is_not_changed() -> None:
     qrels = {"q": {"a": 1, "b": 0}, "r": {"b": 0}}
     checked(Collection("trees", CORPUS, QUERIES, qrels))
     assert qrels == {"q": {"a": 1, "b": 0}, "r": {"b": 0}}
@@ -43,14 +44,14 @@ def test_an_empty_collection_shows_all_that_is_empty() -> None:
     )
 
 
-def test_every_kind_of_contradiction_is_shown_at_once() -> None:
+def test_all_kinds_of_problems_are_shown_at_once() -> None:
     collection = Collection("trees", CORPUS, {"q": " "}, {"q": {"z": 1}, "x": {"a": 1}})
     with pytest.raises(DataError) as caught:
         checked(collection)
     assert len(caught.value.problems) == 3
 
 
-def test_what_was_skipped_before_stays_on_record() -> None:
+def test_earlier_counts_are_preserved() -> None:
     collection = Collection(
         "trees", CORPUS, QUERIES, {"q": {"a": 1}, "r": {"b": 0}}, skipped={"too long": 3}
     )
@@ -60,7 +61,7 @@ def test_what_was_skipped_before_stays_on_record() -> None:
     }
 
 
-def test_what_is_not_taken_as_it_was_given_is_counted_once_however_often_it_is_checked() -> None:
+def test_repeated_checks_count_changes_once() -> None:
     long = "oak " * MAX_CHARACTERS
     given = Collection(
         "trees",
@@ -82,7 +83,7 @@ def test_what_is_not_taken_as_it_was_given_is_counted_once_however_often_it_is_c
 
 @pytest.mark.parametrize("where", ["corpus", "queries"])
 @pytest.mark.parametrize(("key", "text"), [("z", "oak \ud83c"), ("\ud83c", "oak")])
-def test_half_a_surrogate_pair_is_refused_wherever_it_stands(
+def test_half_a_surrogate_pair_is_refused_in_any_id_or_text(
     where: str, key: str, text: str
 ) -> None:
     corpus, queries = dict(CORPUS), dict(QUERIES)
@@ -91,7 +92,7 @@ def test_half_a_surrogate_pair_is_refused_wherever_it_stands(
         checked(Collection("trees", corpus, queries, QRELS))
 
 
-def test_an_id_as_long_as_a_book_is_not_shown_whole() -> None:
+def test_a_very_long_id_is_shortened() -> None:
     with pytest.raises(DataError) as caught:
         checked(Collection("trees", CORPUS, QUERIES, {"q": {"9" * 100_000: 1}}))
     assert len(str(caught.value)) < 250
