@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quantum_rerank.atomic import write_json
+from quantum_rerank.atomic import output_errors, write_json
 from quantum_rerank.evaluation import NDCG
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ def write_record(
         "seconds": {model: round(one.seconds, 3) for model, one in models.items()},
         "wall_seconds": round(wall_seconds, 1),
     }
-    write_json(folder / METRICS_FILE, record)
+    with output_errors(folder / METRICS_FILE):
+        write_json(folder / METRICS_FILE, record)
 
 
 def export_models(
