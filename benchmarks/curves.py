@@ -31,7 +31,7 @@ from tuning.space_file import load_space
 from tuning.study.history import attempts
 from tuning.study.run_folder import read_record
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 SPACE = ROOT / "search_spaces" / "default.yaml"
 CURVES = Path(__file__).parent / "data" / "curves.json"
 _STEPS = 40  # of a warm-up that is measured

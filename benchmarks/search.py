@@ -38,7 +38,7 @@ from tuning.best_trial import load_study
 from tuning.records import SECONDS, TRAINING_SECONDS
 
 CHAPTERS = (1, 2, 4, 5, 9, 11, 12, 14, 15, 17, 18, 21)
-BASE = Path(__file__).parents[2] / "configs" / "training_config.yaml"
+BASE = Path(__file__).parents[1] / "configs" / "training_config.yaml"
 PARAMETERS: dict[str, Any] = {
     "optimizer.mlp_lr": {"type": "float", "low": 0.0001, "high": 0.005, "log": True},
     "optimizer.circuit_lr": {"type": "float", "low": 0.001, "high": 0.05, "log": True},

@@ -153,7 +153,9 @@ def test_rows_that_are_no_integers_are_refused(index: DocumentIndex, rows: Any) 
 
 
 def test_an_index_of_another_bundle_is_refused(index: DocumentIndex, folder: Path) -> None:
-    with pytest.raises(BundleError, match=f"made with another model: the bundle {BUNDLE}, not ff"):
+    with pytest.raises(
+        BundleError, match=f"written with another model: the bundle {BUNDLE}, not ff"
+    ):
         DocumentIndex.open(folder, "ff")
 
 
@@ -203,7 +205,7 @@ def set_value(key: str, value: object) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        pytest.param(remove("index.json"), "is no document index: it has no", id="no record"),
+        pytest.param(remove("index.json"), "is not a document index: it has no", id="no record"),
         pytest.param(remove("states.npy"), "states.npy` is missing", id="no states"),
         pytest.param(remove("embeddings.npy"), "embeddings.npy` is missing", id="no vectors"),
         pytest.param(cut_off("states.npy"), "was cut off", id="cut-off states"),

@@ -24,7 +24,7 @@ from quantum_rerank.errors import (
     EncoderWarning,
     OutputError,
 )
-from quantum_rerank.export import Manifest, export_model, read_bundle, write_bundle
+from quantum_rerank.export import ExportedModel, Manifest, export_model, read_bundle, write_bundle
 from quantum_rerank.reranker import Reranker
 from quantum_rerank.similarity import build_head, fuse
 from quantum_rerank.training.data_manager import TrialData
@@ -372,7 +372,18 @@ def test_a_gated_model_is_scored_as_its_training_did(
     head.gate.fall.fill_(1.0)  # whatever suits validation
     queries = trial_data.unseen[0]
     example = ExampleTexts("q", queries.queries[0], ("d",), queries.documents[:1])
-    bundle = export_model(tmp_path / "bundle", head, config, 0.8, "npy:v", "abc", {}, [example])
+    bundle = export_model(
+        tmp_path / "bundle",
+        ExportedModel(
+            head=head,
+            config=config,
+            fusion_weight=0.8,
+            encoder_fingerprint="npy:v",
+            data_fingerprint="abc",
+            metrics={},
+            examples=[example],
+        ),
+    )
     reranker = Reranker.load(bundle)
     index = reranker.index_embeddings(queries.documents, tmp_path / "index")
     trained = fuse(queries.cosine.astype(np.float64), Candidates(queries).affinities(head), 0.8)
@@ -516,9 +527,9 @@ def test_an_index_of_another_model_is_refused(
     write: Write, index: DocumentIndex, tmp_path: Path
 ) -> None:
     other = Reranker.load(write("cosine", "other", seed=8))
-    with pytest.raises(BundleError, match="made with another model"):
+    with pytest.raises(BundleError, match="written with another model"):
         other.open_index(tmp_path / "index")
-    with pytest.raises(BundleError, match="made with another model"):
+    with pytest.raises(BundleError, match="written with another model"):
         other.scores_of_indexed(QUERY, index)
 
 
@@ -556,7 +567,16 @@ def test_texts_are_ranked_with_the_scores_of_the_manifest(
     config = small_config({"data.encoder": "minilm"})
     head = build_head(embedding_dim=384, **config.head_arguments())
     bundle = export_model(
-        tmp_path / "bundle", head, config, 0.3, encoder.fingerprint, "abc", {}, [example]
+        tmp_path / "bundle",
+        ExportedModel(
+            head=head,
+            config=config,
+            fusion_weight=0.3,
+            encoder_fingerprint=encoder.fingerprint,
+            data_fingerprint="abc",
+            metrics={},
+            examples=[example],
+        ),
     )
     reranker = Reranker.load(bundle)
     (kept,) = reranker.manifest.examples
@@ -585,7 +605,18 @@ def worded(
         head = build_head(embedding_dim=vectors.shape[1], **config.head_arguments())
         example = ExampleTexts("oak", vectors[0], ("oak",), vectors)
         folder = tmp_path / f"bundle-{len(list(tmp_path.iterdir()))}"
-        return export_model(folder, head, config, 0.0, source.fingerprint, "", {}, [example])
+        return export_model(
+            folder,
+            ExportedModel(
+                head=head,
+                config=config,
+                fusion_weight=0.0,
+                encoder_fingerprint=source.fingerprint,
+                data_fingerprint="",
+                metrics={},
+                examples=[example],
+            ),
+        )
 
     return write_one
 

@@ -16,7 +16,7 @@ import torch
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.embeddings import ExampleTexts
 from quantum_rerank.errors import BundleError, OutputError
-from quantum_rerank.export import export_model, read_bundle, write_bundle
+from quantum_rerank.export import ExportedModel, export_model, read_bundle, write_bundle
 from quantum_rerank.similarity import MODELS, build_head, score
 
 DIM = 6
@@ -45,7 +45,18 @@ def export(small_config: Callable[..., ExperimentConfig], tmp_path: Path) -> Exp
         torch.manual_seed(0)
         head = build_head(embedding_dim=DIM, **config.head_arguments())
         folder = tmp_path / "bundle"
-        return export_model(folder, head, config, WEIGHT, "npy:v", "abc", METRICS, [EXAMPLE])
+        return export_model(
+            folder,
+            ExportedModel(
+                head=head,
+                config=config,
+                fusion_weight=WEIGHT,
+                encoder_fingerprint="npy:v",
+                data_fingerprint="abc",
+                metrics=METRICS,
+                examples=[EXAMPLE],
+            ),
+        )
 
     return write
 
@@ -56,7 +67,7 @@ def bundle(export: Export) -> Path:
 
 
 @pytest.mark.parametrize("fall", [0.0, 1.0])
-def test_a_bundle_has_its_gate_with_it(
+def test_a_bundle_keeps_its_gate(
     small_config: Callable[..., ExperimentConfig], tmp_path: Path, fall: float
 ) -> None:
     config = small_config({"fusion.gate": "distance", "fusion.centroids": 4})
@@ -67,18 +78,27 @@ def test_a_bundle_has_its_gate_with_it(
     head.gate.centroids.copy_(torch.from_numpy(unit_rows(4, 5)))
     head.gate.fall.fill_(fall)
     folder = tmp_path / "bundle"
-    export_model(folder, head, config, WEIGHT, "npy:v", "abc", METRICS, [EXAMPLE])
+    export_model(
+        folder,
+        ExportedModel(
+            head=head,
+            config=config,
+            fusion_weight=WEIGHT,
+            encoder_fingerprint="npy:v",
+            data_fingerprint="abc",
+            metrics=METRICS,
+            examples=[EXAMPLE],
+        ),
+    )
     (example,) = read_bundle(folder)[1].examples
     np.testing.assert_allclose(example_scores(folder), example.scores, atol=1e-12)
     assert np.allclose(example.scores, ungated, atol=1e-4) == (fall == 0.0)
-    assert "w falls for queries that lie far" in (folder / "README.md").read_text()
+    assert "w decreases for queries that are far" in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("start", ["full", "near_identity"])
 @pytest.mark.parametrize("angles", ["bounded", "wrapped"])
-def test_how_angles_are_made_comes_back_with_the_bundle(
-    export: Export, start: str, angles: str
-) -> None:
+def test_a_bundle_keeps_the_kind_of_its_angles(export: Export, start: str, angles: str) -> None:
     folder = export("hybrid", start=start, angles=angles)
     head, manifest = read_bundle(folder)
     assert (manifest.config.circuit.start, manifest.config.circuit.angles) == (start, angles)
@@ -104,7 +124,7 @@ def example_scores(folder: Path) -> Any:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_bundle_that_is_read_back_scores_as_before(export: Export, model: str) -> None:
+def test_a_loaded_bundle_gives_the_same_scores(export: Export, model: str) -> None:
     folder = export(model)
     (example,) = read_bundle(folder)[1].examples
     assert (example.query, example.documents) == (EXAMPLE.query, EXAMPLE.documents)
@@ -208,7 +228,9 @@ def write_manifest(text: str) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        pytest.param(remove("manifest.json"), "is no bundle: it has no manifest.json", id="none"),
+        pytest.param(
+            remove("manifest.json"), "is not a bundle: it has no manifest.json", id="none"
+        ),
         pytest.param(remove("model.safetensors"), "model.safetensors` is missing", id="no weights"),
         pytest.param(cut_off("model.safetensors"), "cut off or altered", id="cut-off weights"),
         pytest.param(cut_off("manifest.json"), "cannot be read", id="cut-off manifest"),
@@ -304,13 +326,20 @@ def test_a_folder_that_cannot_be_written_is_refused_in_words(
     head = build_head(embedding_dim=DIM, **config.head_arguments())
     with pytest.raises(OutputError, match="cannot be written"):
         export_model(
-            tmp_path / "file" / "bundle", head, config, WEIGHT, "npy:v", "abc", METRICS, [EXAMPLE]
+            tmp_path / "file" / "bundle",
+            ExportedModel(
+                head=head,
+                config=config,
+                fusion_weight=WEIGHT,
+                encoder_fingerprint="npy:v",
+                data_fingerprint="abc",
+                metrics=METRICS,
+                examples=[EXAMPLE],
+            ),
         )
 
 
-def test_a_disk_that_fills_within_the_weights_is_refused_in_words_and_leaves_nothing(
-    bundle: Path, full_disk: FullDisk
-) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(bundle: Path, full_disk: FullDisk) -> None:
     head, manifest = read_bundle(bundle)
     again = bundle.with_name("again")
     with full_disk(500), pytest.raises(OutputError, match="again` cannot be written: File too"):
@@ -342,25 +371,23 @@ def test_a_bundle_works_where_ray_optuna_and_wandb_are_not_installed(
     np.testing.assert_allclose(scores, example_scores(bundle), atol=1e-12)
 
 
-def test_the_card_holds_the_prompts_that_were_given(
+def test_the_card_contains_the_prompts(
     small_config: Callable[..., ExperimentConfig], tmp_path: Path
 ) -> None:
     config = small_config({"data.query_prompt": "query:\n"})
     head = build_head(embedding_dim=DIM, **config.head_arguments())
-    export_model(tmp_path / "bundle", head, config, WEIGHT, "e", "abc", METRICS, [EXAMPLE])
+    export_model(
+        tmp_path / "bundle",
+        ExportedModel(
+            head=head,
+            config=config,
+            fusion_weight=WEIGHT,
+            encoder_fingerprint="e",
+            data_fingerprint="abc",
+            metrics=METRICS,
+            examples=[EXAMPLE],
+        ),
+    )
     card = (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
     assert 'Text before each query: `"query:\\n"`.' in card
     assert "Text before each document" not in card
-
-
-def test_a_bundle_of_an_earlier_version_used_no_prompts(bundle: Path) -> None:
-    data = read_bundle(bundle)[1].config.data
-    assert (data.query_prompt, data.document_prompt) == (None, None)
-    record = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-    del record["config"]["data"]["query_prompt"], record["config"]["data"]["document_prompt"]
-    del record["manifest_sha256"]
-    content = json.dumps(record, sort_keys=True).encode()
-    record["manifest_sha256"] = hashlib.sha256(content).hexdigest()
-    (bundle / "manifest.json").write_text(json.dumps(record), encoding="utf-8")
-    data = read_bundle(bundle)[1].config.data
-    assert (data.query_prompt, data.document_prompt) == ("", "")
