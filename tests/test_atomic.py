@@ -127,7 +127,7 @@ def test_versions_are_named_by_their_paths(tmp_path: Path) -> None:
     path = str(tmp_path / "file")
     write_version(LocalFiles(), path, b"1")
     write_version(LocalFiles(), path, b"2")
-    assert [found for found, _ in read_versions(LocalFiles(), path)] == [path, path + PREVIOUS]
+    assert [version for version, _ in read_versions(LocalFiles(), path)] == [path, path + PREVIOUS]
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_a_loaded_bundle_gives_the_same_scores(export: Export, model: str) -> No
     np.testing.assert_allclose(example_scores(folder), example.scores, atol=1e-12)
 
 
-def test_a_bundle_says_where_it_comes_from(
+def test_a_bundle_records_its_origin(
     bundle: Path, small_config: Callable[..., ExperimentConfig]
 ) -> None:
     _, manifest = read_bundle(bundle)
@@ -142,14 +142,14 @@ def test_a_bundle_says_where_it_comes_from(
     assert {"python", "torch", "pennylane", "quantum-rerank"} <= manifest.versions.keys()
 
 
-def test_the_card_holds_the_results_and_the_call_that_uses_the_model(bundle: Path) -> None:
+def test_the_card_contains_the_results_and_an_example(bundle: Path) -> None:
     card = (bundle / "README.md").read_text(encoding="utf-8")
     assert "| test | ndcg@10 | 0.2500 |" in card
     assert "Reranker.load(" in card
     assert "No quantum advantage is claimed" in card
 
 
-def test_the_card_names_only_what_the_model_has(export: Export) -> None:
+def test_the_card_names_only_components_of_the_model(export: Export) -> None:
     card = (export("mlp_twin") / "README.md").read_text(encoding="utf-8")
     assert "MLP: [8]" in card
     assert "qubits" not in card
@@ -212,9 +212,7 @@ def test_the_hashes_are_those_of_the_weights_alone(bundle: Path) -> None:
     assert record["files"].keys() == {"model.safetensors"}
 
 
-def test_weights_of_another_type_are_read_in_the_type_of_the_model(
-    bundle: Path, tmp_path: Path
-) -> None:
+def test_weights_are_converted_to_the_type_of_the_model(bundle: Path, tmp_path: Path) -> None:
     head, manifest = read_bundle(bundle)
     doubled = {name: tensor.double() for name, tensor in head.state_dict().items()}
     again, _ = read_bundle(write_bundle(tmp_path / "doubled", doubled, manifest))
@@ -245,7 +243,7 @@ def write_manifest(text: str) -> Callable[[Path], object]:
         pytest.param(write_manifest("[]"), "schema version None", id="manifest of another kind"),
     ],
 )
-def test_a_damaged_bundle_is_refused_in_words(
+def test_a_damaged_bundle_is_refused_with_a_message(
     bundle: Path, damage: Callable[[Path], object], sentence: str
 ) -> None:
     damage(bundle)
@@ -278,7 +276,7 @@ def signed(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, An
         (lambda record: record["examples"].append("text"), "is damaged"),
     ],
 )
-def test_a_manifest_that_contradicts_itself_is_refused_though_its_hash_fits(
+def test_a_contradictory_manifest_with_a_valid_hash_is_refused(
     bundle: Path, change: Callable[[dict[str, Any]], object], sentence: str
 ) -> None:
     rewrite(bundle, signed(change))
@@ -286,7 +284,7 @@ def test_a_manifest_that_contradicts_itself_is_refused_though_its_hash_fits(
         read_bundle(bundle)
 
 
-def test_a_folder_that_does_not_exist_is_told_as_such(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="nowhere` does not exist"):
         read_bundle(tmp_path / "nowhere")
 
@@ -295,22 +293,22 @@ def content_of(folder: Path) -> Mapping[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_an_existing_bundle_is_not_written_over(export: Export) -> None:
+def test_an_existing_bundle_is_not_overwritten(export: Export) -> None:
     folder = export()
-    before = content_of(folder)
+    content = content_of(folder)
     with pytest.raises(OutputError, match="exists already"):
         export("cosine")
-    assert content_of(folder) == before
+    assert content_of(folder) == content
 
 
-def test_a_file_in_the_way_is_not_written_over(export: Export, tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten(export: Export, tmp_path: Path) -> None:
     (tmp_path / "bundle").write_text("something else")
     with pytest.raises(OutputError, match="exists already"):
         export()
     assert (tmp_path / "bundle").read_text() == "something else"
 
 
-def test_an_empty_folder_is_taken_and_nothing_else_is_left_beside_it(
+def test_an_empty_folder_is_used_and_no_temporary_folder_is_left(
     export: Export, tmp_path: Path
 ) -> None:
     (tmp_path / "bundle").mkdir()
@@ -318,7 +316,7 @@ def test_an_empty_folder_is_taken_and_nothing_else_is_left_beside_it(
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
-def test_a_folder_that_cannot_be_written_is_refused_in_words(
+def test_a_folder_that_cannot_be_written_is_reported(
     small_config: Callable[..., ExperimentConfig], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way")
