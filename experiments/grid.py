@@ -43,7 +43,9 @@ class Grid(Generic[Cell]):
     def as_json(self) -> dict[str, Any]:
         """Return the grid as one matrix for each field of its cells, null where one is missing.
 
-        >>> Grid.of({("a", "x"): Share(0.5), ("b", "y"): Share(1.0)}).as_json()["value"]
+        >>> from experiments.summary import Mean
+        >>> cells = {("a", "x"): Mean(0.5, None, 1), ("b", "y"): Mean(1.0, None, 1)}
+        >>> Grid.of(cells).as_json()["mean"]
         [[0.5, None], [None, 1.0]]
         """
         names = [field.name for cell in self.cells.values() for field in fields(cell)]  # type: ignore[arg-type]

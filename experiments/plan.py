@@ -70,17 +70,17 @@ class Dataset:
         )
 
 
-def _chapters(*numbers: int) -> tuple[str, ...]:
+def _chapters(numbers: Sequence[int]) -> tuple[str, ...]:
     return tuple(f"icd10:{number}" for number in numbers)
 
 
 SEEN, UNSEEN = "icd10_seen", "icd10_unseen"
 ICD10 = Dataset(
     "icd10",
-    _chapters(1, 2, 4, 5, 9, 11, 12, 14, 15, 17, 18, 21),
+    _chapters([1, 2, 4, 5, 9, 11, 12, 14, 15, 17, 18, 21]),
     {"test": SEEN, "unseen_test": UNSEEN},
-    unseen_validation=_chapters(7, 8),
-    unseen_test=_chapters(3, 6, 10, 16),
+    unseen_validation=_chapters([7, 8]),
+    unseen_test=_chapters([3, 6, 10, 16]),
     splits_by_seed=False,
 )
 """The data set of the search, which used its validation queries and chapters."""

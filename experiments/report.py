@@ -63,7 +63,7 @@ def sentences(summary: Summary) -> list[str]:
     """Return the main results in one sentence each."""
     pairs = [(TUNED, COSINE), (TUNED, DEFAULT), *((TUNED, name) for name in CLASSICAL)]
     differences = summary.differences
-    found = [
+    lines = [
         _sentence(pair, list(differences.row(pair).values()), summary.mean_differences[pair])
         for pair in (pair_name(*names) for names in pairs)
         if pair in differences.rows
@@ -75,12 +75,12 @@ def sentences(summary: Summary) -> list[str]:
             for collection, cell in against_cosine.items()
             if cell.significant and cell.difference < 0
         ]
-        found.append(
+        lines.append(
             f"Collections on which {TUNED} is significantly below {COSINE}: "
             f"{', '.join(below) or 'none'}."
         )
     gains = summary.gains.cells
-    return found + [
+    return lines + [
         f"ICD-10, {name} over {COSINE}: {gains[name, SEEN].mean:+.1%} on held-out queries of the "
         f"training chapters, {gains[name, UNSEEN].mean:+.1%} on the unseen chapters."
         for name in (TUNED, TUNED_TWIN, TWIN)

@@ -68,8 +68,9 @@ def summarise(experiments: Experiments) -> Summary:
     """Compute everything that the page shows."""
     results = experiments.results
     scores = measured(results)
-    pairs = {pair_name(*pair): found for pair, found in all_pairs(scores).items()}
-    of_targets = {name: found for name in DRAWN if (found := targets(results, name))}
+    pairs = {pair_name(*pair): by_collection for pair, by_collection in all_pairs(scores).items()}
+    by_row = {name: targets(results, name) for name in DRAWN}
+    of_targets = {name: by_dataset for name, by_dataset in by_row.items() if by_dataset}
     return Summary(
         command=experiments.command,
         seeds=tuple(experiments.seeds),
@@ -83,17 +84,17 @@ def summarise(experiments: Experiments) -> Summary:
         gains=_gains(scores),
         differences=Grid.of(
             {
-                (pair, one.collection): _difference(one)
+                (pair, paired.collection): _difference(paired)
                 for pair, by_collection in pairs.items()
-                for one in by_collection
+                for paired in by_collection
             }
         ),
         mean_differences={
-            pair: round(fmean(one.comparison.difference for one in by_collection), 4)
+            pair: round(fmean(paired.comparison.difference for paired in by_collection), 4)
             for pair, by_collection in pairs.items()
         },
         rules=_rules(of_targets),
-        targets={name: _target_counts(found) for name, found in of_targets.items()},
+        targets={name: _target_counts(by_dataset) for name, by_dataset in of_targets.items()},
         trainings=_trainings(results),
         curves=_curves(results),
         failed=tuple(
@@ -172,8 +173,8 @@ def _mean(values: Sequence[float], digits: int) -> Mean:
     )
 
 
-def _difference(one: PairedDifference) -> Difference:
-    comparison = one.comparison
+def _difference(paired: PairedDifference) -> Difference:
+    comparison = paired.comparison
     relative = None if math.isnan(comparison.relative) else round(comparison.relative, 3)
     return Difference(
         difference=round(comparison.difference, 4),
@@ -181,8 +182,8 @@ def _difference(one: PairedDifference) -> Difference:
         low=round(comparison.low, 4),
         high=round(comparison.high, 4),
         p_value=round(comparison.p_value, 4),
-        p_holm=round(one.p_holm, 4),
-        n_seeds=one.n_seeds,
+        p_holm=round(paired.p_holm, 4),
+        n_seeds=paired.n_seeds,
     )
 
 

@@ -66,7 +66,7 @@ class Difference:
 
     @property
     def significant(self) -> bool:
-        """Whether the corrected p-value is below 0.05."""
+        """True if the corrected p-value is below 0.05."""
         return self.p_holm < SIGNIFICANT
 
     @property

@@ -86,9 +86,9 @@ def test_the_page_states_the_origin_of_each_configuration(results: list[Result])
     assert "These controls were not tuned themselves" in text
     assert "its own budget: at most 100 epochs and a patience of 10." in text
     assert "therefore at most 31 epochs and a patience of 10." in text
-    given = page(results, searched=frozenset({"tuned_twin"}))
-    assert "given by `--tuned`." in given
-    assert "own search" not in given
+    text = page(results, searched=frozenset({"tuned_twin"}))
+    assert "given by `--tuned`." in text
+    assert "own search" not in text
     assert "given by `--tuned-twin`." in page(results, searched=frozenset({"tuned"}))
 
 
