@@ -1,11 +1,11 @@
-"""Learning curves of real trainings, read from the folders of searches and kept in a file.
+"""Learning curves of real trainings, read from the folders of searches and stored in a file.
 
     python -m benchmarks.curves RUN --into benchmarks/data/curves.json
 
-Only trials that ended by themselves are taken: at their last epoch, or because nothing improved.
-A trial that was continued after a lost worker is one curve, under its first attempt's number. What
-an epoch costs is measured apart, in processor time, one configuration after the other: what trials
-take of a machine that others use too says more about the others.
+Only trials that were not stopped are used: they reached the last epoch, or early stopping ended
+them. A trial that was resumed after a lost worker is one curve, with the number of its first
+attempt. The time of an epoch is measured separately, in processor time, one configuration after
+another, because trials of a search share the machine.
 """
 
 from __future__ import annotations
@@ -31,21 +31,24 @@ from tuning.space_file import load_space
 from tuning.study.history import attempts
 from tuning.study.run_folder import read_record
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 SPACE = ROOT / "search_spaces" / "default.yaml"
 CURVES = Path(__file__).parent / "data" / "curves.json"
-_STEPS = 40  # of a warm-up that is measured
+_STEPS = 40  # of the warm-up, for the measurement
 
 Prices = Callable[[dict[str, Any]], tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One configuration's training.
+    """The training of one configuration.
 
-    seed, number: of the search that suggested it, and of the trial in it.
-    objective: the best validation so far after each epoch, as a trial reports it.
-    seconds: of processor time that each epoch takes; the first has the warm-up before it.
+    Attributes:
+        seed: The seed of the search that suggested the configuration.
+        number: The number of the trial in the search.
+        params: The suggested parameters.
+        objective: The best validation objective so far after each epoch.
+        seconds: The processor time of each epoch. The first includes the warm-up.
     """
 
     seed: int
@@ -56,9 +59,12 @@ class Curve:
 
 
 def curves_of(folder: Path, prices: Prices, states: Sequence[str] = ("COMPLETE",)) -> list[Curve]:
-    """The curves of a search's trials that ended in one of some states, by number.
+    """Return the curves of the trials of a search, ordered by number.
 
-    prices: of a configuration, the seconds of its warm-up and of each epoch.
+    Args:
+        folder: The folder of the search.
+        prices: Parameters -> seconds of the warm-up and of each epoch.
+        states: The states of the trials to return.
     """
     seed = read_record(folder)["space"]["sampler"]["seed"]
     trials = load_study(folder).get_trials(deepcopy=False)
@@ -77,41 +83,41 @@ def curves_of(folder: Path, prices: Prices, states: Sequence[str] = ("COMPLETE",
 
 
 class Measured:
-    """Prices by training two epochs of a configuration after a short warm-up; each is kept."""
+    """The measured times of configurations: two epochs after a short warm-up. Cached."""
 
     def __init__(self, space: Space) -> None:
         self._space = space
         source = embedding_source(space.base.data.encoder)
         self._data = prepare(space.base.data, source).trial
-        self._known: dict[str, tuple[float, float]] = {}
-        self._train(space.base)  # whose first call compiles
+        self._cache: dict[str, tuple[float, float]] = {}
+        self._train(space.base)  # compiles, so that no measurement does
 
     def __call__(self, params: dict[str, Any]) -> tuple[float, float]:
         key = json.dumps(params, sort_keys=True)
-        if key not in self._known:
-            self._known[key] = self._train(self._space.config_for(params, 0))
-        return self._known[key]
+        if key not in self._cache:
+            self._cache[key] = self._train(self._space.config_for(params, 0))
+        return self._cache[key]
 
     def _train(self, config: ExperimentConfig) -> tuple[float, float]:
         short = override(config, {"warmup.steps": _STEPS, "circuit.engine": "statevector"})
         epochs = make_trainer(short, self._data).epochs()
         began = time.process_time()
         next(epochs)
-        between = time.process_time()
+        second = time.process_time()
         next(epochs)
-        epoch = time.process_time() - between
-        warm_up = max(between - began - epoch, 0.0) * config.warmup.steps / _STEPS
+        epoch = time.process_time() - second
+        warm_up = max(second - began - epoch, 0.0) * config.warmup.steps / _STEPS
         return warm_up, epoch
 
 
 def read_curves(path: Path = CURVES) -> list[Curve]:
-    """The curves of a file."""
+    """Read the curves of a file."""
     content = json.loads(path.read_text(encoding="utf-8"))
     return [Curve(**curve) for curve in content["curves"]]
 
 
 def write_curves(path: Path, curves: Sequence[Curve]) -> None:
-    """Write curves, one a line, below what they are."""
+    """Write curves, one a line, below a description."""
     made = "python -m benchmarks.curves; see README.md beside this file"
     head = json.dumps({"made_by": made, "machine": machine()})[:-1]
     lines = (json.dumps(asdict(curve), separators=(",", ":")) for curve in curves)
@@ -125,17 +131,17 @@ def _short(value: Any) -> Any:
 
 def main(
     runs: Annotated[list[Path], typer.Argument(help="Folders of searches without a scheduler.")],
-    space: Annotated[Path, typer.Option(help="The space that they searched.")] = SPACE,
-    into: Annotated[Path, typer.Option(help="The file that keeps the curves.")] = CURVES,
+    space: Annotated[Path, typer.Option(help="Search space of the searches.")] = SPACE,
+    into: Annotated[Path, typer.Option(help="File of the curves.")] = CURVES,
 ) -> None:
     """Add the curves of some searches to a file."""
-    known = {(c.seed, c.number): c for c in (read_curves(into) if into.exists() else [])}
+    by_trial = {(c.seed, c.number): c for c in (read_curves(into) if into.exists() else [])}
     torch.set_num_threads(1)
     prices = Measured(load_space(space, {}))
     for run in runs:
-        known |= {(curve.seed, curve.number): curve for curve in curves_of(run, prices)}
-    write_curves(into, [known[key] for key in sorted(known)])
-    print(f"{into}: {len(known)} curves, {into.stat().st_size / 1000:.0f} kB.")
+        by_trial |= {(curve.seed, curve.number): curve for curve in curves_of(run, prices)}
+    write_curves(into, [by_trial[key] for key in sorted(by_trial)])
+    print(f"{into}: {len(by_trial)} curves, {into.stat().st_size / 1000:.0f} kB.")
 
 
 if __name__ == "__main__":

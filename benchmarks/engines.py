@@ -1,13 +1,13 @@
-"""The circuit alone by each engine: what a text costs by qubits, layers and batch.
+"""Time of the circuit alone by each engine, by qubits, layers and batch size.
 
     python -m benchmarks.engines --json
 
-A call computes the states of random angles and pulls a random cotangent back to the
-angles, on one thread; figures are microseconds per text. `ns per amplitude` is the same over the
-2^n amplitudes of a state: where it is not above the first row's, the cost has grown no faster
-than 2^n. (A layer has a gate more with each qubit: the work is n 2^n.) The last table is
-what `engine: auto` goes by: the texts from which `statevector` is at least as fast as
-`lightning.qubit`, for every entangler, next to what `circuits/choice.py` says.
+A call computes the states of random angles and the gradient of the angles for a random cotangent,
+on one thread. Values are microseconds per text. `ns per amplitude` divides them by the 2^n
+amplitudes of a state: where it is not above the first row, the time grows no faster than 2^n.
+(Each qubit adds a gate to a layer: the work is n 2^n.) The last table is the basis of
+`engine: auto`: the smallest batch for which `statevector` is at least as fast as
+`lightning.qubit`, for every entangler, next to the value in `circuits/choice.py`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ MANY_LAYERS = (1, 2, 4, 8)
 MANY_TEXTS = (32, 128, 512, 2048, 8192)
 FEWEST_CALLS = 5
 CHOICES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-MOST_AMPLITUDES = 2**19  # of a batch in the search for the fastest engine
+MOST_AMPLITUDES = 2**19  # of a batch, in the last table
 
 
 @dataclass(frozen=True)
 class Simulator:
-    """An engine, and the most qubits for which it is worth the wait."""
+    """An engine, and the largest number of qubits for which it is timed."""
 
     engine: str
     precision: str = "float64"
@@ -54,7 +54,7 @@ Costs = Mapping[int, Mapping[str, Spread]]
 
 
 def make_call(simulator: Simulator, ansatz: Ansatz, n_texts: int) -> Callable[[], None]:
-    """States of random angles, and their gradient for a random cotangent."""
+    """Return a call that computes states of random angles and their gradient."""
     engine = make_engine(simulator.engine, ansatz, simulator.precision)
     generator = torch.Generator().manual_seed(0)
     real = torch.float32 if simulator.precision == "float32" else torch.float64
@@ -70,9 +70,15 @@ def make_call(simulator: Simulator, ansatz: Ansatz, n_texts: int) -> Callable[[]
 
 
 def costs(names: Sequence[str], ansatz: Ansatz, n_texts: int, seconds: float) -> dict[str, Spread]:
-    """Microseconds per text of each simulator that takes the circuit, timed in turns.
+    """Return the microseconds per text of each simulator that supports the circuit.
 
-    A simulator is called until it has had its seconds, and `FEWEST_CALLS` times at least.
+    The simulators are timed in turns, each for some seconds and at least `FEWEST_CALLS` times.
+
+    Args:
+        names: The simulators.
+        ansatz: The circuit.
+        n_texts: The batch size.
+        seconds: The time for each simulator.
     """
     calls = {
         name: make_call(SIMULATORS[name], ansatz, n_texts)
@@ -94,12 +100,12 @@ def costs(names: Sequence[str], ansatz: Ansatz, n_texts: int, seconds: float) ->
 
 
 def per_amplitude(by_qubits: Costs, name: str) -> dict[int, float]:
-    """Qubits -> nanoseconds per text and amplitude."""
+    """Return qubits -> nanoseconds per text and amplitude."""
     return {n: 1e3 * taken[name].median / 2**n for n, taken in by_qubits.items()}
 
 
 def overtaken_from(ansatz: Ansatz, seconds: float) -> int | None:
-    """The fewest texts from which `statevector` is never behind, None if it is to the last."""
+    """Return the smallest batch from which `statevector` is never slower, or None."""
     result = None
     for n_texts in reversed(affordable(ansatz.n_qubits)):
         taken = costs((LIGHTNING, STATEVECTOR), ansatz, n_texts, seconds)
@@ -110,7 +116,7 @@ def overtaken_from(ansatz: Ansatz, seconds: float) -> int | None:
 
 
 def affordable(n_qubits: int) -> list[int]:
-    """The batches that are tried for a number of qubits.
+    """Return the batch sizes that are timed for a number of qubits.
 
     >>> affordable(12)[-1]
     128
@@ -119,18 +125,25 @@ def affordable(n_qubits: int) -> list[int]:
 
 
 def chosen_from(n_qubits: int) -> int | None:
-    """The fewest texts for which `engine: auto` takes `statevector`."""
+    """Return the smallest batch for which `engine: auto` selects `statevector`."""
     return next((n for n in CHOICES if fastest_engine(n_qubits, n) == STATEVECTOR), None)
 
 
 def later(measured: Mapping[str, int | None]) -> int | None:
-    """The batch that serves every entangler."""
-    known = [n_texts for n_texts in measured.values() if n_texts is not None]
-    return max(known) if len(known) == len(measured) else None
+    """Return the smallest batch that is sufficient for every entangler."""
+    sizes = [n_texts for n_texts in measured.values() if n_texts is not None]
+    return max(sizes) if len(sizes) == len(measured) else None
 
 
 def costs_table(title: str, first: str, rows: Costs, *divided: str) -> Table:
-    """A row per size: medians, the middle half below them, and some over the amplitudes."""
+    """Return medians with the middle half below them, one row per size.
+
+    Args:
+        title: The title.
+        first: The name of the first column.
+        rows: Size -> simulator -> time.
+        divided: Simulators whose time per amplitude is shown too.
+    """
     names = list(next(iter(rows.values())))
     shares = [per_amplitude(rows, name) for name in divided]
     columns = (first, *names, *(f"{name}\nns per amplitude" for name in divided))
@@ -151,15 +164,15 @@ def _cell(spread: Spread) -> str:
 
 
 def choice_table(crossings: Mapping[int, Mapping[str, int | None]]) -> Table:
-    """A row per number of qubits: measured for each entangler and for both, and chosen."""
+    """Return the measured and the chosen batch sizes, one row per number of qubits."""
 
     def cells(n_qubits: int, measured: Mapping[str, int | None]) -> tuple[str, ...]:
         most = affordable(n_qubits)[-1]
-        found = [*(measured[name] for name in ENTANGLERS), later(measured)]
+        sizes = [*(measured[name] for name in ENTANGLERS), later(measured)]
         chosen = chosen_from(n_qubits)
         return (
             str(n_qubits),
-            *(f"above {most}" if n_texts is None else str(n_texts) for n_texts in found),
+            *(f"above {most}" if n_texts is None else str(n_texts) for n_texts in sizes),
             "never" if chosen is None else str(chosen),
         )
 
@@ -171,9 +184,9 @@ def choice_table(crossings: Mapping[int, Mapping[str, int | None]]) -> Table:
 
 
 def main(seconds: float = 0.3, as_json: AsJson = False) -> None:
-    """Print microseconds per text: medians, and the middle half of the calls.
+    """Print the median and the middle half of microseconds per text.
 
-    `seconds` is how long each figure is measured, half of it in the last table.
+    Each value is measured for `seconds`, and for half of it in the last table.
     """
     torch.set_num_threads(1)
     everyone = tuple(SIMULATORS)
@@ -214,7 +227,7 @@ def main(seconds: float = 0.3, as_json: AsJson = False) -> None:
 
 
 def as_figures(rows: Costs) -> dict[int, dict[str, dict[str, float]]]:
-    """The same as plain numbers: size -> simulator -> median, low, high."""
+    """Return plain numbers: size -> simulator -> median, low, high."""
     return {
         size: {name: asdict(spread) for name, spread in taken.items()}
         for size, taken in rows.items()

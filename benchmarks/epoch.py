@@ -1,12 +1,12 @@
-"""An epoch by each engine beside the classical twin: training and validation, in turns.
+"""Time of an epoch by each engine and by the classical twin: training and validation.
 
     python -m benchmarks.epoch --json
 
-An epoch trains on every training query of the domains seen, with `margin_ranking` and 31
-negatives, and ranks the candidates of all validation queries; one thread, no warm-up.
-Validation is timed once more by itself after each epoch, and training is what is left.
-Domains are ICD-10 chapters by default, two of them unseen; `--seen`, repeated, gives
-others, such as `--seen beir:FOLDER`.
+An epoch trains on every training query of the domains, with `margin_ranking` and 31 negatives,
+and ranks the candidates of all validation queries, on one thread and without a warm-up.
+Validation is timed separately after each epoch. Training is the rest. The default domains are
+ICD-10 chapters, two of them unseen. `--seen`, repeated, selects others, such as
+`--seen beir:FOLDER`.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ MODELS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Times:
-    """Seconds of some epochs of one model."""
+    """The seconds of some epochs of a model."""
 
     epoch: list[float] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
 
     @property
     def training(self) -> list[float]:
-        """What an epoch took besides its validation."""
+        """The seconds of each epoch without its validation."""
         return [whole - part for whole, part in zip(self.epoch, self.validation, strict=True)]
 
 
 def configuration(seen: tuple[str, ...], unseen: tuple[str, ...], epochs: int) -> ExperimentConfig:
-    """The run that every model shares, without an end before its last epoch."""
+    """Return the configuration that all models share, without early stopping."""
     return override(
         ExperimentConfig(),
         {
@@ -68,9 +68,9 @@ def configuration(seen: tuple[str, ...], unseen: tuple[str, ...], epochs: int) -
 
 
 def measure(config: ExperimentConfig, data: TrialData) -> dict[str, Times]:
-    """Train every model, an epoch of each in turn; the first is not measured."""
+    """Time the epochs of every model in turns. The first turn is not measured."""
     validator = Validator(data.seen, data.unseen, config.training.objective)
-    trainers = {name: make_trainer(override(config, given), data) for name, given in MODELS.items()}
+    trainers = {name: make_trainer(override(config, keys), data) for name, keys in MODELS.items()}
     running = {name: trainer.epochs() for name, trainer in trainers.items()}
     times = {name: Times() for name in MODELS}
     for epoch in range(config.training.max_epochs):
@@ -85,14 +85,14 @@ def measure(config: ExperimentConfig, data: TrialData) -> dict[str, Times]:
 def timed_epoch(
     trainer: Trainer, epochs: Iterator[object], validator: Validator
 ) -> tuple[float, float]:
-    """Seconds of the next epoch, and of its validation."""
+    """Return the seconds of the next epoch, and of its validation."""
     whole = milliseconds(lambda: next(epochs))
     part = milliseconds(lambda: validator(trainer.model.head))
     return whole / 1e3, part / 1e3
 
 
 def description(prepared: PreparedData) -> str:
-    """How much an epoch goes through."""
+    """Return the number of domains and queries of an epoch."""
     rows = prepared.statistics()
     total = {role: sum(row.get(role, 0) for row in rows) for role in ("train", "validation")}
     return (
@@ -102,13 +102,13 @@ def description(prepared: PreparedData) -> str:
 
 
 def main(
-    seen: Annotated[list[str] | None, typer.Option(help="A collection, repeatable.")] = None,
+    seen: Annotated[list[str] | None, typer.Option(help="Collection. Repeatable.")] = None,
     epochs: int = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Print seconds per epoch: median, and the middle half of the epochs."""
+    """Print the median and the middle half of seconds per epoch."""
     torch.set_num_threads(1)
-    # The first is for what runs only once: compiling, and the memory that stays allocated.
+    # One epoch more: the first compiles and allocates memory.
     config = configuration(tuple(seen or CHAPTERS), () if seen else UNSEEN, epochs + 1)
     prepared = prepare(config.data, embedding_source(config.data.encoder))
     times = measure(config, prepared.trial)
@@ -141,7 +141,7 @@ def main(
 
 
 def medians(times: Mapping[str, list[float]]) -> dict[str, float]:
-    """Name -> median."""
+    """Return name -> median."""
     return {name: Spread.of(values).median for name, values in times.items()}
 
 

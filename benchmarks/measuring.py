@@ -1,4 +1,4 @@
-"""What every benchmark shares: calls timed in turns, tables with a spread, JSON."""
+"""Helpers of all benchmarks: calls timed in turns, tables with a spread, JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")
 
 @dataclass(frozen=True)
 class Spread:
-    """Median and the middle half of some measurements."""
+    """The median and the middle half of some measurements."""
 
     median: float
     low: float
@@ -28,24 +28,29 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
+        """Return the spread of measurements."""
         low, median, high = (
             statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
         )
         return cls(median, low, high)
 
     def cells(self, digits: int) -> tuple[str, str]:
-        """The median, and the middle half as text."""
+        """Return the median and the middle half as texts."""
         return f"{self.median:.{digits}f}", f"{self.low:.{digits}f} to {self.high:.{digits}f}"
 
 
 def in_turns(
     calls: Mapping[str, Callable[[], Any]], repeats: int, burst: int = 1
 ) -> dict[str, Spread]:
-    """Milliseconds of each call, timed in turns so that a noisy moment hits them all.
+    """Return the milliseconds of each call, timed in turns so that noise affects all of them.
 
-    burst: calls of one after another in a turn, as in a loop of its own; the first of
-        them, which finds the caches full of the others' data, is not measured if there are more.
-    Each is called once before, unmeasured.
+    Each call runs once without measurement first.
+
+    Args:
+        calls: Name -> call.
+        repeats: The number of turns.
+        burst: The number of repetitions of a call in a turn. If there are more than one, the
+            first is not measured, since the caches contain the data of other calls.
     """
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
@@ -58,14 +63,14 @@ def in_turns(
 
 
 def milliseconds(call: Callable[[], Any]) -> float:
-    """How long a call takes."""
+    """Return the milliseconds of a call."""
     started = time.perf_counter()
     call()
     return 1e3 * (time.perf_counter() - started)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table whose first column is text and whose others are numbers."""
+    """Return a table whose first column is text, and the other columns numbers."""
     result = Table(title=title, title_justify="left")
     for position, column in enumerate(columns):
         result.add_column(column, justify="right" if position else "left", no_wrap=True)
@@ -75,11 +80,11 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def show(record: Mapping[str, Any], tables: Sequence[Table], as_json: bool) -> None:
-    """Print the figures as one JSON object, or as tables with the machine below them."""
+    """Print the results as a JSON object, or as tables with the machine below them."""
     if as_json:
         print(json.dumps({**record, "machine": machine()}))
         return
     console = Console(width=None if Console().is_terminal else 160)
-    for one in tables:
-        console.print(one)
+    for item in tables:
+        console.print(item)
     console.print(machine(), style="dim", highlight=False, soft_wrap=True)

@@ -1,15 +1,14 @@
-"""Memory of a trial: what is its own, and what all trials of a machine share.
+"""Memory of a trial: private memory, and memory that all trials of a machine share.
 
     python -m benchmarks.memory --json
 
-A local Ray cluster, the data in its object store, and workers that take it from there,
-touch every embedding and train for an epoch, as trials do: 50 training and 50
-validation queries with 100 candidates each, over random unit vectors of 384 dimensions.
-`own` is a worker's unique set size, what would be freed if it ended; `shared` is the
-rest of its resident memory, its libraries included. Two workers hold the data at the
-same time, and train one after the other: what the second needs of its own is the price
-of one more trial on a machine. Every size has fresh workers; peaks are looked for
-every 20 ms; MB are 2^20 bytes.
+Workers of a local Ray cluster get the data from its object store, read every embedding and train
+for an epoch, as trials do: 50 training and 50 validation queries with 100 candidates each, over
+random unit vectors of 384 dimensions. `private` is a worker's unique set size, which would be
+freed if it ended. `shared` is the rest of its resident memory, including its libraries. Two
+workers hold the data at the same time and train one after the other: the private memory of the
+second is the cost of one more trial on a machine. Every size has new workers. Peaks are sampled
+every 20 ms.
 """
 
 from __future__ import annotations
@@ -40,64 +39,70 @@ QUBITS, DOCUMENTS = 4, 10_000
 MANY_QUBITS = (2, 4, 8, 12)
 MANY_DOCUMENTS = (1_000, 10_000, 100_000)
 WATCHED_EVERY = 0.02  # seconds
-MB = 2**20
+MIB = 2**20
 
 
 @dataclass(frozen=True)
 class Usage:
-    """MB of a process: its own, and those that others have too."""
+    """The private and the shared memory of a process, in MiB."""
 
-    own: float
+    private: float
     shared: float
 
 
 @dataclass(frozen=True)
 class Trial:
-    """MB of a trial's worker before it has the data, with it, and at the peak of its training.
+    """The memory of a trial's worker, in MiB.
 
-    unpickled: with the data, of which no embedding was read yet.
+    Attributes:
+        without_data: Before the worker gets the data.
+        unpickled: With the data, before an embedding is read.
+        with_data: After every embedding was read.
+        trained: After the training.
+        private_peak: The highest private memory during the training.
+        resident_peak: The highest resident memory during the training.
     """
 
-    before: Usage
+    without_data: Usage
     unpickled: Usage
     with_data: Usage
     trained: Usage
-    own_peak: float
+    private_peak: float
     resident_peak: float
 
     @property
-    def own_for_embeddings(self) -> float:
-        """What reading every embedding adds to the worker's own memory."""
-        return self.with_data.own - self.unpickled.own
+    def private_for_embeddings(self) -> float:
+        """The private memory that reading every embedding adds."""
+        return self.with_data.private - self.unpickled.private
 
     @property
-    def own_for_data(self) -> float:
-        """What all of the data adds to it: ids and judgments too."""
-        return self.with_data.own - self.before.own
+    def private_for_data(self) -> float:
+        """The private memory that all of the data adds, including ids and judgments."""
+        return self.with_data.private - self.without_data.private
 
     def figures(self) -> dict[str, Any]:
-        """Everything as plain numbers."""
+        """Return all values as plain numbers."""
         return {
             **asdict(self),
-            "own_for_embeddings": self.own_for_embeddings,
-            "own_for_data": self.own_for_data,
+            "private_for_embeddings": self.private_for_embeddings,
+            "private_for_data": self.private_for_data,
         }
 
 
 def usage() -> Usage:
-    """What this process uses now."""
+    """Return the memory that this process uses now."""
     import psutil
 
     memory = psutil.Process().memory_full_info()
-    return Usage(memory.uss / MB, (memory.rss - memory.uss) / MB)
+    return Usage(memory.uss / MIB, (memory.rss - memory.uss) / MIB)
 
 
 class Worker:
-    """A trial's process: imports first, so that they are not taken for the data."""
+    """The process of a trial. It imports first, so that imports do not count as data."""
 
     def __init__(self, config: ExperimentConfig) -> None:
         self._config = config
-        # The smallest training: what is compiled or loaded on its first use is there after it.
+        # The smallest training compiles and loads everything that is needed later.
         _train(override(config, {"circuit.n_qubits": 2}), trial_data(2 * N_CANDIDATES))
         gc.collect()
 
@@ -105,7 +110,7 @@ class Worker:
         """Get the data and read every embedding."""
         import ray
 
-        self._before = usage()
+        self._without_data = usage()
         self._data: TrialData = ray.get(reference[0])
         self._unpickled = usage()
         for queries in (*self._data.train, *self._data.seen):
@@ -114,27 +119,27 @@ class Worker:
         self._with_data = usage()
 
     def train(self) -> Trial:
-        """Train, and say what all of it took."""
-        with _watching(_own_bytes) as own, _watching(_resident_bytes) as resident:
+        """Train, and return the memory of all steps."""
+        with _watching(_private_bytes) as private, _watching(_resident_bytes) as resident:
             _train(self._config, self._data)
         return Trial(
-            self._before,
-            self._unpickled,
-            self._with_data,
-            usage(),
-            own.peak / MB,
-            resident.peak / MB,
+            without_data=self._without_data,
+            unpickled=self._unpickled,
+            with_data=self._with_data,
+            trained=usage(),
+            private_peak=private.peak / MIB,
+            resident_peak=resident.peak / MIB,
         )
 
 
-def _own_bytes() -> int:
+def _private_bytes() -> int:
     import psutil
 
     return int(psutil.Process().memory_full_info().uss)
 
 
 def _watching(used: Callable[[], int]) -> MemoryWatchdog:
-    """A watchdog that only remembers the peak."""
+    """Return a watchdog that only records the peak."""
     return MemoryWatchdog(sys.maxsize, used, lambda _: None, WATCHED_EVERY)
 
 
@@ -150,7 +155,7 @@ def _train(config: ExperimentConfig, data: TrialData) -> None:
 
 
 def trial_data(n_documents: int) -> TrialData:
-    """What a trial gets, with queries near to documents that answer them."""
+    """Return the data of a trial, with queries near the documents that answer them."""
     rng = np.random.default_rng(0)
     documents = _unit(rng.normal(size=(n_documents, EMBEDDING_DIM)))
     answers = rng.choice(n_documents, 2 * N_QUERIES, replace=False)
@@ -175,7 +180,7 @@ def _unit(rows: Any) -> Embeddings:
 
 
 def trials(n_qubits: int, data: TrialData, engine: str) -> tuple[Trial, Trial]:
-    """Two trials of one machine, of which the second gets what the first has already."""
+    """Measure two trials on one machine that share the data."""
     import ray
 
     config = override(
@@ -199,57 +204,62 @@ def trials(n_qubits: int, data: TrialData, engine: str) -> tuple[Trial, Trial]:
 
 
 def main(engine: str = "lightning.qubit", as_json: AsJson = False) -> None:
-    """Print MB per trial, by qubits and by documents."""
+    """Print MiB per trial, by qubits and by documents."""
     with ray_cluster(None):
         data = {n: trial_data(n) for n in MANY_DOCUMENTS}
         by_qubits = {n: trials(n, data[DOCUMENTS], engine) for n in MANY_QUBITS}
         by_documents = {n: trials(QUBITS, data[n], engine) for n in MANY_DOCUMENTS}
     record = {
-        "mb_by_qubits": _figures(by_qubits),
-        "mb_by_documents": _figures(by_documents),
+        "mib_by_qubits": _figures(by_qubits),
+        "mib_by_documents": _figures(by_documents),
         "engine": engine,
     }
     show(record, [qubits_table(by_qubits), documents_table(by_documents)], as_json)
 
 
 def qubits_table(by_qubits: Mapping[int, tuple[Trial, Trial]]) -> Table:
-    """A row per number of qubits, of the second trial."""
+    """Return the memory of the second trial, one row per number of qubits."""
     rows = [
         (
             str(n_qubits),
-            *_cells(trial.with_data.own, trial.own_peak, trial.trained.shared, trial.resident_peak),
+            *_cells(
+                trial.with_data.private,
+                trial.private_peak,
+                trial.trained.shared,
+                trial.resident_peak,
+            ),
         )
         for n_qubits, (_, trial) in by_qubits.items()
     ]
-    columns = ("qubits", "own before training", "own at peak", "shared", "resident at peak")
-    return table(f"MB of a trial, {DOCUMENTS} documents", columns, rows)
+    columns = ("qubits", "private with data", "private at peak", "shared", "resident at peak")
+    return table(f"MiB of a trial, {DOCUMENTS} documents", columns, rows)
 
 
 def documents_table(by_documents: Mapping[int, tuple[Trial, Trial]]) -> Table:
-    """A row per corpus and trial."""
+    """Return the memory of both trials, one row per corpus and trial."""
     rows = [
         (
-            f"{n_documents}, {which}",
+            f"{n_documents}, {order}",
             *_cells(
-                4 * EMBEDDING_DIM * n_documents / MB,
-                trial.own_for_embeddings,
-                trial.own_for_data,
-                trial.own_peak,
+                4 * EMBEDDING_DIM * n_documents / MIB,
+                trial.private_for_embeddings,
+                trial.private_for_data,
+                trial.private_peak,
                 trial.trained.shared,
             ),
         )
         for n_documents, both in by_documents.items()
-        for which, trial in zip(("first", "second"), both, strict=True)
+        for order, trial in zip(("first", "second"), both, strict=True)
     ]
     columns = (
         "documents, trial",
         "embeddings",
-        "own for them",
-        "own for all data",
-        "own at peak",
+        "private for them",
+        "private for all data",
+        "private at peak",
         "shared",
     )
-    return table(f"MB of a trial, {QUBITS} qubits", columns, rows)
+    return table(f"MiB of a trial, {QUBITS} qubits", columns, rows)
 
 
 def _cells(*values: float) -> list[str]:
@@ -257,7 +267,7 @@ def _cells(*values: float) -> list[str]:
 
 
 def _figures(sizes: Mapping[int, tuple[Trial, Trial]]) -> dict[int, dict[str, Any]]:
-    """Everything as plain numbers: size -> first or second trial -> MB."""
+    """Return size -> first or second trial -> MiB, as plain numbers."""
     return {
         size: {"first": first.figures(), "second": second.figures()}
         for size, (first, second) in sizes.items()

@@ -1,12 +1,12 @@
-"""A corpus that is larger than the memory it is given: what training on it takes.
+"""Time and memory of a training on a corpus that is larger than its memory.
 
     python -m benchmarks.million --json
 
-A folder of random texts and unit vectors of 384 dimensions is written to disk block by block,
-then read, searched for candidates and trained on for two epochs by the same lines as any other
-collection. `private` is what the process has for itself, Linux's Private_Clean and
-Private_Dirty, pages of a mapped file included while they are held; its peak is looked for
-every 20 ms. MB are 2^20 bytes. The vectors take 1.5 GB of disk at the full size.
+A folder of random texts and unit vectors of 384 dimensions is written to disk in blocks. It is
+then read, searched for candidates and trained on for two epochs by the same code as any other
+collection. `private` is the private memory of the process, Linux's Private_Clean and
+Private_Dirty, including resident pages of a mapped file. Its peak is sampled every 20 ms. The
+vectors take 1.4 GiB of disk at the full size.
 """
 
 from __future__ import annotations
@@ -33,35 +33,35 @@ from tuning.limits.budgets import MemoryWatchdog
 
 EMBEDDING_DIM = 384
 WATCHED_EVERY = 0.02  # seconds
-MB = 2**20
+MIB = 2**20
 
 Result = TypeVar("Result")
 
 
 class Measured:
-    """Seconds and peak of private memory, step by step."""
+    """The seconds and the peak of private memory of each step."""
 
     def __init__(self) -> None:
         self.steps: dict[str, dict[str, float]] = {}
 
     def step(self, name: str, do: Callable[[], Result]) -> Result:
-        """Do it, and keep what it took."""
+        """Run a step and record its seconds and its peak of memory."""
         started = time.perf_counter()
         with MemoryWatchdog(sys.maxsize, private, lambda _: None, WATCHED_EVERY) as memory:
             result = do()
         seconds = time.perf_counter() - started
-        self.steps[name] = {"seconds": seconds, "private_peak_mb": memory.peak / MB}
+        self.steps[name] = {"seconds": seconds, "private_peak_mib": memory.peak / MIB}
         return result
 
 
 def private() -> int:
-    """Bytes that this process alone has in memory."""
+    """Return the bytes of private memory of this process."""
     lines = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
 
 
 def write_collection(folder: Path, n_documents: int, n_queries: int) -> None:
-    """Write texts, judgments and vectors: a query lies near the one document that answers it."""
+    """Write texts, judgments and vectors, with each query near the document that answers it."""
     rng = np.random.default_rng(0)
     answers = rng.choice(n_documents, n_queries, replace=False)
     (folder / "qrels").mkdir(parents=True)
@@ -91,13 +91,13 @@ def random_vectors(n_rows: int, rng: np.random.Generator) -> Iterator[Embeddings
 
 
 def unit(rows: Embeddings) -> Embeddings:
-    """Rows divided by their lengths."""
+    """Return rows divided by their lengths."""
     lengths: Embeddings = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / lengths
 
 
 def configuration(folder: Path, loss: str) -> ExperimentConfig:
-    """Two epochs over the one collection."""
+    """Return a configuration of two epochs over the collection."""
     return override(
         ExperimentConfig(),
         {
@@ -112,7 +112,7 @@ def configuration(folder: Path, loss: str) -> ExperimentConfig:
 
 
 def measure(folder: Path, n_documents: int, n_queries: int, loss: str) -> Measured:
-    """Write, prepare and train, step by step."""
+    """Write, prepare and train, measuring each step."""
     measured = Measured()
     config = configuration(folder, loss)
     source = embedding_source(config.data.encoder, folder / "cache")
@@ -124,33 +124,35 @@ def measure(folder: Path, n_documents: int, n_queries: int, loss: str) -> Measur
 
 
 def main(
-    documents: Annotated[int, typer.Option(min=1000, help="Texts of the corpus.")] = 1_000_000,
-    queries: Annotated[int, typer.Option(min=20, help="Judged queries.")] = 300,
-    loss: Annotated[str, typer.Option(help="As `loss.name`.")] = "infonce_candidates",
+    documents: Annotated[int, typer.Option(min=1000, help="Number of documents.")] = 1_000_000,
+    queries: Annotated[int, typer.Option(min=20, help="Number of queries.")] = 300,
+    loss: Annotated[str, typer.Option(help="Value of `loss.name`.")] = "infonce_candidates",
     as_json: AsJson = False,
 ) -> None:
-    """Print seconds and the peak of private memory, step by step."""
+    """Print the seconds and the peak of private memory of each step."""
     torch.set_num_threads(1)
-    before = private() / MB
+    imported = private() / MIB
     with TemporaryDirectory() as folder:
         steps = measure(Path(folder) / "random", documents, queries, loss).steps
-    peak = max(step["private_peak_mb"] for step in steps.values())
+    peak = max(step["private_peak_mib"] for step in steps.values())
     record: dict[str, Any] = {
         "documents": documents,
         "queries": queries,
         "loss": loss,
-        "vectors_mb": 4 * EMBEDDING_DIM * documents / MB,
-        "private_before_mb": before,
-        "private_peak_mb": peak,
+        "vectors_mib": 4 * EMBEDDING_DIM * documents / MIB,
+        "private_after_imports_mib": imported,
+        "private_peak_mib": peak,
         "steps": steps,
     }
-    rows = [("imports", "", f"{before:.0f}")]
+    rows = [("imports", "", f"{imported:.0f}")]
     rows += [
-        (name, f"{step['seconds']:.1f}", f"{step['private_peak_mb']:.0f}")
+        (name, f"{step['seconds']:.1f}", f"{step['private_peak_mib']:.0f}")
         for name, step in steps.items()
     ]
-    title = f"{documents:,} documents, {record['vectors_mb']:.0f} MB of vectors, {queries} queries"
-    show(record, [table(title, ("step", "s", "private MB at peak"), rows)], as_json)
+    title = (
+        f"{documents:,} documents, {record['vectors_mib']:.0f} MiB of vectors, {queries} queries"
+    )
+    show(record, [table(title, ("step", "s", "private MiB at peak"), rows)], as_json)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The search as one writes it from the documentation: Ray Tune, OptunaSearch, ASHA, W&B.
+"""A plain search, written as in the documentation of Ray Tune, OptunaSearch, ASHA and W&B.
 
     python -m benchmarks.plain_search SPACE FOLDER
 
-What `benchmarks.search` measures the project against. The trial is the project's own trainer
-on the same data and over the same parameters, with states by a broadcast `default.qubit`
-QNode; around it stands nothing but what the libraries give.
+It is the baseline of `benchmarks.search`. The trial is the project's trainer with the same data
+and parameters, and with states by a broadcast `default.qubit` QNode. Everything else is the code
+of the libraries.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tuning.space_file import load_space
 
 
 def trial(params: dict[str, Any], base: ExperimentConfig, data: Any) -> None:
-    """Train one suggestion and report its epochs."""
+    """Train a suggested configuration and report its epochs."""
     import torch
     from ray import tune
 
@@ -42,7 +42,7 @@ def trial(params: dict[str, Any], base: ExperimentConfig, data: Any) -> None:
 
 
 def main(space: Path, folder: Path) -> None:
-    """Run the search and write what it took to FOLDER/took.json."""
+    """Run the search and write its times to FOLDER/took.json."""
     import ray
     from ray import tune
     from ray.air.integrations.wandb import WandbLoggerCallback
@@ -54,12 +54,12 @@ def main(space: Path, folder: Path) -> None:
 
     os.environ["WANDB_MODE"] = "offline"
     os.environ["WANDB_DIR"] = str(folder)
-    known = load_space(space, {})
-    base = override(known.base, {"circuit.engine": "qnode"})
+    loaded = load_space(space, {})
+    base = override(loaded.base, {"circuit.engine": "qnode"})
     prepared = prepare(base.data, embedding_source(base.data.encoder))
     distributions = {
         name: (tune.loguniform if parameter.log else tune.uniform)(parameter.low, parameter.high)
-        for name, parameter in known.parameters.items()
+        for name, parameter in loaded.parameters.items()
     }
     ray.init(num_cpus=cores(), include_dashboard=False, log_to_driver=False)
     started = time.time()
@@ -73,11 +73,11 @@ def main(space: Path, folder: Path) -> None:
             mode="max",
             search_alg=OptunaSearch(),
             scheduler=ASHAScheduler(
-                max_t=known.header.budget.epochs,
-                grace_period=known.header.scheduler.grace_period,
-                reduction_factor=known.header.scheduler.reduction_factor,
+                max_t=loaded.header.budget.epochs,
+                grace_period=loaded.header.scheduler.grace_period,
+                reduction_factor=loaded.header.scheduler.reduction_factor,
             ),
-            num_samples=known.header.budget.trials,
+            num_samples=loaded.header.budget.trials,
         ),
         run_config=tune.RunConfig(
             storage_path=str(folder),
@@ -87,8 +87,8 @@ def main(space: Path, folder: Path) -> None:
     ).fit()
     took = {
         "trials": len(results),
-        "epochs": sum(int(one.metrics["training_iteration"]) for one in results),
-        "training_seconds": sum(float(one.metrics["training_seconds"]) for one in results),
+        "epochs": sum(int(result.metrics["training_iteration"]) for result in results),
+        "training_seconds": sum(float(result.metrics["training_seconds"]) for result in results),
         "trials_phase_seconds": time.time() - started,
         "ended": time.time(),
     }

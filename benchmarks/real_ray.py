@@ -1,11 +1,12 @@
-"""The simulation of a search beside Ray Tune itself: the same trials, stopped at the same epochs?
+"""Comparison of simulated searches with Ray Tune: the same trials, stopped at the same epochs.
 
     python -m benchmarks.real_ray --trials 20
 
-Both of benchmarks/searcher.py: ours through `session.search`, plain through `tune.Tuner`. The
-trials sleep for a fraction of the simulated seconds and report the surrogate's curves. With one
-worker the order of all events is given, and every trial has to be the same; more workers race
-where two reports fall together, and from there on other trials are proposed.
+The searchers are those of benchmarks/searcher.py: ours through `session.search`, plain through
+`tune.Tuner`. The trials sleep for a fraction of the simulated seconds and report the curves of the
+surrogate. With one worker the order of all events is fixed, and every trial must be the same. With
+more workers, two reports at the same time can arrive in either order, and the trials after them
+can differ.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ from tuning.space import Params, Space
 from tuning.space_file import load_space
 from tuning.workers.cluster import ray_cluster
 
-Seen = tuple[Params, int]  # a trial: what was proposed, and how many epochs it was given
+Seen = tuple[Params, int]  # a trial: its parameters and its number of epochs
 
 
 def stand_in(surrogate: Surrogate, seed: int, scale: float) -> Callable[..., None]:
-    """A function of Ray Tune that takes its time instead of training."""
+    """Return a trainable of Ray Tune that sleeps instead of training."""
 
     def trial(params: dict[str, Any], **_: Any) -> None:
         from ray import tune
@@ -50,14 +51,14 @@ def stand_in(surrogate: Surrogate, seed: int, scale: float) -> Callable[..., Non
             time.sleep(scale * seconds)
             value = training.objective[epoch - 1]
             final = epoch == len(training.seconds)
-            told = {EPOCH: epoch, OBJECTIVE: value, FINAL: final, SECONDS: 0.0, CHECKPOINT: 0}
-            tune.report(told)
+            report = {EPOCH: epoch, OBJECTIVE: value, FINAL: final, SECONDS: 0.0, CHECKPOINT: 0}
+            tune.report(report)
 
     return trial
 
 
 def real_ours(space: Space, trials: int, trial: Callable[..., None], seed: int) -> list[Seen]:
-    """Our search, its trainings stood in for."""
+    """Run our search with a trainable that sleeps."""
     header = space.header
     sampler = header.sampler.model_copy(update={"seed": seed, "startup_trials": STARTUP})
     limits = {"trials": trials, "trial_memory_gb": 1.0}
@@ -66,12 +67,12 @@ def real_ours(space: Space, trials: int, trial: Callable[..., None], seed: int) 
     with tempfile.TemporaryDirectory() as name:
         quiet = Console(file=io.StringIO())
         search(replace(space, header=changed), Path(name), quiet, None, "disabled", trial=trial)
-        told = load_study(Path(name)).get_trials(deepcopy=False)
-        return [(one.params, max(one.intermediate_values)) for one in told]
+        finished = load_study(Path(name)).get_trials(deepcopy=False)
+        return [(frozen.params, max(frozen.intermediate_values)) for frozen in finished]
 
 
 def real_plain(space: Space, trials: int, trial: Callable[..., None], seed: int) -> list[Seen]:
-    """Ray Tune as one writes it from the documentation."""
+    """Run Ray Tune as in its documentation."""
     from ray import tune
 
     searcher, scheduler = plain(space, seed)
@@ -83,17 +84,19 @@ def real_plain(space: Space, trials: int, trial: Callable[..., None], seed: int)
             ),
             run_config=tune.RunConfig(storage_path=name, verbose=0),
         ).fit()
-    return [(one.config, int(one.metrics["training_iteration"])) for one in results]
+    return [(result.config, int(result.metrics["training_iteration"])) for result in results]
 
 
 def main(
     trials: int = 20,
     workers: int = 1,
-    scale: Annotated[float, typer.Option(help="Of the simulated seconds, slept.")] = 0.02,
+    scale: Annotated[
+        float, typer.Option(help="Seconds to sleep for each simulated second.")
+    ] = 0.02,
     seed: int = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Print how many trials, from the first on, are the same in both."""
+    """Print the number of trials that are the same from the first on."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:workers])
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = load_space(SPACE, {})
@@ -105,7 +108,7 @@ def main(
     }
     rows, record = [], {}
     for way, seen in real.items():
-        ended = run_way(way, space, surrogate, seed, trials, workers)
+        ended = run_way(way, space, surrogate, seed=seed, n_trials=trials, workers=workers)
         foreseen = [(end.params, end.epochs) for end in sorted(ended, key=lambda end: end.number)]
         alike = same_from_the_first(seen, foreseen)
         epochs = [sum(epochs for _, epochs in side) for side in (seen, foreseen)]
@@ -116,7 +119,7 @@ def main(
 
 
 def same_from_the_first(seen: Sequence[Seen], foreseen: Sequence[Seen]) -> int:
-    """How many trials agree before the first that does not."""
+    """Return the number of equal trials before the first difference."""
     pairs = zip(seen, foreseen, strict=True)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 

@@ -1,13 +1,12 @@
-"""Latency of scoring the candidates of one query, beside their plain cosine.
+"""Latency of scoring the candidates of one query, compared with plain cosine.
 
     python -m benchmarks.rerank --json
 
-The model has the task's size, is untrained, and comes from a bundle, as a user's would.
-`cold` is given the embeddings and computes all states; `indexed` computes the query's
-alone and takes the documents' from a `DocumentIndex` on disk, mapped into memory and
-read before. `cosine` is `documents @ query` with the rows gathered from that index's
-vectors. Every call has a fresh query and fresh rows, a list, of a corpus of random unit
-vectors; one thread; milliseconds.
+The model has the default size, is untrained, and is loaded from a bundle. `cold` gets the
+embeddings and computes all states. `indexed` computes only the query's state and reads those of
+the documents from a `DocumentIndex` on disk, which is mapped into memory and warm. `cosine` is
+`documents @ query` with the rows gathered from the vectors of that index. Every call has a new
+query and new rows, a list, of a corpus of random unit vectors. One thread, milliseconds.
 """
 
 from __future__ import annotations
@@ -35,48 +34,56 @@ ENGINES = ("lightning.qubit", "statevector")
 ENCODER = "npy:random"
 
 Score = Callable[[Embeddings, list[int], Embeddings], object]
-"""Of a query, its candidates' rows, and their vectors."""
+"""A function of a query, the rows of its candidates, and their vectors."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds of some calls: the middle one, and what 95 of 100 stay below."""
+    """The median and the 95th percentile of milliseconds."""
 
     median: float
     p95: float
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Latency:
+        """Return the latency of measurements."""
         median, p95 = np.percentile(values, (50, 95)).tolist()
         return cls(median, p95)
 
 
 def write_untrained(folder: Path) -> Path:
-    """A bundle of the task's model as it is before training."""
+    """Write a bundle of the default model before training."""
     config = override(ExperimentConfig(), {"data.encoder": ENCODER})
     torch.manual_seed(0)
     head = build_head(embedding_dim=EMBEDDING_DIM, **config.head_arguments())
     weight = config.fusion.initial_weight
-    manifest = Manifest(config, EMBEDDING_DIM, weight, ENCODER, "untrained", {})
+    manifest = Manifest(
+        config=config,
+        embedding_dim=EMBEDDING_DIM,
+        fusion_weight=weight,
+        encoder_fingerprint=ENCODER,
+        data_fingerprint="untrained",
+        metrics={},
+    )
     return write_bundle(folder, head.state_dict(), manifest)
 
 
 def unit_rows(n: int, rng: np.random.Generator) -> Embeddings:
-    """Random directions, (n, dim) float32."""
+    """Return random unit vectors, (n, dim) float32."""
     rows = rng.normal(size=(n, EMBEDDING_DIM)).astype(np.float32)
     unit: Embeddings = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return unit
 
 
 def ways(rerankers: Mapping[str, Reranker], folder: Path) -> dict[str, Score]:
-    """How candidates are scored, by name."""
-    found: dict[str, Score] = {}
+    """Return name -> function that scores candidates."""
+    scores: dict[str, Score] = {}
     for engine, reranker in rerankers.items():
-        found[f"{engine}, cold"] = _cold(reranker)
-        found[f"{engine}, indexed"] = _indexed(reranker, reranker.open_index(folder))
+        scores[f"{engine}, cold"] = _cold(reranker)
+        scores[f"{engine}, indexed"] = _indexed(reranker, reranker.open_index(folder))
     # A plain view: a memmap's own indexing costs more than the rows do.
     vectors = np.asarray(next(iter(rerankers.values())).open_index(folder).embeddings)
-    return {**found, "cosine": lambda query, rows, _: vectors[rows] @ query}
+    return {**scores, "cosine": lambda query, rows, _: vectors[rows] @ query}
 
 
 def _cold(reranker: Reranker) -> Score:
@@ -94,7 +101,7 @@ def measure(
     repeats: int,
     rng: np.random.Generator,
 ) -> dict[str, Latency]:
-    """Time each way in turns; the first turn is not measured."""
+    """Time the functions in turns. The first turn is not measured."""
     taken: dict[str, list[float]] = {name: [] for name in scores}
     for _ in range(repeats + 1):
         for name, score in scores.items():
@@ -109,11 +116,11 @@ def _timed(score: Score, query: Embeddings, rows: list[int], documents: Embeddin
 
 
 def main(
-    corpus: Annotated[int, typer.Option(help="Documents in the index.")] = 10_000,
+    corpus: Annotated[int, typer.Option(help="Number of documents in the index.")] = 10_000,
     repeats: int = 200,
     as_json: AsJson = False,
 ) -> None:
-    """Print milliseconds per query: median, and 95th percentile."""
+    """Print the median and the 95th percentile of milliseconds per query."""
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     vectors = unit_rows(corpus, rng)

@@ -1,21 +1,22 @@
-"""ASHA against no scheduler, on the same configurations.
+"""ASHA compared with no scheduler, on the same configurations.
 
     python -m benchmarks.scheduler            # ASHA over recorded curves, seconds
     python -m benchmarks.scheduler --train    # two searches, half an hour on two cores
-    python -m benchmarks.scheduler --train --keep runs/scheduler   # which stay there
+    python -m benchmarks.scheduler --train --keep runs/scheduler   # keep their folders
 
-Data and space are those of search_spaces/default.yaml, on the engine `statevector`; the sampler is
-random. Without --train, the curves of a search without a scheduler are read from data/curves.json,
-and ASHA decides over them in simulated time (see simulation.py): once in the order of that search,
-and in many random orders, since which configuration comes to a rung first is chance, and with it
-what ASHA stops. That is enough: what a training reports follows from configuration and seed alone.
+Data and space are those of search_spaces/default.yaml, with the engine `statevector` and a random
+sampler. Without --train, the curves of a search without a scheduler are read from
+data/curves.json, and ASHA decides over them in simulated time (see simulation.py): once in the
+order of that search, and in many random orders, since the decisions of ASHA depend on the order
+in which configurations reach a rung. The reports of a training depend on configuration and seed
+alone, so no training is needed.
 
-With --train both searches run, through `tuning.search`. Trial k of both is the same configuration
-with the same seed, unless a worker was lost and its trial, tried again, took a later one's turn:
-what only one of them trained is left out. How far apart the values of both lie is printed.
+With --train both searches run, through `tuning.search`. Trial k of both has the same configuration
+and the same seed, unless a worker was lost and its trial was retried later. Trials of only one
+search are left out. The largest difference between the values of both is printed.
 
-`core s` is processor time (see curves.py). `chosen` is the trial that the search calls its best: of
-those that were trained to their end.
+`core s` is processor time (see curves.py). `chosen` is the best trial of the search, among those
+that were not stopped.
 """
 
 from __future__ import annotations
@@ -49,34 +50,34 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
 
 
 class InOrder(Searcher):  # type: ignore[misc]  # Ray ships no types
-    """Proposes the configurations of some curves, one after the other."""
+    """A searcher that suggests the configurations of some curves in their order."""
 
     def __init__(self, curves: Sequence[Curve]) -> None:
         super().__init__()
         self._left = iter(enumerate(curves))
 
     def suggest(self, trial_id: str) -> Any:
-        place, curve = next(self._left)
-        return {**curve.params, NUMBER: place, ORIGIN: place, PROTECTED: False}
+        number, curve = next(self._left)
+        return {**curve.params, NUMBER: number, ORIGIN: number, PROTECTED: False}
 
     def on_trial_complete(self, trial_id: str, *_: Any, **__: Any) -> None:
-        """Nothing: the order is given."""
+        """Do nothing: the order is fixed."""
 
 
 def over_curves(rule: Rule, curves: Sequence[Curve]) -> list[Ended]:
-    """A search over curves instead of trainings, proposed in the order given."""
-    known = {_text(curve.params): Training(curve.objective, curve.seconds) for curve in curves}
+    """Simulate a search over curves in their order."""
+    trainings = {_text(curve.params): Training(curve.objective, curve.seconds) for curve in curves}
     return simulate(
         InOrder(curves),
         StopByRule(rule),
-        lambda params: known[_text(params)],
+        lambda params: trainings[_text(params)],
         len(curves),
         WORKERS,
     )
 
 
 def space_for(scheduler: str, trials: int, epochs: int, seed: int) -> dict[str, Any]:
-    """The default study with a random sampler, and little after its last trial."""
+    """Return the default space with a random sampler and without a confirmation."""
     values = dict(load_yaml(SPACE).values)
     return values | {
         "base": str((SPACE.parent / values["base"]).resolve()),
@@ -93,7 +94,7 @@ def space_for(scheduler: str, trials: int, epochs: int, seed: int) -> dict[str, 
 def trained(
     folder: Path, trials: int, epochs: int, seed: int
 ) -> tuple[dict[str, list[Ended]], float]:
-    """Run both searches; what each did, and how far apart their trials' values lie at most."""
+    """Run both searches. Return their ends and the largest difference between their values."""
     curves: dict[str, list[Curve]] = {}
     prices = Measured(load_space(SPACE, {}))
     for name in SCHEDULERS:
@@ -105,42 +106,57 @@ def trained(
     curves = trained_alike(curves)
     full = {curve.number: len(curve.objective) for curve in curves["none"]}
     ended = {
-        name: [as_ended(curve, full[curve.number]) for curve in own] for name, own in curves.items()
+        name: [as_ended(curve, full[curve.number]) for curve in of_search]
+        for name, of_search in curves.items()
     }
     return ended, values_apart(curves["none"], curves["asha"])
 
 
 def as_ended(curve: Curve, epochs: int) -> Ended:
-    """A trial's end, as it was told to a study; epochs: of the same training if nobody stops it."""
+    """Return the end of a trial.
+
+    Args:
+        curve: The curve of the trial.
+        epochs: The number of epochs of the same training without a scheduler.
+    """
     n = len(curve.objective)
     value = curve.objective[-1]
-    return Ended(curve.number, curve.params, n, value, n == epochs, sum(curve.seconds), 0.0)
+    return Ended(
+        number=curve.number,
+        params=curve.params,
+        epochs=n,
+        objective=value,
+        to_its_end=n == epochs,
+        seconds=sum(curve.seconds),
+        at=0.0,
+    )
 
 
 def trained_alike(curves: Mapping[str, Sequence[Curve]]) -> dict[str, list[Curve]]:
-    """Of each search, the trials whose configuration and number all of them have."""
-    keys = [{(curve.number, _text(curve.params)) for curve in own} for own in curves.values()]
+    """Return the trials that all searches have, with the same configuration and number."""
+    keys = [{(curve.number, _text(curve.params)) for curve in search} for search in curves.values()]
     shared = set.intersection(*keys)
     return {
-        name: [curve for curve in own if (curve.number, _text(curve.params)) in shared]
-        for name, own in curves.items()
+        name: [curve for curve in search if (curve.number, _text(curve.params)) in shared]
+        for name, search in curves.items()
     }
 
 
 def values_apart(full: Sequence[Curve], stopped: Sequence[Curve]) -> float:
-    """How far the values of the same trials lie apart, at most, where both have one."""
+    """Return the largest difference between the values of the same trials."""
     pairs = zip(full, stopped, strict=True)
     return max(
         abs(a - b)
-        for one, other in pairs
-        for a, b in zip(one.objective, other.objective, strict=False)
+        for first, second in pairs
+        for a, b in zip(first.objective, second.objective, strict=False)
     )
 
 
 def facts(ended: Sequence[Ended], none: Sequence[Ended]) -> dict[str, Any]:
-    """What a search cost and found, beside the one without a scheduler.
+    """Return the cost and the result of a search, compared with no scheduler.
 
-    best_given: epochs that it gave to the configuration that the other found to be best.
+    `best_epochs` is the number of epochs for the best configuration of the search without a
+    scheduler.
     """
     best, chosen = best_of_ours(none), best_of_ours(ended)
     seconds, epochs = sum(end.seconds for end in ended), sum(end.epochs for end in ended)
@@ -153,13 +169,13 @@ def facts(ended: Sequence[Ended], none: Sequence[Ended]) -> dict[str, Any]:
         "chosen": chosen.number,
         "objective": chosen.objective,
         "difference": chosen.objective - best.objective,
-        "best_given": next(end.epochs for end in ended if end.params == best.params),
+        "best_epochs": next(end.epochs for end in ended if end.params == best.params),
         "kept_best": chosen.params == best.params,
     }
 
 
 def over_orders(space: Space, curves: Sequence[Curve], orders: int) -> list[dict[str, Any]]:
-    """ASHA over the same curves in random orders."""
+    """Return the results of ASHA over the same curves in random orders."""
     none = over_curves(NoRule(), curves)
     rng = np.random.default_rng(0)
     shuffled = ([curves[k] for k in rng.permutation(len(curves))] for _ in range(orders))
@@ -168,73 +184,73 @@ def over_orders(space: Space, curves: Sequence[Curve], orders: int) -> list[dict
 
 def main(
     train: Annotated[bool, typer.Option(help="Run both searches.")] = False,
-    trials: Annotated[int, typer.Option(help="Configurations.")] = 60,
-    epochs: Annotated[int, typer.Option(help="Of each, at most.")] = 30,
-    seed: Annotated[int, typer.Option(help="Of the configurations.")] = 7,
-    orders: Annotated[int, typer.Option(help="Random ones of the recorded curves.")] = 200,
+    trials: Annotated[int, typer.Option(help="Number of configurations.")] = 60,
+    epochs: Annotated[int, typer.Option(help="Largest number of epochs of a trial.")] = 30,
+    seed: Annotated[int, typer.Option(help="Seed of the configurations.")] = 7,
+    orders: Annotated[int, typer.Option(help="Number of random orders.")] = 200,
     keep: Annotated[
-        Path | None, typer.Option(help="Folder of both searches; those that it has are read.")
+        Path | None, typer.Option(help="Folder of both searches. Finished ones are read.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what ASHA saves, and what it loses."""
+    """Print the savings and the losses of ASHA."""
+    in_orders: list[dict[str, Any]] = []
     if train:
         with tempfile.TemporaryDirectory() as temporary:
             folder = keep or Path(temporary)
             folder.mkdir(parents=True, exist_ok=True)
             ended, apart = trained(folder, trials, epochs, seed)
         how = f"trained, values apart by at most {apart:.6f}"
-        found: list[dict[str, Any]] = []
     else:
         curves = [curve for curve in read_curves() if curve.seed == seed][:trials]
         space = load_space(SPACE, {"epochs": epochs})
         rules = {"none": NoRule(), "asha": make_rule(space, {})}
         ended = {name: over_curves(rule, curves) for name, rule in rules.items()}
         how = "over recorded curves"
-        found = over_orders(space, curves, orders)
-    known = {name: facts(ends, ended["none"]) for name, ends in ended.items()}
+        in_orders = over_orders(space, curves, orders)
+    by_name = {name: facts(ends, ended["none"]) for name, ends in ended.items()}
     columns = (
         "scheduler", "core s", "saved", "epochs", "saved", "to their end", "chosen", "objective",
         "difference", "epochs of the best",
     )  # fmt: skip
     title = f"{len(ended['none'])} configurations of up to {epochs} epochs, {how}"
-    tables = [table(title, columns, [row(name, one) for name, one in known.items()])]
-    if found:
-        tables.append(orders_table(found))
-    show({**known, "orders": found}, tables, as_json)
+    tables = [table(title, columns, [row(name, search) for name, search in by_name.items()])]
+    if in_orders:
+        tables.append(orders_table(in_orders))
+    show({**by_name, "orders": in_orders}, tables, as_json)
 
 
-def row(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
-    """A row of the table: one search."""
+def row(name: str, search: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the row of a search."""
     return (
         name,
-        f"{one['core_seconds']:.0f}",
-        f"{one['time_saved']:.0%}",
-        str(one["epochs"]),
-        f"{one['epochs_saved']:.0%}",
-        str(one["to_their_end"]),
-        f"trial {one['chosen']}",
-        f"{one['objective']:.4f}",
-        f"{one['difference']:+.4f}",
-        str(one["best_given"]),
+        f"{search['core_seconds']:.0f}",
+        f"{search['time_saved']:.0%}",
+        str(search["epochs"]),
+        f"{search['epochs_saved']:.0%}",
+        str(search["to_their_end"]),
+        f"trial {search['chosen']}",
+        f"{search['objective']:.4f}",
+        f"{search['difference']:+.4f}",
+        str(search["best_epochs"]),
     )
 
 
-def orders_table(found: Sequence[Mapping[str, Any]]) -> Any:
-    """What ASHA does to the same curves in other orders."""
+def orders_table(searches: Sequence[Mapping[str, Any]]) -> Any:
+    """Return the spread of ASHA's results over random orders of the same curves."""
     rows = []
     for name, key, digits in (
         ("core s saved", "time_saved", 3),
         ("epochs saved", "epochs_saved", 3),
         ("objective, ASHA minus none", "difference", 4),
     ):
-        values = [float(one[key]) for one in found]
+        values = [float(search[key]) for search in searches]
         median, half = Spread.of(values).cells(digits)
         rows.append((name, median, half, f"{statistics.fmean(values):.{digits}f}"))
-    kept = statistics.fmean(float(one["kept_best"]) for one in found)
-    rows.append(("the best is kept and chosen", "", "", f"{kept:.0%} of orders"))
+    share = statistics.fmean(float(search["kept_best"]) for search in searches)
+    rows.append(("the best is kept and chosen", "", "", f"{share:.0%} of orders"))
     columns = ("ASHA", "median", "middle half", "mean")
-    return table(f"the same configurations in {len(found)} random orders", columns, rows)
+    return table(f"the same configurations in {len(searches)} random orders", columns, rows)
 
 
 def _text(params: Mapping[str, Any]) -> str:

@@ -1,20 +1,21 @@
-"""A whole search beside a plain script of the same trial, and where its time goes.
+"""Time of a whole search, compared with a plain script with the same trial.
 
     python -m benchmarks.search
     python -m benchmarks.search --plain-repeats 0     # without the script
 
-`short`: 24 trials under ASHA to 9 epochs of 22 steps of 32 triplets, ICD-10-CM chapter 5. Each
-command is run as a user runs it, imports and all. `times plain` compares the seconds from a
-command's start to the end of its last trial; what the project does after that (test scores,
-a classical twin, the bundle) the script does not do. How many epochs ASHA grants
-differs from run to run.
+`short`: 24 trials under ASHA with up to 9 epochs of 22 steps of 32 triplets, ICD-10-CM chapter 5.
+Each command runs as a user runs it, including imports. `times plain` compares the seconds from
+the start of a command to the end of its last trial. The script does nothing after that, while the
+project computes test scores, trains a classical twin and writes the bundle. The number of epochs
+under ASHA differs between runs.
 `long`: 8 trials of half a minute or more on 12 chapters. A core is in training while a trial
 computes its epochs.
 
-Where the seconds go: `before` the first trial (imports, data, Ray); then, of the trials' time
-per core, `training`, `reports` (checkpoints, and waiting for the driver to take a report in),
-`start, end` (from the proposal to the trial's first line, and from its last to the
-study's knowing it), `no trial` on the core; `after` the last trial (test, classical twin, export).
+The seconds are divided into `before` the first trial (imports, data, Ray), the trials' time per
+core, and `after` the last trial (test, classical twin, export). The trials' time consists of
+`training`, `reports` (checkpoints, and waiting for the driver to accept a report), `start, end`
+(from the suggestion to the start of the trial's code, and from its end to the record in the
+study), and `no trial` on the core.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from tuning.best_trial import load_study
 from tuning.records import SECONDS, TRAINING_SECONDS
 
 CHAPTERS = (1, 2, 4, 5, 9, 11, 12, 14, 15, 17, 18, 21)
-BASE = Path(__file__).parents[2] / "configs" / "training_config.yaml"
+BASE = Path(__file__).parents[1] / "configs" / "training_config.yaml"
 PARAMETERS: dict[str, Any] = {
     "optimizer.mlp_lr": {"type": "float", "low": 0.0001, "high": 0.005, "log": True},
     "optimizer.circuit_lr": {"type": "float", "low": 0.001, "high": 0.05, "log": True},
@@ -49,10 +50,17 @@ PARAMETERS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Timeline:
-    """Seconds of one search, from the start of its command.
+    """The seconds of one search, from the start of its command.
 
-    begins, ends: of the phase in which trials run.
-    alive: of all trials together, from their proposal to their end.
+    Attributes:
+        wall: The duration of the command.
+        begins: The start of the first trial.
+        ends: The end of the last trial.
+        trials: The number of trials.
+        epochs: The number of epochs of all trials.
+        alive: The time of all trials, from their suggestion to their end.
+        reported: The time of all trials, as they report it.
+        training: The time of all trials in training.
     """
 
     wall: float
@@ -66,17 +74,18 @@ class Timeline:
 
     @property
     def phase(self) -> float:
+        """The seconds in which trials run."""
         return self.ends - self.begins
 
     def share(self, cores: int) -> float:
-        """Of the cores' time while trials run, the part spent in training."""
+        """Return the share of the cores' time in training while trials run."""
         return self.training / (cores * self.phase)
 
 
 def short_space(engine: str) -> dict[str, Any]:
-    """24 trials of up to 9 epochs of 22 steps."""
+    """Return a space of 24 trials with up to 9 epochs of 22 steps."""
     data = {"seen": ["icd10:5"], "unseen_validation": [], "unseen_test": []}
-    # 873 queries: 698 to train on are 22 batches, 174 to validate on, one left over.
+    # 873 queries: 698 for training in 22 batches, 174 for validation, one for testing.
     splits = {"validation_split": 0.2, "test_split": 0.001}
     return _space(
         engine,
@@ -88,7 +97,7 @@ def short_space(engine: str) -> dict[str, Any]:
 
 
 def long_space(engine: str, epochs: int) -> dict[str, Any]:
-    """8 trials, none stopped early."""
+    """Return a space of 8 trials without early stopping."""
     data = {
         "seen": [f"icd10:{chapter}" for chapter in CHAPTERS],
         "unseen_validation": ["icd10:7", "icd10:8"],
@@ -147,7 +156,7 @@ def run_search(space: dict[str, Any]) -> Timeline:
 
 
 def run_plain(space: dict[str, Any]) -> dict[str, Any]:
-    """Run the plain script: its seconds, to the end of the last trial too, and what it counted."""
+    """Run the plain script and return its seconds and its numbers of trials and epochs."""
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "space.yaml"
         path.write_text(json.dumps(space), encoding="utf-8")
@@ -157,7 +166,7 @@ def run_plain(space: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_command(arguments: Sequence[str | Path]) -> tuple[float, float]:
-    """When a module's command began, and how many seconds it took."""
+    """Run a module as a command. Return its start and its duration in seconds."""
     began = time.time()
     done = subprocess.run(
         [sys.executable, "-m", *map(str, arguments)],
@@ -172,7 +181,7 @@ def run_command(arguments: Sequence[str | Path]) -> tuple[float, float]:
 
 
 def where_it_goes(name: str, line: Timeline, cores: int) -> tuple[str, ...]:
-    """A row of the table: seconds of the command, part by part; trials' parts per core."""
+    """Return the parts of the seconds of a command, those of trials per core."""
     parts = (
         line.begins,
         line.training / cores,
@@ -187,7 +196,9 @@ def where_it_goes(name: str, line: Timeline, cores: int) -> tuple[str, ...]:
 def main(
     repeats: int = 1,
     plain_repeats: int = 1,
-    epochs: Annotated[int, typer.Option(help="Of a long trial; 0 leaves them out.")] = 12,
+    epochs: Annotated[
+        int, typer.Option(help="Number of epochs of a long trial; 0 skips them.")
+    ] = 12,
     as_json: AsJson = False,
 ) -> None:
     """Print seconds, trials per minute and the share of core time in training."""

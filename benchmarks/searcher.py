@@ -1,19 +1,19 @@
-"""Our searcher against Ray's plain OptunaSearch, over trainings that are foreseen, not done.
+"""Our searcher compared with Ray's plain OptunaSearch, over simulated trainings.
 
     python -m benchmarks.searcher
     python -m benchmarks.searcher --seeds 100 --first-seed 1000
     python -m benchmarks.real_ray       # the simulation beside Ray Tune itself
 
-`ours`: OptunaSearcher with TPE, and ASHA by StopByRule, as a search has them. `plain`: OptunaSearch
-and ASHAScheduler as one writes them from the documentation, the space a function since it has
-conditions; Ray then proposes one trial ahead of a free worker. `random`: ours, with the random
-sampler. All have the space of search_spaces/default.yaml, the same ten startup trials (as many as
-is Optuna's default), the same rungs and two workers, in simulated time (see simulation.py).
+`ours`: OptunaSearcher with TPE, and ASHA by StopByRule, as in a search. `plain`: OptunaSearch and
+ASHAScheduler as in their documentation, with the space as a function since it has conditions. Ray
+then suggests one trial ahead of a free worker. `random`: ours, with the random sampler. All have
+the space of search_spaces/default.yaml, the same ten startup trials (Optuna's default), the same
+rungs and two workers, in simulated time (see simulation.py).
 
-A training is a curve of the surrogate (see surrogate.py), fitted to real trainings. What counts is
-the noise-free last value of the trial that a search calls its best after n trials have ended: for
-ours the best of those trained to their end, for plain the highest last report, as
-`ResultGrid.get_best_result` has it. `regret` is what is missing to the best configuration known.
+A training is a curve of the surrogate (see surrogate.py), which is fitted to real trainings. The
+value of a search is the noise-free last value of its best trial after n trials: for ours the best
+trial that was not stopped, for plain the trial with the highest last report, as in
+`ResultGrid.get_best_result`. `regret` is the difference to the best configuration found.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ from tuning.space_file import load_space
 AT = (10, 20, 40, 80)
 WORKERS, STARTUP = 2, 10
 WAYS = ("ours", "plain", "random")
-_TRIED = 4_000  # random configurations among which the best that is known is looked for
+_TRIED = 4_000  # random configurations, to find the best one
 
 Pair = tuple[Any, Any]  # a searcher and a scheduler of Ray's, which ships no types
 
 
 def ours(space: Space, seed: int, n_trials: int, sampler: str = "tpe") -> Pair:
-    """Searcher and scheduler as `session.run_trials` hands them to Ray."""
+    """Return searcher and scheduler as in `session.run_trials`."""
     changes = {"name": sampler, "seed": seed, "startup_trials": STARTUP}
-    own = space.header.sampler.model_copy(update=changes)
-    space = replace(space, header=space.header.model_copy(update={"sampler": own}))
+    config = space.header.sampler.model_copy(update=changes)
+    space = replace(space, header=space.header.model_copy(update={"sampler": config}))
     study = optuna.create_study(direction="maximize")
     searcher = OptunaSearcher(
         space, study, n_trials, Listeners([]), ending=lambda: "", death_note=lambda _: {}
@@ -58,7 +58,7 @@ def ours(space: Space, seed: int, n_trials: int, sampler: str = "tpe") -> Pair:
 
 
 def plain(space: Space, seed: int) -> Pair:
-    """OptunaSearch and ASHA as Ray's documentation writes them."""
+    """Return OptunaSearch and ASHA as in Ray's documentation."""
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
@@ -81,21 +81,24 @@ def plain(space: Space, seed: int) -> Pair:
 
 
 def startup_points(space: Space, seed: int) -> list[Params]:
-    """What our searcher proposes before it knows the end of any trial."""
+    """Return the first suggestions of our searcher."""
     searcher, _ = ours(space, seed, STARTUP)
     suggested = [searcher.suggest(str(number)) for number in range(STARTUP)]
-    return [{k: v for k, v in one.items() if k not in METADATA_KEYS} for one in suggested]
+    return [
+        {key: value for key, value in params.items() if key not in METADATA_KEYS}
+        for params in suggested
+    ]
 
 
 def best_of_plain(ended: Sequence[Ended]) -> Ended:
-    """As `ResultGrid.get_best_result`: the highest last report of any trial."""
+    """Return the trial with the highest last report, as `ResultGrid.get_best_result`."""
     return max(ended, key=lambda end: (end.objective, -end.number))
 
 
 def run_way(
     way: str, space: Space, surrogate: Surrogate, seed: int, n_trials: int, workers: int = WORKERS
 ) -> list[Ended]:
-    """One search, simulated."""
+    """Simulate a search."""
     if way == "plain":
         pair, ahead = plain(space, seed), 1
     else:
@@ -106,14 +109,14 @@ def run_way(
 
 
 def chosen_values(way: str, ended: Sequence[Ended], surrogate: Surrogate) -> dict[int, float]:
-    """After n ended trials: the noise-free last value of the trial that the search would give."""
+    """Return number of trials -> the noise-free last value of the best trial."""
     best = best_of_plain if way == "plain" else best_of_ours
     points = [n for n in AT if n <= len(ended)]
     return {n: float(surrogate.mean(best(ended[:n]).params)[-1]) for n in points}
 
 
 def best_known(space: Space, surrogate: Surrogate, seen: Sequence[Params]) -> float:
-    """The highest noise-free value among many random configurations and some others."""
+    """Return the highest noise-free value of random and of suggested configurations."""
     sampler = optuna.samplers.RandomSampler(seed=0)
     study = optuna.create_study(sampler=sampler)
     drawn = [space.suggest(study.ask()) for _ in range(_TRIED)]
@@ -121,12 +124,12 @@ def best_known(space: Space, surrogate: Surrogate, seen: Sequence[Params]) -> fl
 
 
 def main(
-    seeds: Annotated[int, typer.Option(help="Searches of each kind.")] = 20,
-    first_seed: Annotated[int, typer.Option(help="The others follow it.")] = 0,
+    seeds: Annotated[int, typer.Option(help="Number of searches of each kind.")] = 20,
+    first_seed: Annotated[int, typer.Option(help="Seed of the first search.")] = 0,
     workers: int = WORKERS,
     as_json: AsJson = False,
 ) -> None:
-    """Print the value of what each searcher finds, its regret, and ours minus the others."""
+    """Print the value and the regret of each searcher, and ours minus the others."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = load_space(SPACE, {})
     curves = read_curves()
@@ -134,12 +137,14 @@ def main(
     ended: dict[str, dict[int, list[Ended]]] = {way: {} for way in WAYS}
     for seed in range(first_seed, first_seed + seeds):
         for way in WAYS:
-            ended[way][seed] = run_way(way, space, surrogate, seed, max(AT), workers)
+            ended[way][seed] = run_way(
+                way, space, surrogate, seed=seed, n_trials=max(AT), workers=workers
+            )
     values = {
-        way: {seed: chosen_values(way, ends, surrogate) for seed, ends in found.items()}
-        for way, found in ended.items()
+        way: {seed: chosen_values(way, ends, surrogate) for seed, ends in by_seed.items()}
+        for way, by_seed in ended.items()
     }
-    seen = [end.params for found in ended.values() for ends in found.values() for end in ends]
+    seen = [end.params for by_seed in ended.values() for ends in by_seed.values() for end in ends]
     best = best_known(space, surrogate, seen)
     fit = surrogate.fit
     title = (
@@ -147,7 +152,7 @@ def main(
         f"{fit.r2:.2f}, rank correlation {fit.rank_correlation:.2f}; noise {surrogate.noise:.4f}; "
         f"best known {best:.4f}"
     )
-    found_table = table(
+    values_table = table(
         f"{title}\nvalue of the chosen trial (and its regret), median of {seeds} searches",
         ("searcher", *(f"{n} trials" for n in AT), "epochs", "core s", "to their end"),
         [values_row(way, values[way], ended[way], best) for way in WAYS],
@@ -156,7 +161,7 @@ def main(
     minus_table = table(
         "ours minus the other, mean over the same seeds",
         ("other", "trials", "difference", "95 % interval", "p", "better in"),
-        [difference_row(way, n, one) for way, by_n in against.items() for n, one in by_n.items()],
+        [difference_row(way, n, pair) for way, by_n in against.items() for n, pair in by_n.items()],
     )
     record = {
         "fit": {"r2": fit.r2, "rank_correlation": fit.rank_correlation, "curves": len(curves)},
@@ -164,11 +169,14 @@ def main(
         "best_known": best,
         "values": values,
         "against": {
-            way: {n: vars(one) | {"better_in": better} for n, (one, better) in by_n.items()}
+            way: {
+                n: vars(comparison) | {"better_in": better}
+                for n, (comparison, better) in by_n.items()
+            }
             for way, by_n in against.items()
         },
     }
-    show(record, [found_table, minus_table], as_json)
+    show(record, [values_table, minus_table], as_json)
 
 
 def values_row(
@@ -177,7 +185,7 @@ def values_row(
     ended: Mapping[int, Sequence[Ended]],
     best: float,
 ) -> tuple[str, ...]:
-    """Medians over the seeds: the chosen trial's value after n trials, and what it all cost."""
+    """Return the medians over seeds: the values after n trials, and the cost."""
     medians = [statistics.median(by_n[n] for by_n in values.values()) for n in AT]
     cells = [f"{median:.4f} ({best - median:.4f})" for median in medians]
     runs = list(ended.values())
@@ -190,21 +198,22 @@ def values_row(
 def differences(
     ours: Mapping[int, Mapping[int, float]], other: Mapping[int, Mapping[int, float]]
 ) -> dict[int, tuple[Comparison, str]]:
-    """After n trials: ours minus the other, paired over seeds, and in how many ours is better."""
-    found = {}
+    """Return number of trials -> ours minus the other, and the seeds in which ours is better."""
+    by_n_trials = {}
     for n in AT:
         mine = {str(seed): by_n[n] for seed, by_n in ours.items()}
         theirs = {str(seed): by_n[n] for seed, by_n in other.items()}
         better = sum(mine[seed] > theirs[seed] for seed in mine)
-        found[n] = (compare(mine, theirs), f"{better} of {len(mine)}")
-    return found
+        by_n_trials[n] = (compare(mine, theirs), f"{better} of {len(mine)}")
+    return by_n_trials
 
 
-def difference_row(way: str, n: int, found: tuple[Comparison, str]) -> tuple[str, ...]:
-    """A row of the table of differences."""
-    one, better = found
-    interval = f"{one.low:+.4f} to {one.high:+.4f}"
-    return way, str(n), f"{one.difference:+.4f}", interval, f"{one.p_value:.4f}", better
+def difference_row(way: str, n: int, pair: tuple[Comparison, str]) -> tuple[str, ...]:
+    """Return the row of a difference."""
+    comparison, better = pair
+    interval = f"{comparison.low:+.4f} to {comparison.high:+.4f}"
+    difference = f"{comparison.difference:+.4f}"
+    return way, str(n), difference, interval, f"{comparison.p_value:.4f}", better
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""A search in simulated time: real searchers and real schedulers, told as Ray Tune tells them.
+"""Searches in simulated time: real searchers and real schedulers, called as Ray Tune calls them.
 
-What is mirrored of Ray 2.60's loop (ray/tune/execution/tune_controller.py): a result that makes a
-trial stop is kept from the searcher until the trial's end, which it is then told with; a trial
-that returned by itself ends with its last result once more; without a limit of concurrent
-trials one is proposed ahead of a free worker. What is not: the time that Ray, the start of
-workers and reports take.
+The simulation follows the loop of Ray 2.60 (ray/tune/execution/tune_controller.py) in three
+points. A result that stops a trial reaches the searcher only with the trial's end. A trial that
+returns ends with its last result, which is reported again. Without a limit of concurrent trials,
+one trial is suggested ahead of a free worker. The simulation does not include the time of Ray, of
+starting workers and of reports.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tuning.space import Params
 
 @dataclass(frozen=True)
 class Training:
-    """What a trial would report if nobody stopped it, and the seconds of each epoch."""
+    """The reports of a trial that is not stopped, and the seconds of each epoch."""
 
     objective: list[float]
     seconds: list[float]
@@ -41,10 +41,16 @@ class Training:
 
 @dataclass(frozen=True)
 class Ended:
-    """A trial's end.
+    """The end of a trial.
 
-    number: in the order in which trials were proposed.
-    seconds: what the trial took; at: when it ended, in simulated time.
+    Attributes:
+        number: The number in the order of suggestions.
+        params: The suggested parameters.
+        epochs: The number of epochs.
+        objective: The last report.
+        to_its_end: True if the trial was not stopped.
+        seconds: The duration of the trial.
+        at: The simulated time of the end.
     """
 
     number: int
@@ -58,16 +64,17 @@ class Ended:
 
 @dataclass
 class _Running:
-    """A trial on a worker; the object that a scheduler gets as Ray's trial comes with it."""
+    """A trial on a worker, with the object that represents it in calls of a scheduler."""
 
     number: int
-    handle: Any  # what a scheduler reads of ray.tune.Trial: trial_id, config
+    handle: Any  # with the attributes of ray.tune.Trial that schedulers read: trial_id, config
     params: Params
     training: Training
     epoch: int = 0
     spent: float = 0.0
 
     def next_result(self) -> dict[str, Any]:
+        """Return the report of the next epoch."""
         self.epoch += 1
         self.spent += self.training.seconds[self.epoch - 1]
         return {
@@ -89,10 +96,18 @@ def simulate(
     workers: int,
     ahead: int = 0,
 ) -> list[Ended]:
-    """Run a search's trials on some workers; returns their ends in the order in which they came.
+    """Run the trials of a search on some workers.
 
-    searcher, scheduler: a `ray.tune.search.Searcher` and a `TrialScheduler`.
-    ahead: trials proposed before there is a worker for them.
+    Args:
+        searcher: A `ray.tune.search.Searcher`.
+        scheduler: A `ray.tune.schedulers.TrialScheduler`.
+        train: Parameters -> training.
+        n_trials: The number of trials.
+        workers: The number of workers.
+        ahead: The number of trials that are suggested ahead of a free worker.
+
+    Returns:
+        The ends of the trials in the order of time.
     """
     now, proposed = 0.0, 0
     waiting: deque[_Running] = deque()
@@ -129,12 +144,12 @@ def simulate(
 
 
 def best_of_ours(ended: Iterable[Ended]) -> Ended:
-    """As `best_trial.ranked_trials`: those that were trained to their end come first."""
+    """Return the best trial as `best_trial.ranked_trials`: trials that were not stopped first."""
     return max(ended, key=lambda end: (end.to_its_end, end.objective, -end.number))
 
 
 def _goes_on(searcher: Any, scheduler: Any, handle: Any, result: Mapping[str, Any]) -> bool:
-    """Tell both of a result, and of the trial's end if it has come to it."""
+    """Report a result and the end of a trial. Return whether the trial continues."""
     decision = scheduler.on_trial_result(None, handle, dict(result))
     if decision != TrialScheduler.STOP:
         searcher.on_trial_result(handle.trial_id, dict(result))
@@ -148,5 +163,11 @@ def _goes_on(searcher: Any, scheduler: Any, handle: Any, result: Mapping[str, An
 def _ended(trial: _Running, result: Mapping[str, Any], now: float) -> Ended:
     is_whole = bool(result[FINAL])
     return Ended(
-        trial.number, trial.params, trial.epoch, result[OBJECTIVE], is_whole, trial.spent, now
+        number=trial.number,
+        params=trial.params,
+        epochs=trial.epoch,
+        objective=result[OBJECTIVE],
+        to_its_end=is_whole,
+        seconds=trial.spent,
+        at=now,
     )

@@ -1,12 +1,12 @@
-"""One training step by each engine beside the MLP alone, in one run.
+"""Time of a training step by each engine, compared with the MLP alone.
 
     python -m benchmarks.step --json
 
-A step is 32 triplets: 96 texts through MLP and circuit, fidelities, triplet
-loss, backward, clipping and Adam, on one thread. `mlp_only` is the same step with the
-classical twin: no circuit, a cosine in its place. `qnode_per_pair` is what a
-PennyLane tutorial does: a `lightning.qubit` QNode with adjoint gradients for
-each of the 64 pairs. `torchquantum` is there where it is installed.
+A step is 32 triplets: 96 texts through MLP and circuit, fidelities, triplet loss, backward pass,
+clipping and Adam, on one thread. `mlp_only` is the same step with the classical twin, which has a
+cosine instead of a circuit. `qnode_per_pair` is the code of a PennyLane tutorial: a
+`lightning.qubit` QNode with adjoint gradients for each of the 64 pairs. `torchquantum` is
+measured if it is installed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ENGINE_OF = {
 
 
 class QNodePerPair(nn.Module):
-    """Fidelities as a tutorial computes them: both circuits on one register, pair by pair."""
+    """Fidelities as in a tutorial: both circuits on one register, pair by pair."""
 
     def __init__(self, ansatz: Ansatz) -> None:
         super().__init__()
@@ -58,13 +58,21 @@ class QNodePerPair(nn.Module):
         self._overlap = overlap
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        """(n, n_angles) each -> (n,)."""
+        """Return fidelities.
+
+        Args:
+            left: (n, n_angles) radians.
+            right: (n, n_angles) radians.
+
+        Returns:
+            (n,) fidelities.
+        """
         pairs = zip(left.double(), right.double(), strict=True)
         return torch.stack([self._overlap(a, b) for a, b in pairs])
 
 
 class TorchQuantumEngine:
-    """The same circuit by TorchQuantum, the whole batch at once."""
+    """The same circuit by TorchQuantum, for the whole batch at once."""
 
     def __init__(self, ansatz: Ansatz, precision: str, threads: int) -> None:
         import torchquantum
@@ -87,9 +95,9 @@ def make_step(model_name: str, engine: str, n_qubits: int, n_layers: int) -> Cal
     """Build a training step of a model on random unit vectors."""
     model = FusedSimilarity(_head(model_name, engine, n_qubits, n_layers), 0.5)
     texts = _texts()
-    own, others = torch.eye(TRIPLETS).bool(), torch.zeros(TRIPLETS, TRIPLETS).bool()
+    same, none = torch.eye(TRIPLETS).bool(), torch.zeros(TRIPLETS, TRIPLETS).bool()
     grades = torch.full((TRIPLETS, 2 * TRIPLETS), LEFT_ALONE)
-    grades[torch.cat([own, others], dim=1)], grades[torch.cat([others, own], dim=1)] = 1, 0
+    grades[torch.cat([same, none], dim=1)], grades[torch.cat([none, same], dim=1)] = 1, 0
 
     def loss() -> Tensor:
         affinity, _ = model(texts[:TRIPLETS], texts[TRIPLETS:])
@@ -99,7 +107,7 @@ def make_step(model_name: str, engine: str, n_qubits: int, n_layers: int) -> Cal
 
 
 def make_step_per_pair(n_qubits: int, n_layers: int) -> Callable[[], None]:
-    """The same step with one QNode call per pair."""
+    """Build the same step with one QNode call per pair."""
     head = _head("hybrid", "lightning.qubit", n_qubits, n_layers)
     assert isinstance(head, HybridHead)
     fidelities = QNodePerPair(Ansatz(n_qubits, n_layers))
@@ -145,7 +153,7 @@ def _with_update(model: FusedSimilarity, loss: Callable[[], Tensor]) -> Callable
 
 
 def torchquantum_is_installed() -> bool:
-    """Whether it can be imported: it asks for much that it does not need."""
+    """Return whether TorchQuantum can be imported."""
     try:
         import torchquantum  # noqa: F401
     except ImportError:
@@ -160,7 +168,7 @@ def main(
     pair_repeats: int = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Print milliseconds per step: median, and the middle half of the runs."""
+    """Print the median and the middle half of milliseconds per step."""
     torch.set_num_threads(1)
     engines = dict(ENGINE_OF)
     if torchquantum_is_installed():

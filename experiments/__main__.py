@@ -1,15 +1,15 @@
-"""Run the study, or what is left of it, and write down what it says."""
+"""The command `python -m experiments`: run the experiments, or render their page."""
 
 from __future__ import annotations
 
-from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from quantum_rerank.console import run
-from quantum_rerank.errors import ConfigError, OutputError
+from quantum_rerank.errors import ConfigError
 from quantum_rerank.output_streams import as_a_display
 from quantum_rerank.paths import expanded
 
@@ -18,51 +18,107 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from experiments.plan import Dataset, Setup, Task
-    from experiments.report import Told
-    from experiments.results import Result
+    from experiments.plan import Setup
+    from experiments.summarising import Experiments
 
 TUNED_FILES = {
     "tuned": Path("configs/tuned_config.yaml"),
     "tuned_twin": Path("configs/tuned_twin.yaml"),
 }
-"""Row -> what the project's own search found for it."""
+"""Row -> the configuration that the project's own search found for it."""
 
 DOCS = Path("docs")
-REPORT, FIGURES, PICTURES = "experiments.md", "experiments.json", "experiments"
 SEEDS, ENCODER = 5, "minilm"
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
+@dataclass(frozen=True)
+class Options:
+    """The options that select a part of the experiments or change them.
+
+    Attributes:
+        files: Row -> file of its configuration.
+        beir: The folder of BEIR folders.
+        collections: The selected collections; all if empty.
+        models: The selected rows; all if empty.
+        seeds: The number of seeds.
+        encoder: The name of the encoder.
+        overrides: `key=value` for all rows.
+    """
+
+    files: Mapping[str, Path]
+    beir: Path | None
+    collections: tuple[str, ...]
+    models: tuple[str, ...]
+    seeds: int
+    encoder: str
+    overrides: tuple[str, ...]
+
+    def changes(self) -> list[str]:
+        """Return the options that differ from the whole experiments, as the page shows them.
+
+        The user's own paths are replaced by a word.
+        """
+        changes = [
+            f"--{name.replace('_', '-')} {'FILE' if file.is_absolute() else file}"
+            for name, file in self.files.items()
+            if file != TUNED_FILES[name]
+        ]
+        changes += [f"--collection {name}" for name in self.collections]
+        changes += [f"--model {name}" for name in self.models]
+        changes += [f"--seeds {self.seeds}"] if self.seeds != SEEDS else []
+        if self.encoder.startswith("npy:"):
+            changes.append("--encoder npy:FOLDER")
+        elif expanded(self.encoder).exists():
+            changes.append("--encoder FOLDER")
+        elif self.encoder != ENCODER:
+            changes.append(f"--encoder {self.encoder}")
+        return changes + [f"--set {text}" for text in self.overrides]
+
+    def command(self, docs: Path | None) -> str:
+        """Return the command that prints the same page."""
+        changes = [*self.changes(), *(["--docs FOLDER"] if docs else [])]
+        arguments = f' ARGS="{" ".join(changes)}"' if changes else ""
+        return f"make experiments{' BEIR=FOLDER' if self.beir else ''}{arguments}"
+
+
 @app.command()
 @as_a_display()
 def main(
+    render: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Train nothing: render the page and the pictures of this summary "
+            "(docs/experiments.json) into its folder, or into --docs.",
+        ),
+    ] = None,
     tuned: Annotated[
         Path,
         typer.Option(
-            help="YAML with the tuned numbers, as nested sections or dotted keys. Its model is "
-            "hybrid or hybrid_amplitude; its data and seed are not read."
+            help="YAML with the tuned configuration, as nested sections or dotted keys. Its model "
+            "must be hybrid or hybrid_amplitude. Its data and seed are ignored."
         ),
     ] = TUNED_FILES["tuned"],
     tuned_twin: Annotated[
-        Path, typer.Option(help="The same of the model mlp_twin, tuned for itself.")
+        Path, typer.Option(help="YAML with the tuned configuration of the model mlp_twin.")
     ] = TUNED_FILES["tuned_twin"],
     output: Annotated[
-        Path, typer.Option(help="Folder of the results, a file per training.")
+        Path, typer.Option(help="Folder of the results, one file per training.")
     ] = Path("runs/experiments"),
     docs: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for experiments.md, experiments.json and the pictures. If not given: docs "
-            "for the whole experiment, else the folder of the results."
+            help="Folder of experiments.md, experiments.json and the pictures. Default: docs for "
+            "the whole experiments, otherwise the folder of the results."
         ),
     ] = None,
     beir: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of BEIR folders: scifact, cran, cisi, npl, cosqa and med are taken from "
-            "it where they are there."
+            help="Folder that contains BEIR folders, of which scifact, cran, cisi, npl, cosqa and "
+            "med are used."
         ),
     ] = None,
     collections: Annotated[
@@ -70,230 +126,141 @@ def main(
         typer.Option(
             "--collection",
             "--collections",
-            help="Only this one: icd10, gpe, zaragoza, or one of --beir's six. Repeatable.",
+            help="Use only this collection: icd10, gpe, zaragoza, or one of the six of --beir. "
+            "Repeatable.",
         ),
     ] = None,
     models: Annotated[
         list[str] | None,
-        typer.Option("--model", "--models", help="Only this one beside cosine. Repeatable."),
+        typer.Option("--model", "--models", help="Train only this model and cosine. Repeatable."),
     ] = None,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Trainings of each model: seeds 1 to this.")
+        int, typer.Option(min=1, help="Number of trainings of each model, with seeds 1, 2, ...")
     ] = SEEDS,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Trainings at once, a core each; all cores if not given."),
+        typer.Option(min=1, help="Number of trainings at once, one core each. Default: all cores."),
     ] = None,
-    encoder: Annotated[str, typer.Option(help="Who embeds the texts.")] = ENCODER,
+    encoder: Annotated[str, typer.Option(help="Name or folder of the encoder.")] = ENCODER,
     set_: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="One value for all models, as `--set training.max_epochs=2`. Not of data, seed or "
-            "model, which the study decides.",
+            help="Set a value for all models, such as `--set training.max_epochs=2`. Keys of "
+            "data, seed and model cannot be set. Repeatable.",
         ),
     ] = None,
 ) -> None:
-    """Train every model on every data set and seed, and tell the differences with intervals.
+    """Train every model on every data set and seed, and compare them with intervals.
 
-    The models: `default` (the hybrid, untuned), `tuned`, `tuned_twin` (its classical twin, tuned in
-    the same budget), the controls with the tuned hybrid's numbers, and the baselines cosine, bm25
-    and bm25_cosine. All have the same data and splits.
+    The models are `default` (the hybrid, not tuned), `tuned`, `tuned_twin` (its classical twin,
+    tuned with the same budget), the controls with the configuration of `tuned`, and the baselines
+    cosine, bm25 and bm25_cosine. All have the same data and splits.
 
     The controls have the epochs and the patience of `tuned`, while `default` has its own. Both
-    tuned rows were searched for and chosen on ICD-10's validation queries and its chapters 7 and 8
-    only: on other data sets they are transferred. No other control was searched for itself: a lead
-    of `tuned` over one may be the search's.
+    searches used the validation queries of ICD-10 and its chapters 7 and 8 only: on other data
+    sets their configurations are transferred. The controls were not tuned themselves: where
+    `tuned` is better than one of them, the search may be the reason.
 
-    Each result is on disk as soon as it is there. The same command goes on where a study was
-    stopped or killed, and trains again only what other numbers or data decide. Example:
+    Each result is written when its training ends. The same command resumes interrupted
+    experiments, and trains again only where the configuration or the data changed. Examples:
 
         python -m experiments --beir data --seeds 5
 
         python -m experiments --collection zaragoza --seeds 2 \\
             --model default --model tuned --output runs/short
+
+        python -m experiments --render docs/experiments.json
     """
-    from experiments.analysis import all_pairs, measured
+    from experiments.page import PAGE, write_page
     from experiments.pictures import require_matplotlib
-    from experiments.plan import choose_datasets, read_tuned, setups, tasks
-    from experiments.report import Told
-    from quantum_rerank.config import parse_override
-    from quantum_rerank.machine import cores
+    from experiments.summary import read_summary
     from quantum_rerank.plain_console import make_console
 
     require_matplotlib()
     console = make_console()
-    overrides = dict(parse_override(text) for text in set_ or [])
-    files = {"tuned": tuned, "tuned_twin": tuned_twin}
-    rows = _only(models, setups(read_tuned(tuned), read_tuned(tuned_twin), overrides))
-    chosen = choose_datasets(beir, collections or ())
-    for name, why in chosen.left_out.items():
-        console.print(f"{name} is left out: {why}", soft_wrap=True)
-    planned = tasks(chosen.datasets, rows, range(1, seeds + 1), encoder)
-    results, skipped = _results(planned, chosen.datasets, output, jobs or cores(), console)
-    found = measured(results)
-    console.print("Comparing the models over queries, which takes a minute or two ...")
-    searched = frozenset(name for name, file in files.items() if file == TUNED_FILES[name])
-    changes = _changes(files, collections, models, seeds, encoder, set_)
-    whole = not changes and not chosen.left_out
-    told = Told(
-        command=_command(changes, beir, docs),
-        seeds=range(1, seeds + 1),
+    if render is not None:
+        folder = docs or render.parent
+        write_page(folder, read_summary(render))
+        console.print(f"Wrote {folder / PAGE} and its pictures.", soft_wrap=True)
+        return
+    options = Options(
+        files={"tuned": tuned, "tuned_twin": tuned_twin},
+        beir=beir,
+        collections=tuple(collections or ()),
+        models=tuple(models or ()),
+        seeds=seeds,
+        encoder=encoder,
+        overrides=tuple(set_ or ()),
+    )
+    experiments = _run(options, output, docs, jobs, console)
+    is_whole = not options.changes() and not experiments.left_out
+    _write(experiments, docs or (DOCS if is_whole else output), console)
+
+
+def _run(
+    options: Options, output: Path, docs: Path | None, jobs: int | None, console: Console
+) -> Experiments:
+    """Run the trainings that have no result."""
+    from experiments.plan import choose_datasets, read_tuned, setups, tasks
+    from experiments.summarising import Experiments
+    from experiments.training import all_results
+    from quantum_rerank.config import parse_override
+    from quantum_rerank.machine import cores
+
+    overrides = dict(parse_override(text) for text in options.overrides)
+    configs = {name: read_tuned(file) for name, file in options.files.items()}
+    rows = _selected(options.models, setups(configs["tuned"], configs["tuned_twin"], overrides))
+    chosen = choose_datasets(options.beir, options.collections)
+    for name, reason in chosen.left_out.items():
+        console.print(f"Skipping {name}: {reason}", soft_wrap=True)
+    seeds = range(1, options.seeds + 1)
+    planned = tasks(chosen.datasets, rows, seeds, options.encoder)
+    results, skipped = all_results(planned, chosen.datasets, output, jobs or cores(), console)
+    return Experiments(
+        command=options.command(docs),
+        seeds=seeds,
         rows=rows,
-        searched=searched,
+        searched=frozenset(
+            name for name, file in options.files.items() if file == TUNED_FILES[name]
+        ),
         datasets=chosen.datasets,
         left_out=chosen.left_out,
         skipped=skipped,
         results=results,
-        found=found,
-        pairs=all_pairs(found),
     )
-    _write(told, docs or (DOCS if whole else output), console)
 
 
-def _only(models: Sequence[str] | None, rows: Mapping[str, Setup]) -> dict[str, Setup]:
-    """The rows asked for, and the cosine, which all are held against."""
+def _selected(models: Sequence[str], rows: Mapping[str, Setup]) -> dict[str, Setup]:
+    """Return the selected rows and cosine, the baseline of all comparisons.
+
+    Raises:
+        ConfigError: There is no such row.
+    """
     from quantum_rerank.evaluation import COSINE
 
-    if unknown := [name for name in models or () if name not in rows]:
-        known = ", ".join(rows)
+    if unknown := [name for name in models if name not in rows]:
+        valid = ", ".join(rows)
         raise ConfigError(
-            [f"`{name}` is no model of the study. Known: {known}." for name in unknown]
+            [f"`{name}` is not a model of the experiments. Valid: {valid}." for name in unknown]
         )
     return {name: row for name, row in rows.items() if not models or name in (COSINE, *models)}
 
 
-def _results(
-    planned: Sequence[Task],
-    datasets: Sequence[Dataset],
-    folder: Path,
-    jobs: int,
-    console: Console,
-) -> tuple[list[Result], dict[str, dict[str, int]]]:
-    """Every task's result, in their order: read where it is there, else trained.
+def _write(experiments: Experiments, folder: Path, console: Console) -> None:
+    """Write the summary, the page and its pictures, and print the main results."""
+    from experiments.page import PAGE, PICTURES, SUMMARY, write_page, write_summary
+    from experiments.report import sentences
+    from experiments.summarising import summarise
 
-    And domain -> what was not taken as it was given -> how often in a split, at most.
-    """
-    from experiments.measuring import prepared_data
-    from experiments.results import Results, fingerprint
-
-    kept = Results(folder)
-    found: dict[Path, Result] = {}
-    left: list[Task] = []
-    n_queries: dict[str, int] = {}
-    skipped: dict[str, dict[str, int]] = {}
-    for task in planned:
-        prepared, _, data = prepared_data(task.config.data)
-        for domain, counts in prepared.skipped.items():
-            known = skipped.setdefault(domain, {})
-            known.update({what: max(count, known.get(what, 0)) for what, count in counts.items()})
-        if task.dataset not in n_queries:
-            n_queries[task.dataset] = sum(len(one.query_ids) for one in prepared.trial.train)
-            console.print(*prepared.description(), sep="\n", soft_wrap=True)
-        result = kept.of(task, fingerprint(task.config, task.model, data))
-        if result is None:
-            left.append(task)
-        else:
-            found[task.place] = result
-    prepared_data.cache_clear()  # the workers have their own
-    console.print(f"{len(planned)} trainings, {len(found)} of them done before.")
-    if left:
-        collections = {dataset.name: dataset.collections for dataset in datasets}
-        found |= _train(left, collections, n_queries, folder, min(jobs, len(left)), console)
-    return [found[task.place] for task in planned], skipped
-
-
-def _train(
-    left: Sequence[Task],
-    collections: Mapping[str, Mapping[str, str]],
-    n_queries: Mapping[str, int],
-    folder: Path,
-    jobs: int,
-    console: Console,
-) -> dict[Path, Result]:
-    """Train what is left behind a progress bar whose unit is a query trained on."""
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    from experiments.plan import FIXED
-    from experiments.running import run_all
-    from quantum_rerank.plain_console import make_progress
-
-    costs = {task: 1 if task.name in FIXED else n_queries[task.dataset] for task in left}
-    columns = (
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %", markup=False),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    found: dict[Path, Result] = {}
-    whole_time = 1e6  # the remaining time follows from all that was done, not from the last minute
-    with (
-        make_progress(*columns, console=console, speed_estimate_period=whole_time) as progress,
-        closing(run_all(left, collections, folder, jobs)) as ended,
-    ):
-        bar = progress.add_task("training", total=sum(costs.values()))
-        for task, result in ended:
-            found[task.place] = result
-            text = f"{len(found)} of {len(left)} trainings"
-            progress.update(bar, advance=costs[task], description=text)
-            if result.failed:
-                place = f"{task.dataset}, {task.name}, seed {task.seed}"
-                console.print(f"{place}: {result.failed}", soft_wrap=True)
-    return found
-
-
-def _changes(
-    files: Mapping[str, Path],
-    collections: Sequence[str] | None,
-    models: Sequence[str] | None,
-    seeds: int,
-    encoder: str,
-    set_: Sequence[str] | None,
-) -> list[str]:
-    """The options by which this is not the whole study with the project's numbers.
-
-    files: row -> file of its numbers. A path that is the user's has a word in its place.
-    """
-    changes = [
-        f"--{name.replace('_', '-')} {'FILE' if file.is_absolute() else file}"
-        for name, file in files.items()
-        if file != TUNED_FILES[name]
-    ]
-    changes += [f"--collection {name}" for name in collections or ()]
-    changes += [f"--model {name}" for name in models or ()]
-    changes += [f"--seeds {seeds}"] if seeds != SEEDS else []
-    if encoder.startswith("npy:") or expanded(encoder).exists():
-        changes.append("--encoder npy:FOLDER" if encoder.startswith("npy:") else "--encoder FOLDER")
-    elif encoder != ENCODER:
-        changes.append(f"--encoder {encoder}")
-    return changes + [f"--set {text}" for text in set_ or ()]
-
-
-def _command(changes: Sequence[str], beir: Path | None, docs: Path | None) -> str:
-    """What prints the same document."""
-    more = [*changes, *(["--docs FOLDER"] if docs else [])]
-    arguments = f' ARGS="{" ".join(more)}"' if more else ""
-    return f"make experiments{' BEIR=FOLDER' if beir else ''}{arguments}"
-
-
-def _write(told: Told, docs: Path, console: Console) -> None:
-    """Write the document with its figures and pictures, and print its sentences."""
-    from experiments.analysis import as_json
-    from experiments.pictures import draw
-    from experiments.report import document, sentences
-    from quantum_rerank.atomic import write_json, write_text
-
-    try:
-        drawn = draw(docs / PICTURES, told.results, told.found, told.pairs)
-    except OSError as error:
-        raise OutputError(f"`{docs / PICTURES}` cannot be written: {error.strerror}.") from None
-    pictures = {title: file.relative_to(docs).as_posix() for title, file in drawn.items()}
-    figures = as_json(told.results, told.found, told.pairs, told.seeds, told.left_out)
-    write_text(docs / REPORT, document(told, pictures))
-    write_json(docs / FIGURES, figures)
-    for sentence in sentences(told.found, told.pairs):
+    console.print("Comparing the models over queries, which takes a minute or two ...")
+    summary = summarise(experiments)
+    write_summary(folder, summary)
+    write_page(folder, summary)
+    for sentence in sentences(summary):
         console.print(sentence, soft_wrap=True)
-    console.print(f"Wrote {docs / REPORT}, {docs / FIGURES} and {docs / PICTURES}.", soft_wrap=True)
+    files = f"{folder / PAGE}, {folder / SUMMARY} and {folder / PICTURES}"
+    console.print(f"Wrote {files}.", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One training of the study, from its data to its record: what a worker does."""
+"""One training of the experiments, from its data to its result file. A worker runs it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ from quantum_rerank.errors import DivergedError, SaturatedError
 from quantum_rerank.machine import machine
 from quantum_rerank.training.data_manager import PreparedData, prepare
 from quantum_rerank.training.lexical import Bm25
-from quantum_rerank.training.models import MeasuredModel, measure_model
+from quantum_rerank.training.models import measure_model
 from quantum_rerank.training.ranking import Validator
 
 
 @lru_cache(maxsize=1)
 def prepared_data(data: DataConfig) -> tuple[PreparedData, Bm25, str]:
-    """A data set, BM25 over its texts, and their fingerprint; the last one asked for is kept."""
+    """Return a data set, BM25 over its texts, and their fingerprint.
+
+    The last data set is cached.
+    """
     source = source_of(data)
     prepared = prepare(data, source)
     both = f"{prepared.fingerprint} {source.fingerprint}"
@@ -35,10 +38,14 @@ def prepared_data(data: DataConfig) -> tuple[PreparedData, Bm25, str]:
 
 
 def measure(task: Task, collections: Mapping[str, str], folder: Path) -> Result:
-    """Train on one thread, score on test, and write the result down.
+    """Train on one thread, score the test queries, and write the result.
 
-    collections: role of test queries -> collection of the study.
-    A model that diverges or saturates has a result too, which says so.
+    A model that diverges or saturates has a result too, with the reason under `failed`.
+
+    Args:
+        task: The training.
+        collections: Role of test queries -> name of the collection.
+        folder: The folder of all results.
     """
     torch.set_num_threads(1)
     prepared, bm25, data = prepared_data(task.config.data)
@@ -60,19 +67,21 @@ def measure(task: Task, collections: Mapping[str, str], folder: Path) -> Result:
     else:
         timed = TimedModel(measured, time.monotonic() - started)
         record |= {
-            "scores": {collections[role]: as_domains(one) for role, one in measured.test.items()},
+            "scores": {
+                collections[role]: as_domains(scores) for role, scores in measured.test.items()
+            },
             "seconds": round(timed.seconds, 3),
             "processor_seconds": round(time.process_time() - processor, 3),
-            **_standing(task, timed, prepared),
+            **_validation(task, timed, prepared),
         }
     Results(folder).write(task, record)
     return Result(record)
 
 
-def _standing(task: Task, timed: TimedModel, prepared: PreparedData) -> dict[str, Any]:
-    """How the training went and what came of it, beside the scores."""
-    measured: MeasuredModel = timed.measured
-    found: dict[str, Any] = {
+def _validation(task: Task, timed: TimedModel, prepared: PreparedData) -> dict[str, Any]:
+    """Return the course of the training and the outcomes of its targets."""
+    measured = timed.measured
+    record: dict[str, Any] = {
         "objective": measured.validation.objective,
         "cosine_objective": _cosine_objective(task, prepared),
         "fusion_weight": measured.validation.fusion_weight,
@@ -84,15 +93,15 @@ def _standing(task: Task, timed: TimedModel, prepared: PreparedData) -> dict[str
             {key: epoch[key] for key in ("epoch", "objective", "train_loss")}
             for epoch in trained.history
         ]
-        # Peak memory is of the worker, whose earlier trainings count: at most this.
-        found |= {"best_epoch": trained.best_epoch, "history": history}
-        found |= judge(timed, prepared).record()
-    return found
+        record |= {"best_epoch": trained.best_epoch, "history": history}
+        # The peak memory is that of the worker, including its earlier trainings.
+        record |= judge(timed, prepared).record()
+    return record
 
 
 def _cosine_objective(task: Task, prepared: PreparedData) -> float:
-    """What the validation objective is where nothing is fused with the cosine."""
+    """Return the validation objective of cosine alone."""
     seen, unseen = prepared.trial.seen, prepared.trial.unseen
     validator = Validator(seen, unseen, task.config.training.objective)
-    nothing = [np.zeros(queries.candidates.shape) for queries in (*seen, *unseen)]
-    return validator.of(nothing, (0.0,)).objective
+    affinities = [np.zeros(queries.candidates.shape) for queries in (*seen, *unseen)]
+    return validator.of(affinities, (0.0,)).objective

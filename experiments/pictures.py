@@ -1,4 +1,4 @@
-"""The study's pictures, as SVG files that are the same whenever the figures are."""
+"""The pictures of the page as SVG files. Equal summaries give equal files."""
 
 from __future__ import annotations
 
@@ -7,66 +7,68 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from experiments.analysis import Measured, Pairs, gains
-from experiments.plan import (
-    DEFAULT,
-    FIXED,
-    ICD10,
-    SEEN,
-    TUNED,
-    TUNED_TWIN,
-    TWIN,
-    UNSEEN,
-)
-from experiments.results import Result
+from experiments.plan import DEFAULT, FIXED, ICD10, SEEN, TUNED, TUNED_TWIN, TWIN, UNSEEN
+from experiments.summary import Summary, pair_name
 from quantum_rerank.errors import MissingPackage
 from quantum_rerank.evaluation import COSINE
 
 _COLOURS = {TUNED: "C0", DEFAULT: "C1", TUNED_TWIN: "C3", TWIN: "C2"}
-"""Of the rows that are drawn."""
-
-_SETTINGS = {"svg.hashsalt": "study", "svg.fonttype": "none", "font.size": 9.0}
+_SETTINGS = {"svg.hashsalt": "experiments", "svg.fonttype": "none", "font.size": 9.0}
 
 
 def require_matplotlib() -> None:
-    """Raise MissingPackage where nothing can be drawn, so that hours of training are not first."""
+    """Check that pictures can be drawn, before hours of training.
+
+    Raises:
+        MissingPackage: matplotlib is not installed.
+    """
     if find_spec("matplotlib") is None:
         raise MissingPackage("matplotlib", "experiments", "The pictures")
 
 
-def draw(folder: Path, results: Sequence[Result], found: Measured, pairs: Pairs) -> dict[str, Path]:
-    """Draw every picture for which there are figures: title -> file.
+def draw(folder: Path, summary: Summary) -> dict[str, Path]:
+    """Draw every picture that the summary has numbers for.
 
-    Raises: MissingPackage without matplotlib.
+    Args:
+        folder: The folder of the pictures.
+        summary: The summary of the experiments.
+
+    Returns:
+        Title -> file.
+
+    Raises:
+        MissingPackage: matplotlib is not installed.
     """
     require_matplotlib()
-    against = [pair for name in _COLOURS if (pair := (name, COSINE)) in pairs]
-    others = [pair for name in _COLOURS if (pair := (TUNED, name)) in pairs]
-    curves = [one for one in results if one.name in _COLOURS and not one.failed]
-    wanted: dict[str, tuple[str, bool, Callable[[Any], None]]] = {
-        "Differences to the cosine": (
+    pairs = summary.differences.rows
+    to_cosine = [pair for name in _COLOURS if (pair := pair_name(name, COSINE)) in pairs]
+    to_controls = [pair for name in _COLOURS if (pair := pair_name(TUNED, name)) in pairs]
+    pictures: dict[str, tuple[str, bool, Callable[[Any], None]]] = {
+        "Differences to cosine": (
             "cosine.svg",
-            bool(against),
-            lambda axes: _intervals(axes, {pair: pairs[pair] for pair in against}),
+            bool(to_cosine),
+            lambda axes: _intervals(axes, summary, to_cosine),
         ),
         "Tuned minus default, tuned minus the MLP twins": (
             "controls.svg",
-            bool(others),
-            lambda axes: _intervals(axes, {pair: pairs[pair] for pair in others}),
+            bool(to_controls),
+            lambda axes: _intervals(axes, summary, to_controls),
         ),
-        "ICD-10: gain on chapters trained on and on chapters never seen, a point per seed": (
+        "ICD-10: gain on training chapters and on unseen chapters": (
             "icd10.svg",
-            SEEN in found and UNSEEN in found,
-            lambda axes: _seen_and_unseen(axes, found),
+            bool(summary.gains.rows),
+            lambda axes: _gains(axes, summary),
         ),
-        "Best validation objective by epoch, a line per seed": (
+        "Best validation objective by epoch": (
             "curves.svg",
-            bool(curves),
-            lambda axes: _curves(axes, curves),
+            bool(summary.curves),
+            lambda axes: _curves(axes, summary),
         ),
     }
     return {
-        title: _saved(folder / file, plot) for title, (file, there, plot) in wanted.items() if there
+        title: _saved(folder / file, plot)
+        for title, (file, has_numbers, plot) in pictures.items()
+        if has_numbers
     }
 
 
@@ -82,17 +84,20 @@ def _saved(path: Path, plot: Callable[[Any], None]) -> Path:
     return path
 
 
-def _intervals(axes: Any, pairs: Pairs) -> None:
-    """A row per collection: the difference of each pair, with its 95 % interval."""
-    collections = list(dict.fromkeys(one.collection for found in pairs.values() for one in found))
-    for number, ((name, other), found) in enumerate(pairs.items()):
-        offset = _offset(number, len(pairs))
-        at = [collections.index(one.collection) + offset for one in found]
-        middle = [one.found.difference for one in found]
-        below = [max(one.found.difference - one.found.low, 0.0) for one in found]
-        above = [max(one.found.high - one.found.difference, 0.0) for one in found]
-        label = f"{name} minus {other}"
-        axes.errorbar(middle, at, xerr=[below, above], fmt="o", ms=4, lw=1, label=label)
+def _intervals(axes: Any, summary: Summary, pairs: Sequence[str]) -> None:
+    """Draw the difference of each pair on each collection with its 95 % interval."""
+    collections = [
+        collection
+        for collection in summary.differences.columns
+        if any((pair, collection) in summary.differences.cells for pair in pairs)
+    ]
+    for number, pair in enumerate(pairs):
+        cells = summary.differences.row(pair)
+        at = [collections.index(name) + _offset(number, len(pairs)) for name in cells]
+        middle = [cell.difference for cell in cells.values()]
+        below = [max(cell.difference - cell.low, 0.0) for cell in cells.values()]
+        above = [max(cell.high - cell.difference, 0.0) for cell in cells.values()]
+        axes.errorbar(middle, at, xerr=[below, above], fmt="o", ms=4, lw=1, label=pair)
     axes.axvline(0.0, color="grey", lw=0.8)
     axes.set_yticks(range(len(collections)), collections)
     axes.invert_yaxis()
@@ -101,7 +106,7 @@ def _intervals(axes: Any, pairs: Pairs) -> None:
 
 
 def _offset(number: int, count: int) -> float:
-    """Where the one of several pairs is drawn in a row of height 1, all of them around its middle.
+    """Return the offset of one of several pairs within a row of height 1.
 
     >>> [_offset(number, 3) for number in range(3)], [_offset(number, 2) for number in range(2)]
     ([-0.2, 0.0, 0.2], [-0.1, 0.1])
@@ -109,42 +114,38 @@ def _offset(number: int, count: int) -> float:
     return min(0.2, 0.8 / count) * (number - (count - 1) / 2.0)
 
 
-def _seen_and_unseen(axes: Any, found: Measured) -> None:
-    for name in found[SEEN]:
-        seen, unseen = gains(found, SEEN, name), gains(found, UNSEEN, name)
-        if name != COSINE and len(seen) == len(unseen):
-            marker = "D" if name in (DEFAULT, TUNED, TUNED_TWIN) else "s" if name in FIXED else "o"
-            axes.plot(_percent(seen), _percent(unseen), marker, ms=5, alpha=0.8, label=name)
+def _gains(axes: Any, summary: Summary) -> None:
+    """Draw each model's mean gains, with their standard deviations over seeds as bars."""
+    for name in summary.gains.rows:
+        cells = summary.gains.row(name)
+        if name == COSINE or not {SEEN, UNSEEN} <= cells.keys():
+            continue
+        seen, unseen = cells[SEEN], cells[UNSEEN]
+        marker = "D" if name in (DEFAULT, TUNED, TUNED_TWIN) else "s" if name in FIXED else "o"
+        axes.errorbar(
+            [100.0 * seen.mean],
+            [100.0 * unseen.mean],
+            xerr=None if seen.sd is None else 100.0 * seen.sd,
+            yerr=None if unseen.sd is None else 100.0 * unseen.sd,
+            fmt=marker,
+            ms=5,
+            lw=0.8,
+            alpha=0.8,
+            label=name,
+        )
     axes.axhline(0.0, color="grey", lw=0.8)
     axes.axvline(0.0, color="grey", lw=0.8)
     axes.set_xlabel(f"gain over cosine, held-out queries of {len(ICD10.seen)} chapters, %")
-    axes.set_ylabel(f"gain over cosine, {len(ICD10.unseen_test)} chapters never seen, %")
+    axes.set_ylabel(f"gain over cosine, {len(ICD10.unseen_test)} unseen chapters, %")
+    axes.set_title("mean and standard deviation over seeds")
     axes.legend(fontsize=7)
 
 
-def _percent(values: Sequence[float]) -> list[float]:
-    return [100.0 * value for value in values]
-
-
-def _curves(axes: Any, results: Sequence[Result]) -> None:
-    """Every training of the first data set that has them."""
-    first = results[0].dataset
-    labelled = set[str]()
-    for one in results:
-        if one.dataset != first:
-            continue
-        history = one.record["history"]
-        label = "_" if one.name in labelled else one.name
-        labelled.add(one.name)
-        axes.plot(
-            [epoch["epoch"] for epoch in history],
-            [epoch["objective"] for epoch in history],
-            color=_COLOURS[one.name],
-            lw=1,
-            alpha=0.7,
-            label=label,
-        )
-    axes.set_title(first)
+def _curves(axes: Any, summary: Summary) -> None:
+    ((dataset, curves),) = summary.curves.items()
+    for name, curve in curves.items():
+        axes.plot(range(1, len(curve) + 1), curve, color=_COLOURS[name], lw=1, label=name)
+    axes.set_title(f"{dataset}, mean over seeds")
     axes.set_xlabel("epoch")
     axes.set_ylabel("best validation objective so far")
     axes.legend()

@@ -1,4 +1,4 @@
-"""What the study trains and tests on, and with which numbers: as data, before anything is run."""
+"""The plan of the experiments: data sets, models with their configurations, and trainings."""
 
 from __future__ import annotations
 
@@ -18,32 +18,37 @@ from quantum_rerank.yaml_source import load_yaml
 DEFAULT, TUNED, TWIN, TUNED_TWIN = "default", "tuned", "mlp_twin", "tuned_twin"
 HYBRIDS = ("hybrid", "hybrid_amplitude")
 FIXED = (COSINE, *LEXICAL_MODELS)
-"""Models in which nothing is drawn at random: one seed is all of them, on one split."""
+"""The models without randomness. One seed is enough for each split."""
 
 BEIR_FOLDERS = ("scifact", "cran", "cisi", "npl", "cosqa", "med")
 GPE_TOPICS = ("celebrity_gossip", "history", "life_common_sense", "medical", "politics", "science")
 
-# The fastest engine, which gives the same numbers; a training has one thread.
+# The fastest engine gives the same numbers. A training has one thread.
 _ENGINE = {"circuit.engine": "statevector", "circuit.threads": 1}
 
 _DECIDED = {
-    "model": "its rows are the models. Choose them by --model; the tuned hybrid's is in the file "
-    "that --tuned names",
-    "seed": "every row is trained on the same seeds, from 1 to what --seeds says",
-    "data": "every data set has its own collections and splits. Choose by --collection, --beir "
-    "and --encoder",
+    "model": "the rows are the models. Select them with --model; --tuned names the file of the "
+    "tuned hybrid",
+    "seed": "every row is trained on the same seeds, from 1 to the number given by --seeds",
+    "data": "every data set has its own collections and splits. Select them with --collection, "
+    "--beir and --encoder",
 }
-"""Sections and keys that no override may set -> what decides them."""
+"""Section or key that no override may set -> the reason."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Collections that one model is trained, chosen and tested on.
+    """A data set that models are trained, selected and tested on.
 
-    collections: role of test queries (`test`, `unseen_test`) -> what the study calls them.
-    splits_by_seed: every seed draws its own split, so that more queries than a fifth are tested
-        on: the smaller data sets have too few. Not where the tuned numbers were searched: there
-        the search's test queries must be the study's.
+    Attributes:
+        name: The name of the data set.
+        seen: The domains to train on.
+        collections: Role of test queries (`test`, `unseen_test`) -> name of the collection.
+        unseen_validation: The domains that are used for validation only.
+        unseen_test: The domains that are used for testing only.
+        splits_by_seed: Whether each seed draws its own split, which tests on more than a fifth of
+            the queries: the smaller data sets have few. False for the data of the search, whose
+            test queries must be those of the experiments.
     """
 
     name: str
@@ -54,7 +59,7 @@ class Dataset:
     splits_by_seed: bool = True
 
     def data(self, encoder: str, seed: int) -> DataConfig:
-        """As the configuration of a training names it."""
+        """Return the data section of a training's configuration."""
         split = {"split_seed": seed} if self.splits_by_seed else {}
         return DataConfig(
             **split,
@@ -65,20 +70,20 @@ class Dataset:
         )
 
 
-def _chapters(*numbers: int) -> tuple[str, ...]:
+def _chapters(numbers: Sequence[int]) -> tuple[str, ...]:
     return tuple(f"icd10:{number}" for number in numbers)
 
 
 SEEN, UNSEEN = "icd10_seen", "icd10_unseen"
 ICD10 = Dataset(
     "icd10",
-    _chapters(1, 2, 4, 5, 9, 11, 12, 14, 15, 17, 18, 21),
+    _chapters([1, 2, 4, 5, 9, 11, 12, 14, 15, 17, 18, 21]),
     {"test": SEEN, "unseen_test": UNSEEN},
-    unseen_validation=_chapters(7, 8),
-    unseen_test=_chapters(3, 6, 10, 16),
+    unseen_validation=_chapters([7, 8]),
+    unseen_test=_chapters([3, 6, 10, 16]),
     splits_by_seed=False,
 )
-"""What the tuned numbers were searched on: its validation queries and chapters."""
+"""The data set of the search, which used its validation queries and chapters."""
 PACKAGED = (
     ICD10,
     Dataset("gpe", tuple(f"gpe:{topic}" for topic in GPE_TOPICS), {"test": "gpe"}),
@@ -89,44 +94,51 @@ NAMES = (*(dataset.name for dataset in PACKAGED), *BEIR_FOLDERS)
 
 @dataclass(frozen=True)
 class Chosen:
-    """The data sets of a study. left_out: name -> why it is not among them."""
+    """The selected data sets. left_out: name -> the reason why a data set is missing."""
 
     datasets: tuple[Dataset, ...]
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def choose_datasets(beir: Path | None, names: Sequence[str] = ()) -> Chosen:
-    """The data sets that are there, of those named; of all if none is.
+    """Return the data sets that are available.
 
-    names: of data sets, or of their collections.
-    Raises: ConfigError for a name that is none, or where nothing is left.
+    Args:
+        beir: The folder of BEIR folders, if there is one.
+        names: Names of data sets or of their collections; all if empty.
+
+    Raises:
+        ConfigError: A name is unknown, or no data set is available.
     """
-    known = {one: dataset.name for dataset in PACKAGED for one in dataset.collections.values()}
-    known |= {name: name for name in NAMES}
-    if unknown := [name for name in names if name not in known]:
+    by_name = {name: dataset.name for dataset in PACKAGED for name in dataset.collections.values()}
+    by_name |= {name: name for name in NAMES}
+    if unknown := [name for name in names if name not in by_name]:
         raise ConfigError(
-            [f"`{one}` is no data set. Known: {', '.join(NAMES)}." for one in unknown]
+            [f"`{name}` is not a data set. Valid names: {', '.join(NAMES)}." for name in unknown]
         )
-    wanted = {known[name] for name in names} or set(NAMES)
-    there, left_out = list[Dataset](), dict[str, str]()
+    selected = {by_name[name] for name in names} or set(NAMES)
+    available, left_out = list[Dataset](), dict[str, str]()
     for dataset in (*PACKAGED, *(_beir(beir, name) for name in BEIR_FOLDERS)):
-        if dataset.name not in wanted:
+        if dataset.name not in selected:
             continue
-        if missing := _missing(dataset, beir):
-            left_out[dataset.name] = missing
+        if reason := _reason_missing(dataset, beir):
+            left_out[dataset.name] = reason
         else:
-            there.append(dataset)
-    if not there:
-        raise ConfigError([f"{name} is not there: {why}" for name, why in left_out.items()])
-    return Chosen(tuple(there), left_out)
+            available.append(dataset)
+    if not available:
+        raise ConfigError([f"{name} is missing: {reason}" for name, reason in left_out.items()])
+    return Chosen(tuple(available), left_out)
 
 
 def _beir(folder: Path | None, name: str) -> Dataset:
     return Dataset(name, (f"beir:{(folder or Path()) / name}",), {"test": name})
 
 
-def _missing(dataset: Dataset, beir: Path | None) -> str:
-    """Why a data set cannot be had, or nothing; what is there and wrong is an error later."""
+def _reason_missing(dataset: Dataset, beir: Path | None) -> str:
+    """Return the reason why a data set is not available, or an empty text.
+
+    The content is not checked here.
+    """
     if dataset.name in BEIR_FOLDERS:
         if beir is None:
             return "no folder of BEIR folders was given"
@@ -140,7 +152,7 @@ def _missing(dataset: Dataset, beir: Path | None) -> str:
 
 @dataclass(frozen=True)
 class Setup:
-    """One row of the tables: a model and all of its settings except data and seed."""
+    """A row of the tables: a model and its configuration except data and seed."""
 
     model: str
     config: ExperimentConfig
@@ -149,14 +161,20 @@ class Setup:
 def setups(
     tuned: ExperimentConfig, tuned_twin: ExperimentConfig, overrides: Mapping[str, Any]
 ) -> dict[str, Setup]:
-    """Every row of the study by name, the baselines first.
+    """Return every row by name, the baselines first.
 
-    `default` has the numbers that configurations start from, `tuned` and `tuned_twin` those of a
-    search each, for a hybrid and for the MLP twin. The controls have the tuned hybrid's numbers,
-    and so the same epochs and patience, and MLPs of as many outputs. overrides: for all of them
-    alike.
+    `default` has the default configuration. `tuned` and `tuned_twin` each have the result of a
+    search, for a hybrid and for the MLP twin. The controls have the configuration of the tuned
+    hybrid, and so its epochs, its patience and its number of MLP outputs.
 
-    Raises: ConfigError for an override of what the study decides, or tuned models that are others.
+    Args:
+        tuned: The configuration of the tuned hybrid.
+        tuned_twin: The configuration of the tuned MLP twin.
+        overrides: Dotted key -> value, for all rows.
+
+    Raises:
+        ConfigError: An override is of the model, the seed or the data, or a tuned configuration
+            has another model.
     """
     if decided := [key for key in overrides if key.split(".")[0] in _DECIDED]:
         raise ConfigError(
@@ -181,9 +199,10 @@ def setups(
 
 
 def read_tuned(path: Path) -> ExperimentConfig:
-    """Read a configuration of nested sections, dotted keys, or both; data and seed are the study's.
+    """Read a configuration of nested sections, dotted keys, or both, without data and seed.
 
-    Raises: ConfigError with every mistake and its line.
+    Raises:
+        ConfigError: The file has mistakes, each with its line.
     """
     source = load_yaml(path)
     values, places = dict[str, Any](), dict[str, str]()
@@ -206,9 +225,13 @@ def _leaves(
 
 @dataclass(frozen=True)
 class Task:
-    """One training of the study, and what its result is known by.
+    """One training of the experiments.
 
-    name: of the row.  config: of the training, its data and seed among it.
+    Attributes:
+        dataset: The name of the data set.
+        name: The name of the row.
+        model: The model of the row.
+        config: The configuration, with data and seed.
     """
 
     dataset: str
@@ -218,18 +241,26 @@ class Task:
 
     @property
     def seed(self) -> int:
+        """The seed of the training."""
         return self.config.seed
 
     @property
-    def place(self) -> Path:
-        """Where its result lies below the study's folder."""
+    def result_path(self) -> Path:
+        """The path of the result below the folder of all results."""
         return Path(self.dataset) / self.name / f"{self.seed}.json"
 
 
 def tasks(
     datasets: Sequence[Dataset], rows: Mapping[str, Setup], seeds: Sequence[int], encoder: str
 ) -> list[Task]:
-    """Every training, split by split, since a worker keeps the data that it has prepared."""
+    """Return every training, ordered by split, since a worker caches the data that it prepared.
+
+    Args:
+        datasets: The data sets.
+        rows: The models and configurations.
+        seeds: The seeds.
+        encoder: The name of the encoder.
+    """
     return [
         Task(
             dataset.name,

@@ -1,298 +1,274 @@
-"""The study as a document: every table, and a sentence for each question that was asked."""
+"""The page of the experiments in Markdown, made from their summary."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean
 
-from experiments.analysis import (
-    CLASSICAL,
-    Difference,
-    Measured,
-    Pairs,
-    gains,
-    targets,
-)
-from experiments.plan import (
-    DEFAULT,
-    FIXED,
-    ICD10,
-    SEEN,
-    TUNED,
-    TUNED_TWIN,
-    TWIN,
-    UNSEEN,
-    Dataset,
-    Setup,
-)
-from experiments.results import Result
+from experiments.analysis import CLASSICAL
+from experiments.plan import DEFAULT, FIXED, ICD10, SEEN, TUNED, TUNED_TWIN, TWIN, UNSEEN
+from experiments.summary import Difference, Row, Summary, pair_name
 from experiments.tables import (
+    configuration_table,
     gains_table,
-    markdown,
     models_table,
-    n_queries,
-    numbers_table,
     pair_table,
     scores_table,
+    targets_table,
     trainings_tables,
-    verdicts_table,
 )
-from quantum_rerank.config import DataConfig, ExperimentConfig
+from quantum_rerank.config import DataConfig
 from quantum_rerank.evaluation import COSINE
 from quantum_rerank.similarity import MODELS
-from quantum_rerank.training.data_manager import told_skips
 
+_FEW_QUERIES = 50
 
-@dataclass(frozen=True)
-class Told:
-    """What a report is made of.
-
-    command: what prints it.
-    searched: the tuned rows whose numbers are those of the project's own searches.
-    skipped: domain -> what was not taken as it was given -> how often in a split, at most.
-    """
-
-    command: str
-    seeds: Sequence[int]
-    rows: Mapping[str, Setup]
-    searched: frozenset[str]
-    datasets: Sequence[Dataset]
-    left_out: Mapping[str, str]
-    skipped: Mapping[str, Mapping[str, int]]
-    results: Sequence[Result]
-    found: Measured
-    pairs: Pairs
-
-
-def document(told: Told, pictures: Mapping[str, str]) -> str:
-    """The whole of it, as Markdown.  pictures: title -> its file, as the document names it."""
-    return "\n\n".join(_parts(told, pictures)) + "\n"
-
-
-def _parts(told: Told, pictures: Mapping[str, str]) -> Iterator[str]:
-    yield "# The study"
-    yield from _head(told)
-    yield "## What was found"
-    yield "\n".join(f"- {sentence}" for sentence in sentences(told.found, told.pairs))
-    yield from (f"![{title}]({file})" for title, file in pictures.items())
-    yield "## NDCG@10"
-    yield from _scores(told)
-    if SEEN in told.found:
-        yield "## ICD-10: chapters trained on, and chapters never seen"
-        yield markdown(gains_table(told.found, len(told.seeds)))
-    yield "## Differences"
-    yield _DIFFERENCES
-    if any(dataset.splits_by_seed for dataset in told.datasets):
-        yield _POOLED
-    yield from (markdown(pair_table(*pair, found)) for pair, found in told.pairs.items())
-    yield "## Targets"
-    yield _TARGETS
-    for name in (TUNED, DEFAULT, TUNED_TWIN, TWIN):
-        if of_datasets := targets(told.results, name):
-            yield markdown(verdicts_table(name, of_datasets))
-    yield "## Trainings"
-    yield from _trainings(told)
-
-
-_FEW = 50
-_SPREAD = (
-    "Means over seeds, with the standard deviation over seeds behind ±, that of the split included "
-    "where every seed has its own. Domains of one collection count the same. A mean of fewer seeds "
-    "than were asked for says of how many."
+_SCORES = (
+    "The values are means over seeds, with the standard deviation over seeds after ±. Where each "
+    "seed draws its own split, the standard deviation includes the variation of the split. Domains "
+    "of a collection have equal weight. A mean over fewer seeds than planned shows their number."
 )
 _DIFFERENCES = (
-    "Paired over queries; each query has its mean over the seeds that both models share and that "
-    "tested on it. Columns: mean difference, 95 % bootstrap interval, p of the two-sided paired "
-    "randomisation test, and p after Holm's correction. A difference is significant where the "
-    "corrected p is below 0.05. The correction is made within each pair of models, over its "
-    "collections; it is not made over the number of pairs. Interval and test are over queries and "
-    "do not cover further seeds."
+    "The differences are paired over queries. Each query has its mean over the seeds that both "
+    "models share and that tested on it. The tables show the mean difference, its 95 % bootstrap "
+    "interval, the p-value of the two-sided paired randomisation test, and the p-value after "
+    "Holm's correction. A difference is significant if the corrected p-value is below 0.05. The "
+    "correction is made within each pair of models, over its collections. It is not made over the "
+    "number of pairs. Interval and test are over queries and do not cover further seeds."
 )
 _POOLED = (
-    "Where each seed has its own split, the test queries of all splits are pooled: a query that "
-    "one seed tests on may be one that another seed trains on. Queries of a domain weigh alike, "
-    "however many seeds tested on them, so a difference is not exactly that of the means above, in "
-    "which seeds weigh alike."
+    "Where each seed draws its own split, the test queries of all splits are pooled: one seed may "
+    "test on a query that another seed trains on. The queries of a domain have equal weight, "
+    "whatever the number of seeds that tested on them. A difference is therefore not exactly the "
+    "difference of the means above, in which seeds have equal weight."
 )
 _TARGETS = (
-    "Of every seed's training; the range of its values, and how many passed. Stability is over all "
-    "seeds. Peak memory is of the process, whose earlier trainings count. What was not measured is "
-    "not known."
+    "Each cell shows the range of values over the seeds and the number of seeds that pass or fail. "
+    "Stability is one value over all seeds. Peak memory (GB, 10^9 bytes) is that of the process, "
+    "which includes its earlier trainings. Time is in hours. A value that was not measured is "
+    "unknown."
 )
 
 
-def _head(told: Told) -> Iterator[str]:
-    seeds = ", ".join(map(str, told.seeds))
-    machines = sorted({one.machine for one in told.results} - {""})
-    yield f"Printed by `{told.command}`, seeds {seeds}{', measured on:' if machines else '.'}"
-    if machines:
-        yield "\n>\n".join(f"> {machine}" for machine in machines)
+def document(summary: Summary, pictures: Mapping[str, str]) -> str:
+    """Return the page.
+
+    Args:
+        summary: The summary of the experiments.
+        pictures: Title -> file, relative to the page.
+    """
+    return "\n\n".join(_parts(summary, pictures)) + "\n"
+
+
+def sentences(summary: Summary) -> list[str]:
+    """Return the main results in one sentence each."""
+    pairs = [(TUNED, COSINE), (TUNED, DEFAULT), *((TUNED, name) for name in CLASSICAL)]
+    differences = summary.differences
+    lines = [
+        _sentence(pair, list(differences.row(pair).values()), summary.mean_differences[pair])
+        for pair in (pair_name(*names) for names in pairs)
+        if pair in differences.rows
+    ]
+    against_cosine = differences.row(pair_name(TUNED, COSINE))
+    if against_cosine:
+        below = [
+            collection
+            for collection, cell in against_cosine.items()
+            if cell.significant and cell.difference < 0
+        ]
+        lines.append(
+            f"Collections on which {TUNED} is significantly below {COSINE}: "
+            f"{', '.join(below) or 'none'}."
+        )
+    gains = summary.gains.cells
+    return lines + [
+        f"ICD-10, {name} over {COSINE}: {gains[name, SEEN].mean:+.1%} on held-out queries of the "
+        f"training chapters, {gains[name, UNSEEN].mean:+.1%} on the unseen chapters."
+        for name in (TUNED, TUNED_TWIN, TWIN)
+        if (name, SEEN) in gains and (name, UNSEEN) in gains
+    ]
+
+
+def _parts(summary: Summary, pictures: Mapping[str, str]) -> Iterator[str]:
+    yield "# Results of the experiments"
+    yield from _head(summary)
+    yield "## Main results"
+    yield "\n".join(f"- {sentence}" for sentence in sentences(summary))
+    yield from (f"![{title}]({file})" for title, file in pictures.items())
+    yield "## NDCG@10"
+    yield from _scores(summary)
+    if summary.gains.rows:
+        yield "## ICD-10: training chapters and unseen chapters"
+        yield gains_table(summary).markdown()
+    yield "## Differences"
+    yield _DIFFERENCES
+    if any(summary.datasets.values()):
+        yield _POOLED
+    yield from (pair_table(summary, pair).markdown() for pair in summary.differences.rows)
+    yield "## Targets"
+    yield _TARGETS
+    yield from (targets_table(summary, name).markdown() for name in summary.targets)
+    yield "## Trainings"
+    yield from _trainings(summary)
+
+
+def _head(summary: Summary) -> Iterator[str]:
+    seeds = ", ".join(map(str, summary.seeds))
+    measured = ", measured on:" if summary.machines else "."
+    yield f"Printed by `{summary.command}`, seeds {seeds}{measured}"
+    if summary.machines:
+        yield "\n>\n".join(f"> {machine}" for machine in summary.machines)
     yield (
-        "Every model is trained on the training queries of its data set, its epoch and its fusion "
-        "weight are chosen on validation queries, and its test queries are scored once. All but "
-        "time and memory is the same in every run on such a machine."
+        "Every model is trained on the training queries of its data set. Its epoch and its fusion "
+        "weight are chosen on validation queries, and its test queries are scored once. All values "
+        "except time and memory are the same in every run on such a machine."
     )
-    yield from _of_data(told.datasets)
-    yield from _of_numbers(told)
-    if told.left_out:
-        lines = [f"- `{name}`: {why}" for name, why in told.left_out.items()]
-        yield "\n".join(["Left out:", "", *lines])
-    if told.skipped:
-        lines = [f"- {line}" for line in told_skips(told.skipped)]
-        yield "\n".join(["Not taken as it was given, in any split at most:", "", *lines])
-    if failed := [one for one in told.results if one.failed]:
-        lines = [f"- {one.dataset}, {one.name}, seed {one.seed}: {one.failed}" for one in failed]
-        yield "\n".join(["Trainings that ended without a model:", "", *lines])
+    yield from _data(summary)
+    yield from _configurations(summary)
+    yield from _list("Missing data sets:", [f"`{k}`: {v}" for k, v in summary.left_out.items()])
+    yield from _list("Input that was not used as given, at most in any split:", summary.skipped)
+    yield from _list(
+        "Trainings that ended without a model:",
+        [f"{x.dataset}, {x.row}, seed {x.seed}: {x.reason}" for x in summary.failed],
+    )
 
 
-def _of_data(datasets: Sequence[Dataset]) -> Iterator[str]:
-    """Which models there are, and how queries were split."""
+def _list(title: str, lines: Sequence[str]) -> Iterator[str]:
+    if lines:
+        yield "\n".join([title, "", *(f"- {line}" for line in lines)])
+
+
+def _data(summary: Summary) -> Iterator[str]:
+    """Yield the data sets and their splits."""
     n_seen, n_unseen = len(ICD10.seen), len(ICD10.unseen_test)
-    if ICD10 in datasets:
+    if ICD10.name in summary.datasets:
         yield (
-            f"`{ICD10.name}` is one model of {n_seen} chapters of ICD-10-CM, chosen on their "
-            f"validation queries and on chapters {_chosen_on()}, and tested on held-out queries of "
-            f"the {n_seen} (`{SEEN}`) and on {n_unseen} chapters that nothing was trained or "
-            f"chosen on (`{UNSEEN}`)."
+            f"`{ICD10.name}` is one model of {n_seen} chapters of ICD-10-CM. Its epoch and its "
+            f"fusion weight are chosen on their validation queries and on chapters "
+            f"{_validation_chapters()}. It is tested on held-out queries of the {n_seen} chapters "
+            f"(`{SEEN}`) and on {n_unseen} chapters that no training and no choice has seen "
+            f"(`{UNSEEN}`)."
         )
     data = DataConfig()
     shares = (1.0 - data.validation_split - data.test_split, data.validation_split, data.test_split)
     training, validation, test = (f"{100.0 * share:.0f} %" for share in shares)
-    once = [f"`{one.name}`" for one in datasets if not one.splits_by_seed]
-    by_seed = [f"`{one.name}`" for one in datasets if one.splits_by_seed]
-    told = [f"Of {_and(once)} all seeds have the same split."] if once else []
-    told += [f"Of {_and(by_seed)} each seed draws its own split."] if by_seed else []
+    fixed = [f"`{name}`" for name, by_seed in summary.datasets.items() if not by_seed]
+    by_seed = [f"`{name}`" for name, by_seed in summary.datasets.items() if by_seed]
+    text = [f"All seeds have the same split of {_and(fixed)}."] if fixed else []
+    text += [f"Each seed draws its own split of {_and(by_seed)}."] if by_seed else []
     yield (
-        f"{' '.join(told)} A split is {training} training, {validation} validation and {test} test "
-        "queries, but a collection's official splits are kept where it has them."
+        f"{' '.join(text)} A split is {training} training, {validation} validation and {test} test "
+        "queries. The official splits of a collection are used where it has them."
     )
 
 
-def _of_numbers(told: Told) -> Iterator[str]:
-    """With which numbers the models were trained, and what these were chosen on."""
-    default, tuned = told.rows.get(DEFAULT), told.rows.get(TUNED)
-    twin = told.rows.get(TUNED_TWIN)
-    controls = [name for name in told.rows if name not in (DEFAULT, TUNED, TUNED_TWIN, *FIXED)]
+def _configurations(summary: Summary) -> Iterator[str]:
+    """Yield the origin of each row's configuration."""
+    default, tuned = summary.rows.get(DEFAULT), summary.rows.get(TUNED)
+    twin = summary.rows.get(TUNED_TWIN)
+    controls = [name for name in summary.rows if name not in (DEFAULT, TUNED, TUNED_TWIN, *FIXED)]
     if default:
         yield (
-            f"`{DEFAULT}` is the hybrid with the numbers of `configs/`, which have a budget of "
-            f"their own: {_budget(default)}."
+            f"`{DEFAULT}` is the hybrid with the configuration in `configs/`, which has its own "
+            f"budget: {_budget(default)}."
         )
     if tuned:
-        found = (
-            "that the project's own search found. It searched for the hybrids, and chose on "
-            f"validation queries of the {len(ICD10.seen)} chapters of ICD-10 and on its chapters "
-            f"{_chosen_on()} only: on every other data set its numbers are transferred."
-        )
-        yield f"`{TUNED}` is `{tuned.model}` with the numbers {_origin(told, TUNED, found)}"
-    if twin:
-        found = (
-            "those that a search of the same budget, on the same data, found for it. Its ranges "
-            "are the hybrids', with the number of outputs in the place of the circuit."
+        origin = (
+            "found by the project's own search. The search covered the hybrids. It used the "
+            f"validation queries of the {len(ICD10.seen)} chapters of ICD-10 and of its chapters "
+            f"{_validation_chapters()} only. On every other data set the configuration is "
+            "transferred."
         )
         yield (
-            f"`{TUNED_TWIN}` is the classical `{twin.model}` with numbers of its own: "
-            f"{_origin(told, TUNED_TWIN, found)}"
+            f"`{TUNED}` is `{tuned.model}` with the configuration {_origin(summary, TUNED, origin)}"
+        )
+    if twin:
+        origin = (
+            "found by a search with the same budget and the same data. Its ranges are those of the "
+            "hybrids, with the number of outputs in place of the circuit."
+        )
+        yield (
+            f"`{TUNED_TWIN}` is the classical `{twin.model}` with the configuration "
+            f"{_origin(summary, TUNED_TWIN, origin)}"
         )
     if controls:
         yield (
-            f"Every other model that is trained has the numbers of `{TUNED}` too, and with them "
-            f"{_budget(told.rows[controls[0]])}. None of these controls was searched for itself: "
-            f"where `{TUNED}` leads one, the lead may be the search's and not the model's."
+            f"Every other trained model has the configuration of `{TUNED}` and therefore "
+            f"{_budget(summary.rows[controls[0]])}. These controls were not tuned themselves: "
+            f"where `{TUNED}` is better than one of them, the search may be the reason, not the "
+            "model."
         )
-    searched = {name: row.config for name, row in ((TUNED, tuned), (TUNED_TWIN, twin)) if row}
-    if searched:
-        untuned = default.config if default else ExperimentConfig()
-        numbers = numbers_table(untuned, searched)
-        yield markdown(numbers) if numbers.rows else "The tuned numbers are the default ones."
+    if tuned or twin:
+        table = configuration_table(summary)
+        yield table.markdown() if table.rows else "The tuned configurations are the default one."
 
 
-def _origin(told: Told, name: str, found: str) -> str:
-    """Where the numbers of a tuned row are from.  found: what is said of the project's own."""
-    if name in told.searched:
-        return found
-    option = f"--{name.replace('_', '-')}"
-    return f"given by `{option}`; what they were chosen on is not known here."
+def _origin(summary: Summary, name: str, origin: str) -> str:
+    """Return the origin of a tuned row's configuration.
 
-
-def _chosen_on() -> str:
+    Args:
+        summary: The summary.
+        name: The row.
+        origin: The text for the project's own configuration.
     """
-    >>> _chosen_on()
+    if name in summary.searched:
+        return origin
+    option = f"--{name.replace('_', '-')}"
+    return f"given by `{option}`. The data that it was chosen on are not recorded."
+
+
+def _validation_chapters() -> str:
+    """Return the chapters of ICD-10 that are used for validation only.
+
+    >>> _validation_chapters()
     '7 and 8'
     """
-    return _and([spec.removeprefix("icd10:") for spec in ICD10.unseen_validation])
+    return _and([domain.removeprefix("icd10:") for domain in ICD10.unseen_validation])
 
 
-def _budget(row: Setup) -> str:
-    training = row.config.training
-    return f"at most {training.max_epochs} epochs, a patience of {training.early_stopping_patience}"
+def _budget(row: Row) -> str:
+    return f"at most {row.max_epochs} epochs and a patience of {row.patience}"
 
 
-def _scores(told: Told) -> Iterator[str]:
-    yield _SPREAD
-    yield markdown(
-        scores_table(told.found, (*FIXED, TWIN, TUNED_TWIN, DEFAULT, TUNED), len(told.seeds))
-    )
-    if few := [name for name, rows in told.found.items() if n_queries(rows) < _FEW]:
-        yield f"With fewer than {_FEW} queries tested, {_and(few)} can tell little alone."
-    yield markdown(models_table(told.found, len(told.seeds)))
+def _scores(summary: Summary) -> Iterator[str]:
+    yield _SCORES
+    yield scores_table(summary, (*FIXED, TWIN, TUNED_TWIN, DEFAULT, TUNED)).markdown()
+    if few := [name for name, number in summary.n_queries.items() if number < _FEW_QUERIES]:
+        yield f"Fewer than {_FEW_QUERIES} test queries, too few for a conclusion: {_and(few)}."
+    yield models_table(summary).markdown()
 
 
-def _trainings(told: Told) -> Iterator[str]:
-    trained = {one.name for one in told.results if not one.failed}
-    names = [name for name in told.rows if name in trained and name not in FIXED]
-    yield from map(markdown, trainings_tables(told.results, names, len(told.seeds)))
-    what = [f"- `{name}`: {MODELS[told.rows[name].model].what}" for name in names]
-    yield "\n".join(["What the models are:", "", *what])
+def _trainings(summary: Summary) -> Iterator[str]:
+    names = [name for name in summary.rows if name in summary.trainings.rows]
+    yield from (table.markdown() for table in trainings_tables(summary, names))
+    lines = [f"`{name}`: {MODELS[summary.rows[name].model].what}" for name in names]
+    yield from _list("The models:", lines)
 
 
-def sentences(found: Measured, pairs: Pairs) -> list[str]:
-    """One for each question, whichever way it was answered."""
-    asked = [(TUNED, COSINE), (TUNED, DEFAULT), *((TUNED, name) for name in CLASSICAL)]
-    told = [_sentence(*pair, pairs[pair]) for pair in asked if pair in pairs]
-    if against := pairs.get((TUNED, COSINE)):
-        below = [one.collection for one in against if one.significant and one.found.difference < 0]
-        told.append(
-            f"Collections where {TUNED} is significantly below {COSINE}: "
-            f"{', '.join(below) or 'none'}."
-        )
-    for name in (TUNED, TUNED_TWIN, TWIN):
-        seen, unseen = gains(found, SEEN, name), gains(found, UNSEEN, name)
-        if seen and unseen:
-            told.append(
-                f"ICD-10, {name} over {COSINE}: {fmean(seen):+.1%} on held-out queries of the "
-                f"chapters trained on, {fmean(unseen):+.1%} on the chapters never seen."
-            )
-    return told
+def _sentence(pair: str, differences: Sequence[Difference], mean: float) -> str:
+    """Return the sign of a difference and the number of collections with each sign.
 
-
-def _sentence(name: str, other: str, found: Sequence[Difference]) -> str:
-    """Which sign a difference has, and where.
-
-    >>> from quantum_rerank.evaluation import Comparison
-    >>> fewer = Comparison(-0.004, -0.01, -0.007, -0.001, p_value=0.01, n_queries=90)
-    >>> _sentence("tuned", "rbf", [Difference("cran", fewer, holm=0.01, n_seeds=5)])
-    'tuned minus rbf: -0.0040 in the mean over 1 collection; positive on 0 (0 significantly), \
+    >>> fewer = Difference(-0.004, -0.01, -0.007, -0.001, p_value=0.01, p_holm=0.01, n_seeds=5)
+    >>> _sentence("tuned minus rbf", [fewer], mean=-0.004)
+    'tuned minus rbf: -0.0040 on average over 1 collection; positive on 0 (0 significantly), \
 negative on 1 (1 significantly).'
     """
-    mean = fmean(one.found.difference for one in found)
-    above = [one for one in found if one.found.difference > 0.0]
-    below = [one for one in found if one.found.difference < 0.0]
+    above = [cell for cell in differences if cell.difference > 0.0]
+    below = [cell for cell in differences if cell.difference < 0.0]
     return (
-        f"{name} minus {other}: {mean:+.4f} in the mean over {len(found)} "
-        f"collection{'s' if len(found) > 1 else ''}; "
+        f"{pair}: {mean:+.4f} on average over {len(differences)} "
+        f"collection{'s' if len(differences) > 1 else ''}; "
         f"positive on {len(above)} ({_significant(above)}), "
         f"negative on {len(below)} ({_significant(below)})."
     )
 
 
-def _significant(found: Sequence[Difference]) -> str:
-    return f"{sum(one.significant for one in found)} significantly"
+def _significant(differences: Sequence[Difference]) -> str:
+    return f"{sum(cell.significant for cell in differences)} significantly"
 
 
 def _and(names: Sequence[str]) -> str:
-    """
+    """Join names as in a sentence.
+
     >>> _and(["med"]), _and(["cisi", "npl", "med"])
     ('med', 'cisi, npl and med')
     """

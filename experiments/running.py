@@ -1,4 +1,4 @@
-"""Every training of the study that is not there yet, each in one of several processes."""
+"""The missing trainings of the experiments, each in one of several processes."""
 
 from __future__ import annotations
 
@@ -21,19 +21,25 @@ from quantum_rerank.errors import SearchError
 def run_all(
     tasks: Sequence[Task], collections: Mapping[str, Mapping[str, str]], folder: Path, jobs: int
 ) -> Generator[tuple[Task, Result]]:
-    """Yield each task with its result as it ends; whoever stops listening stops the workers.
+    """Yield each task with its result when it ends. Closing the generator stops the workers.
 
-    collections: data set -> role -> collection.
-    Raises: SearchError if a worker is killed, as the system does where memory ends.
+    Args:
+        tasks: The trainings.
+        collections: Data set -> role of test queries -> name of the collection.
+        folder: The folder of all results.
+        jobs: The number of processes.
+
+    Raises:
+        SearchError: A worker was killed, for example by the system for lack of memory.
     """
     # Spawned, since a fork of a process with threads may hang.
-    others = set(multiprocessing.active_children())
+    existing = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _live_with_parent)
     with _one_thread_each():  # a worker is started by a submission, not later
         running = {
             pool.submit(measure, task, collections[task.dataset], folder): task for task in tasks
         }
-    workers = set(multiprocessing.active_children()) - others
+    workers = set(multiprocessing.active_children()) - existing
     try:
         for done in as_completed(running):
             yield running[done], done.result()
@@ -42,8 +48,8 @@ def run_all(
             worker.terminate()
         if isinstance(error, BrokenProcessPool):
             raise SearchError(
-                "A worker of the study was killed; its memory may have ended. What was finished is "
-                "on disk: run the same command again, with fewer --jobs."
+                "A worker of the experiments was killed, perhaps for lack of memory. Finished "
+                "trainings are on disk: run the same command again, with fewer --jobs."
             ) from None
         raise
     finally:
@@ -52,24 +58,24 @@ def run_all(
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Let processes that are started meanwhile inherit that they have one thread."""
-    before = os.environ.get("OMP_NUM_THREADS")
+    """Let processes that are started in the block inherit a limit of one thread."""
+    previous = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
         yield
     finally:
-        if before is None:
+        if previous is None:
             del os.environ["OMP_NUM_THREADS"]
         else:
-            os.environ["OMP_NUM_THREADS"] = before
+            os.environ["OMP_NUM_THREADS"] = previous
 
 
 def _live_with_parent() -> None:
-    """Leave Ctrl-C to the parent, and end when it does: a killed one tells nobody."""
+    """Leave Ctrl-C to the parent process, and exit when the parent dies."""
     from tqdm import tqdm
 
-    # BM25's library draws no bar, but its lock is one between processes by default, and a
-    # worker that is terminated would be said to have leaked it.
+    # BM25's library draws no bar, but its lock is shared between processes by default, and
+    # terminating a worker would be reported as a leak of it.
     tqdm.set_lock(threading.RLock())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

@@ -1,191 +1,191 @@
-"""The study's tables: scores, gains, differences, targets, trainings and the tuned numbers."""
+"""The tables of the page, made from the summary."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from statistics import fmean
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from experiments.analysis import Difference, Measured, averaged, gains, means, spread
-from experiments.plan import DEFAULT, FIXED, ICD10, SEEN, UNSEEN
-from experiments.results import Result, by_name
-from quantum_rerank.cli.result_tables import Tabular, ends, outcomes
-from quantum_rerank.config import ExperimentConfig, config_keys
-from quantum_rerank.evaluation import Scores
-from quantum_rerank.training.target_table import number
-from quantum_rerank.training.targets import TargetResult
+from experiments.plan import DEFAULT, FIXED, ICD10, SEEN, TUNED, TUNED_TWIN, UNSEEN
+from experiments.summary import Difference, Mean, Summary, TargetCounts, Training
 
 
-def scores_table(found: Measured, names: Sequence[str], n_seeds: int) -> Tabular:
-    """A row per collection, with how many queries were tested in all seeds together."""
+@dataclass(frozen=True)
+class Table:
+    """A table of texts."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def markdown(self) -> str:
+        """Return the table in Markdown below its title, numbers aligned right."""
+        lines = [self.columns, (":--", *("--:" for _ in self.columns[1:])), *self.rows]
+        body = [
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+        ]
+        return "\n".join([f"**{self.title}**", "", *body])
+
+
+def configuration_table(summary: Summary) -> Table:
+    """Return the keys in which a tuned row differs from `default`."""
+    names = [DEFAULT, *(name for name in (TUNED, TUNED_TWIN) if name in summary.rows)]
+    rows = tuple(
+        (key, *(str(values[name]) for name in names))
+        for key, values in summary.configuration.items()
+    )
+    return Table("Configuration keys that differ", ("key", *names), rows)
+
+
+def scores_table(summary: Summary, names: Sequence[str]) -> Table:
+    """Return the NDCG@10 of some models, one row per collection."""
     rows = tuple(
         (
             collection,
-            str(n_queries(rows)),
-            *(_score(name, rows.get(name, {}), n_seeds) for name in names),
+            str(summary.n_queries[collection]),
+            *(_score(summary, collection, name) for name in names),
         )
-        for collection, rows in found.items()
+        for collection in summary.scores.rows
     )
-    columns = ("collection", "queries tested, all seeds", *names)
-    return Tabular("NDCG@10 by collection", columns, rows)
+    columns = ("collection", "test queries, all seeds", *names)
+    return Table("NDCG@10 by collection", columns, rows)
 
 
-def n_queries(rows: Mapping[str, Mapping[int, Scores]]) -> int:
-    """How many queries some seed has tested on."""
-    return max(len(averaged(by_seed).domains) for by_seed in rows.values())
-
-
-def models_table(found: Measured, n_seeds: int) -> Tabular:
-    """A row per model, in the order in which they were trained."""
-    names = dict.fromkeys(name for rows in found.values() for name in rows)
+def models_table(summary: Summary) -> Table:
+    """Return the NDCG@10 of every model, one row per model."""
+    collections = summary.scores.rows
     rows = tuple(
-        (name, *(_score(name, rows.get(name, {}), n_seeds) for rows in found.values()))
-        for name in names
+        (name, *(_score(summary, collection, name) for collection in collections))
+        for name in summary.scores.columns
     )
-    return Tabular("NDCG@10 by model", ("model", *found), rows)
+    return Table("NDCG@10 by model", ("model", *collections), rows)
 
 
-def gains_table(found: Measured, n_seeds: int) -> Tabular:
-    """Both gains of each model over the cosine, with their spread over seeds."""
+def gains_table(summary: Summary) -> Table:
+    """Return the relative gain over cosine on ICD-10, one row per model."""
     rows = tuple(
-        (name, *(_gain(name, gains(found, one, name), n_seeds) for one in (SEEN, UNSEEN)))
-        for name in found[SEEN]
+        (name, *(_gain(summary, name, collection) for collection in (SEEN, UNSEEN)))
+        for name in summary.gains.rows
     )
     columns = (
         "model",
         f"held-out queries, {len(ICD10.seen)} chapters",
-        f"{len(ICD10.unseen_test)} chapters never seen",
+        f"{len(ICD10.unseen_test)} unseen chapters",
     )
-    return Tabular("Gain in NDCG@10 over the cosine", columns, rows)
+    return Table("Gain in NDCG@10 over cosine", columns, rows)
 
 
-def pair_table(name: str, other: str, found: Sequence[Difference]) -> Tabular:
-    """A row per collection."""
+def pair_table(summary: Summary, pair: str) -> Table:
+    """Return the differences of a pair of models, one row per collection."""
     rows = tuple(
-        (
-            one.collection,
-            str(one.n_seeds),
-            f"{one.found.difference:+.4f}",
-            f"{one.found.relative:+.1%}",
-            f"{one.found.low:+.4f} to {one.found.high:+.4f}",
-            f"{one.found.p_value:.4f}",
-            f"{one.holm:.4f}",
-            one.sign,
-        )
-        for one in found
+        (collection, *_difference_cells(difference))
+        for collection, difference in summary.differences.row(pair).items()
     )
-    measured = ("difference", "relative", "95 % interval", "p", "p, Holm", "it is")
-    return Tabular(f"{name} minus {other}", ("collection", "seeds", *measured), rows)
+    columns = ("collection", "seeds", "difference", "relative", "95 % interval", "p", "p, Holm")
+    return Table(pair, (*columns, "result"), rows)
 
 
-def verdicts_table(name: str, found: Mapping[str, Mapping[str, Sequence[TargetResult]]]) -> Tabular:
-    """A row per target, a column per data set."""
-    by_name = {one: of[0] for by in found.values() for one, of in by.items()}
+def targets_table(summary: Summary, name: str) -> Table:
+    """Return the outcomes of every target for one model, one column per data set."""
+    grid = summary.targets[name]
     rows = tuple(
         (
             target,
-            f"{first.rule} {number(first.target)}",
-            *(_verdicts(by_target[target]) for by_target in found.values()),
+            summary.rules[target],
+            *(_outcomes(grid.cells[target, dataset]) for dataset in grid.columns),
         )
-        for target, first in by_name.items()
+        for target in grid.rows
     )
-    return Tabular(f"Targets of {name}", ("target", "asked for", *found), rows)
+    return Table(f"Targets of {name}", ("target", "threshold", *grid.columns), rows)
 
 
-def _verdicts(found: Sequence[TargetResult]) -> str:
-    values = ends(found)
-    return outcomes(found) if values == "-" else f"{values}: {outcomes(found)}"
+def trainings_tables(summary: Summary, names: Sequence[str]) -> Iterator[Table]:
+    """Yield tables of epochs, fusion weights and times, one row per model.
 
-
-def trainings_tables(
-    results: Sequence[Result], names: Sequence[str], n_seeds: int
-) -> Iterator[Tabular]:
-    """What the trainings of each of these models came to, a column per data set."""
-    found = by_name(results)
-    for title, told_of in (
-        ("Epochs, best of all, mean over seeds", _epochs),
-        ("Fusion weight, mean over seeds", _weight),
-        ("Processor seconds of a training, mean over seeds", _seconds),
-    ):
+    Args:
+        summary: The summary.
+        names: The rows, in their order.
+    """
+    texts: dict[str, Callable[[Training], str]] = {
+        "Best epoch of all epochs, mean over seeds": lambda x: f"{x.best_epoch} of {x.epochs}",
+        "Fusion weight, mean over seeds": lambda x: f"{x.fusion_weight:.2f}",
+        "Processor seconds of a training, mean over seeds": lambda x: f"{x.processor_seconds}",
+    }
+    grid = summary.trainings
+    for title, text_of in texts.items():
         rows = tuple(
             (
                 name,
                 *(
-                    _marked(told_of(of[name]), name, len(of[name]), n_seeds) if name in of else "-"
-                    for of in found.values()
+                    _marked(text_of(cell), name, cell.n_seeds, summary)
+                    if (cell := grid.cells.get((name, dataset)))
+                    else "-"
+                    for dataset in grid.columns
                 ),
             )
             for name in names
         )
-        yield Tabular(title, ("model", *found), rows)
+        yield Table(title, ("model", *grid.columns), rows)
 
 
-def _epochs(by_seed: Sequence[Result]) -> str:
-    best, last = (fmean(one.record[key] for one in by_seed) for key in ("best_epoch", "epochs"))
-    return f"{best:.0f} of {last:.0f}"
-
-
-def _weight(by_seed: Sequence[Result]) -> str:
-    return f"{fmean(one.record['fusion_weight'] for one in by_seed):.2f}"
-
-
-def _seconds(by_seed: Sequence[Result]) -> str:
-    return f"{fmean(one.record['processor_seconds'] for one in by_seed):.0f}"
-
-
-def numbers_table(untuned: ExperimentConfig, tuned: Mapping[str, ExperimentConfig]) -> Tabular:
-    """A row per key in which tuned numbers are not the default ones, data and seed apart.
-
-    tuned: row of the study -> its numbers, a column each.
-    """
-    keys = [key for key in config_keys() if key.split(".")[0] not in ("data", "seed")]
-    columns = {DEFAULT: untuned, **tuned}
-    by_key = {key: [str(_value(config, key)) for config in columns.values()] for key in keys}
-    rows = tuple((key, *values) for key, values in by_key.items() if len(set(values)) > 1)
-    return Tabular("Where the tuned numbers differ", ("key", *columns), rows)
-
-
-def _value(config: ExperimentConfig, key: str) -> Any:  # a bool, number, text or list
-    value: Any = config.model_dump(mode="json")
-    for part in key.split("."):
-        value = value[part]
-    return value
-
-
-def _score(name: str, by_seed: Mapping[int, Scores], n_seeds: int) -> str:
-    if not by_seed:
+def _score(summary: Summary, collection: str, name: str) -> str:
+    cell = summary.scores.cells.get((collection, name))
+    if cell is None:
         return "-"
-    return _marked(_with_spread(means(by_seed), "{:.4f}"), name, len(by_seed), n_seeds)
+    return _marked(_with_spread(cell, "{:.4f}"), name, cell.n_seeds, summary)
 
 
-def _gain(name: str, values: Sequence[float], n_seeds: int) -> str:
-    if not values:
+def _gain(summary: Summary, name: str, collection: str) -> str:
+    cell = summary.gains.cells.get((name, collection))
+    if cell is None:
         return "-"
-    percent = [100.0 * value for value in values]
-    return _marked(_with_spread(percent, "{:+.1f}", " %"), name, len(values), n_seeds)
+    sd = None if cell.sd is None else 100.0 * cell.sd
+    percent = Mean(100.0 * cell.mean, sd, cell.n_seeds)
+    return _marked(_with_spread(percent, "{:+.1f}", " %"), name, cell.n_seeds, summary)
 
 
-def _with_spread(values: Sequence[float], form: str, unit: str = "") -> str:
-    """
-    >>> _with_spread([0.5, 0.7], "{:.2f}")
+def _with_spread(cell: Mean, form: str, unit: str = "") -> str:
+    """Return a mean with its standard deviation, or the mean alone for a single seed.
+
+    >>> _with_spread(Mean(0.6, 0.1414, n_seeds=2), "{:.2f}")
     '0.60 ± 0.14'
     """
-    sd = spread(values)
-    mean = form.format(fmean(values))
-    return mean + unit if sd is None else f"{mean} ± {form.replace('+', '').format(sd)}{unit}"
+    mean = form.format(cell.mean)
+    if cell.sd is None:
+        return mean + unit
+    return f"{mean} ± {form.replace('+', '').format(cell.sd)}{unit}"
 
 
-def _marked(text: str, name: str, n: int, n_seeds: int) -> str:
-    """A mean of fewer seeds than were asked for says so, unless it needs only one.
+def _marked(text: str, name: str, n_seeds: int, summary: Summary) -> str:
+    """Add the number of seeds where it is below the planned one.
 
-    >>> _marked("0.60", "tuned", 4, 5), _marked("0.50", "cosine", 1, 5)
-    ('0.60 (4 of 5 seeds)', '0.50')
+    Rows without randomness need only one seed.
     """
-    return text if n >= n_seeds or name in FIXED else f"{text} ({n} of {n_seeds} seeds)"
+    planned = len(summary.seeds)
+    return text if n_seeds >= planned or name in FIXED else f"{text} ({n_seeds} of {planned} seeds)"
 
 
-def markdown(table: Tabular) -> str:
-    """A table below its title, numbers to the right."""
-    lines = [table.columns, (":--", *("--:" for _ in table.columns[1:])), *table.rows]
-    body = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-    return "\n".join([f"**{table.title}**", "", *body])
+def _difference_cells(difference: Difference) -> tuple[str, ...]:
+    relative = difference.relative
+    return (
+        str(difference.n_seeds),
+        f"{difference.difference:+.4f}",
+        "-" if relative is None else f"{relative:+.1%}",
+        f"{difference.low:+.4f} to {difference.high:+.4f}",
+        f"{difference.p_value:.4f}",
+        f"{difference.p_holm:.4f}",
+        difference.sign,
+    )
+
+
+def _outcomes(counts: TargetCounts) -> str:
+    """Return the range of values and the number of each outcome.
+
+    >>> _outcomes(TargetCounts(passed=4, failed=1, unknown=0, low=0.8, high=0.9125))
+    '0.8 to 0.9125: 4 pass, 1 fail'
+    """
+    numbers = {"pass": counts.passed, "fail": counts.failed, "unknown": counts.unknown}
+    text = ", ".join(f"{number} {word}" for word, number in numbers.items() if number)
+    if counts.low is None or counts.high is None:
+        return text
+    ends = dict.fromkeys(f"{value:.10g}" for value in (counts.low, counts.high))
+    return f"{' to '.join(ends)}: {text}"

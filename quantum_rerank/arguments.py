@@ -1,8 +1,8 @@
-"""Arguments of the public functions, turned into what they mean or refused.
+"""Conversion of the arguments of public functions to plain types.
 
-Callers hand in what they have: lists, generators, columns of pandas and polars, arrays of numpy
-and torch. Columns are read by position, never by label. What has no order, or more than one
-column, is refused with a message that names the way out.
+Callers pass lists, generators, columns of pandas and polars, or arrays of numpy and torch.
+Columns are read by position, never by label. Values without an order, or with more than one
+column, are refused with a message that names the way out.
 """
 
 from __future__ import annotations
@@ -19,13 +19,18 @@ from numpy.typing import NDArray
 from quantum_rerank.errors import DataError, EmbeddingError
 
 _BINARY = bytes | bytearray | memoryview
-_INTP = np.iinfo(np.intp)  # a number that it cannot hold is beyond any index too
+_INTP = np.iinfo(np.intp)  # a larger number is out of range for every index
 
 
 def as_text(value: object, name: str) -> str:
-    """Return one text as a plain `str`; numpy's texts are accepted.
+    """Return a text as a plain `str`.
 
-    Raises: DataError if it is no text.
+    Args:
+        value: A `str`, or a text of numpy.
+        name: The name of the argument, for the message.
+
+    Raises:
+        DataError: The value is not a text.
     """
     if not isinstance(value, str):
         raise DataError(f"{name} is {_shown(value)}, but must be a text.")
@@ -33,10 +38,14 @@ def as_text(value: object, name: str) -> str:
 
 
 def as_texts(values: object, name: str = "documents") -> list[str]:
-    """Return texts as a list of `str`, in the order given.
+    """Return texts as a list of `str`, in their order.
 
-    values: a list, a tuple, a generator, a column of a table, or an array with one dimension.
-    Raises: DataError if it is anything else, or an entry is no text.
+    Args:
+        values: A list, a tuple, a generator, a column of a table, or an array with one dimension.
+        name: The name of the argument, for the message.
+
+    Raises:
+        DataError: The values have another type, or an entry is not a text.
     """
     what = "must be a list of texts"
     if isinstance(values, str):
@@ -50,20 +59,25 @@ def as_texts(values: object, name: str = "documents") -> list[str]:
         )
     _refuse_table(values, name, f"{what}. Give one column, such as `frame['text']`")
     items = _in_order(values, name, what)
-    return [as_text(item, f"Entry {place} of `{name}`") for place, item in enumerate(items)]
+    return [as_text(item, f"Entry {position} of `{name}`") for position, item in enumerate(items)]
 
 
 def as_rows(values: object, name: str = "rows") -> NDArray[np.intp]:
-    """Return numbers of rows, (n,), in the order given.
+    """Return row numbers, (n,), in their order.
 
-    values: a list, a tuple, a range, a generator, a column of a table, or an array of integers.
-    Raises: DataError if it is anything else, or an entry is no integer.
+    Args:
+        values: A list, a tuple, a range, a generator, a column of a table, or an array of
+            integers.
+        name: The name of the argument, for the message.
+
+    Raises:
+        DataError: The values have another type, or an entry is not an integer.
     """
     what = "must be a list of row numbers"
     if isinstance(values, Mapping | str | _BINARY):
         raise DataError(f"`{name}` is {_shown(values)}, but {what}.")
     _refuse_table(values, name, f"{what}. Give one column, such as `frame['row']`")
-    if hasattr(values, "__array__"):  # by position, whatever the labels of a column
+    if hasattr(values, "__array__"):  # read by position, not by the labels of a column
         array = np.asarray(values)
         if array.dtype.kind in "iu":
             clipped: NDArray[Any] = np.clip(array, _INTP.min, _INTP.max)
@@ -72,15 +86,20 @@ def as_rows(values: object, name: str = "rows") -> NDArray[np.intp]:
     entries = list(_in_order(values, name, what))
     if any(isinstance(entry, bool | np.bool_) for entry in entries):
         raise DataError(
-            f"`{name}` holds booleans, but {what}. Of a mask, give `numpy.flatnonzero(mask)`."
+            f"`{name}` holds booleans, but {what}. For a mask, give `numpy.flatnonzero(mask)`."
         )
     return _integers(entries, name, what)
 
 
 def as_limit(value: object, name: str = "top_k") -> int | None:
-    """Return how many results are wanted, or None for all.
+    """Return the number of results to return, or None for all.
 
-    Raises: DataError if it is no integer, or below 1.
+    Args:
+        value: An integer, or None.
+        name: The name of the argument, for the message.
+
+    Raises:
+        DataError: The value is not an integer, or is below 1.
     """
     if value is None:
         return None
@@ -93,11 +112,15 @@ def as_limit(value: object, name: str = "top_k") -> int | None:
 
 
 def as_vectors(values: object, name: str) -> NDArray[Any]:
-    """Return numbers as an array, in the shape and the type of number that they have.
+    """Return real numbers as an array, without changing their shape and number type.
 
-    values: nested lists, an array, a tensor (also one that requires a gradient), or a table of
-        numbers. Arrays, mapped files among them, are not copied.
-    Raises: EmbeddingError if they are no real numbers, or lists of different lengths.
+    Args:
+        values: Nested lists, an array, a tensor (also one that requires a gradient), or a table
+            of numbers. Arrays and memory-mapped files are not copied.
+        name: The name of the argument, for the message.
+
+    Raises:
+        EmbeddingError: The values are not real numbers, or are lists of different lengths.
     """
     what = "vectors must be real numbers, all of the same length"
     if isinstance(values, Mapping | AbstractSet | str | _BINARY) or values is None:
@@ -108,29 +131,29 @@ def as_vectors(values: object, name: str) -> NDArray[Any]:
         raise EmbeddingError(f"{name}: {what}. {str(error).rstrip('.')}.") from None
     if array.dtype.kind not in "fiu" and array.size:
         raise EmbeddingError(
-            f"{name}: the entries have the type {array.dtype}, but {what}. Of a column that holds "
-            "arrays, give `numpy.stack(column)`."
+            f"{name}: the entries have the type {array.dtype}, but {what}. For a column that "
+            "contains arrays, give `numpy.stack(column)`."
         )
     return array
 
 
 def _shown(value: object) -> str:
-    """A value on one line, cut where it is long."""
+    """Return a value on one line, truncated to 100 characters."""
     return " ".join(repr(value).split())[:100]
 
 
 def _refuse_table(values: object, name: str, rule: str) -> None:
-    """Refuse what has more than one dimension, or none: iterating it would give something else."""
+    """Refuse an array or table without exactly one dimension: iterating it gives no entries."""
     shape = getattr(values, "shape", None)
     if isinstance(shape, tuple) and len(shape) != 1:
         raise DataError(f"`{name}` has the shape {tuple(shape)}, but {rule}.")
 
 
 def _in_order(values: Any, name: str, what: str) -> Iterator[Any]:
-    """The entries of anything that has an order."""
+    """Return an iterator over the entries of an ordered value."""
     if isinstance(values, AbstractSet) and not isinstance(values, KeysView | ItemsView):
         raise DataError(f"`{name}` is a set, which has no order, but {what}. Give a list.")
-    if hasattr(values, "to_pylist"):  # of Arrow, whose own entries are no plain values
+    if hasattr(values, "to_pylist"):  # Arrow, whose entries are not plain values
         values = values.to_pylist()
     is_sequence = hasattr(values, "__len__") and hasattr(values, "__getitem__")
     if not isinstance(values, Iterable) and not is_sequence:
@@ -140,17 +163,17 @@ def _in_order(values: Any, name: str, what: str) -> Iterator[Any]:
 
 def _integers(entries: list[Any], name: str, what: str) -> NDArray[np.intp]:
     numbers = np.empty(len(entries), dtype=np.intp)
-    for place, entry in enumerate(entries):
+    for position, entry in enumerate(entries):
         number = _integer(entry)
         if number is None:
             hint = " Convert it with `int`." if isinstance(entry, float | np.floating) else ""
-            raise DataError(f"Entry {place} of `{name}` is {_shown(entry)}, but {what}.{hint}")
-        numbers[place] = min(max(number, _INTP.min), _INTP.max)
+            raise DataError(f"Entry {position} of `{name}` is {_shown(entry)}, but {what}.{hint}")
+        numbers[position] = min(max(number, _INTP.min), _INTP.max)
     return numbers
 
 
 def _integer(value: Any) -> int | None:
-    """The integer that a value stands for without rounding, or None."""
+    """Return the integer that equals a value without rounding, or None."""
     try:
         return operator.index(value)
     except TypeError:
@@ -158,7 +181,7 @@ def _integer(value: Any) -> int | None:
 
 
 def _without_tensors(values: Any) -> Any:
-    """Values that numpy can read: tensors as arrays, a generator as a list."""
+    """Convert tensors to arrays and generators to lists."""
     if isinstance(values, torch.Tensor):
         plain = values.detach().cpu()
         # numpy has no bfloat16.

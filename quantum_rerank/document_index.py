@@ -1,13 +1,13 @@
-"""The documents of a corpus with their states, computed once and mapped into memory.
+"""Indexes of documents: embeddings and states, computed once and mapped into memory.
 
-    embeddings.npy   (n, dim) float32, the vectors, of length 1
-    states.npy       (n, size), what the model's head makes of them
-    duplicates.npy   (m, 2), rows whose vector an earlier row has too, and that row; not there
-                     where m is 0
-    index.json       schema version, the bundle's hash, and what the arrays must be
+    embeddings.npy   (n, dim) float32, the embeddings, of length 1
+    states.npy       (n, size), the states that the model's head computes from them
+    duplicates.npy   (m, 2), rows with the embedding of an earlier row, and that row; missing
+                     if m is 0
+    index.json       schema version, the bundle's hash, and the shape, type and size of the arrays
 
-An index belongs to one bundle: to another model its states mean nothing. Opening it runs no
-pickle, and reads of the arrays no more than their headers.
+An index belongs to one bundle, because the states depend on the model. Opening an index reads no
+pickle, and only the headers of the arrays.
 """
 
 from __future__ import annotations
@@ -47,10 +47,14 @@ def _none() -> NDArray[np.int64]:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DocumentIndex:
-    """Vectors and states of n documents, read-only, in the order in which they were indexed.
+    """The embeddings and states of n documents, read-only, in the order of indexing.
 
-    embeddings: (n, dim) float32.  states: (n, size), as of `Head.represent`.
-    duplicates: (m, 2), rows with the vector of an earlier row, ascending, and the first such row.
+    Attributes:
+        bundle_sha256: The hash of the bundle that the index belongs to.
+        embeddings: (n, dim) float32.
+        states: (n, size), as returned by `Head.represent`.
+        duplicates: (m, 2) int64, rows with the embedding of an earlier row, ascending, and the
+            first such row.
     """
 
     bundle_sha256: str
@@ -72,11 +76,20 @@ class DocumentIndex:
     def build(
         cls, folder: Path, head: Head, bundle_sha256: str, embeddings: Embeddings
     ) -> DocumentIndex:
-        """Compute the states and keep them; the folder appears under its name only when whole.
+        """Compute and store the states. The folder is created only when the index is complete.
 
-        embeddings: (n, dim), of any length; they may be a mapped file themselves.
-        Raises: OutputError if the folder exists already or cannot be written, EmbeddingError
-            if there is no document, or a vector is not finite or all zero.
+        Args:
+            folder: A new folder.
+            head: The head of the model.
+            bundle_sha256: The hash of the model's bundle.
+            embeddings: (n, dim), which need not be normalised and may be a memory-mapped file.
+
+        Returns:
+            The index, mapped into memory.
+
+        Raises:
+            EmbeddingError: There are no documents, or a vector is not finite or all zero.
+            OutputError: The folder exists already or cannot be written.
         """
         folder = as_path(folder, "folder")
         require_free(folder)
@@ -96,10 +109,18 @@ class DocumentIndex:
 
     @classmethod
     def open(cls, folder: Path, bundle_sha256: str) -> DocumentIndex:
-        """Map the files of an index that was made with the bundle of this hash.
+        """Open an index by mapping its files into memory.
 
-        Raises: BundleError if it was made with another, or if a file is missing, cut off,
-            damaged, or of another version.
+        Args:
+            folder: The folder of the index.
+            bundle_sha256: The hash of the bundle that the index must belong to.
+
+        Returns:
+            The index.
+
+        Raises:
+            BundleError: The index belongs to another bundle, or a file in it is missing, cut off,
+                altered, or of another version.
         """
         folder = as_path(folder, "folder")
         record = _checked_record(folder, bundle_sha256)
@@ -112,23 +133,33 @@ class DocumentIndex:
         return cls(bundle_sha256, embeddings, states, _duplicates(folder, record))
 
     def first_rows(self, rows: Iterable[int]) -> NDArray[np.intp]:
-        """The first row with the same vector as each of some rows: of equal ones, one is scored.
+        """Return the first row with the same embedding, for each of some rows.
 
-        rows: as of `blocks`.
-        Raises: DataError if a row is not in the index.
+        Args:
+            rows: Row numbers, as in `blocks`.
+
+        Returns:
+            (len(rows),) row numbers.
+
+        Raises:
+            DataError: A row is not in the index, or an entry is not an integer.
         """
-        asked = self._checked(rows)
+        numbers = self._checked(rows)
         if not len(self.duplicates):
-            return asked
+            return numbers
         repeated, first = self.duplicates.T
-        place = np.searchsorted(repeated, asked).clip(max=len(repeated) - 1)
-        return np.where(repeated[place] == asked, first[place], asked)
+        position = np.searchsorted(repeated, numbers).clip(max=len(repeated) - 1)
+        return np.where(repeated[position] == numbers, first[position], numbers)
 
     def blocks(self, rows: Iterable[int] | None = None) -> Iterator[tuple[Embeddings, States]]:
-        """Vectors and states of some rows, in the order asked, or of all; some MB at a time.
+        """Yield embeddings and states of some rows in their order, or of all, 4 MiB at a time.
 
-        rows: a list, a generator, an array, or a column of a table, which is read by position.
-        Raises: DataError if a row is not in the index.
+        Args:
+            rows: Row numbers as a list, a generator, an array, or a column of a table, which is
+                read by position. Default: all rows.
+
+        Raises:
+            DataError: A row is not in the index, or an entry is not an integer.
         """
         # Plain views: a memmap's own indexing costs more than the rows do.
         embeddings, states = np.asarray(self.embeddings), np.asarray(self.states)
@@ -137,18 +168,18 @@ class DocumentIndex:
         size = max(_BLOCK_BYTES // (embeddings[0].nbytes + states[0].nbytes), 1)
         for start in range(0, n_rows, size):
             part = slice(start, start + size)
-            place = part if picked is None else picked[part]
-            yield embeddings[place], states[place]
+            selected = part if picked is None else picked[part]
+            yield embeddings[selected], states[selected]
 
     def _checked(self, rows: Iterable[int]) -> NDArray[np.intp]:
-        asked = as_rows(rows)
-        outside = (asked < 0) | (asked >= len(self))
+        numbers = as_rows(rows)
+        outside = (numbers < 0) | (numbers >= len(self))
         if outside.any():
             raise DataError(
-                f"Row {asked[outside][0]} is not in the index, which has {len(self)} documents: "
+                f"Row {numbers[outside][0]} is not in the index, which has {len(self)} documents: "
                 f"rows go from 0 to {len(self) - 1}."
             )
-        return asked
+        return numbers
 
 
 def _write_arrays(folder: Path, head: Head, embeddings: Embeddings) -> None:
@@ -163,7 +194,7 @@ def _write_arrays(folder: Path, head: Head, embeddings: Embeddings) -> None:
     repeated = np.flatnonzero(first != np.arange(len(first)))
     for start in range(0, len(repeated), _BUILD_ROWS):
         later = repeated[start : start + _BUILD_ROWS]
-        # The same for equal documents, wherever in a block they stood.
+        # Equal documents get equal states, whatever their position in a block.
         vectors[later], states[later] = vectors[first[later]], states[first[later]]
     if len(repeated):
         np.save(folder / DUPLICATES, np.stack([repeated, first[repeated]], axis=1))
@@ -172,9 +203,9 @@ def _write_arrays(folder: Path, head: Head, embeddings: Embeddings) -> None:
 
 
 def _reserved(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.memmap[Any, Any]:
-    """A new array on disk that has its room already.
+    """Create an array on disk and allocate its blocks.
 
-    Without it, a disk that is full would end the process in the middle of an assignment.
+    Otherwise a full disk would kill the process in the middle of an assignment.
     """
     array = open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     if hasattr(os, "posix_fallocate"):  # not on macOS
@@ -188,43 +219,44 @@ def _checked_record(folder: Path, bundle_sha256: str) -> dict[str, Any]:
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BundleError(f"`{folder}` is no document index: it has no {RECORD}.") from None
+        raise BundleError(f"`{folder}` is not a document index: it has no {RECORD}.") from None
     except (OSError, ValueError) as error:
         raise BundleError(f"`{folder / RECORD}` cannot be read: {error}. {_AGAIN}") from None
-    found = record.get("schema_version") if isinstance(record, dict) else None
-    if found != SCHEMA_VERSION:
+    schema_version = record.get("schema_version") if isinstance(record, dict) else None
+    if schema_version != SCHEMA_VERSION:
         raise BundleError(
-            f"`{folder}` has the schema version {found!r}, but this package reads "
+            f"`{folder}` has the schema version {schema_version!r}, but this package reads "
             f"{SCHEMA_VERSION}. {_AGAIN}"
         )
     if record.get("bundle_sha256") != bundle_sha256:
         raise BundleError(
-            f"`{folder}` was made with another model: the bundle {record.get('bundle_sha256')}, "
-            f"not {bundle_sha256}. Load that one, or index the documents again with this one."
+            f"`{folder}` was written with another model: the bundle "
+            f"{record.get('bundle_sha256')}, not {bundle_sha256}. Load that bundle, or index the "
+            "documents again with this one."
         )
     return dict(record)
 
 
 def _mapped(path: Path, record: dict[str, Any]) -> np.memmap[Any, Any]:
-    """Map an array that is what the record says."""
+    """Map an array into memory and check it against the record."""
     if not path.is_file():
         raise BundleError(f"`{path}` is missing. {_AGAIN}")
     files = record.get("files")
     expected = files.get(path.name) if isinstance(files, dict) else None
     try:
-        array, found = open_memmap(path, mode="r"), _facts(path)
+        array, actual = open_memmap(path, mode="r"), _facts(path)
     except Exception as error:  # a header is parsed as Python, which fails in many ways
         raise BundleError(f"`{path}` was cut off or altered: {error}. {_AGAIN}") from None
-    if found != expected:
+    if actual != expected:
         raise BundleError(
-            f"`{path}` was cut off or altered: it is {found}, but {RECORD} says {expected}. "
+            f"`{path}` was cut off or altered: it is {actual}, but {RECORD} says {expected}. "
             f"{_AGAIN}"
         )
     return array
 
 
 def _duplicates(folder: Path, record: dict[str, Any]) -> NDArray[np.int64]:
-    """The rows of an index that are equal to earlier ones; none where the record names no file."""
+    """Return the rows that are equal to earlier ones, (m, 2)."""
     files = record.get("files")
     if not isinstance(files, dict) or DUPLICATES not in files:
         return _none()
@@ -235,7 +267,7 @@ def _duplicates(folder: Path, record: dict[str, Any]) -> NDArray[np.int64]:
 
 
 def _are_duplicates(pairs: NDArray[Any], n_documents: int) -> bool:
-    """Return whether pairs are rows of the index, ascending, each with an earlier one beside it."""
+    """Check that pairs are ascending rows of the index, each with an earlier row."""
     if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype != np.int64:
         return False
     later, first = pairs.T
@@ -244,6 +276,6 @@ def _are_duplicates(pairs: NDArray[Any], n_documents: int) -> bool:
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    """What tells an array that was cut off or exchanged, without reading it."""
+    """Return the shape, type and size of an array on disk, without reading it."""
     array = open_memmap(path, mode="r")
     return {"shape": list(array.shape), "dtype": array.dtype.name, "bytes": path.stat().st_size}

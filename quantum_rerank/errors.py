@@ -1,21 +1,21 @@
-"""Every error that this package raises on purpose.
+"""The errors of this package.
 
     QuantumRerankError
-    ├── ConfigError       a configuration or search space breaks its schema
-    ├── DataError         a collection is missing, empty or contradicts itself
-    ├── EmbeddingError    vectors are missing, of a wrong shape, or not finite
-    ├── OutputError       a folder cannot be written, or holds something else
-    ├── DivergedError     a loss became NaN or infinite, or grew beyond hope
-    ├── SaturatedError    a model's affinities are all the same
-    ├── BundleError       an exported model is cut off, altered or of another version
-    ├── SearchError       the disk or the study failed while a search ran; exit code 1
-    ├── FilesError        the files of trials cannot be written or read; exit code 1
-    └── MissingPackage    an optional dependency is not installed
+    ├── ConfigError       invalid configuration or search space
+    ├── DataError         missing, empty or contradictory collection, or invalid argument
+    ├── EmbeddingError    missing vectors, or vectors of a wrong shape or that are not finite
+    ├── OutputError       file or folder that cannot be written, or that exists already
+    ├── DivergedError     loss that became NaN or infinite, or grew without bound
+    ├── SaturatedError    model that gives all documents the same affinity
+    ├── BundleError       exported model or index that is damaged or of another version
+    ├── SearchError       failure of the disk or of the study storage during a search
+    ├── FilesError        files of trials that cannot be written or read
+    └── MissingPackage    optional dependency that is not installed
 
-All of them are a user's to mend: a command prints the message without a
-traceback and ends with exit code 2, where nothing else is said.
+The user can fix the cause of each error. A command prints the message without a traceback and
+exits with code 2, or with code 1 for SearchError and FilesError.
 
-EncoderWarning is no error: texts are ranked, though an encoder does not read all of them.
+EncoderWarning is a warning: an encoder does not read all of a text, which is ranked nevertheless.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ USAGE_EXIT_CODE = 2
 
 
 class QuantumRerankError(Exception):
-    """Base of the tree above."""
+    """The base class of all errors of this package."""
 
     exit_code = USAGE_EXIT_CODE
 
 
 class _Problems(QuantumRerankError):
-    """An error that shows everything that is wrong at once."""
+    """An error with one or more problems, which are all reported at once."""
 
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
@@ -40,39 +40,39 @@ class _Problems(QuantumRerankError):
 
 
 class ConfigError(_Problems):
-    """A configuration or a search space breaks its schema."""
+    """A configuration or a search space is invalid."""
 
 
 class DataError(_Problems):
-    """A collection is missing, empty or contradicts itself."""
+    """A collection is missing, empty or contradictory, or an argument is invalid."""
 
 
 class EmbeddingError(QuantumRerankError):
-    """Vectors are missing, of a wrong shape, or not finite."""
+    """Vectors are missing, have a wrong shape, or are not finite."""
 
 
 class EncoderWarning(UserWarning):
-    """An encoder cuts texts that are too long for it, or does not know their characters."""
+    """An encoder truncates texts that are too long, or does not know their characters."""
 
 
 class OutputError(QuantumRerankError):
-    """A folder cannot be written, or already holds something else."""
+    """A file or folder cannot be written, or exists already."""
 
 
 class DivergedError(QuantumRerankError):
-    """A training produced NaN or infinity, or its loss grew beyond hope."""
+    """The loss of a training became NaN or infinite, or grew without bound."""
 
 
 class SaturatedError(QuantumRerankError):
-    """A model's affinities are all the same: nothing can be ranked by them."""
+    """A model gives all documents the same affinity, which cannot rank them."""
 
 
 class BundleError(QuantumRerankError):
-    """An exported model is cut off, altered or of another version."""
+    """An exported model or an index is damaged, or of another version."""
 
 
 class SearchError(QuantumRerankError):
-    """The disk or the study failed while a search ran."""
+    """The disk or the study storage failed during a search."""
 
     exit_code = 1
 
@@ -84,12 +84,19 @@ class FilesError(QuantumRerankError):
 
 
 class MissingPackage(QuantumRerankError):
-    """An optional dependency is not installed."""
+    """An optional dependency is not installed.
+
+    Args:
+        package: The name of the package on PyPI.
+        extra: The extra of this project that installs it, if there is one.
+        purpose: The subject of the message, such as "The pictures".
+        pip_options: Options of `pip install`, followed by a space.
+    """
 
     def __init__(
         self, package: str, extra: str | None, purpose: str, pip_options: str = ""
     ) -> None:
-        super().__init__(package, extra, purpose, pip_options)  # as they are: it can be pickled
+        super().__init__(package, extra, purpose, pip_options)  # so that it can be pickled
 
     def __str__(self) -> str:
         package, extra, purpose, pip_options = self.args

@@ -1,4 +1,4 @@
-"""A run's folder belongs to one process at a time: who has it, and how it is taken."""
+"""The lock of a run's folder, which one process at a time can hold."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ LOCK = ".lock"
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a run's folder alone; the system lets go of it when the process dies.
+    """Lock a run's folder for the block. The system releases the lock if the process dies.
 
-    The file stays: were it removed, two processes could each lock a file of that name.
+    The lock file is not removed: otherwise two processes could each lock a file of that name.
 
-    Raises: OutputError if another process holds it, or it cannot be written or locked.
+    Raises:
+        OutputError: Another process holds the lock, or the folder cannot be written or locked.
     """
     try:
         file = (folder / LOCK).open("a+", encoding="utf-8")
@@ -34,7 +35,7 @@ def locked(folder: Path) -> Iterator[None]:
                 f"Another process works in `{folder}` (process {file.read() or 'unknown'}). "
                 "Wait for it, or end it first."
             ) from None
-        except OSError as error:  # some network disks know no locks
+        except OSError as error:  # some network disks have no locks
             raise OutputError(
                 f"`{folder}` cannot be locked: {error.strerror}. Name a folder on another disk."
             ) from None
@@ -45,10 +46,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def holder(folder: Path) -> int | None:
-    """The process that works in a folder, 0 if it has not said which; None if none does.
+    """Return the process that holds the lock of a folder.
 
-    The lock is asked for and let go of within microseconds, since only the system
-    knows whether who wrote a process number is still alive.
+    The lock is tried for a few microseconds, since only the system knows whether the process that
+    wrote its number is still alive.
+
+    Returns:
+        The process number, 0 if it is unknown, or None if no process holds the lock.
     """
     try:
         with (folder / LOCK).open(encoding="utf-8") as file:
@@ -57,6 +61,6 @@ def holder(folder: Path) -> int | None:
             except BlockingIOError:
                 number = file.read()
                 return int(number) if number.isdigit() else 0
-    except OSError:  # no lock was ever taken, or none that this user may see
+    except OSError:  # there is no lock file, or this user may not read it
         pass
     return None

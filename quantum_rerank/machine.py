@@ -1,4 +1,4 @@
-"""What a figure was measured on, and what there is to work with."""
+"""The machine: processor, cores, versions and memory."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ from pathlib import Path
 
 
 def machine() -> str:
-    """Processor, cores, and the versions that decide the speed."""
+    """Return the processor, the number of cores, and the versions that decide the speed."""
     packages = ("numpy", "torch", "numba", "pennylane-lightning")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     return f"{_processor()}, {cores()} cores, Python {platform.python_version()}, {versions}"
 
 
 def cores() -> int:
-    """How many this process may run on; where the system does not tell, how many there are."""
+    """Return the number of cores that this process may use, or of all cores if unknown."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def container_memory_left(root: Path = Path("/sys/fs/cgroup")) -> float:
-    """Bytes left below the control group's limit, version 2 or 1; infinite without one.
+    """Return the bytes left below the limit of the control group, version 2 or 1.
 
-    Files that the kernel keeps in memory only until somebody needs it are not in use.
+    Cached files that the kernel can drop are not counted as used. Without a limit, the result is
+    infinite.
+
+    Args:
+        root: The folder of the control groups.
     """
     versions = (
         (root, "memory.max", "memory.current", "inactive_file"),
@@ -40,7 +44,7 @@ def container_memory_left(root: Path = Path("/sys/fs/cgroup")) -> float:
     for folder, limit, usage, cached in versions:
         try:
             left = int((folder / limit).read_text()) - int((folder / usage).read_text())
-        except (OSError, ValueError):  # not there, or `max`
+        except (OSError, ValueError):  # missing, or `max`
             continue
         return left + _counted(folder / "memory.stat", cached)
     return math.inf
@@ -55,7 +59,7 @@ def _processor() -> str:
 
 
 def _counted(path: Path, name: str) -> int:
-    """A number of a control group's statistics; 0 where it is not there."""
+    """Return a number of a control group's statistics, or 0 if it is missing."""
     try:
         lines = path.read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Paths as users write them: `~` is their home folder, whoever reads the path."""
+"""Paths as users write them, with `~` for the home folder."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from quantum_rerank.errors import DataError, QuantumRerankError
 def expanded(path: str | os.PathLike[str]) -> Path:
     """Return a path with a leading `~` or `~user` replaced by the home folder.
 
-    A shell does so for an argument of its own, but not within `--output=~/x` or `csv:~/x.csv`.
-    Where nobody knows the home folder, the path stays as it is. A folder that is itself called
-    `~` is named by its absolute path.
+    A shell expands `~` at the start of an argument, but not within `--output=~/x` or
+    `csv:~/x.csv`. The path is returned unchanged if the home folder cannot be determined. A folder
+    with the name `~` needs its absolute path.
     """
     try:
         return Path(path).expanduser()
@@ -22,9 +22,14 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def as_path(value: object, name: str) -> Path:
-    """Return the path that a caller has given as the argument `name`, with `~` expanded.
+    """Return a path argument as a `Path`, with `~` expanded.
 
-    Raises: DataError if it is no text and no PathLike of a text, or is empty.
+    Args:
+        value: A text or a `PathLike`.
+        name: The name of the argument, for the message.
+
+    Raises:
+        DataError: The value is not a text or a `PathLike` of a text, or is empty.
     """
     path = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(path, str) or not path:
@@ -33,10 +38,18 @@ def as_path(value: object, name: str) -> Path:
 
 
 def require_exists(path: Path, error: type[QuantumRerankError]) -> None:
-    """Raise an error of this type where nothing lies at a path, or nobody may look."""
+    """Check that a path exists.
+
+    Args:
+        path: The path.
+        error: The type of the error to raise.
+
+    Raises:
+        QuantumRerankError: The path does not exist or cannot be read.
+    """
     try:
-        is_there = path.exists()
+        exists = path.exists()
     except OSError as problem:  # no right to the folder above, or a name that is too long
         raise error(f"`{path}` cannot be read: {problem.strerror}.") from None
-    if not is_there:
+    if not exists:
         raise error(f"`{path}` does not exist.")

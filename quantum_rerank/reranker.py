@@ -1,8 +1,9 @@
-"""Use an exported model: `Reranker.load("best").rank(query, documents, top_k=10)`.
+"""Rerank documents with an exported model.
 
-For documents that are searched more than once, `index` keeps what does not depend on the query.
+    Reranker.load("best").rank("a query", ["a document", "another"], top_k=10)
 
-Needs neither Ray, Optuna nor Weights & Biases.
+For documents that are searched more than once, `Reranker.index` stores everything that does not
+depend on the query. The module needs neither Ray, Optuna nor Weights & Biases.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,10 +40,12 @@ from quantum_rerank.similarity import Head, represent, score, score_represented
 
 @dataclass(frozen=True)
 class Ranked:
-    """A document in its new place.
+    """A ranked document.
 
-    index: its position in the list that was given.
-    score: (1 - w) cosine + w affinity, at most 1.
+    Attributes:
+        index: The position of the document in the input.
+        document: The text of the document.
+        score: The relevance (1 - w) cosine + w affinity, at most 1.
     """
 
     index: int
@@ -51,10 +55,11 @@ class Ranked:
 
 @dataclass(frozen=True)
 class RankedRow:
-    """A document of an index in its new place.
+    """A ranked document of an index.
 
-    row: its position among the documents that were indexed.
-    score: as of `Ranked`.
+    Attributes:
+        row: The position of the document in the index.
+        score: The relevance (1 - w) cosine + w affinity, at most 1.
     """
 
     row: int
@@ -62,14 +67,25 @@ class RankedRow:
 
 
 class Reranker:
-    """Scores documents against a query.
+    """A model that scores and ranks documents for a query.
 
-    Queries and documents are embedded as in training, with the same prompts. Where the encoder
-    cuts a text, or does not know most of its characters, an `EncoderWarning` says so.
+    Queries and documents are embedded as in training, with the same prompts. An `EncoderWarning`
+    is issued where the encoder truncates a text or does not know most of its characters.
 
-    Wherever a method takes several documents, rows or vectors, it takes what holds them: a list,
-    a generator, an array, or a column of a table, which is read by position. Equal documents get
-    the same score within a call.
+    Documents, rows and vectors can be passed as a list, a generator, an array, or a column of a
+    table, which is read by position. Equal documents get the same score within a call.
+
+    Use `Reranker.load` to create a reranker from a bundle.
+
+    Args:
+        head: The head of the model.
+        manifest: The record of the model.
+        encoder: The name or folder of the encoder. Default: the name used in training.
+        device: The device of the encoder, such as `cpu`, `cuda:1`, `mps` or `auto`.
+        batch_size: The number of texts that the encoder processes at once.
+
+    Attributes:
+        manifest: The record of the model, with its configuration and metrics.
     """
 
     def __init__(
@@ -104,31 +120,49 @@ class Reranker:
         device: str = "cpu",
         batch_size: int = 32,
     ) -> Reranker:
-        """Load a bundle, or the one in the folder of a training or of a search.
+        """Load a bundle, or the bundle in the folder of a training or of a search.
 
-        A process that is forked from this one later can use the model too, with a single thread.
+        Processes that are forked later can use the model too, each with a single thread.
 
-        engine: takes the place of the one trained with; all score the same to 1e-6.
-        encoder: the name or folder of the encoder trained with, where it is called otherwise
-            than in training; another one is refused when a text is embedded.
-        device: where the encoder runs, as torch names it (`cuda`, `cuda:1`, `mps`), or `auto`
-            for the fastest there is. The default is the CPU whatever the training ran on, so
-            that a bundle gives the same scores on every machine.
-        batch_size: texts that the encoder takes at once.
-        Raises: BundleError if the folder does not exist, or a file in it is missing, cut off,
-            altered, or of another version; ConfigError if there is no such engine;
-            EmbeddingError if there is no such device.
+        Args:
+            folder: The folder of the bundle, training or search.
+            engine: The circuit engine. Default: the engine used in training. The scores of all
+                engines agree to 1e-6.
+            encoder: Override the encoder name recorded at training time, for example with a
+                folder. A different encoder is refused when the first text is embedded.
+            device: The device of the encoder as torch names it (`cpu`, `cuda`, `cuda:1`, `mps`),
+                or `auto` for the fastest available device. The default is the CPU, so that a
+                bundle gives the same scores on every machine.
+            batch_size: The number of texts that the encoder processes at once.
+
+        Returns:
+            The reranker.
+
+        Raises:
+            BundleError: The folder does not exist, or a file in it is missing, cut off, altered,
+                or of another version.
+            ConfigError: There is no such engine.
+            EmbeddingError: There is no such device.
         """
         bundle = read_bundle(bundle_in(as_path(folder, "folder")), engine)
         return cls(*bundle, encoder, device, batch_size)
 
     def rank(self, query: str, documents: Iterable[str], top_k: int | None = None) -> list[Ranked]:
-        """Order documents by relevance, best first, ties as given.
+        """Rank documents by relevance to a query, best first.
 
-        Returns: at most `top_k` documents, all where it is None or larger than their
-        number; an empty list for no documents.
-        Raises: DataError if the query has no text, a document is no text, `documents` is a
-            mapping, a table or a set, or top_k is no integer or below 1.
+        Args:
+            query: The query.
+            documents: The documents.
+            top_k: The number of documents to return. Default: all.
+
+        Returns:
+            At most `top_k` documents. Documents with equal scores keep their order.
+
+        Raises:
+            BundleError: The encoder is not the one used in training.
+            DataError: The query is empty, a document is not a text, `documents` is a mapping, a
+                table or a set, or `top_k` is not an integer or is below 1.
+            EmbeddingError: The model was trained on vectors that were computed elsewhere.
         """
         limit, texts = as_limit(top_k), as_texts(documents)
         scores = self.scores(query, texts)
@@ -136,29 +170,53 @@ class Reranker:
         return [Ranked(int(i), texts[i], float(scores[i])) for i in order]
 
     def scores(self, query: str, documents: Iterable[str]) -> NDArray[np.float64]:
-        """Relevance of each document, in the order given, (len(documents),)."""
-        asked, texts = _query(query), as_texts(documents)
+        """Return the relevance of each document to a query.
+
+        Args:
+            query: The query.
+            documents: The documents.
+
+        Returns:
+            (len(documents),) float64, in the order of the documents.
+
+        Raises:
+            BundleError: The encoder is not the one used in training.
+            DataError: The query is empty, a document is not a text, or `documents` is a mapping,
+                a table or a set.
+            EmbeddingError: The model was trained on vectors that were computed elsewhere.
+        """
+        query_text, texts = _query(query), as_texts(documents)
         if not texts:
             return np.empty(0)
-        return self.scores_of_embeddings(self._encode_query(asked), self._encode(texts))
+        return self.scores_of_embeddings(self._encode_query(query_text), self._encode(texts))
 
     def scores_of_embeddings(self, query: ArrayLike, documents: ArrayLike) -> NDArray[np.float64]:
-        """The same for vectors of the encoder that the model was trained with.
+        """Return the relevance of documents whose embeddings are computed already.
 
-        query: (dim,), documents: (n, dim), of any length and any type of real number.
-        Raises: EmbeddingError if a shape is wrong, or a vector is not finite or all zero.
+        The embeddings must come from the encoder used in training. They need not be normalised.
+
+        Args:
+            query: (dim,) real numbers.
+            documents: (n, dim) real numbers.
+
+        Returns:
+            (n,) float64.
+
+        Raises:
+            EmbeddingError: A shape is wrong, or a vector is not finite or all zero.
         """
-        expected = self.manifest.embedding_dim
-        asked, vectors = as_vectors(query, "query"), _rows_of(documents, expected)
-        if asked.shape != (expected,) or vectors.shape[1:] != (expected,):
+        dim = self.manifest.embedding_dim
+        query_vector, vectors = as_vectors(query, "query"), _rows_of(documents, dim)
+        if query_vector.shape != (dim,) or vectors.shape[1:] != (dim,):
             raise EmbeddingError(
-                f"The vectors have the shapes {asked.shape} and {vectors.shape}, but must "
-                f"be ({expected},) and (n, {expected})."
+                f"The vectors have the shapes {query_vector.shape} and {vectors.shape}, but must "
+                f"be ({dim},) and (n, {dim})."
             )
-        # Each vector once: what a score is rounded to depends on its place among the others.
-        distinct, places = np.unique(first_equal(vectors), return_inverse=True)
+        # Each vector once: the rounding of a score depends on its position in the batch.
+        distinct, positions = np.unique(first_equal(vectors), return_inverse=True)
         unit = unit_rows(vectors[distinct], "documents")
-        return score(self._head, self.manifest.fusion_weight, _unit_query(asked), unit)[places]
+        weight = self.manifest.fusion_weight
+        return score(self._head, weight, _unit_query(query_vector), unit)[positions]
 
     def index(
         self,
@@ -166,39 +224,69 @@ class Reranker:
         folder: str | os.PathLike[str],
         show_progress_bar: bool = False,
     ) -> DocumentIndex:
-        """Encode documents and keep their vectors and states in a folder.
+        """Encode documents and store their embeddings and states in a folder.
 
-        show_progress_bar: whether the progress of encoding is shown on standard error.
-        Raises: OutputError if the folder exists already or cannot be written; DataError if a
-            document is no text, or `documents` is a mapping, a table or a set.
+        Args:
+            documents: The documents.
+            folder: A new folder.
+            show_progress_bar: Show the progress of encoding on standard error.
+
+        Returns:
+            The index, for `rank_indexed`.
+
+        Raises:
+            BundleError: The encoder is not the one used in training.
+            DataError: A document is not a text, or `documents` is a mapping, a table or a set.
+            EmbeddingError: There are no documents, or the model was trained on vectors that were
+                computed elsewhere.
+            OutputError: The folder exists already or cannot be written.
         """
-        place, texts = as_path(folder, "folder"), as_texts(documents)
-        require_free(place)  # before a corpus is encoded in vain
+        path, texts = as_path(folder, "folder"), as_texts(documents)
+        require_free(path)  # checked before a corpus is encoded
         vectors = self._encode(texts, show_progress_bar=show_progress_bar)
-        return self.index_embeddings(vectors, place)
+        return self.index_embeddings(vectors, path)
 
     def index_embeddings(
         self, embeddings: ArrayLike, folder: str | os.PathLike[str]
     ) -> DocumentIndex:
-        """The same for vectors of the encoder that the model was trained with.
+        """Store documents whose embeddings are computed already, with their states, in a folder.
 
-        embeddings: (n, dim), of any length and any type of real number; they may be a mapped
-            file.
+        The embeddings must come from the encoder used in training. They need not be normalised.
+
+        Args:
+            embeddings: (n, dim) real numbers, which may be a memory-mapped file.
+            folder: A new folder.
+
+        Returns:
+            The index, for `rank_indexed`.
+
+        Raises:
+            BundleError: The model was not loaded from a bundle.
+            EmbeddingError: The shape is wrong, there are no documents, or a vector is not finite
+                or all zero.
+            OutputError: The folder exists already or cannot be written.
         """
-        expected = self.manifest.embedding_dim
-        vectors = _rows_of(embeddings, expected)
-        if vectors.shape[1:] != (expected,):
+        dim = self.manifest.embedding_dim
+        vectors = _rows_of(embeddings, dim)
+        if vectors.shape[1:] != (dim,):
             raise EmbeddingError(
-                f"The vectors have the shape {vectors.shape}, but must be (n, {expected})."
+                f"The vectors have the shape {vectors.shape}, but must be (n, {dim})."
             )
-        place = as_path(folder, "folder")
-        return DocumentIndex.build(place, self._head, self._bundle_sha256(), vectors)
+        path = as_path(folder, "folder")
+        return DocumentIndex.build(path, self._head, self._bundle_sha256(), vectors)
 
     def open_index(self, folder: str | os.PathLike[str]) -> DocumentIndex:
-        """Open what `index` has written with this model, by any engine.
+        """Open an index that was written with this model, by any engine.
 
-        Raises: BundleError if it was made with another model, or if a file is missing, cut
-            off, damaged, or of another version.
+        Args:
+            folder: The folder of the index.
+
+        Returns:
+            The index, mapped into memory.
+
+        Raises:
+            BundleError: The index was written with another model, or a file in it is missing,
+                cut off, altered, or of another version.
         """
         return DocumentIndex.open(as_path(folder, "folder"), self._bundle_sha256())
 
@@ -209,16 +297,27 @@ class Reranker:
         rows: Iterable[int] | None = None,
         top_k: int | None = None,
     ) -> list[RankedRow]:
-        """Order documents of an index by relevance, best first, ties as given.
+        """Rank documents of an index by relevance to a query, best first.
 
-        rows: the candidates, or None for all documents.
-        Returns: at most `top_k` of them.
-        Raises: DataError if the query has no text, top_k is no integer or below 1, `rows` holds
-            anything but integers, or a row is not in the index.
+        Args:
+            query: The query.
+            index: The index.
+            rows: The candidates. Default: all documents.
+            top_k: The number of documents to return. Default: all.
+
+        Returns:
+            At most `top_k` documents. Documents with equal scores keep their order.
+
+        Raises:
+            BundleError: The index was written with another model, or the encoder is not the one
+                used in training.
+            DataError: The query is empty, `top_k` is not an integer or is below 1, an entry of
+                `rows` is not an integer, or a row is not in the index.
+            EmbeddingError: The model was trained on vectors that were computed elsewhere.
         """
-        limit, asked = as_limit(top_k), _query(query)
+        limit, query_text = as_limit(top_k), _query(query)
         candidates = None if rows is None else as_rows(rows)
-        scores = self.scores_of_indexed(self._encode_query(asked), index, candidates)
+        scores = self.scores_of_indexed(self._encode_query(query_text), index, candidates)
         order = np.argsort(-scores, kind="stable")[:limit]
         numbers = order if candidates is None else candidates[order]
         return [
@@ -228,9 +327,21 @@ class Reranker:
     def scores_of_indexed(
         self, query: ArrayLike, index: DocumentIndex, rows: Iterable[int] | None = None
     ) -> NDArray[np.float64]:
-        """Relevance of documents of an index, in the order of `rows`, or of all.
+        """Return the relevance of documents of an index to an embedded query.
 
-        query: (dim,), of any length.
+        Args:
+            query: (dim,) real numbers from the encoder used in training; they need not be
+                normalised.
+            index: The index.
+            rows: The candidates. Default: all documents.
+
+        Returns:
+            (len(rows),) float64 in the order of `rows`, or (len(index),) for all documents.
+
+        Raises:
+            BundleError: The index was written with another model.
+            DataError: An entry of `rows` is not an integer, or a row is not in the index.
+            EmbeddingError: The shape of the query is wrong, or it is not finite or all zero.
         """
         vector = as_vectors(query, "query")
         if vector.shape != (self.manifest.embedding_dim,):
@@ -239,11 +350,13 @@ class Reranker:
                 f"({self.manifest.embedding_dim},)."
             )
         if index.bundle_sha256 != self._bundle_sha256():
-            raise BundleError("The index was made with another model. Open it with `open_index`.")
+            raise BundleError(
+                "The index was written with another model. Open it with `open_index`."
+            )
         unit = _unit_query(vector)
         if rows is not None:
-            distinct, places = np.unique(index.first_rows(rows), return_inverse=True)
-            return self._scores_of_rows(unit, index, distinct)[places]
+            distinct, positions = np.unique(index.first_rows(rows), return_inverse=True)
+            return self._scores_of_rows(unit, index, distinct)[positions]
         scores = self._scores_of_rows(unit, index, None)
         repeated, first = index.duplicates.T
         scores[repeated] = scores[first]
@@ -252,10 +365,11 @@ class Reranker:
     def _scores_of_rows(
         self, query: Embeddings, index: DocumentIndex, rows: NDArray[np.intp] | None
     ) -> NDArray[np.float64]:
-        """Relevance of rows, or of all, to a query of length 1."""
-        asked, weight = represent(self._head, query[None, :]), self.manifest.fusion_weight
+        """Return the relevance of rows, or of all, to a query of length 1."""
+        state = represent(self._head, query[None, :])
+        score_block = partial(score_represented, self._head, self.manifest.fusion_weight)
         scores = [
-            score_represented(self._head, weight, query, asked, vectors, torch.tensor(states))
+            score_block(query, state, vectors, torch.tensor(states))
             for vectors, states in index.blocks(rows)
         ]
         return np.concatenate([np.empty(0), *scores])
@@ -263,13 +377,13 @@ class Reranker:
     def _bundle_sha256(self) -> str:
         if not self.manifest.sha256:
             raise BundleError(
-                "This model was not read from a bundle, so that an index could not tell it from "
-                "others. Export it, and use `Reranker.load`."
+                "An index belongs to a bundle, but this model was not loaded from one. Export it, "
+                "and use `Reranker.load`."
             )
         return self.manifest.sha256
 
     def _encode_query(self, query: str) -> Embeddings:
-        """(dim,), of length 1."""
+        """Return the embedding of a query, (dim,), of length 1."""
         vector: Embeddings = self._encode([query], Role.QUERY)[0]
         return vector
 
@@ -291,8 +405,8 @@ class Reranker:
         if self._encoder.fingerprint != self.manifest.encoder_fingerprint:
             raise BundleError(
                 f"The encoder here is `{self._encoder.fingerprint}`, but the model was trained "
-                f"with `{self.manifest.encoder_fingerprint}`. Install the same one, or name it "
-                "with `encoder`."
+                f"with `{self.manifest.encoder_fingerprint}`. Install that encoder, or name its "
+                "folder with `encoder`."
             )
         return self._encoder
 
@@ -311,7 +425,7 @@ def _unit_query(query: NDArray[Any]) -> Embeddings:
 
 
 def _rows_of(vectors: ArrayLike, width: int) -> NDArray[Any]:
-    """Vectors of documents as an array; an empty list is that of no documents."""
+    """Return vectors of documents as an array, (0, width) for an empty list."""
     array = as_vectors(vectors, "documents")
     return np.empty((0, width), dtype=np.float32) if array.shape == (0,) else array
 

@@ -1,4 +1,4 @@
-"""YAML files whose every value remembers the line it stands on."""
+"""YAML files with the line number of every value."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ Location = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class YamlSource:
-    """The plain values of one YAML file, and where each of them stands.
+    """The values of a YAML file with their line numbers.
 
-    values: nested dict, list, str, int, float, bool or None, as written.
-    lines: location (keys and list indices from the root) -> line, counted from 1.
+    Attributes:
+        path: The file.
+        values: Nested dict, list, str, int, float, bool or None.
+        lines: Location (keys and list indices from the root) -> line, counted from 1.
     """
 
     path: Path
@@ -30,10 +32,10 @@ class YamlSource:
     lines: Mapping[Location, int]
 
     def at(self, location: Location) -> str:
-        """Name the place of a value: `configs/training_config.yaml, line 12`.
+        """Return the position of a value, such as `configs/training_config.yaml, line 12`.
 
-        A location that is not in the file (a missing key) is named by its
-        nearest parent.
+        A location that is not in the file, such as a missing key, has the position of its nearest
+        parent.
         """
         while location and location not in self.lines:
             location = location[:-1]
@@ -41,9 +43,10 @@ class YamlSource:
 
 
 def load_yaml(path: Path) -> YamlSource:
-    """Read one YAML 1.2 file whose root is a mapping.
+    """Read a YAML 1.2 file whose root is a mapping.
 
-    Raises: ConfigError if the file cannot be read or is not valid YAML.
+    Raises:
+        ConfigError: The file cannot be read, is not valid YAML, or has another root.
     """
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -70,7 +73,7 @@ def load_yaml(path: Path) -> YamlSource:
 
 
 def _reader() -> YAML:
-    """ruamel's, which knows the line of a value that it cannot make, such as `2020-13-45`."""
+    """Return a reader that reports the line of an invalid value, such as `2020-13-45`."""
     from ruamel.yaml import YAML
     from ruamel.yaml.constructor import ConstructorError, RoundTripConstructor
     from ruamel.yaml.error import YAMLError
@@ -81,8 +84,8 @@ def _reader() -> YAML:
                 return super().construct_object(node, deep)
             except YAMLError:
                 raise
-            except Exception as error:  # ValueError, KeyError, IndexError, as it comes
-                problem = f"this is no {node.tag.rpartition(':')[2]}: {error}"
+            except Exception as error:  # ValueError, KeyError, IndexError and others
+                problem = f"this is not a valid {node.tag.rpartition(':')[2]}: {error}"
                 raise ConstructorError(None, None, problem, node.start_mark) from None
 
     reader = YAML(typ="rt")
@@ -91,16 +94,16 @@ def _reader() -> YAML:
 
 
 def _plain(node: Any, location: Location, lines: dict[Location, int]) -> Any:
-    """Copy ruamel's nodes into plain Python values, noting the line of each."""
+    """Return the plain Python values of ruamel's nodes, and add the line of each to `lines`."""
     if isinstance(node, Mapping):
         mapping = {}
         for key, value in node.items():
-            place = (*location, str(key))
+            inner = (*location, str(key))
             try:
-                lines[place] = node.lc.key(key)[0] + 1  # type: ignore[attr-defined]
-            except KeyError:  # came in by a merge key (<<), which keeps no lines
-                lines[place] = lines.get(location, 1)
-            mapping[str(key)] = _plain(value, place, lines)
+                lines[inner] = node.lc.key(key)[0] + 1  # type: ignore[attr-defined]
+            except KeyError:  # from a merge key (<<), which has no lines
+                lines[inner] = lines.get(location, 1)
+            mapping[str(key)] = _plain(value, inner, lines)
         return mapping
     if isinstance(node, list):
         for index in range(len(node)):
@@ -115,7 +118,7 @@ def _plain(node: Any, location: Location, lines: dict[Location, int]) -> Any:
 
 
 def nearest(key: str, valid: Iterable[str]) -> str:
-    """Suggest the valid key that a misspelt one was meant to be, as a sentence.
+    """Return a sentence that suggests the valid key closest to a misspelt key.
 
     >>> nearest("n_qubit", ["n_layers", "n_qubits"])
     'Did you mean `n_qubits`?'
@@ -128,7 +131,7 @@ def nearest(key: str, valid: Iterable[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """Write a value for an error message, as a YAML file would have it.
+    """Return a value as a YAML file would contain it, for an error message.
 
     >>> shown(None), shown("text"), shown(0.5)
     ('null', "'text'", '0.5')

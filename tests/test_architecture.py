@@ -104,6 +104,8 @@ RESERVED: dict[str, set[str]] = {
     "plotly": {"tuning.reporting.pareto", "quantum_rerank.cli.result_page"},
     "matplotlib": {"experiments.pictures"},
     "tuning": {"tuning"},
+    "experiments": set(),  # the experiments and the benchmarks use the packages, not the reverse
+    "benchmarks": set(),
 }
 
 

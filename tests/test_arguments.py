@@ -51,7 +51,7 @@ def generated(values: Any) -> Iterator[Any]:
     ],
     ids=lambda values: type(values).__name__,
 )
-def test_texts_are_read_by_position_whatever_holds_them(values: Any) -> None:
+def test_texts_are_read_by_position_from_any_container(values: Any) -> None:
     texts = as_texts(values)
     assert texts == TEXTS
     assert {type(text) for text in texts} == {str}
@@ -60,7 +60,7 @@ def test_texts_are_read_by_position_whatever_holds_them(values: Any) -> None:
 @pytest.mark.parametrize(
     "values", [[], (), np.array([]), pd.Series([], dtype=object), pa.array([])]
 )
-def test_nothing_is_no_texts_and_no_rows(values: Any) -> None:
+def test_an_empty_container_gives_no_texts_and_no_rows(values: Any) -> None:
     assert as_texts(values) == []
     assert as_rows(values).tolist() == []
 
@@ -88,7 +88,7 @@ def test_nothing_is_no_texts_and_no_rows(values: Any) -> None:
         ({"d1": "an oak"}.items(), r"Entry 0 of `documents` is \('d1', 'an oak'\)"),
     ],
 )
-def test_what_is_no_list_of_texts_is_refused(values: Any, message: str) -> None:
+def test_a_value_that_is_not_a_list_of_texts_is_refused(values: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         as_texts(values)
 
@@ -111,7 +111,7 @@ def test_what_is_no_list_of_texts_is_refused(values: Any, message: str) -> None:
     ],
     ids=lambda values: type(values).__name__,
 )
-def test_rows_are_read_by_position_whatever_holds_them(values: Any) -> None:
+def test_rows_are_read_by_position_from_any_container(values: Any) -> None:
     rows = as_rows(values)
     assert rows.tolist() == [7, 0, 2]
     assert rows.dtype == np.intp
@@ -122,7 +122,7 @@ def test_rows_may_be_a_range() -> None:
 
 
 @pytest.mark.parametrize("value", [2**70, np.uint64(2**64 - 1)])
-def test_a_number_that_no_index_reaches_stays_beyond_it(value: Any) -> None:
+def test_a_number_beyond_every_index_stays_out_of_range(value: Any) -> None:
     assert as_rows([value, -(2**70)]).tolist() == [np.iinfo(np.intp).max, np.iinfo(np.intp).min]
     assert as_rows(np.array([value])).tolist() == [np.iinfo(np.intp).max]
 
@@ -148,23 +148,23 @@ def test_a_number_that_no_index_reaches_stays_beyond_it(value: Any) -> None:
         (3, "is 3, but must be a list of row numbers"),
     ],
 )
-def test_what_is_no_list_of_rows_is_refused(values: Any, message: str) -> None:
+def test_a_value_that_is_not_a_list_of_rows_is_refused(values: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         as_rows(values)
 
 
 @pytest.mark.parametrize("value", [3, np.int32(3), torch.tensor(3)])
-def test_a_limit_is_any_integer(value: Any) -> None:
+def test_a_limit_may_be_any_integer_type(value: Any) -> None:
     limit = as_limit(value)
     assert (limit, type(limit)) == (3, int)
 
 
-def test_no_limit_is_none() -> None:
+def test_none_means_no_limit() -> None:
     assert as_limit(None) is None
 
 
 @pytest.mark.parametrize("value", ["2", 2.5, 2.0, True, np.True_, np.float64(2), [2]])
-def test_a_limit_that_is_no_integer_is_refused(value: Any) -> None:
+def test_a_limit_that_is_not_an_integer_is_refused(value: Any) -> None:
     with pytest.raises(DataError, match=r"`top_k` is .* but must be an integer, or None for all"):
         as_limit(value)
 
@@ -181,7 +181,7 @@ def test_a_text_of_numpy_is_a_text() -> None:
 
 
 @pytest.mark.parametrize("value", [None, ["oak"], b"oak", 3, pd.Series(["oak"])])
-def test_what_is_no_text_is_refused(value: Any) -> None:
+def test_a_value_that_is_not_a_text_is_refused(value: Any) -> None:
     with pytest.raises(DataError, match=r"The query is .*but must be a text"):
         as_text(value, "The query")
 
@@ -203,7 +203,7 @@ NUMBERS = [[1.0, 2.0], [3.0, 4.0]]
         lambda: pd.DataFrame(NUMBERS, index=[9, 0]),
     ],
 )
-def test_vectors_may_be_whatever_holds_numbers(make: Callable[[], Any]) -> None:
+def test_vectors_may_be_lists_arrays_tensors_or_tables(make: Callable[[], Any]) -> None:
     array = as_vectors(make(), "documents")
     np.testing.assert_array_equal(array, NUMBERS)
 
@@ -229,7 +229,7 @@ def test_an_array_of_numbers_is_not_copied() -> None:
         None,
     ],
 )
-def test_what_holds_no_real_numbers_is_refused(values: Any) -> None:
+def test_values_that_are_not_real_numbers_are_refused(values: Any) -> None:
     with pytest.raises(EmbeddingError, match=r"documents: .*vectors must be real numbers"):
         as_vectors(values, "documents")
 

@@ -51,7 +51,7 @@ def index(make_head: Heads, folder: Path) -> DocumentIndex:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_an_index_holds_the_vectors_and_what_the_head_makes_of_them(
+def test_an_index_contains_the_vectors_and_their_states(
     make_head: Heads, folder: Path, model: str
 ) -> None:
     head = make_head(model)
@@ -70,14 +70,14 @@ def test_an_index_holds_the_vectors_and_what_the_head_makes_of_them(
         ("cosine", "float64", "float32"),
     ],
 )
-def test_states_are_kept_in_the_precision_they_have(
+def test_states_keep_their_precision(
     make_head: Heads, folder: Path, model: str, precision: str, dtype: str
 ) -> None:
     index = DocumentIndex.build(folder, make_head(model, precision), BUNDLE, unit_rows(N))
     assert (index.embeddings.dtype.name, index.states.dtype.name) == ("float32", dtype)
 
 
-def test_an_opened_index_is_the_one_that_was_built(index: DocumentIndex, folder: Path) -> None:
+def test_an_opened_index_equals_the_built_one(index: DocumentIndex, folder: Path) -> None:
     opened = DocumentIndex.open(folder, BUNDLE)
     assert len(opened) == len(index)
     np.testing.assert_array_equal(opened.embeddings, index.embeddings)
@@ -92,7 +92,7 @@ def test_the_arrays_are_mapped_and_cannot_be_written_to(index: DocumentIndex, na
         array[0] = 0
 
 
-def test_a_corpus_of_many_chunks_is_indexed_whole(make_head: Heads, folder: Path) -> None:
+def test_a_corpus_of_many_chunks_is_indexed_completely(make_head: Heads, folder: Path) -> None:
     head, vectors = make_head(), unit_rows(2 * 1024 + 1)
     index = DocumentIndex.build(folder, head, BUNDLE, vectors)
     np.testing.assert_array_equal(index.embeddings, vectors)
@@ -118,7 +118,7 @@ def test_a_head_that_was_training_is_indexed_without_dropout(
 
 @pytest.mark.parametrize("block_bytes", [1, 200, 2**22])
 @pytest.mark.parametrize("rows", [None, [3], [4, 0, 0, 2, 1], (), range(2, 4), np.array([1, 3])])
-def test_blocks_hold_the_rows_asked_for_in_their_order(
+def test_blocks_contain_the_requested_rows_in_their_order(
     index: DocumentIndex, rows: Any, block_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(document_index, "_BLOCK_BYTES", block_bytes)
@@ -147,13 +147,15 @@ def test_a_row_outside_the_index_is_refused(
 
 
 @pytest.mark.parametrize("rows", [[0.5], [True, False], [[0, 1]], ["0"]])
-def test_rows_that_are_no_integers_are_refused(index: DocumentIndex, rows: Any) -> None:
+def test_rows_that_are_not_integers_are_refused(index: DocumentIndex, rows: Any) -> None:
     with pytest.raises(DataError, match="must be a list of row numbers"):
         list(index.blocks(rows))
 
 
 def test_an_index_of_another_bundle_is_refused(index: DocumentIndex, folder: Path) -> None:
-    with pytest.raises(BundleError, match=f"made with another model: the bundle {BUNDLE}, not ff"):
+    with pytest.raises(
+        BundleError, match=f"written with another model: the bundle {BUNDLE}, not ff"
+    ):
         DocumentIndex.open(folder, "ff")
 
 
@@ -203,7 +205,7 @@ def set_value(key: str, value: object) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        pytest.param(remove("index.json"), "is no document index: it has no", id="no record"),
+        pytest.param(remove("index.json"), "is not a document index: it has no", id="no record"),
         pytest.param(remove("states.npy"), "states.npy` is missing", id="no states"),
         pytest.param(remove("embeddings.npy"), "embeddings.npy` is missing", id="no vectors"),
         pytest.param(cut_off("states.npy"), "was cut off", id="cut-off states"),
@@ -222,7 +224,7 @@ def set_value(key: str, value: object) -> Callable[[Path], object]:
         pytest.param(set_value("files", None), "was cut off or altered", id="files of no kind"),
     ],
 )
-def test_a_damaged_index_is_refused_in_words(
+def test_a_damaged_index_is_refused_with_a_message(
     index: DocumentIndex, folder: Path, damage: Callable[[Path], object], sentence: str
 ) -> None:
     damage(folder)
@@ -232,21 +234,21 @@ def test_a_damaged_index_is_refused_in_words(
     assert str(folder) in str(caught.value)
 
 
-def test_a_folder_that_does_not_exist_is_told_as_such(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="nowhere` does not exist"):
         DocumentIndex.open(tmp_path / "nowhere", BUNDLE)
 
 
-def test_an_existing_index_is_not_written_over(
+def test_an_existing_index_is_not_overwritten(
     index: DocumentIndex, make_head: Heads, folder: Path
 ) -> None:
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    content = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(OutputError, match="exists already"):
         DocumentIndex.build(folder, make_head(), BUNDLE, unit_rows(2, seed=1))
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == content
 
 
-def test_an_empty_folder_is_taken_and_nothing_else_is_left_beside_it(
+def test_an_empty_folder_is_used_and_no_temporary_folder_is_left(
     make_head: Heads, folder: Path
 ) -> None:
     folder.mkdir()
@@ -259,16 +261,14 @@ def test_an_empty_folder_is_taken_and_nothing_else_is_left_beside_it(
     }
 
 
-def test_a_folder_that_cannot_be_written_is_refused_in_words(
-    make_head: Heads, tmp_path: Path
-) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(make_head: Heads, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="cannot be written"):
         DocumentIndex.build(tmp_path / "file" / "index", make_head(), BUNDLE, unit_rows(N))
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="room cannot be reserved here")
-def test_a_full_disk_is_refused_in_words_and_leaves_nothing(
+def test_a_full_disk_is_reported_and_leaves_nothing(
     make_head: Heads, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(descriptor: int, offset: int, length: int) -> None:
@@ -290,14 +290,12 @@ def test_a_vector_that_is_not_finite_is_refused_and_leaves_nothing(
     assert list(folder.parent.iterdir()) == []
 
 
-def test_vectors_of_any_length_are_indexed_as_those_of_length_1(
-    make_head: Heads, folder: Path
-) -> None:
+def test_indexed_vectors_are_normalised(make_head: Heads, folder: Path) -> None:
     index = DocumentIndex.build(folder, make_head(), BUNDLE, 7 * unit_rows(N))
     np.testing.assert_allclose(index.embeddings, unit_rows(N), atol=1e-6)
 
 
-def test_an_index_of_no_documents_is_refused(make_head: Heads, folder: Path) -> None:
+def test_an_index_without_documents_is_refused(make_head: Heads, folder: Path) -> None:
     with pytest.raises(EmbeddingError, match="There are no documents to index"):
         DocumentIndex.build(folder, make_head(), BUNDLE, unit_rows(0))
 
@@ -310,14 +308,14 @@ def repeating(make_head: Heads, folder: Path) -> DocumentIndex:
     return DocumentIndex.build(folder, make_head(), BUNDLE, vectors)
 
 
-def test_an_index_knows_which_rows_are_equal(repeating: DocumentIndex, folder: Path) -> None:
+def test_an_index_records_equal_rows(repeating: DocumentIndex, folder: Path) -> None:
     for index in (repeating, DocumentIndex.open(folder, BUNDLE)):
         assert index.duplicates.tolist() == [[2, 0], [4, 0]]
         assert index.first_rows([4, 3, 2, 1, 0]).tolist() == [0, 3, 0, 1, 0]
         np.testing.assert_array_equal(index.states[[2, 4]], index.states[[0, 0]])
 
 
-def test_an_index_without_equal_rows_has_no_file_of_them(
+def test_an_index_without_equal_rows_has_no_duplicates_file(
     index: DocumentIndex, folder: Path
 ) -> None:
     assert not (folder / "duplicates.npy").exists()
@@ -327,7 +325,7 @@ def test_an_index_without_equal_rows_has_no_file_of_them(
 @pytest.mark.parametrize(
     "pairs", [[[2, 0], [9, 0]], [[4, 0], [2, 0]], [[2, 3], [4, 0]], [[2, -1], [4, 0]], [[2, 0]]]
 )
-def test_equal_rows_that_were_altered_are_refused(
+def test_an_altered_duplicates_file_is_refused(
     repeating: DocumentIndex, folder: Path, pairs: list[list[int]]
 ) -> None:
     assert len(repeating.duplicates) == 2
@@ -336,7 +334,7 @@ def test_equal_rows_that_were_altered_are_refused(
         DocumentIndex.open(folder, BUNDLE)
 
 
-def test_equal_rows_that_are_missing_are_named(repeating: DocumentIndex, folder: Path) -> None:
+def test_a_missing_duplicates_file_is_named(repeating: DocumentIndex, folder: Path) -> None:
     assert len(repeating.duplicates) == 2
     (folder / "duplicates.npy").unlink()
     with pytest.raises(BundleError, match=r"duplicates\.npy` is missing"):

@@ -30,7 +30,7 @@ def named_extras() -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("kind", [ConfigError, DataError])
-def test_every_problem_is_kept_and_shown_on_a_line_of_its_own(kind: type[ConfigError]) -> None:
+def test_every_problem_is_shown_on_its_own_line(kind: type[ConfigError]) -> None:
     error = kind(["first", "second"])
     assert error.problems == ("first", "second")
     assert str(error).splitlines() == ["first", "second"]
@@ -42,7 +42,7 @@ def test_a_missing_package_names_the_command_that_installs_it() -> None:
     assert "extra `tune`" in str(error)
 
 
-def test_a_package_of_no_extra_is_installed_by_its_own_command() -> None:
+def test_a_package_without_an_extra_has_its_own_command() -> None:
     message = str(MissingPackage("gpe-eval==0.2.2", None, "The source", "--no-deps "))
     assert message.endswith("Run `pip install --no-deps gpe-eval==0.2.2`.")
 
@@ -50,7 +50,7 @@ def test_a_package_of_no_extra_is_installed_by_its_own_command() -> None:
 @pytest.mark.parametrize(
     "error", [MissingPackage("wandb", "tune", "Tracking"), ConfigError(["first", "second"])]
 )
-def test_an_error_passes_from_one_process_to_another(error: QuantumRerankError) -> None:
+def test_an_error_can_be_pickled(error: QuantumRerankError) -> None:
     other = pickle.loads(pickle.dumps(error))
     assert (type(other), str(other), vars(other)) == (type(error), str(error), vars(error))
 

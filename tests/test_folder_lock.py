@@ -41,7 +41,7 @@ def held_by_another(folder: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_a_folder_that_another_process_holds_is_refused_until_that_is_killed(
+def test_a_locked_folder_is_refused_until_its_process_is_killed(
     tmp_path: Path,
 ) -> None:
     with held_by_another(tmp_path) as process:
@@ -58,21 +58,21 @@ def test_a_folder_that_another_process_holds_is_refused_until_that_is_killed(
             pass
 
 
-def test_a_folder_is_let_go_of_however_its_run_ended(tmp_path: Path) -> None:
+def test_a_folder_is_unlocked_after_success_and_failure(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), locked(tmp_path):
         raise KeyboardInterrupt
     with locked(tmp_path):
         pass
 
 
-def test_folders_are_held_one_by_one(tmp_path: Path) -> None:
+def test_folders_are_locked_separately(tmp_path: Path) -> None:
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
     with locked(tmp_path / "one"), locked(tmp_path / "other"):
         pass
 
 
-def test_a_folder_that_is_not_there_is_an_error_with_its_name(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
     with (
         pytest.raises(OutputError, match=f"`{nowhere}` cannot be written: No such file"),
@@ -81,9 +81,7 @@ def test_a_folder_that_is_not_there_is_an_error_with_its_name(tmp_path: Path) ->
         pytest.fail("the lock of nothing was given")
 
 
-def test_a_folder_whose_disk_knows_no_locks_is_not_told_as_held(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_without_locks_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(file: object, operation: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
@@ -95,7 +93,7 @@ def test_a_folder_whose_disk_knows_no_locks_is_not_told_as_held(
         pytest.fail("the lock was given")
 
 
-def test_the_holder_of_a_folder_is_known_until_it_is_killed(tmp_path: Path) -> None:
+def test_the_holder_of_a_folder_is_its_process_until_it_is_killed(tmp_path: Path) -> None:
     with held_by_another(tmp_path) as process:
         assert holder(tmp_path) == process.pid
         process.kill()
@@ -104,7 +102,7 @@ def test_the_holder_of_a_folder_is_known_until_it_is_killed(tmp_path: Path) -> N
         assert (tmp_path / LOCK).read_text() == str(process.pid)
 
 
-def test_to_ask_who_holds_a_folder_does_not_hold_it(tmp_path: Path) -> None:
+def test_finding_the_holder_does_not_lock_the_folder(tmp_path: Path) -> None:
     assert holder(tmp_path) is None
     assert not list(tmp_path.iterdir())
     with locked(tmp_path):
@@ -114,7 +112,7 @@ def test_to_ask_who_holds_a_folder_does_not_hold_it(tmp_path: Path) -> None:
         assert holder(tmp_path) is not None
 
 
-def test_a_holder_that_has_not_said_its_number_is_unknown(tmp_path: Path) -> None:
+def test_a_holder_without_a_recorded_number_is_zero(tmp_path: Path) -> None:
     with held_by_another(tmp_path):
         (tmp_path / LOCK).write_text("")
         assert holder(tmp_path) == 0

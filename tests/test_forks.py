@@ -1,6 +1,6 @@
-"""Models that were loaded before a fork, in real forks and behind a real gunicorn.
+"""Models that are loaded before a fork, in real forks and with a real gunicorn.
 
-All of it happens in processes of its own: that of pytest has threads which a fork would lose.
+Each test forks in a new process, since that of pytest has threads which a fork would lose.
 """
 
 from __future__ import annotations
@@ -105,15 +105,15 @@ print("all the same")
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Several threads even on a single core; nothing said to the tokenizers but what is given."""
+    """Return an environment with several threads, and a tokenizers setting only if given."""
     inherited = {k: v for k, v in os.environ.items() if k != "TOKENIZERS_PARALLELISM"}
     return inherited | {"OMP_NUM_THREADS": "3"} | more
 
 
 def rank_in_children(models: list[tuple[str, str | None]], **more: str) -> None:
-    given = json.dumps([SECONDS // 2, DOCUMENTS, models])
+    arguments = json.dumps([SECONDS // 2, DOCUMENTS, models])
     ended = subprocess.run(
-        [sys.executable, "-c", FORKING, given],
+        [sys.executable, "-c", FORKING, arguments],
         env=environment(**more), capture_output=True, text=True, check=False, timeout=SECONDS,
     )  # fmt: skip
     assert (ended.returncode, ended.stdout) == (0, "all the same\n"), ended.stderr
@@ -134,7 +134,7 @@ def test_a_child_ranks_like_its_parent_by_every_model_and_engine(
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"TOKENIZERS_PARALLELISM": "true"}], ids=["unset", "true"])
 @every_encoder
-def test_a_child_ranks_like_its_parent_whatever_the_tokenizers_are_told(
+def test_a_child_ranks_like_its_parent_under_any_tokenizers_setting(
     bundle_of: Callable[..., Path], encoder: str, more: dict[str, str]
 ) -> None:
     rank_in_children([(str(bundle_of(encoder, "hybrid")), None)], **more)
@@ -154,16 +154,16 @@ from quantum_rerank.forks import prepare_for_forks
 
 prepare_for_forks()
 prepare_for_forks()
-for given in (None, "true"):
-    if given:
-        os.environ["TOKENIZERS_PARALLELISM"] = given
+for setting in (None, "true"):
+    if setting:
+        os.environ["TOKENIZERS_PARALLELISM"] = setting
     child = os.fork()
     if child == 0:
         import torch
         as_it_should = os.environ["TOKENIZERS_PARALLELISM"] == "false"
         os._exit(0 if as_it_should and torch.get_num_threads() == 1 else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert os.environ.get("TOKENIZERS_PARALLELISM") == given
+    assert os.environ.get("TOKENIZERS_PARALLELISM") == setting
 """
 
 
@@ -221,9 +221,9 @@ class Server:
 
 @contextmanager
 def serving(folder: Path, bundles: list[Path], is_used_before: bool) -> Iterator[Server]:
-    """gunicorn --preload with two workers, which ends with the block."""
+    """Run gunicorn --preload with two workers for the block."""
     (folder / "application.py").write_text(APPLICATION)
-    given = {
+    variables = {
         "BUNDLES": json.dumps(list(map(str, bundles))),
         "DOCUMENTS": json.dumps(DOCUMENTS),
         "IS_USED_BEFORE": "yes" if is_used_before else "no",
@@ -232,7 +232,7 @@ def serving(folder: Path, bundles: list[Path], is_used_before: bool) -> Iterator
     with (folder / "log").open("w+") as log:
         process = subprocess.Popen(
             [sys.executable, *command, "--bind", "127.0.0.1:0", "application:app"],
-            cwd=folder, env=environment(**given), stderr=log,
+            cwd=folder, env=environment(**variables), stderr=log,
         )  # fmt: skip
         try:
             yield Server(_address(process, folder / "log"))
@@ -246,10 +246,10 @@ def serving(folder: Path, bundles: list[Path], is_used_before: bool) -> Iterator
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
     deadline = time.monotonic() + SECONDS
-    while not (found := re.search(r"Listening at: http://(\S+)", log.read_text())):
+    while not (match := re.search(r"Listening at: http://(\S+)", log.read_text())):
         assert process.poll() is None and time.monotonic() < deadline, log.read_text()
         time.sleep(0.1)
-    return found[1]
+    return match[1]
 
 
 def serve_and_kill(folder: Path, bundles: list[Path], is_used_before: bool) -> None:
@@ -271,7 +271,7 @@ def serve_and_kill(folder: Path, bundles: list[Path], is_used_before: bool) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("encoder", "is_used_before"), [("minilm", True), ("wordllama", False)])
-def test_workers_of_gunicorn_answer_from_a_model_that_was_loaded_before_they_were_forked(
+def test_gunicorn_workers_use_a_model_that_was_loaded_before_the_fork(
     bundle_of: Callable[..., Path], tmp_path: Path, encoder: str, is_used_before: bool
 ) -> None:
     serve_and_kill(tmp_path, [bundle_of(encoder, "hybrid")], is_used_before)
@@ -281,7 +281,7 @@ def test_workers_of_gunicorn_answer_from_a_model_that_was_loaded_before_they_wer
 @every_encoder
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("is_used_before", [False, True])
-def test_workers_of_gunicorn_answer_from_a_bundle_of_every_model(
+def test_gunicorn_workers_use_a_bundle_of_every_model(
     bundle_of: Callable[..., Path], tmp_path: Path, encoder: str, model: str, is_used_before: bool
 ) -> None:
     serve_and_kill(tmp_path, [bundle_of(encoder, model)], is_used_before)

@@ -26,7 +26,7 @@ def test_cores_are_counted_on_every_system(
         ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ],
 )
-def test_a_container_has_what_its_control_group_leaves_and_what_cached_files_take(
+def test_container_memory_includes_cached_files(
     tmp_path: Path, folder: str, limit: str, usage: str, cached: str
 ) -> None:
     root = tmp_path / folder
@@ -38,7 +38,7 @@ def test_a_container_has_what_its_control_group_leaves_and_what_cached_files_tak
     assert container_memory_left(tmp_path) == 3700
 
 
-def test_without_a_limit_there_is_no_bound(tmp_path: Path) -> None:
+def test_without_a_limit_the_memory_is_infinite(tmp_path: Path) -> None:
     assert container_memory_left(tmp_path) == math.inf
     (tmp_path / "memory.max").write_text("max\n")
     assert container_memory_left(tmp_path) == math.inf

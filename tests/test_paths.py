@@ -26,18 +26,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_leading_tilde_is_the_home_folder(home: Path) -> None:
+def test_a_leading_tilde_is_expanded(home: Path) -> None:
     assert expanded("~/runs") == home / "runs"
     assert expanded(Path("~")) == home
 
 
 @pytest.mark.parametrize("path", ["/~/runs", "runs/~", "runs~", "~nobody-by-this-name/runs"])
-def test_any_other_tilde_stays(path: str) -> None:
+def test_other_tildes_are_kept(path: str) -> None:
     assert expanded(path) == Path(path)
 
 
 @pytest.mark.parametrize("value", [None, 3, b"runs", "", ["runs"]])
-def test_what_is_no_path_is_refused(value: Any) -> None:
+def test_a_value_that_is_not_a_path_is_refused(value: Any) -> None:
     with pytest.raises(DataError, match=r"`folder` is .*, but must be a path"):
         as_path(value, "folder")
 
@@ -46,21 +46,19 @@ def test_a_path_may_be_a_text_or_a_path(home: Path) -> None:
     assert as_path("~/runs", "folder") == as_path(Path("~/runs"), "folder") == home / "runs"
 
 
-def test_a_path_that_does_not_exist_is_told_as_such(home: Path) -> None:
+def test_a_missing_path_is_reported(home: Path) -> None:
     require_exists(home, BundleError)
     with pytest.raises(BundleError, match=f"`{home / 'nowhere'}` does not exist"):
         require_exists(home / "nowhere", BundleError)
 
 
-def test_a_name_that_is_too_long_is_refused_in_words(home: Path) -> None:
+def test_a_name_that_is_too_long_is_reported(home: Path) -> None:
     with pytest.raises(BundleError, match="cannot be read: File name too long"):
         require_exists(home / ("x" * 1000), BundleError)
 
 
-def test_every_path_of_a_command_has_its_tilde_expanded(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app, given = typer.Typer(), list[Any]()
+def test_every_path_of_a_command_is_expanded(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, values = typer.Typer(), list[Any]()
 
     @app.command()
     def main(
@@ -69,14 +67,14 @@ def test_every_path_of_a_command_has_its_tilde_expanded(
         earlier: Annotated[list[Path] | None, typer.Option()] = None,
         tag: Annotated[str, typer.Option()] = "",
     ) -> None:
-        given.extend([argument, output, earlier, tag])
+        values.extend([argument, output, earlier, tag])
 
     options = ["--output=~/out", "--earlier=~/a", "--earlier=b", "--tag=~/tag"]
     monkeypatch.setattr(sys, "argv", ["command", "~/in", *options])
     with pytest.raises(SystemExit) as end:
         run(app)
     assert not end.value.code
-    assert given == [home / "in", home / "out", [home / "a", Path("b")], "~/tag"]
+    assert values == [home / "in", home / "out", [home / "a", Path("b")], "~/tag"]
 
 
 def write_data(home: Path) -> None:
@@ -97,7 +95,7 @@ def write_data(home: Path) -> None:
 
 
 @pytest.mark.parametrize("spec", ["csv:~/oaks.csv", "beir:~/oaks", "trec:~/elms"])
-def test_the_place_of_a_collection_may_begin_with_a_tilde(home: Path, spec: str) -> None:
+def test_the_path_of_a_collection_may_begin_with_a_tilde(home: Path, spec: str) -> None:
     write_data(home)
     collection = load_collection(spec)
     assert len(collection.corpus) == 2

@@ -24,7 +24,7 @@ from quantum_rerank.errors import (
     EncoderWarning,
     OutputError,
 )
-from quantum_rerank.export import Manifest, export_model, read_bundle, write_bundle
+from quantum_rerank.export import ExportedModel, Manifest, export_model, read_bundle, write_bundle
 from quantum_rerank.reranker import Reranker
 from quantum_rerank.similarity import build_head, fuse
 from quantum_rerank.training.data_manager import TrialData
@@ -63,16 +63,16 @@ def reranker(manifest: Manifest) -> ReadVectors:
 DOCUMENTS = ["0 1 0", "1 0 0", "1 1 0", "0 0 1"]
 
 
-def test_documents_come_best_first_with_their_place_and_score(reranker: ReadVectors) -> None:
+def test_documents_are_ranked_best_first_with_their_index_and_score(reranker: ReadVectors) -> None:
     ranked = reranker.rank("1 0.1 0", DOCUMENTS)
-    assert [one.document for one in ranked] == ["1 0 0", "1 1 0", "0 1 0", "0 0 1"]
-    assert [one.index for one in ranked] == [1, 2, 0, 3]
+    assert [hit.document for hit in ranked] == ["1 0 0", "1 1 0", "0 1 0", "0 0 1"]
+    assert [hit.index for hit in ranked] == [1, 2, 0, 3]
     scores = reranker.scores("1 0.1 0", DOCUMENTS)
-    assert [one.score for one in ranked] == sorted(scores, reverse=True)
+    assert [hit.score for hit in ranked] == sorted(scores, reverse=True)
 
 
-def test_equal_documents_stay_in_the_order_given(reranker: ReadVectors) -> None:
-    assert [one.index for one in reranker.rank("1 0 0", ["0 1 0", "0 0 1", "0 1 0"])] == [0, 1, 2]
+def test_equal_documents_keep_their_order(reranker: ReadVectors) -> None:
+    assert [hit.index for hit in reranker.rank("1 0 0", ["0 1 0", "0 0 1", "0 1 0"])] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("top_k", "n"), [(None, 4), (1, 1), (2, 2), (4, 4), (100, 4)])
@@ -127,7 +127,7 @@ def test_vectors_of_a_wrong_shape_are_refused(
         )
 
 
-def test_vectors_of_any_length_score_as_those_of_length_1(plain: Reranker) -> None:
+def test_scores_do_not_depend_on_the_length_of_the_vectors(plain: Reranker) -> None:
     query, documents = vector("1 0.1 0"), np.stack([vector(text) for text in DOCUMENTS])
     lengths = np.array([[1.0], [9.0], [0.3], [70.0]], dtype=np.float32)
     np.testing.assert_allclose(
@@ -151,7 +151,7 @@ def test_vectors_without_a_direction_are_refused(
         plain.scores_of_embeddings(documents[1], documents[:1])
 
 
-def test_documents_may_come_as_any_iterable(reranker: ReadVectors) -> None:
+def test_documents_may_be_any_iterable(reranker: ReadVectors) -> None:
     expected = reranker.rank("1 0.1 0", DOCUMENTS)
     assert reranker.rank("1 0.1 0", iter(DOCUMENTS)) == expected
     assert reranker.rank("1 0.1 0", np.array(DOCUMENTS)) == expected
@@ -196,7 +196,7 @@ def test_a_mapping_or_a_table_is_not_ranked_by_its_keys(
     ],
     ids=["list", "float16", "float64", "tensor", "table"],
 )
-def test_vectors_may_be_whatever_holds_numbers(
+def test_vectors_may_be_lists_arrays_tensors_or_tables(
     write: Write, tmp_path: Path, convert: Callable[[Any], Any]
 ) -> None:
     reranker, vectors = Reranker.load(write("cosine")), unit_rows(5)
@@ -212,7 +212,7 @@ def test_no_vectors_may_be_an_empty_list(plain: Reranker) -> None:
 
 
 @pytest.mark.parametrize("vectors", [[["1", "0", "0"]], np.array([[1, 0, None]])])
-def test_vectors_that_are_no_numbers_are_refused(
+def test_vectors_that_are_not_numbers_are_refused(
     plain: Reranker, vectors: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(EmbeddingError, match="vectors must be real numbers"):
@@ -222,19 +222,19 @@ def test_vectors_that_are_no_numbers_are_refused(
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_equal_documents_have_equal_scores_wherever_they_stand(
+def test_equal_documents_have_equal_scores_at_any_position(
     write: Write, model: str, tmp_path: Path
 ) -> None:
     reranker, vectors = Reranker.load(write(model)), unit_rows(3001)
     copies = [0, 1, 2, 1023, 1024, 1500, 2998, 3000]
     vectors[copies] = vectors[0]
     index = reranker.index_embeddings(vectors, tmp_path / "index")
-    given = reranker.scores_of_embeddings(QUERY, vectors)
+    direct = reranker.scores_of_embeddings(QUERY, vectors)
     indexed = reranker.scores_of_indexed(QUERY, index)
     some = reranker.scores_of_indexed(QUERY, index, [3000, 17, 1023, 0, 17, 1024])
-    for scores in (given[copies], indexed[copies], some[[0, 2, 3, 5]], some[[1, 4]]):
+    for scores in (direct[copies], indexed[copies], some[[0, 2, 3, 5]], some[[1, 4]]):
         assert len(set(scores.tolist())) == 1
-    np.testing.assert_allclose(indexed, given, atol=1e-6)
+    np.testing.assert_allclose(indexed, direct, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -245,19 +245,19 @@ def test_equal_documents_have_equal_scores_wherever_they_stand(
         (["a query"], ["a document"], "The query is \\['a query'\\], but must be a text"),
     ],
 )
-def test_what_is_no_text_is_refused(
+def test_a_value_that_is_not_a_text_is_refused(
     plain: Reranker, query: Any, documents: Any, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
         plain.rank(query, documents)
 
 
-def test_texts_cannot_be_ranked_by_a_model_of_bare_vectors(plain: Reranker) -> None:
+def test_texts_cannot_be_ranked_by_a_model_without_an_encoder(plain: Reranker) -> None:
     with pytest.raises(EmbeddingError, match="Call `scores_of_embeddings`"):
         plain.rank("a query", ["a document"])
 
 
-def test_another_encoder_than_the_one_trained_with_is_refused(
+def test_an_encoder_that_was_not_used_in_training_is_refused(
     manifest: Manifest, tmp_path: Path
 ) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"other weights")
@@ -273,7 +273,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(small_config: Callable[..., ExperimentConfig], tmp_path: Path) -> Write:
-    """Write an untrained bundle of some model to `tmp_path`, under the name given."""
+    """Write an untrained bundle of some model to `tmp_path`, under a name."""
 
     def write_one(model: str = "hybrid", name: str = "bundle", **more: Any) -> Path:
         config = small_config({"model": model, "data.encoder": "npy:vectors"} | more)
@@ -287,7 +287,7 @@ def write(small_config: Callable[..., ExperimentConfig], tmp_path: Path) -> Writ
     return write_one
 
 
-def test_a_leading_tilde_of_a_folder_is_the_home_folder(
+def test_a_leading_tilde_of_a_folder_is_expanded(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write("cosine", "bundle")
@@ -299,19 +299,19 @@ def test_a_leading_tilde_of_a_folder_is_the_home_folder(
 
 
 @pytest.mark.parametrize("folder", [None, 3, b"bundle", ""])
-def test_a_folder_that_is_no_path_is_refused(folder: Any) -> None:
+def test_a_folder_that_is_not_a_path_is_refused(folder: Any) -> None:
     with pytest.raises(DataError, match=r"`folder` is .*, but must be a path"):
         Reranker.load(folder)
 
 
-def test_a_folder_that_does_not_exist_is_told_as_such(write: Write, tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(write: Write, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="nowhere` does not exist"):
         Reranker.load(tmp_path / "nowhere")
     with pytest.raises(BundleError, match="nowhere` does not exist"):
         Reranker.load(write()).open_index(tmp_path / "nowhere")
 
 
-def test_the_repr_of_a_model_and_of_an_index_is_a_line(write: Write, tmp_path: Path) -> None:
+def test_the_repr_of_a_model_and_of_an_index_is_one_line(write: Write, tmp_path: Path) -> None:
     reranker = Reranker.load(write("mlp_twin"))
     assert repr(reranker) == (
         "Reranker(model='mlp_twin', encoder='npy:vectors', embedding_dim=3, fusion_weight=0.4)"
@@ -320,7 +320,7 @@ def test_the_repr_of_a_model_and_of_an_index_is_a_line(write: Write, tmp_path: P
     assert repr(index).startswith("DocumentIndex(3 documents, 3-d vectors, 8-d float32 states")
 
 
-def test_the_folder_of_a_search_is_loaded_as_its_bundle(write: Write, tmp_path: Path) -> None:
+def test_the_bundle_in_the_folder_of_a_search_is_loaded(write: Write, tmp_path: Path) -> None:
     bundle = write("hybrid", "best")
     assert Reranker.load(tmp_path).manifest.sha256 == Reranker.load(bundle).manifest.sha256
 
@@ -336,34 +336,32 @@ ROWS = [7, 0, 19, 7, 3]
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_documents_of_an_index_score_as_when_they_are_given(
-    write: Write, model: str, tmp_path: Path
-) -> None:
+def test_indexed_documents_have_the_same_scores(write: Write, model: str, tmp_path: Path) -> None:
     reranker, vectors = Reranker.load(write(model)), unit_rows(20)
     index = reranker.index_embeddings(vectors, tmp_path / "index")
-    given = reranker.scores_of_embeddings(QUERY, vectors)
-    np.testing.assert_allclose(reranker.scores_of_indexed(QUERY, index), given, atol=1e-12)
+    direct = reranker.scores_of_embeddings(QUERY, vectors)
+    np.testing.assert_allclose(reranker.scores_of_indexed(QUERY, index), direct, atol=1e-12)
     some = reranker.scores_of_indexed(QUERY, index, ROWS)
-    np.testing.assert_allclose(some, given[ROWS], atol=1e-12)
+    np.testing.assert_allclose(some, direct[ROWS], atol=1e-12)
     # Alone, documents go through the float32 MLP in another batch, which rounds in another way.
     alone = reranker.scores_of_embeddings(QUERY, vectors[ROWS])
     np.testing.assert_allclose(some, alone, atol=1e-6)
 
 
-def test_a_gate_weighs_texts_and_documents_of_an_index_alike(write: Write, tmp_path: Path) -> None:
+def test_a_gate_weighs_indexed_documents_like_texts(write: Write, tmp_path: Path) -> None:
     gated = Reranker.load(write(name="gated", **{"fusion.gate": "distance", "fusion.centroids": 2}))
     bare, vectors = Reranker.load(write(name="bare")), unit_rows(20)
-    given = gated.scores_of_embeddings(QUERY, vectors)
+    direct = gated.scores_of_embeddings(QUERY, vectors)
     # w(q) = w / (1 + 2**2), so that a fifth of what the affinity adds to the cosine is left.
     cosine = np.vecdot(vectors, QUERY).astype(np.float64)
     expected = cosine + (bare.scores_of_embeddings(QUERY, vectors) - cosine) / 5
-    np.testing.assert_allclose(given, expected, atol=1e-12)
+    np.testing.assert_allclose(direct, expected, atol=1e-12)
     index = gated.index_embeddings(vectors, tmp_path / "index")
-    np.testing.assert_allclose(gated.scores_of_indexed(QUERY, index), given, atol=1e-12)
+    np.testing.assert_allclose(gated.scores_of_indexed(QUERY, index), direct, atol=1e-12)
 
 
 @pytest.mark.parametrize("model", ["hybrid", "low_rank_bilinear"])
-def test_a_gated_model_is_scored_as_its_training_did(
+def test_a_gated_model_scores_as_in_training(
     trial_data: TrialData, small_config: Callable[..., ExperimentConfig], tmp_path: Path, model: str
 ) -> None:
     config = small_config({"fusion.gate": "distance", "fusion.centroids": 3, "model": model})
@@ -372,21 +370,30 @@ def test_a_gated_model_is_scored_as_its_training_did(
     head.gate.fall.fill_(1.0)  # whatever suits validation
     queries = trial_data.unseen[0]
     example = ExampleTexts("q", queries.queries[0], ("d",), queries.documents[:1])
-    bundle = export_model(tmp_path / "bundle", head, config, 0.8, "npy:v", "abc", {}, [example])
+    bundle = export_model(
+        tmp_path / "bundle",
+        ExportedModel(
+            head=head,
+            config=config,
+            fusion_weight=0.8,
+            encoder_fingerprint="npy:v",
+            data_fingerprint="abc",
+            metrics={},
+            examples=[example],
+        ),
+    )
     reranker = Reranker.load(bundle)
     index = reranker.index_embeddings(queries.documents, tmp_path / "index")
     trained = fuse(queries.cosine.astype(np.float64), Candidates(queries).affinities(head), 0.8)
     for query, rows, expected in zip(queries.queries, queries.candidates, trained, strict=True):
-        given = reranker.scores_of_embeddings(query, queries.documents[rows])
-        np.testing.assert_allclose(given, expected, atol=1e-6)
+        direct = reranker.scores_of_embeddings(query, queries.documents[rows])
+        np.testing.assert_allclose(direct, expected, atol=1e-6)
         indexed = reranker.scores_of_indexed(query, index, rows.tolist())
         np.testing.assert_allclose(indexed, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_an_index_that_is_opened_scores_as_the_one_that_was_made(
-    write: Write, model: str, tmp_path: Path
-) -> None:
+def test_an_opened_index_gives_the_same_scores(write: Write, model: str, tmp_path: Path) -> None:
     reranker = Reranker.load(write(model))
     made = reranker.index_embeddings(unit_rows(20), tmp_path / "index")
     opened = Reranker.load(tmp_path / "bundle").open_index(tmp_path / "index")
@@ -406,28 +413,28 @@ def test_every_engine_gives_the_same_scores_and_reads_the_same_index(
     expected = trained.scores_of_embeddings(QUERY, unit_rows(6))
     trained.index_embeddings(unit_rows(6), tmp_path / "index")
     other = Reranker.load(tmp_path / "bundle", engine=engine)
-    own = other.index_embeddings(unit_rows(6), tmp_path / "own index")
+    index = other.index_embeddings(unit_rows(6), tmp_path / "own index")
     opened = other.open_index(tmp_path / "index")
     for scores in (
         other.scores_of_embeddings(QUERY, unit_rows(6)),
         other.scores_of_indexed(QUERY, opened),
-        other.scores_of_indexed(QUERY, own),
+        other.scores_of_indexed(QUERY, index),
     ):
         np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
-def test_the_manifest_names_the_engine_of_the_training_whichever_is_used(write: Write) -> None:
+def test_the_manifest_names_the_engine_of_the_training(write: Write) -> None:
     bundle = write()
     assert Reranker.load(bundle, engine="torch").manifest == Reranker.load(bundle).manifest
 
 
-def test_a_model_trained_by_several_threads_can_be_used_with_an_engine_that_has_one(
+def test_a_model_trained_with_several_threads_loads_with_a_single_threaded_engine(
     write: Write,
 ) -> None:
     bundle = write(**{"circuit.engine": "statevector", "circuit.threads": 2})
-    given = Reranker.load(bundle).scores_of_embeddings(QUERY, unit_rows(6))
+    direct = Reranker.load(bundle).scores_of_embeddings(QUERY, unit_rows(6))
     other = Reranker.load(bundle, engine="torch").scores_of_embeddings(QUERY, unit_rows(6))
-    np.testing.assert_allclose(other, given, atol=1e-6)
+    np.testing.assert_allclose(other, direct, atol=1e-6)
 
 
 def test_an_unknown_engine_is_refused(write: Write) -> None:
@@ -435,9 +442,7 @@ def test_an_unknown_engine_is_refused(write: Write) -> None:
         Reranker.load(write(), engine="abacus")
 
 
-def test_the_manifest_that_was_read_has_the_hash_of_the_bundle(
-    write: Write, tmp_path: Path
-) -> None:
+def test_a_read_manifest_has_the_hash_of_the_bundle(write: Write, tmp_path: Path) -> None:
     bundle = write()
     head, manifest = read_bundle(bundle)
     written = json.loads((bundle / "manifest.json").read_text())
@@ -465,9 +470,9 @@ def test_an_index_is_ranked_like_its_documents(
     reading: ReadVectors, index: DocumentIndex, top_k: int | None
 ) -> None:
     ranked = reading.rank_indexed("1 0.1 0", index, top_k=top_k)
-    given = reading.rank("1 0.1 0", DOCUMENTS, top_k)
-    assert [one.row for one in ranked] == [one.index for one in given]
-    assert [one.score for one in ranked] == pytest.approx([one.score for one in given])
+    direct = reading.rank("1 0.1 0", DOCUMENTS, top_k)
+    assert [hit.row for hit in ranked] == [hit.index for hit in direct]
+    assert [hit.score for hit in ranked] == pytest.approx([hit.score for hit in direct])
 
 
 @pytest.mark.parametrize(
@@ -482,26 +487,24 @@ def test_an_index_is_ranked_like_its_documents(
         ([], None, []),
     ],
 )
-def test_candidates_are_ranked_among_themselves_by_their_rows(
+def test_candidates_are_ranked_by_their_rows(
     reading: ReadVectors, index: DocumentIndex, rows: Any, top_k: int | None, expected: list[int]
 ) -> None:
     ranked = reading.rank_indexed("1 0.1 0", index, rows, top_k)
-    assert [one.row for one in ranked] == expected
-    scores = [one.score for one in ranked]
+    assert [hit.row for hit in ranked] == expected
+    scores = [hit.score for hit in ranked]
     assert scores == sorted(scores, reverse=True)
 
 
-def test_equal_documents_of_an_index_stay_in_the_order_asked(
+def test_equal_indexed_documents_keep_their_order(
     reading: ReadVectors, index: DocumentIndex
 ) -> None:
     # Row 0 and row 3 are both orthogonal to the query.
-    assert [one.row for one in reading.rank_indexed("1 0 0", index, [3, 0])] == [3, 0]
-    assert [one.row for one in reading.rank_indexed("1 0 0", index, [0, 3])] == [0, 3]
+    assert [hit.row for hit in reading.rank_indexed("1 0 0", index, [3, 0])] == [3, 0]
+    assert [hit.row for hit in reading.rank_indexed("1 0 0", index, [0, 3])] == [0, 3]
 
 
-def test_a_query_to_an_index_is_held_to_the_same_rules(
-    reading: ReadVectors, index: DocumentIndex
-) -> None:
+def test_a_query_to_an_index_has_the_same_rules(reading: ReadVectors, index: DocumentIndex) -> None:
     with pytest.raises(DataError, match="`top_k` is 0, but must be at least 1"):
         reading.rank_indexed("1 0 0", index, top_k=0)
     with pytest.raises(DataError, match="The query has no text"):
@@ -516,9 +519,9 @@ def test_an_index_of_another_model_is_refused(
     write: Write, index: DocumentIndex, tmp_path: Path
 ) -> None:
     other = Reranker.load(write("cosine", "other", seed=8))
-    with pytest.raises(BundleError, match="made with another model"):
+    with pytest.raises(BundleError, match="written with another model"):
         other.open_index(tmp_path / "index")
-    with pytest.raises(BundleError, match="made with another model"):
+    with pytest.raises(BundleError, match="written with another model"):
         other.scores_of_indexed(QUERY, index)
 
 
@@ -528,7 +531,7 @@ def test_vectors_of_a_wrong_shape_are_not_indexed(reading: ReadVectors, tmp_path
             reading.index_embeddings(np.ones(shape, dtype=np.float32), tmp_path / "index")
 
 
-def test_a_folder_in_use_is_refused_before_anything_is_encoded(
+def test_an_existing_folder_is_refused_before_encoding(
     write: Write, index: DocumentIndex, tmp_path: Path
 ) -> None:
     # A model of bare vectors has no encoder: it would say so if it were asked for one.
@@ -536,9 +539,7 @@ def test_a_folder_in_use_is_refused_before_anything_is_encoded(
         Reranker.load(write(name="other")).index(["a document"], tmp_path / "index")
 
 
-def test_a_model_that_was_not_read_from_a_bundle_makes_no_index(
-    plain: Reranker, tmp_path: Path
-) -> None:
+def test_a_model_without_a_bundle_cannot_write_an_index(plain: Reranker, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"Export it, and use `Reranker\.load`"):
         plain.index_embeddings(unit_rows(2), tmp_path / "index")
 
@@ -556,15 +557,24 @@ def test_texts_are_ranked_with_the_scores_of_the_manifest(
     config = small_config({"data.encoder": "minilm"})
     head = build_head(embedding_dim=384, **config.head_arguments())
     bundle = export_model(
-        tmp_path / "bundle", head, config, 0.3, encoder.fingerprint, "abc", {}, [example]
+        tmp_path / "bundle",
+        ExportedModel(
+            head=head,
+            config=config,
+            fusion_weight=0.3,
+            encoder_fingerprint=encoder.fingerprint,
+            data_fingerprint="abc",
+            metrics={},
+            examples=[example],
+        ),
     )
     reranker = Reranker.load(bundle)
-    (kept,) = reranker.manifest.examples
-    ranked = reranker.rank(kept.query, kept.documents)
-    assert ranked[0].score == max(one.score for one in ranked)
-    assert {one.document for one in ranked} == set(documents)
-    for one in ranked:
-        assert one.score == pytest.approx(kept.scores[one.index], abs=1e-5)
+    (example,) = reranker.manifest.examples
+    ranked = reranker.rank(example.query, example.documents)
+    assert ranked[0].score == max(hit.score for hit in ranked)
+    assert {hit.document for hit in ranked} == set(documents)
+    for hit in ranked:
+        assert hit.score == pytest.approx(example.scores[hit.index], abs=1e-5)
 
 
 # Roles, and what the encoder does not read.
@@ -574,7 +584,7 @@ def test_texts_are_ranked_with_the_scores_of_the_manifest(
 def worded(
     words_encoder: str, small_config: Callable[..., ExperimentConfig], tmp_path: Path
 ) -> Write:
-    """Write the bundle of an untrained model over an encoder, with prompts if they are given."""
+    """Write the bundle of an untrained model over an encoder, with prompts if there are any."""
 
     def write_one(encoder: str = words_encoder, **prompts: str) -> Path:
         named = {f"data.{role}_prompt": prompt for role, prompt in prompts.items()}
@@ -585,7 +595,18 @@ def worded(
         head = build_head(embedding_dim=vectors.shape[1], **config.head_arguments())
         example = ExampleTexts("oak", vectors[0], ("oak",), vectors)
         folder = tmp_path / f"bundle-{len(list(tmp_path.iterdir()))}"
-        return export_model(folder, head, config, 0.0, source.fingerprint, "", {}, [example])
+        return export_model(
+            folder,
+            ExportedModel(
+                head=head,
+                config=config,
+                fusion_weight=0.0,
+                encoder_fingerprint=source.fingerprint,
+                data_fingerprint="",
+                metrics={},
+                examples=[example],
+            ),
+        )
 
     return write_one
 
@@ -598,13 +619,13 @@ def test_queries_and_documents_are_embedded_with_the_prompts_of_the_training(
 ) -> None:
     reranker = Reranker.load(worded(query="query: ", document="passage: "))
     bare = TextEncoder(words_encoder)
-    (asked,) = bare.encode(["query: oak"])
-    expected = bare.encode([f"passage: {tree}" for tree in TREES]) @ asked
+    (query,) = bare.encode(["query: oak"])
+    expected = bare.encode([f"passage: {tree}" for tree in TREES]) @ query
     np.testing.assert_allclose(reranker.scores("oak", TREES), expected, atol=1e-6)
-    ranked = {one.document: one.score for one in reranker.rank("oak", TREES)}
+    ranked = {hit.document: hit.score for hit in reranker.rank("oak", TREES)}
     assert [ranked[tree] for tree in TREES] == pytest.approx(expected.tolist(), abs=1e-6)
     index = reranker.index(TREES, tmp_path / "index")
-    rows = {one.row: one.score for one in reranker.rank_indexed("oak", index)}
+    rows = {hit.row: hit.score for hit in reranker.rank_indexed("oak", index)}
     assert [rows[row] for row in range(3)] == pytest.approx(expected.tolist(), abs=1e-6)
     assert reranker.scores("oak", ["oak"])[0] < 0.99  # the two have other prompts
 
@@ -624,19 +645,8 @@ def test_a_bundle_uses_the_prompts_of_its_encoders_folder(
     model = SentenceTransformer(folder, device="cpu", local_files_only=True)
     query = model.encode_query(["fear of spiders"], normalize_embeddings=True)[0]
     documents = model.encode_document(TREES, normalize_embeddings=True)
-    found = Reranker.load(worded(folder)).scores("fear of spiders", TREES)
-    np.testing.assert_allclose(found, documents @ query, rtol=0, atol=1e-6)
-
-
-@pytest.mark.slow
-def test_a_bundle_from_before_there_were_prompts_scores_without_them(
-    worded: Write, prompted_minilm: Callable[..., Path]
-) -> None:
-    folder = str(prompted_minilm({"query": "query: "}))
-    earlier = Reranker.load(worded(folder, query="", document=""))
-    found = earlier.scores("fear of spiders", TREES)
-    vectors = TextEncoder("minilm").encode(["fear of spiders", *TREES])
-    np.testing.assert_allclose(found, vectors[1:] @ vectors[0], rtol=0, atol=1e-5)
+    scores = Reranker.load(worded(folder)).scores("fear of spiders", TREES)
+    np.testing.assert_allclose(scores, documents @ query, rtol=0, atol=1e-6)
 
 
 LONG, STRANGE = "oak " * 20, "\u0e15\u0e49\u0e19\u0e44\u0e21\u0e49"
@@ -651,13 +661,13 @@ LONG, STRANGE = "oak " * 20, "\u0e15\u0e49\u0e19\u0e44\u0e21\u0e49"
         ("oak", [*TREES, STRANGE], "Some documents are written mostly in characters"),
     ],
 )
-def test_texts_that_the_encoder_does_not_read_in_full_give_a_warning(
+def test_a_truncated_text_gives_a_warning(
     worded: Write, tmp_path: Path, query: str, documents: list[str], expected: str
 ) -> None:
     reranker = Reranker.load(worded())
     with pytest.warns(EncoderWarning, match=expected) as caught:
         reranker.rank(query, documents)
-    assert [one.filename for one in caught] == [__file__]
+    assert [warning.filename for warning in caught] == [__file__]
     with pytest.warns(EncoderWarning, match=expected):
         reranker.scores(query, documents)
     with pytest.warns(EncoderWarning, match=expected):
@@ -670,19 +680,19 @@ def test_the_same_warning_is_shown_once(worded: Write) -> None:
         warnings.simplefilter("default")
         for number in range(3):
             reranker.rank("oak", [*TREES, *[LONG] * (number + 1)])
-    assert [one.category for one in caught] == [EncoderWarning]
+    assert [warning.category for warning in caught] == [EncoderWarning]
 
 
-def test_device_and_batches_are_given_where_a_model_is_loaded(worded: Write) -> None:
+def test_device_and_batch_size_are_options_of_load(worded: Write) -> None:
     bundle = worded()
     expected = Reranker.load(bundle).scores("oak", TREES)
-    found = Reranker.load(bundle, device="auto", batch_size=2).scores("oak", TREES)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    scores = Reranker.load(bundle, device="auto", batch_size=2).scores("oak", TREES)
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
     with pytest.raises(EmbeddingError, match="The device `cuda:99` cannot be used here"):
         Reranker.load(bundle, device="cuda:99")
 
 
-def test_a_model_is_loaded_on_the_cpu_whatever_it_was_trained_on(worded: Write) -> None:
+def test_a_model_is_loaded_on_the_cpu_by_default(worded: Write) -> None:
     bundle = worded()
     head, manifest = read_bundle(bundle)
     elsewhere = override(manifest.config, {"data.device": "cuda:99"})
@@ -691,7 +701,7 @@ def test_a_model_is_loaded_on_the_cpu_whatever_it_was_trained_on(worded: Write) 
 
 
 @pytest.mark.parametrize("shown", [False, True])
-def test_the_progress_of_an_index_is_shown_where_it_is_asked_for(
+def test_a_progress_bar_of_indexing_is_optional(
     worded: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str], shown: bool
 ) -> None:
     Reranker.load(worded()).index(TREES, tmp_path / "index", show_progress_bar=shown)

@@ -14,7 +14,7 @@ def write(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_every_value_remembers_its_line(tmp_path: Path) -> None:
+def test_every_value_has_its_line(tmp_path: Path) -> None:
     source = load_yaml(write(tmp_path, "# a comment\nloss:\n  name: triplet\nsizes:\n- 8\n- 4\n"))
     assert source.lines == {
         ("loss",): 2,
@@ -25,7 +25,7 @@ def test_every_value_remembers_its_line(tmp_path: Path) -> None:
     }
 
 
-def test_a_key_that_is_not_in_the_file_is_placed_at_its_nearest_parent(tmp_path: Path) -> None:
+def test_a_missing_key_has_the_line_of_its_nearest_parent(tmp_path: Path) -> None:
     source = load_yaml(write(tmp_path, "seed: 1\nloss:\n  name: triplet\n"))
     assert source.at(("loss", "margin")) == f"{source.path}, line 2"
     assert source.at(("circuit", "n_qubits")) == f"{source.path}, line 1"
@@ -44,10 +44,10 @@ def test_a_key_that_is_not_in_the_file_is_placed_at_its_nearest_parent(tmp_path:
         ("{deep: {x: 1.5}}", {"deep": {"x": 1.5}}),
     ],
 )
-def test_values_are_plain_python(tmp_path: Path, text: str, value: object) -> None:
-    found = load_yaml(write(tmp_path, f"key: {text}\n")).values["key"]
-    assert found == value
-    assert type(found) is type(value)
+def test_values_are_plain_python_objects(tmp_path: Path, text: str, value: object) -> None:
+    read = load_yaml(write(tmp_path, f"key: {text}\n")).values["key"]
+    assert read == value
+    assert type(read) is type(value)
 
 
 def test_a_merged_mapping_is_read_like_a_written_one(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_broken_file_is_refused_with_its_line(tmp_path: Path, text: str, line:
     assert f"{path}, line {line}" in str(caught.value)
 
 
-def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.yaml` does not exist"):
         load_yaml(tmp_path / "nowhere.yaml")
 
@@ -99,6 +99,6 @@ def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
         load_yaml(path)
 
 
-def test_a_misspelt_key_gets_its_nearest_and_a_foreign_one_gets_them_all() -> None:
+def test_a_misspelt_key_gets_a_suggestion_and_an_unknown_key_the_list() -> None:
     assert nearest("marign", ["margin", "name"]) == "Did you mean `margin`?"
     assert nearest("colour", ["name", "margin"]) == "Valid keys: margin, name."

@@ -18,7 +18,7 @@ from quantum_rerank.console import pasted, run, say
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.evaluation import COSINE
-from quantum_rerank.export import export_model
+from quantum_rerank.export import ExportedModel, export_model
 from quantum_rerank.similarity import Head
 from quantum_rerank.training.checkpoint import OF_THE_MACHINE
 from quantum_rerank.training.data_manager import PreparedData, TrialData
@@ -171,17 +171,17 @@ def export_trial(
 
     seeds: what its configuration came to on fresh seeds, if that is known.
     """
-    return export_model(
-        output,
-        trial.head,
-        trial.config,
-        trial.validation.fusion_weight,
-        source.fingerprint,
-        prepared.fingerprint,
-        {"validation": trial.validation.metrics, **test},
-        prepared.examples,
-        {**asdict(trial.course), "seeds": asdict(seeds or Seeds())},
+    model = ExportedModel(
+        head=trial.head,
+        config=trial.config,
+        fusion_weight=trial.validation.fusion_weight,
+        encoder_fingerprint=source.fingerprint,
+        data_fingerprint=prepared.fingerprint,
+        metrics={"validation": trial.validation.metrics, **test},
+        examples=prepared.examples,
+        training={**asdict(trial.course), "seeds": asdict(seeds or Seeds())},
     )
+    return export_model(output, model)
 
 
 @app.command()

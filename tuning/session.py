@@ -6,7 +6,6 @@ says, so that continuing, extending and starting a search are the same thing.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ import optuna
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
-from quantum_rerank.atomic import write_whole
+from quantum_rerank.atomic import write_json
 from quantum_rerank.console import pasted
 from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import FilesError, SearchError
@@ -356,7 +355,7 @@ def _write_up(session: Session, outcome: Outcome, fingerprint: str, console: Con
     """Write and print what the search came to."""
     folder, ledger = session.folder, session.ledger
     summary = summarise(outcome, ledger.elapsed(), fingerprint)
-    write_whole(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    write_json(folder / SUMMARY, summary)
     ledger.write(ended=outcome.ended)
     session.events.write(
         "session_ended",

@@ -112,7 +112,7 @@ def _write_bundle(
         require_same_encoder,
         require_same_vectors,
     )
-    from quantum_rerank.export import export_model
+    from quantum_rerank.export import ExportedModel, export_model
     from quantum_rerank.training.data_manager import prepare
 
     config, record = trained.config, _record(origin)
@@ -125,17 +125,17 @@ def _write_bundle(
     prepared = prepare(config.data, source)
     require_same_vectors(trained, prepared.encoder_fingerprint, encoder)
     require_same_data(trained, prepared.fingerprint, "Put back those that it was trained on.")
-    export_model(
-        output,
-        trained.head,
-        config,
-        trained.fusion_weight,
-        source.fingerprint,
-        prepared.fingerprint,
-        trained.metrics,
-        prepared.examples,
-        {**asdict(trained.course), "seeds": asdict(trained.seeds)},
+    model = ExportedModel(
+        head=trained.head,
+        config=config,
+        fusion_weight=trained.fusion_weight,
+        encoder_fingerprint=source.fingerprint,
+        data_fingerprint=prepared.fingerprint,
+        metrics=trained.metrics,
+        examples=prepared.examples,
+        training={**asdict(trained.course), "seeds": asdict(trained.seeds)},
     )
+    export_model(output, model)
 
 
 def _record(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from quantum_rerank.atomic import write_text
+from quantum_rerank.atomic import output_errors, write_text
 from quantum_rerank.cli.reading_options import Columns, reading_as
 from quantum_rerank.cli.retrieved import (
     JSONL,
@@ -119,7 +119,8 @@ def main(
     if output == STDOUT:
         write_result(lines)
     else:
-        write_text(output.resolve(), lines)  # a link stays one
+        with output_errors(output.resolve()):
+            write_text(output.resolve(), lines)  # a link stays one
         say(f"Reranked {len(requests)} queries into {output}.", stderr=True)
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quantum_rerank.atomic import write_json
+from quantum_rerank.atomic import output_errors, write_json
 from quantum_rerank.evaluation import NDCG
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ def write_record(
         "seconds": {model: round(one.seconds, 3) for model, one in models.items()},
         "wall_seconds": round(wall_seconds, 1),
     }
-    write_json(folder / METRICS_FILE, record)
+    with output_errors(folder / METRICS_FILE):
+        write_json(folder / METRICS_FILE, record)
 
 
 def export_models(
@@ -127,24 +128,24 @@ def export_models(
     source: EmbeddingSource,
 ) -> None:
     """Write the model that was asked for as a bundle, and every model's best epoch beside it."""
-    from quantum_rerank.export import export_model
+    from quantum_rerank.export import ExportedModel, export_model
     from quantum_rerank.training.best_model import best_model_bytes
     from quantum_rerank.training.trainer import BestModel
 
     trained = {model: one.trained for model, one in measured.items() if one.trained}
     chosen = trained[own]
-    export_model(
-        folder / BUNDLE,
-        chosen.head,
-        chosen.config,
-        chosen.validation.fusion_weight,
-        source.fingerprint,
-        prepared.fingerprint,
-        {"validation": chosen.validation.metrics}
-        | {role: models[own] for role, models in _means(measured, prepared).items()},
-        prepared.examples,
-        asdict(course),
+    test = {role: models[own] for role, models in _means(measured, prepared).items()}
+    exported = ExportedModel(
+        head=chosen.head,
+        config=chosen.config,
+        fusion_weight=chosen.validation.fusion_weight,
+        encoder_fingerprint=source.fingerprint,
+        data_fingerprint=prepared.fingerprint,
+        metrics={"validation": chosen.validation.metrics, **test},
+        examples=prepared.examples,
+        training=asdict(course),
     )
+    export_model(folder / BUNDLE, exported)
     (folder / CHECKPOINTS).mkdir()
     for model, one in trained.items():
         best = BestModel(one.best_epoch, one.head.state_dict(), one.validation)

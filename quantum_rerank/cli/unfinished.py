@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantum_rerank.atomic import write_json
+from quantum_rerank.atomic import output_errors, write_json
 from quantum_rerank.config import ExperimentConfig, build_config
 from quantum_rerank.errors import BundleError, DataError, OutputError
 from quantum_rerank.paths import require_exists
@@ -44,7 +44,8 @@ def begin(folder: Path, begun: RunRecord) -> None:
         "models": list(begun.models),
         **{name: getattr(begun, name) for name in FINGERPRINTS},
     }
-    write_json(folder / RUN_FILE, record)
+    with output_errors(folder / RUN_FILE):
+        write_json(folder / RUN_FILE, record)
 
 
 def interrupted(folder: Path, last_written: str) -> RunRecord:
@@ -112,4 +113,6 @@ def seconds_spent(folder: Path, model: str) -> float:
 
 def note_seconds(folder: Path, model: str, seconds: float) -> None:
     """Write that down for the next one."""
-    write_json(folder / PROGRESS / f"{model}.seconds", round(seconds, 3))
+    path = folder / PROGRESS / f"{model}.seconds"
+    with output_errors(path):
+        write_json(path, round(seconds, 3))

@@ -1,4 +1,4 @@
-"""The circuit of one text as OpenQASM 2, to be run elsewhere: written by PennyLane."""
+"""Export of a text's circuit as OpenQASM 2, written by PennyLane."""
 
 from __future__ import annotations
 
@@ -16,13 +16,21 @@ from quantum_rerank.similarity.heads.quantum import AmplitudeHead
 
 
 def circuit_qasm(head: Head, embedding: Embeddings) -> str:
-    """The circuit that prepares a text's state from |0...0>, qubit 0 the most significant.
+    """Return the circuit that prepares the state of a text from |0...0>.
 
-    Up to a global phase, which no fidelity sees. A head that predicts amplitudes has no
-    circuit of its own: written is one that makes them.
+    Qubit 0 is the most significant. The state is prepared up to a global phase, which does not
+    change a fidelity. A head that predicts amplitudes has no circuit. For such a head, the
+    returned circuit prepares its amplitudes.
 
-    embedding: (dim,), L2-normalised float32.
-    Raises: BundleError if the head has no state.
+    Args:
+        head: The head of a model.
+        embedding: (dim,) float32, L2-normalised.
+
+    Returns:
+        OpenQASM 2 code without measurements.
+
+    Raises:
+        BundleError: The head has no quantum state.
     """
     import pennylane as qml
 
@@ -38,14 +46,14 @@ def circuit_qasm(head: Head, embedding: Embeddings) -> str:
 
 
 def _circuit(head: Head, embedding: Embeddings) -> tuple[int, Sequence[Gate], list[float]]:
-    """How many qubits, gates in sequence, and the angles that a text gives them, in radians."""
+    """Return the number of qubits, the gates in sequence, and their angles in radians."""
     if isinstance(head, AmplitudeHead):
         amplitudes = represent(head, embedding[None, :])[0]
         gates, angles = preparing_circuit(amplitudes)
         return len(amplitudes).bit_length() - 1, gates, angles.tolist()
     circuit = next((m for m in head.modules() if isinstance(m, TrainedCircuit)), None)
     if circuit is None:
-        raise BundleError("The model has no circuit: its model is a classical one.")
+        raise BundleError("The model has no circuit: it is a classical model.")
     ansatz = circuit.ansatz
     weights = Weights(circuit.weights, ansatz.n_angles, ansatz.n_shifts)
     columns = weights.columns(_angles(head, circuit, embedding))[0]
@@ -53,12 +61,12 @@ def _circuit(head: Head, embedding: Embeddings) -> tuple[int, Sequence[Gate], li
 
 
 def _angles(head: Head, circuit: nn.Module, embedding: Embeddings) -> Tensor:
-    """What the head gives its circuit for a text, (1, n_angles), whatever predicts it."""
-    seen: list[Tensor] = []
-    hook = circuit.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
+    """Return the angles that a head predicts for a text, (1, n_angles)."""
+    inputs: list[Tensor] = []
+    hook = circuit.register_forward_pre_hook(lambda _, args: inputs.append(args[0].clone()))
     try:
         represent(head, embedding[None, :])
     finally:
         hook.remove()
     with torch.no_grad():
-        return seen[0].double()
+        return inputs[0].double()

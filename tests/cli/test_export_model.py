@@ -16,7 +16,7 @@ from quantum_rerank.cli.trained_model import load_model
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.embeddings import Role, TextEncoder, source_of
 from quantum_rerank.embeddings.examples import ExampleTexts
-from quantum_rerank.export import export_model, read_bundle
+from quantum_rerank.export import ExportedModel, export_model, read_bundle
 from quantum_rerank.export.bundle import write_bundle
 from quantum_rerank.export.qasm import circuit_qasm
 from quantum_rerank.similarity import build_head
@@ -87,7 +87,16 @@ def test_the_circuit_of_a_text_is_written_as_a_program(
     head = build_head(embedding_dim=vectors.shape[1], **config.head_arguments())
     example = ExampleTexts(texts[0], vectors[0], (texts[1],), vectors[1:])
     bundle = export_model(
-        tmp_path / "bundle", head, config, 0.5, encoder.fingerprint, "", {}, [example]
+        tmp_path / "bundle",
+        ExportedModel(
+            head=head,
+            config=config,
+            fusion_weight=0.5,
+            encoder_fingerprint=encoder.fingerprint,
+            data_fingerprint="",
+            metrics={},
+            examples=[example],
+        ),
     )
     more = [part for text in texts for part in ("--text", text)]
     exported(bundle, "--format", "qasm", *more, "--output", tmp_path / "circuits")

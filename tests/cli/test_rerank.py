@@ -25,7 +25,7 @@ from quantum_rerank.embeddings import TextEncoder, embedding_source
 from quantum_rerank.embeddings.examples import ExampleTexts
 from quantum_rerank.evaluation import NDCG
 from quantum_rerank.evaluation.trec_runs import read_run
-from quantum_rerank.export import export_model
+from quantum_rerank.export import ExportedModel, export_model
 from quantum_rerank.reranker import Reranker
 from quantum_rerank.similarity import build_head
 from quantum_rerank.training.data_manager import QuerySet
@@ -105,7 +105,16 @@ def with_weight(run: Path, weight: float, folder: Path) -> Path:
         model.head.gate.fall.fill_(1.0)
     example = ExampleTexts("q", np.eye(16, dtype=np.float32)[0], ("d",), np.eye(16)[:1])
     return export_model(
-        folder, model.head, model.config, weight, model.encoder_fingerprint, "", {}, [example]
+        folder,
+        ExportedModel(
+            head=model.head,
+            config=model.config,
+            fusion_weight=weight,
+            encoder_fingerprint=model.encoder_fingerprint,
+            data_fingerprint="",
+            metrics={},
+            examples=[example],
+        ),
     )
 
 
@@ -150,7 +159,18 @@ def text_bundle(tmp_path: Path, small_config: Callable[..., ExperimentConfig]) -
     head = build_head(embedding_dim=vectors.shape[1], **config.head_arguments())
     example = ExampleTexts("a query", vectors[0], ("a document",), vectors[1:])
     folder = tmp_path / "text-bundle"
-    return export_model(folder, head, config, 0.5, encoder.fingerprint, "", {}, [example])
+    return export_model(
+        folder,
+        ExportedModel(
+            head=head,
+            config=config,
+            fusion_weight=0.5,
+            encoder_fingerprint=encoder.fingerprint,
+            data_fingerprint="",
+            metrics={},
+            examples=[example],
+        ),
+    )
 
 
 @pytest.mark.slow

@@ -20,39 +20,39 @@ Small = Callable[..., ExperimentConfig]
 @pytest.fixture
 def task(small_config: Small, data_config: DataConfig) -> Callable[..., Task]:
     def build(model: str, **overrides: object) -> Task:
-        own = "cosine" if model == "bm25" else model
-        named = {key.replace("__", "."): value for key, value in overrides.items()}
-        config = small_config({"model": own, "seed": 3, **named})
+        trained = "cosine" if model == "bm25" else model
+        values = {key.replace("__", "."): value for key, value in overrides.items()}
+        config = small_config({"model": trained, "seed": 3, **values})
         return Task("woods", model, model, config.model_copy(update={"data": data_config}))
 
     return build
 
 
 @pytest.mark.parametrize("model", ["hybrid", "mlp_twin", "cosine", "bm25"])
-def test_a_result_has_the_scores_of_the_training_and_lies_where_it_is_looked_for(
+def test_a_result_has_the_scores_of_the_training_and_can_be_read_again(
     task: Callable[..., Task], prepared: PreparedData, tmp_path: Path, model: str
 ) -> None:
-    one = task(model)
-    result = measure(one, COLLECTIONS, tmp_path)
-    expected = measure_model(one.config, model, prepared, Bm25(one.config.data))
+    training = task(model)
+    result = measure(training, COLLECTIONS, tmp_path)
+    expected = measure_model(training.config, model, prepared, Bm25(training.config.data))
     assert result.record["scores"] == {
         COLLECTIONS[role]: as_domains(scores) for role, scores in expected.test.items()
     }
     assert result.record["objective"] == expected.validation.objective
-    again = Results(tmp_path).of(one, result.record["fingerprint"])
+    again = Results(tmp_path).of(training, result.record["fingerprint"])
     assert again is not None
     assert again.scores["seen"].metrics == pytest.approx(result.scores["seen"].metrics)
     assert ("verdicts" in result.record) == (model != "bm25")
 
 
-def test_the_cosine_s_objective_is_that_of_the_model_cosine(
+def test_the_cosine_objective_is_that_of_the_model_cosine(
     task: Callable[..., Task], tmp_path: Path
 ) -> None:
     hybrid, cosine = (measure(task(model), COLLECTIONS, tmp_path) for model in ("hybrid", "cosine"))
     assert hybrid.record["cosine_objective"] == cosine.record["objective"]
 
 
-def test_a_training_that_diverges_has_a_result_that_says_so(
+def test_a_diverged_training_has_a_result_with_the_reason(
     task: Callable[..., Task], tmp_path: Path
 ) -> None:
     wild = task("mlp_twin", loss__name="infonce", loss__temperature=1e-45)

@@ -38,18 +38,16 @@ def write(tmp_path: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize("text", [NESTED, DOTTED, "circuit:\n  n_qubits: 5\n" + DOTTED[20:]])
-def test_tuned_numbers_are_read_as_sections_as_dotted_keys_and_as_both(
-    tmp_path: Path, text: str
-) -> None:
+def test_a_tuned_file_may_have_sections_dotted_keys_or_both(tmp_path: Path, text: str) -> None:
     assert read_tuned(write(tmp_path, text)) == TUNED_CONFIG
 
 
-def test_the_tuned_file_decides_neither_data_nor_seed(tmp_path: Path) -> None:
+def test_data_and_seed_of_a_tuned_file_are_ignored(tmp_path: Path) -> None:
     text = f"{DOTTED}seed: 99\ndata:\n  seen: [icd10:5]\n"
     assert read_tuned(write(tmp_path, text)) == TUNED_CONFIG
 
 
-def test_every_mistake_of_the_tuned_file_is_told_with_its_line(tmp_path: Path) -> None:
+def test_every_mistake_of_a_tuned_file_is_reported_with_its_line(tmp_path: Path) -> None:
     path = write(tmp_path, "circuit:\n  n_qubit: 5\nmlp.dropout: 2.0\n")
     with pytest.raises(ConfigError) as caught:
         read_tuned(path)
@@ -71,13 +69,13 @@ def test_the_twin_of_an_amplitude_encoding_has_as_many_outputs() -> None:
     assert 2 * amplitudes.shape[1] == twin.shape[1] == rbf.shape[1] == 64
 
 
-def test_controls_have_the_tuned_numbers_and_differ_in_their_model_alone() -> None:
+def test_controls_have_the_tuned_configuration_except_their_model() -> None:
     rows = setups(TUNED_CONFIG, TWIN_CONFIG, {})
     tuned = rows[TUNED].config
     for name, row in rows.items():
         if name not in (DEFAULT, TUNED_TWIN, *FIXED):
-            own = {"model": tuned.model, "mlp.outputs": tuned.mlp.outputs}
-            assert override(row.config, own) == tuned
+            same_model = {"model": tuned.model, "mlp.outputs": tuned.mlp.outputs}
+            assert override(row.config, same_model) == tuned
             assert row.model == row.config.model
     assert override(rows[DEFAULT].config, {"circuit.engine": "lightning.qubit"}) == (
         ExperimentConfig()
@@ -87,9 +85,7 @@ def test_controls_have_the_tuned_numbers_and_differ_in_their_model_alone() -> No
 @pytest.mark.parametrize(
     ("model", "other"), [("hybrid", "hybrid_amplitude"), ("hybrid_amplitude", "hybrid")]
 )
-def test_every_model_is_one_row_and_the_tuned_one_is_not_its_own_control(
-    model: str, other: str
-) -> None:
+def test_every_model_has_a_row_and_the_tuned_model_is_not_a_control(model: str, other: str) -> None:
     rows = setups(override(TUNED_CONFIG, {"model": model}), TWIN_CONFIG, {})
     assert rows[TUNED].model == model
     assert other in rows
@@ -97,21 +93,21 @@ def test_every_model_is_one_row_and_the_tuned_one_is_not_its_own_control(
     assert len(rows) == len(MODELS) + len(LEXICAL_MODELS) + 2  # a hybrid and a twin twice
 
 
-def test_the_project_s_own_tuned_numbers_are_rows() -> None:
+def test_the_tuned_configurations_of_the_project_are_rows() -> None:
     tuned, twin = (read_tuned(ROOT / file) for file in TUNED_FILES.values())
     rows = setups(tuned, twin, {})
     assert rows[TUNED].model == tuned.model
     assert rows[TUNED_TWIN].config.mlp == twin.mlp
 
 
-def test_what_is_tuned_is_a_hybrid_and_a_twin() -> None:
+def test_the_tuned_rows_are_a_hybrid_and_a_twin() -> None:
     with pytest.raises(ConfigError, match="`tuned_twin` is 'hybrid', but must be mlp_twin"):
         setups(TUNED_CONFIG, TUNED_CONFIG, {})
     with pytest.raises(ConfigError, match="must be hybrid or hybrid_amplitude"):
         setups(override(TUNED_CONFIG, {"model": "rbf"}), TWIN_CONFIG, {})
 
 
-def test_an_override_holds_for_every_row() -> None:
+def test_an_override_applies_to_every_row() -> None:
     rows = setups(TUNED_CONFIG, TWIN_CONFIG, {"training.max_epochs": 2})
     assert {row.config.training.max_epochs for row in rows.values()} == {2}
 
@@ -125,7 +121,7 @@ def test_an_override_holds_for_every_row() -> None:
         ("data.encoder", "wordllama", "--encoder"),
     ],
 )
-def test_what_the_study_decides_cannot_be_set(key: str, value: object, way_out: str) -> None:
+def test_model_seed_and_data_cannot_be_set(key: str, value: object, way_out: str) -> None:
     with pytest.raises(ConfigError, match=f"`{key}` cannot be set: .*{way_out}"):
         setups(TUNED_CONFIG, TWIN_CONFIG, {"mlp.dropout": 0.2, key: value})
 
@@ -137,7 +133,7 @@ def test_no_collection_of_a_data_set_has_two_roles() -> None:
         assert ("unseen_test" in dataset.collections) == bool(dataset.unseen_test)
 
 
-def test_beir_folders_that_are_not_there_are_left_out_with_the_reason(tmp_path: Path) -> None:
+def test_missing_beir_folders_are_left_out_with_a_reason(tmp_path: Path) -> None:
     (tmp_path / "cran").mkdir()
     chosen = choose_datasets(tmp_path, BEIR_FOLDERS)
     assert [dataset.name for dataset in chosen.datasets] == ["cran"]
@@ -145,33 +141,33 @@ def test_beir_folders_that_are_not_there_are_left_out_with_the_reason(tmp_path: 
     assert set(chosen.left_out.values()) == {"no such folder"}
 
 
-def test_a_collection_stands_for_the_data_set_that_it_is_of() -> None:
+def test_a_collection_selects_its_data_set() -> None:
     (dataset,) = choose_datasets(None, ["icd10_unseen"]).datasets
     assert dataset.name == "icd10"
     assert len(dataset.seen) == 12
 
 
-def test_unknown_data_sets_are_refused_all_at_once() -> None:
+def test_all_unknown_data_sets_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         choose_datasets(None, ["cran", "corn", "barn"])
     assert [problem.split()[0] for problem in caught.value.problems] == ["`corn`", "`barn`"]
 
 
-def test_a_study_of_nothing_is_refused() -> None:
-    with pytest.raises(ConfigError, match="cran is not there: no folder of BEIR folders"):
+def test_experiments_without_a_data_set_are_refused() -> None:
+    with pytest.raises(ConfigError, match="cran is missing: no folder of BEIR folders"):
         choose_datasets(None, ["cran"])
 
 
-def test_where_one_split_is_all_models_without_chance_are_measured_once() -> None:
+def test_models_without_randomness_are_measured_once_on_one_split() -> None:
     planned = tasks(PACKAGED[:1], setups(TUNED_CONFIG, TWIN_CONFIG, {}), [1, 2, 3], "minilm")
     seeds = {name: [task.seed for task in planned if task.name == name] for name in ("bm25", TUNED)}
     assert seeds == {"bm25": [1], TUNED: [1, 2, 3]}
-    assert len({task.place for task in planned}) == len(planned)
+    assert len({task.result_path for task in planned}) == len(planned)
     assert {task.config.data for task in planned} == {PACKAGED[0].data("minilm", 1)}
     assert planned[0].config.data.split_seed == ExperimentConfig().data.split_seed
 
 
-def test_where_seeds_draw_their_split_all_models_of_a_seed_have_the_same() -> None:
+def test_all_models_of_a_seed_have_the_same_split() -> None:
     rows = setups(TUNED_CONFIG, TWIN_CONFIG, {})
     planned = tasks(PACKAGED[1:2], rows, [1, 2], "minilm")
     assert [(task.seed, task.name) for task in planned] == [

@@ -25,7 +25,7 @@ def running(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Running:
-    """One training that ends at once and one that never does, in one worker, the first done."""
+    """Start a training that ends at once and an endless one in one worker; the first has ended."""
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     tasks = [
         Task("woods", model, model, config.model_copy(update={"data": data_config}))
@@ -37,19 +37,19 @@ def running(
     results = run_all(tasks, COLLECTIONS, tmp_path, 1)
     task, result = next(results)
     assert (task, result.name, result.failed) == (tasks[0], "cosine", "")
-    assert (tmp_path / task.place).is_file()
-    assert os.environ["OMP_NUM_THREADS"] == "2"  # the workers' is theirs
+    assert (tmp_path / task.result_path).is_file()
+    assert os.environ["OMP_NUM_THREADS"] == "2"  # only the workers' variable is changed
     return results
 
 
 @pytest.mark.slow
-def test_workers_end_with_whoever_listens(running: Running) -> None:
+def test_closing_the_generator_stops_the_workers(running: Running) -> None:
     running.close()
     assert not multiprocessing.active_children()
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_ends_the_study_with_a_way_out(running: Running) -> None:
+def test_a_killed_worker_ends_the_experiments_with_a_way_out(running: Running) -> None:
     (worker,) = multiprocessing.active_children()
     worker.kill()
     with pytest.raises(SearchError, match="run the same command again, with fewer --jobs"):

@@ -16,7 +16,7 @@ import torch
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.embeddings import ExampleTexts
 from quantum_rerank.errors import BundleError, OutputError
-from quantum_rerank.export import export_model, read_bundle, write_bundle
+from quantum_rerank.export import ExportedModel, export_model, read_bundle, write_bundle
 from quantum_rerank.similarity import MODELS, build_head, score
 
 DIM = 6
@@ -45,7 +45,18 @@ def export(small_config: Callable[..., ExperimentConfig], tmp_path: Path) -> Exp
         torch.manual_seed(0)
         head = build_head(embedding_dim=DIM, **config.head_arguments())
         folder = tmp_path / "bundle"
-        return export_model(folder, head, config, WEIGHT, "npy:v", "abc", METRICS, [EXAMPLE])
+        return export_model(
+            folder,
+            ExportedModel(
+                head=head,
+                config=config,
+                fusion_weight=WEIGHT,
+                encoder_fingerprint="npy:v",
+                data_fingerprint="abc",
+                metrics=METRICS,
+                examples=[EXAMPLE],
+            ),
+        )
 
     return write
 
@@ -56,7 +67,7 @@ def bundle(export: Export) -> Path:
 
 
 @pytest.mark.parametrize("fall", [0.0, 1.0])
-def test_a_bundle_has_its_gate_with_it(
+def test_a_bundle_keeps_its_gate(
     small_config: Callable[..., ExperimentConfig], tmp_path: Path, fall: float
 ) -> None:
     config = small_config({"fusion.gate": "distance", "fusion.centroids": 4})
@@ -67,18 +78,27 @@ def test_a_bundle_has_its_gate_with_it(
     head.gate.centroids.copy_(torch.from_numpy(unit_rows(4, 5)))
     head.gate.fall.fill_(fall)
     folder = tmp_path / "bundle"
-    export_model(folder, head, config, WEIGHT, "npy:v", "abc", METRICS, [EXAMPLE])
+    export_model(
+        folder,
+        ExportedModel(
+            head=head,
+            config=config,
+            fusion_weight=WEIGHT,
+            encoder_fingerprint="npy:v",
+            data_fingerprint="abc",
+            metrics=METRICS,
+            examples=[EXAMPLE],
+        ),
+    )
     (example,) = read_bundle(folder)[1].examples
     np.testing.assert_allclose(example_scores(folder), example.scores, atol=1e-12)
     assert np.allclose(example.scores, ungated, atol=1e-4) == (fall == 0.0)
-    assert "w falls for queries that lie far" in (folder / "README.md").read_text()
+    assert "w decreases for queries that are far" in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("start", ["full", "near_identity"])
 @pytest.mark.parametrize("angles", ["bounded", "wrapped"])
-def test_how_angles_are_made_comes_back_with_the_bundle(
-    export: Export, start: str, angles: str
-) -> None:
+def test_a_bundle_keeps_the_kind_of_its_angles(export: Export, start: str, angles: str) -> None:
     folder = export("hybrid", start=start, angles=angles)
     head, manifest = read_bundle(folder)
     assert (manifest.config.circuit.start, manifest.config.circuit.angles) == (start, angles)
@@ -104,14 +124,14 @@ def example_scores(folder: Path) -> Any:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_bundle_that_is_read_back_scores_as_before(export: Export, model: str) -> None:
+def test_a_loaded_bundle_gives_the_same_scores(export: Export, model: str) -> None:
     folder = export(model)
     (example,) = read_bundle(folder)[1].examples
     assert (example.query, example.documents) == (EXAMPLE.query, EXAMPLE.documents)
     np.testing.assert_allclose(example_scores(folder), example.scores, atol=1e-12)
 
 
-def test_a_bundle_says_where_it_comes_from(
+def test_a_bundle_records_its_origin(
     bundle: Path, small_config: Callable[..., ExperimentConfig]
 ) -> None:
     _, manifest = read_bundle(bundle)
@@ -122,14 +142,14 @@ def test_a_bundle_says_where_it_comes_from(
     assert {"python", "torch", "pennylane", "quantum-rerank"} <= manifest.versions.keys()
 
 
-def test_the_card_holds_the_results_and_the_call_that_uses_the_model(bundle: Path) -> None:
+def test_the_card_contains_the_results_and_an_example(bundle: Path) -> None:
     card = (bundle / "README.md").read_text(encoding="utf-8")
     assert "| test | ndcg@10 | 0.2500 |" in card
     assert "Reranker.load(" in card
     assert "No quantum advantage is claimed" in card
 
 
-def test_the_card_names_only_what_the_model_has(export: Export) -> None:
+def test_the_card_names_only_components_of_the_model(export: Export) -> None:
     card = (export("mlp_twin") / "README.md").read_text(encoding="utf-8")
     assert "MLP: [8]" in card
     assert "qubits" not in card
@@ -192,9 +212,7 @@ def test_the_hashes_are_those_of_the_weights_alone(bundle: Path) -> None:
     assert record["files"].keys() == {"model.safetensors"}
 
 
-def test_weights_of_another_type_are_read_in_the_type_of_the_model(
-    bundle: Path, tmp_path: Path
-) -> None:
+def test_weights_are_converted_to_the_type_of_the_model(bundle: Path, tmp_path: Path) -> None:
     head, manifest = read_bundle(bundle)
     doubled = {name: tensor.double() for name, tensor in head.state_dict().items()}
     again, _ = read_bundle(write_bundle(tmp_path / "doubled", doubled, manifest))
@@ -208,7 +226,9 @@ def write_manifest(text: str) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        pytest.param(remove("manifest.json"), "is no bundle: it has no manifest.json", id="none"),
+        pytest.param(
+            remove("manifest.json"), "is not a bundle: it has no manifest.json", id="none"
+        ),
         pytest.param(remove("model.safetensors"), "model.safetensors` is missing", id="no weights"),
         pytest.param(cut_off("model.safetensors"), "cut off or altered", id="cut-off weights"),
         pytest.param(cut_off("manifest.json"), "cannot be read", id="cut-off manifest"),
@@ -223,7 +243,7 @@ def write_manifest(text: str) -> Callable[[Path], object]:
         pytest.param(write_manifest("[]"), "schema version None", id="manifest of another kind"),
     ],
 )
-def test_a_damaged_bundle_is_refused_in_words(
+def test_a_damaged_bundle_is_refused_with_a_message(
     bundle: Path, damage: Callable[[Path], object], sentence: str
 ) -> None:
     damage(bundle)
@@ -256,7 +276,7 @@ def signed(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, An
         (lambda record: record["examples"].append("text"), "is damaged"),
     ],
 )
-def test_a_manifest_that_contradicts_itself_is_refused_though_its_hash_fits(
+def test_a_contradictory_manifest_with_a_valid_hash_is_refused(
     bundle: Path, change: Callable[[dict[str, Any]], object], sentence: str
 ) -> None:
     rewrite(bundle, signed(change))
@@ -264,7 +284,7 @@ def test_a_manifest_that_contradicts_itself_is_refused_though_its_hash_fits(
         read_bundle(bundle)
 
 
-def test_a_folder_that_does_not_exist_is_told_as_such(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="nowhere` does not exist"):
         read_bundle(tmp_path / "nowhere")
 
@@ -273,22 +293,22 @@ def content_of(folder: Path) -> Mapping[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_an_existing_bundle_is_not_written_over(export: Export) -> None:
+def test_an_existing_bundle_is_not_overwritten(export: Export) -> None:
     folder = export()
-    before = content_of(folder)
+    content = content_of(folder)
     with pytest.raises(OutputError, match="exists already"):
         export("cosine")
-    assert content_of(folder) == before
+    assert content_of(folder) == content
 
 
-def test_a_file_in_the_way_is_not_written_over(export: Export, tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten(export: Export, tmp_path: Path) -> None:
     (tmp_path / "bundle").write_text("something else")
     with pytest.raises(OutputError, match="exists already"):
         export()
     assert (tmp_path / "bundle").read_text() == "something else"
 
 
-def test_an_empty_folder_is_taken_and_nothing_else_is_left_beside_it(
+def test_an_empty_folder_is_used_and_no_temporary_folder_is_left(
     export: Export, tmp_path: Path
 ) -> None:
     (tmp_path / "bundle").mkdir()
@@ -296,7 +316,7 @@ def test_an_empty_folder_is_taken_and_nothing_else_is_left_beside_it(
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
-def test_a_folder_that_cannot_be_written_is_refused_in_words(
+def test_a_folder_that_cannot_be_written_is_reported(
     small_config: Callable[..., ExperimentConfig], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way")
@@ -304,13 +324,20 @@ def test_a_folder_that_cannot_be_written_is_refused_in_words(
     head = build_head(embedding_dim=DIM, **config.head_arguments())
     with pytest.raises(OutputError, match="cannot be written"):
         export_model(
-            tmp_path / "file" / "bundle", head, config, WEIGHT, "npy:v", "abc", METRICS, [EXAMPLE]
+            tmp_path / "file" / "bundle",
+            ExportedModel(
+                head=head,
+                config=config,
+                fusion_weight=WEIGHT,
+                encoder_fingerprint="npy:v",
+                data_fingerprint="abc",
+                metrics=METRICS,
+                examples=[EXAMPLE],
+            ),
         )
 
 
-def test_a_disk_that_fills_within_the_weights_is_refused_in_words_and_leaves_nothing(
-    bundle: Path, full_disk: FullDisk
-) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(bundle: Path, full_disk: FullDisk) -> None:
     head, manifest = read_bundle(bundle)
     again = bundle.with_name("again")
     with full_disk(500), pytest.raises(OutputError, match="again` cannot be written: File too"):
@@ -342,25 +369,23 @@ def test_a_bundle_works_where_ray_optuna_and_wandb_are_not_installed(
     np.testing.assert_allclose(scores, example_scores(bundle), atol=1e-12)
 
 
-def test_the_card_holds_the_prompts_that_were_given(
+def test_the_card_contains_the_prompts(
     small_config: Callable[..., ExperimentConfig], tmp_path: Path
 ) -> None:
     config = small_config({"data.query_prompt": "query:\n"})
     head = build_head(embedding_dim=DIM, **config.head_arguments())
-    export_model(tmp_path / "bundle", head, config, WEIGHT, "e", "abc", METRICS, [EXAMPLE])
+    export_model(
+        tmp_path / "bundle",
+        ExportedModel(
+            head=head,
+            config=config,
+            fusion_weight=WEIGHT,
+            encoder_fingerprint="e",
+            data_fingerprint="abc",
+            metrics=METRICS,
+            examples=[EXAMPLE],
+        ),
+    )
     card = (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
     assert 'Text before each query: `"query:\\n"`.' in card
     assert "Text before each document" not in card
-
-
-def test_a_bundle_of_an_earlier_version_used_no_prompts(bundle: Path) -> None:
-    data = read_bundle(bundle)[1].config.data
-    assert (data.query_prompt, data.document_prompt) == (None, None)
-    record = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-    del record["config"]["data"]["query_prompt"], record["config"]["data"]["document_prompt"]
-    del record["manifest_sha256"]
-    content = json.dumps(record, sort_keys=True).encode()
-    record["manifest_sha256"] = hashlib.sha256(content).hexdigest()
-    (bundle / "manifest.json").write_text(json.dumps(record), encoding="utf-8")
-    data = read_bundle(bundle)[1].config.data
-    assert (data.query_prompt, data.document_prompt) == ("", "")

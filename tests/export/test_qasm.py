@@ -17,7 +17,7 @@ GATE = re.compile(r"(\w+)(?:\(([^)]+)\))? ([^;]+);")
 
 
 def head_of(model: str, n_qubits: int, entangler: str) -> Head:
-    """A head whose every weight is drawn, the circuit's own among them."""
+    """Return a head with random weights, including those of the circuit."""
     torch.manual_seed(3)
     head = build_head(model, DIM, (8,), 0.3, n_qubits, 2, entangler, "lightning.qubit").eval()
     for parameter in head.circuit_parameters():
@@ -32,9 +32,9 @@ def simulated(text: str, n_qubits: int) -> NDArray[np.complex128]:
     for line in text.splitlines():
         if line.startswith(("OPENQASM", "include", "qreg", "creg", "//")) or not line.strip():
             continue
-        found = GATE.fullmatch(line.strip())
-        assert found is not None, line
-        name, angle, wires = found.groups()
+        match = GATE.fullmatch(line.strip())
+        assert match is not None, line
+        name, angle, wires = match.groups()
         qubits = [int(number) for number in re.findall(r"q\[(\d+)\]", wires)]
         operations.append(gates[name](*([float(angle)] if angle else []), wires=qubits))
 
@@ -50,15 +50,15 @@ def simulated(text: str, n_qubits: int) -> NDArray[np.complex128]:
 @pytest.mark.parametrize("entangler", ["cnot_chain", "zz_ring"])
 @pytest.mark.parametrize("model", ["hybrid", "hybrid_amplitude", "quantum_only"])
 @pytest.mark.parametrize("n_qubits", [2, 3, 4])
-def test_the_program_prepares_the_state_that_the_model_compares(
+def test_the_program_prepares_the_state_of_the_model(
     model: str, n_qubits: int, entangler: str
 ) -> None:
     head = head_of(model, n_qubits, entangler)
     embedding = np.random.default_rng(0).normal(size=DIM).astype(np.float32)
     embedding /= np.linalg.norm(embedding)
     expected = represent(head, embedding[None, :])[0].numpy()
-    found = simulated(circuit_qasm(head, embedding), n_qubits)
-    assert abs(np.vdot(found, expected)) ** 2 == pytest.approx(1.0, abs=1e-9)
+    match = simulated(circuit_qasm(head, embedding), n_qubits)
+    assert abs(np.vdot(match, expected)) ** 2 == pytest.approx(1.0, abs=1e-9)
 
 
 @pytest.mark.parametrize("model", ["hybrid", "hybrid_amplitude"])
@@ -72,7 +72,7 @@ def test_programs_of_two_texts_have_the_fidelity_of_the_model(model: str) -> Non
     assert abs(np.vdot(left, right)) ** 2 == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_program_names_every_qubit_even_where_none_is_turned() -> None:
+def test_a_program_declares_every_qubit_without_rotations() -> None:
     head = head_of("hybrid_amplitude", 3, "none")
     last = head.layers[-1]  # type: ignore[index]
     with torch.no_grad():

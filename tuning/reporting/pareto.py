@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quantum_rerank.atomic import write_whole
+from quantum_rerank.atomic import write_text
 from quantum_rerank.errors import MissingPackage
 from tuning.reporting.reports import Outcome
 from tuning.study.front import cost, front
@@ -30,7 +30,7 @@ def draw_front(outcome: Outcome, path: Path) -> None:
     except MissingPackage as error:
         outcome.notes.append(f"{path.name} was not drawn: {error}")
         return
-    write_whole(path, figure.to_html(include_plotlyjs=True))  # within the file: it opens offline
+    write_text(path, figure.to_html(include_plotlyjs=True))  # within the file: it opens offline
 
 
 def _figure(trials: Sequence[FrozenTrial], unit: str, metric: str) -> Any:

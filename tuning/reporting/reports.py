@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from quantum_rerank.atomic import write_whole
+from quantum_rerank.atomic import write_text
 from quantum_rerank.evaluation import COSINE, Scores, difference_table, leaderboard
 from quantum_rerank.training.target_table import verdict_table
 from quantum_rerank.training.targets import as_record, from_record
@@ -135,7 +135,7 @@ def write_trials(trials: list[optuna.trial.FrozenTrial], path: Path) -> None:
         }
         for trial in trials
     ]
-    write_whole(path, pd.DataFrame(rows).to_csv(index=False))
+    write_text(path, pd.DataFrame(rows).to_csv(index=False))
 
 
 def print_verdicts(summary: Mapping[str, Any], console: Console) -> None:

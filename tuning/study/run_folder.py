@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from quantum_rerank.atomic import write_whole
+from quantum_rerank.atomic import write_json
 from quantum_rerank.config import build_config
 from quantum_rerank.errors import DataError, OutputError
 from quantum_rerank.paths import require_exists
@@ -62,7 +62,7 @@ def write_record(
         _ENCODER: prepared.encoder_fingerprint,
         "splits": prepared.splits,
     }
-    write_whole(folder / RECORD, json.dumps(record, indent=2) + "\n")
+    write_json(folder / RECORD, record)
 
 
 def read_record(folder: Path) -> dict[str, Any]:

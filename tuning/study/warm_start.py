@@ -22,7 +22,6 @@ counts in no budget, and its weights stay where it was trained: no search can ex
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState, create_trial
 from pydantic import Field, TypeAdapter, ValidationError
 
-from quantum_rerank.atomic import write_whole
+from quantum_rerank.atomic import write_json
 from quantum_rerank.config import Plain, Section, flat
 from quantum_rerank.errors import ConfigError, OutputError
 from tuning.reporting.snapshot import read_study
@@ -324,7 +323,7 @@ def _matters(key: str) -> bool:
 def write_taken_over(taken: Sequence[TakenOver], folder: Path) -> None:
     """Keep what comes in beside the study, so that a session that was killed can make up for it."""
     content = [one.model_dump(mode="json") for one in taken]
-    write_whole(folder / TAKEN_OVER, json.dumps(content, indent=2) + "\n")
+    write_json(folder / TAKEN_OVER, content)
 
 
 def read_taken_over(folder: Path) -> list[TakenOver]:

@@ -45,7 +45,7 @@ def with_rate(rate: float) -> dict[str, object]:
     return {"loss.name": "infonce", "optimizer.mlp_lr": rate}
 
 
-def test_what_decides_is_found(surrogate: Surrogate) -> None:
+def test_the_surrogate_finds_the_decisive_parameter(surrogate: Surrogate) -> None:
     assert surrogate.fit.r2 > 0.8
     assert surrogate.mean(with_rate(1e-3))[-1] > surrogate.mean(with_rate(1e-2))[-1]
 
@@ -56,13 +56,13 @@ def test_a_curve_never_falls(surrogate: Surrogate) -> None:
     assert np.all(np.diff(surrogate.mean(with_rate(1e-3))) >= 0.0)
 
 
-def test_a_curve_follows_from_configuration_and_seed(surrogate: Surrogate) -> None:
-    known = surrogate.training(with_rate(1e-3), 0)
-    assert surrogate.training(with_rate(1e-3), 0) == known
-    assert any(surrogate.training(with_rate(1e-3), seed) != known for seed in range(1, 4))
+def test_a_curve_depends_on_configuration_and_seed_only(surrogate: Surrogate) -> None:
+    training = surrogate.training(with_rate(1e-3), 0)
+    assert surrogate.training(with_rate(1e-3), 0) == training
+    assert any(surrogate.training(with_rate(1e-3), seed) != training for seed in range(1, 4))
 
 
-def test_a_training_ends_where_nothing_improves_any_more(surrogate: Surrogate) -> None:
+def test_a_training_stops_early_without_improvement(surrogate: Surrogate) -> None:
     base = SPACE_OF_TWO.base
     impatient = base.training.model_copy(update={"early_stopping_patience": 2})
     space = replace(SPACE_OF_TWO, base=base.model_copy(update={"training": impatient}))
@@ -75,22 +75,22 @@ def test_a_training_ends_where_nothing_improves_any_more(surrogate: Surrogate) -
     assert training.seconds == pytest.approx([10.0] + [1.0] * (len(training.objective) - 1))
 
 
-def test_means_of_many_are_the_means_of_each(surrogate: Surrogate) -> None:
+def test_means_of_many_equal_the_mean_of_each(surrogate: Surrogate) -> None:
     rates = [with_rate(1e-3), with_rate(5e-3)]
     each = [surrogate.mean(params)[-1] for params in rates]
     assert surrogate.means(rates) == pytest.approx(each, abs=1e-6)
 
 
-def test_a_parameter_whose_condition_does_not_hold_lies_apart_from_all_values() -> None:
+def test_an_inactive_parameter_has_a_value_outside_the_range() -> None:
     assert features(SPACE_OF_TWO, with_rate(1e-3)) == pytest.approx([0.0, 1.0, -1.0, 0.5])
 
 
-def test_a_training_that_ended_keeps_its_last_value() -> None:
+def test_a_short_curve_is_padded_with_its_last_value() -> None:
     short = Curve(0, 0, {}, [0.1, 0.2], [1.0, 1.0])
     assert padded([short], 4).tolist() == [[0.1, 0.2, 0.2, 0.2]]
 
 
-def test_noise_is_the_deviation_within_configurations() -> None:
+def test_noise_is_the_standard_deviation_within_configurations() -> None:
     def ended_at(value: float, rate: float) -> Curve:
         return Curve(0, 0, with_rate(rate), [value], [1.0])
 
@@ -100,15 +100,15 @@ def test_noise_is_the_deviation_within_configurations() -> None:
     assert measured_noise(curves[1:]) is None
 
 
-def test_curves_come_back_from_their_file(tmp_path: Path) -> None:
+def test_curves_are_read_as_they_were_written(tmp_path: Path) -> None:
     curves = [curve(k, np.random.default_rng(k)) for k in range(3)]
     write_curves(tmp_path / "curves.json", curves)
     assert read_curves(tmp_path / "curves.json") == curves
 
 
-def test_the_recorded_curves_are_of_the_default_space() -> None:
+def test_the_recorded_curves_fit_the_default_space() -> None:
     space = load_space(SPACE, {})
-    for one in read_curves():
-        assert space.active(one.params) == one.params
-        assert all(space.parameters[name].admits(value) for name, value in one.params.items())
-        assert len(one.objective) == len(one.seconds) <= space.header.budget.epochs
+    for curve_ in read_curves():
+        assert space.active(curve_.params) == curve_.params
+        assert all(space.parameters[name].admits(value) for name, value in curve_.params.items())
+        assert len(curve_.objective) == len(curve_.seconds) <= space.header.budget.epochs

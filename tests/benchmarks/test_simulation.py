@@ -14,28 +14,28 @@ from quantum_rerank.config import ExperimentConfig
 from tuning.records import EPOCH
 from tuning.space import Budget, FloatParameter, Header, SchedulerConfig, Space
 
-Told = tuple[str, str, int]  # what a searcher was told, of which trial, at which epoch
+Call = tuple[str, str, int]  # method, trial, epoch
 
 
 class Listening(Searcher):  # type: ignore[misc]  # Ray ships no types
-    """Proposes trials without parameters and keeps what it is told."""
+    """Suggests trials without parameters and records its calls."""
 
     def __init__(self) -> None:
         super().__init__(metric="objective", mode="max")
-        self.told: list[Told] = []
+        self.calls: list[Call] = []
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
-        self.told.append(("suggest", trial_id, 0))
+        self.calls.append(("suggest", trial_id, 0))
         return {}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        self.told.append(("result", trial_id, result[EPOCH]))
+        self.calls.append(("result", trial_id, result[EPOCH]))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         assert result
-        self.told.append(("complete", trial_id, result[EPOCH]))
+        self.calls.append(("complete", trial_id, result[EPOCH]))
 
 
 class StopAt(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
@@ -54,10 +54,10 @@ def two_epochs(params: Any) -> Training:
     return Training([0.1, 0.2], [10.0, 1.0])
 
 
-def test_a_trial_that_nobody_stops_is_told_its_last_result_twice() -> None:
+def test_the_last_result_of_a_finished_trial_is_reported_twice() -> None:
     searcher = Listening()
     [ended] = simulate(searcher, FIFOScheduler(), two_epochs, n_trials=1, workers=1)
-    assert searcher.told[1:] == [
+    assert searcher.calls[1:] == [
         ("result", "00000", 1),
         ("result", "00000", 2),
         ("complete", "00000", 2),
@@ -65,27 +65,27 @@ def test_a_trial_that_nobody_stops_is_told_its_last_result_twice() -> None:
     assert (ended.epochs, ended.objective, ended.to_its_end, ended.at) == (2, 0.2, True, 11.0)
 
 
-def test_the_result_that_stops_a_trial_is_told_at_its_end_only() -> None:
+def test_the_result_that_stops_a_trial_is_reported_at_its_end() -> None:
     searcher = Listening()
     [ended] = simulate(searcher, StopAt(1), two_epochs, n_trials=1, workers=1)
-    assert searcher.told[1:] == [("complete", "00000", 1)]
+    assert searcher.calls[1:] == [("complete", "00000", 1)]
     assert (ended.epochs, ended.to_its_end, ended.seconds) == (1, False, 10.0)
 
 
 @pytest.mark.parametrize("ahead", [0, 1])
-def test_a_trial_is_proposed_for_a_free_worker_or_ahead_of_it(ahead: int) -> None:
+def test_a_trial_is_suggested_for_a_free_worker_or_ahead_of_it(ahead: int) -> None:
     searcher = Listening()
     simulate(searcher, FIFOScheduler(), two_epochs, n_trials=4, workers=2, ahead=ahead)
-    calls = [call for call, *_ in searcher.told]
+    calls = [call for call, *_ in searcher.calls]
     assert calls[: calls.index("complete")].count("suggest") == 2 + ahead
 
 
-def test_as_many_trials_run_at_once_as_there_are_workers() -> None:
+def test_each_worker_runs_one_trial_at_a_time() -> None:
     ended = simulate(Listening(), FIFOScheduler(), two_epochs, n_trials=4, workers=2)
     assert [(end.number, end.at) for end in ended] == [(0, 11.0), (1, 11.0), (2, 22.0), (3, 22.0)]
 
 
-def test_a_stopped_trial_is_pruned_to_our_study_and_complete_to_rays() -> None:
+def test_a_stopped_trial_is_pruned_in_our_study_and_complete_in_rays() -> None:
     header = Header(
         name="one",
         base="",
@@ -107,6 +107,6 @@ def test_a_stopped_trial_is_pruned_to_our_study_and_complete_to_rays() -> None:
     values = iter([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
     searcher, scheduler = plain(space, 0)
     ended = simulate(searcher, scheduler, falling, 6, workers=1)
-    told = [trial for trial in searcher._ot_study.get_trials() if trial.state.is_finished()]
-    assert [trial.state for trial in told] == [TrialState.COMPLETE] * 6
+    finished = [trial for trial in searcher._ot_study.get_trials() if trial.state.is_finished()]
+    assert [trial.state for trial in finished] == [TrialState.COMPLETE] * 6
     assert [end.epochs for end in ended] == [4, 1, 1, 1, 1, 1]
