@@ -279,6 +279,6 @@ def test_the_example_of_reranking_prints_scores_in_falling_order(
     checkout: Path, trained: Path
 ) -> None:
     output = run([sys.executable, "examples/rerank.py", str(trained)], checkout)
-    scores = [float(line.split()[0]) for line in output.splitlines()]
+    scores = [float(score) for score in re.findall(r"^(\d\.\d{3})  \w+$", output, re.MULTILINE)]
     assert scores == sorted(scores, reverse=True)
     assert len(scores) == 3
