@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from quantum_rerank.config import load_config
-from quantum_rerank.similarity import MODELS, Head
-from quantum_rerank.similarity.config import ModelConfig
+from quantum_rerank.similarity import MODELS, Head, ModelConfig
 from quantum_rerank.workflows.train import RunListener, train_run
 
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SCRIPT = "quantum-rerank"
 _OTHER_PROGRAMS = ("ray", "kubectl", "docker", "wandb", "optuna-dashboard", "mkdocs", "git")
-_WITHOUT_OPTIONS = ("pytest", "experiments", "benchmarks", "tests")  # of modules without typer
+_WITHOUT_TYPER = ("pytest", "benchmarks", "tests")
 
 
 def commands(text: str) -> Iterator[list[str]]:
@@ -80,10 +80,12 @@ def _check_python(arguments: list[str]) -> None:
         assert (ROOT / arguments[0]).is_file(), f"`{arguments[0]}` does not exist"
         return
     module = arguments[1]
-    if module.partition(".")[0] in _WITHOUT_OPTIONS:
+    if module.partition(".")[0] in _WITHOUT_TYPER:
         assert module == "pytest" or _is_module(module), f"`{module}` is not a module"
         return
-    _parse(import_module(module).app, f"python -m {module}", arguments[2:])
+    is_package = (ROOT / module / "__main__.py").is_file()
+    app = import_module(f"{module}.__main__" if is_package else module).app
+    _parse(app, f"python -m {module}", arguments[2:])
 
 
 def _is_module(name: str) -> bool:

@@ -150,10 +150,8 @@ def inline_commands() -> list[Any]:
 
 @pytest.mark.parametrize("command", inline_commands())
 def test_every_command_in_running_text_exists(command: str) -> None:
-    words = shell_blocks.commands(command.replace("make test ARGS=", "make ARGS="))
-    for arguments in words:
-        is_complete = any(word.startswith("-") for word in arguments[3:])
-        shell_blocks.check(arguments if is_complete else [*arguments, *help_of(arguments)])
+    for words in shell_blocks.commands(command):
+        shell_blocks.check([*words, *help_of(words)])
 
 
 def help_of(words: list[str]) -> list[str]:
@@ -163,10 +161,10 @@ def help_of(words: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("block", of("yaml"))
 def test_every_yaml_block_fits_the_schema(block: Block, checkout: Path) -> None:
-    from tuning.space.file import load_space
-
     values = YAML(typ="safe", pure=True).load(block.text)
     if "parameters" in values:
+        from tuning.space.file import load_space
+
         (checkout / "space.yaml").write_text(block.text, encoding="utf-8")
         load_space(checkout / "space.yaml")
     elif values.keys() <= ExperimentConfig.model_fields.keys():
