@@ -121,7 +121,7 @@ def test_the_blocks_of_a_page_run_in_order(page: Path, checkout: Path, trained: 
     walk(page, checkout, slow=False)
 
 
-@pytest.mark.long
+@pytest.mark.extended
 @pytest.mark.ray
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if needs(page, "sh", "slow")], ids=lambda page: page.name
@@ -267,7 +267,11 @@ def test_examples_are_short(example: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["own_data.py", "custom_model.py", pytest.param("tune.py", marks=pytest.mark.ray)],
+    [
+        "custom_model.py",
+        pytest.param("own_data.py", marks=pytest.mark.extended),
+        pytest.param("tune.py", marks=[pytest.mark.extended, pytest.mark.ray]),
+    ],
 )
 def test_an_example_runs(name: str, checkout: Path) -> None:
     assert run([sys.executable, f"examples/{name}"], checkout)
