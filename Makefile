@@ -5,7 +5,7 @@ ARGS   ?=
 
 BIN := .venv/bin
 
-.PHONY: help install search experiments test lint bench chaos clean
+.PHONY: help install search experiments test lint docs bench chaos clean
 
 help:              ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -32,6 +32,11 @@ lint: install      ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: install      ## build the documentation as a site, in build/site
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(BIN)/python docs/generate_reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: install     ## the benchmarks, each a table side by side: make bench ARGS=--json
 	for name in step engines epoch rerank memory million search scheduler searcher; do \
