@@ -12,6 +12,7 @@ from quantum_rerank.console import run
 from quantum_rerank.errors import ConfigError, OutputError
 from quantum_rerank.output_streams import as_a_display
 from quantum_rerank.paths import expanded
+from quantum_rerank.training.data_description import describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -189,7 +190,7 @@ def _results(
             known.update({what: max(count, known.get(what, 0)) for what, count in counts.items()})
         if task.dataset not in n_queries:
             n_queries[task.dataset] = sum(len(one.query_ids) for one in prepared.trial.train)
-            console.print(*prepared.description(), sep="\n", soft_wrap=True)
+            console.print(*describe(prepared), sep="\n", soft_wrap=True)
         result = kept.of(task, fingerprint(task.config, task.model, data))
         if result is None:
             left.append(task)

@@ -12,9 +12,9 @@ from typing import Any
 from experiments.plan import DEFAULT, FIXED, SEEN, TUNED, TUNED_TWIN, TWIN, UNSEEN
 from experiments.results import Result, by_name
 from quantum_rerank.cli.ended_runs import Group, TrainingRun, over_domains
-from quantum_rerank.cli.result_tables import group_verdicts
+from quantum_rerank.cli.result_tables import group_targets
 from quantum_rerank.evaluation import COSINE, NDCG, Comparison, Scores, holm
-from quantum_rerank.training.targets import TargetResult, as_record
+from quantum_rerank.evaluation.targets import TargetResult, target_records
 
 SIGNIFICANT = 0.05
 CLASSICAL = (
@@ -158,9 +158,9 @@ def gains(found: Measured, collection: str, name: str) -> list[float]:
 
 
 def targets(results: Iterable[Result], name: str) -> dict[str, dict[str, list[TargetResult]]]:
-    """Data set -> target -> verdicts of one row's seeds."""
+    """Return data set -> target -> results of one row's seeds."""
     return {
-        dataset: group_verdicts(_group(rows[name]))
+        dataset: group_targets(_group(rows[name]))
         for dataset, rows in by_name(results).items()
         if name in rows
     }
@@ -220,7 +220,7 @@ def as_json(
         ],
         "targets": {
             name: {
-                dataset: {target: as_record(verdicts) for target, verdicts in by_target.items()}
+                dataset: {target: target_records(by_seed) for target, by_seed in by_target.items()}
                 for dataset, by_target in targets(results, name).items()
             }
             for name in (DEFAULT, TUNED, TUNED_TWIN, TWIN)

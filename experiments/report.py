@@ -35,13 +35,13 @@ from experiments.tables import (
     numbers_table,
     pair_table,
     scores_table,
+    targets_table,
     trainings_tables,
-    verdicts_table,
 )
 from quantum_rerank.config import DataConfig, ExperimentConfig
 from quantum_rerank.evaluation import COSINE
 from quantum_rerank.similarity import MODELS
-from quantum_rerank.training.data_manager import told_skips
+from quantum_rerank.training.data_description import describe_skipped
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _parts(told: Told, pictures: Mapping[str, str]) -> Iterator[str]:
     yield _TARGETS
     for name in (TUNED, DEFAULT, TUNED_TWIN, TWIN):
         if of_datasets := targets(told.results, name):
-            yield markdown(verdicts_table(name, of_datasets))
+            yield markdown(targets_table(name, of_datasets))
     yield "## Trainings"
     yield from _trainings(told)
 
@@ -139,7 +139,7 @@ def _head(told: Told) -> Iterator[str]:
         lines = [f"- `{name}`: {why}" for name, why in told.left_out.items()]
         yield "\n".join(["Left out:", "", *lines])
     if told.skipped:
-        lines = [f"- {line}" for line in told_skips(told.skipped)]
+        lines = [f"- {line}" for line in describe_skipped(told.skipped)]
         yield "\n".join(["Not taken as it was given, in any split at most:", "", *lines])
     if failed := [one for one in told.results if one.failed]:
         lines = [f"- {one.dataset}, {one.name}, seed {one.seed}: {one.failed}" for one in failed]

@@ -12,8 +12,8 @@ from experiments.results import Result, by_name
 from quantum_rerank.cli.result_tables import Tabular, ends, outcomes
 from quantum_rerank.config import ExperimentConfig, config_keys
 from quantum_rerank.evaluation import Scores
-from quantum_rerank.training.target_table import number
-from quantum_rerank.training.targets import TargetResult
+from quantum_rerank.evaluation.target_table import number
+from quantum_rerank.evaluation.targets import TargetResult
 
 
 def scores_table(found: Measured, names: Sequence[str], n_seeds: int) -> Tabular:
@@ -78,21 +78,21 @@ def pair_table(name: str, other: str, found: Sequence[Difference]) -> Tabular:
     return Tabular(f"{name} minus {other}", ("collection", "seeds", *measured), rows)
 
 
-def verdicts_table(name: str, found: Mapping[str, Mapping[str, Sequence[TargetResult]]]) -> Tabular:
+def targets_table(name: str, found: Mapping[str, Mapping[str, Sequence[TargetResult]]]) -> Tabular:
     """A row per target, a column per data set."""
     by_name = {one: of[0] for by in found.values() for one, of in by.items()}
     rows = tuple(
         (
             target,
             f"{first.rule} {number(first.target)}",
-            *(_verdicts(by_target[target]) for by_target in found.values()),
+            *(_outcomes(by_target[target]) for by_target in found.values()),
         )
         for target, first in by_name.items()
     )
-    return Tabular(f"Targets of {name}", ("target", "asked for", *found), rows)
+    return Tabular(f"Targets of {name}", ("target", "required", *found), rows)
 
 
-def _verdicts(found: Sequence[TargetResult]) -> str:
+def _outcomes(found: Sequence[TargetResult]) -> str:
     values = ends(found)
     return outcomes(found) if values == "-" else f"{values}: {outcomes(found)}"
 

@@ -134,7 +134,7 @@ def _write_bundle(
         prepared.fingerprint,
         trained.metrics,
         prepared.examples,
-        {**asdict(trained.course), "seeds": asdict(trained.seeds)},
+        {**asdict(trained.training_summary), "seeds": asdict(trained.seeds)},
     )
 
 

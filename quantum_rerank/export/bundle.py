@@ -54,8 +54,8 @@ class Manifest:
 
     metrics: role (`validation`, `test`) -> name -> value.
     encoder_fingerprint: what the embeddings came from; see `TextEncoder.fingerprint`.
-    training: how it was trained, as of `validators.Course`, and under `seeds` what other seeds
-        came to, as of `validators.Seeds`; empty where nobody knows.
+    training: how it was trained, as of `TrainingSummary`, and under `seeds` what other seeds
+        came to, as of `SeedObjectives`; empty where nobody knows.
     sha256: of a bundle that was read, over all of it; no part of what is written.
     """
 

@@ -9,9 +9,9 @@ from typing import Any
 from quantum_rerank.config import ExperimentConfig, build_config
 from quantum_rerank.errors import BundleError
 from quantum_rerank.similarity import Head, build_head
-from quantum_rerank.training.ranking import Validation
 from quantum_rerank.training.serialization import dumps, loads, refuse_other_maker
 from quantum_rerank.training.trainer import BestModel
+from quantum_rerank.training.validation import Validation
 
 _MADE_BY = "made_by"  # key of the record
 

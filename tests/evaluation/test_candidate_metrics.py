@@ -55,7 +55,7 @@ def test_a_query_whose_relevant_documents_are_no_candidates_scores_zero() -> Non
     assert [metrics.values(name, ranks).tolist() for name in METRICS] == [[0.0]] * 4
 
 
-def test_a_metric_that_is_not_known_is_refused() -> None:
+def test_an_unknown_metric_is_refused() -> None:
     metrics = CandidateMetrics(np.array([[1]]), [[1]])
-    with pytest.raises(ValueError, match="`bleu` is no metric"):
+    with pytest.raises(ValueError, match="`bleu` is not a metric"):
         metrics.values("bleu", np.array([1]))

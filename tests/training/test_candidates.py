@@ -17,19 +17,17 @@ from quantum_rerank.datasets import load_collection
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import DataError
 from quantum_rerank.evaluation import NDCG
+from quantum_rerank.evaluation.query_set import QuerySet
+from quantum_rerank.evaluation.ranking import score_affinities
 from quantum_rerank.training.candidates import with_judged
-from quantum_rerank.training.data_manager import (
-    LOW_RECALL,
-    PreparedData,
-    QuerySet,
-    data_fingerprint,
-    prepare,
-    query_set,
-    recall_warnings,
-)
+from quantum_rerank.training.data_description import describe, statistics
+from quantum_rerank.training.data_manager import prepare
+from quantum_rerank.training.evaluation_data import load_roles
 from quantum_rerank.training.lexical import Bm25
-from quantum_rerank.training.ranking import score_affinities
-from quantum_rerank.training.standings import load_roles
+from quantum_rerank.training.query_sets import build_query_set
+from quantum_rerank.training.recall import LOW_RECALL, recall_warnings
+from quantum_rerank.training.run_collections import split_collections
+from quantum_rerank.training.trial_data import PreparedData
 
 Folder = Callable[..., Path]
 Vectors = NDArray[np.float32]
@@ -138,9 +136,9 @@ def test_a_query_whose_answers_are_all_absent_is_scored_but_not_trained_on(
     folder = beir_folder("questions", corpus, queries, test=qrels)
     encoder = embedded(folder, corpus, queries)
     prepared = loaded(config(folder, encoder, max_unmatched_judgments=0.1))
-    for queries_of_role in (*prepared.trial.train, *prepared.trial.seen):
+    for queries_of_role in (*prepared.trial.train, *prepared.trial.validation_in_domain):
         assert not {*queries_of_role.query_ids} & {*lost}
-    (test,) = prepared.test_seen
+    (test,) = prepared.test
     lost_in_test = {*test.query_ids} & {*lost}
     assert lost_in_test
     assert all(test.qrels[query] == {"absent": 1} for query in lost_in_test)
@@ -158,7 +156,7 @@ def loaded(data: DataConfig) -> PreparedData:
 
 
 def all_sets(prepared: PreparedData) -> tuple[QuerySet, ...]:
-    return (*prepared.trial.train, *prepared.trial.seen, *prepared.test_seen)
+    return (*prepared.trial.train, *prepared.trial.validation_in_domain, *prepared.test)
 
 
 def test_no_query_of_any_role_has_itself_as_candidate_and_all_have_as_many(
@@ -174,7 +172,7 @@ def test_no_query_of_any_role_has_itself_as_candidate_and_all_have_as_many(
             assert query not in {queries.document_ids[row] for row in near}
             n_excluded += len(own)
     assert n_excluded == 30
-    (line,) = (line for line in prepared.description() if "left out" in line)
+    (line,) = (line for line in describe(prepared) if "left out" in line)
     assert line == (
         "beir:questions: 30 documents with the id of a query left out of its candidates"
     )
@@ -186,7 +184,7 @@ def test_validation_on_given_collections_and_bm25_have_the_same_candidates(
     data = questions[1]
     prepared = loaded(data)
     roles = load_roles(data, data.seen, embedding_source(data.encoder))
-    for role, here in (("train", prepared.trial.train), ("test", prepared.test_seen)):
+    for role, here in (("train", prepared.trial.train), ("test", prepared.test)):
         np.testing.assert_array_equal(roles[role][0].candidates, here[0].candidates)
         assert Bm25(data).affinities(here[0]).shape == here[0].candidates.shape
     other = load_roles(
@@ -200,7 +198,10 @@ def test_the_fingerprint_of_the_data_follows_what_is_left_out(
 ) -> None:
     data = questions[1]
     rules = ("auto", "id", "text", "none")
-    found = {r: data_fingerprint(data.model_copy(update={"ignore_identical": r})) for r in rules}
+    found = {
+        r: split_collections(data.model_copy(update={"ignore_identical": r})).fingerprint
+        for r in rules
+    }
     assert found["auto"] == found["id"] == found["text"]  # here they are the same documents
     assert found["none"] != found["id"]
 
@@ -232,7 +233,7 @@ def test_a_query_to_which_every_document_is_itself_is_refused(beir_folder: Folde
     own = replace(collection, own_documents={"q": ("a", "b")})
     vectors = np.eye(2, 3, dtype=np.float32)
     with pytest.raises(DataError, match="beir:trees: all 2 documents are the query itself"):
-        query_set(own, vectors, vectors, ["q", "r"], 10)
+        build_query_set(own, vectors, vectors, query_ids=["q", "r"], n_candidates=10)
 
 
 # Documents that were judged not relevant.
@@ -245,7 +246,12 @@ def test_judged_documents_replace_the_farthest_candidates_that_nobody_judged() -
     candidates, cosine = np.arange(6)[None, :], (documents[:6] @ queries[0])[None, :]
     is_relevant = np.array([[False, False, False, False, True, False]])
     rows, values = with_judged(
-        candidates, cosine, is_relevant, [np.array([1, 11, 8, 9, 10])], queries, documents
+        candidates,
+        cosine,
+        is_relevant=is_relevant,
+        not_relevant=[np.array([1, 11, 8, 9, 10])],
+        queries=queries,
+        documents=documents,
     )
     # Row 4 is relevant and row 1 was judged: both stay. Half of six may be replaced.
     assert rows.tolist() == [[0, 1, 4, 8, 9, 10]]
@@ -273,11 +279,11 @@ def test_what_was_shown_and_skipped_joins_the_candidates_of_training_alone(
     for near, rejected in zip(train.candidates, train.not_relevant, strict=True):
         assert len(rejected) == 2
         assert np.isin(rejected, near).all()
-    for queries in (*prepared.trial.seen, *prepared.test_seen):
+    for queries in (*prepared.trial.validation_in_domain, *prepared.test):
         scores = queries.queries @ queries.documents.T
         nearest = np.argsort(-scores, axis=1, kind="stable")[:, :10]
         np.testing.assert_array_equal(queries.candidates, nearest)
-    assert any("judged not relevant 2.00" in line for line in prepared.description())
+    assert any("judged not relevant 2.00" in line for line in describe(prepared))
 
 
 def test_the_cosine_is_the_same_with_and_without_what_was_judged_not_relevant(
@@ -311,9 +317,9 @@ def test_candidates_that_hold_few_of_the_relevant_documents_are_warned_of(
     clicks: DataConfig,
 ) -> None:
     prepared = loaded(clicks)
-    rows = prepared.statistics()
+    rows = statistics(prepared)
     assert rows[0]["recall of candidates"] < LOW_RECALL
-    warning = prepared.description()[-1]
+    warning = describe(prepared)[-1]
     assert warning.startswith("Warning: beir:clicks: on average only ")
     assert "Raise `data.candidates`" in warning
 

@@ -15,9 +15,9 @@ from quantum_rerank.errors import BundleError, DivergedError
 from quantum_rerank.similarity import MODELS
 from quantum_rerank.training import serialization
 from quantum_rerank.training.checkpoint import checkpoint_bytes, restore, take_over
-from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from quantum_rerank.training.trainer import Trainer
+from quantum_rerank.training.trial_data import TrialData
 
 Train = Callable[..., Trainer]
 

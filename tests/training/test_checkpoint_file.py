@@ -15,9 +15,9 @@ from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training import checkpoint_file
 from quantum_rerank.training.checkpoint_file import CheckpointFile, SaveThrottle
-from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.models import train_model
 from quantum_rerank.training.trainer import EpochReport
+from quantum_rerank.training.trial_data import TrialData
 
 EPOCHS = 4
 

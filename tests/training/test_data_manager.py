@@ -12,16 +12,13 @@ from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import beir
 from quantum_rerank.embeddings import embedding_source, source_of
 from quantum_rerank.errors import DataError, EmbeddingError
-from quantum_rerank.training.data_manager import (
-    PreparedData,
-    QuerySet,
-    TrialData,
-    data_fingerprint,
-    judgments,
-    nearest_documents,
-    prepare,
-    query_set,
-)
+from quantum_rerank.evaluation.query_set import QuerySet
+from quantum_rerank.training.candidates import nearest_documents
+from quantum_rerank.training.data_description import describe, judgment_statistics, statistics
+from quantum_rerank.training.data_manager import prepare
+from quantum_rerank.training.query_sets import build_query_set
+from quantum_rerank.training.run_collections import split_collections
+from quantum_rerank.training.trial_data import PreparedData, TrialData
 
 Folder = Callable[..., Path]
 
@@ -39,12 +36,12 @@ def test_a_trial_never_sees_a_test_query(prepared: PreparedData) -> None:
     trial = prepared.trial
     visible = {
         (queries.domain, query)
-        for queries in (*trial.train, *trial.seen, *trial.unseen)
+        for queries in (*trial.train, *trial.validation)
         for query in queries.query_ids
     }
     tested = {
         (queries.domain, query)
-        for queries in (*prepared.test_seen, *prepared.unseen_test)
+        for queries in (*prepared.test, *prepared.unseen_test)
         for query in queries.query_ids
     }
     assert tested
@@ -54,21 +51,23 @@ def test_a_trial_never_sees_a_test_query(prepared: PreparedData) -> None:
 def test_unseen_domains_are_never_trained_on(prepared: PreparedData) -> None:
     trained = {queries.domain for queries in prepared.trial.train}
     assert trained == {"beir:park", "beir:forest"}
-    assert [queries.domain for queries in prepared.trial.unseen] == ["beir:garden"]
+    assert [queries.domain for queries in prepared.trial.validation_out_of_domain] == [
+        "beir:garden"
+    ]
     assert [queries.domain for queries in prepared.unseen_test] == ["beir:orchard"]
-    assert len(prepared.trial.unseen[0].query_ids) == 16
+    assert len(prepared.trial.validation_out_of_domain[0].query_ids) == 16
 
 
 def test_bare_corpora_of_the_warm_up_leave_the_test_domain_out(prepared: PreparedData) -> None:
     trial = prepared.trial
-    corpora = [queries.documents for queries in (*trial.train, *trial.unseen)]
+    corpora = [queries.documents for queries in (*trial.train, *trial.validation_out_of_domain)]
     assert all(any(c is own for own in corpora) for c in trial.corpora)
     tested = prepared.unseen_test[0].documents
     assert not any(np.array_equal(corpus, tested) for corpus in trial.corpora)
 
 
 def test_the_statistics_count_what_was_loaded(prepared: PreparedData) -> None:
-    rows = {row["domain"]: row for row in prepared.statistics()}
+    rows = {row["domain"]: row for row in statistics(prepared)}
     park = rows["beir:park"]
     counts = {"domain": "beir:park", "documents": 24, "train": 10, "validation": 3, "test": 3}
     assert {key: park[key] for key in counts} == counts
@@ -89,28 +88,28 @@ def test_queries_with_a_text_of_another_role_are_told_and_kept(
     prepared = prepare(config, embedding_source(f"npy:{tmp_path}"))
     told = {"test queries with a text that is trained or chosen on too": 1}
     assert prepared.skipped == {"beir:trees": told}
-    assert prepared.description()[-1].startswith("beir:trees: 1 test queries with a text that")
-    assert prepared.test_seen[0].query_ids == ("d",)
+    assert describe(prepared)[-1].startswith("beir:trees: 1 test queries with a text that")
+    assert prepared.test[0].query_ids == ("d",)
 
 
 def test_the_statistics_tell_of_judgments_and_of_what_the_candidates_hold(
     prepared: PreparedData,
 ) -> None:
-    rows = {row["domain"]: row for row in prepared.statistics()}
+    rows = {row["domain"]: row for row in statistics(prepared)}
     assert rows["beir:park"]["relevant per query"] == 2.0
     assert rows["beir:park"]["graded"] == 1.0
-    (garden,) = prepared.trial.unseen
+    (garden,) = prepared.trial.validation_out_of_domain
     held = [
         np.isin(relevant, near).mean()
         for relevant, near in zip(garden.positives, garden.candidates, strict=True)
     ]
     assert 0.0 < rows["beir:garden"]["recall of candidates"] < 1.0
     assert rows["beir:garden"]["recall of candidates"] == pytest.approx(np.mean(held))
-    assert any("recall of candidates 0." in line for line in prepared.description())
+    assert any("recall of candidates 0." in line for line in describe(prepared))
 
 
 def test_judgments_of_test_queries_are_not_told(prepared: PreparedData) -> None:
-    rows = {row["domain"]: row for row in prepared.statistics()}
+    rows = {row["domain"]: row for row in statistics(prepared)}
     assert rows["beir:orchard"].keys() == {"domain", "documents", "train", "validation", "test"}
 
 
@@ -120,9 +119,9 @@ def test_queries_are_graded_where_their_relevant_documents_differ(query_set: Que
         query: dict.fromkeys(judged, 3 if query == first else 1)
         for query, judged in query_set.qrels.items()
     }
-    assert judgments([replace(query_set, qrels=level)])["graded"] == 0.0
+    assert judgment_statistics([replace(query_set, qrels=level)])["graded"] == 0.0
     mixed = {**level, first: query_set.qrels[first]}
-    assert judgments([replace(query_set, qrels=mixed)])["graded"] == pytest.approx(0.1)
+    assert judgment_statistics([replace(query_set, qrels=mixed)])["graded"] == pytest.approx(0.1)
 
 
 def test_candidates_fall_by_cosine(query_set: QuerySet) -> None:
@@ -218,9 +217,9 @@ def test_the_fingerprint_follows_the_order_of_texts_whose_vectors_are_rows_of_a_
 ) -> None:
     folder = beir_folder()
     config = encoded_by("npy:vectors", folder)
-    first = data_fingerprint(config)
+    first = split_collections(config).fingerprint
     with_lines_reversed(folder / file)
-    assert data_fingerprint(config) != first
+    assert split_collections(config).fingerprint != first
 
 
 def test_the_fingerprint_for_an_encoder_of_texts_stays_what_it_was_in_any_order(
@@ -229,7 +228,7 @@ def test_the_fingerprint_for_an_encoder_of_texts_stays_what_it_was_in_any_order(
     folder = beir_folder()
     for file in ("corpus.jsonl", "queries.jsonl"):
         assert (
-            data_fingerprint(encoded_by("minilm", folder))
+            split_collections(encoded_by("minilm", folder)).fingerprint
             == "4ac0ac5e10760b24c56c0339b47c51330a57547a89748024f30ff709e07fbe13"
         )
         with_lines_reversed(folder / file)
@@ -247,7 +246,9 @@ def test_the_nearest_documents_are_those_of_a_full_sort_in_whatever_blocks() -> 
     ]
     for block in (1, 3, 256):
         for documents_block in (1, 4, 13, 30, 100):
-            rows, cosine = nearest_documents(queries, documents, 6, block, documents_block)
+            rows, cosine = nearest_documents(
+                queries, documents, 6, block=block, documents_block=documents_block
+            )
             assert rows.tolist() == expected
             scores = np.take_along_axis(queries @ documents.T, rows, axis=1)
             np.testing.assert_allclose(cosine, scores, rtol=1e-5)
@@ -270,13 +271,13 @@ def test_a_query_set_keeps_the_order_it_was_asked_for(beir_folder: Folder) -> No
     rng = np.random.default_rng(0)
     queries, documents = (rng.normal(size=(n, 4)).astype(np.float32) for n in (16, 24))
     ids = list(collection.queries)[::-3]
-    found = query_set(collection, queries, documents, ids, 5)
+    found = build_query_set(collection, queries, documents, query_ids=ids, n_candidates=5)
     assert list(found.query_ids) == ids
     np.testing.assert_array_equal(found.queries, queries[::-3])
 
 
 def test_grades_are_the_judgments_of_the_candidates(trial_data: TrialData) -> None:
-    for queries in (*trial_data.train, *trial_data.seen, *trial_data.unseen):
+    for queries in (*trial_data.train, *trial_data.validation):
         assert queries.grades.any()
         for query, rows, grades in zip(
             queries.query_ids, queries.candidates, queries.grades, strict=True
@@ -310,7 +311,7 @@ def test_texts_that_are_not_read_in_full_are_counted_with_the_data(
         seen=(f"beir:{folder}",), unseen_validation=(), unseen_test=(), encoder=words_encoder
     )
     prepared = prepare(config, source_of(config))
-    told = prepared.description()
+    told = describe(prepared)
     for sentence, count in (
         ("of 35 documents are longer than the 8 tokens", 10),
         ("documents are written mostly in characters", 1),
@@ -319,5 +320,5 @@ def test_texts_that_are_not_read_in_full_are_counted_with_the_data(
         (line,) = [line for line in told if sentence in line]
         assert line.startswith(f"beir:trees: {count} ")
         assert ("Warning: " in line) == (count > 1)
-    fingerprint = data_fingerprint(config)
+    fingerprint = split_collections(config).fingerprint
     assert prepared.fingerprint == fingerprint  # what an encoder reads is no part of the data

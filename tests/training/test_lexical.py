@@ -10,8 +10,10 @@ import pytest
 
 from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import beir
-from quantum_rerank.training.data_manager import PreparedData, QuerySet, query_set
+from quantum_rerank.evaluation.query_set import QuerySet
 from quantum_rerank.training.lexical import Bm25
+from quantum_rerank.training.query_sets import build_query_set
+from quantum_rerank.training.trial_data import PreparedData
 
 CORPUS = {"a": "red oak", "b": "Red red elm leaf", "c": "ash"}
 QUERIES = {
@@ -37,7 +39,9 @@ def ask(beir_folder: Folder) -> Ask:
         spec = f"beir:{beir_folder('words', corpus, QUERIES, test=QRELS)}"
         vectors = np.random.default_rng(0).normal(size=(5 + 3, 4)).astype(np.float32)
         collection = beir.load(spec.removeprefix("beir:"))
-        queries = query_set(collection, vectors[:5], vectors[5:], list(QUERIES), 3)
+        queries = build_query_set(
+            collection, vectors[:5], vectors[5:], query_ids=list(QUERIES), n_candidates=3
+        )
         return Bm25(DataConfig(seen=(spec,), unseen_validation=(), unseen_test=())), queries
 
     return build
@@ -99,7 +103,7 @@ def test_every_domain_of_a_run_is_scored_by_its_own_texts(
     data_config: DataConfig, prepared: PreparedData
 ) -> None:
     bm25 = Bm25(data_config)
-    for queries in (*prepared.trial.seen, *prepared.trial.unseen, *prepared.unseen_test):
+    for queries in (*prepared.trial.validation, *prepared.unseen_test):
         found = bm25.affinities(queries)
         assert found.shape == queries.candidates.shape
         assert found.min() >= 0.0
