@@ -345,8 +345,8 @@ def test_a_resume_says_of_which_model_it_could_not_use_what_was_written_down(
     line = ["--output", str(trained.folder), "--resume"]
     told = CliRunner().invoke(app, line, catch_exceptions=False).output
     newest = trained.folder / "progress" / "hybrid.safetensors"
-    assert f"hybrid: `{newest}` is passed over: The progress (3 bytes) was cut off" in told
-    assert "hybrid: Starts over from the first epoch" in told
+    assert f"hybrid: `{newest}` is skipped: The checkpoint (3 bytes) was cut off" in told
+    assert "hybrid: Starting again from the first epoch" in told
     assert "mlp_twin: `" not in told
 
 

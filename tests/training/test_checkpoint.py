@@ -254,7 +254,7 @@ def test_bytes_that_were_cut_off_or_altered_are_refused(
     content = checkpoint_bytes(after(1, trainer()), {})
     one = trainer()
     before = checkpoint_bytes(one, {})
-    with pytest.raises(BundleError, match=r"cut off or altered: its SHA-256.*train anew"):
+    with pytest.raises(BundleError, match=r"cut off or altered: its SHA-256.*train again"):
         restore(one, damaged(content))
     assert checkpoint_bytes(one, {}) == before
 

@@ -151,9 +151,9 @@ def test_what_was_passed_over_is_told_with_the_reason_and_what_is_gone_on_from(
     path.write_bytes(path.read_bytes()[:-9])
     train_model(config, "mlp_twin", trial_data, progress=CheckpointFile(path, told.append))
     why, outcome = told
-    assert why.startswith(f"`{path}` is passed over: The progress (")
+    assert why.startswith(f"`{path}` is skipped: The checkpoint (")
     assert "was cut off or altered" in why
-    assert outcome == f"Goes on from `{path}.before`, after epoch {EPOCHS - 1}."
+    assert outcome == f"Resuming from `{path}.before`, after epoch {EPOCHS - 1}."
 
 
 def test_a_training_of_which_nothing_can_be_read_starts_anew_and_says_so(
@@ -170,9 +170,9 @@ def test_a_training_of_which_nothing_can_be_read_starts_anew_and_says_so(
     train_model(config, "hybrid", trial_data, again.append, progress=CheckpointFile(path))
     assert again == whole
     newest, before, outcome = caplog.messages  # where nobody listens, they are logged
-    assert newest.startswith(f"`{path}` is passed over: The progress (3 bytes) was cut off")
-    assert before.startswith(f"`{path}.before` is passed over: ")
-    assert outcome.startswith("Starts over from the first epoch")
+    assert newest.startswith(f"`{path}` is skipped: The checkpoint (3 bytes) was cut off")
+    assert before.startswith(f"`{path}.before` is skipped: ")
+    assert outcome.startswith("Starting again from the first epoch")
 
 
 def test_progress_of_another_configuration_is_named_before_a_training_starts_anew(
@@ -183,8 +183,8 @@ def test_progress_of_another_configuration_is_named_before_a_training_starts_ane
     wider = override(config, {"mlp.hidden_layers": [9]})
     train_model(wider, "mlp_twin", trial_data, progress=CheckpointFile(path, told.append))
     assert told
-    assert all("The progress is of another configuration: " in line for line in told[:-1])
-    assert told[-1].startswith("Starts over from the first epoch")
+    assert all("The checkpoint is of another configuration: " in line for line in told[:-1])
+    assert told[-1].startswith("Starting again from the first epoch")
 
 
 @pytest.mark.parametrize("change", [{"seed": 99}, {"loss.temperature": 0.5}])
@@ -196,8 +196,8 @@ def test_progress_of_other_numbers_is_not_gone_on_from_though_it_would_fit(
     train_model(
         override(config, change), "mlp_twin", trial_data, progress=CheckpointFile(path, told.append)
     )
-    assert all("The progress is of another training: its settings" in line for line in told[:-1])
-    assert told[-1].startswith("Starts over from the first epoch")
+    assert all("The checkpoint is of another training: its settings" in line for line in told[:-1])
+    assert told[-1].startswith("Starting again from the first epoch")
 
 
 # What is written down how often.

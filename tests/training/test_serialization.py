@@ -45,7 +45,7 @@ def test_the_same_content_is_the_same_bytes() -> None:
 
 
 def test_what_json_does_not_know_is_refused() -> None:
-    with pytest.raises(TypeError, match="A set cannot be written down"):
+    with pytest.raises(TypeError, match="A set cannot be written as JSON"):
         dumps({"set": {1, 2}})
 
 

@@ -353,7 +353,7 @@ def test_the_progress_of_another_trial_is_not_gone_on_from_though_it_would_fit(
     again = Reports()
     train(config, trial_data, again, TrialContext(files, **place))
     assert (
-        f"later progress was lost: The progress is of another training: {why}"
+        f"later progress was lost: The checkpoint is of another training: {why}"
         in (again.metrics[0][WARNING])
     )
 
