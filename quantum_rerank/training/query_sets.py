@@ -31,8 +31,7 @@ def build_query_set(
     """Select some queries of an embedded collection and find their nearest documents.
 
     A query's own documents are not among its candidates. Every query has the same number of
-    candidates: if the corpus is too small for `n_candidates`, the largest number that is
-    available for every query.
+    candidates, which is lower than `n_candidates` if the corpus is too small.
 
     Args:
         collection: The texts and judgments.
@@ -49,18 +48,12 @@ def build_query_set(
     """
     row_of_query = {query: row for row, query in enumerate(collection.queries)}
     row_of_document = {document: row for row, document in enumerate(collection.corpus)}
-
-    def rows(named: Mapping[str, Iterable[str]]) -> tuple[Rows, ...]:
-        return tuple(
-            np.array([row_of_document[document] for document in named.get(query, ())], np.int64)
-            for query in query_ids
-        )
-
     selected = queries[[row_of_query[query] for query in query_ids]]
     qrels = {query: dict(collection.qrels[query]) for query in query_ids}
-    positives = rows(qrels)
-    own_documents = rows(collection.own_documents) if collection.own_documents else ()
-    not_relevant = rows(collection.not_relevant) if collection.not_relevant else ()
+    positives, own_documents, not_relevant = (
+        _rows_by_query(query_ids, named, row_of_document)
+        for named in (qrels, collection.own_documents, collection.not_relevant)
+    )
     candidates, cosine = _nearest_others(
         selected,
         documents,
@@ -91,6 +84,20 @@ def build_query_set(
         skipped=dict(collection.skipped),
         own_documents=own_documents,
         not_relevant=not_relevant,
+    )
+
+
+def _rows_by_query(
+    query_ids: Sequence[str],
+    named: Mapping[str, Iterable[str]],
+    row_of_document: Mapping[str, int],
+) -> tuple[Rows, ...]:
+    """Return the rows of some documents per query, or nothing if no documents are named."""
+    if not named:
+        return ()
+    return tuple(
+        np.array([row_of_document[document] for document in named.get(query, ())], np.int64)
+        for query in query_ids
     )
 
 

@@ -37,20 +37,20 @@ RESTED = TrainingSummary(3, (0.50, 0.55, 0.60, *[0.60] * 10), seconds=90.0, peak
 SEEDS = SeedObjectives((0.50, 0.51, 0.52), cosine=0.45)
 
 
-def test_a_training_that_does_all_that_is_asked_passes_every_target() -> None:
-    found = evaluate_targets(GOOD, RESTED, SEEDS)
-    assert [one.passed for one in found] == [True] * 9
-    assert len({one.name for one in found}) == 9
+def test_a_good_training_passes_every_target() -> None:
+    results = evaluate_targets(GOOD, RESTED, SEEDS)
+    assert [result.passed for result in results] == [True] * 9
+    assert len({result.name for result in results}) == 9
 
 
-def test_what_was_not_measured_is_neither_passed_nor_failed() -> None:
-    found = evaluate_targets({}, TrainingSummary())
-    assert {one.passed for one in found} == {None}
-    assert all(one.value is None and one.note for one in found)
+def test_a_target_without_a_measurement_is_neither_passed_nor_failed() -> None:
+    results = evaluate_targets({}, TrainingSummary())
+    assert {result.passed for result in results} == {None}
+    assert all(result.value is None and result.note for result in results)
 
 
 @pytest.mark.parametrize(
-    ("verdict", "at", "beyond"),
+    ("check", "at", "beyond"),
     [
         (
             lambda v: overfitting_gap(ModelAndCosine(0.5 + v, 0.5), ModelAndCosine(0.5, 0.5)),
@@ -68,17 +68,17 @@ def test_what_was_not_measured_is_neither_passed_nor_failed() -> None:
     ],
     ids=lambda value: None,
 )
-def test_a_target_ends_where_it_says(verdict: object, at: float, beyond: float) -> None:
-    assert callable(verdict)
-    passes, fails = verdict(at), verdict(beyond)
+def test_a_target_passes_up_to_its_limit(check: object, at: float, beyond: float) -> None:
+    assert callable(check)
+    passes, fails = check(at), check(beyond)
     # 0.5 + 0.05 - 0.5 is a little above 0.05 in binary: a gap below it stands for the limit.
     if passes.name == "overfitting gap":
-        passes = verdict(at - 1e-12)
+        passes = check(at - 1e-12)
     assert (passes.outcome, fails.outcome) == ("pass", "fail")
 
 
 @pytest.mark.parametrize("values", [(0.4, 0.5, 0.5, 0.5), (0.4, 0.5, 0.5005, 0.5009), (0.4, 0.3)])
-def test_a_training_that_early_stopping_ended_has_come_to_rest(values: tuple[float, ...]) -> None:
+def test_a_training_that_early_stopping_ended_has_converged(values: tuple[float, ...]) -> None:
     stopping, seen = EarlyStopping(patience=3, min_improvement=0.001), list[float]()
     while not stopping.should_stop(value := values[min(len(seen), len(values) - 1)]):
         seen.append(max([value, *seen[-1:]]))
@@ -87,32 +87,30 @@ def test_a_training_that_early_stopping_ended_has_come_to_rest(values: tuple[flo
     assert convergence(TrainingSummary(best, tuple(seen), patience=3)).passed is True
 
 
-def test_a_curve_that_was_cut_off_while_it_rose_has_not_converged() -> None:
+def test_a_curve_that_ends_while_it_rises_has_not_converged() -> None:
     rising = tuple(0.4 + 0.01 * epoch for epoch in range(30))
-    found = convergence(TrainingSummary(30, rising))
-    assert found.outcome == "fail"
-    assert "still rising" in found.note
+    result = convergence(TrainingSummary(30, rising))
+    assert result.outcome == "fail"
+    assert "still rising" in result.note
 
 
-def test_a_patience_that_was_to_stop_nothing_asks_for_no_longer_rest() -> None:
+def test_a_long_patience_does_not_require_a_longer_plateau() -> None:
     rested = (*(0.4 + 0.01 * epoch for epoch in range(20)), *[0.59] * 10)
     assert convergence(TrainingSummary(20, rested, patience=30)).passed is True
     assert convergence(TrainingSummary(20, rested[:-1], patience=30)).passed is False
 
 
-def test_few_epochs_without_a_rise_are_no_plateau_yet() -> None:
+def test_few_epochs_without_a_rise_are_not_a_plateau() -> None:
     assert convergence(TrainingSummary(1, (0.5, 0.5))).outcome == "not known"
     assert convergence(TrainingSummary(3)).outcome == "not known"
 
 
-def test_the_unseen_test_domains_count_before_those_that_were_chosen_on() -> None:
-    def value(standings: dict[str, ModelAndCosine]) -> float | None:
-        return next(
-            v.value for v in evaluate_targets(standings, RESTED) if v.name == "cross-domain"
-        )
+def test_unseen_test_queries_take_precedence_over_unseen_validation_queries() -> None:
+    def value(scores: dict[str, ModelAndCosine]) -> float | None:
+        return next(v.value for v in evaluate_targets(scores, RESTED) if v.name == "cross-domain")
 
     assert value(GOOD) == pytest.approx((0.31 / 0.30) / (0.59 / 0.50))
-    chosen_on = {role: one for role, one in GOOD.items() if role != UNSEEN_TEST}
+    chosen_on = {role: scores for role, scores in GOOD.items() if role != UNSEEN_TEST}
     assert value(chosen_on) == pytest.approx((0.41 / 0.40) / (0.59 / 0.50))
 
 
@@ -126,11 +124,15 @@ def test_a_ratio_to_the_cosine_does_not_depend_on_how_hard_a_domain_is() -> None
 
 def test_nothing_is_divided_by_zero() -> None:
     nothing = ModelAndCosine(0.0, 0.0)
-    found = evaluate_targets(dict.fromkeys(GOOD, nothing), RESTED, SeedObjectives((0.0, 0.0), 0.0))
-    assert {v.outcome for v in found if v.name in ("cross-domain", "generalisation")} == {
+    results = evaluate_targets(
+        dict.fromkeys(GOOD, nothing), RESTED, SeedObjectives((0.0, 0.0), 0.0)
+    )
+    assert {v.outcome for v in results if v.name in ("cross-domain", "generalisation")} == {
         "not known"
     }
-    assert json.loads(json.dumps(target_records(found), allow_nan=False)) == target_records(found)
+    assert json.loads(json.dumps(target_records(results), allow_nan=False)) == target_records(
+        results
+    )
 
 
 def test_a_spread_without_a_gain_is_not_stable() -> None:
@@ -138,16 +140,16 @@ def test_a_spread_without_a_gain_is_not_stable() -> None:
 
 
 def test_the_table_has_every_target_with_its_value_and_formula() -> None:
-    found = [
+    results = [
         *evaluate_targets(GOOD, RESTED),
         TargetResult("another", 1.0, ">=", 2.0, False, "a formula"),
     ]
     console = Console(file=(file := StringIO()), width=250)
-    console.print(target_table("Targets", found))
+    console.print(target_table("Targets", results))
     title, _, *rows = file.getvalue().splitlines()
     assert title.startswith("Targets")
-    assert len(rows) == len(found)
-    for row, one in zip(rows, found, strict=True):
-        assert row.strip().startswith(one.name)
-        assert one.outcome in row
-        assert one.formula in row
+    assert len(rows) == len(results)
+    for row, result in zip(rows, results, strict=True):
+        assert row.strip().startswith(result.name)
+        assert result.outcome in row
+        assert result.formula in row

@@ -69,8 +69,8 @@ def beir_ndcg(
     )
     scores = zip(queries, (asked @ documents.T).tolist(), strict=True)
     results = {query: dict(zip(corpus, values, strict=True)) for query, values in scores}
-    for query, found in results.items():
-        found.pop(query, None)
+    for query, values in results.items():
+        values.pop(query, None)
     evaluator = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10"})
     return {q: values["ndcg_cut_10"] for q, values in evaluator.evaluate(results).items()}
 
@@ -114,20 +114,20 @@ def with_absent(qrels: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, i
     ],
     ids=["arguana", "arguana-absent", "quora", "quora-absent"],
 )
-def test_the_cosine_scores_as_beir_does_where_queries_are_documents(
+def test_the_cosine_scores_like_beir_if_queries_are_documents(
     beir_folder: Folder, corpus: Any, queries: Any, qrels: Any, candidates: int
 ) -> None:
     folder = beir_folder("trees", corpus, queries, test=qrels)
     data = config(folder, embedded(folder, corpus, queries), candidates=candidates)
-    found = cosine_ndcg(data, folder)
-    assert found == pytest.approx(beir_ndcg(folder, corpus, queries, qrels), abs=1e-9)
+    values = cosine_ndcg(data, folder)
+    assert values == pytest.approx(beir_ndcg(folder, corpus, queries, qrels), abs=1e-9)
     with_itself = data.model_copy(update={"ignore_identical": "none"})
     lowered = cosine_ndcg(with_itself, folder)
-    assert all(lowered[query] <= found[query] for query in found)
-    assert fmean(lowered.values()) < fmean(found.values())
+    assert all(lowered[query] <= values[query] for query in values)
+    assert fmean(lowered.values()) < fmean(values.values())
 
 
-def test_a_query_whose_answers_are_all_absent_is_scored_but_not_trained_on(
+def test_a_query_without_present_answers_is_scored_but_not_trained_on(
     beir_folder: Folder,
 ) -> None:
     corpus, queries, qrels = quora()
@@ -159,7 +159,7 @@ def all_sets(prepared: PreparedData) -> tuple[QuerySet, ...]:
     return (*prepared.trial.train, *prepared.trial.validation_in_domain, *prepared.test)
 
 
-def test_no_query_of_any_role_has_itself_as_candidate_and_all_have_as_many(
+def test_queries_are_not_their_own_candidates_and_all_have_the_same_number(
     questions: tuple[Path, DataConfig],
 ) -> None:
     prepared = loaded(questions[1])
@@ -178,7 +178,7 @@ def test_no_query_of_any_role_has_itself_as_candidate_and_all_have_as_many(
     )
 
 
-def test_validation_on_given_collections_and_bm25_have_the_same_candidates(
+def test_evaluation_data_and_bm25_have_the_same_candidates_as_training(
     questions: tuple[Path, DataConfig],
 ) -> None:
     data = questions[1]
@@ -193,20 +193,22 @@ def test_validation_on_given_collections_and_bm25_have_the_same_candidates(
     assert sum(map(len, other["unseen_test"][0].own_documents)) == 30
 
 
-def test_the_fingerprint_of_the_data_follows_what_is_left_out(
+def test_the_fingerprint_depends_on_the_excluded_documents(
     questions: tuple[Path, DataConfig],
 ) -> None:
     data = questions[1]
     rules = ("auto", "id", "text", "none")
-    found = {
+    values = {
         r: split_collections(data.model_copy(update={"ignore_identical": r})).fingerprint
         for r in rules
     }
-    assert found["auto"] == found["id"] == found["text"]  # here they are the same documents
-    assert found["none"] != found["id"]
+    assert values["auto"] == values["id"] == values["text"]  # here they are the same documents
+    assert values["none"] != values["id"]
 
 
-def test_a_small_corpus_gives_every_query_what_is_left_for_all(beir_folder: Folder) -> None:
+def test_a_small_corpus_gives_every_query_the_same_number_of_candidates(
+    beir_folder: Folder,
+) -> None:
     corpus = {"a": "An oak.", "b": "An elm.", "c": "An ash."}
     queries = {"a": "An oak.", "q": "elm?", "r": "ash?"}
     qrels = {"a": {"b": 1}, "q": {"b": 1}, "r": {"c": 1}}
@@ -216,7 +218,7 @@ def test_a_small_corpus_gives_every_query_what_is_left_for_all(beir_folder: Fold
     assert sets[0].candidates.shape == (3, 2)
 
 
-def test_a_copy_of_the_query_that_was_judged_relevant_stays(beir_folder: Folder) -> None:
+def test_a_copy_of_the_query_that_is_judged_relevant_is_a_candidate(beir_folder: Folder) -> None:
     corpus = {"a": "An oak.", "a2": "an oak. ", "a3": "AN OAK."}
     queries = {"q": "An oak.", "r": "ash?"}
     folder = beir_folder("trees", corpus, queries, test={"q": {"a": 1}, "r": {"a": 1}})
@@ -226,7 +228,7 @@ def test_a_copy_of_the_query_that_was_judged_relevant_stays(beir_folder: Folder)
     assert sets["unseen_test"][0].candidates.shape == (2, 1)  # the relevant one stays
 
 
-def test_a_query_to_which_every_document_is_itself_is_refused(beir_folder: Folder) -> None:
+def test_a_query_that_is_the_same_as_every_document_is_refused(beir_folder: Folder) -> None:
     corpus, queries = {"a": "An oak.", "b": "an oak. "}, {"q": "An oak.", "r": "ash?"}
     folder = beir_folder("trees", corpus, queries, test={"q": {"a": 1}, "r": {"a": 1}})
     collection = load_collection(f"beir:{folder}")
@@ -239,7 +241,7 @@ def test_a_query_to_which_every_document_is_itself_is_refused(beir_folder: Folde
 # Documents that were judged not relevant.
 
 
-def test_judged_documents_replace_the_farthest_candidates_that_nobody_judged() -> None:
+def test_judged_documents_replace_the_farthest_unjudged_candidates() -> None:
     angles = np.linspace(0.0, 1.5, 12)
     documents = np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
     queries = documents[:1]
@@ -269,7 +271,7 @@ def clicks(beir_folder: Folder) -> DataConfig:
     return config(folder, embedded(folder, corpus, queries), candidates=10)
 
 
-def test_what_was_shown_and_skipped_joins_the_candidates_of_training_alone(
+def test_documents_judged_not_relevant_are_candidates_in_training_only(
     clicks: DataConfig,
 ) -> None:
     prepared = loaded(clicks)
@@ -286,7 +288,7 @@ def test_what_was_shown_and_skipped_joins_the_candidates_of_training_alone(
     assert any("judged not relevant 2.00" in line for line in describe(prepared))
 
 
-def test_the_cosine_is_the_same_with_and_without_what_was_judged_not_relevant(
+def test_documents_judged_not_relevant_do_not_change_the_score_of_the_cosine(
     clicks: DataConfig,
 ) -> None:
     path = Path(clicks.seen[0].removeprefix("beir:")) / "qrels" / "test.tsv"
@@ -301,7 +303,7 @@ def test_the_cosine_is_the_same_with_and_without_what_was_judged_not_relevant(
     np.testing.assert_array_equal(roles["train"][0].candidates, second.trial.train[0].candidates)
 
 
-def test_validating_a_model_finds_the_candidates_that_it_was_trained_on(
+def test_evaluation_data_have_the_training_candidates(
     clicks: DataConfig,
 ) -> None:
     roles = load_roles(clicks, clicks.seen, embedding_source(clicks.encoder))
@@ -313,7 +315,7 @@ def test_validating_a_model_finds_the_candidates_that_it_was_trained_on(
 # Candidates that hold hardly anything.
 
 
-def test_candidates_that_hold_few_of_the_relevant_documents_are_warned_of(
+def test_a_low_recall_of_candidates_gives_a_warning(
     clicks: DataConfig,
 ) -> None:
     prepared = loaded(clicks)
@@ -324,7 +326,7 @@ def test_candidates_that_hold_few_of_the_relevant_documents_are_warned_of(
     assert "Raise `data.candidates`" in warning
 
 
-def test_a_warning_calls_differences_chance_only_where_most_queries_have_no_relevant_candidate(
+def test_a_warning_mentions_chance_only_if_most_queries_have_no_relevant_candidate(
     clicks: DataConfig,
 ) -> None:
     (train,) = loaded(clicks).trial.train
@@ -338,6 +340,6 @@ def test_a_warning_calls_differences_chance_only_where_most_queries_have_no_rele
     assert "largely chance" in recall_warnings([none])[0]
 
 
-def test_candidates_that_hold_enough_are_not_warned_of(clicks: DataConfig) -> None:
+def test_a_high_recall_of_candidates_gives_no_warning(clicks: DataConfig) -> None:
     prepared = loaded(clicks.model_copy(update={"candidates": 60}))
     assert recall_warnings(all_sets(prepared)) == []

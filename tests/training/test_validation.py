@@ -127,7 +127,9 @@ def gated_head(trial_data: TrialData, seed: int) -> Head:
         "hybrid", 16, (8,), 0.3, 2, 2, "cnot_chain", "lightning.qubit", gate="distance", centroids=3
     )
     assert head.gate is not None
-    place_gate(head.gate, [one.queries for one in trial_data.train], np.random.default_rng(seed))
+    place_gate(
+        head.gate, [queries.queries for queries in trial_data.train], np.random.default_rng(seed)
+    )
     return head
 
 
