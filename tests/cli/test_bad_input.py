@@ -235,8 +235,8 @@ def test_a_text_of_100_megabytes_is_cut_like_any_other(
     prepared: Callable[..., PreparedData],
 ) -> None:
     changes = {"corpus.jsonl": lines([*CORPUS[1:], {"_id": "d0", "text": "oak " * 25_000_000}])}
-    assert "beir:oaks: 1 texts cut after 100,000 characters" in prepared(changes).description()
+    assert "beir:oaks: 1 texts cut after 100,000 characters" in describe(prepared(changes))
 
 
 def test_sound_data_are_counted_as_nothing(prepared: Callable[..., PreparedData]) -> None:
-    assert len(prepared({}).description()) == 1
+    assert len(describe(prepared({}))) == 1
