@@ -21,10 +21,12 @@ import typer
 from benchmarks.measuring import AsJson, Spread, milliseconds, show, table
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.embeddings import embedding_source
-from quantum_rerank.training.data_manager import PreparedData, TrialData, prepare
+from quantum_rerank.training.data_description import statistics
+from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.hybrid_trainer import make_trainer
-from quantum_rerank.training.ranking import Validator
 from quantum_rerank.training.trainer import Trainer
+from quantum_rerank.training.trial_data import PreparedData, TrialData
+from quantum_rerank.training.validation import Validator
 
 CHAPTERS = tuple(f"icd10:{n}" for n in (1, 2, 4, 5, 9, 11, 12, 14, 15, 17, 18, 21))
 UNSEEN = ("icd10:7", "icd10:8")
@@ -69,7 +71,9 @@ def configuration(seen: tuple[str, ...], unseen: tuple[str, ...], epochs: int) -
 
 def measure(config: ExperimentConfig, data: TrialData) -> dict[str, Times]:
     """Time the epochs of every model in turns. The first turn is not measured."""
-    validator = Validator(data.seen, data.unseen, config.training.objective)
+    validator = Validator(
+        data.validation_in_domain, data.validation_out_of_domain, config.training.objective
+    )
     trainers = {name: make_trainer(override(config, keys), data) for name, keys in MODELS.items()}
     running = {name: trainer.epochs() for name, trainer in trainers.items()}
     times = {name: Times() for name in MODELS}
@@ -93,7 +97,7 @@ def timed_epoch(
 
 def description(prepared: PreparedData) -> str:
     """Return the number of domains and queries of an epoch."""
-    rows = prepared.statistics()
+    rows = statistics(prepared)
     total = {role: sum(row.get(role, 0) for row in rows) for role in ("train", "validation")}
     return (
         f"an epoch over {len(prepared.trial.train)} domains, {total['train']} training "
@@ -124,7 +128,7 @@ def main(
         "validation": validation,
         f"times_{TWIN}": times_twin,
         "epochs": epochs,
-        "data": prepared.statistics(),
+        "data": statistics(prepared),
     }
     rows = [
         (

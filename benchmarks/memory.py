@@ -28,7 +28,9 @@ from benchmarks.measuring import AsJson, show, table
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.datasets import Collection
 from quantum_rerank.embeddings import Embeddings
-from quantum_rerank.training.data_manager import QuerySet, TrialData, query_set
+from quantum_rerank.evaluation.query_set import QuerySet
+from quantum_rerank.training.query_sets import build_query_set
+from quantum_rerank.training.trial_data import TrialData
 from tuning.limits.budgets import MemoryWatchdog
 from tuning.workers.cluster import ray_cluster
 from tuning.workers.trainable import TrialContext, train
@@ -113,7 +115,7 @@ class Worker:
         self._without_data = usage()
         self._data: TrialData = ray.get(reference[0])
         self._unpickled = usage()
-        for queries in (*self._data.train, *self._data.seen):
+        for queries in (*self._data.train, *self._data.validation_in_domain):
             queries.documents.sum()
             queries.queries.sum()
         self._with_data = usage()
@@ -169,7 +171,11 @@ def trial_data(n_documents: int) -> TrialData:
     ids = tuple(collection.queries)
 
     def chosen(query_ids: tuple[str, ...]) -> tuple[QuerySet, ...]:
-        return (query_set(collection, queries, documents, query_ids, N_CANDIDATES),)
+        return (
+            build_query_set(
+                collection, queries, documents, query_ids=query_ids, n_candidates=N_CANDIDATES
+            ),
+        )
 
     return TrialData(chosen(ids[:N_QUERIES]), chosen(ids[N_QUERIES:]), ())
 

@@ -19,10 +19,11 @@ from quantum_rerank.config import DataConfig
 from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import DivergedError, SaturatedError
 from quantum_rerank.machine import machine
-from quantum_rerank.training.data_manager import PreparedData, prepare
+from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.lexical import Bm25
 from quantum_rerank.training.models import measure_model
-from quantum_rerank.training.ranking import Validator
+from quantum_rerank.training.trial_data import PreparedData
+from quantum_rerank.training.validation import Validator
 
 
 @lru_cache(maxsize=1)
@@ -101,7 +102,7 @@ def _validation(task: Task, timed: TimedModel, prepared: PreparedData) -> dict[s
 
 def _cosine_objective(task: Task, prepared: PreparedData) -> float:
     """Return the validation objective of cosine alone."""
-    seen, unseen = prepared.trial.seen, prepared.trial.unseen
+    seen, unseen = prepared.trial.validation_in_domain, prepared.trial.validation_out_of_domain
     validator = Validator(seen, unseen, task.config.training.objective)
     affinities = [np.zeros(queries.candidates.shape) for queries in (*seen, *unseen)]
     return validator.of(affinities, (0.0,)).objective

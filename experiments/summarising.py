@@ -33,7 +33,7 @@ from experiments.summary import (
     pair_name,
 )
 from quantum_rerank.config import ExperimentConfig, config_keys
-from quantum_rerank.training.targets import TargetResult
+from quantum_rerank.evaluation.targets import TargetResult
 
 DRAWN = (TUNED, DEFAULT, TUNED_TWIN, TWIN)
 """The rows with a table of targets and a learning curve."""

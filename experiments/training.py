@@ -13,7 +13,7 @@ from experiments.plan import FIXED, Dataset, Task
 from experiments.results import Result, Results, fingerprint
 from experiments.running import run_all
 from quantum_rerank.plain_console import make_progress
-from quantum_rerank.training.data_manager import told_skips
+from quantum_rerank.training.data_description import describe, describe_skipped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,7 +68,7 @@ def all_results(
         }
         with closing(run_all(missing, collections, folder, min(jobs, len(missing)))) as ended:
             results |= _watched(ended, costs, console)
-    return [results[task.result_path] for task in planned], told_skips(checked.skipped)
+    return [results[task.result_path] for task in planned], describe_skipped(checked.skipped)
 
 
 def _check(planned: Sequence[Task], files: Results, console: Console) -> _Checked:
@@ -81,7 +81,7 @@ def _check(planned: Sequence[Task], files: Results, console: Console) -> _Checke
         if task.dataset not in checked.n_queries:
             queries = (len(domain.query_ids) for domain in prepared.trial.train)
             checked.n_queries[task.dataset] = sum(queries)
-            console.print(*prepared.description(), sep="\n", soft_wrap=True)
+            console.print(*describe(prepared), sep="\n", soft_wrap=True)
         result = files.of(task, fingerprint(task.config, task.model, data))
         if result is None:
             checked.missing.append(task)

@@ -26,7 +26,9 @@ from quantum_rerank.embeddings import (
     text_model,
 )
 from quantum_rerank.embeddings.coverage import Coverage, TextReader, unknown_tokens
-from quantum_rerank.training.data_manager import PreparedData, QuerySet, TrialData, prepare
+from quantum_rerank.evaluation.query_set import QuerySet
+from quantum_rerank.training.data_manager import prepare
+from quantum_rerank.training.trial_data import PreparedData, TrialData
 from tests.speed import PATIENT
 
 DIMENSION = 16

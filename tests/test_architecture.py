@@ -43,7 +43,7 @@ ROOMS: dict[str, set[str]] = {
         "errors",
     },
     "similarity": {"circuits", "errors"},
-    "evaluation": {"datasets", "errors"},
+    "evaluation": {"similarity", "embeddings", "datasets", "errors"},
     "training": {
         "similarity",
         "circuits",

@@ -24,12 +24,12 @@ from quantum_rerank.errors import (
     EncoderWarning,
     OutputError,
 )
+from quantum_rerank.evaluation.ranking import Candidates
 from quantum_rerank.export import ExportedModel, Manifest, export_model, read_bundle, write_bundle
 from quantum_rerank.reranker import Reranker
 from quantum_rerank.similarity import build_head, fuse
-from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.models import train_model
-from quantum_rerank.training.ranking import Candidates
+from quantum_rerank.training.trial_data import TrialData
 
 DIM = 3
 MODELS: tuple[str, ...] = get_args(ModelName)
@@ -368,7 +368,7 @@ def test_a_gated_model_scores_as_in_training(
     head = train_model(config, model, trial_data).head
     assert head.gate is not None
     head.gate.fall.fill_(1.0)  # whatever suits validation
-    queries = trial_data.unseen[0]
+    queries = trial_data.validation_out_of_domain[0]
     example = ExampleTexts("q", queries.queries[0], ("d",), queries.documents[:1])
     bundle = export_model(
         tmp_path / "bundle",

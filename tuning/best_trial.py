@@ -18,13 +18,13 @@ from quantum_rerank.console import pasted, run, say
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.evaluation import COSINE
+from quantum_rerank.evaluation.measurements import SeedObjectives, TrainingSummary
 from quantum_rerank.export import ExportedModel, export_model
 from quantum_rerank.similarity import Head
 from quantum_rerank.training.checkpoint import OF_THE_MACHINE
-from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.models import untrained_head
-from quantum_rerank.training.ranking import Validation, Validator
-from quantum_rerank.training.targets import Course, Seeds
+from quantum_rerank.training.trial_data import PreparedData, TrialData
+from quantum_rerank.training.validation import Validation, Validator
 from tuning.records import CHECKPOINT, PEAK_RSS_MB, SECONDS
 from tuning.run_options import TrustedStorage, TrustedStoragePath
 from tuning.study.front import ranking_key
@@ -60,7 +60,7 @@ class TrainedTrial:
     head: Head
     validation: Validation
     epoch: int
-    course: Course
+    training_summary: TrainingSummary
 
 
 def ranked_trials(trials: Sequence[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
@@ -124,12 +124,16 @@ def _loaded(
             f"{name} is of epoch {epoch}, but the trial's best epoch is {best} in the study. "
             "Put back the trial's own file."
         )
-    state, params, course = (
-        trial.state.name.lower(),
-        dict(trial.params),
-        _course(trial, config, epoch),
+    return TrainedTrial(
+        number=trial.number,
+        params=dict(trial.params),
+        state=trial.state.name.lower(),
+        config=config,
+        head=head,
+        validation=validation,
+        epoch=epoch,
+        training_summary=_training_summary(trial, config, epoch),
     )
-    return TrainedTrial(trial.number, params, state, config, head, validation, epoch, course)
 
 
 def _different(config: ExperimentConfig, expected: ExperimentConfig) -> str:
@@ -141,21 +145,25 @@ def _different(config: ExperimentConfig, expected: ExperimentConfig) -> str:
     return ""
 
 
-def _course(trial: optuna.trial.FrozenTrial, config: ExperimentConfig, best_epoch: int) -> Course:
+def _training_summary(
+    trial: optuna.trial.FrozenTrial, config: ExperimentConfig, best_epoch: int
+) -> TrainingSummary:
     peak_mb = trial.user_attrs.get(PEAK_RSS_MB)
-    return Course(
-        best_epoch,
-        tuple(best_so_far(trial).values()),
-        trial.user_attrs.get(SECONDS),
-        peak_mb and peak_mb * 2**20 / 1e9,
-        config.training.early_stopping_patience,
-        config.training.min_improvement,
+    return TrainingSummary(
+        best_epoch=best_epoch,
+        objectives=tuple(best_so_far(trial).values()),
+        seconds=trial.user_attrs.get(SECONDS),
+        peak_memory_gb=peak_mb and peak_mb * 2**20 / 1e9,
+        patience=config.training.early_stopping_patience,
+        min_improvement=config.training.min_improvement,
     )
 
 
 def cosine_objective(config: ExperimentConfig, data: TrialData) -> float:
     """The validation objective of the cosine, which has nothing to train."""
-    validate = Validator(data.seen, data.unseen, config.training.objective)
+    validate = Validator(
+        data.validation_in_domain, data.validation_out_of_domain, config.training.objective
+    )
     return validate(untrained_head(config, COSINE, data)).objective
 
 
@@ -165,7 +173,7 @@ def export_trial(
     prepared: PreparedData,
     source: EmbeddingSource,
     test: Mapping[str, Mapping[str, float]],
-    seeds: Seeds | None = None,
+    seeds: SeedObjectives | None = None,
 ) -> Path:
     """Write a trial's bundle, with its validation metrics and what it scored on test.
 
@@ -179,7 +187,7 @@ def export_trial(
         data_fingerprint=prepared.fingerprint,
         metrics={"validation": trial.validation.metrics, **test},
         examples=prepared.examples,
-        training={**asdict(trial.course), "seeds": asdict(seeds or Seeds())},
+        training={**asdict(trial.training_summary), "seeds": asdict(seeds or SeedObjectives())},
     )
     return export_model(output, model)
 
@@ -245,11 +253,13 @@ def _summary(folder: Path) -> dict[str, Any]:
         raise BundleError(f"`{folder / SUMMARY}` was cut off.") from None
 
 
-def _seeds(summary: Mapping[str, Any], trial: TrainedTrial, data: TrialData) -> Seeds | None:
+def _seeds(
+    summary: Mapping[str, Any], trial: TrainedTrial, data: TrialData
+) -> SeedObjectives | None:
     """What a trial's configuration came to on fresh seeds; None if it was not among the best."""
     for one in summary.get("confirmed", ()):
         if one["number"] == trial.number:
-            return Seeds(tuple(one["values"]), cosine_objective(trial.config, data))
+            return SeedObjectives(tuple(one["values"]), cosine_objective(trial.config, data))
     return None
 
 

@@ -16,12 +16,12 @@ from quantum_rerank.console import pasted
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import BundleError, FilesError, OutputError
 from quantum_rerank.evaluation import COSINE, Scores
+from quantum_rerank.evaluation.measurements import SeedObjectives
+from quantum_rerank.evaluation.ranking import score_on
+from quantum_rerank.evaluation.role_scores import score_against_cosine
 from quantum_rerank.similarity import Head
-from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.models import train_weights, untrained_head
-from quantum_rerank.training.ranking import score_on
-from quantum_rerank.training.standings import query_roles, standings
-from quantum_rerank.training.targets import Seeds
+from quantum_rerank.training.trial_data import PreparedData, TrialData
 from tuning.best_trial import (
     TrainedTrial,
     cosine_objective,
@@ -176,15 +176,15 @@ def judge_best(best: Confirmed, prepared: PreparedData) -> Judged:
     """Measure what the targets ask of the winner: on training queries, and over seeds."""
     trial, data = best.trial, prepared.trial
     return Judged(
-        standings(trial.head, trial.validation.fusion_weight, query_roles(prepared)),
-        trial.course,
-        Seeds(best.objectives, cosine_objective(trial.config, data)),
+        score_against_cosine(trial.head, trial.validation.fusion_weight, prepared.roles),
+        trial.training_summary,
+        SeedObjectives(best.objectives, cosine_objective(trial.config, data)),
     )
 
 
 def score_roles(head: Head, fusion_weight: float, prepared: PreparedData) -> dict[str, Scores]:
     """Scores on the test queries of seen and, where there are any, unseen domains."""
-    tests = prepared.tests.items()
+    tests = prepared.test_roles.items()
     return {role: score_on(head, fusion_weight, queries) for role, queries in tests}
 
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from quantum_rerank.config import ExperimentConfig, override
-from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.models import train_model
+from quantum_rerank.training.trial_data import TrialData
 from tuning.best_trial import TrainedTrial
 from tuning.workers.tasks import Tasks
 

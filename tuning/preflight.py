@@ -13,7 +13,7 @@ from quantum_rerank.embeddings.availability import refuse_unusable_encoder
 from quantum_rerank.embeddings.cache import EmbeddingCache, default_cache_folder
 from quantum_rerank.errors import ConfigError, FilesError, QuantumRerankError
 from quantum_rerank.folder_lock import LOCK, locked
-from quantum_rerank.training.data_manager import checked_collections
+from quantum_rerank.training.run_collections import split_collections
 from tuning.best_trial import ranked_trials
 from tuning.space import Space
 from tuning.study.run_folder import (
@@ -68,14 +68,14 @@ def refuse_unusable_data(space: Space, folder: Path) -> str:
         ConfigError: Everything that is wrong with the data and with the encoder.
     """
     mistakes, config = Mistakes(), space.base.data
-    loaded = mistakes.attempt(lambda: checked_collections(config))
-    collections, fingerprint = loaded or ({}, "")
-    note = mistakes.attempt(lambda: refuse_unusable_encoder(config, list(collections.values())))
+    loaded = mistakes.attempt(lambda: split_collections(config))
+    collections = list(loaded.collections.values()) if loaded else []
+    note = mistakes.attempt(lambda: refuse_unusable_encoder(config, collections))
     if not config.encoder.startswith("npy:"):
         mistakes.attempt(refuse_unusable_cache)
     if loaded and note == "" and (folder / RECORD).exists():
         recorded = read_record(folder)
-        encoder = source_of(config).fingerprint
+        fingerprint, encoder = loaded.fingerprint, source_of(config).fingerprint
         mistakes.attempt(lambda: refuse_other_fingerprints(recorded, fingerprint, encoder, folder))
     mistakes.raise_any()
     return note or ""

@@ -24,7 +24,9 @@ from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import FilesError, SearchError
 from quantum_rerank.interruption import Interruption, hangups_blocked
 from quantum_rerank.output_streams import as_a_display
-from quantum_rerank.training.data_manager import PreparedData, TrialData, prepare
+from quantum_rerank.training.data_description import describe
+from quantum_rerank.training.data_manager import prepare
+from quantum_rerank.training.trial_data import PreparedData, TrialData
 from tuning.algorithms.population import Population
 from tuning.conclusion import conclude
 from tuning.ending import (
@@ -57,7 +59,7 @@ from tuning.reporting.progress import ProgressDisplay
 from tuning.reporting.reports import (
     Outcome,
     print_outcome,
-    print_verdicts,
+    print_targets,
     summarise,
     taken_over_table,
     write_trials,
@@ -322,7 +324,7 @@ def _print_start(
     ledger: Ledger,
     console: Console,
 ) -> None:
-    console.print(*prepared.description(), sep="\n", soft_wrap=True)
+    console.print(*describe(prepared), sep="\n", soft_wrap=True)
     if taken:
         console.print(taken_over_table(taken))
     if n_told := len(finished_trials(study.get_trials(deepcopy=False))):
@@ -365,7 +367,7 @@ def _write_up(session: Session, outcome: Outcome, fingerprint: str, console: Con
     )
     draw_front(outcome, folder / PARETO)
     print_outcome(outcome, console)
-    print_verdicts(summary, console)
+    print_targets(summary, console)
     peak, seconds = summary["peak_trial_rss_mb"], summary["wall_seconds"]
     console.print(f"Wrote {folder}: {seconds} s, at most {peak} MB a trial.", soft_wrap=True)
 

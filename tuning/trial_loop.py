@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from quantum_rerank.errors import SearchError
-from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.training.trial_data import TrialData
 from tuning.algorithms.population import Population
 from tuning.ending import STOPPING_SECONDS
 from tuning.limits.budgets import Concurrency, StopSignal

@@ -22,7 +22,7 @@ _NEEDED = (
     "splits",
     "best_epoch",
     "fusion_weight",
-    "verdicts",
+    "targets",
 )
 _NEEDED_OF_A_SEARCH = ("name", "baselines", "tested")
 

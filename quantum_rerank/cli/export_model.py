@@ -133,7 +133,7 @@ def _write_bundle(
         data_fingerprint=prepared.fingerprint,
         metrics=trained.metrics,
         examples=prepared.examples,
-        training={**asdict(trained.course), "seeds": asdict(trained.seeds)},
+        training={**asdict(trained.training_summary), "seeds": asdict(trained.seeds)},
     )
     export_model(output, model)
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.cli.ended_runs import Group, SearchRun, differing, over_domains
 from quantum_rerank.evaluation import COSINE, NDCG, Comparison, compare
-from quantum_rerank.training.target_table import number
-from quantum_rerank.training.targets import Seeds, TargetResult, from_record, stability
+from quantum_rerank.evaluation.measurements import SeedObjectives
+from quantum_rerank.evaluation.target_table import number
+from quantum_rerank.evaluation.targets import TargetResult, read_target_records, stability
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,7 +42,7 @@ class Tabular:
         return table
 
 
-_TEXTS = ("model", "system", "target", "query", "relevant", "differs in", "verdict", "what it is")
+_TEXTS = ("model", "system", "target", "query", "relevant", "differs in", "result", "definition")
 
 
 def runs_table(groups: Sequence[Group]) -> Tabular:
@@ -128,39 +129,40 @@ def paired_table(group: Group, role: str, pairs: Sequence[Paired]) -> Tabular:
     return Tabular(title, ("models", "difference", "relative", "95 % interval", "p"), rows)
 
 
-def group_verdicts(group: Group) -> dict[str, list[TargetResult]]:
-    """Target -> its verdict for every seed, and of stability the one over all of them."""
+def group_targets(group: Group) -> dict[str, list[TargetResult]]:
+    """Return target -> its result for each seed; stability has one result over all seeds."""
     model = group.runs[0].model
     # Each above its own cosine, which differs where seeds draw their own split.
     gains = tuple(run.objective(model) - run.objective(COSINE) for run in group.runs)
-    over_seeds = stability(Seeds(gains, cosine=0.0))
+    over_seeds = stability(SeedObjectives(gains, cosine=0.0))
     by_name: dict[str, list[TargetResult]] = {}
-    for verdict in chain.from_iterable(from_record(run.record["verdicts"]) for run in group.runs):
-        by_name.setdefault(verdict.name, []).append(verdict)
+    records = chain.from_iterable(run.record["targets"] for run in group.runs)
+    for result in read_target_records(list(records)):
+        by_name.setdefault(result.name, []).append(result)
     by_name[over_seeds.name] = [over_seeds]
     return by_name
 
 
-def ends(verdicts: Sequence[TargetResult]) -> str:
+def ends(results: Sequence[TargetResult]) -> str:
     """The lowest and the highest value of one target."""
-    known = [verdict.value for verdict in verdicts if verdict.value is not None]
+    known = [result.value for result in results if result.value is not None]
     return " to ".join(map(number, sorted({min(known), max(known)}))) if known else "-"
 
 
-def outcomes(verdicts: Sequence[TargetResult]) -> str:
+def outcomes(results: Sequence[TargetResult]) -> str:
     """How often one target has each outcome: `4 pass, 1 fail`."""
-    found = [verdict.outcome for verdict in verdicts]
+    found = [result.outcome for result in results]
     return ", ".join(f"{found.count(one)} {one}" for one in dict.fromkeys(found))
 
 
 def targets_table(group: Group) -> Tabular:
     """How often each target was passed, failed or not known; stability is that of the group."""
     rows = []
-    for name, verdicts in group_verdicts(group).items():
-        first = verdicts[0]
-        asked = f"{first.rule} {number(first.target)}"
-        rows.append((name, ends(verdicts), asked, outcomes(verdicts), first.formula))
-    columns = ("target", "value", "asked for", "verdict", "what it is")
+    for name, results in group_targets(group).items():
+        first = results[0]
+        required = f"{first.rule} {number(first.target)}"
+        rows.append((name, ends(results), required, outcomes(results), first.formula))
+    columns = ("target", "value", "required", "result", "definition")
     return Tabular(f"{group.name}: targets, by seed", columns, tuple(rows))
 
 

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from quantum_rerank.config import ExperimentConfig
-    from quantum_rerank.training.data_manager import PreparedData
     from quantum_rerank.training.lexical import Bm25
     from quantum_rerank.training.trainer import EpochReport
+    from quantum_rerank.training.trial_data import PreparedData
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -121,9 +121,10 @@ def _train(
     begun: what is gone on with, where there is something.
     """
     from quantum_rerank.embeddings import source_of
+    from quantum_rerank.evaluation.target_table import target_table
     from quantum_rerank.plain_console import make_console
+    from quantum_rerank.training.data_description import describe
     from quantum_rerank.training.data_manager import prepare
-    from quantum_rerank.training.target_table import verdict_table
 
     console = make_console()
     started = time.monotonic()
@@ -134,21 +135,21 @@ def _train(
         unfinished.go_on(folder, begun, now, (BUNDLE, CHECKPOINTS))
     else:
         unfinished.begin(folder, now)
-    console.print(*prepared.description(), sep="\n", soft_wrap=True)
+    console.print(*describe(prepared), sep="\n", soft_wrap=True)
     own = experiment.model
     timed, left_out = _measure_all(experiment, others, prepared, console, folder)
     measured = {name: one.measured for name, one in timed.items()}
     judged = judge(timed[own], prepared)
-    export_models(folder, own, measured, judged.course, prepared, source)
+    export_models(folder, own, measured, judged.training_summary, prepared, source)
     wall_seconds = time.monotonic() - started
     write_record(folder, own, timed, left_out, judged, prepared, wall_seconds)
     n_trained = {name: one.n_trained for name, one in measured.items()}
-    for role in prepared.tests:
+    for role in prepared.test_roles:
         systems = {name: one.test[role] for name, one in measured.items()}
         console.print(leaderboard(f"{role} queries, scored once", systems))
         compared = {name: one for name, one in systems.items() if name != own}
         console.print(difference_table(own, systems[own], compared, n_trained))
-    console.print(verdict_table(f"Targets of {own}", judged.verdicts))
+    console.print(target_table(f"Targets of {own}", judged.targets))
     console.print(f"Wrote {folder / METRICS_FILE} and {folder / BUNDLE}.", soft_wrap=True)
 
 

@@ -16,8 +16,8 @@ from quantum_rerank.errors import BundleError, DataError, EmbeddingError
 if TYPE_CHECKING:
     from quantum_rerank.config import ExperimentConfig
     from quantum_rerank.embeddings import EmbeddingSource
+    from quantum_rerank.evaluation.measurements import SeedObjectives, TrainingSummary
     from quantum_rerank.similarity import Head
-    from quantum_rerank.training.targets import Course, Seeds
 
 ModelPath = Annotated[
     Path,
@@ -64,8 +64,8 @@ class TrainedModel:
     fusion_weight: float
     embedding_dim: int
     metrics: Mapping[str, Mapping[str, float]]
-    course: Course
-    seeds: Seeds
+    training_summary: TrainingSummary
+    seeds: SeedObjectives
     encoder_fingerprint: str = ""
     data_fingerprint: str = ""
 
@@ -152,8 +152,8 @@ def require_same_width(model: TrainedModel, width: int, name: str) -> None:
 
 
 def _from_bundle(folder: Path) -> TrainedModel:
+    from quantum_rerank.evaluation.measurements import SeedObjectives, TrainingSummary
     from quantum_rerank.export import read_bundle
-    from quantum_rerank.training.targets import Course, Seeds
 
     head, manifest = read_bundle(folder)
     training = dict(manifest.training)
@@ -164,17 +164,17 @@ def _from_bundle(folder: Path) -> TrainedModel:
         manifest.fusion_weight,
         manifest.embedding_dim,
         manifest.metrics,
-        _made(Course, training),
-        _made(Seeds, seeds),
+        _made(TrainingSummary, training),
+        _made(SeedObjectives, seeds),
         manifest.encoder_fingerprint,
         manifest.data_fingerprint,
     )
 
 
 def _from_checkpoint(path: Path) -> TrainedModel:
+    from quantum_rerank.evaluation.measurements import SeedObjectives, TrainingSummary
     from quantum_rerank.training.best_model import read_best_model
     from quantum_rerank.training.serialization import loads
-    from quantum_rerank.training.targets import Course, Seeds
 
     name = f"`{path}`"
     try:
@@ -188,8 +188,8 @@ def _from_checkpoint(path: Path) -> TrainedModel:
         validation.fusion_weight,
         int(loads(content, name)["embedding_dim"]),
         {"validation": validation.metrics},
-        Course(epoch),
-        Seeds(),
+        TrainingSummary(epoch),
+        SeedObjectives(),
         **_fingerprints(path),
     )
 

@@ -12,9 +12,10 @@ from quantum_rerank.evaluation import NDCG
 
 if TYPE_CHECKING:
     from quantum_rerank.embeddings import EmbeddingSource
-    from quantum_rerank.training.data_manager import PreparedData
+    from quantum_rerank.evaluation.measurements import ModelAndCosine, TrainingSummary
+    from quantum_rerank.evaluation.targets import TargetResult
     from quantum_rerank.training.models import MeasuredModel
-    from quantum_rerank.training.targets import Course, Standing, TargetResult
+    from quantum_rerank.training.trial_data import PreparedData
 
 METRICS_FILE, BUNDLE, CHECKPOINTS = "metrics.json", "bundle", "checkpoints"
 
@@ -29,46 +30,47 @@ class TimedModel:
 
 @dataclass(frozen=True)
 class Judged:
-    """How the model that was asked for stands to every target."""
+    """The targets of the chosen model, with the measurements behind them."""
 
-    course: Course
-    standings: Mapping[str, Standing]
-    verdicts: Sequence[TargetResult]
+    training_summary: TrainingSummary
+    role_scores: Mapping[str, ModelAndCosine]
+    targets: Sequence[TargetResult]
 
     def record(self) -> dict[str, Any]:
         """Its part of metrics.json."""
-        from quantum_rerank.training.targets import as_record
+        from quantum_rerank.evaluation.targets import target_records
 
         return {
-            "verdicts": as_record(self.verdicts),
-            "standings": {role: asdict(one) for role, one in self.standings.items()},
-            "peak_memory_gb": self.course.peak_memory_gb,
+            "targets": target_records(self.targets),
+            "role_scores": {role: asdict(scores) for role, scores in self.role_scores.items()},
+            "peak_memory_gb": self.training_summary.peak_memory_gb,
         }
 
 
 def judge(model: TimedModel, prepared: PreparedData) -> Judged:
     """Hold a trained model against the targets; one training says nothing of other seeds."""
-    from quantum_rerank.training.standings import query_roles, standings
-    from quantum_rerank.training.targets import Course, verdicts
+    from quantum_rerank.evaluation.measurements import TrainingSummary
+    from quantum_rerank.evaluation.role_scores import score_against_cosine
+    from quantum_rerank.evaluation.targets import evaluate_targets
 
     trained = model.measured.trained
     assert trained is not None
     training = trained.config.training
-    course = Course(
-        trained.best_epoch,
-        tuple(epoch["objective"] for epoch in trained.history),
-        model.seconds,
-        _peak_memory_gb(),
-        training.early_stopping_patience,
-        training.min_improvement,
+    summary = TrainingSummary(
+        best_epoch=trained.best_epoch,
+        objectives=tuple(epoch["objective"] for epoch in trained.history),
+        seconds=model.seconds,
+        peak_memory_gb=_peak_memory_gb(),
+        patience=training.early_stopping_patience,
+        min_improvement=training.min_improvement,
     )
     weight = trained.validation.fusion_weight
-    found = standings(trained.head, weight, query_roles(prepared))
-    return Judged(course, found, verdicts(found, course))
+    scores = score_against_cosine(trained.head, weight, prepared.roles)
+    return Judged(summary, scores, evaluate_targets(scores, summary))
 
 
 def _peak_memory_gb() -> float:
-    """The most that this process ever held, in units of 10**9 bytes."""
+    """Return the largest resident memory of this process in GB (10**9 bytes)."""
     import resource
     import sys
 
@@ -104,7 +106,7 @@ def write_record(
         "history": {model: list(one.history) for model, one in trained.items()},
         "per_query": {
             role: {model: {NDCG: one.test[role].per_query[NDCG]} for model, one in measured.items()}
-            for role in prepared.tests
+            for role in prepared.test_roles
         },
         "left_out": dict(left_out),
         **judged.record(),
@@ -123,7 +125,7 @@ def export_models(
     folder: Path,
     own: str,
     measured: Mapping[str, MeasuredModel],
-    course: Course,
+    training_summary: TrainingSummary,
     prepared: PreparedData,
     source: EmbeddingSource,
 ) -> None:
@@ -143,7 +145,7 @@ def export_models(
         data_fingerprint=prepared.fingerprint,
         metrics={"validation": chosen.validation.metrics, **test},
         examples=prepared.examples,
-        training=asdict(course),
+        training=asdict(training_summary),
     )
     export_model(folder / BUNDLE, exported)
     (folder / CHECKPOINTS).mkdir()
@@ -165,5 +167,5 @@ def _means(
     """Role -> model -> metric -> its mean."""
     return {
         role: {model: dict(one.test[role].metrics) for model, one in measured.items()}
-        for role in prepared.tests
+        for role in prepared.test_roles
     }

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from quantum_rerank.cli.trained_model import TrainedModel
     from quantum_rerank.config import DataConfig
     from quantum_rerank.embeddings import EmbeddingSource
-    from quantum_rerank.training.data_manager import QuerySet
-    from quantum_rerank.training.targets import Standing, TargetResult
+    from quantum_rerank.evaluation.measurements import ModelAndCosine
+    from quantum_rerank.evaluation.query_set import QuerySet
+    from quantum_rerank.evaluation.targets import TargetResult
 
 FAILED_EXIT_CODE = 3
 
@@ -67,27 +68,28 @@ def main(
             --data icd10:5 --data icd10:3
     """
     from quantum_rerank.cli.trained_model import load_model, source_for
+    from quantum_rerank.evaluation.role_scores import score_against_cosine
+    from quantum_rerank.evaluation.target_table import target_table
+    from quantum_rerank.evaluation.targets import evaluate_targets
     from quantum_rerank.plain_console import make_console
-    from quantum_rerank.training.data_manager import recall_warnings, told_skips
-    from quantum_rerank.training.standings import standings
-    from quantum_rerank.training.target_table import verdict_table
-    from quantum_rerank.training.targets import verdicts
+    from quantum_rerank.training.data_description import describe_skipped
+    from quantum_rerank.training.recall import recall_warnings
 
     trained = reading_as(load_model(model), columns, max_unmatched_judgments)
     named = encoder or trained.config.data.encoder
     source = source_for(trained, encoder, device, batch_size)
     roles = _roles(trained, data or [], source, named)
-    found = standings(trained.head, trained.fusion_weight, roles)
-    judged = verdicts(found, trained.course, trained.seeds)
+    scores = score_against_cosine(trained.head, trained.fusion_weight, roles)
+    targets = evaluate_targets(scores, trained.training_summary, trained.seeds)
     if as_json:
-        print(json.dumps(_record(model, trained, roles, found, judged)))
+        print(json.dumps(_record(model, trained, roles, scores, targets)))
     else:
         console = make_console()
-        for line in told_skips(_skipped(roles)) + recall_warnings(_query_sets(roles)):
+        for line in describe_skipped(_skipped(roles)) + recall_warnings(_query_sets(roles)):
             console.print(line, soft_wrap=True)
-        console.print(_standing_table(roles, found))
-        console.print(verdict_table(f"Targets of {trained.config.model} in {model}", judged))
-    failed = any(one.passed is False or (strict and one.passed is None) for one in judged)
+        console.print(_score_table(roles, scores))
+        console.print(target_table(f"Targets of {trained.config.model} in {model}", targets))
+    failed = any(t.passed is False or (strict and t.passed is None) for t in targets)
     raise typer.Exit(FAILED_EXIT_CODE if failed else 0)
 
 
@@ -102,19 +104,22 @@ def _roles(
         require_same_width,
     )
     from quantum_rerank.training.data_manager import prepare
-    from quantum_rerank.training.standings import learned_from, load_roles, query_roles
+    from quantum_rerank.training.evaluation_data import (
+        includes_training_data,
+        load_roles,
+    )
 
     require_same_encoder(trained, source, encoder)
     config = trained.config.data
     if specs:
-        if trained.data_fingerprint and learned_from(config, specs):
+        if trained.data_fingerprint and includes_training_data(config, specs):
             require_same_data(trained, _fingerprint_now(config, specs), _OTHER_DATA)
         roles = load_roles(config, specs, source)
     else:
         prepared = prepare(config, source)
         require_same_vectors(trained, prepared.encoder_fingerprint, encoder)
         require_same_data(trained, prepared.fingerprint, _OTHER_DATA)
-        roles = query_roles(prepared)
+        roles = prepared.roles
     widths = {one.queries.shape[1] for sets in roles.values() for one in sets}
     for width in sorted(widths):
         require_same_width(trained, width, encoder)
@@ -124,11 +129,11 @@ def _roles(
 def _fingerprint_now(config: DataConfig, specs: Sequence[str]) -> str:
     """Of the collections of a configuration, those that `specs` name where they lie now."""
     from quantum_rerank.errors import DataError
-    from quantum_rerank.training.data_manager import data_fingerprint
-    from quantum_rerank.training.standings import as_placed
+    from quantum_rerank.training.evaluation_data import with_moved_folders
+    from quantum_rerank.training.run_collections import split_collections
 
     try:
-        return data_fingerprint(as_placed(config, specs))
+        return split_collections(with_moved_folders(config, specs)).fingerprint
     except DataError as error:
         raise DataError(
             [
@@ -149,7 +154,9 @@ def _query_sets(roles: Mapping[str, Sequence[QuerySet]]) -> list[QuerySet]:
     return [queries for sets in roles.values() for queries in sets]
 
 
-def _standing_table(roles: Mapping[str, Sequence[QuerySet]], found: Mapping[str, Standing]) -> Any:
+def _score_table(
+    roles: Mapping[str, Sequence[QuerySet]], scores: Mapping[str, ModelAndCosine]
+) -> Any:
     from rich.table import Table
 
     table = Table(title="NDCG@10, each domain counting the same", title_justify="left", box=None)
@@ -157,12 +164,12 @@ def _standing_table(roles: Mapping[str, Sequence[QuerySet]], found: Mapping[str,
     for column in ("number", "model", "cosine", "vs cosine"):
         table.add_column(column, justify="right")
     table.add_column("domains", overflow="fold")
-    for role, one in found.items():
+    for role, both in scores.items():
         sets = roles[role]
         number = sum(len(queries.query_ids) for queries in sets)
-        gain = "-" if one.ratio is None else f"{one.ratio - 1.0:+.1%}"
+        gain = "-" if both.ratio is None else f"{both.ratio - 1.0:+.1%}"
         domains = ", ".join(queries.domain for queries in sets)
-        table.add_row(role, str(number), f"{one.model:.4f}", f"{one.cosine:.4f}", gain, domains)
+        table.add_row(role, str(number), f"{both.model:.4f}", f"{both.cosine:.4f}", gain, domains)
     return table
 
 
@@ -170,11 +177,11 @@ def _record(
     path: Path,
     trained: TrainedModel,
     roles: Mapping[str, Sequence[QuerySet]],
-    found: Mapping[str, Standing],
-    judged: Sequence[TargetResult],
+    scores: Mapping[str, ModelAndCosine],
+    targets: Sequence[TargetResult],
 ) -> dict[str, Any]:
-    from quantum_rerank.training.data_manager import recall_warnings
-    from quantum_rerank.training.targets import as_record
+    from quantum_rerank.evaluation.targets import target_records
+    from quantum_rerank.training.recall import recall_warnings
 
     return {
         "path": str(path),
@@ -187,8 +194,8 @@ def _record(
         },
         "skipped": _skipped(roles),
         "warnings": recall_warnings(_query_sets(roles)),
-        "standings": {role: asdict(one) for role, one in found.items()},
-        "verdicts": as_record(judged),
+        "role_scores": {role: asdict(both) for role, both in scores.items()},
+        "targets": target_records(targets),
     }
 
 

@@ -1,8 +1,8 @@
-"""The same metrics over arrays, for the many rankings of the same candidates within a training.
+"""Ranking metrics over arrays, for the many rankings of the same candidates within a training.
 
-Fitting the fusion weight ranks every candidate list twenty-one times an epoch. What counts
-is only at which rank the relevant candidates stand, so no list is sorted. The values are those of
-`metrics.Evaluator`, to which a test holds them; figures that are published come from there.
+Fitting the fusion weight ranks every candidate list twenty-one times an epoch. The metrics depend
+only on the ranks of the relevant candidates, so no list is sorted. A test holds the values equal
+to those of `metrics.Evaluator`, which computes all published figures.
 """
 
 from __future__ import annotations
@@ -22,31 +22,48 @@ _RECALL_CUT = 100
 class CandidateMetrics:
     """Metrics of rankings of fixed candidates.
 
-    grades: (q, k) judged relevance of each candidate, 0 where it has none.
-    judged: per query, the relevance of all its judged documents, candidates or not.
+    Args:
+        grades: (q, k) judged relevance of each candidate, 0 for an unjudged one.
+        judged: Per query, the relevance of all its judged documents, candidates or not.
     """
 
     def __init__(self, grades: NDArray[np.integer], judged: Sequence[Sequence[int]]) -> None:
         self._shape = grades.shape
-        self._query, self._place = np.nonzero(grades > 0)
-        self._gain = grades[self._query, self._place].astype(np.float64)
-        self._before = np.arange(grades.shape[1]) < self._place[:, None]
-        self._n_relevant = np.array([sum(grade > 0 for grade in one) for one in judged], float)
-        self._ideal = np.array([_ideal_dcg(one) for one in judged])
+        self._query, self._position = np.nonzero(grades > 0)
+        self._gain = grades[self._query, self._position].astype(np.float64)
+        self._is_earlier = np.arange(grades.shape[1]) < self._position[:, None]
+        self._n_relevant = np.array(
+            [sum(grade > 0 for grade in grades_of_query) for grades_of_query in judged], float
+        )
+        self._ideal = np.array([_ideal_dcg(grades_of_query) for grades_of_query in judged])
 
     def ranks(self, scores: FloatArray) -> NDArray[np.int64]:
-        """The rank of each relevant candidate, from 1; of equal scores the first stands first.
+        """Return the rank of each relevant candidate, from 1, ties by position.
 
-        scores: (q, k).  Returns: (p,), one per relevant candidate, query by query.
+        Args:
+            scores: (q, k).
+
+        Returns:
+            (p,), one for each relevant candidate, query by query.
         """
-        theirs = scores[self._query]
-        own = theirs[np.arange(len(theirs)), self._place][:, None]
-        ahead = (theirs > own) | ((theirs == own) & self._before)
+        scores_of_query = scores[self._query]
+        score = scores_of_query[np.arange(len(scores_of_query)), self._position][:, None]
+        ahead = (scores_of_query > score) | ((scores_of_query == score) & self._is_earlier)
         ranks: NDArray[np.int64] = 1 + np.count_nonzero(ahead, axis=1)
         return ranks
 
     def values(self, metric: str, ranks: NDArray[np.int64]) -> FloatArray:
-        """A metric per query, (q,), from the ranks of the relevant candidates.
+        """Compute a metric per query from the ranks of the relevant candidates.
+
+        Args:
+            metric: Name of the metric, one of `METRICS`.
+            ranks: (p,), see `ranks`.
+
+        Returns:
+            (q,).
+
+        Raises:
+            ValueError: The metric is not supported.
 
         >>> one_of_two_found = CandidateMetrics(np.array([[0, 1, 0]]), [[1, 1]])
         >>> ranks = one_of_two_found.ranks(np.array([[0.9, 0.8, 0.1]]))
@@ -65,9 +82,11 @@ class CandidateMetrics:
         if metric == MAP:
             order = np.lexsort((ranks, self._query))  # query by query, so queries stay in place
             first = np.searchsorted(self._query, self._query)
-            found = np.arange(len(order)) - first + 1
-            return _ratio(self._sums(found / ranks[order]), self._n_relevant)
-        raise ValueError(f"`{metric}` is no metric. Known: {NDCG}, {MRR}, {RECALL}, {MAP}.")
+            n_relevant_so_far = np.arange(len(order)) - first + 1
+            return _ratio(self._sums(n_relevant_so_far / ranks[order]), self._n_relevant)
+        raise ValueError(
+            f"`{metric}` is not a metric. Choose one of: {NDCG}, {MRR}, {RECALL}, {MAP}."
+        )
 
     def _sums(self, values: FloatArray) -> FloatArray:
         return np.bincount(self._query, values, minlength=self._shape[0]).astype(np.float64)
@@ -79,5 +98,5 @@ def _ideal_dcg(judged: Sequence[int]) -> float:
 
 
 def _ratio(values: FloatArray, most: FloatArray) -> FloatArray:
-    """values / most, 0 for a query without any relevant document."""
+    """Return values / most, or 0 for a query without a relevant document."""
     return np.divide(values, most, out=np.zeros_like(values), where=most > 0)

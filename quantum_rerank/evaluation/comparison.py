@@ -1,4 +1,4 @@
-"""Is one ranking better than another? Paired over queries, with an interval."""
+"""Paired comparison of two rankings over queries, with an interval and a test."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Comparison:
-    """Mean of a metric's differences over the same queries, system minus baseline.
+    """Mean difference of a metric over the same queries, system minus baseline.
 
-    relative: difference over the baseline's mean.
-    low, high: 95 % bootstrap interval of the difference (percentile, 2,000 resamples).
-    p_value: two-sided paired randomisation test (Smucker, Allan and Carterette,
-        CIKM 2007), 9,999 sign flips.
+    Attributes:
+        difference: The mean difference.
+        relative: The difference divided by the baseline's mean, NaN if that is 0.
+        low: Lower end of the 95 % bootstrap interval of the difference (percentile, 2,000
+            resamples).
+        high: Upper end of the interval.
+        p_value: Two-sided paired randomisation test (Smucker, Allan and Carterette, CIKM 2007),
+            9,999 sign flips.
+        n_queries: Queries that both systems have.
     """
 
     difference: float
@@ -37,9 +42,15 @@ def compare(
 ) -> Comparison:
     """Compare two sets of per-query values over the queries they share.
 
-    domains: query -> domain. Each domain then counts the same however many queries
-        it has, in the difference, its interval (resampled within domains) and its
-        test; without it, each query counts the same.
+    Args:
+        system: Query -> value.
+        baseline: Query -> value.
+        domains: Query -> domain. With it, each domain counts the same in the difference, its
+            interval (resampled within domains) and its test; without it, each query does.
+        seed: Seed of the resampling and of the sign flips.
+
+    Raises:
+        ValueError: The two systems share no query.
     """
     from scipy.stats import bootstrap, permutation_test
 
@@ -56,7 +67,14 @@ def compare(
     # Weighted so that the plain mean of all is the mean of the domains' means.
     weighted = np.concatenate([g * (len(queries) / (len(groups) * len(g))) for g in groups])
     if len(queries) < 2 or not weighted.any():
-        return Comparison(difference, relative, difference, difference, 1.0, len(queries))
+        return Comparison(
+            difference=difference,
+            relative=relative,
+            low=difference,
+            high=difference,
+            p_value=1.0,
+            n_queries=len(queries),
+        )
     rng = np.random.default_rng(seed)
     test = permutation_test(
         (weighted,), np.mean, permutation_type="samples", n_resamples=9999, rng=rng
@@ -66,20 +84,26 @@ def compare(
         resampled, _mean_of_means, n_resamples=2000, method="percentile", rng=rng
     ).confidence_interval
     return Comparison(
-        difference,
-        relative,
-        float(interval.low),
-        float(interval.high),
-        float(test.pvalue),
-        len(queries),
+        difference=difference,
+        relative=relative,
+        low=float(interval.low),
+        high=float(interval.high),
+        p_value=float(test.pvalue),
+        n_queries=len(queries),
     )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values of several tests, each raised so that all of them together err as one would.
+    """Adjust the p-values of several tests for multiple comparisons.
 
     Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of
     Statistics 6, 1979: of m, the smallest times m, the next times m - 1, ..., none below a smaller.
+
+    Args:
+        p_values: P-values of the single tests.
+
+    Returns:
+        Adjusted p-values in the same order.
 
     >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03, 0.005])]
     [0.03, 0.06, 0.06, 0.02]

@@ -1,4 +1,4 @@
-"""Results side by side: what each model scored, and what differs by more than chance."""
+"""Tables of the scores of several systems, with paired comparisons."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ COSINE = "cosine"
 class Scores:
     """Metrics of one system on one set of queries.
 
-    metrics: name -> mean over domains of the mean over their queries.
-    per_query: name -> `domain/query id` -> value.
-    domains: `domain/query id` -> domain.
+    Attributes:
+        metrics: Name -> mean over domains of the mean over their queries.
+        per_query: Name -> `domain/query id` -> value.
+        domains: `domain/query id` -> domain.
     """
 
     metrics: Mapping[str, float]
@@ -31,34 +32,46 @@ class Scores:
     domains: Mapping[str, str]
 
     def against(self, baseline: Scores) -> Comparison:
-        """This system minus another in NDCG@10, paired over the queries, domains counting equal."""
+        """Compare NDCG@10 with another system, paired over queries; each domain counts the same."""
         return compare(self.per_query[NDCG], baseline.per_query[NDCG], self.domains)
 
 
 def over_domains(
     domains: Sequence[str], measured: Sequence[Mapping[str, Mapping[str, float]]]
 ) -> Scores:
-    """Gather metric -> query -> value of several domains; each domain counts the same."""
+    """Combine the metrics of several domains; each domain counts the same.
+
+    Args:
+        domains: Names of the domains.
+        measured: For each domain, metric -> query id -> value.
+    """
+    pairs = list(zip(domains, measured, strict=True))
     return Scores(
-        {metric: fmean(fmean(one[metric].values()) for one in measured) for metric in METRICS},
-        {
+        metrics={
+            metric: fmean(fmean(by_metric[metric].values()) for by_metric in measured)
+            for metric in METRICS
+        },
+        per_query={
             metric: {
                 f"{domain}/{query}": value
-                for domain, one in zip(domains, measured, strict=True)
-                for query, value in one[metric].items()
+                for domain, by_metric in pairs
+                for query, value in by_metric[metric].items()
             }
             for metric in METRICS
         },
-        {
-            f"{domain}/{query}": domain
-            for domain, one in zip(domains, measured, strict=True)
-            for query in one[NDCG]
+        domains={
+            f"{domain}/{query}": domain for domain, by_metric in pairs for query in by_metric[NDCG]
         },
     )
 
 
 def leaderboard(title: str, systems: Mapping[str, Scores]) -> Table:
-    """A table of systems, best NDCG@10 first, each held against cosine."""
+    """Return a table of systems, best NDCG@10 first, each compared with cosine.
+
+    Args:
+        title: Title of the table.
+        systems: Name -> scores. `cosine` must be among them.
+    """
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=None)
@@ -73,26 +86,30 @@ def leaderboard(title: str, systems: Mapping[str, Scores]) -> Table:
         if name == COSINE:
             table.add_row(name, *row, "", "")
             continue
-        found = scores.against(systems[COSINE])
-        gain = "-" if math.isnan(found.relative) else f"{found.relative:+.1%}"
-        table.add_row(name, *row, gain, f"{found.p_value:.4f}")
+        comparison = scores.against(systems[COSINE])
+        gain = "-" if math.isnan(comparison.relative) else f"{comparison.relative:+.1%}"
+        table.add_row(name, *row, gain, f"{comparison.p_value:.4f}")
     return table
 
 
 def difference_table(
     name: str,
     system: Scores,
-    others: Mapping[str, Scores],
+    baselines: Mapping[str, Scores],
     n_trained: Mapping[str, int] | None = None,
 ) -> Table:
-    """State each difference with its sign and interval, whichever way it falls.
+    """Return a table of the differences between a system and others, with intervals.
 
-    n_trained: system -> how many numbers were trained; beside each where it is given.
+    Args:
+        name: Name of the system.
+        system: Scores of the system.
+        baselines: Name -> scores of the other systems.
+        n_trained: Name -> number of trained parameters, shown if it is given.
     """
     from rich.table import Table
 
-    found = {other: system.against(scores) for other, scores in others.items()}
-    n_queries = max((one.n_queries for one in found.values()), default=0)
+    comparisons = {other: system.against(scores) for other, scores in baselines.items()}
+    n_queries = max((comparison.n_queries for comparison in comparisons.values()), default=0)
     table = Table(
         title=f"NDCG@10, paired over {n_queries} queries, one seed", title_justify="left", box=None
     )
@@ -101,9 +118,9 @@ def difference_table(
         table.add_column(column, justify="right")
     if n_trained:
         table.add_column("trained", justify="right")
-        table.caption = f"{name} has {n_trained[name]:,} trained numbers"
-    for other, one in found.items():
-        interval = f"{one.low:+.4f} to {one.high:+.4f}"
-        row = [other, f"{one.difference:+.4f}", interval, f"{one.p_value:.4f}"]
+        table.caption = f"{name} has {n_trained[name]:,} trained parameters"
+    for other, comparison in comparisons.items():
+        interval = f"{comparison.low:+.4f} to {comparison.high:+.4f}"
+        row = [other, f"{comparison.difference:+.4f}", interval, f"{comparison.p_value:.4f}"]
         table.add_row(*row, *([f"{n_trained[other]:,}"] if n_trained else []))
     return table

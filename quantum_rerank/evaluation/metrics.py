@@ -1,8 +1,8 @@
-"""Ranking metrics: a thin face over ir-measures, which calls pytrec_eval.
+"""Ranking metrics: a thin layer over ir-measures, which calls pytrec_eval.
 
-Gains are linear and unjudged documents count as not relevant, as in trec_eval. A
-reranker orders a query's candidates: what is not among them counts as not found,
-so that Recall@100 is the candidates' own and MAP is bounded by it.
+Gains are linear and unjudged documents count as not relevant, as in trec_eval. A reranker
+orders a query's candidates. Other documents count as not retrieved, so Recall@100 is a property
+of the candidates and an upper bound of MAP.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ PerQuery = dict[str, float]
 
 
 class Evaluator:
-    """Metrics over one fixed set of judged queries."""
+    """Metrics over one fixed set of judged queries.
+
+    Args:
+        qrels: Query id -> document id -> judged relevance.
+        metrics: Names of the metrics.
+    """
 
     def __init__(self, qrels: Qrels, metrics: Sequence[str] = METRICS) -> None:
         import ir_measures
@@ -32,13 +37,16 @@ class Evaluator:
     def per_query(self, rankings: Mapping[str, Sequence[str]]) -> dict[str, PerQuery]:
         """Score rankings, best document first.
 
-        rankings: query id -> document ids.  A query without a ranking scores 0.
-        Returns: metric -> query id -> value.
+        Args:
+            rankings: Query id -> document ids. A query without a ranking scores 0.
+
+        Returns:
+            Metric -> query id -> value.
 
         >>> Evaluator({"q": {"b": 1}}).per_query({"q": ["a", "b"]})["mrr@10"]
         {'q': 0.5}
         """
-        # Falling whole numbers, so that no tie is left to trec_eval's own rule.
+        # Falling whole numbers, so that there are no ties for trec_eval to break.
         run = {
             query: {document: float(-rank) for rank, document in enumerate(ranking)}
             for query, ranking in rankings.items()

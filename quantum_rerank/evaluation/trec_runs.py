@@ -1,7 +1,7 @@
 """Runs in the format of TREC: `query Q0 document rank score tag`, a line per document.
 
-trec_eval pays no heed to the rank or to the order of lines. It sorts by the score, which it
-keeps as a float of 32 bits, and of equal scores it puts the larger document id first.
+trec_eval ignores the rank and the order of lines. It sorts by the score, a float of 32 bits, and
+of equal scores it puts the larger document id first.
 """
 
 from __future__ import annotations
@@ -19,10 +19,17 @@ _STEP = 1e-6  # between two scores of at most 1: more than the steps of a float3
 
 
 def read_run(path: Path) -> dict[str, list[str]]:
-    """Query id -> document ids, best first, as trec_eval orders them.
+    """Read the rankings of a run, in the order of trec_eval.
 
-    Raises: DataError with file and line, for lines that are not of the format or rank a
-        document twice for one query.
+    Args:
+        path: File of the run.
+
+    Returns:
+        Query id -> document ids, best first.
+
+    Raises:
+        DataError: Lines do not have the format or rank a document twice for one query. The
+            message has file and line.
     """
     scores: dict[str, dict[str, np.float32]] = {}
 
@@ -48,9 +55,12 @@ def read_run(path: Path) -> dict[str, list[str]]:
 
 
 def falling(scores: Sequence[float]) -> list[float]:
-    """Scores of at most 1, best first, as lower ones that fall strictly even as 32 bits.
+    """Lower scores as little as is needed for them to fall strictly as floats of 32 bits.
 
-    So that trec_eval has no tie to break by its own rule.
+    trec_eval then has no ties to break.
+
+    Args:
+        scores: At most 1, best first.
 
     >>> falling([0.5, 0.5, 0.25])
     [0.5, 0.499999, 0.25]
@@ -63,7 +73,12 @@ def falling(scores: Sequence[float]) -> list[float]:
 
 
 def run_lines(ranked: Mapping[str, Sequence[tuple[str, float]]], tag: str) -> Iterator[str]:
-    """The lines of a run. ranked: query -> documents with falling scores, best first."""
+    """Yield the lines of a run.
+
+    Args:
+        ranked: Query -> documents with falling scores, best first.
+        tag: Name of the system.
+    """
     for query, documents in ranked.items():
         for rank, (document, score) in enumerate(documents, start=1):
             yield f"{query} Q0 {document} {rank} {score:.7f} {tag}\n"

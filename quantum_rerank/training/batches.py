@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quantum_rerank.embeddings import Embeddings, take
+from quantum_rerank.evaluation.query_set import QuerySet, Rows
 from quantum_rerank.similarity import FusedSimilarity
-from quantum_rerank.training.candidates import Rows
-from quantum_rerank.training.data_manager import QuerySet
 from quantum_rerank.training.difficulty import Difficulty
 from quantum_rerank.training.loss_functions import LEFT_ALONE, Sampling
 from quantum_rerank.training.negatives import Negatives

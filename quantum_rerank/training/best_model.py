@@ -1,4 +1,4 @@
-"""The best epoch of a training as bytes: weights, validation and configuration."""
+"""Serialization of the best epoch of a training: weights, validation and configuration."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from quantum_rerank.config import ExperimentConfig, build_config
 from quantum_rerank.errors import BundleError
 from quantum_rerank.similarity import Head, build_head
-from quantum_rerank.training.ranking import Validation
-from quantum_rerank.training.serialization import dumps, loads, refuse_other_maker
+from quantum_rerank.training.serialization import dumps, loads, require_maker
 from quantum_rerank.training.trainer import BestModel
+from quantum_rerank.training.validation import Validation
 
-_MADE_BY = "made_by"  # key of the record
+_MADE_BY = "made_by"  # key of the training's identity
 
 
 def best_model_bytes(
@@ -22,10 +22,13 @@ def best_model_bytes(
     embedding_dim: int,
     made_by: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """Write the best epoch down.
+    """Serialize the best epoch of a training.
 
     Args:
-        made_by: which training it is of, for `read_best_model` to compare; JSON knows all of it.
+        best: Weights and validation of the epoch.
+        config: Configuration of the training.
+        embedding_dim: Width of the vectors.
+        made_by: Identity of the training, which `read_best_model` compares. JSON values.
     """
     values = {"config": config.model_dump(mode="json"), _MADE_BY: dict(made_by or {})}
     return dumps({**asdict(best), "embedding_dim": embedding_dim, **values})
@@ -34,16 +37,22 @@ def best_model_bytes(
 def read_best_model(
     content: bytes, name: str, made_by: Mapping[str, Any] | None = None
 ) -> tuple[Head, Validation, ExperimentConfig, int]:
-    """Read a checkpoint: the head, its validation, its configuration, and its epoch.
+    """Read the best epoch of a training.
 
-    name: what it is called in an error.
-    made_by: what it has to say of the training that it is of; None: whatever it says.
-    Raises: BundleError if it was cut off or altered, does not fit together, or is of another
-        training.
+    Args:
+        content: Bytes of `best_model_bytes`.
+        name: Name of the file for error messages.
+        made_by: Expected identity of the training, or None to accept any.
+
+    Returns:
+        The head in evaluation mode, its validation, its configuration, and its epoch.
+
+    Raises:
+        BundleError: The bytes were cut off or altered, are inconsistent, or are of another
+            training.
     """
     record = loads(content, name)
-    if made_by is not None:
-        refuse_other_maker(record.get(_MADE_BY), made_by, name)
+    require_maker(record.get(_MADE_BY), made_by, name)
     try:
         config = build_config(record["config"])
         head = build_head(embedding_dim=record["embedding_dim"], **config.head_arguments())
@@ -55,10 +64,15 @@ def read_best_model(
 
 
 def maker_of(content: bytes, name: str) -> dict[str, Any]:
-    """Read what a checkpoint says of the training that it is of.
+    """Read the identity of the training that wrote a best epoch.
 
-    Raises: BundleError if it was cut off or altered, or says nothing.
+    Args:
+        content: Bytes of `best_model_bytes`.
+        name: Name of the file for error messages.
+
+    Raises:
+        BundleError: The bytes were cut off or altered, or have no identity.
     """
-    said = loads(content, name).get(_MADE_BY)
-    refuse_other_maker(said, {}, name)
-    return dict(said or {})
+    recorded = loads(content, name).get(_MADE_BY)
+    require_maker(recorded, {}, name)
+    return dict(recorded or {})

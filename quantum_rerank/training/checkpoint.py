@@ -1,4 +1,4 @@
-"""A training between two epochs as bytes: another process goes on from them, bit for bit."""
+"""Checkpoints between two epochs, from which another process resumes a training bit for bit."""
 
 from __future__ import annotations
 
@@ -9,106 +9,117 @@ from typing import Any
 
 from quantum_rerank.config import ExperimentConfig, flat
 from quantum_rerank.errors import BundleError
-from quantum_rerank.training.serialization import dumps, loads, refuse_other_maker
+from quantum_rerank.training.serialization import dumps, loads, require_maker
 from quantum_rerank.training.trainer import Trainer
 
 MADE_BY = "made_by"
-"""Key of the record: which training it is of, for those who go on from it to compare."""
+"""Key of the training's identity in the record of a checkpoint."""
 OF_THE_MACHINE = ("circuit.engine", "circuit.threads")
-"""Keys of a configuration that `auto` resolves to something else on another machine."""
+"""Keys of a configuration for which `auto` may be another value on another machine."""
+_NAME = "The checkpoint"
 
 
 def checkpoint_bytes(trainer: Trainer, record: Mapping[str, Any]) -> bytes:
-    """Write a training down: all that `restore` needs to go on with its next epoch.
+    """Serialize a training between two epochs.
 
-    record: what else the caller wants to find again; JSON knows all of it.
+    Args:
+        trainer: The training.
+        record: Further JSON values, which `restore` returns.
     """
-    # The record as a text of its own, in which nothing is taken for the place of a tensor.
+    # The record is a separate text, so that nothing in it is mistaken for a tensor.
     return dumps({"record": json.dumps(dict(record)), "state": trainer.state_dict()})
 
 
 def restore(
     trainer: Trainer, content: bytes, made_by: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Put a training into a trainer assembled from the same configuration and data.
+    """Load a checkpoint into a trainer with the same configuration and data.
 
-    Sets torch's global generator too: whoever draws from it before the next epoch changes
-    that epoch. A training that was at its end has no more epochs. Of the configuration the
-    weights' shapes and the optimizer's settings are compared, as a safeguard; callers keep the
-    whole of it beside the bytes, and see to it that it is the same.
-    made_by: what its record has to say under MADE_BY; None: whatever it says.
+    The state of torch's global generator is loaded too, so a draw from it before the next epoch
+    changes that epoch. A finished training has no more epochs. As a safeguard, the shapes of the
+    weights and the settings of the optimizer are compared; callers must ensure that the rest of
+    the configuration is the same.
 
-    Returns: the record that was written with it.
-    Raises: BundleError, and leaves the trainer as it was, if the bytes were cut off or
-        altered, or are of another version, training, of other shapes or of other settings.
+    Args:
+        trainer: The trainer, which is unchanged if an error is raised.
+        content: Bytes of `checkpoint_bytes`.
+        made_by: Expected identity under MADE_BY in the record, or None to accept any.
+
+    Returns:
+        The record that was written with the checkpoint.
+
+    Raises:
+        BundleError: The bytes were cut off or altered, or are of another version, training,
+            shape or setting.
     """
-    sealed, record = _unsealed(content)
-    state: dict[str, Any] = sealed["state"]
-    theirs, ours = _layout(state), _layout(trainer.state_dict())
-    for name in ours | theirs:
-        there, here = theirs.get(name, "absent"), ours.get(name, "absent")
+    state, record = _read(content)
+    stored, current = _layout(state), _layout(trainer.state_dict())
+    for name in current | stored:
+        there, here = stored.get(name, "absent"), current.get(name, "absent")
         if there != here:
             raise BundleError(
-                f"The progress is of another configuration: {name} is {there} in it, but {here} "
-                "in this training. Restore it with the configuration that it was written with, "
-                "or start the training anew."
+                f"{_NAME} is of another configuration: {name} is {there} in it, but {here} in "
+                "this training. Restore it with the configuration that it was written with, or "
+                "start the training again."
             )
-    _refuse_other_maker(record, made_by)
+    require_maker(record.get(MADE_BY), made_by, _NAME)
     trainer.load_state_dict(state)
     return record
 
 
 def take_over(trainer: Trainer, content: bytes, made_by: Mapping[str, Any] | None = None) -> None:
-    """Let a training go on from another's weights and moments, with its own configuration.
+    """Load weights and moments of another training into a trainer with its own configuration.
 
-    made_by: what its record has to say under MADE_BY; None: whatever it says.
+    Args:
+        trainer: The trainer, which is unchanged if an error is raised.
+        content: Bytes of `checkpoint_bytes`.
+        made_by: Expected identity under MADE_BY in the record, or None to accept any.
 
-    Raises: BundleError, and leaves the trainer as it was, if the bytes were cut off or
-        altered, or are of another training or of a model of other shapes.
+    Raises:
+        BundleError: The bytes were cut off or altered, or are of another training or of a model
+            with other shapes.
     """
-    sealed, record = _unsealed(content)
-    _refuse_other_maker(record, made_by)
-    state: dict[str, Any] = sealed["state"]
-    theirs, ours = _shapes(state), _shapes(trainer.state_dict())
-    different = sorted(name for name in ours | theirs if theirs.get(name) != ours.get(name))
+    state, record = _read(content)
+    require_maker(record.get(MADE_BY), made_by, _NAME)
+    stored, current = _shapes(state), _shapes(trainer.state_dict())
+    different = sorted(name for name in current | stored if stored.get(name) != current.get(name))
     if different:
         raise BundleError(
-            f"The progress is of another model: {different[0]} is not the same in both. Take over "
+            f"{_NAME} is of another model: {different[0]} is not the same in both. Take over "
             "from a training with the same circuit and layers."
         )
     trainer.take_over(state)
 
 
 def settings_fingerprint(config: ExperimentConfig) -> str:
-    """Return a hash of a configuration, without what may differ from machine to machine."""
+    """Return a SHA-256 of a configuration, without the keys that depend on the machine.
+
+    Args:
+        config: Configuration of a training.
+    """
     settings = {key: value for key, value in flat(config).items() if key not in OF_THE_MACHINE}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def _unsealed(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read what `checkpoint_bytes` has written, and the record in it."""
-    sealed = loads(content, "The progress")
-    return sealed, dict(json.loads(sealed["record"]))
-
-
-def _refuse_other_maker(record: Mapping[str, Any], made_by: Mapping[str, Any] | None) -> None:
-    if made_by is not None:
-        refuse_other_maker(record.get(MADE_BY), made_by, "The progress")
+def _read(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the state and the record of a checkpoint."""
+    values = loads(content, _NAME)
+    return values["state"], dict(json.loads(values["record"]))
 
 
 def _shapes(state: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """The shape of every weight, and what a state consists of: other versions keep other parts."""
+    """Return the shape of every weight and the parts of a state, which depend on the version."""
     shapes = {f"the shape of `{name}`": list(t.shape) for name, t in state["model"].items()}
     return {**shapes, "the list of its parts": sorted(state)}
 
 
 def _layout(state: Mapping[str, Any]) -> dict[str, str]:
-    """What all states of one configuration have in common, by name, as JSON writes it."""
+    """Return the properties that all states of one configuration share, name -> JSON text."""
     shapes = _shapes(state)
     settings = {
         f"`{key}` of the optimizer's group {number}": value
         for number, group in enumerate(state["optimizer"]["param_groups"])
         for key, value in group.items()
-        if key != "lr"  # goes with the schedule
+        if key != "lr"  # follows the schedule
     }
     return {name: json.dumps(value) for name, value in (shapes | settings).items()}

@@ -1,4 +1,4 @@
-"""A training's progress on disk: written as it goes, and gone on from after a kill."""
+"""Checkpoints of a training on disk, from which it resumes after a kill."""
 
 from __future__ import annotations
 
@@ -22,25 +22,32 @@ from quantum_rerank.training.checkpoint import (
 from quantum_rerank.training.trainer import EpochReport, Trainer
 
 SAVING_SHARE = 0.02
-"""Of a training's time, what goes into writing its progress down."""
-OLDER, UNFINISHED = ".before", ".unfinished"
+"""Share of a training's time that is spent on writing checkpoints."""
+PREVIOUS, UNFINISHED = ".before", ".unfinished"  # suffixes
 
 log = logging.getLogger(__name__)
 
 
 class CheckpointFile:
-    """A file that is whole or not there; the one before it stays until the new one is safe.
+    """A file that is replaced atomically; its previous version is retained.
 
-    tell: hears, a sentence at a time, what could not be gone on from, and what came of that.
+    Args:
+        path: The file.
+        notify: Called with a sentence for each version that cannot be resumed from, and with
+            one for the outcome.
     """
 
-    def __init__(self, path: Path, tell: Callable[[str], None] = log.warning) -> None:
-        self._path, self.tell = path, tell
+    def __init__(self, path: Path, notify: Callable[[str], None] = log.warning) -> None:
+        self._path, self.notify = path, notify
 
     def write(self, content: bytes) -> None:
-        """Put a new version in place.
+        """Write a new version.
 
-        Raises: OutputError if it cannot be written.
+        Args:
+            content: The bytes.
+
+        Raises:
+            OutputError: The file cannot be written.
         """
         unfinished = self._path.with_name(self._path.name + UNFINISHED)
         try:
@@ -50,20 +57,27 @@ class CheckpointFile:
                 file.flush()
                 os.fsync(file.fileno())  # or the names could be on the disk before the bytes
             if self._path.exists():
-                self._path.replace(self._path.with_name(self._path.name + OLDER))
+                self._path.replace(self._path.with_name(self._path.name + PREVIOUS))
             unfinished.replace(self._path)
         except OSError as error:
             raise OutputError(f"`{self._path}` cannot be written: {error.strerror}.") from None
 
     def versions(self) -> Iterator[tuple[Path, bytes]]:
-        """What there is, the newest first, and where."""
-        for path in (self._path, self._path.with_name(self._path.name + OLDER)):
+        """Yield the path and the bytes of each version, the newest first."""
+        for path in (self._path, self._path.with_name(self._path.name + PREVIOUS)):
             with suppress(FileNotFoundError):
                 yield path, path.read_bytes()
 
 
 class SaveThrottle:
-    """Lets something be done as often as it takes up at most a share of the time."""
+    """Limits the time that is spent on saving to a share of the total.
+
+    A context manager: the value is True if a save is due, and the block's duration counts.
+
+    Args:
+        share: Share of the time that saves may take.
+        clock: Returns seconds.
+    """
 
     def __init__(self, share: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._share, self._clock = share, clock
@@ -82,10 +96,17 @@ class SaveThrottle:
 def resumable_epochs(
     trainer: Trainer, file: CheckpointFile, config: ExperimentConfig
 ) -> Iterator[EpochReport]:
-    """The epochs of a training that outlives its process; each may be the last one seen.
+    """Train epoch by epoch and write checkpoints, from which another process resumes.
 
-    What an earlier process has trained is reported again, not trained again.
-    config: of the training; what was written by one with another is not gone on from.
+    The epochs that an earlier process trained are reported again, but not trained again.
+
+    Args:
+        trainer: A training before its first epoch.
+        file: Its checkpoints. Those of another configuration are skipped with a message.
+        config: Configuration of the training.
+
+    Yields:
+        A report for each epoch.
     """
     maker = {"settings": settings_fingerprint(config)}
     reports = _restored(trainer, file, maker)
@@ -95,7 +116,7 @@ def resumable_epochs(
         reports.append(report)
         with saving as due:
             if due or report.final:
-                record = {MADE_BY: maker, "reports": [asdict(one) for one in reports]}
+                record = {MADE_BY: maker, "reports": [asdict(done) for done in reports]}
                 file.write(checkpoint_bytes(trainer, record))
         yield report
 
@@ -103,19 +124,19 @@ def resumable_epochs(
 def _restored(
     trainer: Trainer, file: CheckpointFile, maker: Mapping[str, Any]
 ) -> list[EpochReport]:
-    """Take up the newest version that can be gone on from; the epochs until then, or none."""
-    passed_over = False
+    """Restore the newest usable version and return the reports of its epochs, if there is one."""
+    skipped = False
     for path, content in file.versions():
         try:
             record = restore(trainer, content, maker)
-            reports = [EpochReport(**one) for one in record["reports"]]
+            reports = [EpochReport(**report) for report in record["reports"]]
         except BundleError as error:  # cut off, altered, of another configuration or version
-            file.tell(f"`{path}` is passed over: {error}")
-            passed_over = True
+            file.notify(f"`{path}` is skipped: {error}")
+            skipped = True
             continue
-        if passed_over:
-            file.tell(f"Goes on from `{path}`, after epoch {reports[-1].epoch}.")
+        if skipped:
+            file.notify(f"Resuming from `{path}`, after epoch {reports[-1].epoch}.")
         return reports
-    if passed_over:
-        file.tell("Starts over from the first epoch: nothing written down could be gone on from.")
+    if skipped:
+        file.notify("Starting again from the first epoch: no checkpoint could be resumed from.")
     return []

@@ -11,13 +11,13 @@ from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.similarity import FusedSimilarity, build_head
 from quantum_rerank.training.batches import CorpusBatches, TrainingBatches
 from quantum_rerank.training.checkpoint import checkpoint_bytes, take_over
-from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.gating import place_gate
 from quantum_rerank.training.loss_functions import make_loss
 from quantum_rerank.training.negatives import Negatives
 from quantum_rerank.training.optimizers import make_optimizer, make_schedule
-from quantum_rerank.training.ranking import Validator
 from quantum_rerank.training.trainer import EarlyStopping, Trainer, WarmUp
+from quantum_rerank.training.trial_data import TrialData
+from quantum_rerank.training.validation import Validator
 from quantum_rerank.training.weight_average import WeightAverage
 
 
@@ -123,7 +123,9 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
         schedule,
         optimizing.gradient_clipping,
         WeightAverage(config.training.ema_decay),
-        Validator(data.seen, data.unseen, config.training.objective),
+        Validator(
+            data.validation_in_domain, data.validation_out_of_domain, config.training.objective
+        ),
         EarlyStopping(config.training.early_stopping_patience, config.training.min_improvement),
         config.training.max_epochs,
     )

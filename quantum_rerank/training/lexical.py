@@ -1,7 +1,7 @@
-"""BM25 over the same candidates: the baselines that read texts, not vectors.
+"""BM25 over the candidates of a query set: baselines that read texts instead of vectors.
 
-They have nothing to train and no head. What they share with the models is an affinity of
-every query with its candidates, and a fusion with the cosine.
+They have no head and no training. They share the candidates, the fusion with the cosine and the
+metrics with the models.
 """
 
 from __future__ import annotations
@@ -10,24 +10,25 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import Collection, load_collection
-from quantum_rerank.training.data_manager import QuerySet
-
-FloatArray = NDArray[np.float64]
+from quantum_rerank.evaluation.query_set import QuerySet
+from quantum_rerank.evaluation.ranking import FloatArray
 
 _K1, _B = 1.2, 0.75
-_WORDS = r"(?u)\b\w+\b"  # lower-cased, neither stemmed nor stopped
+_WORDS = r"(?u)\b\w+\b"  # lower-cased, without stemming or stop words
 
 
 class Bm25:
-    """BM25 of a run's collections, each indexed when it is first asked for.
+    """BM25 of a run's collections, each indexed at its first use.
 
     Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009, in Lucene's
     variant: sum over a query's words of log(1 + (N - n + 0.5) / (n + 0.5)) tf / (tf + K),
     K = k1 (1 - b + b length / mean length), k1 = 1.2, b = 0.75.
+
+    Args:
+        data: The collections of the run.
     """
 
     def __init__(self, data: DataConfig) -> None:
@@ -35,10 +36,15 @@ class Bm25:
         self._indices: dict[str, _Index] = {}
 
     def affinities(self, queries: QuerySet) -> FloatArray:
-        """Every query with each of its candidates, (q, k), over its best candidate's score.
+        """Score each query with each of its candidates, relative to its best candidate.
 
-        So from 0 to 1, as a fusion with the cosine wants it; a query that shares no word
-        with any candidate has 0 for all of them.
+        The values are from 0 to 1, as the fusion with the cosine requires.
+
+        Args:
+            queries: A query set of one of the collections.
+
+        Returns:
+            (q, k). A query that shares no word with any candidate has 0 for all of them.
         """
         index = self._index(queries.domain)
         scores = np.stack(
@@ -57,13 +63,13 @@ class Bm25:
 
     @cached_property
     def _collections(self) -> dict[str, Collection]:
-        named = (*self._data.seen, *self._data.unseen_validation, *self._data.unseen_test)
-        collections = [load_collection(spec, self._data) for spec in named]
+        specs = (*self._data.seen, *self._data.unseen_validation, *self._data.unseen_test)
+        collections = [load_collection(spec, self._data) for spec in specs]
         return {collection.domain: collection for collection in collections}
 
 
 class _Index:
-    """One collection, as bm25s keeps it: the score of every word in every document."""
+    """The index of one collection: the score of every word in every document."""
 
     def __init__(self, collection: Collection) -> None:
         import bm25s
@@ -76,12 +82,12 @@ class _Index:
             self._bm25.index(documents, show_progress=False)
 
     def scores(self, query_id: str) -> FloatArray:
-        """Of all documents, (n,), in the order of the corpus."""
+        """Return the scores of all documents, (n,), in the order of the corpus."""
         (words,) = _words([self._queries[query_id]])
         if not (words and self._has_words):  # punctuation alone
             return np.zeros(self._n_documents)
-        found: FloatArray = self._bm25.get_scores(words).astype(np.float64)
-        return found
+        scores: FloatArray = self._bm25.get_scores(words).astype(np.float64)
+        return scores
 
 
 def _words(texts: list[str]) -> Any:

@@ -11,18 +11,14 @@ from torch import Tensor
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.evaluation import Scores
+from quantum_rerank.evaluation.ranking import score_affinities, score_on
 from quantum_rerank.similarity import FUSION_GRID, MODELS, Head, build_head
 from quantum_rerank.training.checkpoint_file import CheckpointFile, resumable_epochs
-from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.hybrid_trainer import make_descendant
 from quantum_rerank.training.lexical import Bm25
-from quantum_rerank.training.ranking import (
-    Validation,
-    Validator,
-    score_affinities,
-    score_on,
-)
 from quantum_rerank.training.trainer import EpochReport
+from quantum_rerank.training.trial_data import PreparedData, TrialData
+from quantum_rerank.training.validation import Validation, Validator
 
 LEXICAL_MODELS: dict[str, tuple[float, ...]] = {"bm25": (1.0,), "bm25_cosine": FUSION_GRID}
 """Baselines that read texts, with the fusion weights that each may choose from.
@@ -152,19 +148,21 @@ def measure_model(
         return _measured_lexical(config, LEXICAL_MODELS[model], prepared, bm25)
     trained = train_model(config, model, prepared.trial, watch, progress=progress)
     weight = trained.validation.fusion_weight
-    test = {role: score_on(trained.head, weight, sets) for role, sets in prepared.tests.items()}
+    test = {
+        role: score_on(trained.head, weight, sets) for role, sets in prepared.test_roles.items()
+    }
     return MeasuredModel(trained.validation, test, trained.head.n_trained, trained.epochs, trained)
 
 
 def _measured_lexical(
     config: ExperimentConfig, weights: Sequence[float], prepared: PreparedData, bm25: Bm25
 ) -> MeasuredModel:
-    seen, unseen = prepared.trial.seen, prepared.trial.unseen
+    seen, unseen = prepared.trial.validation_in_domain, prepared.trial.validation_out_of_domain
     validator = Validator(seen, unseen, config.training.objective)
     validation = validator.of(list(map(bm25.affinities, (*seen, *unseen))), weights)
     test = {
         role: score_affinities(list(map(bm25.affinities, sets)), validation.fusion_weight, sets)
-        for role, sets in prepared.tests.items()
+        for role, sets in prepared.test_roles.items()
     }
     return MeasuredModel(validation, test, n_trained=0, epochs=0, trained=None)
 

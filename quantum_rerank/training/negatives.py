@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from quantum_rerank.embeddings import take
+from quantum_rerank.evaluation.query_set import QuerySet, Rows
+from quantum_rerank.evaluation.ranking import Candidates, FloatArray
 from quantum_rerank.similarity import FusedSimilarity, fuse
-from quantum_rerank.training.candidates import Rows, is_among
-from quantum_rerank.training.data_manager import QuerySet
-from quantum_rerank.training.ranking import Candidates, FloatArray
+from quantum_rerank.training.candidates import is_among
 
 Kind = Literal["random", "semi_hard", "hard"]
 Mask = NDArray[np.bool_]

@@ -1,10 +1,10 @@
-"""Values and tensors as bytes that are refused where they were cut off or altered.
+"""Values and tensors as bytes, with a hash that detects truncation and changes.
 
-They are safetensors, so that reading them runs no pickle:
+The format is safetensors, which is read without pickle:
 
     0, 1, 2, ...   the tensors
-    json           everything else, as text, with the places that the tensors have in it
-    sha256         of all the others
+    json           all other values as text, with placeholders for the tensors
+    sha256         hash of all the others
 """
 
 from __future__ import annotations
@@ -21,33 +21,44 @@ from quantum_rerank.errors import BundleError
 
 SCHEMA_VERSION = 2
 _JSON, _SHA256 = "json", "sha256"
-_TENSOR = "$tensor"  # stands in the text for a tensor, with its number
+_TENSOR = "$tensor"  # placeholder of a tensor in the text, with its number
 
 
 def dumps(content: Mapping[str, Any]) -> bytes:
-    """Write values down: what JSON knows, with tensors anywhere among them."""
+    """Serialize values that JSON supports, with tensors anywhere among them.
+
+    Args:
+        content: Name -> value.
+
+    Raises:
+        TypeError: A value is neither a tensor nor supported by JSON.
+    """
     from safetensors.torch import save
 
     tensors: dict[str, Tensor] = {}
 
-    def set_apart(value: object) -> dict[str, str]:
+    def replace_tensor(value: object) -> dict[str, str]:
         if not isinstance(value, Tensor):
-            raise TypeError(f"A {type(value).__name__} cannot be written down as JSON.")
+            raise TypeError(f"A {type(value).__name__} cannot be written as JSON.")
         number = str(len(tensors))
         tensors[number] = value.contiguous()
         return {_TENSOR: number}
 
-    text = json.dumps({"schema_version": SCHEMA_VERSION, **content}, default=set_apart)
+    text = json.dumps({"schema_version": SCHEMA_VERSION, **content}, default=replace_tensor)
     tensors[_JSON] = _as_tensor(text.encode())
     tensors[_SHA256] = _as_tensor(_sha256(tensors))
     return save(tensors)
 
 
 def loads(content: bytes, name: str) -> dict[str, Any]:
-    """Read what `seal` wrote, every tensor back in its place.
+    """Read the values that `dumps` wrote.
 
-    name: what it is called in an error.
-    Raises: BundleError if the bytes were cut off or altered, or are of another version.
+    Args:
+        content: The bytes.
+        name: Name of the file for error messages.
+
+    Raises:
+        BundleError: The bytes were cut off or altered, or are of another version.
     """
     from safetensors.torch import load
 
@@ -59,40 +70,46 @@ def loads(content: bytes, name: str) -> dict[str, Any]:
     if not whole:
         raise BundleError(
             f"{name} ({len(content)} bytes) was cut off or altered: its SHA-256 does not "
-            "fit. Use an earlier one, or train anew."
+            "match. Use an earlier version, or train again."
         )
 
-    def put_back(value: dict[str, Any]) -> Any:
+    def insert_tensor(value: dict[str, Any]) -> Any:
         return tensors[value[_TENSOR]] if _TENSOR in value else value
 
-    found = json.loads(tensors[_JSON].numpy().tobytes(), object_hook=put_back)
-    if found["schema_version"] != SCHEMA_VERSION:
+    record = json.loads(tensors[_JSON].numpy().tobytes(), object_hook=insert_tensor)
+    if record["schema_version"] != SCHEMA_VERSION:
         raise BundleError(
-            f"{name} has the schema version {found['schema_version']}, but this package "
-            f"reads {SCHEMA_VERSION}. Use the package that wrote it, or train anew."
+            f"{name} has the schema version {record['schema_version']}, but this package "
+            f"reads {SCHEMA_VERSION}. Use the package that wrote it, or train again."
         )
-    return dict(found)
+    return dict(record)
 
 
-def refuse_other_maker(said: object, expected: Mapping[str, Any], name: str) -> None:
-    """Raise BundleError unless a file says of itself that it is of the expected training.
+def require_maker(recorded: object, expected: Mapping[str, Any] | None, name: str) -> None:
+    """Check that a file was written by the expected training.
 
     Args:
-        said: what the file says, as its writer has put it there.
-        expected: name -> value, each of which the file has to say; others are not compared.
-        name: what the file is called in an error.
+        recorded: Identity of the training in the file, as its writer stored it.
+        expected: Name -> value that the file must have; other names are not compared. None:
+            any training is accepted.
+        name: Name of the file for error messages.
+
+    Raises:
+        BundleError: The file has no identity, or that of another training.
     """
-    if not isinstance(said, Mapping):
+    if expected is None:
+        return
+    if not isinstance(recorded, Mapping):
         raise BundleError(
             f"{name} does not say which training it is of: an earlier version wrote it, or it was "
-            "altered. Train anew."
+            "altered. Train again."
         )
     for key, value in expected.items():
-        if said.get(key) != value:
-            there, here = (str(one)[:12] or "empty" for one in (said.get(key), value))
+        if recorded.get(key) != value:
+            there, here = (str(v)[:12] or "empty" for v in (recorded.get(key), value))
             raise BundleError(
                 f"{name} is of another training: its {key} is {there}, but {here} is expected "
-                "here. Put back the file that belongs here, or train anew."
+                "here. Put back the file that belongs here, or train again."
             )
 
 
@@ -101,7 +118,7 @@ def _as_tensor(content: bytes) -> Tensor:
 
 
 def _sha256(tensors: Mapping[str, Tensor]) -> bytes:
-    """Over names, types, shapes and values: in place, where the bytes of a file would be a copy."""
+    """Hash names, types, shapes and values in place; the bytes of a file would be a copy."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]

@@ -22,7 +22,7 @@ from quantum_rerank.training.loss_functions import (
     spread_shortfall,
 )
 from quantum_rerank.training.optimizers import Schedule
-from quantum_rerank.training.ranking import SPREAD, Validation, Validator
+from quantum_rerank.training.validation import SPREAD, Validation, Validator
 from quantum_rerank.training.weight_average import WeightAverage
 
 _LEAST_SPREAD = 1e-6  # of affinities in [0, 1]: some ten steps of a float32

@@ -214,8 +214,8 @@ def _bytes(path: Path) -> bytes | None:
 def _metrics(folder: Path) -> Mapping[str, Any]:
     record = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
     shared = {key: value for key, value in record.items() if key not in TIMES}
-    verdicts = [one for one in record["verdicts"] if one["name"] not in TIMED_TARGETS]
-    return {**shared, "verdicts": verdicts}
+    targets = [one for one in record["targets"] if one["name"] not in TIMED_TARGETS]
+    return {**shared, "targets": targets}
 
 
 if __name__ == "__main__":

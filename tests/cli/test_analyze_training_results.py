@@ -22,7 +22,8 @@ from quantum_rerank.cli.result_tables import (
     worst_table,
 )
 from quantum_rerank.evaluation import compare
-from quantum_rerank.training.targets import Seeds, stability
+from quantum_rerank.evaluation.measurements import SeedObjectives
+from quantum_rerank.evaluation.targets import stability
 
 Ended = Callable[..., tuple[int, str]]
 
@@ -117,12 +118,12 @@ def test_models_are_paired_on_each_query_s_mean_over_seeds(seeds: list[Path]) ->
     assert pairs[0].found == compare(mean("hybrid"), mean("cosine"), group.domains("test"))
 
 
-def test_several_seeds_have_a_verdict_on_their_stability(seeds: list[Path]) -> None:
+def test_several_seeds_have_a_stability_result(seeds: list[Path]) -> None:
     (group,) = grouped(read_runs(seeds)[0])
     rows = {row[0]: row[1:] for row in targets_table(group).rows}
     objectives = [metrics_of(run)["history"]["hybrid"][-1]["objective"] for run in seeds]
     cosine = metrics_of(seeds[0])["history"]["cosine"][-1]["objective"]
-    expected = stability(Seeds(tuple(objectives), cosine))
+    expected = stability(SeedObjectives(tuple(objectives), cosine))
     assert rows["stability"][2] == f"1 {expected.outcome}"
     assert expected.outcome != "not known"
     counted = [row[2] for name, row in rows.items() if name != "stability"]
@@ -144,8 +145,8 @@ def test_the_report_names_runs_targets_and_queries_with_their_texts(seeds: list[
     told = analysed(*seeds, "--worst", 2)
     assert "2 seeds" in told
     assert all(str(run) in told for run in seeds)
-    for verdict in metrics_of(seeds[0])["verdicts"]:
-        assert verdict["name"] in told
+    for target in metrics_of(seeds[0])["targets"]:
+        assert target["name"] in told
     assert re.search(r"what is \w+\?\w+ like +The \w+ of the \w+\.", told)
 
 

@@ -15,7 +15,9 @@ from quantum_rerank.config import DataConfig
 from quantum_rerank.console import run
 from quantum_rerank.datasets.collection import MAX_CHARACTERS
 from quantum_rerank.embeddings import embedding_source, memory
-from quantum_rerank.training.data_manager import PreparedData, prepare
+from quantum_rerank.training.data_description import describe
+from quantum_rerank.training.data_manager import prepare
+from quantum_rerank.training.trial_data import PreparedData
 
 N = 10
 CORPUS = [{"_id": f"d{n}", "text": f"The leaf of oak {n}."} for n in range(N)]
@@ -225,7 +227,7 @@ def test_a_run_goes_on_without_it_and_says_how_many(
 ) -> None:
     changes, message = COUNTED[case]
     data = prepared(changes)
-    assert f"beir:oaks: {message}" in data.description()
+    assert f"beir:oaks: {message}" in describe(data)
     assert sum(len(ids) for ids in data.splits["beir:oaks"].values()) == N
 
 
@@ -233,8 +235,8 @@ def test_a_text_of_100_megabytes_is_cut_like_any_other(
     prepared: Callable[..., PreparedData],
 ) -> None:
     changes = {"corpus.jsonl": lines([*CORPUS[1:], {"_id": "d0", "text": "oak " * 25_000_000}])}
-    assert "beir:oaks: 1 texts cut after 100,000 characters" in prepared(changes).description()
+    assert "beir:oaks: 1 texts cut after 100,000 characters" in describe(prepared(changes))
 
 
 def test_sound_data_are_counted_as_nothing(prepared: Callable[..., PreparedData]) -> None:
-    assert len(prepared({}).description()) == 1
+    assert len(describe(prepared({}))) == 1

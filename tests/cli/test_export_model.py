@@ -48,7 +48,10 @@ def test_a_bundle_from_a_run_s_folder_keeps_what_was_measured(
     exported(ended_training, "--output", tmp_path / "again")
     found, own = read_bundle(tmp_path / "again")[1], read_bundle(ended_training / "bundle")[1]
     assert found.metrics == own.metrics
-    assert load_model(tmp_path / "again").course == load_model(ended_training).course
+    assert (
+        load_model(tmp_path / "again").training_summary
+        == load_model(ended_training).training_summary
+    )
 
 
 def test_a_bundle_that_knows_its_vectors_by_their_folder_s_name_is_still_good(

@@ -24,13 +24,13 @@ from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.embeddings import TextEncoder, embedding_source
 from quantum_rerank.embeddings.examples import ExampleTexts
 from quantum_rerank.evaluation import NDCG
+from quantum_rerank.evaluation.query_set import QuerySet
+from quantum_rerank.evaluation.ranking import score_on
 from quantum_rerank.evaluation.trec_runs import read_run
 from quantum_rerank.export import ExportedModel, export_model
 from quantum_rerank.reranker import Reranker
 from quantum_rerank.similarity import build_head
-from quantum_rerank.training.data_manager import QuerySet
-from quantum_rerank.training.ranking import score_on
-from quantum_rerank.training.standings import load_roles
+from quantum_rerank.training.evaluation_data import load_roles
 
 Ended = Callable[..., tuple[int, str]]
 
@@ -448,8 +448,8 @@ def test_every_command_uses_the_prompts_of_the_training(
 
     line = [prompted_training, "--json", "--device", "auto"]
     result = CliRunner().invoke(validate_training.app, list(map(str, line)))
-    expected = json.loads((prompted_training / "metrics.json").read_text())["standings"]
-    assert json.loads(result.stdout)["standings"] == expected
+    expected = json.loads((prompted_training / "metrics.json").read_text())["role_scores"]
+    assert json.loads(result.stdout)["role_scores"] == expected
 
     line = [prompted_training, "--model", "mlp_twin", "--output", tmp_path / "again"]
     assert CliRunner().invoke(export_model_command.app, list(map(str, line))).exit_code == 0

@@ -127,7 +127,7 @@ def test_the_same_seed_gives_the_same_results(
 ) -> None:
     CliRunner().invoke(app, arguments(tmp_path / "second"), catch_exceptions=False)
     second = Trained(tmp_path / "second", "").metrics
-    measured = ("wall_seconds", "seconds", "peak_memory_gb", "verdicts")
+    measured = ("wall_seconds", "seconds", "peak_memory_gb", "targets")
     timeless = {key: value for key, value in trained.metrics.items() if key not in measured}
     assert {key: second[key] for key in timeless} == timeless
 
@@ -162,9 +162,9 @@ def test_the_scores_of_the_queries_make_up_those_of_the_models(trained: Trained)
         assert sum(values) / len(values) == pytest.approx(record["test"][model]["ndcg@10"])
 
 
-def test_every_target_has_its_verdict_in_the_record_and_on_the_screen(trained: Trained) -> None:
+def test_every_target_has_its_result_in_the_record_and_on_the_screen(trained: Trained) -> None:
     record = trained.metrics
-    found = {verdict["name"]: verdict for verdict in record["verdicts"]}
+    found = {target["name"]: target for target in record["targets"]}
     assert len(found) == 9
     assert "Targets of hybrid" in trained.printed
     assert all(name in trained.printed for name in found)
@@ -321,7 +321,7 @@ def test_a_run_that_was_cut_short_ends_as_if_it_had_not(
     again = trained.metrics
     assert 1000.0 < again["seconds"]["hybrid"] <= 1000.0 + passed
     assert again["seconds"]["mlp_twin"] < 1000.0
-    measured = ("wall_seconds", "seconds", "peak_memory_gb", "verdicts")
+    measured = ("wall_seconds", "seconds", "peak_memory_gb", "targets")
     assert {key: again[key] for key in before if key not in measured} == {
         key: value for key, value in before.items() if key not in measured
     }
@@ -345,8 +345,8 @@ def test_a_resume_says_of_which_model_it_could_not_use_what_was_written_down(
     line = ["--output", str(trained.folder), "--resume"]
     told = CliRunner().invoke(app, line, catch_exceptions=False).output
     newest = trained.folder / "progress" / "hybrid.safetensors"
-    assert f"hybrid: `{newest}` is passed over: The progress (3 bytes) was cut off" in told
-    assert "hybrid: Starts over from the first epoch" in told
+    assert f"hybrid: `{newest}` is skipped: The checkpoint (3 bytes) was cut off" in told
+    assert "hybrid: Starting again from the first epoch" in told
     assert "mlp_twin: `" not in told
 
 

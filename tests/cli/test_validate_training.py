@@ -31,21 +31,21 @@ def metrics_of(run: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("run", ["ended_training", "ended_gated_training"])
-def test_a_bundle_has_the_verdicts_that_its_training_has_recorded(
+def test_a_bundle_has_the_target_results_that_its_training_recorded(
     request: pytest.FixtureRequest, run: str
 ) -> None:
     ended_training: Path = request.getfixturevalue(run)
     recorded = metrics_of(ended_training)
     found = validated(ended_training / "bundle")
-    assert found["standings"] == recorded["standings"]
-    assert found["verdicts"] == recorded["verdicts"]
+    assert found["role_scores"] == recorded["role_scores"]
+    assert found["targets"] == recorded["targets"]
     assert found == {**validated(ended_training), "path": found["path"]}
 
 
-def test_a_checkpoint_has_the_same_standings_without_the_history(ended_training: Path) -> None:
+def test_a_checkpoint_has_the_same_scores_without_the_history(ended_training: Path) -> None:
     found = validated(ended_training / "checkpoints" / "hybrid.safetensors")
-    assert found["standings"] == metrics_of(ended_training)["standings"]
-    outcomes = {one["name"]: one["outcome"] for one in found["verdicts"]}
+    assert found["role_scores"] == metrics_of(ended_training)["role_scores"]
+    outcomes = {one["name"]: one["outcome"] for one in found["targets"]}
     assert {outcomes[name] for name in ("convergence", "time", "peak memory")} == {"not known"}
 
 
@@ -57,7 +57,7 @@ def test_a_collection_trained_on_is_split_as_it_was_then(
     assert set(found["queries"]) == {"train", "validation", "test"}
     for role, domains in found["queries"].items():
         assert domains == whole["queries"][role]
-        assert found["standings"][role] == whole["standings"][role]
+        assert found["role_scores"][role] == whole["role_scores"][role]
 
 
 def test_a_folder_that_was_moved_is_still_the_one_trained_on(
@@ -152,7 +152,7 @@ def test_another_collection_is_an_unseen_domain(
 ) -> None:
     found = validated(ended_training, "--data", setting.data(domain))
     assert found["queries"] == {role: {f"beir:{domain}": 16}}
-    outcomes = {one["name"]: one["outcome"] for one in found["verdicts"]}
+    outcomes = {one["name"]: one["outcome"] for one in found["targets"]}
     assert outcomes["no loss on unseen domains"] != "not known"
     assert outcomes["overfitting gap"] == outcomes["cross-domain"] == "not known"
 
@@ -179,9 +179,9 @@ def test_what_is_not_taken_as_it_was_given_is_counted(
 
 def test_every_target_is_printed_with_its_outcome(ended_training: Path) -> None:
     result = CliRunner().invoke(app, [str(ended_training)], catch_exceptions=False)
-    for verdict in validated(ended_training)["verdicts"]:
-        assert verdict["name"] in result.output
-        assert verdict["outcome"] in result.output
+    for target in validated(ended_training)["targets"]:
+        assert target["name"] in result.output
+        assert target["outcome"] in result.output
 
 
 def test_the_exit_code_says_whether_a_target_was_failed(

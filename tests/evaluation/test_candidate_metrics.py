@@ -20,7 +20,9 @@ def both_ways(
         | {f"missed{m}": grade for m, grade in enumerate(missed[q])}
         for q, row in enumerate(grades)
     }
-    metrics = CandidateMetrics(grades, [list(one.values()) for one in judged.values()])
+    metrics = CandidateMetrics(
+        grades, [list(grades_of_query.values()) for grades_of_query in judged.values()]
+    )
     ranks = metrics.ranks(scores)
     order = np.argsort(-scores, axis=1, kind="stable")
     rankings = {f"q{q}": [f"d{k}" for k in row] for q, row in enumerate(order)}
@@ -33,7 +35,7 @@ def both_ways(
 
 @pytest.mark.parametrize("n_candidates", [3, 12, 150])
 @pytest.mark.parametrize("seed", range(5))
-def test_every_metric_is_that_of_trec_eval(seed: int, n_candidates: int) -> None:
+def test_every_metric_equals_that_of_trec_eval(seed: int, n_candidates: int) -> None:
     rng = np.random.default_rng(seed)
     grades = rng.choice([0, 0, 0, 0, 1, 2, 3], size=(20, n_candidates))
     grades[0] = 0
@@ -44,18 +46,18 @@ def test_every_metric_is_that_of_trec_eval(seed: int, n_candidates: int) -> None
         np.testing.assert_allclose(found[name], expected[name], atol=1e-12, err_msg=name)
 
 
-def test_of_equal_scores_the_first_candidate_stands_first() -> None:
+def test_ties_are_broken_by_position() -> None:
     metrics = CandidateMetrics(np.array([[0, 1, 1, 0]]), [[1, 1]])
     assert metrics.ranks(np.zeros((1, 4))).tolist() == [2, 3]
 
 
-def test_a_query_whose_relevant_documents_are_no_candidates_scores_zero() -> None:
+def test_a_query_without_relevant_candidates_scores_zero() -> None:
     metrics = CandidateMetrics(np.zeros((1, 4), dtype=int), [[1]])
     ranks = metrics.ranks(np.zeros((1, 4)))
     assert [metrics.values(name, ranks).tolist() for name in METRICS] == [[0.0]] * 4
 
 
-def test_a_metric_that_is_not_known_is_refused() -> None:
+def test_an_unknown_metric_is_refused() -> None:
     metrics = CandidateMetrics(np.array([[1]]), [[1]])
-    with pytest.raises(ValueError, match="`bleu` is no metric"):
+    with pytest.raises(ValueError, match="`bleu` is not a metric"):
         metrics.values("bleu", np.array([1]))

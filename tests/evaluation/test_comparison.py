@@ -28,7 +28,7 @@ def test_identical_systems_do_not_differ(baseline: dict[str, float]) -> None:
     assert result.n_queries == 60
 
 
-def test_a_clearly_better_system_is_seen_as_one(
+def test_a_clearly_better_system_has_a_small_p_value(
     baseline: dict[str, float], better: dict[str, float]
 ) -> None:
     result = compare(better, baseline)
@@ -46,7 +46,7 @@ def test_the_sign_follows_the_order_of_the_arguments(
     assert back.p_value < 0.001
 
 
-def test_noise_alone_is_not_called_a_difference(baseline: dict[str, float]) -> None:
+def test_noise_is_not_a_significant_difference(baseline: dict[str, float]) -> None:
     signs = [1.0, -1.0] * 30
     shaken = {q: v + 0.1 * s for (q, v), s in zip(baseline.items(), signs, strict=True)}
     result = compare(shaken, baseline)
@@ -54,14 +54,14 @@ def test_noise_alone_is_not_called_a_difference(baseline: dict[str, float]) -> N
     assert result.p_value > 0.5
 
 
-def test_a_test_over_all_sign_flips_has_a_p_value_known_by_hand() -> None:
+def test_the_p_value_over_all_sign_flips_equals_a_hand_computed_one() -> None:
     # Six differences of one sign: 2 of the 2**6 assignments of signs are as extreme.
     differences = {f"q{i}": 0.1 + i / 100 for i in range(6)}
     result = compare(differences, dict.fromkeys(differences, 0.0))
     assert result.p_value == pytest.approx(2 / 2**6)
 
 
-def test_the_relative_difference_is_over_the_baseline_s_mean() -> None:
+def test_the_relative_difference_is_divided_by_the_mean_of_the_baseline() -> None:
     result = compare({"q": 0.6, "r": 0.6}, {"q": 0.5, "r": 0.3})
     assert result.difference == pytest.approx(0.2)
     assert result.relative == pytest.approx(0.2 / 0.4)
@@ -73,7 +73,7 @@ def test_only_shared_queries_are_compared() -> None:
     assert result.difference == 0.0
 
 
-def test_one_query_alone_proves_nothing() -> None:
+def test_one_query_has_the_p_value_one() -> None:
     result = compare({"q": 1.0}, {"q": 0.5})
     assert result.difference == 0.5
     assert result.p_value == 1.0
@@ -110,10 +110,10 @@ def test_holm_multiplies_the_smallest_by_all_and_the_largest_by_one() -> None:
 
 @pytest.mark.parametrize("values", [[], [0.2], [1.0, 1.0, 1.0], [0.5, 0.001, 0.5, 0.0]])
 def test_holm_lowers_no_p_value_keeps_their_order_and_stays_below_one(values: list[float]) -> None:
-    found = holm(values)
-    assert all(before <= after <= 1.0 for before, after in zip(values, found, strict=True))
-    by_value = sorted(zip(values, found, strict=True))
-    assert [after for _, after in by_value] == sorted(found)
+    adjusted = holm(values)
+    assert all(before <= after <= 1.0 for before, after in zip(values, adjusted, strict=True))
+    by_value = sorted(zip(values, adjusted, strict=True))
+    assert [after for _, after in by_value] == sorted(adjusted)
 
 
 def test_holm_is_never_harder_than_bonferroni() -> None:

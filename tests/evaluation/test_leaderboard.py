@@ -27,18 +27,18 @@ def scores(*values: float) -> Scores:
 def test_every_domain_counts_the_same_however_many_queries_it_has() -> None:
     large = measured({"a": 1.0, "b": 1.0, "c": 1.0})
     small = measured({"a": 0.0})
-    found = over_domains(["large", "small"], [large, small])
-    assert found.metrics == dict.fromkeys(METRICS, 0.5)
+    scores_over_domains = over_domains(["large", "small"], [large, small])
+    assert scores_over_domains.metrics == dict.fromkeys(METRICS, 0.5)
 
 
-def test_queries_of_the_same_id_are_told_apart_by_their_domain() -> None:
-    one = measured({"a": 1.0})
-    other = measured({"a": 0.0})
-    found = over_domains(["one", "other"], [one, other])
-    assert found.per_query[NDCG] == {"one/a": 1.0, "other/a": 0.0}
+def test_queries_with_the_same_id_are_distinguished_by_domain() -> None:
+    first = measured({"a": 1.0})
+    second = measured({"a": 0.0})
+    scores_over_domains = over_domains(["one", "other"], [first, second])
+    assert scores_over_domains.per_query[NDCG] == {"one/a": 1.0, "other/a": 0.0}
 
 
-def test_the_best_system_stands_first_and_is_held_against_cosine() -> None:
+def test_the_best_system_is_first_and_compared_with_cosine() -> None:
     table = leaderboard("test", {COSINE: scores(0.4, 0.6), "hybrid": scores(0.5, 0.7)})
     columns = {str(column.header): list(column.cells) for column in table.columns}
     assert columns["system"] == ["hybrid", COSINE]
@@ -46,7 +46,7 @@ def test_the_best_system_stands_first_and_is_held_against_cosine() -> None:
     assert columns["vs cosine"] == ["+20.0%", ""]
 
 
-def test_cosine_beside_nothing_is_a_table_of_one_row() -> None:
+def test_a_table_of_cosine_alone_has_one_row() -> None:
     assert leaderboard("test", {COSINE: scores(0.4, 0.6)}).row_count == 1
 
 
@@ -59,7 +59,7 @@ def test_a_difference_is_stated_with_its_sign(value: float, sign: str) -> None:
     assert "2 queries" in str(table.title)
 
 
-def test_trained_numbers_stand_beside_each_difference() -> None:
+def test_each_difference_shows_the_number_of_trained_parameters() -> None:
     counts = {"hybrid": 134_596, "twin": 134_552}
     table = difference_table("hybrid", scores(0.7, 0.7), {"twin": scores(0.5, 0.5)}, counts)
     columns = {str(column.header): list(column.cells) for column in table.columns}
@@ -67,7 +67,7 @@ def test_trained_numbers_stand_beside_each_difference() -> None:
     assert "134,596" in str(table.caption)
 
 
-def test_a_gain_over_nothing_is_no_number() -> None:
+def test_a_gain_over_a_score_of_zero_is_not_shown() -> None:
     table = leaderboard("test", {COSINE: scores(0.0, 0.0), "hybrid": scores(0.5, 0.7)})
     columns = {str(column.header): list(column.cells) for column in table.columns}
     assert columns["vs cosine"] == ["-", ""]

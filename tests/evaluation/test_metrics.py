@@ -26,9 +26,9 @@ def test_a_ranking_without_a_relevant_document_scores_zero(metric: str) -> None:
 
 
 def test_ndcg_counts_linear_gains_discounted_by_rank() -> None:
-    found = 1 / log2(2 + 1) + 2 / log2(3 + 1)
+    dcg = 1 / log2(2 + 1) + 2 / log2(3 + 1)
     ideal = 2 / log2(1 + 1) + 1 / log2(2 + 1)
-    assert value(["x", "b", "a"], NDCG) == pytest.approx(found / ideal)
+    assert value(["x", "b", "a"], NDCG) == pytest.approx(dcg / ideal)
 
 
 def test_ndcg_does_not_look_beyond_rank_10() -> None:
@@ -62,12 +62,12 @@ def test_a_query_without_a_ranking_counts_zero() -> None:
         assert values == {"q": 1.0, "r": 0.0, "s": 0.0}, metric
 
 
-def test_a_ranking_of_a_query_that_nobody_judged_counts_nothing() -> None:
+def test_a_ranking_of_an_unjudged_query_is_ignored() -> None:
     values = Evaluator({"q": {"a": 1}}).per_query({"q": ["x"], "unknown": ["a"]})
     assert list(values.values()) == [{"q": 0.0}] * len(METRICS)
 
 
-def test_only_the_metrics_that_were_asked_for_are_computed() -> None:
+def test_only_the_requested_metrics_are_computed() -> None:
     assert set(Evaluator(QRELS, (NDCG,)).per_query({"q": ["a"]})) == {NDCG}
     assert set(Evaluator(QRELS).per_query({"q": ["a"]})) == set(METRICS)
 

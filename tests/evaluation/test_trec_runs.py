@@ -37,13 +37,13 @@ def test_a_run_is_read_in_the_order_of_trec_eval(tmp_path: Path, seed: int) -> N
     assert read_run(write(tmp_path / "run", *lines)) == {"q": trec_eval_order(scores)}
 
 
-def test_queries_keep_their_order_and_blank_lines_are_passed_over(tmp_path: Path) -> None:
+def test_queries_keep_their_order_and_blank_lines_are_skipped(tmp_path: Path) -> None:
     run = write(tmp_path / "run", "2 Q0 b 1 0.1 t", "", "1 Q0 a 1 0.3 t", "2\tQ0\tc\t2\t0.2\tt")
     assert list(read_run(run).items()) == [("2", ["c", "b"]), ("1", ["a"])]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_written_scores_leave_trec_eval_no_tie(tmp_path: Path, seed: int) -> None:
+def test_written_scores_have_no_ties_in_trec_eval(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     drawn = np.sort(rng.choice([1.0, 0.9, 0.9 - 1e-8, 0.0, -0.2, -1.0], size=200))[::-1]
     ranked = {"q": [(f"d{n}", s) for n, s in enumerate(falling(drawn.tolist()))]}
@@ -53,7 +53,7 @@ def test_written_scores_leave_trec_eval_no_tie(tmp_path: Path, seed: int) -> Non
     assert (np.diff(written) < 0).all()
 
 
-def test_scores_that_fall_already_stay_to_seven_digits() -> None:
+def test_falling_scores_are_unchanged_up_to_seven_digits() -> None:
     scores = [0.98765432, 0.5, 0.1234567, -0.3]
     assert falling(scores) == pytest.approx(scores, abs=1e-7)
     assert falling([]) == []
@@ -68,7 +68,9 @@ def test_scores_that_fall_already_stay_to_seven_digits() -> None:
         ("q Q0 a 2 0.4 tag", "line 2: a is ranked for query q already"),
     ],
 )
-def test_a_line_that_is_not_of_the_format_is_named(tmp_path: Path, line: str, message: str) -> None:
+def test_an_error_names_the_line_with_a_wrong_format(
+    tmp_path: Path, line: str, message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         read_run(write(tmp_path / "run", "q Q0 a 1 0.5 tag", line))
 
@@ -83,13 +85,13 @@ def test_a_compressed_run_is_read(tmp_path: Path) -> None:
     assert read_run(tmp_path / "run.gz") == {"q": ["a"]}
 
 
-def test_wrong_lines_are_told_together(tmp_path: Path) -> None:
+def test_errors_of_all_lines_are_raised_together(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_run(write(tmp_path / "run", "q Q0 d 1", "q Q0 d 1 0.5 tag", "q Q0 e 2 high tag"))
     assert [problem.split(", ")[1][:6] for problem in caught.value.problems] == ["line 1", "line 3"]
 
 
-def test_an_empty_run_and_one_that_is_not_there_are_refused(tmp_path: Path) -> None:
+def test_empty_and_missing_runs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is empty"):
         read_run(write(tmp_path / "run"))
     with pytest.raises(DataError, match="cannot be read: No such file"):

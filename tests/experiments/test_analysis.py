@@ -13,7 +13,8 @@ from experiments.analysis import (
 )
 from experiments.results import Result
 from quantum_rerank.evaluation import holm
-from quantum_rerank.training.targets import Standing, as_record, overfitting_gap
+from quantum_rerank.evaluation.measurements import ModelAndCosine
+from quantum_rerank.evaluation.targets import overfitting_gap, target_records
 from tests.experiments.conftest import SCORES, Made
 
 WORSE = {"a": {"1": 0.4, "2": 0.6}, "b": {"3": 0.7}}  # means 0.5 and 0.7, so 0.6
@@ -144,12 +145,12 @@ def test_a_single_seed_has_no_spread() -> None:
     assert spread([0.5, 0.7]) == pytest.approx(0.02**0.5)
 
 
-def test_targets_have_an_outcome_for_each_seed_and_stability_one_for_all(made: Made) -> None:
-    good = as_record([overfitting_gap(Standing(0.6, 0.5), Standing(0.6, 0.5))])
-    bad = as_record([overfitting_gap(Standing(0.9, 0.5), Standing(0.6, 0.5))])
+def test_targets_have_a_result_for_every_seed_and_stability_one_for_all(made: Made) -> None:
+    good = target_records([overfitting_gap(ModelAndCosine(0.6, 0.5), ModelAndCosine(0.6, 0.5))])
+    bad = target_records([overfitting_gap(ModelAndCosine(0.9, 0.5), ModelAndCosine(0.6, 0.5))])
     results = [
-        made("tuned", 1, objective=0.58, verdicts=good),
-        made("tuned", 2, objective=0.62, verdicts=bad),
+        made("tuned", 1, objective=0.58, targets=good),
+        made("tuned", 2, objective=0.62, targets=bad),
     ]
     by_target = targets(results, "tuned")["trees"]
     assert [outcome.outcome for outcome in by_target["overfitting gap"]] == ["pass", "fail"]

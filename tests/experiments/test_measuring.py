@@ -9,9 +9,9 @@ from experiments.measuring import measure, prepared_data
 from experiments.plan import Task
 from experiments.results import Results, as_domains
 from quantum_rerank.config import DataConfig, ExperimentConfig
-from quantum_rerank.training.data_manager import PreparedData
 from quantum_rerank.training.lexical import Bm25
 from quantum_rerank.training.models import measure_model
+from quantum_rerank.training.trial_data import PreparedData
 
 COLLECTIONS = {"test": "seen", "unseen_test": "unseen"}
 Small = Callable[..., ExperimentConfig]
@@ -42,7 +42,7 @@ def test_a_result_has_the_scores_of_the_training_and_can_be_read_again(
     again = Results(tmp_path).of(training, result.record["fingerprint"])
     assert again is not None
     assert again.scores["seen"].metrics == pytest.approx(result.scores["seen"].metrics)
-    assert ("verdicts" in result.record) == (model != "bm25")
+    assert ("targets" in result.record) == (model != "bm25")
 
 
 def test_the_cosine_objective_is_that_of_the_model_cosine(

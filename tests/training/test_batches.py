@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from quantum_rerank.evaluation.query_set import QuerySet
 from quantum_rerank.training.batches import Batch, CorpusBatches, TrainingBatches, quotas
-from quantum_rerank.training.data_manager import QuerySet, TrialData
 from quantum_rerank.training.loss_functions import LEFT_ALONE, Sampling
 from quantum_rerank.training.negatives import NEVER, Negatives
+from quantum_rerank.training.trial_data import TrialData
 
 SAMPLINGS: tuple[Sampling, ...] = get_args(Sampling)
 every_sampling = pytest.mark.parametrize("sampling", SAMPLINGS)

@@ -9,10 +9,10 @@ import torch
 from quantum_rerank.config import ExperimentConfig, ModelName
 from quantum_rerank.errors import BundleError
 from quantum_rerank.training.best_model import best_model_bytes, read_best_model
-from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from quantum_rerank.training.serialization import dumps, loads
 from quantum_rerank.training.trainer import BestModel
+from quantum_rerank.training.trial_data import TrialData
 
 MODELS: tuple[str, ...] = get_args(ModelName)
 Written = Callable[[str], tuple[bytes, BestModel, ExperimentConfig]]
@@ -34,7 +34,7 @@ def written(trial_data: TrialData, small_config: Callable[..., ExperimentConfig]
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_what_was_written_is_what_is_read(written: Written, model: str) -> None:
+def test_a_best_model_is_read_as_it_was_written(written: Written, model: str) -> None:
     content, best, config = written(model)
     head, validation, read_config, epoch = read_best_model(content, "trial 3")
     assert (validation, read_config, epoch) == (best.validation, config, best.epoch)
@@ -45,7 +45,7 @@ def test_what_was_written_is_what_is_read(written: Written, model: str) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 20, -1])
-def test_a_checkpoint_that_was_cut_off_is_a_bundle_error_with_its_name(
+def test_a_truncated_best_model_is_a_bundle_error_with_its_name(
     written: Written, kept: int
 ) -> None:
     content = written("hybrid")[0]
@@ -53,7 +53,7 @@ def test_a_checkpoint_that_was_cut_off_is_a_bundle_error_with_its_name(
         read_best_model(content[:kept], "trial 3")
 
 
-def test_weights_of_another_model_do_not_pass_for_this_one_s(written: Written) -> None:
+def test_weights_of_another_model_are_refused(written: Written) -> None:
     content, _, config = written("hybrid")
     other = config.model_copy(update={"model": "mlp_twin"}).model_dump(mode="json")
     forged = dumps({**loads(content, "trial 3"), "config": other})
@@ -61,18 +61,18 @@ def test_weights_of_another_model_do_not_pass_for_this_one_s(written: Written) -
         read_best_model(forged, "trial 3")
 
 
-def test_a_checkpoint_without_its_configuration_is_a_bundle_error(written: Written) -> None:
-    found = loads(written("hybrid")[0], "trial 3")
-    del found["config"]
+def test_a_best_model_without_a_configuration_is_a_bundle_error(written: Written) -> None:
+    record = loads(written("hybrid")[0], "trial 3")
+    del record["config"]
     with pytest.raises(BundleError, match="trial 3 cannot be read"):
-        read_best_model(dumps(found), "trial 3")
+        read_best_model(dumps(record), "trial 3")
 
 
 MAKER = {"run": "0f", "trial": 3}
 
 
 @pytest.mark.parametrize("expected", [None, {}, {"trial": 3}, MAKER])
-def test_a_checkpoint_of_the_expected_training_is_read(
+def test_a_best_model_of_the_expected_training_is_read(
     written: Written, expected: dict[str, object] | None
 ) -> None:
     _, best, config = written("hybrid")
@@ -89,7 +89,7 @@ def test_a_checkpoint_of_the_expected_training_is_read(
         ({"model": "hybrid"}, "its model is None, but hybrid is expected here"),
     ],
 )
-def test_a_checkpoint_of_another_training_is_a_bundle_error_with_its_name(
+def test_a_best_model_of_another_training_is_a_bundle_error_with_its_name(
     written: Written, expected: dict[str, object], why: str
 ) -> None:
     _, best, config = written("hybrid")
@@ -98,7 +98,7 @@ def test_a_checkpoint_of_another_training_is_a_bundle_error_with_its_name(
         read_best_model(content, "trial 3", expected)
 
 
-def test_a_checkpoint_that_names_no_training_is_refused_where_one_is_expected(
+def test_a_best_model_without_an_identity_is_refused_if_one_is_expected(
     written: Written,
 ) -> None:
     record = loads(written("hybrid")[0], "trial 3")

@@ -17,19 +17,17 @@ from quantum_rerank.datasets import load_collection
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import DataError
 from quantum_rerank.evaluation import NDCG
+from quantum_rerank.evaluation.query_set import QuerySet
+from quantum_rerank.evaluation.ranking import score_affinities
 from quantum_rerank.training.candidates import with_judged
-from quantum_rerank.training.data_manager import (
-    LOW_RECALL,
-    PreparedData,
-    QuerySet,
-    data_fingerprint,
-    prepare,
-    query_set,
-    recall_warnings,
-)
+from quantum_rerank.training.data_description import describe, statistics
+from quantum_rerank.training.data_manager import prepare
+from quantum_rerank.training.evaluation_data import load_roles
 from quantum_rerank.training.lexical import Bm25
-from quantum_rerank.training.ranking import score_affinities
-from quantum_rerank.training.standings import load_roles
+from quantum_rerank.training.query_sets import build_query_set
+from quantum_rerank.training.recall import LOW_RECALL, recall_warnings
+from quantum_rerank.training.run_collections import split_collections
+from quantum_rerank.training.trial_data import PreparedData
 
 Folder = Callable[..., Path]
 Vectors = NDArray[np.float32]
@@ -71,8 +69,8 @@ def beir_ndcg(
     )
     scores = zip(queries, (asked @ documents.T).tolist(), strict=True)
     results = {query: dict(zip(corpus, values, strict=True)) for query, values in scores}
-    for query, found in results.items():
-        found.pop(query, None)
+    for query, values in results.items():
+        values.pop(query, None)
     evaluator = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10"})
     return {q: values["ndcg_cut_10"] for q, values in evaluator.evaluate(results).items()}
 
@@ -116,20 +114,20 @@ def with_absent(qrels: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, i
     ],
     ids=["arguana", "arguana-absent", "quora", "quora-absent"],
 )
-def test_the_cosine_scores_as_beir_does_where_queries_are_documents(
+def test_the_cosine_scores_like_beir_if_queries_are_documents(
     beir_folder: Folder, corpus: Any, queries: Any, qrels: Any, candidates: int
 ) -> None:
     folder = beir_folder("trees", corpus, queries, test=qrels)
     data = config(folder, embedded(folder, corpus, queries), candidates=candidates)
-    found = cosine_ndcg(data, folder)
-    assert found == pytest.approx(beir_ndcg(folder, corpus, queries, qrels), abs=1e-9)
+    values = cosine_ndcg(data, folder)
+    assert values == pytest.approx(beir_ndcg(folder, corpus, queries, qrels), abs=1e-9)
     with_itself = data.model_copy(update={"ignore_identical": "none"})
     lowered = cosine_ndcg(with_itself, folder)
-    assert all(lowered[query] <= found[query] for query in found)
-    assert fmean(lowered.values()) < fmean(found.values())
+    assert all(lowered[query] <= values[query] for query in values)
+    assert fmean(lowered.values()) < fmean(values.values())
 
 
-def test_a_query_whose_answers_are_all_absent_is_scored_but_not_trained_on(
+def test_a_query_without_present_answers_is_scored_but_not_trained_on(
     beir_folder: Folder,
 ) -> None:
     corpus, queries, qrels = quora()
@@ -138,9 +136,9 @@ def test_a_query_whose_answers_are_all_absent_is_scored_but_not_trained_on(
     folder = beir_folder("questions", corpus, queries, test=qrels)
     encoder = embedded(folder, corpus, queries)
     prepared = loaded(config(folder, encoder, max_unmatched_judgments=0.1))
-    for queries_of_role in (*prepared.trial.train, *prepared.trial.seen):
+    for queries_of_role in (*prepared.trial.train, *prepared.trial.validation_in_domain):
         assert not {*queries_of_role.query_ids} & {*lost}
-    (test,) = prepared.test_seen
+    (test,) = prepared.test
     lost_in_test = {*test.query_ids} & {*lost}
     assert lost_in_test
     assert all(test.qrels[query] == {"absent": 1} for query in lost_in_test)
@@ -158,10 +156,10 @@ def loaded(data: DataConfig) -> PreparedData:
 
 
 def all_sets(prepared: PreparedData) -> tuple[QuerySet, ...]:
-    return (*prepared.trial.train, *prepared.trial.seen, *prepared.test_seen)
+    return (*prepared.trial.train, *prepared.trial.validation_in_domain, *prepared.test)
 
 
-def test_no_query_of_any_role_has_itself_as_candidate_and_all_have_as_many(
+def test_queries_are_not_their_own_candidates_and_all_have_the_same_number(
     questions: tuple[Path, DataConfig],
 ) -> None:
     prepared = loaded(questions[1])
@@ -174,19 +172,19 @@ def test_no_query_of_any_role_has_itself_as_candidate_and_all_have_as_many(
             assert query not in {queries.document_ids[row] for row in near}
             n_excluded += len(own)
     assert n_excluded == 30
-    (line,) = (line for line in prepared.description() if "left out" in line)
+    (line,) = (line for line in describe(prepared) if "left out" in line)
     assert line == (
         "beir:questions: 30 documents with the id of a query left out of its candidates"
     )
 
 
-def test_validation_on_given_collections_and_bm25_have_the_same_candidates(
+def test_evaluation_data_and_bm25_have_the_same_candidates_as_training(
     questions: tuple[Path, DataConfig],
 ) -> None:
     data = questions[1]
     prepared = loaded(data)
     roles = load_roles(data, data.seen, embedding_source(data.encoder))
-    for role, here in (("train", prepared.trial.train), ("test", prepared.test_seen)):
+    for role, here in (("train", prepared.trial.train), ("test", prepared.test)):
         np.testing.assert_array_equal(roles[role][0].candidates, here[0].candidates)
         assert Bm25(data).affinities(here[0]).shape == here[0].candidates.shape
     other = load_roles(
@@ -195,17 +193,22 @@ def test_validation_on_given_collections_and_bm25_have_the_same_candidates(
     assert sum(map(len, other["unseen_test"][0].own_documents)) == 30
 
 
-def test_the_fingerprint_of_the_data_follows_what_is_left_out(
+def test_the_fingerprint_depends_on_the_excluded_documents(
     questions: tuple[Path, DataConfig],
 ) -> None:
     data = questions[1]
     rules = ("auto", "id", "text", "none")
-    found = {r: data_fingerprint(data.model_copy(update={"ignore_identical": r})) for r in rules}
-    assert found["auto"] == found["id"] == found["text"]  # here they are the same documents
-    assert found["none"] != found["id"]
+    values = {
+        r: split_collections(data.model_copy(update={"ignore_identical": r})).fingerprint
+        for r in rules
+    }
+    assert values["auto"] == values["id"] == values["text"]  # here they are the same documents
+    assert values["none"] != values["id"]
 
 
-def test_a_small_corpus_gives_every_query_what_is_left_for_all(beir_folder: Folder) -> None:
+def test_a_small_corpus_gives_every_query_the_same_number_of_candidates(
+    beir_folder: Folder,
+) -> None:
     corpus = {"a": "An oak.", "b": "An elm.", "c": "An ash."}
     queries = {"a": "An oak.", "q": "elm?", "r": "ash?"}
     qrels = {"a": {"b": 1}, "q": {"b": 1}, "r": {"c": 1}}
@@ -215,7 +218,7 @@ def test_a_small_corpus_gives_every_query_what_is_left_for_all(beir_folder: Fold
     assert sets[0].candidates.shape == (3, 2)
 
 
-def test_a_copy_of_the_query_that_was_judged_relevant_stays(beir_folder: Folder) -> None:
+def test_a_copy_of_the_query_that_is_judged_relevant_is_a_candidate(beir_folder: Folder) -> None:
     corpus = {"a": "An oak.", "a2": "an oak. ", "a3": "AN OAK."}
     queries = {"q": "An oak.", "r": "ash?"}
     folder = beir_folder("trees", corpus, queries, test={"q": {"a": 1}, "r": {"a": 1}})
@@ -225,27 +228,32 @@ def test_a_copy_of_the_query_that_was_judged_relevant_stays(beir_folder: Folder)
     assert sets["unseen_test"][0].candidates.shape == (2, 1)  # the relevant one stays
 
 
-def test_a_query_to_which_every_document_is_itself_is_refused(beir_folder: Folder) -> None:
+def test_a_query_that_is_the_same_as_every_document_is_refused(beir_folder: Folder) -> None:
     corpus, queries = {"a": "An oak.", "b": "an oak. "}, {"q": "An oak.", "r": "ash?"}
     folder = beir_folder("trees", corpus, queries, test={"q": {"a": 1}, "r": {"a": 1}})
     collection = load_collection(f"beir:{folder}")
     own = replace(collection, own_documents={"q": ("a", "b")})
     vectors = np.eye(2, 3, dtype=np.float32)
     with pytest.raises(DataError, match="beir:trees: all 2 documents are the query itself"):
-        query_set(own, vectors, vectors, ["q", "r"], 10)
+        build_query_set(own, vectors, vectors, query_ids=["q", "r"], n_candidates=10)
 
 
 # Documents that were judged not relevant.
 
 
-def test_judged_documents_replace_the_farthest_candidates_that_nobody_judged() -> None:
+def test_judged_documents_replace_the_farthest_unjudged_candidates() -> None:
     angles = np.linspace(0.0, 1.5, 12)
     documents = np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
     queries = documents[:1]
     candidates, cosine = np.arange(6)[None, :], (documents[:6] @ queries[0])[None, :]
     is_relevant = np.array([[False, False, False, False, True, False]])
     rows, values = with_judged(
-        candidates, cosine, is_relevant, [np.array([1, 11, 8, 9, 10])], queries, documents
+        candidates,
+        cosine,
+        is_relevant=is_relevant,
+        not_relevant=[np.array([1, 11, 8, 9, 10])],
+        queries=queries,
+        documents=documents,
     )
     # Row 4 is relevant and row 1 was judged: both stay. Half of six may be replaced.
     assert rows.tolist() == [[0, 1, 4, 8, 9, 10]]
@@ -263,7 +271,7 @@ def clicks(beir_folder: Folder) -> DataConfig:
     return config(folder, embedded(folder, corpus, queries), candidates=10)
 
 
-def test_what_was_shown_and_skipped_joins_the_candidates_of_training_alone(
+def test_documents_judged_not_relevant_are_candidates_in_training_only(
     clicks: DataConfig,
 ) -> None:
     prepared = loaded(clicks)
@@ -273,14 +281,14 @@ def test_what_was_shown_and_skipped_joins_the_candidates_of_training_alone(
     for near, rejected in zip(train.candidates, train.not_relevant, strict=True):
         assert len(rejected) == 2
         assert np.isin(rejected, near).all()
-    for queries in (*prepared.trial.seen, *prepared.test_seen):
+    for queries in (*prepared.trial.validation_in_domain, *prepared.test):
         scores = queries.queries @ queries.documents.T
         nearest = np.argsort(-scores, axis=1, kind="stable")[:, :10]
         np.testing.assert_array_equal(queries.candidates, nearest)
-    assert any("judged not relevant 2.00" in line for line in prepared.description())
+    assert any("judged not relevant 2.00" in line for line in describe(prepared))
 
 
-def test_the_cosine_is_the_same_with_and_without_what_was_judged_not_relevant(
+def test_documents_judged_not_relevant_do_not_change_the_score_of_the_cosine(
     clicks: DataConfig,
 ) -> None:
     path = Path(clicks.seen[0].removeprefix("beir:")) / "qrels" / "test.tsv"
@@ -295,7 +303,7 @@ def test_the_cosine_is_the_same_with_and_without_what_was_judged_not_relevant(
     np.testing.assert_array_equal(roles["train"][0].candidates, second.trial.train[0].candidates)
 
 
-def test_validating_a_model_finds_the_candidates_that_it_was_trained_on(
+def test_evaluation_data_have_the_training_candidates(
     clicks: DataConfig,
 ) -> None:
     roles = load_roles(clicks, clicks.seen, embedding_source(clicks.encoder))
@@ -307,18 +315,18 @@ def test_validating_a_model_finds_the_candidates_that_it_was_trained_on(
 # Candidates that hold hardly anything.
 
 
-def test_candidates_that_hold_few_of_the_relevant_documents_are_warned_of(
+def test_a_low_recall_of_candidates_gives_a_warning(
     clicks: DataConfig,
 ) -> None:
     prepared = loaded(clicks)
-    rows = prepared.statistics()
+    rows = statistics(prepared)
     assert rows[0]["recall of candidates"] < LOW_RECALL
-    warning = prepared.description()[-1]
+    warning = describe(prepared)[-1]
     assert warning.startswith("Warning: beir:clicks: on average only ")
     assert "Raise `data.candidates`" in warning
 
 
-def test_a_warning_calls_differences_chance_only_where_most_queries_have_no_relevant_candidate(
+def test_a_warning_mentions_chance_only_if_most_queries_have_no_relevant_candidate(
     clicks: DataConfig,
 ) -> None:
     (train,) = loaded(clicks).trial.train
@@ -332,6 +340,6 @@ def test_a_warning_calls_differences_chance_only_where_most_queries_have_no_rele
     assert "largely chance" in recall_warnings([none])[0]
 
 
-def test_candidates_that_hold_enough_are_not_warned_of(clicks: DataConfig) -> None:
+def test_a_high_recall_of_candidates_gives_no_warning(clicks: DataConfig) -> None:
     prepared = loaded(clicks.model_copy(update={"candidates": 60}))
     assert recall_warnings(all_sets(prepared)) == []

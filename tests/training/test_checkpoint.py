@@ -1,4 +1,4 @@
-"""A training that went on from its bytes, held to one that was never interrupted."""
+"""Tests that a training resumed from a checkpoint equals one that was never interrupted."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from quantum_rerank.errors import BundleError, DivergedError
 from quantum_rerank.similarity import MODELS
 from quantum_rerank.training import serialization
 from quantum_rerank.training.checkpoint import checkpoint_bytes, restore, take_over
-from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from quantum_rerank.training.trainer import Trainer
+from quantum_rerank.training.trial_data import TrialData
 
 Train = Callable[..., Trainer]
 
@@ -89,11 +89,11 @@ def trainer(trial_data: TrialData, small_config: Callable[..., ExperimentConfig]
     return build
 
 
-def after(epochs: int, one: Trainer) -> Trainer:
+def after(epochs: int, training: Trainer) -> Trainer:
     """The training with some of its epochs done."""
-    for _, _ in zip(range(epochs), one.epochs(), strict=False):
+    for _, _ in zip(range(epochs), training.epochs(), strict=False):
         pass
-    return one
+    return training
 
 
 def drawn_from(seed: int) -> None:
@@ -107,7 +107,7 @@ def same(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("name", TRAININGS)
-def test_a_training_goes_on_from_every_epoch_as_if_never_interrupted(
+def test_a_training_resumes_from_every_epoch_as_if_never_interrupted(
     trainer: Train, name: str
 ) -> None:
     whole = trainer(TRAININGS[name])
@@ -133,7 +133,7 @@ def test_a_training_goes_on_from_every_epoch_as_if_never_interrupted(
         assert checkpoint_bytes(again, {}) == written[-1]
 
 
-def test_what_was_restored_is_written_down_as_the_same_bytes(trainer: Train) -> None:
+def test_a_restored_training_serializes_to_the_same_bytes(trainer: Train) -> None:
     content = checkpoint_bytes(after(2, trainer()), {"cost": 1.5})
     again = trainer()
     drawn_from(123)
@@ -145,16 +145,16 @@ def test_a_training_may_be_interrupted_after_each_of_its_epochs(trainer: Train) 
     reports = list(trainer().epochs())
     content = checkpoint_bytes(trainer(), {})
     for expected in reports:
-        one = trainer()
+        training = trainer()
         drawn_from(123)
-        restore(one, content)
-        assert next(one.epochs()) == expected
-        content = checkpoint_bytes(one, {})
+        restore(training, content)
+        assert next(training.epochs()) == expected
+        content = checkpoint_bytes(training, {})
 
 
-def test_writing_down_changes_nothing(trainer: Train) -> None:
-    one = trainer()
-    watched = [(report, checkpoint_bytes(one, {}))[0] for report in one.epochs()]
+def test_serialization_does_not_change_a_training(trainer: Train) -> None:
+    training = trainer()
+    watched = [(report, checkpoint_bytes(training, {}))[0] for report in training.epochs()]
     assert watched == list(trainer().epochs())
 
 
@@ -189,29 +189,27 @@ def test_early_stopping_remembers_how_long_it_has_waited(trainer: Train, done: i
         {"training.early_stopping_patience": 1, "training.min_improvement": 1.0},
     ],
 )
-def test_a_training_that_was_at_its_end_has_no_more_epochs(
-    trainer: Train, ending: dict[str, Any]
-) -> None:
-    one = trainer(ending)
-    *_, last = one.epochs()
+def test_a_finished_training_has_no_more_epochs(trainer: Train, ending: dict[str, Any]) -> None:
+    training = trainer(ending)
+    *_, last = training.epochs()
     assert (last.epoch, last.final) == (2, True)
-    assert list(one.epochs()) == []
+    assert list(training.epochs()) == []
     again = trainer(ending)
-    restore(again, checkpoint_bytes(one, {}))
+    restore(again, checkpoint_bytes(training, {}))
     assert list(again.epochs()) == []
     assert again.best is not None
 
 
-def test_the_best_model_survives_though_later_epochs_were_worse(trainer: Train) -> None:
-    one = trainer()
-    best_epoch = max(report.epoch for report in one.epochs() if report.improved)
+def test_the_best_model_is_restored_even_if_later_epochs_were_worse(trainer: Train) -> None:
+    training = trainer()
+    best_epoch = max(report.epoch for report in training.epochs() if report.improved)
     again = trainer()
-    restore(again, checkpoint_bytes(one, {}))
-    assert one.best is not None
+    restore(again, checkpoint_bytes(training, {}))
+    assert training.best is not None
     assert again.best is not None
-    assert best_epoch == one.best.epoch == again.best.epoch
-    assert again.best.validation == one.best.validation
-    assert same(again.best.head, one.best.head)
+    assert best_epoch == training.best.epoch == again.best.epoch
+    assert again.best.validation == training.best.validation
+    assert same(again.best.head, training.best.head)
 
 
 @pytest.mark.parametrize(
@@ -222,11 +220,11 @@ def test_the_best_model_survives_though_later_epochs_were_worse(trainer: Train) 
         {"$tensor": "0", "schema_version": -1},
     ],
 )
-def test_the_record_comes_back(trainer: Train, record: dict[str, Any]) -> None:
+def test_restore_returns_the_record(trainer: Train, record: dict[str, Any]) -> None:
     assert restore(trainer(), checkpoint_bytes(trainer(), record)) == record
 
 
-def test_a_record_that_json_does_not_know_is_refused(trainer: Train) -> None:
+def test_a_record_that_json_does_not_support_is_refused(trainer: Train) -> None:
     with pytest.raises(TypeError):
         checkpoint_bytes(trainer(), {"weights": torch.ones(2)})
 
@@ -252,11 +250,11 @@ def test_bytes_that_were_cut_off_or_altered_are_refused(
     trainer: Train, damaged: Callable[[bytes], bytes]
 ) -> None:
     content = checkpoint_bytes(after(1, trainer()), {})
-    one = trainer()
-    before = checkpoint_bytes(one, {})
-    with pytest.raises(BundleError, match=r"cut off or altered: its SHA-256.*train anew"):
-        restore(one, damaged(content))
-    assert checkpoint_bytes(one, {}) == before
+    training = trainer()
+    before = checkpoint_bytes(training, {})
+    with pytest.raises(BundleError, match=r"cut off or altered: its SHA-256.*train again"):
+        restore(training, damaged(content))
+    assert checkpoint_bytes(training, {}) == before
 
 
 @pytest.mark.parametrize(
@@ -269,35 +267,35 @@ def test_bytes_that_were_cut_off_or_altered_are_refused(
         ({"optimizer.name": "adamw"}, r"`decoupled_weight_decay` of the optimizer's group 0"),
     ],
 )
-def test_the_progress_of_another_configuration_is_refused(
+def test_a_checkpoint_of_another_configuration_is_refused(
     trainer: Train, other: dict[str, Any], named: str
 ) -> None:
     content = checkpoint_bytes(after(1, trainer()), {})
-    one = trainer(other)
-    before = checkpoint_bytes(one, {})
+    training = trainer(other)
+    before = checkpoint_bytes(training, {})
     with pytest.raises(BundleError, match=f"another configuration: .*{named}"):
-        restore(one, content)
-    assert checkpoint_bytes(one, {}) == before
-    assert next(one.epochs()).epoch == 1
+        restore(training, content)
+    assert checkpoint_bytes(training, {}) == before
+    assert next(training.epochs()).epoch == 1
 
 
-def test_no_byte_of_the_header_can_be_altered_unseen(trainer: Train) -> None:
+def test_a_change_of_any_byte_of_the_header_is_detected(trainer: Train) -> None:
     content = checkpoint_bytes(trainer({"model": "cosine"}), {})
-    one = trainer({"model": "cosine"})
+    training = trainer({"model": "cosine"})
     end = 8 + int.from_bytes(content[:8], "little")
     for place in range(end):
         with pytest.raises(BundleError, match="cut off or altered"):
-            restore(one, flipped(content, place))
+            restore(training, flipped(content, place))
 
 
-def test_numbers_of_another_type_are_seen_though_their_bytes_are_the_same(trainer: Train) -> None:
+def test_tensors_of_another_type_with_the_same_bytes_are_detected(trainer: Train) -> None:
     tensors = load(checkpoint_bytes(trainer(), {}))
     tensors["0"] = tensors["0"].view(torch.int32)
     with pytest.raises(BundleError, match="cut off or altered"):
         restore(trainer(), save(tensors))
 
 
-def test_the_progress_of_another_version_is_refused(
+def test_a_checkpoint_of_another_version_is_refused(
     trainer: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serialization, "SCHEMA_VERSION", 0)
@@ -307,48 +305,54 @@ def test_the_progress_of_another_version_is_refused(
         restore(trainer(), content)
 
 
-def test_the_progress_of_a_version_that_kept_less_is_refused(
+def test_a_checkpoint_with_fewer_parts_is_refused(
     trainer: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, whole = trainer(), trainer().state_dict()
-    monkeypatch.setattr(one, "state_dict", lambda: {k: whole[k] for k in whole if k != "schedule"})
-    content = checkpoint_bytes(one, {})
+    training, whole = trainer(), trainer().state_dict()
+    monkeypatch.setattr(
+        training, "state_dict", lambda: {k: whole[k] for k in whole if k != "schedule"}
+    )
+    content = checkpoint_bytes(training, {})
     with pytest.raises(BundleError, match="another configuration: the list of its parts is"):
         restore(trainer(), content)
     with pytest.raises(BundleError, match="another model: the list of its parts is"):
         take_over(trainer(), content)
 
 
-def test_an_epoch_that_was_broken_off_is_neither_written_down_nor_gone_on_with(
+def test_a_failed_epoch_is_neither_serialized_nor_continued(
     trainer: Train,
 ) -> None:
-    one = trainer({"loss.name": "infonce", "loss.temperature": 1e-300})
+    training = trainer({"loss.name": "infonce", "loss.temperature": 1e-300})
     with pytest.raises(DivergedError):
-        next(one.epochs())
+        next(training.epochs())
     with pytest.raises(RuntimeError, match="broken off"):
-        checkpoint_bytes(one, {})
+        checkpoint_bytes(training, {})
     with pytest.raises(RuntimeError, match="broken off"):
-        next(one.epochs())
+        next(training.epochs())
 
 
-def test_a_state_that_fits_only_in_part_leaves_a_trainer_that_refuses_to_train(
+def test_a_trainer_with_a_partly_loaded_state_refuses_to_train(
     trainer: Train,
 ) -> None:
     state = after(1, trainer()).state_dict()
-    one = trainer()
+    training = trainer()
     with pytest.raises(KeyError):
-        one.load_state_dict({**state, "schedule": {}})
+        training.load_state_dict({**state, "schedule": {}})
     with pytest.raises(RuntimeError, match="broken off"):
-        next(one.epochs())
+        next(training.epochs())
 
 
 # A training that goes on from another's.
 
 
-def moments(one: Trainer) -> dict[str, Tensor]:
+def moments(training: Trainer) -> dict[str, Tensor]:
     """The optimizer's tensors, by parameter and name."""
-    state = one.state_dict()["optimizer"]["state"]
-    return {f"{index} {name}": value for index, own in state.items() for name, value in own.items()}
+    state = training.state_dict()["optimizer"]["state"]
+    return {
+        f"{index} {name}": value
+        for index, initial in state.items()
+        for name, value in initial.items()
+    }
 
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -375,31 +379,31 @@ def test_a_training_takes_over_weights_and_moments_bit_for_bit(trainer: Train, n
 
 
 @pytest.mark.parametrize("decays", [(0.7, 0.5), (0.7, 0.0), (0.0, 0.7)])
-def test_an_average_is_taken_over_where_both_have_one(
+def test_an_average_is_taken_over_if_both_trainings_have_one(
     trainer: Train, decays: tuple[float, float]
 ) -> None:
     donor, clone = (trainer({"training.ema_decay": decay}) for decay in decays)
     take_over(clone, checkpoint_bytes(after(2, donor), {}))
-    theirs, found = (one.state_dict()["average"]["weights"] for one in (donor, clone))
-    assert same(found, theirs if decays[1] else {})
+    donated, actual = (training.state_dict()["average"]["weights"] for training in (donor, clone))
+    assert same(actual, donated if decays[1] else {})
     assert [report.epoch for report in clone.epochs()] == [3, 4]
 
 
-def test_what_is_taken_over_is_trained_with_the_numbers_of_the_one_that_goes_on(
+def test_weights_taken_over_are_trained_with_the_new_configuration(
     trainer: Train,
 ) -> None:
     settings = {"optimizer.schedule": "cosine", "optimizer.mlp_lr": 0.003, "training.batch_size": 3}
     content = checkpoint_bytes(after(2, trainer()), {})
     clone, alone = trainer(settings), trainer(settings)
-    own = clone.state_dict()
+    initial = clone.state_dict()
     take_over(clone, content)
     for key in ("batches", "warm_up_batches", "early_stopping"):
-        assert clone.state_dict()[key] == own[key]
+        assert clone.state_dict()[key] == initial[key]
     # Its learning rates are those that it would have come to by itself.
     after(2, alone)
     expected = [group["lr"] for group in alone.state_dict()["optimizer"]["param_groups"]]
-    found = [group["lr"] for group in clone.state_dict()["optimizer"]["param_groups"]]
-    assert found == expected
+    actual = [group["lr"] for group in clone.state_dict()["optimizer"]["param_groups"]]
+    assert actual == expected
     assert (
         next(clone.epochs()).metrics["learning_rate"]
         == next(alone.epochs()).metrics["learning_rate"]
@@ -407,7 +411,7 @@ def test_what_is_taken_over_is_trained_with_the_numbers_of_the_one_that_goes_on(
 
 
 @pytest.mark.parametrize(("before", "after_it"), [("sgd", "adam"), ("adamw", "sgd")])
-def test_moments_of_another_kind_of_optimizer_are_left_where_they_are(
+def test_moments_of_another_kind_of_optimizer_are_not_taken_over(
     trainer: Train, before: str, after_it: str
 ) -> None:
     donor = after(2, trainer({"optimizer.name": before}))
@@ -418,7 +422,7 @@ def test_moments_of_another_kind_of_optimizer_are_left_where_they_are(
     assert [report.epoch for report in clone.epochs()] == [3, 4]
 
 
-def test_a_training_that_had_given_up_is_taken_up_with_patience(trainer: Train) -> None:
+def test_a_training_that_early_stopping_ended_continues_with_more_patience(trainer: Train) -> None:
     hopeless = {"training.early_stopping_patience": 1, "training.min_improvement": 1.0}
     donor = trainer(hopeless)
     assert list(donor.epochs())[-1].epoch < 4
@@ -427,23 +431,23 @@ def test_a_training_that_had_given_up_is_taken_up_with_patience(trainer: Train) 
     assert list(clone.epochs())[-1].epoch == 4
 
 
-@pytest.mark.parametrize("goes_on", [take_over, restore])
+@pytest.mark.parametrize("resume", [take_over, restore])
 @pytest.mark.parametrize("max_epochs", [2, 3])
-def test_what_goes_on_at_its_last_epoch_or_past_it_has_no_more(
-    trainer: Train, goes_on: Callable[[Trainer, bytes], object], max_epochs: int
+def test_a_training_resumed_at_or_after_its_last_epoch_has_no_more_epochs(
+    trainer: Train, resume: Callable[[Trainer, bytes], object], max_epochs: int
 ) -> None:
-    one = trainer({"training.max_epochs": max_epochs})
-    goes_on(one, checkpoint_bytes(after(3, trainer()), {}))
-    assert list(one.epochs()) == []
+    training = trainer({"training.max_epochs": max_epochs})
+    resume(training, checkpoint_bytes(after(3, trainer()), {}))
+    assert list(training.epochs()) == []
 
 
-def test_a_clone_s_own_progress_goes_on_as_any_other(trainer: Train) -> None:
+def test_a_clone_resumes_from_its_own_checkpoint(trainer: Train) -> None:
     settings = {"optimizer.mlp_lr": 0.003, "mlp.dropout": 0.2}
     content = checkpoint_bytes(after(1, trainer()), {})
     whole, part, again = trainer(settings), trainer(settings), trainer(settings)
-    for one in (whole, part):
+    for training in (whole, part):
         drawn_from(1)
-        take_over(one, content)
+        take_over(training, content)
     drawn_from(5)
     reports = list(whole.epochs())
     drawn_from(5)
@@ -466,7 +470,7 @@ def test_a_model_of_another_shape_is_not_taken_over(
     assert checkpoint_bytes(other, {}) == before
 
 
-def test_what_was_cut_off_is_not_taken_over(trainer: Train) -> None:
+def test_truncated_bytes_are_not_taken_over(trainer: Train) -> None:
     content = checkpoint_bytes(after(1, trainer()), {})
     with pytest.raises(BundleError, match="cut off or altered"):
         take_over(trainer(), content[:-3])

@@ -1,4 +1,4 @@
-"""A training whose process is killed, and another that goes on from what it left on disk."""
+"""Tests of resuming a training from its checkpoints after its process was killed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training import checkpoint_file
 from quantum_rerank.training.checkpoint_file import CheckpointFile, SaveThrottle
-from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.models import train_model
 from quantum_rerank.training.trainer import EpochReport
+from quantum_rerank.training.trial_data import TrialData
 
 EPOCHS = 4
 
@@ -46,7 +46,7 @@ def config(small_config: Callable[..., ExperimentConfig]) -> ExperimentConfig:
 
 
 @pytest.fixture
-def saved_always(monkeypatch: pytest.MonkeyPatch) -> None:
+def saved_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress is written down after every epoch, however long that takes."""
     monkeypatch.setattr(checkpoint_file, "SAVING_SHARE", math.inf)
 
@@ -56,7 +56,7 @@ def contents(path: Path) -> list[bytes]:
     return [content for _, content in CheckpointFile(path).versions()]
 
 
-def test_a_version_is_read_back_and_the_one_before_it_stays(path: Path) -> None:
+def test_the_newest_version_and_the_previous_one_are_readable(path: Path) -> None:
     file = CheckpointFile(path)
     assert list(file.versions()) == []
     for content in (b"1", b"22", b"333"):
@@ -66,7 +66,7 @@ def test_a_version_is_read_back_and_the_one_before_it_stays(path: Path) -> None:
 
 
 @pytest.mark.parametrize("left", [b"", b"33", b"333"])
-def test_what_a_kill_left_unfinished_is_never_read(path: Path, left: bytes) -> None:
+def test_an_unfinished_file_is_never_read(path: Path, left: bytes) -> None:
     CheckpointFile(path).write(b"1")
     path.with_name("hybrid.safetensors.unfinished").write_bytes(left)
     assert contents(path) == [b"1"]
@@ -74,26 +74,26 @@ def test_what_a_kill_left_unfinished_is_never_read(path: Path, left: bytes) -> N
     assert contents(path) == [b"22", b"1"]
 
 
-def test_between_the_two_renames_the_one_before_is_what_there_is(path: Path) -> None:
+def test_between_the_two_renames_the_previous_version_is_readable(path: Path) -> None:
     CheckpointFile(path).write(b"1")
     path.rename(path.with_name("hybrid.safetensors.before"))
     path.with_name("hybrid.safetensors.unfinished").write_bytes(b"22")
     assert contents(path) == [b"1"]
 
 
-def test_a_full_disk_is_an_error_with_the_file_s_name(path: Path) -> None:
+def test_a_full_disk_is_an_error_with_the_name_of_the_file(path: Path) -> None:
     path.parent.mkdir()
     path.with_name("hybrid.safetensors.unfinished").symlink_to("/dev/full")
     with pytest.raises(OutputError, match=r"hybrid\.safetensors` cannot be written: No space left"):
         CheckpointFile(path).write(b"1" * 10_000)
 
 
-@pytest.mark.usefixtures("saved_always")
+@pytest.mark.usefixtures("saved_every_epoch")
 @pytest.mark.parametrize(
     ("model", "killed_after"),
     [("cosine", 1), *product(("hybrid", "mlp_twin", "quantum_only"), range(1, EPOCHS + 1))],
 )
-def test_a_training_goes_on_where_its_process_was_killed(
+def test_a_training_resumes_after_its_process_was_killed(
     trial_data: TrialData, config: ExperimentConfig, path: Path, model: str, killed_after: int
 ) -> None:
     first: list[EpochReport] = []
@@ -111,10 +111,10 @@ def test_a_training_goes_on_where_its_process_was_killed(
     with pytest.raises(Killed):
         train_model(config, model, trial_data, watch, progress=killed)
     torch.manual_seed(123)  # where another program would have left it
-    found = train_model(config, model, trial_data, again.append, progress=killed)
+    trained = train_model(config, model, trial_data, again.append, progress=killed)
     assert again == whole
     assert first == whole[:killed_after]
-    assert (found.validation, found.best_epoch, found.epochs) == (
+    assert (trained.validation, trained.best_epoch, trained.epochs) == (
         expected.validation,
         expected.best_epoch,
         expected.epochs,
@@ -122,9 +122,9 @@ def test_a_training_goes_on_where_its_process_was_killed(
     assert next(killed.versions())[1] == at_the_end
 
 
-@pytest.mark.usefixtures("saved_always")
+@pytest.mark.usefixtures("saved_every_epoch")
 @pytest.mark.parametrize("damage", ["cut", "altered", "gone"])
-def test_of_a_file_that_was_damaged_the_one_before_is_gone_on_from(
+def test_a_training_resumes_from_the_previous_version_of_a_damaged_file(
     trial_data: TrialData, config: ExperimentConfig, path: Path, damage: str
 ) -> None:
     whole: list[EpochReport] = []
@@ -140,23 +140,23 @@ def test_of_a_file_that_was_damaged_the_one_before_is_gone_on_from(
     assert path.read_bytes() == at_the_end
 
 
-@pytest.mark.usefixtures("saved_always")
-def test_what_was_passed_over_is_told_with_the_reason_and_what_is_gone_on_from(
+@pytest.mark.usefixtures("saved_every_epoch")
+def test_messages_name_the_skipped_version_the_reason_and_the_one_resumed_from(
     trial_data: TrialData, config: ExperimentConfig, path: Path
 ) -> None:
-    told: list[str] = []
-    train_model(config, "mlp_twin", trial_data, progress=CheckpointFile(path, told.append))
-    train_model(config, "mlp_twin", trial_data, progress=CheckpointFile(path, told.append))
-    assert told == []  # where all is well, nothing is said
+    messages: list[str] = []
+    train_model(config, "mlp_twin", trial_data, progress=CheckpointFile(path, messages.append))
+    train_model(config, "mlp_twin", trial_data, progress=CheckpointFile(path, messages.append))
+    assert messages == []  # where all is well, nothing is said
     path.write_bytes(path.read_bytes()[:-9])
-    train_model(config, "mlp_twin", trial_data, progress=CheckpointFile(path, told.append))
-    why, outcome = told
-    assert why.startswith(f"`{path}` is passed over: The progress (")
+    train_model(config, "mlp_twin", trial_data, progress=CheckpointFile(path, messages.append))
+    why, outcome = messages
+    assert why.startswith(f"`{path}` is skipped: The checkpoint (")
     assert "was cut off or altered" in why
-    assert outcome == f"Goes on from `{path}.before`, after epoch {EPOCHS - 1}."
+    assert outcome == f"Resuming from `{path}.before`, after epoch {EPOCHS - 1}."
 
 
-def test_a_training_of_which_nothing_can_be_read_starts_anew_and_says_so(
+def test_a_training_without_a_readable_checkpoint_starts_again_with_a_message(
     trial_data: TrialData,
     config: ExperimentConfig,
     path: Path,
@@ -170,34 +170,39 @@ def test_a_training_of_which_nothing_can_be_read_starts_anew_and_says_so(
     train_model(config, "hybrid", trial_data, again.append, progress=CheckpointFile(path))
     assert again == whole
     newest, before, outcome = caplog.messages  # where nobody listens, they are logged
-    assert newest.startswith(f"`{path}` is passed over: The progress (3 bytes) was cut off")
-    assert before.startswith(f"`{path}.before` is passed over: ")
-    assert outcome.startswith("Starts over from the first epoch")
+    assert newest.startswith(f"`{path}` is skipped: The checkpoint (3 bytes) was cut off")
+    assert before.startswith(f"`{path}.before` is skipped: ")
+    assert outcome.startswith("Starting again from the first epoch")
 
 
-def test_progress_of_another_configuration_is_named_before_a_training_starts_anew(
+def test_a_checkpoint_of_another_configuration_is_reported_before_a_new_start(
     trial_data: TrialData, config: ExperimentConfig, path: Path
 ) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     train_model(config, "mlp_twin", trial_data, progress=CheckpointFile(path))
     wider = override(config, {"mlp.hidden_layers": [9]})
-    train_model(wider, "mlp_twin", trial_data, progress=CheckpointFile(path, told.append))
-    assert told
-    assert all("The progress is of another configuration: " in line for line in told[:-1])
-    assert told[-1].startswith("Starts over from the first epoch")
+    train_model(wider, "mlp_twin", trial_data, progress=CheckpointFile(path, messages.append))
+    assert messages
+    assert all("The checkpoint is of another configuration: " in line for line in messages[:-1])
+    assert messages[-1].startswith("Starting again from the first epoch")
 
 
 @pytest.mark.parametrize("change", [{"seed": 99}, {"loss.temperature": 0.5}])
-def test_progress_of_other_numbers_is_not_gone_on_from_though_it_would_fit(
+def test_a_checkpoint_with_other_settings_of_the_same_shape_is_not_resumed_from(
     trial_data: TrialData, config: ExperimentConfig, path: Path, change: dict[str, float]
 ) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     train_model(config, "mlp_twin", trial_data, progress=CheckpointFile(path))
     train_model(
-        override(config, change), "mlp_twin", trial_data, progress=CheckpointFile(path, told.append)
+        override(config, change),
+        "mlp_twin",
+        trial_data,
+        progress=CheckpointFile(path, messages.append),
     )
-    assert all("The progress is of another training: its settings" in line for line in told[:-1])
-    assert told[-1].startswith("Starts over from the first epoch")
+    assert all(
+        "The checkpoint is of another training: its settings" in line for line in messages[:-1]
+    )
+    assert messages[-1].startswith("Starting again from the first epoch")
 
 
 # What is written down how often.
@@ -213,24 +218,24 @@ class Clock:
         return self.now
 
 
-def test_what_is_paced_is_done_at_once_and_then_waits_for_its_share() -> None:
+def test_a_save_is_due_at_once_and_then_after_its_share_of_time() -> None:
     clock = Clock()
-    paced = SaveThrottle(0.1, clock)
-    with paced as due:
+    throttle = SaveThrottle(0.1, clock)
+    with throttle as due:
         assert due
         clock.now += 2.0
     for seconds, expected in ((19.0, False), (0.9, False), (0.2, True)):  # 2 s are 0.1 of 20 s
         clock.now += seconds
-        with paced as due:
+        with throttle as due:
             assert due == expected
 
 
-def test_what_is_paced_takes_up_at_most_its_share_of_the_time() -> None:
+def test_saves_take_at_most_their_share_of_the_time() -> None:
     clock = Clock()
-    paced = SaveThrottle(0.02, clock)
+    throttle = SaveThrottle(0.02, clock)
     spent, done = 0.0, 0
     for turn in range(2000):
-        with paced as due:
+        with throttle as due:
             if due:
                 cost = 0.3 + turn % 3
                 clock.now += cost
@@ -240,8 +245,8 @@ def test_what_is_paced_takes_up_at_most_its_share_of_the_time() -> None:
     assert spent <= 0.02 * (clock.now - 50.0) + 2.3
 
 
-def test_what_costs_nothing_is_always_due() -> None:
-    paced = SaveThrottle(0.02, Clock())
+def test_a_save_without_cost_is_always_due() -> None:
+    throttle = SaveThrottle(0.02, Clock())
     for _ in range(3):
-        with paced as due:
+        with throttle as due:
             assert due

@@ -14,10 +14,11 @@ import torch
 from quantum_rerank.circuits import ENGINES
 from quantum_rerank.config import ExperimentConfig, LossName, ModelName
 from quantum_rerank.embeddings.mapped import open_mapped
+from quantum_rerank.evaluation.query_set import QuerySet
 from quantum_rerank.training.best_model import best_model_bytes, read_best_model
-from quantum_rerank.training.data_manager import QuerySet, TrialData
 from quantum_rerank.training.hybrid_trainer import make_descendant, make_trainer
-from quantum_rerank.training.ranking import GATE_FALL, Validator
+from quantum_rerank.training.trial_data import TrialData
+from quantum_rerank.training.validation import GATE_FALL, Validator
 
 MODELS: tuple[str, ...] = get_args(ModelName)
 LOSSES: tuple[str, ...] = get_args(LossName)
@@ -26,7 +27,7 @@ LOSSES: tuple[str, ...] = get_args(LossName)
 @pytest.fixture
 def shared(trial_data: TrialData) -> TrialData:
     """The same data in read-only arrays, as an object store of many processes gives them."""
-    for queries in (*trial_data.train, *trial_data.seen, *trial_data.unseen):
+    for queries in (*trial_data.train, *trial_data.validation):
         arrays = (queries.queries, queries.documents, queries.candidates, queries.cosine)
         for array in (*arrays, *queries.positives):
             array.flags.writeable = False
@@ -69,7 +70,11 @@ def test_a_corpus_in_a_mapped_file_trains_as_one_in_memory(
     on_disk = TrialData(
         *(
             tuple(mapped(queries) for queries in role)
-            for role in (trial_data.train, trial_data.seen, trial_data.unseen)
+            for role in (
+                trial_data.train,
+                trial_data.validation_in_domain,
+                trial_data.validation_out_of_domain,
+            )
         )
     )
     config = small_config(
@@ -137,7 +142,10 @@ def test_the_best_epoch_s_weights_hold_the_gate_that_was_fitted_to_them(
     assert head.gate is not None
     assert head.gate.fall.item() == validation.metrics[GATE_FALL]
     assert head.gate.centroids.shape == (32, trial_data.embedding_dim)
-    assert Validator(trial_data.seen, trial_data.unseen)(head) == validation
+    assert (
+        Validator(trial_data.validation_in_domain, trial_data.validation_out_of_domain)(head)
+        == validation
+    )
 
 
 @pytest.mark.parametrize("model", ["hybrid", "product_circuit", "quantum_only"])

@@ -10,7 +10,6 @@ from quantum_rerank.config import DataConfig, ExperimentConfig
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.evaluation import NDCG, Evaluator
 from quantum_rerank.similarity import MODELS
-from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from quantum_rerank.training.lexical import Bm25
 from quantum_rerank.training.models import (
@@ -19,8 +18,9 @@ from quantum_rerank.training.models import (
     measure_model,
     train_model,
 )
-from quantum_rerank.training.ranking import Validator
 from quantum_rerank.training.trainer import EpochReport
+from quantum_rerank.training.trial_data import PreparedData, TrialData
+from quantum_rerank.training.validation import Validator
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -34,7 +34,12 @@ def test_a_model_is_returned_with_the_weights_of_its_best_epoch(
     assert trained.config.model == model
     assert trained.epochs == len(reports)
     assert trained.best_epoch == [report.epoch for report in reports if report.improved][-1]
-    assert Validator(trial_data.seen, trial_data.unseen)(trained.head) == trained.validation
+    assert (
+        Validator(trial_data.validation_in_domain, trial_data.validation_out_of_domain)(
+            trained.head
+        )
+        == trained.validation
+    )
 
 
 def test_a_frozen_circuit_stays_as_it_was_drawn(

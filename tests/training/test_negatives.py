@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from quantum_rerank.evaluation.query_set import QuerySet
 from quantum_rerank.similarity import FusedSimilarity, build_head, fuse
-from quantum_rerank.training.data_manager import QuerySet, TrialData
 from quantum_rerank.training.negatives import NEVER, Kind, Negatives, answers, mined
+from quantum_rerank.training.trial_data import TrialData
 
 KINDS: tuple[Kind, ...] = ("random", "semi_hard", "hard")
 every_kind = pytest.mark.parametrize("kind", KINDS)

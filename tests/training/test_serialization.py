@@ -10,7 +10,7 @@ from quantum_rerank.training import serialization
 from quantum_rerank.training.serialization import dumps, loads
 
 
-def test_values_and_tensors_come_back_in_their_places() -> None:
+def test_values_and_tensors_are_read_back_in_their_places() -> None:
     weights = torch.arange(6, dtype=torch.float64).reshape(2, 3)
     content: dict[str, Any] = {
         "number": 0.1 + 0.2,
@@ -19,14 +19,14 @@ def test_values_and_tensors_come_back_in_their_places() -> None:
         "tensor": weights,
         "nested": {"list": [1, weights.T, {"deep": torch.tensor(7)}], "empty": torch.zeros(0, 4)},
     }
-    found = loads(dumps(content), "this")
-    assert (found["number"], found["text"], found["nothing"]) == (0.1 + 0.2, "\u00e4", None)
-    assert torch.equal(found["tensor"], weights)
-    one, transposed, deep = found["nested"]["list"]
-    assert one == 1
+    values = loads(dumps(content), "this")
+    assert (values["number"], values["text"], values["nothing"]) == (0.1 + 0.2, "\u00e4", None)
+    assert torch.equal(values["tensor"], weights)
+    first, transposed, deep = values["nested"]["list"]
+    assert first == 1
     assert torch.equal(transposed, weights.T)
     assert deep["deep"].item() == 7
-    assert found["nested"]["empty"].shape == (0, 4)
+    assert values["nested"]["empty"].shape == (0, 4)
 
 
 @pytest.mark.parametrize(
@@ -34,9 +34,9 @@ def test_values_and_tensors_come_back_in_their_places() -> None:
 )
 def test_a_tensor_keeps_its_type(dtype: torch.dtype) -> None:
     tensor = torch.ones(3).to(dtype)
-    found = loads(dumps({"tensor": tensor}), "this")["tensor"]
-    assert found.dtype == dtype
-    assert torch.equal(found, tensor)
+    values = loads(dumps({"tensor": tensor}), "this")["tensor"]
+    assert values.dtype == dtype
+    assert torch.equal(values, tensor)
 
 
 def test_the_same_content_is_the_same_bytes() -> None:
@@ -44,19 +44,19 @@ def test_the_same_content_is_the_same_bytes() -> None:
     assert dumps({"a": torch.ones(2)}) != dumps({"a": torch.zeros(2)})
 
 
-def test_what_json_does_not_know_is_refused() -> None:
-    with pytest.raises(TypeError, match="A set cannot be written down"):
+def test_values_that_json_does_not_support_are_refused() -> None:
+    with pytest.raises(TypeError, match="A set cannot be written as JSON"):
         dumps({"set": {1, 2}})
 
 
 @pytest.mark.parametrize("kept", [0, 1, 8, 100, -1])
-def test_bytes_that_were_cut_off_are_refused_by_name(kept: int) -> None:
+def test_truncated_bytes_are_refused_with_the_name_of_the_file(kept: int) -> None:
     content = dumps({"a": torch.ones(100)})[:kept]
     with pytest.raises(BundleError, match=rf"trial 3 \({len(content)} bytes\) was cut off"):
         loads(content, "trial 3")
 
 
-def test_every_byte_is_sealed() -> None:
+def test_a_change_of_any_byte_is_detected() -> None:
     content = dumps({"a": torch.ones(2)})
     for place in range(len(content)):
         altered = bytearray(content)

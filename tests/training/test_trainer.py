@@ -13,17 +13,17 @@ from torch import Tensor
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import DivergedError, SaturatedError
 from quantum_rerank.similarity import MODELS
-from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.gradients import CIRCUIT_NORM, CIRCUIT_VARIANCE, MLP_NORM
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from quantum_rerank.training.loss_functions import neighbour_divergence
-from quantum_rerank.training.ranking import Validator
 from quantum_rerank.training.trainer import (
     EarlyStopping,
     EpochReport,
     Trainer,
     require_no_explosion,
 )
+from quantum_rerank.training.trial_data import TrialData
+from quantum_rerank.training.validation import Validator
 from quantum_rerank.training.weight_average import WeightAverage
 
 Train = Callable[[Mapping[str, Any]], Trainer]
@@ -130,7 +130,9 @@ def test_the_best_weights_are_kept(trainer: Train, trial_data: TrialData) -> Non
     assert same(one.best.head, at_best)
     assert not same(one.best.head, weights(one))
     one.model.head.load_state_dict(one.best.head)
-    again = Validator(trial_data.seen, trial_data.unseen)(one.model.head)
+    again = Validator(trial_data.validation_in_domain, trial_data.validation_out_of_domain)(
+        one.model.head
+    )
     assert again == one.best.validation
 
 
@@ -289,11 +291,18 @@ def test_the_averaged_weights_are_validated_and_kept_but_not_trained_on(
     assert [report.metrics["train_loss"] for report in reports] == losses
     assert same(weights(one), weights(plain))
     with expected.in_place(plain.model.head):
-        found = Validator(trial_data.seen, trial_data.unseen)(plain.model.head)
+        found = Validator(trial_data.validation_in_domain, trial_data.validation_out_of_domain)(
+            plain.model.head
+        )
     assert reports[-1].metrics["val_ndcg@10"] == found.metrics["val_ndcg@10"]
     assert one.best is not None
     one.model.head.load_state_dict(one.best.head)
-    assert Validator(trial_data.seen, trial_data.unseen)(one.model.head) == one.best.validation
+    assert (
+        Validator(trial_data.validation_in_domain, trial_data.validation_out_of_domain)(
+            one.model.head
+        )
+        == one.best.validation
+    )
 
 
 def test_gradients_are_clipped(trainer: Train) -> None:

@@ -13,8 +13,8 @@ import pytest
 from quantum_rerank.config import DataConfig, ExperimentConfig
 from quantum_rerank.errors import QuantumRerankError
 from quantum_rerank.training.best_model import best_model_bytes
-from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
+from quantum_rerank.training.trial_data import PreparedData, TrialData
 from tuning.algorithms.samplers import make_sampler
 from tuning.limits.budgets import Concurrency, StopSignal
 from tuning.records import CHECKPOINT, FAILURE, PEAK_RSS_MB, SECONDS

@@ -14,9 +14,9 @@ from quantum_rerank.config import build_config, override
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.export import read_bundle
-from quantum_rerank.training.data_manager import PreparedData, TrialData
-from quantum_rerank.training.ranking import Validator
 from quantum_rerank.training.serialization import dumps, loads
+from quantum_rerank.training.trial_data import PreparedData, TrialData
+from quantum_rerank.training.validation import Validator
 from tuning.best_trial import app, cosine_objective, export_trial, load_trial, ranked_trials
 from tuning.records import CHECKPOINT
 from tuning.study.history import CONTINUES, WARM_START
@@ -72,7 +72,10 @@ def test_a_trial_is_loaded_with_the_weights_of_its_best_epoch(
     loaded = load_trial(ended_run, trial)
     assert (loaded.number, loaded.state, loaded.epoch) == (1, "complete", 1)
     assert loaded.params == trial.params
-    assert Validator(trial_data.seen, trial_data.unseen)(loaded.head) == loaded.validation
+    assert (
+        Validator(trial_data.validation_in_domain, trial_data.validation_out_of_domain)(loaded.head)
+        == loaded.validation
+    )
 
 
 def test_a_trial_is_exported_with_its_metrics(

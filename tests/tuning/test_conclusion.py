@@ -14,7 +14,7 @@ from rich.console import Console
 from quantum_rerank.cli.trained_model import load_model
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import FilesError
-from quantum_rerank.training.data_manager import PreparedData
+from quantum_rerank.training.trial_data import PreparedData
 from tuning.best_trial import ranked_trials
 from tuning.conclusion import better_elsewhere, conclude, load_best, load_default
 from tuning.conclusion import tested_trial as scored  # pytest would take it for a test
@@ -195,7 +195,7 @@ def test_a_search_ends_with_its_winner_held_against_every_target(
     study, console = load_study(ended_run), Console(file=StringIO())
     outcome = conclude(tiny_space, study, prepared, source, ended_run, tasks(), console)
     summary = summarise(outcome, 12.0, prepared.fingerprint)
-    known = {v["name"]: v for v in summary["verdicts"] if v["outcome"] != "not known"}
+    known = {v["name"]: v for v in summary["targets"] if v["outcome"] != "not known"}
     # Three epochs are too few for a plateau; the rest was measured.
     assert len(known) >= 8
     best = summary["best"]
@@ -205,4 +205,4 @@ def test_a_search_ends_with_its_winner_held_against_every_target(
     assert known["stability"]["note"].startswith(f"{len(objectives)} seeds: ")
     model = load_model(ended_run / BEST)
     assert model.seeds.objectives == objectives
-    assert model.course == outcome.tested[0].trial.course
+    assert model.training_summary == outcome.tested[0].trial.training_summary

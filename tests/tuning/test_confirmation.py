@@ -13,7 +13,7 @@ from rich.console import Console
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import SaturatedError
-from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.training.trial_data import TrialData
 from tuning.best_trial import TrainedTrial
 from tuning.conclusion import load_best
 from tuning.confirmation import Confirmed, best_objective, confirm, print_confirmed

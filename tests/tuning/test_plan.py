@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from quantum_rerank.training.data_manager import PreparedData
+from quantum_rerank.training.data_description import describe
+from quantum_rerank.training.trial_data import PreparedData
 from tuning.limits.budgets import Concurrency, Node, fit_cluster
 from tuning.plan import print_plan
 from tuning.space import SchedulerConfig, Space
@@ -104,7 +105,7 @@ def test_the_plan_of_this_machine_names_no_nodes(tiny_space: Space) -> None:
 
 def test_the_data_is_printed_with_a_line_per_domain(prepared: PreparedData) -> None:
     console = Console(file=(file := StringIO()), width=200)
-    console.print(*prepared.description(), sep="\n")
+    console.print(*describe(prepared), sep="\n")
     lines = [line for line in file.getvalue().splitlines() if line.startswith("domain ")]
     assert [line.split()[1] for line in lines] == [
         f"beir:{name}" for name in ("park", "forest", "garden", "orchard")

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from quantum_rerank.config import override
 from quantum_rerank.errors import OutputError
-from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
+from quantum_rerank.training.trial_data import PreparedData, TrialData
 from tuning.records import FAILURE, OBJECTIVE
 from tuning.rerun import rerun
 from tuning.space import Space

@@ -17,7 +17,7 @@ from rich.console import Console
 from quantum_rerank.config import override
 from quantum_rerank.errors import DataError, SearchError
 from quantum_rerank.interruption import Interrupted
-from quantum_rerank.training.data_manager import PreparedData
+from quantum_rerank.training.trial_data import PreparedData
 from tuning.conclusion import conclude
 from tuning.ending import signals_conclude, signals_end
 from tuning.limits.budgets import HANGUP, INTERRUPT, TERMINATED, Node, StopSignal, TimeBudget

@@ -15,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 from typer.testing import CliRunner
 
 from quantum_rerank.errors import OutputError
-from quantum_rerank.training.data_manager import PreparedData
+from quantum_rerank.training.trial_data import PreparedData
 from tuning import status
 from tuning.records import FAILURE, OBJECTIVE, SECONDS, TrialEnd
 from tuning.reporting import snapshot

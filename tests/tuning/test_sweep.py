@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from quantum_rerank.errors import OutputError
-from quantum_rerank.training.data_manager import PreparedData
+from quantum_rerank.training.trial_data import PreparedData
 from tuning.records import EPOCH, OBJECTIVE, PEAK_RSS_MB, SECONDS
 from tuning.reporting.tracking import logged_metrics
 from tuning.space import CategoricalParameter, FloatParameter, IntParameter, Space

@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.similarity import MODELS
-from quantum_rerank.training.data_manager import QuerySet, TrialData
+from quantum_rerank.training.trial_data import TrialData
 from tuning.records import PEAK_RSS_MB, TrialEnd
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -136,8 +136,7 @@ def least_bytes(config: ExperimentConfig, embedding_dim: int, n_ranked: int) -> 
 
 def ranked_documents(data: TrialData) -> int:
     """Documents of the largest collection that a validation ranks."""
-    sets: Sequence[QuerySet] = [*data.seen, *data.unseen]
-    return max((len(np.unique(one.candidates)) for one in sets), default=0)
+    return max((len(np.unique(q.candidates)) for q in data.validation), default=0)
 
 
 def _private(pid: int) -> int:

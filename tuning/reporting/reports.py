@@ -13,12 +13,12 @@ from rich.text import Text
 
 from quantum_rerank.atomic import write_text
 from quantum_rerank.evaluation import COSINE, Scores, difference_table, leaderboard
-from quantum_rerank.training.target_table import verdict_table
-from quantum_rerank.training.targets import as_record, from_record
+from quantum_rerank.evaluation.target_table import target_table
+from quantum_rerank.evaluation.targets import read_target_records, target_records
 from tuning.best_trial import TrainedTrial
 from tuning.confirmation import Confirmed, print_confirmed
 from tuning.records import CHECKPOINT, COST, FAILURE, PEAK_RSS_MB, SECONDS
-from tuning.reporting.targets import Judged, search_verdicts
+from tuning.reporting.targets import Judged, evaluate_search_targets
 from tuning.space import Space
 from tuning.study.front import cost, front, ranking_key
 from tuning.study.history import WARM_START, curve, superseded
@@ -108,7 +108,7 @@ def summarise(outcome: Outcome, wall_seconds: float, fingerprint: str) -> dict[s
         "data_fingerprint": fingerprint,
         "wall_seconds": round(wall_seconds, 1),
         "peak_trial_rss_mb": max(peaks, default=None),
-        "verdicts": as_record(search_verdicts(outcome.judged, wall_seconds, peaks)),
+        "targets": target_records(evaluate_search_targets(outcome.judged, wall_seconds, peaks)),
     }
 
 
@@ -138,10 +138,10 @@ def write_trials(trials: list[optuna.trial.FrozenTrial], path: Path) -> None:
     write_text(path, pd.DataFrame(rows).to_csv(index=False))
 
 
-def print_verdicts(summary: Mapping[str, Any], console: Console) -> None:
-    """Print the targets of a summary: nothing where no trial could be held against them."""
-    if found := from_record(summary["verdicts"]):
-        console.print(verdict_table("Targets of the task, by the best trial", found))
+def print_targets(summary: Mapping[str, Any], console: Console) -> None:
+    """Print the target results of a summary, or nothing if it has none."""
+    if results := read_target_records(summary["targets"]):
+        console.print(target_table("Targets, by the best trial", results))
 
 
 def print_outcome(outcome: Outcome, console: Console) -> None:

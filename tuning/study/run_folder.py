@@ -32,7 +32,7 @@ from tuning.study.storage import (
 if TYPE_CHECKING:
     import optuna
 
-    from quantum_rerank.training.data_manager import PreparedData
+    from quantum_rerank.training.trial_data import PreparedData
 
 SUMMARY, BEST, RECORD = "summary.json", "best", "run.json"
 EVENTS, LOG = "events.jsonl", "search.log"

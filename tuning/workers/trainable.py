@@ -14,8 +14,8 @@ from typing import Any
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import BundleError, FilesError
 from quantum_rerank.training.checkpoint_file import SAVING_SHARE, SaveThrottle
-from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.trainer import EpochReport, Trainer
+from quantum_rerank.training.trial_data import TrialData
 from tuning.limits.budgets import GB, MemoryWatchdog
 from tuning.limits.failures import failure_reason, memory_excess
 from tuning.limits.memory import TrialMemory, give_back, kill_descendants

@@ -15,7 +15,7 @@ import torch
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.similarity import MODELS, build_head
-from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.training.trial_data import TrialData
 from tuning.limits.memory import (
     BARE_WORKER,
     MemoryWarnings,
@@ -144,7 +144,7 @@ def test_no_model_is_said_to_need_more_than_its_weights_and_states(
 
 
 def test_the_documents_of_the_largest_collection_are_counted(trial_data: TrialData) -> None:
-    sizes = [len(np.unique(one.candidates)) for one in (*trial_data.seen, *trial_data.unseen)]
+    sizes = [len(np.unique(one.candidates)) for one in trial_data.validation]
     assert ranked_documents(trial_data) == max(sizes)
 
 

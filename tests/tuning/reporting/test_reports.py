@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from optuna.trial import create_trial
 
+from quantum_rerank.evaluation.ranking import score_on
 from quantum_rerank.plain_console import PlainConsole
-from quantum_rerank.training.data_manager import PreparedData
-from quantum_rerank.training.ranking import score_on
+from quantum_rerank.training.trial_data import PreparedData
 from tuning.best_trial import load_trial, ranked_trials
 from tuning.confirmation import Confirmed
 from tuning.records import FAILURE
@@ -33,7 +33,7 @@ from tuning.study.warm_start import Prior, TakenOver
 def outcome(ended_run: Path, tiny_space: Space, prepared: PreparedData) -> Outcome:
     """What the ended run came to: its two best trials and cosine, scored on test."""
     trials = load_study(ended_run).get_trials()
-    roles = {"test": prepared.test_seen, "unseen_test": prepared.unseen_test}
+    roles = {"test": prepared.test, "unseen_test": prepared.unseen_test}
 
     def tested(position: int, weight: float | None = None) -> Scored:
         trial = load_trial(ended_run, ranked_trials(trials)[position])

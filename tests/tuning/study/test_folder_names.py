@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from quantum_rerank.errors import ConfigError, OutputError
-from quantum_rerank.training.data_manager import PreparedData
+from quantum_rerank.training.trial_data import PreparedData
 from tuning.reporting.snapshot import read_snapshot, read_study
 from tuning.space import Space
 from tuning.study.ledger import Ledger

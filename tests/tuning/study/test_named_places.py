@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from quantum_rerank.errors import ConfigError, OutputError, QuantumRerankError
-from quantum_rerank.training.data_manager import PreparedData
+from quantum_rerank.training.trial_data import PreparedData
 from tuning import best_trial, search, status
 from tuning.space import Space
 from tuning.study.named_places import name_as_recorded, outside, refuse_unnamed, remember

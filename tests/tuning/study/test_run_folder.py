@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from quantum_rerank.errors import DataError, OutputError, QuantumRerankError
-from quantum_rerank.training.data_manager import PreparedData
+from quantum_rerank.training.trial_data import PreparedData
 from tuning.space import SchedulerConfig, Space
 from tuning.space_file import load_space
 from tuning.study.run_folder import (

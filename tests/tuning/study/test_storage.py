@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from quantum_rerank.errors import ConfigError, MissingPackage, OutputError
-from quantum_rerank.training.data_manager import PreparedData
+from quantum_rerank.training.trial_data import PreparedData
 from tests.postgresql import PostgresServer, postgres_server
 from tuning.reporting.snapshot import read_snapshot, read_study
 from tuning.space import Space

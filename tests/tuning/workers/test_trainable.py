@@ -14,12 +14,12 @@ from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.errors import DivergedError
 from quantum_rerank.training.best_model import read_best_model
 from quantum_rerank.training.checkpoint import checkpoint_bytes, restore
-from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.gradients import CIRCUIT_NORM, CIRCUIT_VARIANCE, MLP_NORM
 from quantum_rerank.training.hybrid_trainer import make_descendant, make_trainer
-from quantum_rerank.training.ranking import SPREAD, Validator
 from quantum_rerank.training.serialization import dumps, loads
 from quantum_rerank.training.trainer import EpochReport
+from quantum_rerank.training.trial_data import TrialData
+from quantum_rerank.training.validation import SPREAD, Validator
 from tuning.records import (
     CHECKPOINT,
     COST,
@@ -178,7 +178,10 @@ def test_the_weights_on_disk_are_the_best_epoch_s_and_can_be_loaded(
     assert reports.metrics[-1][CHECKPOINT] == first
     head, validation, loaded, epoch = read_best_model(weights(place.files, 0), "trial 0")
     assert (loaded, epoch, validation.objective) == (config, first, best)
-    assert Validator(trial_data.seen, trial_data.unseen)(head) == validation
+    assert (
+        Validator(trial_data.validation_in_domain, trial_data.validation_out_of_domain)(head)
+        == validation
+    )
 
 
 def test_the_weights_are_on_disk_before_their_epoch_is_reported(
@@ -350,7 +353,7 @@ def test_the_progress_of_another_trial_is_not_gone_on_from_though_it_would_fit(
     again = Reports()
     train(config, trial_data, again, TrialContext(files, **place))
     assert (
-        f"later progress was lost: The progress is of another training: {why}"
+        f"later progress was lost: The checkpoint is of another training: {why}"
         in (again.metrics[0][WARNING])
     )
 

@@ -1,0 +1,155 @@
+"""Ranking of a query set's candidates by a model, and the scores of the rankings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quantum_rerank.embeddings import Embeddings, take
+from quantum_rerank.errors import DivergedError
+from quantum_rerank.evaluation.candidate_metrics import CandidateMetrics
+from quantum_rerank.evaluation.leaderboard import Scores, over_domains
+from quantum_rerank.evaluation.metrics import Evaluator
+from quantum_rerank.evaluation.query_set import QuerySet, Rows
+from quantum_rerank.similarity import Head, fuse, gated
+
+FloatArray = NDArray[np.float64]
+_TEXTS = 2048  # represented at once: the layers' activations stay in the cache
+_PAIRS = 2**18  # compared at once: bounds the memory of a matrix product
+_ONE_PRODUCT = 100  # times the candidates of a query; beyond it only those are compared
+
+
+class Candidates:
+    """The candidates of a query set, prepared once for every ranking of them."""
+
+    def __init__(self, queries: QuerySet) -> None:
+        self.queries = queries
+        self._cosine = queries.cosine.astype(np.float64)
+        self._rows, positions = np.unique(queries.candidates, return_inverse=True)
+        self._positions = positions.reshape(queries.candidates.shape)
+
+    @cached_property
+    def _metrics(self) -> CandidateMetrics:
+        queries = self.queries
+        judged = [list(queries.qrels[query].values()) for query in queries.query_ids]
+        return CandidateMetrics(queries.grades, judged)
+
+    def affinities(self, head: Head) -> FloatArray:
+        """Return the head's affinity of every query with each of its candidates, (q, k), gated."""
+        return self.gated(head, self.bare_affinities(head))
+
+    def gated(self, head: Head, affinity: FloatArray) -> FloatArray:
+        """Apply the head's gate, if it has one, to affinities of shape (q, k)."""
+        return gated(head, self.queries.queries, self._cosine, affinity)
+
+    def bare_affinities(self, head: Head) -> FloatArray:
+        """Return the affinities without the gate, (q, k).
+
+        Each document is represented once, even if it is a candidate of several queries.
+
+        Raises:
+            DivergedError: An affinity is not finite.
+        """
+        head.eval()
+        with torch.no_grad():
+            documents = _represent(head, self.queries.documents, self._rows)
+            queries = _represent(head, self.queries.queries, np.arange(len(self._positions)))
+            result = self._compare(head, queries, documents)
+        if not np.isfinite(result).all():
+            # NaN sorts as if it were the cosine's own order, and would be scored as that.
+            raise DivergedError(
+                f"The model gives affinities that are not finite on {self.queries.domain}."
+            )
+        return result
+
+    def _compare(self, head: Head, queries: Tensor, documents: Tensor) -> FloatArray:
+        """Compare each query with its candidates, (q, k), block by block."""
+        result = np.empty(self._positions.shape)
+        # Against all documents at once, unless their number outweighs the one product.
+        n_candidates = self.queries.candidates.shape[1]
+        one_product = len(documents) <= _ONE_PRODUCT * n_candidates
+        size = max(_PAIRS // (len(documents) if one_product else n_candidates), 1)
+        for start in range(0, len(result), size):
+            block = slice(start, start + size)
+            positions = self._positions[block]
+            if one_product:
+                all_pairs = head.compare(queries[block], documents).numpy()
+                result[block] = np.take_along_axis(all_pairs, positions, axis=1)
+            else:
+                nearest = documents[torch.from_numpy(positions)]
+                result[block] = head.compare(queries[block, None], nearest)[:, 0].numpy()
+        return result
+
+    def means(
+        self, affinity: FloatArray, weight: float, metrics: Sequence[str]
+    ) -> dict[str, float]:
+        """Return the mean of each metric at one fusion weight."""
+        ranks = self._metrics.ranks(fuse(self._cosine, affinity, weight))
+        return {name: float(self._metrics.values(name, ranks).mean()) for name in metrics}
+
+    def rankings(self, affinity: FloatArray, weight: float) -> Mapping[str, Sequence[str]]:
+        """Return query id -> document ids, best first."""
+        order = np.argsort(-fuse(self._cosine, affinity, weight), axis=1, kind="stable")
+        # Object dtype, so that an id is never cut.
+        ids: NDArray[Any] = np.array(self.queries.document_ids, dtype=object)
+        ranked = np.take_along_axis(ids[self.queries.candidates], order, axis=1).tolist()
+        return dict(zip(self.queries.query_ids, ranked, strict=True))
+
+
+def _represent(head: Head, vectors: Embeddings, rows: Rows) -> Tensor:
+    """Represent some rows block by block, without a copy of all vectors."""
+    first = head.represent(torch.from_numpy(take(vectors, rows[:_TEXTS])))
+    result = first.new_empty((len(rows), first.shape[1]))
+    result[: len(first)] = first
+    for start in range(_TEXTS, len(rows), _TEXTS):
+        block = rows[start : start + _TEXTS]
+        result[start : start + len(block)] = head.represent(torch.from_numpy(take(vectors, block)))
+    return result
+
+
+def score_on(head: Head, fusion_weight: float, query_sets: Sequence[QuerySet]) -> Scores:
+    """Score a head on query sets that its fusion weight was not fitted on.
+
+    Args:
+        head: The trained model.
+        fusion_weight: Weight of the model's affinity beside the cosine, from 0 to 1.
+        query_sets: One for each domain.
+
+    Returns:
+        Metrics per query and their means, in which each domain counts the same.
+    """
+    all_candidates = map(Candidates, query_sets)
+    return _scores(
+        ((candidates, candidates.affinities(head)) for candidates in all_candidates), fusion_weight
+    )
+
+
+def score_affinities(
+    affinities: Sequence[FloatArray], fusion_weight: float, query_sets: Sequence[QuerySet]
+) -> Scores:
+    """Score affinities that were computed without a head, such as those of BM25.
+
+    Args:
+        affinities: (q, k) for each query set.
+        fusion_weight: Weight of the affinities beside the cosine, from 0 to 1.
+        query_sets: One for each domain.
+
+    Returns:
+        Metrics per query and their means, in which each domain counts the same.
+    """
+    return _scores(zip(map(Candidates, query_sets), affinities, strict=True), fusion_weight)
+
+
+def _scores(ranked: Iterable[tuple[Candidates, FloatArray]], fusion_weight: float) -> Scores:
+    domains, per_query = [], []
+    for candidates, affinity in ranked:
+        queries, rankings = candidates.queries, candidates.rankings(affinity, fusion_weight)
+        domains.append(queries.domain)
+        per_query.append(Evaluator(queries.qrels).per_query(rankings))
+    return over_domains(domains, per_query)

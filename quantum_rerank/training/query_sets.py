@@ -1,0 +1,147 @@
+"""Query sets of an embedded collection: some of its queries with their candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantum_rerank.datasets import Collection
+from quantum_rerank.embeddings import Embeddings
+from quantum_rerank.errors import DataError
+from quantum_rerank.evaluation.query_set import QuerySet, Rows
+from quantum_rerank.training.candidates import (
+    is_among,
+    nearest_documents,
+    with_judged,
+    without_rows,
+)
+
+
+def build_query_set(
+    collection: Collection,
+    queries: Embeddings,
+    documents: Embeddings,
+    *,
+    query_ids: Sequence[str],
+    n_candidates: int,
+    for_training: bool = False,
+) -> QuerySet:
+    """Select some queries of an embedded collection and find their nearest documents.
+
+    A query's own documents are not among its candidates. Every query has the same number of
+    candidates, which is lower than `n_candidates` if the corpus is too small.
+
+    Args:
+        collection: The texts and judgments.
+        queries: (all queries, dim) float32, in the order of the collection.
+        documents: (m, dim) float32, in the order of the collection.
+        query_ids: The queries to select.
+        n_candidates: Candidates for each query.
+        for_training: Add documents that were judged not relevant to the candidates, see
+            `with_judged`. Queries of other roles have the candidates of the first retrieval
+            alone, on which every system is compared.
+
+    Raises:
+        DataError: A query has no documents to rank but itself.
+    """
+    row_of_query = {query: row for row, query in enumerate(collection.queries)}
+    row_of_document = {document: row for row, document in enumerate(collection.corpus)}
+    selected = queries[[row_of_query[query] for query in query_ids]]
+    qrels = {query: dict(collection.qrels[query]) for query in query_ids}
+    positives, own_documents, not_relevant = (
+        _rows_by_query(query_ids, named, row_of_document)
+        for named in (qrels, collection.own_documents, collection.not_relevant)
+    )
+    candidates, cosine = _nearest_others(
+        selected,
+        documents,
+        domain=collection.domain,
+        own_documents=own_documents,
+        n_candidates=n_candidates,
+    )
+    if for_training and not_relevant:
+        candidates, cosine = with_judged(
+            candidates,
+            cosine,
+            is_relevant=is_among(candidates, positives),
+            not_relevant=not_relevant,
+            queries=selected,
+            documents=documents,
+        )
+    return QuerySet(
+        domain=collection.domain,
+        query_ids=tuple(query_ids),
+        document_ids=tuple(collection.corpus),
+        queries=selected,
+        documents=documents,
+        candidates=candidates,
+        cosine=cosine,
+        grades=_grades(candidates, positives, list(qrels.values())),
+        qrels=qrels if for_training else _with_absent(qrels, collection.absent),
+        positives=positives,
+        skipped=dict(collection.skipped),
+        own_documents=own_documents,
+        not_relevant=not_relevant,
+    )
+
+
+def _rows_by_query(
+    query_ids: Sequence[str],
+    named: Mapping[str, Iterable[str]],
+    row_of_document: Mapping[str, int],
+) -> tuple[Rows, ...]:
+    """Return the rows of some documents per query, or nothing if no documents are named."""
+    if not named:
+        return ()
+    return tuple(
+        np.array([row_of_document[document] for document in named.get(query, ())], np.int64)
+        for query in query_ids
+    )
+
+
+def _nearest_others(
+    queries: Embeddings,
+    documents: Embeddings,
+    *,
+    domain: str,
+    own_documents: Sequence[Rows],
+    n_candidates: int,
+) -> tuple[Rows, Embeddings]:
+    """Find the nearest documents other than each query's own, as many for every query."""
+    n_own = max(map(len, own_documents), default=0)
+    candidates, cosine = nearest_documents(queries, documents, n_candidates + n_own)
+    if not n_own:
+        return candidates, cosine
+    n_left = min(n_candidates, len(documents) - n_own)
+    if n_left < 1:
+        raise DataError(
+            f"{domain}: all {len(documents)} documents are the query itself to a query. Add "
+            "documents, or set `data.ignore_identical: none`."
+        )
+    return without_rows(candidates, cosine, own_documents, n_left)
+
+
+def _with_absent(
+    present: Mapping[str, Mapping[str, int]], absent: Mapping[str, Mapping[str, int]]
+) -> dict[str, dict[str, int]]:
+    """Return judgments for an evaluation, including documents that are not in the corpus."""
+    return {query: {**judged, **absent.get(query, {})} for query, judged in present.items()}
+
+
+def _grades(
+    candidates: Rows, positives: Sequence[Rows], judged: Sequence[Mapping[str, int]]
+) -> NDArray[np.int32]:
+    """Return the relevance of each candidate, (q, k).
+
+    Args:
+        candidates: (q, k) rows of documents.
+        positives: Per query, the rows of the documents in `judged`, in its order.
+        judged: Per query, document id -> relevance.
+    """
+    grades = np.zeros(candidates.shape, dtype=np.int32)
+    for query, (rows, relevance) in enumerate(zip(positives, judged, strict=True)):
+        for row, grade in zip(rows, relevance.values(), strict=True):
+            grades[query, candidates[query] == row] = grade
+    return grades

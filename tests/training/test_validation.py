@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from quantum_rerank.config import ModelName
+from quantum_rerank.errors import DivergedError
+from quantum_rerank.evaluation import METRICS, NDCG
+from quantum_rerank.evaluation.ranking import score_on
+from quantum_rerank.similarity import FUSION_GRID, Head, build_head
+from quantum_rerank.training.gating import place_gate
+from quantum_rerank.training.trial_data import TrialData
+from quantum_rerank.training.validation import GATE_FALL, SPREAD, Validator, penalise_losses
+
+MODELS: tuple[str, ...] = get_args(ModelName)
+OBJECTIVES = [metric for metric in METRICS if not metric.startswith("recall")]
+
+
+def random_head(model: str, seed: int = 0) -> Head:
+    torch.manual_seed(seed)
+    return build_head(model, 16, (8,), 0.3, 2, 2, "cnot_chain", "lightning.qubit")
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("seed", range(5))
+def test_no_head_is_ever_below_plain_cosine(
+    trial_data: TrialData, model: str, seed: int, objective: str
+) -> None:
+    validate = Validator(
+        trial_data.validation_in_domain, trial_data.validation_out_of_domain, objective
+    )
+    cosine = validate(random_head("cosine"))
+    validation = validate(random_head(model, seed))
+    assert validation.objective >= cosine.objective
+    assert validation.fusion_weight in FUSION_GRID
+
+
+def test_plain_cosine_gains_nothing_from_itself(trial_data: TrialData) -> None:
+    validation = Validator(trial_data.validation_in_domain, trial_data.validation_out_of_domain)(
+        random_head("cosine")
+    )
+    assert validation.fusion_weight == 0.0
+
+
+def test_the_fusion_weight_is_the_best_of_the_grid(trial_data: TrialData) -> None:
+    head = random_head("mlp_twin")
+    validation = Validator(trial_data.validation_in_domain, ())(head)
+    by_weight = {
+        w: score_on(head, w, trial_data.validation_in_domain).metrics[NDCG] for w in FUSION_GRID
+    }
+    assert validation.objective == pytest.approx(max(by_weight.values()))
+    assert by_weight[validation.fusion_weight] == pytest.approx(max(by_weight.values()))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_in_and_out_of_domain_count_the_same_and_losses_are_penalised_twice(
+    trial_data: TrialData, objective: str
+) -> None:
+    validate = Validator(
+        trial_data.validation_in_domain, trial_data.validation_out_of_domain, objective
+    )
+    validation, cosine = validate(random_head("hybrid")), validate(random_head("cosine"))
+    for metric in METRICS:
+        seen, unseen = (
+            validation.metrics[f"val_seen_{metric}"],
+            validation.metrics[f"val_unseen_{metric}"],
+        )
+        assert validation.metrics[f"val_{metric}"] == pytest.approx((seen + unseen) / 2)
+    names = (f"val_seen_{objective}", f"val_unseen_{objective}")
+    lost = sum(max(cosine.metrics[name] - validation.metrics[name], 0.0) for name in names)
+    assert validation.objective == pytest.approx(validation.metrics[f"val_{objective}"] - lost / 2)
+
+
+def test_a_gain_does_not_make_up_for_a_loss_in_another_role() -> None:
+    cosine = {"seen": 0.5, "unseen": 0.4}
+    assert penalise_losses(cosine, cosine) == pytest.approx(0.45)
+    assert penalise_losses({"seen": 0.58, "unseen": 0.34}, cosine) < 0.45
+    assert penalise_losses({"seen": 0.58, "unseen": 0.40}, cosine) > 0.45
+
+
+def test_without_an_unseen_domain_the_objective_is_that_of_the_seen_ones(
+    trial_data: TrialData,
+) -> None:
+    validation = Validator(trial_data.validation_in_domain, ())(random_head("hybrid"))
+    assert validation.objective == pytest.approx(validation.metrics[f"val_seen_{NDCG}"])
+    assert not [name for name in validation.metrics if "unseen" in name]
+
+
+def test_every_domain_counts_the_same_however_many_queries_it_has(
+    trial_data: TrialData,
+) -> None:
+    domains = (trial_data.validation_in_domain[0], trial_data.validation_out_of_domain[0])
+    assert len(domains[0].query_ids) != len(domains[1].query_ids)
+    head = random_head("cosine")
+    together = Validator(domains, ())(head).metrics[f"val_{NDCG}"]
+    alone = [Validator((queries,), ())(head).metrics[f"val_{NDCG}"] for queries in domains]
+    assert together == pytest.approx(sum(alone) / 2)
+
+
+def test_scores_equal_those_of_validation_at_the_same_weight(
+    trial_data: TrialData,
+) -> None:
+    head = random_head("hybrid")
+    validation = Validator(trial_data.validation_in_domain, ())(head)
+    scores = score_on(head, validation.fusion_weight, trial_data.validation_in_domain)
+    for metric in METRICS:
+        assert scores.metrics[metric] == pytest.approx(validation.metrics[f"val_{metric}"])
+    n_queries = sum(len(queries.query_ids) for queries in trial_data.validation_in_domain)
+    assert len(scores.per_query[NDCG]) == n_queries
+
+
+def test_a_model_with_nan_weights_is_an_error(trial_data: TrialData) -> None:
+    head = random_head("mlp_twin")
+    for parameter in head.parameters():
+        parameter.data.fill_(float("nan"))
+    with pytest.raises(DivergedError, match="not finite"):
+        Validator(trial_data.validation_in_domain, trial_data.validation_out_of_domain)(head)
+
+
+def gated_head(trial_data: TrialData, seed: int) -> Head:
+    torch.manual_seed(seed)
+    head = build_head(
+        "hybrid", 16, (8,), 0.3, 2, 2, "cnot_chain", "lightning.qubit", gate="distance", centroids=3
+    )
+    assert head.gate is not None
+    place_gate(
+        head.gate, [queries.queries for queries in trial_data.train], np.random.default_rng(seed)
+    )
+    return head
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_fall_of_a_gate_is_the_best_of_its_grid_and_never_worse_than_no_gate(
+    trial_data: TrialData, seed: int
+) -> None:
+    validator = Validator(trial_data.validation_in_domain, trial_data.validation_out_of_domain)
+    head, bare = gated_head(trial_data, seed), random_head("hybrid", seed)
+    bare.load_state_dict(head.state_dict(), strict=False)
+    ungated, validation = validator(bare), validator(head)
+    assert head.gate is not None
+    assert validation.metrics[GATE_FALL] == head.gate.fall.item()
+    assert validation.metrics[SPREAD] == ungated.metrics[SPREAD]
+    assert validation.objective >= ungated.objective
+    if not head.gate.fall:
+        assert validation.objective == ungated.objective
+        assert validation.fusion_weight == ungated.fusion_weight
+    # What is scored with the fall that was set is what was validated.
+    scores = score_on(head, validation.fusion_weight, trial_data.validation_out_of_domain)
+    assert scores.metrics[NDCG] == pytest.approx(validation.metrics[f"val_unseen_{NDCG}"])
+
+
+def test_some_gate_improves_the_objective(trial_data: TrialData) -> None:
+    validator = Validator(trial_data.validation_in_domain, trial_data.validation_out_of_domain)
+    heads = [gated_head(trial_data, seed) for seed in range(12)]
+    assert any(validator(head).metrics[GATE_FALL] for head in heads)
+
+
+def test_fitting_a_gate_does_not_depend_on_its_previous_fall(trial_data: TrialData) -> None:
+    validator = Validator(trial_data.validation_in_domain, trial_data.validation_out_of_domain)
+    head = gated_head(trial_data, 0)
+    first = validator(head)
+    assert head.gate is not None
+    head.gate.fall.fill_(2.0)
+    assert validator(head) == first
