@@ -138,7 +138,7 @@ def targets(results: Iterable[Result], name: str) -> dict[str, dict[str, list[Ta
 def _targets(by_seed: Sequence[Result]) -> dict[str, list[TargetResult]]:
     by_target: dict[str, list[TargetResult]] = {}
     for result in by_seed:
-        for outcome in read_target_records(result.record["verdicts"]):
+        for outcome in read_target_records(result.record["targets"]):
             by_target.setdefault(outcome.name, []).append(outcome)
     # Each above its own cosine, which differs where seeds draw their own split.
     gains = (result.record["objective"] - result.record["cosine_objective"] for result in by_seed)
