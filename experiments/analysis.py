@@ -11,9 +11,9 @@ from typing import Any
 
 from experiments.plan import DEFAULT, FIXED, SEEN, TUNED, TUNED_TWIN, TWIN, UNSEEN
 from experiments.results import Result, by_name
-from quantum_rerank.cli.ended_runs import Group, TrainingRun, over_domains
-from quantum_rerank.cli.result_tables import group_verdicts
 from quantum_rerank.evaluation import COSINE, NDCG, Comparison, Scores, holm
+from quantum_rerank.reports.runs import Group, TrainingRun, over_domains
+from quantum_rerank.reports.tables import target_results as group_verdicts
 from quantum_rerank.training.targets import TargetResult, as_record
 
 SIGNIFICANT = 0.05

@@ -14,7 +14,6 @@ import torch
 
 from experiments.plan import Task
 from experiments.results import Result, Results, as_domains, fingerprint
-from quantum_rerank.cli.training_record import TimedModel, judge
 from quantum_rerank.config import DataConfig
 from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import DivergedError, SaturatedError
@@ -23,6 +22,8 @@ from quantum_rerank.training.data_manager import PreparedData, prepare
 from quantum_rerank.training.lexical import Bm25
 from quantum_rerank.training.models import MeasuredModel, measure_model
 from quantum_rerank.training.ranking import Validator
+from quantum_rerank.training.run_results import TrainingResult as TimedModel
+from quantum_rerank.training.run_results import report_targets as judge
 
 
 @lru_cache(maxsize=1)

@@ -9,9 +9,11 @@ from typing import Any
 from experiments.analysis import Difference, Measured, averaged, gains, means, spread
 from experiments.plan import DEFAULT, FIXED, ICD10, SEEN, UNSEEN
 from experiments.results import Result, by_name
-from quantum_rerank.cli.result_tables import Tabular, ends, outcomes
 from quantum_rerank.config import ExperimentConfig, config_keys
 from quantum_rerank.evaluation import Scores
+from quantum_rerank.reports.tables import outcome_counts as outcomes
+from quantum_rerank.reports.tables import value_range as ends
+from quantum_rerank.reports.tabular import Tabular
 from quantum_rerank.training.target_table import number
 from quantum_rerank.training.targets import TargetResult
 

@@ -10,7 +10,8 @@
     ├── BundleError       an exported model is cut off, altered or of another version
     ├── SearchError       the disk or the study failed while a search ran; exit code 1
     ├── FilesError        the files of trials cannot be written or read; exit code 1
-    └── MissingPackage    an optional dependency is not installed
+    ├── MissingPackage    an optional dependency is not installed
+    └── MissingExtra      an extra of this package is not installed
 
 All of them are a user's to mend: a command prints the message without a
 traceback and ends with exit code 2, where nothing else is said.
@@ -97,4 +98,19 @@ class MissingPackage(QuantumRerankError):
         return (
             f"{purpose} needs the package `{package}`, which is not installed. "
             f"Run `pip install {pip_options}{package}`{or_extra}."
+        )
+
+
+class MissingExtra(QuantumRerankError):
+    """An extra of this package is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(package, extra, purpose)  # as they are: it can be pickled
+
+    def __str__(self) -> str:
+        package, extra, purpose = self.args
+        return (
+            f"{purpose} needs the extra `{extra}`, of which the package `{package}` is not "
+            f"installed. Run `pip install 'quantum-rerank[{extra}]'`, or "
+            f"`pip install -e '.[{extra}]'` in a checkout."
         )

@@ -16,16 +16,16 @@ import torch
 from ir_measures import nDCG
 from typer.testing import CliRunner
 
-from quantum_rerank.cli import export_model as export_model_command
-from quantum_rerank.cli import validate_training
+from quantum_rerank.cli import evaluate
+from quantum_rerank.cli import export as export_command
 from quantum_rerank.cli.rerank import app
-from quantum_rerank.cli.trained_model import load_model
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.embeddings import TextEncoder, embedding_source
 from quantum_rerank.embeddings.examples import ExampleTexts
 from quantum_rerank.evaluation import NDCG
 from quantum_rerank.evaluation.trec_runs import read_run
 from quantum_rerank.export import export_model
+from quantum_rerank.export.trained_model import load_model
 from quantum_rerank.reranker import Reranker
 from quantum_rerank.similarity import build_head
 from quantum_rerank.training.data_manager import QuerySet
@@ -81,7 +81,7 @@ def test_pytrec_eval_scores_the_run_as_the_project_does(
         bundle = with_weight(bundle, weight, cosine_run.parent / "bundle")
     output = cosine_run.parent / "out.run"
     data = setting.data("herbs")
-    reranked(cosine_run, "--bundle", bundle, "--data", data, "--output", output)
+    reranked("--input", cosine_run, bundle, "--data", data, "--output", output)
     model = load_model(bundle)
     expected = score_on(model.head, model.fusion_weight, [herbs])
     run: dict[str, dict[str, float]] = {}
@@ -109,13 +109,13 @@ def with_weight(run: Path, weight: float, folder: Path) -> Path:
     )
 
 
-def test_what_lies_below_the_top_keeps_its_order(
+def test_documents_below_the_top_keep_their_order(
     setting: Any, ended_training: Path, cosine_run: Path, tmp_path: Path
 ) -> None:
     output, data = tmp_path / "out.run", setting.data("herbs")
     bundle = with_weight(ended_training, 1.0, tmp_path / "bundle")
-    line = ("--bundle", bundle, "--data", data, "--output", output)
-    reranked(cosine_run, *line, "--top", 5, "--tag", "mine")
+    line = (bundle, "--data", data, "--output", output)
+    reranked("--input", cosine_run, *line, "--top", 5, "--tag", "mine")
     before, after = read_run(cosine_run), read_run(output)
     assert list(before) == list(after)
     for query, documents in before.items():
@@ -135,8 +135,16 @@ def test_equal_documents_keep_the_order_of_the_first_retrieval(
     vectors = np.load(path)
     np.save(path, np.repeat(vectors[:1], len(vectors), axis=0))
     bundle = with_weight(ended_training, 0.5, tmp_path / "bundle")
-    line = ("--bundle", bundle, "--encoder", f"npy:{tmp_path / 'vectors'}")
-    reranked(cosine_run, *line, "--data", setting.data("herbs"), "--output", tmp_path / "out.run")
+    line = (bundle, "--encoder", f"npy:{tmp_path / 'vectors'}")
+    reranked(
+        "--input",
+        cosine_run,
+        *line,
+        "--data",
+        setting.data("herbs"),
+        "--output",
+        tmp_path / "out.run",
+    )
     assert read_run(tmp_path / "out.run") == read_run(cosine_run)
 
 
@@ -154,7 +162,7 @@ def text_bundle(tmp_path: Path, small_config: Callable[..., ExperimentConfig]) -
 
 
 @pytest.mark.slow
-def test_lines_of_json_come_back_in_the_order_of_the_reranker(
+def test_documents_of_jsonl_are_written_in_the_order_of_the_reranker(
     text_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QUANTUM_RERANK_CACHE", str(tmp_path / "cache"))
@@ -168,7 +176,7 @@ def test_lines_of_json_come_back_in_the_order_of_the_reranker(
     ]
     given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     given.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
-    reranked(given, "--bundle", text_bundle, "--output", output)
+    reranked("--input", given, text_bundle, "--output", output)
     found = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
     for record, one in zip(records, found, strict=True):
         expected = Reranker.load(text_bundle).rank(record["query"], texts)
@@ -189,7 +197,7 @@ def test_the_score_of_the_first_retrieval_is_kept_beside_the_new_one(
     documents = [{"text": "Acrophobia", "score": 12.5}, {"text": "Cholera"}, "Measles"]
     given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     given.write_text(json.dumps({"query": "fear", "documents": documents, "score": 3}))
-    reranked(given, "--bundle", text_bundle, "--output", output)
+    reranked("--input", given, text_bundle, "--output", output)
     record = json.loads(output.read_text(encoding="utf-8"))
     found = {one["text"]: one for one in record["documents"]}
     assert found["Acrophobia"]["retrieval_score"] == 12.5
@@ -222,7 +230,7 @@ def test_a_document_that_is_the_query_itself_is_left_out_of_a_run_and_counted(
     setting: Any, ended_training: Path, tmp_path: Path, options: list[str], n_left: int
 ) -> None:
     run, data = own_document_run(setting, tmp_path)
-    line = [run, "--bundle", ended_training, "--data", data, "--output", tmp_path / "out.run"]
+    line = ["--input", run, ended_training, "--data", data, "--output", tmp_path / "out.run"]
     result = CliRunner().invoke(app, [*map(str, line), *options], catch_exceptions=False)
     found = read_run(tmp_path / "out.run")
     assert len(found["oak-leaf"]) == n_left
@@ -231,12 +239,12 @@ def test_a_document_that_is_the_query_itself_is_left_out_of_a_run_and_counted(
     assert (counted in result.stderr) == (not options)
 
 
-def test_a_query_for_which_nothing_was_found_comes_back_as_it_was(
+def test_a_query_without_documents_is_written_unchanged(
     ended_training: Path, tmp_path: Path
 ) -> None:
     given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     given.write_text('{"query": "q", "documents": [], "n": 7}\n')
-    reranked(given, "--bundle", ended_training, "--output", output)
+    reranked("--input", given, ended_training, "--output", output)
     assert json.loads(output.read_text()) == {"query": "q", "documents": [], "n": 7}
 
 
@@ -245,25 +253,25 @@ def test_the_input_may_be_compressed(
 ) -> None:
     lines, output = tmp_path / "in.jsonl.gz", tmp_path / "out.jsonl"
     lines.write_bytes(gzip.compress(b'{"query": "q", "documents": [], "n": 7}\n'))
-    reranked(lines, "--bundle", ended_training, "--output", output)
+    reranked("--input", lines, ended_training, "--output", output)
     assert json.loads(output.read_text())["n"] == 7
     packed = tmp_path / "cosine.run.gz"
     packed.write_bytes(gzip.compress(cosine_run.read_bytes()))
-    line = ("--bundle", ended_training, "--data", setting.data("herbs"), "--output")
-    reranked(cosine_run, *line, tmp_path / "plain.run")
-    reranked(packed, *line, tmp_path / "packed.run")
+    line = (ended_training, "--data", setting.data("herbs"), "--output")
+    reranked("--input", cosine_run, *line, tmp_path / "plain.run")
+    reranked("--input", packed, *line, tmp_path / "packed.run")
     assert (tmp_path / "packed.run").read_text() == (tmp_path / "plain.run").read_text()
 
 
 @pytest.mark.slow
-def test_queries_for_which_nothing_was_found_stand_among_others(
+def test_queries_without_documents_keep_their_place_among_others(
     text_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QUANTUM_RERANK_CACHE", str(tmp_path / "cache"))
     given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     records = [{"query": "q", "documents": []}, {"query": "r", "documents": ["Cholera"]}]
     given.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
-    reranked(given, "--bundle", text_bundle, "--output", output)
+    reranked("--input", given, text_bundle, "--output", output)
     first, second = map(json.loads, output.read_text().splitlines())
     assert first == records[0]
     assert [document["text"] for document in second["documents"]] == ["Cholera"]
@@ -272,19 +280,19 @@ def test_queries_for_which_nothing_was_found_stand_among_others(
 def test_the_result_can_go_to_standard_output(
     setting: Any, ended_training: Path, cosine_run: Path, tmp_path: Path
 ) -> None:
-    line = [cosine_run, "--bundle", ended_training, "--data", setting.data("herbs")]
+    line = ["--input", cosine_run, ended_training, "--data", setting.data("herbs")]
     reranked(*line, "--output", tmp_path / "out.run")
     result = CliRunner().invoke(app, list(map(str, [*line, "--output", "-"])))
     assert result.exit_code == 0
     assert result.stdout == (tmp_path / "out.run").read_text()
 
 
-def test_a_link_stays_one_and_what_is_no_file_is_refused(
+def test_a_link_stays_a_link_and_a_pipe_is_refused(
     setting: Any, ended_training: Path, cosine_run: Path, tmp_path: Path, ended: Ended
 ) -> None:
     (tmp_path / "real.run").touch()
     (tmp_path / "link.run").symlink_to("real.run")
-    line = (cosine_run, "--bundle", ended_training, "--data", setting.data("herbs"), "--force")
+    line = ("--input", cosine_run, ended_training, "--data", setting.data("herbs"), "--force")
     assert ended(app, *line, "--output", tmp_path / "link.run")[0] == 0
     assert (tmp_path / "link.run").is_symlink()
     assert "quantum-rerank" in (tmp_path / "real.run").read_text()
@@ -294,13 +302,13 @@ def test_a_link_stays_one_and_what_is_no_file_is_refused(
     assert "is no file. Name one, or `-` for standard output" in told
 
 
-def test_a_file_is_not_written_over_unless_it_is_asked_for(
+def test_a_file_is_overwritten_only_with_force(
     setting: Any, ended_training: Path, cosine_run: Path, tmp_path: Path, ended: Ended
 ) -> None:
     output = tmp_path / "out.run"
     output.write_text("mine")
     data = setting.data("herbs")
-    line = (cosine_run, "--bundle", ended_training, "--data", data, "--output", output)
+    line = ("--input", cosine_run, ended_training, "--data", data, "--output", output)
     code, message = ended(app, *line)
     assert (code, output.read_text()) == (2, "mine")
     assert "pass --force" in message
@@ -332,10 +340,10 @@ def test_a_file_is_not_written_over_unless_it_is_asked_for(
             "line 1: a document has both `score` and `retrieval_score`",
         ),
         ("a.jsonl", "", [], "is empty"),
-        ("a.jsonl", '{"query": "q", "documents": ["d"]}', [], "computed elsewhere"),
+        ("a.jsonl", '{"query": "q", "documents": ["d"]}', [], "precomputed vectors"),
     ],
 )
-def test_a_mistake_is_told_in_words_and_nothing_is_written(
+def test_invalid_input_gives_a_message_and_no_file(
     setting: Any,
     ended_training: Path,
     tmp_path: Path,
@@ -348,7 +356,7 @@ def test_a_mistake_is_told_in_words_and_nothing_is_written(
     (tmp_path / name).write_text(content, encoding="utf-8")
     more = ["--data", setting.data("herbs")] if more == ["HERBS"] else more
     output = tmp_path / "out"
-    line = (tmp_path / name, "--bundle", ended_training, "--output", output, *more)
+    line = ("--input", tmp_path / name, ended_training, "--output", output, *more)
     code, told = ended(app, *line)
     assert code == 2
     assert message in told
@@ -356,17 +364,17 @@ def test_a_mistake_is_told_in_words_and_nothing_is_written(
     assert not output.exists()
 
 
-def test_lines_of_json_that_are_wrong_are_told_together(
+def test_all_invalid_lines_of_jsonl_are_reported_at_once(
     ended_training: Path, tmp_path: Path, ended: Ended
 ) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"query": "caf\xe9"}\n\n{"query": "q"}\n')
-    line = (tmp_path / "a.jsonl", "--bundle", ended_training, "--output", tmp_path / "out")
+    line = ("--input", tmp_path / "a.jsonl", ended_training, "--output", tmp_path / "out")
     _, told = ended(app, *line)
     assert "line 1: the byte 0xe9 is not UTF-8" in told
     assert "line 3: needs `query`" in told
 
 
-def test_texts_that_are_not_taken_as_they_are_are_counted(
+def test_skipped_and_cut_texts_are_counted(
     setting: Any, ended_training: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(setting.root / "herbs", tmp_path / "herbs")
@@ -374,8 +382,8 @@ def test_texts_that_are_not_taken_as_they_are_are_counted(
     blank = corpus.read_text().replace("The bark of the oak.", " ")
     corpus.write_text(blank.replace("The leaf of the oak.", "oak " * 30_000))
     (tmp_path / "a.run").write_text("oak?leaf Q0 oak-leaf 1 0.5 t\noak?leaf Q0 oak-bark 2 0.4 t")
-    line = ["--bundle", ended_training, "--data", f"beir:{tmp_path / 'herbs'}"]
-    line = [tmp_path / "a.run", *line, "--output", tmp_path / "out.run"]
+    line = [ended_training, "--data", f"beir:{tmp_path / 'herbs'}"]
+    line = ["--input", tmp_path / "a.run", *line, "--output", tmp_path / "out.run"]
     result = CliRunner().invoke(app, list(map(str, line)), catch_exceptions=False)
     assert "herbs: 1 documents without text kept" in result.stderr
     assert "herbs: 1 texts cut after 100,000 characters" in result.stderr
@@ -383,21 +391,21 @@ def test_texts_that_are_not_taken_as_they_are_are_counted(
 
 
 @pytest.mark.parametrize("tag", ["", " ", "my run", "mine\n"])
-def test_a_tag_that_is_no_column_is_refused_before_anything_is_read(
+def test_a_tag_of_several_words_is_refused_before_the_input_is_read(
     ended_training: Path, tmp_path: Path, ended: Ended, tag: str
 ) -> None:
     output = tmp_path / "out.run"
-    line = ("missing.run", "--bundle", ended_training, "--output", output, "--tag", tag)
+    line = ("--input", "missing.run", ended_training, "--output", output, "--tag", tag)
     code, told = ended(app, *line)
     assert code == 2
     assert f"`--tag` is {tag!r}, but must be one word" in told
 
 
-def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(
+def test_an_output_without_a_folder_is_refused_before_the_input_is_read(
     ended_training: Path, tmp_path: Path, ended: Ended
 ) -> None:
     output = tmp_path / "nowhere" / "out.run"
-    code, told = ended(app, "missing.run", "--bundle", ended_training, "--output", output)
+    code, told = ended(app, "--input", "missing.run", ended_training, "--output", output)
     assert code == 2
     assert "is no folder to write `out.run` into" in told
 
@@ -420,19 +428,19 @@ def test_every_command_uses_the_prompts_of_the_training(
     texts = [f"The {part} of the oak." for part in ("leaf", "bark", "root")]
     given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     given.write_text(json.dumps({"query": "the oak", "documents": texts}), encoding="utf-8")
-    reranked(given, "--bundle", prompted_training, "--output", output, "--batch-size", 2)
+    reranked("--input", given, prompted_training, "--output", output, "--batch-size", 2)
     documents = json.loads(output.read_text())["documents"]
     found = {document["text"]: document["score"] for document in documents}
     scores = Reranker.load(prompted_training).scores("the oak", texts)
     assert [found[text] for text in texts] == pytest.approx(scores.tolist(), abs=1e-6)
 
     line = [prompted_training, "--json", "--device", "auto"]
-    result = CliRunner().invoke(validate_training.app, list(map(str, line)))
-    expected = json.loads((prompted_training / "metrics.json").read_text())["standings"]
-    assert json.loads(result.stdout)["standings"] == expected
+    result = CliRunner().invoke(evaluate.app, list(map(str, line)))
+    expected = json.loads((prompted_training / "metrics.json").read_text())["role_scores"]
+    assert json.loads(result.stdout)["role_scores"] == expected
 
     line = [prompted_training, "--model", "mlp_twin", "--output", tmp_path / "again"]
-    assert CliRunner().invoke(export_model_command.app, list(map(str, line))).exit_code == 0
+    assert CliRunner().invoke(export_command.app, list(map(str, line))).exit_code == 0
     again = Reranker.load(tmp_path / "again").manifest.examples
     assert again == Reranker.load(prompted_training).manifest.examples
 
@@ -443,13 +451,13 @@ def test_texts_that_are_not_read_in_full_are_counted(
     given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     record = {"query": "an oak", "documents": ["oak " * 20, "elm"]}
     given.write_text(json.dumps(record), encoding="utf-8")
-    line = [given, "--bundle", prompted_training, "--output", output]
+    line = ["--input", given, prompted_training, "--output", output]
     result = CliRunner().invoke(app, list(map(str, line)))
     assert f"{given}: 1 of 2 documents are longer than the 8 tokens" in result.stderr
     assert "Split long documents into passages" in result.stderr
 
 
-@pytest.mark.parametrize("command", [app, validate_training.app])
+@pytest.mark.parametrize("command", [app, evaluate.app])
 def test_a_device_that_does_not_exist_is_refused(
     prompted_training: Path, tmp_path: Path, ended: Ended, command: Any
 ) -> None:
@@ -457,7 +465,7 @@ def test_a_device_that_does_not_exist_is_refused(
     given.write_text('{"query": "an oak", "documents": ["elm"]}')
     line: list[object] = [prompted_training, "--device", "cuda:99"]
     if command is app:
-        line = [given, "--bundle", *line, "--output", tmp_path / "out.jsonl"]
+        line = ["--input", given, *line, "--output", tmp_path / "out.jsonl"]
     code, told = ended(command, *line)
     assert code == 2
     assert "The device `cuda:99` cannot be used here" in told

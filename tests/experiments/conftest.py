@@ -41,7 +41,7 @@ def made() -> Made:
             "history": [{"epoch": epoch, "objective": 0.6, "train_loss": 1.0} for epoch in (1, 2)],
             "seconds": 2.0,
             "processor_seconds": 1.0,
-            "verdicts": [],
+            "targets": [],
             "config": {"model": model, "seed": seed},
         }
         return Result(record | changes)

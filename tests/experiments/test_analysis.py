@@ -147,8 +147,8 @@ def test_verdicts_are_those_of_every_seed_and_stability_that_of_all(made: Made) 
     good = as_record([overfitting_gap(Standing(0.6, 0.5), Standing(0.6, 0.5))])
     bad = as_record([overfitting_gap(Standing(0.9, 0.5), Standing(0.6, 0.5))])
     results = [
-        made("tuned", 1, objective=0.58, verdicts=good),
-        made("tuned", 2, objective=0.62, verdicts=bad),
+        made("tuned", 1, objective=0.58, targets=good),
+        made("tuned", 2, objective=0.62, targets=bad),
     ]
     found = targets(results, "tuned")["trees"]
     assert [one.outcome for one in found["overfitting gap"]] == ["pass", "fail"]

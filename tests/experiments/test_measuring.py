@@ -42,7 +42,7 @@ def test_a_result_has_the_scores_of_the_training_and_lies_where_it_is_looked_for
     again = Results(tmp_path).of(one, result.record["fingerprint"])
     assert again is not None
     assert again.scores["seen"].metrics == pytest.approx(result.scores["seen"].metrics)
-    assert ("verdicts" in result.record) == (model != "bm25")
+    assert ("targets" in result.record) == (model != "bm25")
 
 
 def test_the_cosine_s_objective_is_that_of_the_model_cosine(

@@ -14,8 +14,8 @@ from experiments.tables import (
     scores_table,
     trainings_tables,
 )
-from quantum_rerank.cli.result_tables import Tabular
 from quantum_rerank.config import ExperimentConfig, override
+from quantum_rerank.reports.tabular import Tabular
 from tests.experiments.conftest import SCORES, Made
 
 OTHER = {domain: dict.fromkeys(found, 0.6) for domain, found in SCORES["tuned"].items()}

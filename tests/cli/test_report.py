@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from quantum_rerank.cli.analyze_training_results import app
-from quantum_rerank.cli.ended_runs import grouped, read_runs
-from quantum_rerank.cli.result_tables import (
+from quantum_rerank.cli.report import app
+from quantum_rerank.evaluation import compare
+from quantum_rerank.reports.runs import grouped, read_runs
+from quantum_rerank.reports.tables import (
     paired,
     runs_table,
     seeds_table,
     targets_table,
     worst_table,
 )
-from quantum_rerank.evaluation import compare
 from quantum_rerank.training.targets import Seeds, stability
 
 Ended = Callable[..., tuple[int, str]]
@@ -55,7 +55,7 @@ def test_trainings_that_differ_in_their_seed_only_are_one_group(
     assert told == ["optimizer.mlp_lr 0.001"] * 2 + ["optimizer.mlp_lr 0.01"]
 
 
-def test_a_training_from_before_a_key_was_added_is_of_the_group_that_has_its_default(
+def test_a_missing_key_of_a_configuration_has_its_default(
     seeds: list[Path], tmp_path: Path
 ) -> None:
     shutil.copytree(seeds[1], tmp_path / "older")
@@ -67,7 +67,7 @@ def test_a_training_from_before_a_key_was_added_is_of_the_group_that_has_its_def
     assert [len(group.runs) for group in groups] == [2]
 
 
-def test_how_texts_were_embedded_sets_no_trainings_apart(seeds: list[Path], tmp_path: Path) -> None:
+def test_trainings_on_different_devices_are_in_one_group(seeds: list[Path], tmp_path: Path) -> None:
     for name, device in (("elsewhere", "cuda"), ("earlier", None)):
         shutil.copytree(seeds[0], tmp_path / name)
         record = metrics_of(seeds[0])
@@ -81,7 +81,9 @@ def test_how_texts_were_embedded_sets_no_trainings_apart(seeds: list[Path], tmp_
     assert [len(group.runs) for group in grouped(runs)] == [3]
 
 
-def test_groups_of_one_name_are_told_apart(seeds: list[Path], setting: Any, tmp_path: Path) -> None:
+def test_groups_of_the_same_name_are_named_by_their_paths(
+    seeds: list[Path], setting: Any, tmp_path: Path
+) -> None:
     other = setting.train(tmp_path / seeds[0].name, {"optimizer.mlp_lr": 0.01})
     names = [group.name for group in grouped(read_runs([seeds[0], other])[0])]
     assert names == [str(seeds[0]), str(other)]
@@ -98,7 +100,7 @@ def test_the_spread_is_that_of_the_recorded_scores(seeds: list[Path]) -> None:
         assert found == pytest.approx(expected, abs=1e-4)
 
 
-def test_models_are_paired_on_each_query_s_mean_over_seeds(seeds: list[Path]) -> None:
+def test_models_are_paired_on_the_mean_of_each_query_over_seeds(seeds: list[Path]) -> None:
     (group,) = grouped(read_runs(seeds)[0])
     pairs = paired(group, "test")
     assert [(one.model, one.other) for one in pairs] == [
@@ -114,10 +116,10 @@ def test_models_are_paired_on_each_query_s_mean_over_seeds(seeds: list[Path]) ->
         queries = each[0][model]["ndcg@10"]
         return {query: fmean(one[model]["ndcg@10"][query] for one in each) for query in queries}
 
-    assert pairs[0].found == compare(mean("hybrid"), mean("cosine"), group.domains("test"))
+    assert pairs[0].comparison == compare(mean("hybrid"), mean("cosine"), group.domains("test"))
 
 
-def test_several_seeds_have_a_verdict_on_their_stability(seeds: list[Path]) -> None:
+def test_several_seeds_have_a_result_for_stability(seeds: list[Path]) -> None:
     (group,) = grouped(read_runs(seeds)[0])
     rows = {row[0]: row[1:] for row in targets_table(group).rows}
     objectives = [metrics_of(run)["history"]["hybrid"][-1]["objective"] for run in seeds]
@@ -129,7 +131,7 @@ def test_several_seeds_have_a_verdict_on_their_stability(seeds: list[Path]) -> N
     assert all(sum(map(int, re.findall(r"\d+", count))) == 2 for count in counted)
 
 
-def test_the_worst_queries_are_those_that_lost_most(seeds: list[Path]) -> None:
+def test_the_worst_queries_are_ordered_by_their_loss(seeds: list[Path]) -> None:
     (group,) = grouped(read_runs(seeds)[0])
     table = worst_table(group, "unseen_test", lambda domain, query: (query, domain), 16)
     changes = [float(row[3]) for row in table.rows]
@@ -144,12 +146,12 @@ def test_the_report_names_runs_targets_and_queries_with_their_texts(seeds: list[
     told = analysed(*seeds, "--worst", 2)
     assert "2 seeds" in told
     assert all(str(run) in told for run in seeds)
-    for verdict in metrics_of(seeds[0])["verdicts"]:
+    for verdict in metrics_of(seeds[0])["targets"]:
         assert verdict["name"] in told
     assert re.search(r"what is \w+\?\w+ like +The \w+ of the \w+\.", told)
 
 
-def test_without_its_collections_a_report_has_no_texts_and_says_so(
+def test_a_report_without_collections_has_no_texts_and_a_message(
     setting: Any, tmp_path: Path
 ) -> None:
     shutil.copytree(setting.root / "trees", tmp_path / "trees")
@@ -160,7 +162,7 @@ def test_without_its_collections_a_report_has_no_texts_and_says_so(
     assert "beir:trees/" in told
 
 
-def test_the_page_opens_without_a_network_and_has_every_picture(
+def test_the_page_opens_without_a_network_and_has_every_chart(
     seeds: list[Path], tmp_path: Path
 ) -> None:
     page_file = tmp_path / "results.html"
@@ -174,7 +176,7 @@ def test_the_page_opens_without_a_network_and_has_every_picture(
     assert "The leaf of the" in page or "The root of the" in page or "The bark of the" in page
 
 
-def test_texts_are_no_markup_of_the_page_or_the_terminal(setting: Any, tmp_path: Path) -> None:
+def test_texts_are_not_interpreted_as_markup(setting: Any, tmp_path: Path) -> None:
     shutil.copytree(setting.root / "trees", tmp_path / "trees")
     queries = tmp_path / "trees" / "queries.jsonl"
     queries.write_text(queries.read_text().replace("what is", "<script>[bold]alert[/]"))
@@ -186,7 +188,7 @@ def test_texts_are_no_markup_of_the_page_or_the_terminal(setting: Any, tmp_path:
     assert "<script>[bold]alert[/]" in told
 
 
-def test_a_search_is_told_beside_the_trainings(seeds: list[Path], tmp_path: Path) -> None:
+def test_a_search_is_listed_beside_the_trainings(seeds: list[Path], tmp_path: Path) -> None:
     summary = {
         "name": "small",
         "baselines": {"cosine": {"test": {"ndcg@10": 0.5}}},
@@ -204,7 +206,7 @@ def test_a_search_is_told_beside_the_trainings(seeds: list[Path], tmp_path: Path
     assert "Search small" in analysed(tmp_path)  # alone
 
 
-def test_every_folder_without_a_record_is_named(
+def test_every_folder_without_a_valid_record_is_named(
     ended_training: Path, tmp_path: Path, ended: Ended
 ) -> None:
     for name, content in (("old", "{}"), ("cut", '{"a'), ("list", "[1]")):
@@ -222,20 +224,20 @@ def test_every_folder_without_a_record_is_named(
     lines = told.splitlines()
     assert len(lines) == 6
     assert "cannot be read" in lines[0]
-    assert "is no record" in lines[1]
-    assert "an earlier version" in lines[2]
+    assert "is not a JSON object" in lines[1]
+    assert "another version" in lines[2]
     assert "does not exist" in lines[3]
     assert "has no config, objective, " in lines[4]
-    assert "summary.json` has no baselines, tested: an earlier version" in lines[5]
+    assert "summary.json` has no baselines, tested: it was changed" in lines[5]
 
 
-def test_the_same_training_twice_is_no_spread(
+def test_the_same_training_twice_is_refused(
     ended_training: Path, tmp_path: Path, ended: Ended
 ) -> None:
     shutil.copytree(ended_training, tmp_path / "copy")
     code, told = ended(app, ended_training, tmp_path / "copy")
     assert code == 2
-    assert "two are the same training" in told
+    assert "two runs have the same configuration" in told
 
 
 def test_a_page_is_not_written_over(ended_training: Path, tmp_path: Path, ended: Ended) -> None:
@@ -245,7 +247,7 @@ def test_a_page_is_not_written_over(ended_training: Path, tmp_path: Path, ended:
     assert "pass --force" in told
 
 
-def test_without_the_package_that_draws_the_page_is_refused_in_words(
+def test_a_page_without_plotly_installed_is_refused_with_a_message(
     ended_training: Path, tmp_path: Path, ended: Ended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "plotly", None)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from quantum_rerank.cli.export_model import app
-from quantum_rerank.cli.trained_model import load_model
+from quantum_rerank.cli.export import app
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.embeddings import Role, TextEncoder, source_of
 from quantum_rerank.embeddings.examples import ExampleTexts
 from quantum_rerank.export import export_model, read_bundle
-from quantum_rerank.export.bundle import write_bundle
 from quantum_rerank.export.qasm import circuit_qasm
+from quantum_rerank.export.trained_model import load_model
 from quantum_rerank.similarity import build_head
 from quantum_rerank.training.serialization import dumps, loads
 
@@ -30,10 +28,10 @@ def exported(*arguments: object) -> None:
     assert result.exit_code == 0
 
 
-def test_a_bundle_from_a_checkpoint_scores_as_the_training_s_own(
+def test_a_bundle_from_a_best_model_equals_the_bundle_of_the_training(
     ended_training: Path, tmp_path: Path
 ) -> None:
-    checkpoint = ended_training / "checkpoints" / "hybrid.safetensors"
+    checkpoint = ended_training / "best_models" / "hybrid.safetensors"
     exported(checkpoint, "--output", tmp_path / "again")
     found, own = read_bundle(tmp_path / "again")[1], read_bundle(ended_training / "bundle")[1]
     assert found.examples == own.examples
@@ -42,25 +40,13 @@ def test_a_bundle_from_a_checkpoint_scores_as_the_training_s_own(
     assert found.encoder_fingerprint == own.encoder_fingerprint
 
 
-def test_a_bundle_from_a_run_s_folder_keeps_what_was_measured(
+def test_a_bundle_from_the_folder_of_a_run_keeps_its_metrics(
     ended_training: Path, tmp_path: Path
 ) -> None:
     exported(ended_training, "--output", tmp_path / "again")
     found, own = read_bundle(tmp_path / "again")[1], read_bundle(ended_training / "bundle")[1]
     assert found.metrics == own.metrics
     assert load_model(tmp_path / "again").course == load_model(ended_training).course
-
-
-def test_a_bundle_that_knows_its_vectors_by_their_folder_s_name_is_still_good(
-    ended_training: Path, tmp_path: Path
-) -> None:
-    head, manifest = read_bundle(ended_training / "bundle")
-    named = replace(manifest, encoder_fingerprint="npy:vectors")  # as earlier versions wrote it
-    write_bundle(tmp_path / "named", head.state_dict(), named)
-    exported(tmp_path / "named", "--output", tmp_path / "again")
-    again = read_bundle(tmp_path / "again")[1]
-    assert again.encoder_fingerprint == manifest.encoder_fingerprint
-    assert again.examples == manifest.examples
 
 
 @pytest.mark.parametrize("model", ["cosine", "mlp_twin", "quantum_only"])
@@ -122,11 +108,11 @@ def test_the_circuit_of_a_text_depends_on_its_role_where_the_encoder_tells_them_
         (["--format", "qasm"], "Give at least one with --text"),
         (["--text", "fear of spiders"], "Add --format qasm"),
         (["--format", "qasm", "--text", " "], "A --text is empty"),
-        (["--format", "qasm", "--text", "a"], "computed elsewhere"),
+        (["--format", "qasm", "--text", "a"], "precomputed vectors"),
         (["--model", "pigeon"], "It has cosine, hybrid, mlp_twin, quantum_only."),
     ],
 )
-def test_a_mistake_is_told_in_words(
+def test_invalid_input_gives_a_message(
     ended_training: Path, tmp_path: Path, ended: Ended, more: list[str], message: str
 ) -> None:
     code, told = ended(app, ended_training, "--output", tmp_path / "out", *more)
@@ -145,7 +131,7 @@ def test_an_output_that_exists_is_left_alone(
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_model_whose_data_were_changed_is_not_exported(
+def test_a_model_with_changed_data_is_not_exported(
     setting: Any, tmp_path: Path, ended: Ended
 ) -> None:
     shutil.copytree(setting.root / "trees", tmp_path / "trees")
@@ -157,15 +143,15 @@ def test_a_model_whose_data_were_changed_is_not_exported(
     assert "not those it was trained on" in told
 
 
-@pytest.mark.parametrize("what", ["", "bundle", "checkpoints/hybrid.safetensors", "--model"])
-def test_a_model_whose_vectors_were_changed_is_not_exported(
+@pytest.mark.parametrize("what", ["", "bundle", "best_models/hybrid.safetensors", "--model"])
+def test_a_model_with_changed_vectors_is_not_exported(
     setting: Any, changed_vectors: Path, tmp_path: Path, ended: Ended, what: str
 ) -> None:
     is_model = what == "--model"
     given = [changed_vectors, "--model", "mlp_twin"] if is_model else [changed_vectors / what]
     code, told = ended(app, *given, "--output", tmp_path / "out")
     assert code == 2
-    assert "Put back those that it was trained on." in told
+    assert "Restore the vectors that it was trained on." in told
     assert read_bundle(changed_vectors / "bundle")[1].encoder_fingerprint in told
     assert not (tmp_path / "out").exists()
 
@@ -175,7 +161,7 @@ def in_a_search(ended_training: Path, tmp_path: Path) -> Path:
     """A checkpoint where a search has those of its trials, beside the record of its data."""
     place = tmp_path / "search" / "trials" / "00007" / "best.safetensors"
     place.parent.mkdir(parents=True)
-    content = (ended_training / "checkpoints" / "hybrid.safetensors").read_bytes()
+    content = (ended_training / "best_models" / "hybrid.safetensors").read_bytes()
     maker = {"run": "0f", "trial": 7}
     place.write_bytes(dumps({**loads(content, "the checkpoint"), "made_by": maker}))
     record = json.loads((ended_training / "run.json").read_text())
@@ -183,11 +169,11 @@ def in_a_search(ended_training: Path, tmp_path: Path) -> Path:
     return place
 
 
-def test_a_checkpoint_knows_what_its_run_was_trained_on(
+def test_a_best_model_takes_its_fingerprints_from_the_record_of_its_run(
     ended_training: Path, in_a_search: Path, tmp_path: Path
 ) -> None:
     own = load_model(ended_training)
-    checkpoint = ended_training / "checkpoints" / "mlp_twin.safetensors"
+    checkpoint = ended_training / "best_models" / "mlp_twin.safetensors"
     for found in (load_model(checkpoint), load_model(in_a_search)):
         assert found.encoder_fingerprint == own.encoder_fingerprint
         assert found.data_fingerprint == own.data_fingerprint
@@ -208,13 +194,13 @@ def test_weights_of_another_trial_of_the_same_search_are_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_weights_of_another_model_or_of_other_data_are_refused_under_a_model_s_name(
+def test_weights_of_another_model_or_of_other_data_are_refused(
     ended_training: Path, tmp_path: Path, ended: Ended
 ) -> None:
     run = Path(shutil.copytree(ended_training, tmp_path / "run"))
-    checkpoint = run / "checkpoints" / "hybrid.safetensors"
+    checkpoint = run / "best_models" / "hybrid.safetensors"
     content = checkpoint.read_bytes()
-    shutil.copy(run / "checkpoints" / "mlp_twin.safetensors", checkpoint)
+    shutil.copy(run / "best_models" / "mlp_twin.safetensors", checkpoint)
     code, told = ended(app, checkpoint, "--output", tmp_path / "out")
     assert (code, "its model is mlp_twin, but hybrid is expected" in told) == (2, True)
     record = loads(content, "the checkpoint")
@@ -224,7 +210,7 @@ def test_weights_of_another_model_or_of_other_data_are_refused_under_a_model_s_n
     assert (code, "its data_fingerprint is of others" in told) == (2, True)
 
 
-def test_a_checkpoint_beside_a_damaged_record_is_refused(
+def test_a_best_model_beside_a_damaged_record_is_refused(
     in_a_search: Path, tmp_path: Path, ended: Ended
 ) -> None:
     (tmp_path / "search" / "run.json").write_text("{")
@@ -233,10 +219,10 @@ def test_a_checkpoint_beside_a_damaged_record_is_refused(
     assert "run.json` cannot be read" in told
 
 
-def test_a_cut_off_checkpoint_is_refused(
+def test_an_incomplete_best_model_is_refused(
     ended_training: Path, tmp_path: Path, ended: Ended
 ) -> None:
-    content = (ended_training / "checkpoints" / "hybrid.safetensors").read_bytes()
+    content = (ended_training / "best_models" / "hybrid.safetensors").read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(content[: len(content) // 2])
     code, told = ended(app, tmp_path / "cut.safetensors", "--output", tmp_path / "out")
     assert code == 2
