@@ -12,7 +12,8 @@ from typing import Any
 from experiments.plan import DEFAULT, FIXED, SEEN, TUNED, TUNED_TWIN, TWIN, UNSEEN
 from experiments.results import Result, by_name
 from quantum_rerank.evaluation import COSINE, NDCG, Comparison, Scores, holm
-from quantum_rerank.reports.runs import Group, TrainingRun, over_domains
+from quantum_rerank.reports.runs import Group, TrainingRun
+from quantum_rerank.reports.runs import mean_over_domains as over_domains
 from quantum_rerank.reports.tables import target_results as group_verdicts
 from quantum_rerank.training.targets import TargetResult, as_record
 

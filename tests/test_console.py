@@ -94,9 +94,9 @@ def test_a_command_ends_with_the_exit_code_of_its_outcome(
 
 
 def test_errors_are_printed_line_by_line_without_a_traceback(program: Program) -> None:
-    told = program("mistake")
-    assert told.stderr == "error: first problem\nerror: second problem\n"
-    assert told.stdout == ""
+    ended = program("mistake")
+    assert ended.stderr == "error: first problem\nerror: second problem\n"
+    assert ended.stdout == ""
 
 
 def test_a_failure_of_the_disk_is_printed_without_a_traceback(program: Program) -> None:
@@ -108,30 +108,30 @@ def test_a_path_that_is_too_long_is_an_error_without_a_traceback(program: Progra
 
 
 def test_a_bug_is_printed_with_its_traceback(program: Program) -> None:
-    told = program("fault").stderr
-    assert "Traceback" in told
-    assert "a fault of ours" in told
+    stderr = program("fault").stderr
+    assert "Traceback" in stderr
+    assert "a fault of ours" in stderr
 
 
 def test_an_interrupted_command_ends_with_130_and_without_a_traceback(program: Program) -> None:
-    told = program("interrupt")
-    assert told.returncode == 130
-    assert "Traceback" not in told.stderr
+    ended = program("interrupt")
+    assert ended.returncode == 130
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_ends_a_command_with_its_code_and_without_a_traceback(
     program: Program, name: str, code: int
 ) -> None:
-    told = program(name)
-    assert told.returncode == code
-    assert told.stderr == ""
+    ended = program(name)
+    assert ended.returncode == code
+    assert ended.stderr == ""
 
 
 def test_an_interruption_lost_in_a_callback_ends_a_command(program: Program) -> None:
-    told = program("lost")
-    assert told.returncode == 130
-    assert told.stderr == ""
+    ended = program("lost")
+    assert ended.returncode == 130
+    assert ended.stderr == ""
 
 
 def test_a_new_folder_is_created_with_its_parents(tmp_path: Path) -> None:

@@ -135,5 +135,5 @@ def test_a_hangup_that_is_ignored_stays_ignored() -> None:
 def test_processes_started_with_hangups_blocked_outlive_the_terminal() -> None:
     program = "import os, signal; os.kill(os.getpid(), signal.SIGHUP); print('alive')"
     with hangups_blocked():
-        told = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    assert told.stdout == b"alive\n"
+        stderr = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert stderr.stdout == b"alive\n"

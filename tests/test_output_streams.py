@@ -58,8 +58,8 @@ def started(kind: str, lines: int, stdout: int, **named: object) -> subprocess.P
 
 def ended(process: subprocess.Popen[bytes]) -> tuple[int, str]:
     """Exit code and what was written to standard error."""
-    _, told = process.communicate()
-    return process.returncode, told.decode()
+    _, stderr = process.communicate()
+    return process.returncode, stderr.decode()
 
 
 def into_a_pipe_without_a_reader(kind: str, lines: int) -> tuple[int, str]:
@@ -91,11 +91,11 @@ BROKEN = [into_a_pipe_without_a_reader, into_a_full_disk, into_a_terminal_that_w
 def test_a_command_with_a_broken_display_continues_and_logs_it_once(
     broken: type, lines: int
 ) -> None:
-    code, told = broken("display", lines)
+    code, stderr = broken("display", lines)
     assert code == 0
-    assert told.count("Standard output cannot be written any more") == 1
-    assert "whole" in told
-    assert "Traceback" not in told
+    assert stderr.count("Standard output cannot be written any more") == 1
+    assert "whole" in stderr
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.parametrize("lines", [1, 5000])
@@ -113,17 +113,17 @@ def test_a_result_that_cannot_be_written_is_an_error_with_its_reason() -> None:
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_an_error_keeps_its_exit_code_with_broken_output(broken: type) -> None:
-    code, told = broken("mistake", 1)
+    code, stderr = broken("mistake", 1)
     assert code == 2
-    assert told.startswith("error: a mistake")
+    assert stderr.startswith("error: a mistake")
 
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_bug_keeps_its_traceback_with_broken_output(broken: type) -> None:
-    code, told = broken("fault", 1)
+    code, stderr = broken("fault", 1)
     assert code == 1
-    assert "RuntimeError: a fault of ours" in told
-    assert "Exception ignored" not in told
+    assert "RuntimeError: a fault of ours" in stderr
+    assert "Exception ignored" not in stderr
 
 
 @pytest.mark.parametrize("broken", BROKEN)
@@ -171,9 +171,9 @@ def test_a_result_is_utf8_for_every_encoding_of_the_terminal() -> None:
 @pytest.mark.parametrize("kind", ["mistake", "said", "warned"])
 def test_no_escape_sequence_of_a_text_reaches_the_terminal(kind: str) -> None:
     process = started(kind, 1, subprocess.PIPE)
-    printed, told = process.communicate()
-    assert b"[2J" in printed + told
-    assert b"\x1b" not in printed + told
+    printed, stderr = process.communicate()
+    assert b"[2J" in printed + stderr
+    assert b"\x1b" not in printed + stderr
 
 
 def test_control_characters_are_replaced_and_text_stays() -> None:

@@ -107,8 +107,8 @@ def export(
         return
     if trial is not None or storage or storage_path:
         raise ConfigError(
-            f"--trial, --storage and --storage-path are for searches, but `{model}` is no folder "
-            "of a search, or the export is of another format."
+            "--trial, --storage and --storage-path select a trial of a search, but "
+            f"`{model}` is not the folder of a search, or --model or --format is given too."
         )
     trained = load_model(best_model_path(model, model_name) if model_name else model)
     text_encoder = encoder_for(trained, encoder, device, batch_size)

@@ -46,8 +46,8 @@ def report(runs: Runs, html: Html = None, worst: Worst = 10, force: Force = Fals
     """
     from quantum_rerank.plain_console import make_console
     from quantum_rerank.reports.page import write_report
+    from quantum_rerank.reports.report import Report
     from quantum_rerank.reports.runs import grouped, read_runs
-    from quantum_rerank.reports.tables import Report
 
     if html and html.exists() and not force:
         raise OutputError(f"`{html}` exists already. Name another file, or pass --force.")

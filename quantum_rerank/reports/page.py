@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from quantum_rerank.errors import MissingPackage, OutputError
+from quantum_rerank.reports.report import Report
 from quantum_rerank.reports.runs import Group
-from quantum_rerank.reports.tables import Paired, Report
+from quantum_rerank.reports.tables import Paired
 from quantum_rerank.reports.tabular import Tabular
 
 _STYLE = (

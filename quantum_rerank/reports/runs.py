@@ -103,14 +103,15 @@ class Group:
         }
 
 
-def over_domains(scores: Mapping[str, float], domains: Mapping[str, str]) -> float:
+def mean_over_domains(scores: Mapping[str, float], domains: Mapping[str, str]) -> float:
     """Return the mean over domains of the mean over their queries.
 
     Args:
         scores: Query -> score.
         domains: Query -> its domain.
 
-    >>> over_domains({"a/1": 1.0, "a/2": 0.0, "b/1": 0.0}, {"a/1": "a", "a/2": "a", "b/1": "b"})
+    >>> domains = {"a/1": "a", "a/2": "a", "b/1": "b"}
+    >>> mean_over_domains({"a/1": 1.0, "a/2": 0.0, "b/1": 0.0}, domains)
     0.25
     """
     by_domain: dict[str, list[float]] = {}

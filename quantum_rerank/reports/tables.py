@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from statistics import fmean, stdev
 from typing import Any
 
 from quantum_rerank.evaluation import COSINE, NDCG, Comparison, compare
-from quantum_rerank.reports.runs import Group, SearchRun, differing, over_domains
+from quantum_rerank.reports.runs import Group, SearchRun, differing, mean_over_domains
 from quantum_rerank.reports.tabular import Tabular
 from quantum_rerank.training.target_table import number
 from quantum_rerank.training.targets import Seeds, TargetResult, from_record, stability
@@ -51,7 +51,7 @@ def seeds_table(group: Group) -> Tabular:
         domains = group.domains(role)
         measured |= {
             (f"{role} NDCG@10", model): [
-                over_domains(run.scores(role, model), domains) for run in group.runs
+                mean_over_domains(run.scores(role, model), domains) for run in group.runs
             ]
             for model in group.models
         }
@@ -199,60 +199,3 @@ def _ndcg(roles: Mapping[str, Any], role: str) -> str:
 def _spread(system: Mapping[str, Any], confirmed: Mapping[int, Mapping[str, Any]]) -> str:
     trial = confirmed.get(system.get("number", -1))
     return f"{trial['mean']:.4f}, standard deviation {trial['std']:.4f}" if trial else "-"
-
-
-@dataclass(frozen=True)
-class Report:
-    """Tables of a report.
-
-    Attributes:
-        groups: Groups of trainings.
-        pairs: Name of a group -> role of queries -> differences between models.
-        overview: Table of the trainings; none without trainings.
-        by_group: Name of a group -> its tables.
-        searches: A table per search.
-    """
-
-    groups: Sequence[Group]
-    pairs: Mapping[str, Mapping[str, Sequence[Paired]]]
-    overview: Sequence[Tabular]
-    by_group: Mapping[str, Sequence[Tabular]]
-    searches: Sequence[Tabular]
-
-    @classmethod
-    def of(
-        cls,
-        groups: Sequence[Group],
-        searches: Sequence[SearchRun],
-        text_of: TextOf | None,
-        n_worst: int,
-    ) -> Report:
-        """Return the report of trainings and searches.
-
-        Args:
-            groups: Groups of trainings.
-            searches: Finished searches.
-            text_of: Texts of a query; None leaves the worst queries out.
-            n_worst: Number of the worst queries.
-        """
-        pairs = {
-            group.name: {role: paired(group, role) for role in group.roles} for group in groups
-        }
-        by_group: dict[str, list[Tabular]] = {}
-        for group in groups:
-            tables = [seeds_table(group), targets_table(group)]
-            tables += [paired_table(group, *by_role) for by_role in pairs[group.name].items()]
-            if text_of:
-                tables += [worst_table(group, role, text_of, n_worst) for role in group.roles]
-            by_group[group.name] = tables
-        return cls(
-            groups=groups,
-            pairs=pairs,
-            overview=[runs_table(groups)] if groups else [],
-            by_group=by_group,
-            searches=[search_table(search) for search in searches],
-        )
-
-    def tables(self) -> Iterator[Tabular]:
-        """Yield all tables in the order of the report."""
-        yield from chain(self.overview, *self.by_group.values(), self.searches)

@@ -36,36 +36,36 @@ def test_a_bundle_has_the_target_results_recorded_by_its_training(
 ) -> None:
     ended_training: Path = request.getfixturevalue(run)
     recorded = metrics_of(ended_training)
-    found = validated(ended_training / "bundle")
-    assert found["role_scores"] == recorded["role_scores"]
-    assert found["targets"] == recorded["targets"]
-    assert found == {**validated(ended_training), "path": found["path"]}
+    evaluated = validated(ended_training / "bundle")
+    assert evaluated["role_scores"] == recorded["role_scores"]
+    assert evaluated["targets"] == recorded["targets"]
+    assert evaluated == {**validated(ended_training), "path": evaluated["path"]}
 
 
 def test_a_best_model_has_the_same_scores_without_the_history(ended_training: Path) -> None:
-    found = validated(ended_training / "best_models" / "hybrid.safetensors")
-    assert found["role_scores"] == metrics_of(ended_training)["role_scores"]
-    outcomes = {one["name"]: one["outcome"] for one in found["targets"]}
+    evaluated = validated(ended_training / "best_models" / "hybrid.safetensors")
+    assert evaluated["role_scores"] == metrics_of(ended_training)["role_scores"]
+    outcomes = {target["name"]: target["outcome"] for target in evaluated["targets"]}
     assert {outcomes[name] for name in ("convergence", "time", "peak memory")} == {"not known"}
 
 
 def test_a_collection_of_the_training_is_split_as_in_the_training(
     setting: Any, ended_training: Path
 ) -> None:
-    found = validated(ended_training, "--data", setting.data("trees"))
+    evaluated = validated(ended_training, "--data", setting.data("trees"))
     whole = validated(ended_training)
-    assert set(found["queries"]) == {"train", "validation", "test"}
-    for role, domains in found["queries"].items():
+    assert set(evaluated["queries"]) == {"train", "validation", "test"}
+    for role, domains in evaluated["queries"].items():
         assert domains == whole["queries"][role]
-        assert found["role_scores"][role] == whole["role_scores"][role]
+        assert evaluated["role_scores"][role] == whole["role_scores"][role]
 
 
 def test_a_moved_folder_is_recognised_as_the_one_trained_on(
     setting: Any, ended_training: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(setting.root / "trees", tmp_path / "elsewhere" / "trees")
-    found = validated(ended_training, "--data", f"beir:{tmp_path / 'elsewhere' / 'trees'}")
-    assert set(found["queries"]) == {"train", "validation", "test"}
+    evaluated = validated(ended_training, "--data", f"beir:{tmp_path / 'elsewhere' / 'trees'}")
+    assert set(evaluated["queries"]) == {"train", "validation", "test"}
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +92,8 @@ def test_a_table_of_the_training_is_recognised_for_every_spelling_of_its_path(
     whole = validated(run)["queries"]
     monkeypatch.chdir(table.parent)
     for spelt in ("clicks.csv", "./clicks.csv", "../logs/clicks.csv", table):
-        found = validated(run, "--data", f"csv:{spelt}")["queries"]
-        assert found == {role: whole[role] for role in ("train", "validation", "test")}
+        evaluated = validated(run, "--data", f"csv:{spelt}")["queries"]
+        assert evaluated == {role: whole[role] for role in ("train", "validation", "test")}
 
 
 def test_a_table_with_other_columns_is_read_by_the_names_of_the_option(
@@ -108,9 +108,11 @@ def test_a_table_with_other_columns_is_read_by_the_names_of_the_option(
     assert code == 2
     assert "`--columns query=q,document=text,label=rel`" in message
     renamed = ("--columns", "query=q,document=text,label=rel")
-    found = validated(run, "--data", f"csv:{other}", *renamed)
-    assert found["queries"] == validated(run)["queries"]
-    assert found["skipped"] == {"csv:clicks": {"rows with semicolons between their columns": 32}}
+    evaluated = validated(run, "--data", f"csv:{other}", *renamed)
+    assert evaluated["queries"] == validated(run)["queries"]
+    assert evaluated["skipped"] == {
+        "csv:clicks": {"rows with semicolons between their columns": 32}
+    }
 
 
 def test_judgments_of_absent_texts_are_left_out_up_to_the_share_of_the_option(
@@ -125,9 +127,9 @@ def test_judgments_of_absent_texts_are_left_out_up_to_the_share_of_the_option(
     assert code == 2
     assert "may be left out" in message
     share = ("--max-unmatched-judgments", "0.5")
-    found = validated(ended_training, "--data", f"beir:{tmp_path / 'herbs'}", *share)
+    evaluated = validated(ended_training, "--data", f"beir:{tmp_path / 'herbs'}", *share)
     assert (
-        found["skipped"]["beir:herbs"][
+        evaluated["skipped"]["beir:herbs"][
             "judgments that name an absent document counted as not found"
         ]
         == 9
@@ -150,9 +152,9 @@ def test_a_folder_of_the_training_is_recognised_from_within_and_through_a_link(
 def test_another_collection_is_an_unseen_domain(
     setting: Any, ended_training: Path, domain: str, role: str
 ) -> None:
-    found = validated(ended_training, "--data", setting.data(domain))
-    assert found["queries"] == {role: {f"beir:{domain}": 16}}
-    outcomes = {one["name"]: one["outcome"] for one in found["targets"]}
+    evaluated = validated(ended_training, "--data", setting.data(domain))
+    assert evaluated["queries"] == {role: {f"beir:{domain}": 16}}
+    outcomes = {target["name"]: target["outcome"] for target in evaluated["targets"]}
     assert outcomes["no loss on unseen domains"] != "not known"
     assert outcomes["overfitting gap"] == outcomes["cross-domain"] == "not known"
 
@@ -281,9 +283,9 @@ def test_a_path_without_a_model_is_refused(
     setting: Any, ended_training: Path, what: str, message: str, ended: Ended
 ) -> None:
     assert ended_training == setting.root / "run"
-    code, told = ended(app, setting.root / what)
+    code, stderr = ended(app, setting.root / what)
     assert code == 2
-    assert message in told
+    assert message in stderr
 
 
 def test_a_collection_named_twice_is_refused(

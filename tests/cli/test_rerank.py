@@ -90,8 +90,8 @@ def test_pytrec_eval_scores_the_run_as_the_project_does(
         run.setdefault(query, {})[document] = float(score)
     evaluator = pytrec_eval.RelevanceEvaluator(herbs.qrels, {"ndcg_cut_10"})
     for query, values in evaluator.evaluate(run).items():
-        own = expected.per_query[NDCG][f"{herbs.domain}/{query}"]
-        assert values["ndcg_cut_10"] == pytest.approx(own, abs=1e-9)
+        score = expected.per_query[NDCG][f"{herbs.domain}/{query}"]
+        assert values["ndcg_cut_10"] == pytest.approx(score, abs=1e-9)
     (mean,) = ir_measures.calc_aggregate(
         [nDCG @ 10], herbs.qrels, ir_measures.read_trec_run(str(output))
     ).values()
@@ -116,12 +116,12 @@ def test_documents_below_the_top_keep_their_order(
     bundle = with_weight(ended_training, 1.0, tmp_path / "bundle")
     line = (bundle, "--data", data, "--output", output)
     reranked("--input", cosine_run, *line, "--top", 5, "--tag", "mine")
-    before, after = read_run(cosine_run), read_run(output)
-    assert list(before) == list(after)
-    for query, documents in before.items():
+    previous, after = read_run(cosine_run), read_run(output)
+    assert list(previous) == list(after)
+    for query, documents in previous.items():
         assert after[query][5:] == documents[5:]
         assert sorted(after[query][:5]) == sorted(documents[:5])
-    assert any(after[query] != documents for query, documents in before.items())
+    assert any(after[query] != documents for query, documents in previous.items())
     lines = [line.split() for line in output.read_text().splitlines()]
     assert [int(line[3]) for line in lines[:24]] == [*range(1, 25)]
     assert {line[5] for line in lines} == {"mine"}
@@ -174,19 +174,20 @@ def test_documents_of_jsonl_are_written_in_the_order_of_the_reranker(
         },
         {"query": "an infection", "documents": texts, "also": {"kept": "ä"}},
     ]
-    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    given.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
-    reranked("--input", given, text_bundle, "--output", output)
-    found = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
-    for record, one in zip(records, found, strict=True):
+    requests, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    requests.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+    reranked("--input", requests, text_bundle, "--output", output)
+    results = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    for record, line in zip(records, results, strict=True):
         expected = Reranker.load(text_bundle).rank(record["query"], texts)
-        assert [document["text"] for document in one["documents"]] == [e.document for e in expected]
-        scores = [document["score"] for document in one["documents"]]
+        reranked_texts = [document["text"] for document in line["documents"]]
+        assert reranked_texts == [entry.document for entry in expected]
+        scores = [document["score"] for document in line["documents"]]
         assert scores == pytest.approx([e.score for e in expected], abs=1e-5)
-    assert [texts[document["id"]] for document in found[0]["documents"]] == [
-        document["text"] for document in found[0]["documents"]
+    assert [texts[document["id"]] for document in results[0]["documents"]] == [
+        document["text"] for document in results[0]["documents"]
     ]
-    assert found[1]["also"] == {"kept": "ä"}
+    assert results[1]["also"] == {"kept": "ä"}
 
 
 @pytest.mark.slow
@@ -195,14 +196,14 @@ def test_the_score_of_the_first_retrieval_is_kept_beside_the_new_one(
 ) -> None:
     monkeypatch.setenv("QUANTUM_RERANK_CACHE", str(tmp_path / "cache"))
     documents = [{"text": "Acrophobia", "score": 12.5}, {"text": "Cholera"}, "Measles"]
-    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    given.write_text(json.dumps({"query": "fear", "documents": documents, "score": 3}))
-    reranked("--input", given, text_bundle, "--output", output)
+    requests, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    requests.write_text(json.dumps({"query": "fear", "documents": documents, "score": 3}))
+    reranked("--input", requests, text_bundle, "--output", output)
     record = json.loads(output.read_text(encoding="utf-8"))
-    found = {one["text"]: one for one in record["documents"]}
-    assert found["Acrophobia"]["retrieval_score"] == 12.5
-    assert found["Cholera"].keys() == found["Measles"].keys() == {"text", "score"}
-    scores = [one["score"] for one in record["documents"]]
+    results = {document["text"]: document for document in record["documents"]}
+    assert results["Acrophobia"]["retrieval_score"] == 12.5
+    assert results["Cholera"].keys() == results["Measles"].keys() == {"text", "score"}
+    scores = [document["score"] for document in record["documents"]]
     assert scores == sorted(scores, reverse=True)
     assert max(scores) <= 1.0
     assert record["score"] == 3  # of the query, not of a document
@@ -232,9 +233,9 @@ def test_a_document_that_is_the_query_itself_is_left_out_of_a_run_and_counted(
     run, data = own_document_run(setting, tmp_path)
     line = ["--input", run, ended_training, "--data", data, "--output", tmp_path / "out.run"]
     result = CliRunner().invoke(app, [*map(str, line), *options], catch_exceptions=False)
-    found = read_run(tmp_path / "out.run")
-    assert len(found["oak-leaf"]) == n_left
-    assert found["oak?bark"] == ["oak-leaf"]
+    results = read_run(tmp_path / "out.run")
+    assert len(results["oak-leaf"]) == n_left
+    assert results["oak?bark"] == ["oak-leaf"]
     counted = "1 documents of the run left out, since they are the query itself"
     assert (counted in result.stderr) == (not options)
 
@@ -242,9 +243,9 @@ def test_a_document_that_is_the_query_itself_is_left_out_of_a_run_and_counted(
 def test_a_query_without_documents_is_written_unchanged(
     ended_training: Path, tmp_path: Path
 ) -> None:
-    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    given.write_text('{"query": "q", "documents": [], "n": 7}\n')
-    reranked("--input", given, ended_training, "--output", output)
+    requests, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    requests.write_text('{"query": "q", "documents": [], "n": 7}\n')
+    reranked("--input", requests, ended_training, "--output", output)
     assert json.loads(output.read_text()) == {"query": "q", "documents": [], "n": 7}
 
 
@@ -268,10 +269,10 @@ def test_queries_without_documents_keep_their_place_among_others(
     text_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QUANTUM_RERANK_CACHE", str(tmp_path / "cache"))
-    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    requests, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     records = [{"query": "q", "documents": []}, {"query": "r", "documents": ["Cholera"]}]
-    given.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
-    reranked("--input", given, text_bundle, "--output", output)
+    requests.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+    reranked("--input", requests, text_bundle, "--output", output)
     first, second = map(json.loads, output.read_text().splitlines())
     assert first == records[0]
     assert [document["text"] for document in second["documents"]] == ["Cholera"]
@@ -297,9 +298,9 @@ def test_a_link_stays_a_link_and_a_pipe_is_refused(
     assert (tmp_path / "link.run").is_symlink()
     assert "quantum-rerank" in (tmp_path / "real.run").read_text()
     os.mkfifo(tmp_path / "pipe")
-    code, told = ended(app, *line, "--output", tmp_path / "pipe")
+    code, stderr = ended(app, *line, "--output", tmp_path / "pipe")
     assert code == 2
-    assert "is no file. Name one, or `-` for standard output" in told
+    assert "is no file. Name one, or `-` for standard output" in stderr
 
 
 def test_a_file_is_overwritten_only_with_force(
@@ -357,10 +358,10 @@ def test_invalid_input_gives_a_message_and_no_file(
     more = ["--data", setting.data("herbs")] if more == ["HERBS"] else more
     output = tmp_path / "out"
     line = ("--input", tmp_path / name, ended_training, "--output", output, *more)
-    code, told = ended(app, *line)
+    code, stderr = ended(app, *line)
     assert code == 2
-    assert message in told
-    assert "Traceback" not in told
+    assert message in stderr
+    assert "Traceback" not in stderr
     assert not output.exists()
 
 
@@ -369,9 +370,9 @@ def test_all_invalid_lines_of_jsonl_are_reported_at_once(
 ) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"query": "caf\xe9"}\n\n{"query": "q"}\n')
     line = ("--input", tmp_path / "a.jsonl", ended_training, "--output", tmp_path / "out")
-    _, told = ended(app, *line)
-    assert "line 1: the byte 0xe9 is not UTF-8" in told
-    assert "line 3: needs `query`" in told
+    _, stderr = ended(app, *line)
+    assert "line 1: the byte 0xe9 is not UTF-8" in stderr
+    assert "line 3: needs `query`" in stderr
 
 
 def test_skipped_and_cut_texts_are_counted(
@@ -396,18 +397,18 @@ def test_a_tag_of_several_words_is_refused_before_the_input_is_read(
 ) -> None:
     output = tmp_path / "out.run"
     line = ("--input", "missing.run", ended_training, "--output", output, "--tag", tag)
-    code, told = ended(app, *line)
+    code, stderr = ended(app, *line)
     assert code == 2
-    assert f"`--tag` is {tag!r}, but must be one word" in told
+    assert f"`--tag` is {tag!r}, but must be one word" in stderr
 
 
 def test_an_output_without_a_folder_is_refused_before_the_input_is_read(
     ended_training: Path, tmp_path: Path, ended: Ended
 ) -> None:
     output = tmp_path / "nowhere" / "out.run"
-    code, told = ended(app, "--input", "missing.run", ended_training, "--output", output)
+    code, stderr = ended(app, "--input", "missing.run", ended_training, "--output", output)
     assert code == 2
-    assert "is no folder to write `out.run` into" in told
+    assert "is no folder to write `out.run` into" in stderr
 
 
 # Prompts, and what the encoder does not read.
@@ -426,13 +427,13 @@ def test_every_command_uses_the_prompts_of_the_training(
     setting: Any, prompted_training: Path, tmp_path: Path
 ) -> None:
     texts = [f"The {part} of the oak." for part in ("leaf", "bark", "root")]
-    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    given.write_text(json.dumps({"query": "the oak", "documents": texts}), encoding="utf-8")
-    reranked("--input", given, prompted_training, "--output", output, "--batch-size", 2)
+    requests, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    requests.write_text(json.dumps({"query": "the oak", "documents": texts}), encoding="utf-8")
+    reranked("--input", requests, prompted_training, "--output", output, "--batch-size", 2)
     documents = json.loads(output.read_text())["documents"]
-    found = {document["text"]: document["score"] for document in documents}
+    results = {document["text"]: document["score"] for document in documents}
     scores = Reranker.load(prompted_training).scores("the oak", texts)
-    assert [found[text] for text in texts] == pytest.approx(scores.tolist(), abs=1e-6)
+    assert [results[text] for text in texts] == pytest.approx(scores.tolist(), abs=1e-6)
 
     line = [prompted_training, "--json", "--device", "auto"]
     result = CliRunner().invoke(evaluate.app, list(map(str, line)))
@@ -448,12 +449,12 @@ def test_every_command_uses_the_prompts_of_the_training(
 def test_texts_that_are_not_read_in_full_are_counted(
     prompted_training: Path, tmp_path: Path
 ) -> None:
-    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    requests, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     record = {"query": "an oak", "documents": ["oak " * 20, "elm"]}
-    given.write_text(json.dumps(record), encoding="utf-8")
-    line = ["--input", given, prompted_training, "--output", output]
+    requests.write_text(json.dumps(record), encoding="utf-8")
+    line = ["--input", requests, prompted_training, "--output", output]
     result = CliRunner().invoke(app, list(map(str, line)))
-    assert f"{given}: 1 of 2 documents are longer than the 8 tokens" in result.stderr
+    assert f"{requests}: 1 of 2 documents are longer than the 8 tokens" in result.stderr
     assert "Split long documents into passages" in result.stderr
 
 
@@ -461,11 +462,11 @@ def test_texts_that_are_not_read_in_full_are_counted(
 def test_a_device_that_does_not_exist_is_refused(
     prompted_training: Path, tmp_path: Path, ended: Ended, command: Any
 ) -> None:
-    given = tmp_path / "in.jsonl"
-    given.write_text('{"query": "an oak", "documents": ["elm"]}')
+    requests = tmp_path / "in.jsonl"
+    requests.write_text('{"query": "an oak", "documents": ["elm"]}')
     line: list[object] = [prompted_training, "--device", "cuda:99"]
     if command is app:
-        line = ["--input", given, *line, "--output", tmp_path / "out.jsonl"]
-    code, told = ended(command, *line)
+        line = ["--input", requests, *line, "--output", tmp_path / "out.jsonl"]
+    code, stderr = ended(command, *line)
     assert code == 2
-    assert "The device `cuda:99` cannot be used here" in told
+    assert "The device `cuda:99` cannot be used here" in stderr

@@ -98,7 +98,9 @@ def test_the_record_holds_configuration_epochs_and_splits(trained: Trained) -> N
 def test_no_model_is_below_cosine_on_the_validation_queries(
     trained: Trained,
 ) -> None:
-    values = {model: one["val_ndcg@10"] for model, one in trained.metrics["validation"].items()}
+    values = {
+        model: metrics["val_ndcg@10"] for model, metrics in trained.metrics["validation"].items()
+    }
     assert min(values.values()) == values["cosine"]
 
 
@@ -157,24 +159,24 @@ def test_every_epoch_of_every_model_is_recorded(trained: Trained) -> None:
 
 def test_the_mean_of_the_query_scores_is_the_score_of_the_model(trained: Trained) -> None:
     record = trained.metrics
-    for model, found in record["per_query"]["test"].items():
-        values = list(found["ndcg@10"].values())
+    for model, results in record["per_query"]["test"].items():
+        values = list(results["ndcg@10"].values())
         assert sum(values) / len(values) == pytest.approx(record["test"][model]["ndcg@10"])
 
 
 def test_every_target_is_recorded_and_printed(trained: Trained) -> None:
     record = trained.metrics
-    found = {target["name"]: target for target in record["targets"]}
-    assert len(found) == 9
+    results = {target["name"]: target for target in record["targets"]}
+    assert len(results) == 9
     assert "Targets of hybrid" in trained.printed
-    assert all(name in trained.printed for name in found)
-    test = {model: one["ndcg@10"] for model, one in record["test"].items()}
+    assert all(name in trained.printed for name in results)
+    test = {model: metrics["ndcg@10"] for model, metrics in record["test"].items()}
     gain = test["hybrid"] / test["cosine"] - 1
-    assert found["ranking improvement"]["value"] == pytest.approx(gain)
-    assert found["ranking improvement"]["passed"] == (gain >= 0.15)
-    assert found["peak memory"]["value"] == record["peak_memory_gb"] > 0.05
-    assert found["time"]["value"] * 3600 == pytest.approx(record["seconds"]["hybrid"], abs=0.01)
-    assert found["stability"]["outcome"] == found["cross-domain"]["outcome"] == "not known"
+    assert results["ranking improvement"]["value"] == pytest.approx(gain)
+    assert results["ranking improvement"]["passed"] == (gain >= 0.15)
+    assert results["peak memory"]["value"] == record["peak_memory_gb"] > 0.05
+    assert results["time"]["value"] * 3600 == pytest.approx(record["seconds"]["hybrid"], abs=0.01)
+    assert results["stability"]["outcome"] == results["cross-domain"]["outcome"] == "not known"
 
 
 @pytest.mark.parametrize("model", ["cosine", "quantum_only", "mlp_twin", "hybrid"])
@@ -285,13 +287,13 @@ def test_a_run_is_not_overwritten(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    before = (trained.folder / "metrics.json").read_bytes()
+    previous = (trained.folder / "metrics.json").read_bytes()
     monkeypatch.setattr(sys, "argv", ["train", *arguments(trained.folder)])
     with pytest.raises(SystemExit) as ended:
         run(app)
     assert ended.value.code == 2
     assert "exists and is not empty" in capsys.readouterr().err
-    assert (trained.folder / "metrics.json").read_bytes() == before
+    assert (trained.folder / "metrics.json").read_bytes() == previous
 
 
 def cut_short(folder: Path) -> None:
@@ -306,7 +308,7 @@ def cut_short(folder: Path) -> None:
 def test_a_resumed_run_ends_like_an_uninterrupted_one(
     trained: Trained, checkpoint_lost: bool
 ) -> None:
-    before = trained.metrics
+    previous = trained.metrics
     written = ("bundle/model.safetensors", "best_models/hybrid.safetensors")
     weights = [(trained.folder / name).read_bytes() for name in written]
     cut_short(trained.folder)
@@ -322,8 +324,8 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
     assert 1000.0 < again["seconds"]["hybrid"] <= 1000.0 + passed
     assert again["seconds"]["mlp_twin"] < 1000.0
     measured = ("wall_seconds", "seconds", "peak_memory_gb", "targets")
-    assert {key: again[key] for key in before if key not in measured} == {
-        key: value for key, value in before.items() if key not in measured
+    assert {key: again[key] for key in previous if key not in measured} == {
+        key: value for key, value in previous.items() if key not in measured
     }
     assert [(trained.folder / name).read_bytes() for name in written] == weights
     assert {path.name for path in trained.folder.iterdir()} == {
@@ -343,11 +345,11 @@ def test_a_resumed_run_names_the_model_of_an_unusable_checkpoint(
     for path in (trained.folder / "checkpoints").glob("hybrid.safetensors*"):
         path.write_bytes(b"cut")
     line = ["--output", str(trained.folder), "--resume"]
-    told = CliRunner().invoke(app, line, catch_exceptions=False).output
+    output = CliRunner().invoke(app, line, catch_exceptions=False).output
     newest = trained.folder / "checkpoints" / "hybrid.safetensors"
-    assert f"hybrid: `{newest}` is passed over: The progress (3 bytes) was cut off" in told
-    assert "hybrid: Starts over from the first epoch" in told
-    assert "mlp_twin: `" not in told
+    assert f"hybrid: `{newest}` is passed over: The progress (3 bytes) was cut off" in output
+    assert "hybrid: Starts over from the first epoch" in output
+    assert "mlp_twin: `" not in output
 
 
 def test_a_run_that_cannot_be_resumed_is_refused(
@@ -389,19 +391,19 @@ def test_a_run_is_not_resumed_with_other_vectors_in_the_same_folder(
 ) -> None:
     cut_short(trained.folder)
     file = tmp_path / "vectors" / "corpus.npy"
-    before = file.read_bytes()
+    previous = file.read_bytes()
     np.save(file, np.random.default_rng(1).normal(size=(24, DIM)))
     line = ["--output", str(trained.folder), "--resume"]
     error = CliRunner().invoke(app, line).exception
     assert isinstance(error, DataError)
     assert "was trained with the encoder `npy:" in str(error)
-    file.write_bytes(before)
+    file.write_bytes(previous)
     assert CliRunner().invoke(app, line, catch_exceptions=False).exit_code == 0
 
 
 def test_a_run_of_another_process_is_not_resumed(trained: Trained) -> None:
     cut_short(trained.folder)
-    before = {path: path.read_bytes() for path in trained.folder.rglob("*") if path.is_file()}
+    previous = {path: path.read_bytes() for path in trained.folder.rglob("*") if path.is_file()}
     # flock holds between two open files, so that the same process stands for another here.
     with locked(trained.folder):
         line = ["--output", str(trained.folder), "--resume"]
@@ -410,7 +412,7 @@ def test_a_run_of_another_process_is_not_resumed(trained: Trained) -> None:
         assert f"Another process works in `{trained.folder}`" in str(error)
         mine = trained.folder / LOCK
         now = {path: path.read_bytes() for path in trained.folder.rglob("*") if path.is_file()}
-        assert now | {mine: b""} == before | {mine: b""}
+        assert now | {mine: b""} == previous | {mine: b""}
     assert CliRunner().invoke(app, line).exit_code == 0
 
 
