@@ -32,5 +32,3 @@ Device = Annotated[
 BatchSize = Annotated[
     int, typer.Option("--batch-size", min=1, help="Number of texts in a batch of the encoder.")
 ]
-
-NewFolder = Annotated[Path, typer.Option("--output", help="New folder for the result.")]
