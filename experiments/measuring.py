@@ -14,7 +14,6 @@ import torch
 
 from experiments.plan import Task
 from experiments.results import Result, Results, as_domains, fingerprint
-from quantum_rerank.cli.training_record import TimedModel, judge
 from quantum_rerank.config import DataConfig
 from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import DivergedError, SaturatedError
@@ -22,6 +21,7 @@ from quantum_rerank.machine import machine
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.lexical import Bm25
 from quantum_rerank.training.models import measure_model
+from quantum_rerank.training.run_results import TrainingResult, report_targets
 from quantum_rerank.training.trial_data import PreparedData
 from quantum_rerank.training.validation import Validator
 
@@ -66,7 +66,7 @@ def measure(task: Task, collections: Mapping[str, str], folder: Path) -> Result:
     except (DivergedError, SaturatedError) as error:
         record["failed"] = str(error)
     else:
-        timed = TimedModel(measured, time.monotonic() - started)
+        timed = TrainingResult(measured, time.monotonic() - started)
         record |= {
             "scores": {
                 collections[role]: as_domains(scores) for role, scores in measured.test.items()
@@ -79,7 +79,7 @@ def measure(task: Task, collections: Mapping[str, str], folder: Path) -> Result:
     return Result(record)
 
 
-def _validation(task: Task, timed: TimedModel, prepared: PreparedData) -> dict[str, Any]:
+def _validation(task: Task, timed: TrainingResult, prepared: PreparedData) -> dict[str, Any]:
     """Return the course of the training and the outcomes of its targets."""
     measured = timed.measured
     record: dict[str, Any] = {
@@ -96,7 +96,7 @@ def _validation(task: Task, timed: TimedModel, prepared: PreparedData) -> dict[s
         ]
         record |= {"best_epoch": trained.best_epoch, "history": history}
         # The peak memory is that of the worker, including its earlier trainings.
-        record |= judge(timed, prepared).record()
+        record |= report_targets(timed, prepared).record()
     return record
 
 

@@ -29,27 +29,28 @@ _OF_A_PATH = (errno.EACCES, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 def run(app: typer.Typer) -> None:
-    """Run a command line; a leading `~` of each path in it is the home folder.
+    """Run a command line and exit.
 
-    Exit codes: 0 done; 1 a fault of ours, with its traceback, or of the disk, with a
-    message; 2 a mistake in what was given, with a message, a path that may not be read among
-    them; 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP; 141 nobody reads the command's result, as with
+    Exit codes: 0 success; 1 a bug of this package, with its traceback, or a failure of the disk,
+    with a message; 2 invalid input, with a message, such as a path that cannot be read; 130
+    Ctrl-C, 143 SIGTERM, 129 SIGHUP; 141 the reader of the command's result is gone, as with
     `| head`.
+
+    Args:
+        app: Application of typer. A leading `~` of its path arguments is the home folder.
     """
-    for command in app.registered_commands:
-        if command.callback is not None:
-            command.callback = _with_home(command.callback)
+    expand_paths(app)
     output_streams.install()
     warnings.formatwarning = _plain_warning
     try:
         sys.exit(_exit_code(app) or _written())
     except BaseException:
-        with output_streams.as_a_display():  # output that is broken too hides nothing
+        with output_streams.as_a_display():  # broken output must not hide the exception
             raise
 
 
 def _exit_code(app: typer.Typer) -> str | int | None:
-    """Run a command line to its end, and tell what a user can mend without a traceback."""
+    """Run a command line, and print errors that the user can fix without a traceback."""
     interruption = Interruption()
     try:
         with interruption.listening():
@@ -60,21 +61,21 @@ def _exit_code(app: typer.Typer) -> str | int | None:
     except Interrupted as interrupted:
         return interrupted.exit_code
     except QuantumRerankError as error:
-        _tell(str(error))
+        _print_errors(str(error))
         return error.exit_code
     except OSError as error:
         if output_streams.is_output_error(error):
             return _unwritable(error)
-        # Even asking whether something is there fails so, wherever a path is first looked at.
+        # `Path.exists` fails like this too, wherever a path is first used.
         if error.errno not in _OF_A_PATH or error.filename is None:
             raise
-        _tell(f"`{error.filename}`: {error.strerror}.")
+        _print_errors(f"`{error.filename}`: {error.strerror}.")
         return USAGE_EXIT_CODE
     return None
 
 
 def _written() -> str | int | None:
-    """Write what is left of the output; the exit code if that fails."""
+    """Write buffered output; return the exit code if that fails."""
     try:
         output_streams.flush()
     except SystemExit as end:
@@ -85,37 +86,46 @@ def _written() -> str | int | None:
 
 
 def _unwritable(error: OSError) -> int:
-    _tell(f"{error.filename} cannot be written: {error.strerror}.")
+    _print_errors(f"{error.filename} cannot be written: {error.strerror}.")
     return 1
 
 
-def _tell(mistakes: str) -> None:
-    for line in mistakes.splitlines():
+def _print_errors(message: str) -> None:
+    for line in message.splitlines():
         print(f"error: {shown(line)}", file=sys.stderr)
 
 
-def _plain_warning(*given: Any, **named: Any) -> str:
-    """A warning as Python shows it, but for control characters."""
-    return shown(_format_warning(*given, **named))
+def _plain_warning(*args: Any, **kwargs: Any) -> str:
+    """Return a warning as Python formats it, without control characters."""
+    return shown(_format_warning(*args, **kwargs))
 
 
 def say(text: str, *, stderr: bool = False) -> None:
-    """Print a line about what a command does or has done, without control characters.
+    """Print a message of a command, without control characters.
 
-    The command does not fail where nobody can read it.
+    The command does not fail if the stream is broken.
+
+    Args:
+        text: Line to print.
+        stderr: Print to standard error.
     """
     with output_streams.as_a_display():
         print(shown(text), file=sys.stderr if stderr else sys.stdout, flush=True)
 
 
-def _with_home(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The same command with `~` expanded in its paths; in `--x=~/y` a shell does not do so."""
+def expand_paths(app: typer.Typer) -> None:
+    """Expand `~` in the path arguments of every command; a shell does not in `--x=~/y`."""
+    for command in app.registered_commands:
+        if command.callback is not None:
+            command.callback = _with_expanded_paths(command.callback)
 
+
+def _with_expanded_paths(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
-    def called(**arguments: Any) -> Any:
+    def expanding(**arguments: Any) -> Any:
         return command(**{name: _expanded(value) for name, value in arguments.items()})
 
-    return called
+    return expanding
 
 
 def _expanded(value: Any) -> Any:
@@ -125,7 +135,10 @@ def _expanded(value: Any) -> Any:
 
 
 def pasted(*words: object) -> str:
-    """Write a command so that it can be pasted into a shell, whatever is in its paths.
+    """Return a command that can be pasted into a shell, whatever its paths contain.
+
+    Args:
+        words: Words of the command, not quoted.
 
     >>> pasted("python", "-m", "tuning.search", "--resume", "runs/lr=1 or 2?")
     "python -m tuning.search --resume 'runs/lr=1 or 2?'"
@@ -134,7 +147,7 @@ def pasted(*words: object) -> str:
 
 
 def _quoted(word: str) -> str:
-    """A word of a command; line breaks and the like as escapes, which bash and zsh read."""
+    """Return a quoted word; line breaks and the like become escapes of bash and zsh."""
     if word.isprintable():
         return shlex.quote(word)
     escaped = "".join(c if c.isprintable() and c not in "'\\" else _escape(c) for c in word)
@@ -146,11 +159,17 @@ def _escape(character: str) -> str:
 
 
 def new_folder(path: Path, but: Sequence[str] = ()) -> Path:
-    """Make a folder for a run's output; one that was locked, and nothing more, is new.
+    """Create the output folder of a run; a folder with nothing but a lock file counts as new.
 
-    but: names of files that a run leaves which fails before it begins.
+    Args:
+        path: Folder to create.
+        but: Names of files that may exist, which a run leaves if it fails before its start.
 
-    Raises: OutputError if it holds something already or cannot be written.
+    Returns:
+        `path`.
+
+    Raises:
+        OutputError: The folder holds another file, or cannot be written.
     """
     try:
         new = {LOCK, _PROBE, *but}

@@ -10,7 +10,8 @@
     ├── BundleError       exported model or index that is damaged or of another version
     ├── SearchError       failure of the disk or of the study storage during a search
     ├── FilesError        files of trials that cannot be written or read
-    └── MissingPackage    optional dependency that is not installed
+    ├── MissingPackage    optional dependency that is not installed
+    └── MissingExtra      extra of this package that is not installed
 
 The user can fix the cause of each error. A command prints the message without a traceback and
 exits with code 2, or with code 1 for SearchError and FilesError.
@@ -104,4 +105,19 @@ class MissingPackage(QuantumRerankError):
         return (
             f"{purpose} needs the package `{package}`, which is not installed. "
             f"Run `pip install {pip_options}{package}`{or_extra}."
+        )
+
+
+class MissingExtra(QuantumRerankError):
+    """An extra of this package is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(package, extra, purpose)  # as they are: it can be pickled
+
+    def __str__(self) -> str:
+        package, extra, purpose = self.args
+        return (
+            f"{purpose} needs the extra `{extra}`, of which the package `{package}` is not "
+            f"installed. Run `pip install 'quantum-rerank[{extra}]'`, or "
+            f"`pip install -e '.[{extra}]'` in a checkout."
         )

@@ -1,4 +1,4 @@
-"""Signals that ask a command to end: Ctrl-C, SIGTERM, and SIGHUP of a terminal that closes."""
+"""Signals that end a command: Ctrl-C, SIGTERM, and SIGHUP of a terminal that closes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_AGAIN_SECONDS = 0.1  # until an interruption that was lost is raised once more
+_RETRY_SECONDS = 0.1  # before a lost interruption is raised again
 
 
 class Interrupted(KeyboardInterrupt):
@@ -36,37 +36,35 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interruption:
-    """Raises `Interrupted` where a signal arrives, and makes sure that it is not lost.
+    """Handler of signals that raises `Interrupted` and ensures that it is not lost.
 
-    Python drops an exception that is raised in a destructor, a callback or code of C: it
-    prints "Exception ignored in ..." and goes on. Such an exception is raised again soon
-    after. One that a library has swallowed is raised by `check` or at the end of the block.
+    Python drops an exception that is raised in a destructor, a callback or C code: it prints
+    "Exception ignored in ..." and continues. Such an exception is raised again shortly after.
+    An exception that a library has caught is raised by `check` or at the end of the block.
 
-    A signal that is ignored when the block begins, as SIGHUP is under nohup, stays ignored.
+    A signal that is ignored at the start of the block, as SIGHUP is under nohup, stays ignored.
+
+    Args:
+        announce: Called with the name of a signal that has to wait, see `held`.
     """
 
     heard: Interrupted | None = None
 
     def __init__(self, announce: Callable[[str], None] = lambda _: None) -> None:
-        """Make one that listens to nothing yet.
-
-        Args:
-            announce: Called with the name of a signal that has to wait, see `held`.
-        """
         self._announce = announce
         self._is_held = False
 
     @contextmanager
     def listening(self) -> Iterator[Interruption]:
-        """Listen within this block, which belongs to the main thread."""
-        before = {number: signal.getsignal(number) for number in SIGNALS}
+        """Handle signals within this block, which must run in the main thread."""
+        previous = {number: signal.getsignal(number) for number in SIGNALS}
         hook = sys.unraisablehook
 
         def on_unraisable(lost: sys.UnraisableHookArgs) -> None:
             if isinstance(lost.exc_value, KeyboardInterrupt) and self.heard:
-                again = threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), self.heard.signal))
-                again.daemon = True
-                again.start()
+                timer = threading.Timer(_RETRY_SECONDS, os.kill, (os.getpid(), self.heard.signal))
+                timer.daemon = True
+                timer.start()
             else:
                 hook(lost)
 
@@ -80,25 +78,25 @@ class Interruption:
             raise
         finally:
             sys.unraisablehook = hook
-            for number, handler in before.items():
-                _put_back(number, handler)
+            for number, handler in previous.items():
+                _restore(number, handler)
 
     def listen(self) -> None:
-        """Take the signals, also from a library that has taken them meanwhile."""
+        """Install the handler, also in place of one that a library has installed since."""
         for number in SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._on_signal)
 
     def check(self) -> None:
-        """Raise what was heard and has not ended the block yet."""
+        """Raise an interruption that has not ended the block yet."""
         if self.heard:
             raise self.heard
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Run a block to its end before the first signal interrupts; a second one does at once.
+        """Delay the first signal until the end of the block; a second signal interrupts at once.
 
-        For steps that leave something half done where they are interrupted.
+        Use it for steps that must not be interrupted halfway.
         """
         self.check()
         self._is_held = True
@@ -118,9 +116,13 @@ class Interruption:
 
 
 def is_urgent(number: int, is_first: bool) -> bool:
-    """Return whether a signal asks for an end at once: a second Ctrl-C or SIGTERM does.
+    """Return whether a signal ends the command at once: a second Ctrl-C or SIGTERM does.
 
-    A second SIGHUP does not: of a terminal that closes, its shell sends one as well.
+    A second SIGHUP does not: the shell of a terminal that closes sends one as well.
+
+    Args:
+        number: Number of the signal.
+        is_first: Whether it is the first signal of the block.
     """
     return not is_first and number != signal.SIGHUP
 
@@ -129,15 +131,15 @@ def is_urgent(number: int, is_first: bool) -> bool:
 def hangups_blocked() -> Iterator[None]:
     """Let processes that are started within this block outlive the terminal.
 
-    They inherit that SIGHUP is blocked for them.
+    They inherit a signal mask that blocks SIGHUP.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
-def _put_back(number: int, handler: Handler) -> None:
-    if handler is not None:  # one that Python has not set is not known to it
+def _restore(number: int, handler: Handler) -> None:
+    if handler is not None:  # Python cannot name a handler that was not set by Python
         signal.signal(number, handler)

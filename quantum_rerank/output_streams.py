@@ -1,7 +1,7 @@
 """Standard output and error of a command, which may break or take less than Unicode.
 
-A command that writes its results to files shows its progress: where the reader of that
-goes away, the command goes on. A command whose output is its result ends instead.
+A command that writes its results to files prints its progress: it continues if the reader of
+the progress is gone. A command that prints its result ends instead.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 READER_GONE_EXIT_CODE = 128 + signal.SIGPIPE
-"""What a shell reports of a program that wrote into a pipe without a reader."""
+"""Exit code that a shell reports for a program that wrote into a pipe without a reader."""
 
 _READER_GONE = (errno.EPIPE, errno.EIO)  # of a pipe, and of a terminal that was closed
 _NAMES = {1: "standard output", 2: "standard error"}
@@ -52,9 +52,9 @@ def shown(text: str) -> str:
 
 
 def install() -> None:
-    """Replace this process's standard streams by ones that this module's rules apply to.
+    """Replace the standard streams of this process by streams that follow this module's rules.
 
-    What their encoding lacks is written as an escape, such as `\\u2026`.
+    Characters that their encoding lacks are written as escapes, such as `\\u2026`.
     """
     _fill_closed_descriptors()
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
@@ -68,30 +68,36 @@ def install() -> None:
 
 @contextmanager
 def as_a_display() -> Iterator[None]:
-    """Let a command go on within this block where its output cannot be written any more.
+    """Let a command continue within this block if its output cannot be written.
 
-    The first time is logged, for each of the two streams.
+    The first failure of each of the two streams is logged.
     """
-    before, _policy.goes_on = _policy.goes_on, True
+    previous, _policy.goes_on = _policy.goes_on, True
     try:
         yield
     finally:
-        # What is still buffered was printed under this rule.
+        # Buffered output was printed under this rule.
         flush()
-        _policy.goes_on = before
+        _policy.goes_on = previous
 
 
 def flush() -> None:
-    """Write what standard output still holds.
+    """Write the buffer of standard output.
 
-    Raises: SystemExit or OSError as any write does where output is a command's result.
+    Raises:
+        SystemExit: The output is the command's result, and its reader is gone.
+        OSError: The output is the command's result, and cannot be written.
     """
     if sys.stdout is not None and not sys.stdout.closed:
         sys.stdout.flush()
 
 
 def write_result(lines: Iterable[str]) -> None:
-    """Write a command's result to standard output: as UTF-8, like every file it writes."""
+    """Write the result of a command to standard output, as UTF-8 like every file.
+
+    Args:
+        lines: Lines of the result, each with its line break.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="strict")
     sys.stdout.writelines(lines)
@@ -99,15 +105,15 @@ def write_result(lines: Iterable[str]) -> None:
 
 
 def is_output_error(error: OSError) -> bool:
-    """Return whether an error is that of a standard stream."""
+    """Return whether an error was raised by a standard stream."""
     return error.filename in _NAMES.values()
 
 
 class _Sink(io.RawIOBase):
-    """Writes to a file descriptor until it breaks; from then on it drops what it is given.
+    """Raw stream that writes to a file descriptor until it fails, and drops output from then on.
 
-    Unbuffered, since a buffer of Python's is locked while it writes: a signal handler that
-    prints within a write would raise.
+    It is unbuffered: Python locks a buffer while it writes, so that a signal handler that prints
+    within a write would raise.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -156,7 +162,7 @@ class _Sink(io.RawIOBase):
 
 def _text_stream(descriptor: int, encoding: str) -> io.TextIOWrapper:
     return io.TextIOWrapper(
-        _Sink(descriptor),  # a raw stream does, as with `python -u`
+        _Sink(descriptor),  # a raw stream, as with `python -u`
         encoding=encoding,
         errors="backslashreplace",
         line_buffering=descriptor == 2 or os.isatty(descriptor),
@@ -164,7 +170,7 @@ def _text_stream(descriptor: int, encoding: str) -> io.TextIOWrapper:
 
 
 def _fill_closed_descriptors() -> None:
-    """Open what a caller has closed: the next file, such as a study, would take its number."""
+    """Open standard streams that are closed; else the next file would get their number."""
     descriptor = os.open(os.devnull, os.O_RDWR)
     while descriptor <= 2:
         os.set_inheritable(descriptor, True)

@@ -1,7 +1,7 @@
-"""Rich consoles and progress bars that show text as it is.
+"""Rich consoles and progress bars that print text literally.
 
-A path, an id or an error message may contain what rich reads as markup (`[/b]`), as an emoji
-(`:cat:`), or what a terminal reads as a command. None of it is interpreted.
+A path, an id or an error message may contain markup of rich (`[/b]`), the code of an emoji
+(`:cat:`), or a control sequence of the terminal. None of them is interpreted.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from quantum_rerank.output_streams import shown
 Item = TypeVar("Item")
 
 _FILE_WIDTH = 200
-"""Columns of a file or a pipe, which has no width of its own. COLUMNS replaces it."""
+"""Width of a file or a pipe in columns, unless COLUMNS is set."""
 
 
 class PlainConsole(Console):
-    """A console without markup, emoji codes and highlighting.
+    """Console without markup, emoji codes and highlighting.
 
-    Where it does not write to a terminal, text that is too long for its column is folded, so
-    that a log file has all of it.
+    If it does not write to a terminal, text that is too long for its column is folded, so that a
+    log file holds all of it.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -47,7 +47,7 @@ class PlainConsole(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Render without control characters, and without an ellipsis in place of text."""
+        """Render without control characters, and fold long text instead of cutting it."""
         if isinstance(renderable, Text) and shown(renderable.plain) != renderable.plain:
             renderable = renderable.copy()
             renderable.plain = shown(renderable.plain)
@@ -56,7 +56,7 @@ class PlainConsole(Console):
         return super().render(renderable, options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Take a text as it is, without control characters."""
+        """Return a text literally, without control characters."""
         return super().render_str(shown(text), **options)
 
 
@@ -68,18 +68,27 @@ class _Description(ProgressColumn):
 
 
 def _fold(table: Table) -> None:
-    """Let every column fold what is too long for it, those too that are otherwise cut."""
+    """Let every column fold text that is too long for it, instead of cutting it."""
     for column in table.columns:
         column.overflow, column.no_wrap = "fold", False
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """Make the console that a command prints to."""
+    """Return the console that a command prints to.
+
+    Args:
+        stderr: Print to standard error.
+    """
     return PlainConsole(stderr=stderr)
 
 
 def tracked(items: Sequence[Item], description: str) -> Iterator[Item]:
-    """Go through items behind a progress bar on standard error, if that is a terminal."""
+    """Yield items behind a progress bar on standard error, if that is a terminal.
+
+    Args:
+        items: Items to count.
+        description: Text before the bar.
+    """
     console = make_console(stderr=True)
     columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with make_progress(*columns, console=console, disable=not console.is_terminal) as progress:
@@ -87,5 +96,11 @@ def tracked(items: Sequence[Item], description: str) -> Iterator[Item]:
 
 
 def make_progress(*columns: ProgressColumn, console: Console, **options: Any) -> Progress:
-    """Make progress bars whose first column is the task's description, as it is."""
+    """Return progress bars with the literal description of the task as the first column.
+
+    Args:
+        columns: Columns after the description.
+        console: Console to print to.
+        options: Further options of `rich.progress.Progress`.
+    """
     return Progress(_Description(), *columns, console=console, **options)

@@ -87,68 +87,70 @@ Program = Callable[[str], subprocess.CompletedProcess[str]]
         ("exit", 130),
     ],
 )
-def test_a_command_ends_with_the_code_that_says_how(program: Program, what: str, code: int) -> None:
+def test_a_command_ends_with_the_exit_code_of_its_outcome(
+    program: Program, what: str, code: int
+) -> None:
     assert program(what).returncode == code
 
 
-def test_a_mistake_is_told_line_by_line_without_a_traceback(program: Program) -> None:
-    told = program("mistake")
-    assert told.stderr == "error: first problem\nerror: second problem\n"
-    assert told.stdout == ""
+def test_errors_are_printed_line_by_line_without_a_traceback(program: Program) -> None:
+    ended = program("mistake")
+    assert ended.stderr == "error: first problem\nerror: second problem\n"
+    assert ended.stdout == ""
 
 
-def test_a_fault_of_the_disk_is_told_without_a_traceback(program: Program) -> None:
+def test_a_failure_of_the_disk_is_printed_without_a_traceback(program: Program) -> None:
     assert program("disk").stderr == "error: no space left\n"
 
 
-def test_a_path_that_cannot_be_asked_for_is_told_without_a_traceback(program: Program) -> None:
+def test_a_path_that_is_too_long_is_an_error_without_a_traceback(program: Program) -> None:
     assert program("long name").stderr == f"error: `{'n' * 300}`: File name too long.\n"
 
 
-def test_a_fault_of_ours_shows_where_it_happened(program: Program) -> None:
-    told = program("fault").stderr
-    assert "Traceback" in told
-    assert "a fault of ours" in told
+def test_a_bug_is_printed_with_its_traceback(program: Program) -> None:
+    stderr = program("fault").stderr
+    assert "Traceback" in stderr
+    assert "a fault of ours" in stderr
 
 
 def test_an_interrupted_command_ends_with_130_and_without_a_traceback(program: Program) -> None:
-    told = program("interrupt")
-    assert told.returncode == 130
-    assert "Traceback" not in told.stderr
+    ended = program("interrupt")
+    assert ended.returncode == 130
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_ends_a_command_with_its_code_and_without_a_traceback(
     program: Program, name: str, code: int
 ) -> None:
-    told = program(name)
-    assert told.returncode == code
-    assert told.stderr == ""
+    ended = program(name)
+    assert ended.returncode == code
+    assert ended.stderr == ""
 
 
-def test_an_interruption_that_a_callback_has_lost_ends_a_command_too(program: Program) -> None:
-    told = program("lost")
-    assert told.returncode == 130
-    assert told.stderr == ""
+def test_an_interruption_lost_in_a_callback_ends_a_command(program: Program) -> None:
+    ended = program("lost")
+    assert ended.returncode == 130
+    assert ended.stderr == ""
 
 
-def test_a_new_folder_is_made_with_its_parents_and_is_empty(tmp_path: Path) -> None:
+def test_a_new_folder_is_created_with_its_parents(tmp_path: Path) -> None:
     folder = new_folder(tmp_path / "runs" / "first")
     assert folder == tmp_path / "runs" / "first"
     assert list(folder.iterdir()) == []
 
 
-def test_an_empty_folder_is_taken_as_new(tmp_path: Path) -> None:
+def test_an_empty_folder_counts_as_new(tmp_path: Path) -> None:
     assert new_folder(tmp_path) == tmp_path
 
 
-def test_a_folder_in_which_a_run_failed_before_it_began_is_taken_as_new(tmp_path: Path) -> None:
+def test_a_folder_with_only_a_lock_file_counts_as_new(tmp_path: Path) -> None:
     with locked(tmp_path):
         pass
     assert new_folder(tmp_path) == tmp_path
 
 
-def test_a_folder_with_no_more_than_the_log_of_a_failed_start_is_taken_as_new(
+def test_a_folder_with_only_the_log_of_a_failed_start_counts_as_new(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "search.log").touch()
@@ -157,7 +159,7 @@ def test_a_folder_with_no_more_than_the_log_of_a_failed_start_is_taken_as_new(
         new_folder(tmp_path)
 
 
-def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_files_is_refused_and_left_unchanged(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text("{}")
     with pytest.raises(OutputError, match="exists and is not empty") as caught:
         new_folder(tmp_path)
@@ -165,7 +167,7 @@ def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
 
 
-def test_a_folder_in_which_a_command_was_interrupted_as_it_tried_to_write_is_new(
+def test_a_folder_with_only_the_probe_of_an_interrupted_command_counts_as_new(
     tmp_path: Path,
 ) -> None:
     (tmp_path / ".writable").touch()
@@ -173,7 +175,7 @@ def test_a_folder_in_which_a_command_was_interrupted_as_it_tried_to_write_is_new
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("in the way")
     with pytest.raises(OutputError):
@@ -189,6 +191,6 @@ def test_a_folder_that_cannot_be_written_is_refused_with_the_reason(tmp_path: Pa
     assert f"`{folder}`" in str(caught.value)
 
 
-def test_a_name_that_no_file_system_takes_is_refused_with_the_reason(tmp_path: Path) -> None:
+def test_a_name_that_is_too_long_is_refused_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written: File name too long"):
         new_folder(tmp_path / ("n" * 300))

@@ -44,7 +44,7 @@ def test_each_signal_interrupts_and_has_its_exit_code(number: signal.Signals) ->
     assert [signal.getsignal(one) for one in SIGNALS] == before
 
 
-def test_without_a_signal_the_handlers_are_put_back_too() -> None:
+def test_the_handlers_are_restored_without_a_signal_too() -> None:
     before, hook = [signal.getsignal(one) for one in SIGNALS], sys.unraisablehook
     with Interruption().listening() as interruption:
         assert interruption.heard is None
@@ -56,7 +56,7 @@ class Thing:
     """What a weak reference can be made to."""
 
 
-def test_an_interruption_that_a_callback_has_lost_is_raised_again() -> None:
+def test_an_interruption_lost_in_a_callback_is_raised_again() -> None:
     thing = Thing()
     reference = weakref.ref(thing, lambda _: (ask_to_end(), time.sleep(0.01)))
     with pytest.raises(Interrupted), Interruption().listening():
@@ -65,7 +65,7 @@ def test_an_interruption_that_a_callback_has_lost_is_raised_again() -> None:
     assert reference() is None
 
 
-def test_an_interruption_that_a_library_has_swallowed_is_raised_at_the_next_check() -> None:
+def test_an_interruption_caught_by_a_library_is_raised_at_the_next_check() -> None:
     with pytest.raises(Interrupted), Interruption().listening() as interruption:
         try:
             ask_to_end()
@@ -76,7 +76,7 @@ def test_an_interruption_that_a_library_has_swallowed_is_raised_at_the_next_chec
         pytest.fail("the check did not raise")
 
 
-def test_an_interruption_that_became_another_error_is_still_one() -> None:
+def test_an_interruption_that_became_another_error_is_raised_as_an_interruption() -> None:
     with pytest.raises(Interrupted), Interruption().listening():
         try:
             ask_to_end()
@@ -132,8 +132,8 @@ def test_a_hangup_that_is_ignored_stays_ignored() -> None:
         assert interruption.heard is None
 
 
-def test_processes_are_started_to_outlive_the_terminal() -> None:
+def test_processes_started_with_hangups_blocked_outlive_the_terminal() -> None:
     program = "import os, signal; os.kill(os.getpid(), signal.SIGHUP); print('alive')"
     with hangups_blocked():
-        told = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    assert told.stdout == b"alive\n"
+        stderr = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert stderr.stdout == b"alive\n"

@@ -58,8 +58,8 @@ def started(kind: str, lines: int, stdout: int, **named: object) -> subprocess.P
 
 def ended(process: subprocess.Popen[bytes]) -> tuple[int, str]:
     """Exit code and what was written to standard error."""
-    _, told = process.communicate()
-    return process.returncode, told.decode()
+    _, stderr = process.communicate()
+    return process.returncode, stderr.decode()
 
 
 def into_a_pipe_without_a_reader(kind: str, lines: int) -> tuple[int, str]:
@@ -88,18 +88,18 @@ BROKEN = [into_a_pipe_without_a_reader, into_a_full_disk, into_a_terminal_that_w
 
 @pytest.mark.parametrize("broken", BROKEN)
 @pytest.mark.parametrize("lines", [1, 5000])
-def test_a_command_whose_output_is_a_display_goes_on_and_says_so_once(
+def test_a_command_with_a_broken_display_continues_and_logs_it_once(
     broken: type, lines: int
 ) -> None:
-    code, told = broken("display", lines)
+    code, stderr = broken("display", lines)
     assert code == 0
-    assert told.count("Standard output cannot be written any more") == 1
-    assert "whole" in told
-    assert "Traceback" not in told
+    assert stderr.count("Standard output cannot be written any more") == 1
+    assert "whole" in stderr
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.parametrize("lines", [1, 5000])
-def test_a_command_whose_result_nobody_reads_ends_quietly(lines: int) -> None:
+def test_a_command_without_a_reader_of_its_result_ends_quietly(lines: int) -> None:
     assert into_a_pipe_without_a_reader("result", lines) == (READER_GONE_EXIT_CODE, "")
 
 
@@ -112,26 +112,26 @@ def test_a_result_that_cannot_be_written_is_an_error_with_its_reason() -> None:
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_a_mistake_keeps_its_exit_code_where_output_is_broken(broken: type) -> None:
-    code, told = broken("mistake", 1)
+def test_an_error_keeps_its_exit_code_with_broken_output(broken: type) -> None:
+    code, stderr = broken("mistake", 1)
     assert code == 2
-    assert told.startswith("error: a mistake")
+    assert stderr.startswith("error: a mistake")
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_a_fault_keeps_its_traceback_where_output_is_broken(broken: type) -> None:
-    code, told = broken("fault", 1)
+def test_a_bug_keeps_its_traceback_with_broken_output(broken: type) -> None:
+    code, stderr = broken("fault", 1)
     assert code == 1
-    assert "RuntimeError: a fault of ours" in told
-    assert "Exception ignored" not in told
+    assert "RuntimeError: a fault of ours" in stderr
+    assert "Exception ignored" not in stderr
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_a_message_about_what_was_done_does_not_fail_a_command(broken: type) -> None:
+def test_a_message_does_not_fail_a_command_with_broken_output(broken: type) -> None:
     assert broken("said", 1)[0] == 0
 
 
-def test_a_broken_standard_error_hides_nothing_else() -> None:
+def test_a_broken_standard_error_does_not_hide_the_result() -> None:
     with Path("/dev/full").open("wb") as full:
         process = subprocess.run(
             [sys.executable, "-c", PROGRAM, "display", "1"],
@@ -152,7 +152,9 @@ def test_a_closed_standard_output_is_no_error() -> None:
     ("encoding", "line"),
     [("utf-8", b"a line\xe2\x80\xa6\n"), ("latin-1", b"a line\\u2026\n"), ("ascii:strict", b"")],
 )
-def test_what_an_encoding_lacks_is_written_as_an_escape(encoding: str, line: bytes) -> None:
+def test_characters_that_an_encoding_lacks_are_written_as_escapes(
+    encoding: str, line: bytes
+) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
     process = started("display", 1, subprocess.PIPE, env=environment)
     printed, _ = process.communicate()
@@ -160,7 +162,7 @@ def test_what_an_encoding_lacks_is_written_as_an_escape(encoding: str, line: byt
     assert process.returncode == 0
 
 
-def test_a_result_is_utf8_whatever_the_terminal_s_encoding() -> None:
+def test_a_result_is_utf8_for_every_encoding_of_the_terminal() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     process = started("result", 1, subprocess.PIPE, env=environment)
     assert process.communicate()[0] == "café\n".encode()
@@ -169,11 +171,11 @@ def test_a_result_is_utf8_whatever_the_terminal_s_encoding() -> None:
 @pytest.mark.parametrize("kind", ["mistake", "said", "warned"])
 def test_no_escape_sequence_of_a_text_reaches_the_terminal(kind: str) -> None:
     process = started(kind, 1, subprocess.PIPE)
-    printed, told = process.communicate()
-    assert b"[2J" in printed + told
-    assert b"\x1b" not in printed + told
+    printed, stderr = process.communicate()
+    assert b"[2J" in printed + stderr
+    assert b"\x1b" not in printed + stderr
 
 
-def test_control_characters_are_replaced_one_by_one_and_text_is_kept() -> None:
+def test_control_characters_are_replaced_and_text_stays() -> None:
     assert shown("a\tb\nü日本 \U0001f600") == "a\tb\nü日本 \U0001f600"
     assert shown("\x1b]0;t\x07\r\x9b\x7f") == "�]0;t����"

@@ -29,13 +29,13 @@ def strange_table(no_wrap: bool = False) -> Table:
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_text_is_printed_as_text_wherever_it_stands(terminal: bool) -> None:
+def test_text_is_printed_literally_everywhere(terminal: bool) -> None:
     text = printed(STRANGE, Text(STRANGE), strange_table(), terminal=terminal, width=80)
     assert text.count(SHOWN) == 7
     assert "\x1b" not in text
 
 
-def test_the_description_of_a_progress_bar_is_text_too() -> None:
+def test_the_description_of_a_progress_bar_is_printed_literally() -> None:
     file = StringIO()
     console = PlainConsole(file=file, width=120)
     with make_progress(BarColumn(), console=console) as progress:
@@ -45,7 +45,7 @@ def test_the_description_of_a_progress_bar_is_text_too() -> None:
 
 @pytest.mark.parametrize("no_wrap", [False, True])
 @pytest.mark.parametrize("width", [20, 40, 80])
-def test_a_table_that_is_not_in_a_terminal_is_folded_and_whole(no_wrap: bool, width: int) -> None:
+def test_a_table_outside_of_a_terminal_is_folded_and_complete(no_wrap: bool, width: int) -> None:
     table = Table(box=None, padding=0)
     table.add_column("when", no_wrap=no_wrap)
     table.add_column("why")
@@ -55,7 +55,7 @@ def test_a_table_that_is_not_in_a_terminal_is_folded_and_whole(no_wrap: bool, wi
     assert "…" not in text
 
 
-def test_output_that_is_no_terminal_is_wide_unless_columns_says_otherwise(
+def test_output_outside_of_a_terminal_is_wide_unless_columns_is_set(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)

@@ -1,1 +1,1 @@
-"""Commands of one training: `python -m quantum_rerank.cli.<name> --help`."""
+"""Commands: `quantum-rerank --help`, or one of them by `python -m quantum_rerank.cli.NAME`."""

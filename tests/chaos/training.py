@@ -26,11 +26,11 @@ import typer
 from rich.console import Console
 
 from benchmarks.measuring import AsJson, show, table
-from quantum_rerank.cli.training_record import BUNDLE, CHECKPOINTS, METRICS_FILE
-from quantum_rerank.cli.unfinished import PROGRESS, RUN_FILE
 from quantum_rerank.errors import BundleError
 from quantum_rerank.export.bundle import WEIGHTS
 from quantum_rerank.training.checkpoint_file import UNFINISHED, CheckpointFile
+from quantum_rerank.training.run_record import CHECKPOINTS, RUN_FILE
+from quantum_rerank.training.run_results import BEST_MODELS, BUNDLE, METRICS_FILE
 from quantum_rerank.training.serialization import loads
 from tests.chaos.moments import changed_ns, let_run
 from tests.integration.conftest import command, environment, write_domains
@@ -113,7 +113,7 @@ def arguments(config: Path, folder: Path) -> list[str]:
 
 def training(options: Sequence[str], output: Any) -> subprocess.Popen[bytes]:
     """Start the command."""
-    line = command("quantum_rerank.cli.train_hybrid_model", *options)
+    line = command("quantum_rerank.cli.train", *options)
     return subprocess.Popen(line, stdout=output, stderr=subprocess.STDOUT, env=environment())
 
 
@@ -137,20 +137,20 @@ def kill_rounds(
         moment, started = MOMENTS[number % len(MOMENTS)], time.monotonic()
         waited_for = MODELS[number * len(MODELS) // rounds :]
         process = training(arguments(config, folder), subprocess.DEVNULL)
-        wait_for(moment, waited_for, folder / PROGRESS, process, rng)
+        wait_for(moment, waited_for, folder / CHECKPOINTS, process, rng)
         after = time.monotonic() - started
         process.kill()
         if (code := process.wait()) != -signal.SIGKILL:
             if code:
                 broken.append(f"round {number}: exit code {code}")
             break  # it had ended before its moment came
-        now = dict(resumable_epochs(folder / PROGRESS))
+        now = dict(resumable_epochs(folder / CHECKPOINTS))
         lost = [model for model, epoch in before.items() if now.get(model, -1) < epoch]
         broken += [
             f"round {number}: {model} went back from epoch {before[model]}" for model in lost
         ]
         before = now
-        cut = " ".join(path.stem for path in (folder / PROGRESS).glob(f"*{UNFINISHED}"))
+        cut = " ".join(path.stem for path in (folder / CHECKPOINTS).glob(f"*{UNFINISHED}"))
         shown = "  ".join(f"{model} {epoch}" for model, epoch in now.items())
         rows.append((str(number), moment, f"{after:.1f}", shown, cut))
         Console(stderr=True).print("  ".join(rows[-1]), markup=False, highlight=False)
@@ -199,7 +199,7 @@ def resumable_epochs(folder: Path) -> Iterator[tuple[str, int]]:
 
 def differences(calm: Path, killed: Path) -> dict[str, bool]:
     """What there is of two trainings, and whether it is the same in both."""
-    folders = (calm / PROGRESS, calm / CHECKPOINTS)
+    folders = (calm / CHECKPOINTS, calm / BEST_MODELS)
     files = [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]
     files.append(calm / BUNDLE / WEIGHTS)
     names = [path.relative_to(calm) for path in files]
@@ -214,7 +214,7 @@ def _bytes(path: Path) -> bytes | None:
 def _metrics(folder: Path) -> Mapping[str, Any]:
     record = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
     shared = {key: value for key, value in record.items() if key not in TIMES}
-    targets = [one for one in record["targets"] if one["name"] not in TIMED_TARGETS]
+    targets = [target for target in record["targets"] if target["name"] not in TIMED_TARGETS]
     return {**shared, "targets": targets}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from quantum_rerank.cli.train_hybrid_model import app
+from quantum_rerank.cli.train import app
 
 DIM = 16
 KINDS = ("oak", "elm", "ash", "fir", "yew", "fig", "bay", "box")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantum_rerank.cli.train_hybrid_model import app
+from quantum_rerank.cli.train import app
 from quantum_rerank.config import DataConfig
 from quantum_rerank.console import run
 from quantum_rerank.datasets.collection import MAX_CHARACTERS
@@ -128,7 +128,7 @@ REFUSED: dict[str, tuple[dict[str, Lines], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_command_refuses_it_and_names_the_value(
+def test_unusable_data_are_refused_with_the_offending_value(
     case: str, folder: Folder, errors: Callable[..., Lines]
 ) -> None:
     changes, message = REFUSED[case]
@@ -136,7 +136,7 @@ def test_a_command_refuses_it_and_names_the_value(
     assert message in said
 
 
-def test_all_that_is_wrong_with_a_file_is_said_at_once(
+def test_all_mistakes_of_a_file_are_reported_at_once(
     folder: Folder, errors: Callable[..., Lines]
 ) -> None:
     root = folder(judged("q3", "q3 0 d3 1 x", "q4\td4\t-", "q5\td5\t9"))
@@ -222,7 +222,7 @@ def prepared(folder: Folder, tmp_path: Path) -> Callable[..., PreparedData]:
 
 
 @pytest.mark.parametrize("case", COUNTED)
-def test_a_run_goes_on_without_it_and_says_how_many(
+def test_skipped_data_are_counted_and_the_run_continues(
     case: str, prepared: Callable[..., PreparedData]
 ) -> None:
     changes, message = COUNTED[case]
@@ -238,5 +238,5 @@ def test_a_text_of_100_megabytes_is_cut_like_any_other(
     assert "beir:oaks: 1 texts cut after 100,000 characters" in describe(prepared(changes))
 
 
-def test_sound_data_are_counted_as_nothing(prepared: Callable[..., PreparedData]) -> None:
+def test_valid_data_give_no_message(prepared: Callable[..., PreparedData]) -> None:
     assert len(describe(prepared({}))) == 1

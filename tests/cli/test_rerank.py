@@ -16,10 +16,9 @@ import torch
 from ir_measures import nDCG
 from typer.testing import CliRunner
 
-from quantum_rerank.cli import export_model as export_model_command
-from quantum_rerank.cli import validate_training
+from quantum_rerank.cli import evaluate
+from quantum_rerank.cli import export as export_command
 from quantum_rerank.cli.rerank import app
-from quantum_rerank.cli.trained_model import load_model
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.embeddings import TextEncoder, embedding_source
 from quantum_rerank.embeddings.examples import ExampleTexts
@@ -28,6 +27,7 @@ from quantum_rerank.evaluation.query_set import QuerySet
 from quantum_rerank.evaluation.ranking import score_on
 from quantum_rerank.evaluation.trec_runs import read_run
 from quantum_rerank.export import ExportedModel, export_model
+from quantum_rerank.export.trained_model import load_model
 from quantum_rerank.reranker import Reranker
 from quantum_rerank.similarity import build_head
 from quantum_rerank.training.evaluation_data import load_roles
@@ -81,7 +81,7 @@ def test_pytrec_eval_scores_the_run_as_the_project_does(
         bundle = with_weight(bundle, weight, cosine_run.parent / "bundle")
     output = cosine_run.parent / "out.run"
     data = setting.data("herbs")
-    reranked(cosine_run, "--bundle", bundle, "--data", data, "--output", output)
+    reranked("--input", cosine_run, bundle, "--data", data, "--output", output)
     model = load_model(bundle)
     expected = score_on(model.head, model.fusion_weight, [herbs])
     run: dict[str, dict[str, float]] = {}
@@ -90,8 +90,8 @@ def test_pytrec_eval_scores_the_run_as_the_project_does(
         run.setdefault(query, {})[document] = float(score)
     evaluator = pytrec_eval.RelevanceEvaluator(herbs.qrels, {"ndcg_cut_10"})
     for query, values in evaluator.evaluate(run).items():
-        own = expected.per_query[NDCG][f"{herbs.domain}/{query}"]
-        assert values["ndcg_cut_10"] == pytest.approx(own, abs=1e-9)
+        score = expected.per_query[NDCG][f"{herbs.domain}/{query}"]
+        assert values["ndcg_cut_10"] == pytest.approx(score, abs=1e-9)
     (mean,) = ir_measures.calc_aggregate(
         [nDCG @ 10], herbs.qrels, ir_measures.read_trec_run(str(output))
     ).values()
@@ -118,19 +118,19 @@ def with_weight(run: Path, weight: float, folder: Path) -> Path:
     )
 
 
-def test_what_lies_below_the_top_keeps_its_order(
+def test_documents_below_the_top_keep_their_order(
     setting: Any, ended_training: Path, cosine_run: Path, tmp_path: Path
 ) -> None:
     output, data = tmp_path / "out.run", setting.data("herbs")
     bundle = with_weight(ended_training, 1.0, tmp_path / "bundle")
-    line = ("--bundle", bundle, "--data", data, "--output", output)
-    reranked(cosine_run, *line, "--top", 5, "--tag", "mine")
-    before, after = read_run(cosine_run), read_run(output)
-    assert list(before) == list(after)
-    for query, documents in before.items():
+    line = (bundle, "--data", data, "--output", output)
+    reranked("--input", cosine_run, *line, "--top", 5, "--tag", "mine")
+    previous, after = read_run(cosine_run), read_run(output)
+    assert list(previous) == list(after)
+    for query, documents in previous.items():
         assert after[query][5:] == documents[5:]
         assert sorted(after[query][:5]) == sorted(documents[:5])
-    assert any(after[query] != documents for query, documents in before.items())
+    assert any(after[query] != documents for query, documents in previous.items())
     lines = [line.split() for line in output.read_text().splitlines()]
     assert [int(line[3]) for line in lines[:24]] == [*range(1, 25)]
     assert {line[5] for line in lines} == {"mine"}
@@ -144,8 +144,16 @@ def test_equal_documents_keep_the_order_of_the_first_retrieval(
     vectors = np.load(path)
     np.save(path, np.repeat(vectors[:1], len(vectors), axis=0))
     bundle = with_weight(ended_training, 0.5, tmp_path / "bundle")
-    line = ("--bundle", bundle, "--encoder", f"npy:{tmp_path / 'vectors'}")
-    reranked(cosine_run, *line, "--data", setting.data("herbs"), "--output", tmp_path / "out.run")
+    line = (bundle, "--encoder", f"npy:{tmp_path / 'vectors'}")
+    reranked(
+        "--input",
+        cosine_run,
+        *line,
+        "--data",
+        setting.data("herbs"),
+        "--output",
+        tmp_path / "out.run",
+    )
     assert read_run(tmp_path / "out.run") == read_run(cosine_run)
 
 
@@ -174,7 +182,7 @@ def text_bundle(tmp_path: Path, small_config: Callable[..., ExperimentConfig]) -
 
 
 @pytest.mark.slow
-def test_lines_of_json_come_back_in_the_order_of_the_reranker(
+def test_documents_of_jsonl_are_written_in_the_order_of_the_reranker(
     text_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QUANTUM_RERANK_CACHE", str(tmp_path / "cache"))
@@ -186,19 +194,20 @@ def test_lines_of_json_come_back_in_the_order_of_the_reranker(
         },
         {"query": "an infection", "documents": texts, "also": {"kept": "ä"}},
     ]
-    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    given.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
-    reranked(given, "--bundle", text_bundle, "--output", output)
-    found = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
-    for record, one in zip(records, found, strict=True):
+    requests, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    requests.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+    reranked("--input", requests, text_bundle, "--output", output)
+    results = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    for record, line in zip(records, results, strict=True):
         expected = Reranker.load(text_bundle).rank(record["query"], texts)
-        assert [document["text"] for document in one["documents"]] == [e.document for e in expected]
-        scores = [document["score"] for document in one["documents"]]
+        reranked_texts = [document["text"] for document in line["documents"]]
+        assert reranked_texts == [entry.document for entry in expected]
+        scores = [document["score"] for document in line["documents"]]
         assert scores == pytest.approx([e.score for e in expected], abs=1e-5)
-    assert [texts[document["id"]] for document in found[0]["documents"]] == [
-        document["text"] for document in found[0]["documents"]
+    assert [texts[document["id"]] for document in results[0]["documents"]] == [
+        document["text"] for document in results[0]["documents"]
     ]
-    assert found[1]["also"] == {"kept": "ä"}
+    assert results[1]["also"] == {"kept": "ä"}
 
 
 @pytest.mark.slow
@@ -207,14 +216,14 @@ def test_the_score_of_the_first_retrieval_is_kept_beside_the_new_one(
 ) -> None:
     monkeypatch.setenv("QUANTUM_RERANK_CACHE", str(tmp_path / "cache"))
     documents = [{"text": "Acrophobia", "score": 12.5}, {"text": "Cholera"}, "Measles"]
-    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    given.write_text(json.dumps({"query": "fear", "documents": documents, "score": 3}))
-    reranked(given, "--bundle", text_bundle, "--output", output)
+    requests, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    requests.write_text(json.dumps({"query": "fear", "documents": documents, "score": 3}))
+    reranked("--input", requests, text_bundle, "--output", output)
     record = json.loads(output.read_text(encoding="utf-8"))
-    found = {one["text"]: one for one in record["documents"]}
-    assert found["Acrophobia"]["retrieval_score"] == 12.5
-    assert found["Cholera"].keys() == found["Measles"].keys() == {"text", "score"}
-    scores = [one["score"] for one in record["documents"]]
+    results = {document["text"]: document for document in record["documents"]}
+    assert results["Acrophobia"]["retrieval_score"] == 12.5
+    assert results["Cholera"].keys() == results["Measles"].keys() == {"text", "score"}
+    scores = [document["score"] for document in record["documents"]]
     assert scores == sorted(scores, reverse=True)
     assert max(scores) <= 1.0
     assert record["score"] == 3  # of the query, not of a document
@@ -242,21 +251,21 @@ def test_a_document_that_is_the_query_itself_is_left_out_of_a_run_and_counted(
     setting: Any, ended_training: Path, tmp_path: Path, options: list[str], n_left: int
 ) -> None:
     run, data = own_document_run(setting, tmp_path)
-    line = [run, "--bundle", ended_training, "--data", data, "--output", tmp_path / "out.run"]
+    line = ["--input", run, ended_training, "--data", data, "--output", tmp_path / "out.run"]
     result = CliRunner().invoke(app, [*map(str, line), *options], catch_exceptions=False)
-    found = read_run(tmp_path / "out.run")
-    assert len(found["oak-leaf"]) == n_left
-    assert found["oak?bark"] == ["oak-leaf"]
+    results = read_run(tmp_path / "out.run")
+    assert len(results["oak-leaf"]) == n_left
+    assert results["oak?bark"] == ["oak-leaf"]
     counted = "1 documents of the run left out, since they are the query itself"
     assert (counted in result.stderr) == (not options)
 
 
-def test_a_query_for_which_nothing_was_found_comes_back_as_it_was(
+def test_a_query_without_documents_is_written_unchanged(
     ended_training: Path, tmp_path: Path
 ) -> None:
-    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    given.write_text('{"query": "q", "documents": [], "n": 7}\n')
-    reranked(given, "--bundle", ended_training, "--output", output)
+    requests, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    requests.write_text('{"query": "q", "documents": [], "n": 7}\n')
+    reranked("--input", requests, ended_training, "--output", output)
     assert json.loads(output.read_text()) == {"query": "q", "documents": [], "n": 7}
 
 
@@ -265,25 +274,25 @@ def test_the_input_may_be_compressed(
 ) -> None:
     lines, output = tmp_path / "in.jsonl.gz", tmp_path / "out.jsonl"
     lines.write_bytes(gzip.compress(b'{"query": "q", "documents": [], "n": 7}\n'))
-    reranked(lines, "--bundle", ended_training, "--output", output)
+    reranked("--input", lines, ended_training, "--output", output)
     assert json.loads(output.read_text())["n"] == 7
     packed = tmp_path / "cosine.run.gz"
     packed.write_bytes(gzip.compress(cosine_run.read_bytes()))
-    line = ("--bundle", ended_training, "--data", setting.data("herbs"), "--output")
-    reranked(cosine_run, *line, tmp_path / "plain.run")
-    reranked(packed, *line, tmp_path / "packed.run")
+    line = (ended_training, "--data", setting.data("herbs"), "--output")
+    reranked("--input", cosine_run, *line, tmp_path / "plain.run")
+    reranked("--input", packed, *line, tmp_path / "packed.run")
     assert (tmp_path / "packed.run").read_text() == (tmp_path / "plain.run").read_text()
 
 
 @pytest.mark.slow
-def test_queries_for_which_nothing_was_found_stand_among_others(
+def test_queries_without_documents_keep_their_place_among_others(
     text_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QUANTUM_RERANK_CACHE", str(tmp_path / "cache"))
-    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    requests, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     records = [{"query": "q", "documents": []}, {"query": "r", "documents": ["Cholera"]}]
-    given.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
-    reranked(given, "--bundle", text_bundle, "--output", output)
+    requests.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+    reranked("--input", requests, text_bundle, "--output", output)
     first, second = map(json.loads, output.read_text().splitlines())
     assert first == records[0]
     assert [document["text"] for document in second["documents"]] == ["Cholera"]
@@ -292,35 +301,35 @@ def test_queries_for_which_nothing_was_found_stand_among_others(
 def test_the_result_can_go_to_standard_output(
     setting: Any, ended_training: Path, cosine_run: Path, tmp_path: Path
 ) -> None:
-    line = [cosine_run, "--bundle", ended_training, "--data", setting.data("herbs")]
+    line = ["--input", cosine_run, ended_training, "--data", setting.data("herbs")]
     reranked(*line, "--output", tmp_path / "out.run")
     result = CliRunner().invoke(app, list(map(str, [*line, "--output", "-"])))
     assert result.exit_code == 0
     assert result.stdout == (tmp_path / "out.run").read_text()
 
 
-def test_a_link_stays_one_and_what_is_no_file_is_refused(
+def test_a_link_stays_a_link_and_a_pipe_is_refused(
     setting: Any, ended_training: Path, cosine_run: Path, tmp_path: Path, ended: Ended
 ) -> None:
     (tmp_path / "real.run").touch()
     (tmp_path / "link.run").symlink_to("real.run")
-    line = (cosine_run, "--bundle", ended_training, "--data", setting.data("herbs"), "--force")
+    line = ("--input", cosine_run, ended_training, "--data", setting.data("herbs"), "--force")
     assert ended(app, *line, "--output", tmp_path / "link.run")[0] == 0
     assert (tmp_path / "link.run").is_symlink()
     assert "quantum-rerank" in (tmp_path / "real.run").read_text()
     os.mkfifo(tmp_path / "pipe")
-    code, told = ended(app, *line, "--output", tmp_path / "pipe")
+    code, stderr = ended(app, *line, "--output", tmp_path / "pipe")
     assert code == 2
-    assert "is no file. Name one, or `-` for standard output" in told
+    assert "is no file. Name one, or `-` for standard output" in stderr
 
 
-def test_a_file_is_not_written_over_unless_it_is_asked_for(
+def test_a_file_is_overwritten_only_with_force(
     setting: Any, ended_training: Path, cosine_run: Path, tmp_path: Path, ended: Ended
 ) -> None:
     output = tmp_path / "out.run"
     output.write_text("mine")
     data = setting.data("herbs")
-    line = (cosine_run, "--bundle", ended_training, "--data", data, "--output", output)
+    line = ("--input", cosine_run, ended_training, "--data", data, "--output", output)
     code, message = ended(app, *line)
     assert (code, output.read_text()) == (2, "mine")
     assert "pass --force" in message
@@ -352,10 +361,10 @@ def test_a_file_is_not_written_over_unless_it_is_asked_for(
             "line 1: a document has both `score` and `retrieval_score`",
         ),
         ("a.jsonl", "", [], "is empty"),
-        ("a.jsonl", '{"query": "q", "documents": ["d"]}', [], "computed elsewhere"),
+        ("a.jsonl", '{"query": "q", "documents": ["d"]}', [], "precomputed vectors"),
     ],
 )
-def test_a_mistake_is_told_in_words_and_nothing_is_written(
+def test_invalid_input_gives_a_message_and_no_file(
     setting: Any,
     ended_training: Path,
     tmp_path: Path,
@@ -368,25 +377,25 @@ def test_a_mistake_is_told_in_words_and_nothing_is_written(
     (tmp_path / name).write_text(content, encoding="utf-8")
     more = ["--data", setting.data("herbs")] if more == ["HERBS"] else more
     output = tmp_path / "out"
-    line = (tmp_path / name, "--bundle", ended_training, "--output", output, *more)
-    code, told = ended(app, *line)
+    line = ("--input", tmp_path / name, ended_training, "--output", output, *more)
+    code, stderr = ended(app, *line)
     assert code == 2
-    assert message in told
-    assert "Traceback" not in told
+    assert message in stderr
+    assert "Traceback" not in stderr
     assert not output.exists()
 
 
-def test_lines_of_json_that_are_wrong_are_told_together(
+def test_all_invalid_lines_of_jsonl_are_reported_at_once(
     ended_training: Path, tmp_path: Path, ended: Ended
 ) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"query": "caf\xe9"}\n\n{"query": "q"}\n')
-    line = (tmp_path / "a.jsonl", "--bundle", ended_training, "--output", tmp_path / "out")
-    _, told = ended(app, *line)
-    assert "line 1: the byte 0xe9 is not UTF-8" in told
-    assert "line 3: needs `query`" in told
+    line = ("--input", tmp_path / "a.jsonl", ended_training, "--output", tmp_path / "out")
+    _, stderr = ended(app, *line)
+    assert "line 1: the byte 0xe9 is not UTF-8" in stderr
+    assert "line 3: needs `query`" in stderr
 
 
-def test_texts_that_are_not_taken_as_they_are_are_counted(
+def test_skipped_and_cut_texts_are_counted(
     setting: Any, ended_training: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(setting.root / "herbs", tmp_path / "herbs")
@@ -394,8 +403,8 @@ def test_texts_that_are_not_taken_as_they_are_are_counted(
     blank = corpus.read_text().replace("The bark of the oak.", " ")
     corpus.write_text(blank.replace("The leaf of the oak.", "oak " * 30_000))
     (tmp_path / "a.run").write_text("oak?leaf Q0 oak-leaf 1 0.5 t\noak?leaf Q0 oak-bark 2 0.4 t")
-    line = ["--bundle", ended_training, "--data", f"beir:{tmp_path / 'herbs'}"]
-    line = [tmp_path / "a.run", *line, "--output", tmp_path / "out.run"]
+    line = [ended_training, "--data", f"beir:{tmp_path / 'herbs'}"]
+    line = ["--input", tmp_path / "a.run", *line, "--output", tmp_path / "out.run"]
     result = CliRunner().invoke(app, list(map(str, line)), catch_exceptions=False)
     assert "herbs: 1 documents without text kept" in result.stderr
     assert "herbs: 1 texts cut after 100,000 characters" in result.stderr
@@ -403,23 +412,23 @@ def test_texts_that_are_not_taken_as_they_are_are_counted(
 
 
 @pytest.mark.parametrize("tag", ["", " ", "my run", "mine\n"])
-def test_a_tag_that_is_no_column_is_refused_before_anything_is_read(
+def test_a_tag_of_several_words_is_refused_before_the_input_is_read(
     ended_training: Path, tmp_path: Path, ended: Ended, tag: str
 ) -> None:
     output = tmp_path / "out.run"
-    line = ("missing.run", "--bundle", ended_training, "--output", output, "--tag", tag)
-    code, told = ended(app, *line)
+    line = ("--input", "missing.run", ended_training, "--output", output, "--tag", tag)
+    code, stderr = ended(app, *line)
     assert code == 2
-    assert f"`--tag` is {tag!r}, but must be one word" in told
+    assert f"`--tag` is {tag!r}, but must be one word" in stderr
 
 
-def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(
+def test_an_output_without_a_folder_is_refused_before_the_input_is_read(
     ended_training: Path, tmp_path: Path, ended: Ended
 ) -> None:
     output = tmp_path / "nowhere" / "out.run"
-    code, told = ended(app, "missing.run", "--bundle", ended_training, "--output", output)
+    code, stderr = ended(app, "--input", "missing.run", ended_training, "--output", output)
     assert code == 2
-    assert "is no folder to write `out.run` into" in told
+    assert "is no folder to write `out.run` into" in stderr
 
 
 # Prompts, and what the encoder does not read.
@@ -438,21 +447,21 @@ def test_every_command_uses_the_prompts_of_the_training(
     setting: Any, prompted_training: Path, tmp_path: Path
 ) -> None:
     texts = [f"The {part} of the oak." for part in ("leaf", "bark", "root")]
-    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    given.write_text(json.dumps({"query": "the oak", "documents": texts}), encoding="utf-8")
-    reranked(given, "--bundle", prompted_training, "--output", output, "--batch-size", 2)
+    requests, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    requests.write_text(json.dumps({"query": "the oak", "documents": texts}), encoding="utf-8")
+    reranked("--input", requests, prompted_training, "--output", output, "--batch-size", 2)
     documents = json.loads(output.read_text())["documents"]
-    found = {document["text"]: document["score"] for document in documents}
+    results = {document["text"]: document["score"] for document in documents}
     scores = Reranker.load(prompted_training).scores("the oak", texts)
-    assert [found[text] for text in texts] == pytest.approx(scores.tolist(), abs=1e-6)
+    assert [results[text] for text in texts] == pytest.approx(scores.tolist(), abs=1e-6)
 
     line = [prompted_training, "--json", "--device", "auto"]
-    result = CliRunner().invoke(validate_training.app, list(map(str, line)))
+    result = CliRunner().invoke(evaluate.app, list(map(str, line)))
     expected = json.loads((prompted_training / "metrics.json").read_text())["role_scores"]
     assert json.loads(result.stdout)["role_scores"] == expected
 
     line = [prompted_training, "--model", "mlp_twin", "--output", tmp_path / "again"]
-    assert CliRunner().invoke(export_model_command.app, list(map(str, line))).exit_code == 0
+    assert CliRunner().invoke(export_command.app, list(map(str, line))).exit_code == 0
     again = Reranker.load(tmp_path / "again").manifest.examples
     assert again == Reranker.load(prompted_training).manifest.examples
 
@@ -460,24 +469,24 @@ def test_every_command_uses_the_prompts_of_the_training(
 def test_texts_that_are_not_read_in_full_are_counted(
     prompted_training: Path, tmp_path: Path
 ) -> None:
-    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    requests, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     record = {"query": "an oak", "documents": ["oak " * 20, "elm"]}
-    given.write_text(json.dumps(record), encoding="utf-8")
-    line = [given, "--bundle", prompted_training, "--output", output]
+    requests.write_text(json.dumps(record), encoding="utf-8")
+    line = ["--input", requests, prompted_training, "--output", output]
     result = CliRunner().invoke(app, list(map(str, line)))
-    assert f"{given}: 1 of 2 documents are longer than the 8 tokens" in result.stderr
+    assert f"{requests}: 1 of 2 documents are longer than the 8 tokens" in result.stderr
     assert "Split long documents into passages" in result.stderr
 
 
-@pytest.mark.parametrize("command", [app, validate_training.app])
+@pytest.mark.parametrize("command", [app, evaluate.app])
 def test_a_device_that_does_not_exist_is_refused(
     prompted_training: Path, tmp_path: Path, ended: Ended, command: Any
 ) -> None:
-    given = tmp_path / "in.jsonl"
-    given.write_text('{"query": "an oak", "documents": ["elm"]}')
+    requests = tmp_path / "in.jsonl"
+    requests.write_text('{"query": "an oak", "documents": ["elm"]}')
     line: list[object] = [prompted_training, "--device", "cuda:99"]
     if command is app:
-        line = [given, "--bundle", *line, "--output", tmp_path / "out.jsonl"]
-    code, told = ended(command, *line)
+        line = ["--input", requests, *line, "--output", tmp_path / "out.jsonl"]
+    code, stderr = ended(command, *line)
     assert code == 2
-    assert "The device `cuda:99` cannot be used here" in told
+    assert "The device `cuda:99` cannot be used here" in stderr

@@ -9,11 +9,11 @@ import torch
 from optuna.trial import TrialState, create_trial
 from typer.testing import CliRunner
 
-from quantum_rerank.cli.trained_model import load_model
 from quantum_rerank.config import build_config, override
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.export import read_bundle
+from quantum_rerank.export.trained_model import load_model
 from quantum_rerank.training.serialization import dumps, loads
 from quantum_rerank.training.trial_data import PreparedData, TrialData
 from quantum_rerank.training.validation import Validator

@@ -11,9 +11,9 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
-from quantum_rerank.cli.trained_model import load_model
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import FilesError
+from quantum_rerank.export.trained_model import load_model
 from quantum_rerank.training.trial_data import PreparedData
 from tuning.best_trial import ranked_trials
 from tuning.conclusion import better_elsewhere, conclude, load_best, load_default

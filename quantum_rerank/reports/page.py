@@ -1,4 +1,4 @@
-"""Ended runs as one page with pictures, which opens without a network."""
+"""Page of a report: its tables and charts in one HTML file that needs no network."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from quantum_rerank.cli.ended_runs import Group
-from quantum_rerank.cli.result_tables import Paired, Tabular
 from quantum_rerank.errors import MissingPackage, OutputError
+from quantum_rerank.reports.report import Report
+from quantum_rerank.reports.runs import Group
+from quantum_rerank.reports.tables import Paired
+from quantum_rerank.reports.tabular import Tabular
 
 _STYLE = (
     "body{font-family:sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}"
@@ -20,15 +22,21 @@ _STYLE = (
 
 
 def write_page(path: Path, title: str, parts: Iterable[Tabular | Any]) -> None:
-    """Write tables and pictures, one below the other.
+    """Write tables and charts, one below the other.
 
-    parts: `Tabular`, or a figure of plotly.  Raises: OutputError if it cannot be written.
+    Args:
+        path: File to write.
+        title: Title of the page.
+        parts: Tables, and figures of plotly.
+
+    Raises:
+        OutputError: The file cannot be written.
     """
     body, library = list[str](), True
     for part in parts:
         if isinstance(part, Tabular):
             body.append(_table(part))
-        else:  # the library is within the page, once: it opens offline
+        else:  # the page holds the library once, so that it opens offline
             body.append(part.to_html(full_html=False, include_plotlyjs=library))
             library = False
     page = (
@@ -41,6 +49,30 @@ def write_page(path: Path, title: str, parts: Iterable[Tabular | Any]) -> None:
         raise OutputError(f"`{path}` cannot be written: {error.strerror}.") from None
 
 
+def write_report(path: Path, report: Report) -> None:
+    """Write a report as a page with charts.
+
+    Args:
+        path: File to write.
+        report: Tables of the report.
+
+    Raises:
+        OutputError: The file cannot be written.
+        MissingPackage: plotly is not installed.
+    """
+    parts: list[Any] = [*report.overview]
+    if report.groups:
+        parts += [
+            curves(report.groups, "train_loss", "Training loss"),
+            curves(report.groups, "objective", "Best validation objective so far"),
+            spread(report.groups),
+        ]
+    for group in report.groups:
+        title = f"{group.name}: models, paired over queries"
+        parts += [differences(title, report.pairs[group.name]), *report.by_group[group.name]]
+    write_page(path, "Results of training", [*parts, *report.searches])
+
+
 def _table(table: Tabular) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
     rows = "".join(
@@ -50,12 +82,18 @@ def _table(table: Tabular) -> str:
 
 
 def curves(groups: Sequence[Group], key: str, title: str) -> Any:
-    """A line per training: what its reports say under `key`, by epoch, its model and its twins."""
+    """Return a chart with a line per model and training.
+
+    Args:
+        groups: Groups of trainings.
+        key: Key of an epoch's report.
+        title: Title of the chart.
+    """
     figure = _plotly().Figure()
     for group in groups:
         for run in group.runs:
             for model, history in run.record["history"].items():
-                if len(history) < 2:  # the cosine has nothing to learn
+                if len(history) < 2:  # cosine is not trained
                     continue
                 figure.add_scatter(
                     x=[epoch["epoch"] for epoch in history],
@@ -67,7 +105,7 @@ def curves(groups: Sequence[Group], key: str, title: str) -> Any:
 
 
 def spread(groups: Sequence[Group]) -> Any:
-    """A point per training: the validation objective of every model, over seeds."""
+    """Return a chart with a point per model and training: its validation objective."""
     figure = _plotly().Figure()
     for group in groups:
         points = [
@@ -86,17 +124,23 @@ def spread(groups: Sequence[Group]) -> Any:
 
 
 def differences(title: str, pairs: Mapping[str, Sequence[Paired]]) -> Any:
-    """Differences with their intervals; 0 is where two models are equal. pairs: by role."""
+    """Return a chart of differences with their intervals; at 0 two models are equal.
+
+    Args:
+        title: Title of the chart.
+        pairs: Role of queries -> differences.
+    """
     figure = _plotly().Figure()
-    for role, found in pairs.items():
+    for role, differing in pairs.items():
+        comparisons = [pair.comparison for pair in differing]
         figure.add_scatter(
-            x=[one.found.difference for one in found],
-            y=[f"{one.model} minus {one.other}" for one in found],
+            x=[comparison.difference for comparison in comparisons],
+            y=[f"{pair.model} minus {pair.other}" for pair in differing],
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": [one.found.high - one.found.difference for one in found],
-                "arrayminus": [one.found.difference - one.found.low for one in found],
+                "array": [c.high - c.difference for c in comparisons],
+                "arrayminus": [c.difference - c.low for c in comparisons],
             },
             mode="markers",
             name=role,
@@ -109,5 +153,5 @@ def _plotly() -> Any:
     try:
         from plotly import graph_objects
     except ImportError:
-        raise MissingPackage("plotly", "report", "The page with pictures") from None
+        raise MissingPackage("plotly", "report", "The page with charts") from None
     return graph_objects

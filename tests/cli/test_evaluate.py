@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from quantum_rerank.cli.validate_training import app
+from quantum_rerank.cli.evaluate import app
 from quantum_rerank.export import read_bundle
 
 Ended = Callable[..., tuple[int, str]]
@@ -31,41 +31,41 @@ def metrics_of(run: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("run", ["ended_training", "ended_gated_training"])
-def test_a_bundle_has_the_target_results_that_its_training_recorded(
+def test_a_bundle_has_the_target_results_recorded_by_its_training(
     request: pytest.FixtureRequest, run: str
 ) -> None:
     ended_training: Path = request.getfixturevalue(run)
     recorded = metrics_of(ended_training)
-    found = validated(ended_training / "bundle")
-    assert found["role_scores"] == recorded["role_scores"]
-    assert found["targets"] == recorded["targets"]
-    assert found == {**validated(ended_training), "path": found["path"]}
+    evaluated = validated(ended_training / "bundle")
+    assert evaluated["role_scores"] == recorded["role_scores"]
+    assert evaluated["targets"] == recorded["targets"]
+    assert evaluated == {**validated(ended_training), "path": evaluated["path"]}
 
 
-def test_a_checkpoint_has_the_same_scores_without_the_history(ended_training: Path) -> None:
-    found = validated(ended_training / "checkpoints" / "hybrid.safetensors")
-    assert found["role_scores"] == metrics_of(ended_training)["role_scores"]
-    outcomes = {one["name"]: one["outcome"] for one in found["targets"]}
+def test_a_best_model_has_the_same_scores_without_the_history(ended_training: Path) -> None:
+    evaluated = validated(ended_training / "best_models" / "hybrid.safetensors")
+    assert evaluated["role_scores"] == metrics_of(ended_training)["role_scores"]
+    outcomes = {target["name"]: target["outcome"] for target in evaluated["targets"]}
     assert {outcomes[name] for name in ("convergence", "time", "peak memory")} == {"not known"}
 
 
-def test_a_collection_trained_on_is_split_as_it_was_then(
+def test_a_collection_of_the_training_is_split_as_in_the_training(
     setting: Any, ended_training: Path
 ) -> None:
-    found = validated(ended_training, "--data", setting.data("trees"))
+    evaluated = validated(ended_training, "--data", setting.data("trees"))
     whole = validated(ended_training)
-    assert set(found["queries"]) == {"train", "validation", "test"}
-    for role, domains in found["queries"].items():
+    assert set(evaluated["queries"]) == {"train", "validation", "test"}
+    for role, domains in evaluated["queries"].items():
         assert domains == whole["queries"][role]
-        assert found["role_scores"][role] == whole["role_scores"][role]
+        assert evaluated["role_scores"][role] == whole["role_scores"][role]
 
 
-def test_a_folder_that_was_moved_is_still_the_one_trained_on(
+def test_a_moved_folder_is_recognised_as_the_one_trained_on(
     setting: Any, ended_training: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(setting.root / "trees", tmp_path / "elsewhere" / "trees")
-    found = validated(ended_training, "--data", f"beir:{tmp_path / 'elsewhere' / 'trees'}")
-    assert set(found["queries"]) == {"train", "validation", "test"}
+    evaluated = validated(ended_training, "--data", f"beir:{tmp_path / 'elsewhere' / 'trees'}")
+    assert set(evaluated["queries"]) == {"train", "validation", "test"}
 
 
 @pytest.fixture(scope="module")
@@ -85,18 +85,18 @@ def clicks(setting: Any) -> tuple[Path, Path]:
     return folder / "clicks.csv", setting.train(folder / "run", seen | unseen)
 
 
-def test_a_table_trained_on_is_known_however_its_path_is_spelt(
+def test_a_table_of_the_training_is_recognised_for_every_spelling_of_its_path(
     clicks: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table, run = clicks
     whole = validated(run)["queries"]
     monkeypatch.chdir(table.parent)
     for spelt in ("clicks.csv", "./clicks.csv", "../logs/clicks.csv", table):
-        found = validated(run, "--data", f"csv:{spelt}")["queries"]
-        assert found == {role: whole[role] for role in ("train", "validation", "test")}
+        evaluated = validated(run, "--data", f"csv:{spelt}")["queries"]
+        assert evaluated == {role: whole[role] for role in ("train", "validation", "test")}
 
 
-def test_a_table_with_other_columns_is_read_by_the_names_given(
+def test_a_table_with_other_columns_is_read_by_the_names_of_the_option(
     clicks: tuple[Path, Path], ended: Ended, tmp_path: Path
 ) -> None:
     table, run = clicks
@@ -108,12 +108,14 @@ def test_a_table_with_other_columns_is_read_by_the_names_given(
     assert code == 2
     assert "`--columns query=q,document=text,label=rel`" in message
     renamed = ("--columns", "query=q,document=text,label=rel")
-    found = validated(run, "--data", f"csv:{other}", *renamed)
-    assert found["queries"] == validated(run)["queries"]
-    assert found["skipped"] == {"csv:clicks": {"rows with semicolons between their columns": 32}}
+    evaluated = validated(run, "--data", f"csv:{other}", *renamed)
+    assert evaluated["queries"] == validated(run)["queries"]
+    assert evaluated["skipped"] == {
+        "csv:clicks": {"rows with semicolons between their columns": 32}
+    }
 
 
-def test_judgments_of_absent_texts_are_left_out_up_to_the_share_given(
+def test_judgments_of_absent_texts_are_left_out_up_to_the_share_of_the_option(
     setting: Any, ended_training: Path, ended: Ended, tmp_path: Path
 ) -> None:
     shutil.copytree(setting.root / "herbs", tmp_path / "herbs")
@@ -125,16 +127,16 @@ def test_judgments_of_absent_texts_are_left_out_up_to_the_share_given(
     assert code == 2
     assert "may be left out" in message
     share = ("--max-unmatched-judgments", "0.5")
-    found = validated(ended_training, "--data", f"beir:{tmp_path / 'herbs'}", *share)
+    evaluated = validated(ended_training, "--data", f"beir:{tmp_path / 'herbs'}", *share)
     assert (
-        found["skipped"]["beir:herbs"][
+        evaluated["skipped"]["beir:herbs"][
             "judgments that name an absent document counted as not found"
         ]
         == 9
     )
 
 
-def test_a_folder_trained_on_is_known_from_within_and_by_another_name(
+def test_a_folder_of_the_training_is_recognised_from_within_and_through_a_link(
     setting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "link").symlink_to(setting.root / "trees")
@@ -150,16 +152,14 @@ def test_a_folder_trained_on_is_known_from_within_and_by_another_name(
 def test_another_collection_is_an_unseen_domain(
     setting: Any, ended_training: Path, domain: str, role: str
 ) -> None:
-    found = validated(ended_training, "--data", setting.data(domain))
-    assert found["queries"] == {role: {f"beir:{domain}": 16}}
-    outcomes = {one["name"]: one["outcome"] for one in found["targets"]}
+    evaluated = validated(ended_training, "--data", setting.data(domain))
+    assert evaluated["queries"] == {role: {f"beir:{domain}": 16}}
+    outcomes = {target["name"]: target["outcome"] for target in evaluated["targets"]}
     assert outcomes["no loss on unseen domains"] != "not known"
     assert outcomes["overfitting gap"] == outcomes["cross-domain"] == "not known"
 
 
-def test_what_is_not_taken_as_it_was_given_is_counted(
-    setting: Any, ended_training: Path, tmp_path: Path
-) -> None:
+def test_skipped_judgments_are_counted(setting: Any, ended_training: Path, tmp_path: Path) -> None:
     shutil.copytree(setting.root / "herbs", tmp_path / "herbs")
     qrels = tmp_path / "herbs" / "qrels" / "test.tsv"
     qrels.write_text(qrels.read_text() + "\noak?leaf\toak-leaf\t2\noak?leaf\telm-leaf\t-1")
@@ -184,7 +184,7 @@ def test_every_target_is_printed_with_its_outcome(ended_training: Path) -> None:
         assert target["outcome"] in result.output
 
 
-def test_the_exit_code_says_whether_a_target_was_failed(
+def test_the_exit_code_is_three_if_a_target_failed(
     setting: Any, ended_training: Path, tmp_path: Path, ended: Ended
 ) -> None:
     run = setting.train(tmp_path / "cosine", {"model": "cosine"})
@@ -208,7 +208,7 @@ def test_other_data_than_those_trained_on_are_refused(
     assert "not those it was trained on" in message
 
 
-def test_a_table_that_has_grown_is_refused_where_it_is_named_too(
+def test_a_table_with_new_rows_is_refused_if_it_is_named_too(
     clicks: tuple[Path, Path], tmp_path: Path, ended: Ended
 ) -> None:
     table, run = clicks
@@ -219,7 +219,7 @@ def test_a_table_that_has_grown_is_refused_where_it_is_named_too(
     assert "not those it was trained on" in message
 
 
-def test_a_collection_trained_on_needs_the_others_that_its_fingerprint_is_of(
+def test_a_collection_of_the_training_is_verified_with_all_others_of_its_fingerprint(
     setting: Any, tmp_path: Path, ended: Ended
 ) -> None:
     for domain in ("trees", "herbs"):
@@ -238,10 +238,10 @@ def test_a_collection_trained_on_needs_the_others_that_its_fingerprint_is_of(
 def test_other_vectors_of_the_collections_trained_on_are_refused(
     setting: Any, changed_vectors: Path, ended: Ended
 ) -> None:
-    for model in (changed_vectors, changed_vectors / "checkpoints" / "hybrid.safetensors"):
+    for model in (changed_vectors, changed_vectors / "best_models" / "hybrid.safetensors"):
         code, message = ended(app, model)
         assert code == 2
-        assert "Put back those that it was trained on." in message
+        assert "Restore the vectors that it was trained on." in message
     # The same ones are known by their content, wherever they lie; of other texts any may be.
     assert validated(changed_vectors, "--encoder", setting.encoder)["queries"]
     assert validated(changed_vectors, "--data", setting.data("shrubs"))["queries"]
@@ -279,13 +279,13 @@ def test_another_encoder_is_refused_before_anything_is_embedded(
         ("trees", "holds no model"),
     ],
 )
-def test_what_is_no_model_is_refused(
+def test_a_path_without_a_model_is_refused(
     setting: Any, ended_training: Path, what: str, message: str, ended: Ended
 ) -> None:
     assert ended_training == setting.root / "run"
-    code, told = ended(app, setting.root / what)
+    code, stderr = ended(app, setting.root / what)
     assert code == 2
-    assert message in told
+    assert message in stderr
 
 
 def test_a_collection_named_twice_is_refused(
@@ -297,7 +297,7 @@ def test_a_collection_named_twice_is_refused(
     assert "named twice" in message
 
 
-def test_candidates_that_hold_few_of_the_relevant_documents_are_warned_of(
+def test_candidates_with_few_relevant_documents_give_a_warning(
     setting: Any, tmp_path: Path
 ) -> None:
     shutil.copytree(setting.root / "vectors", tmp_path / "vectors")

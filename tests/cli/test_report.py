@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from quantum_rerank.cli.analyze_training_results import app
-from quantum_rerank.cli.ended_runs import grouped, read_runs
-from quantum_rerank.cli.result_tables import (
+from quantum_rerank.cli.report import app
+from quantum_rerank.evaluation import compare
+from quantum_rerank.evaluation.measurements import SeedObjectives
+from quantum_rerank.evaluation.targets import stability
+from quantum_rerank.reports.runs import grouped, read_runs
+from quantum_rerank.reports.tables import (
     paired,
     runs_table,
     seeds_table,
     targets_table,
     worst_table,
 )
-from quantum_rerank.evaluation import compare
-from quantum_rerank.evaluation.measurements import SeedObjectives
-from quantum_rerank.evaluation.targets import stability
 
 Ended = Callable[..., tuple[int, str]]
 
@@ -52,11 +52,11 @@ def test_trainings_that_differ_in_their_seed_only_are_one_group(
     other = setting.train(tmp_path / "other", {"optimizer.mlp_lr": 0.01})
     groups = grouped(read_runs([*reversed(seeds), other])[0])
     assert [[run.path for run in group.runs] for group in groups] == [seeds, [other]]
-    told = [row[-1] for row in runs_table(groups).rows]
-    assert told == ["optimizer.mlp_lr 0.001"] * 2 + ["optimizer.mlp_lr 0.01"]
+    printed = [row[-1] for row in runs_table(groups).rows]
+    assert printed == ["optimizer.mlp_lr 0.001"] * 2 + ["optimizer.mlp_lr 0.01"]
 
 
-def test_a_training_from_before_a_key_was_added_is_of_the_group_that_has_its_default(
+def test_a_missing_key_of_a_configuration_has_its_default(
     seeds: list[Path], tmp_path: Path
 ) -> None:
     shutil.copytree(seeds[1], tmp_path / "older")
@@ -68,7 +68,7 @@ def test_a_training_from_before_a_key_was_added_is_of_the_group_that_has_its_def
     assert [len(group.runs) for group in groups] == [2]
 
 
-def test_how_texts_were_embedded_sets_no_trainings_apart(seeds: list[Path], tmp_path: Path) -> None:
+def test_trainings_on_different_devices_are_in_one_group(seeds: list[Path], tmp_path: Path) -> None:
     for name, device in (("elsewhere", "cuda"), ("earlier", None)):
         shutil.copytree(seeds[0], tmp_path / name)
         record = metrics_of(seeds[0])
@@ -82,7 +82,9 @@ def test_how_texts_were_embedded_sets_no_trainings_apart(seeds: list[Path], tmp_
     assert [len(group.runs) for group in grouped(runs)] == [3]
 
 
-def test_groups_of_one_name_are_told_apart(seeds: list[Path], setting: Any, tmp_path: Path) -> None:
+def test_groups_of_the_same_name_are_named_by_their_paths(
+    seeds: list[Path], setting: Any, tmp_path: Path
+) -> None:
     other = setting.train(tmp_path / seeds[0].name, {"optimizer.mlp_lr": 0.01})
     names = [group.name for group in grouped(read_runs([seeds[0], other])[0])]
     assert names == [str(seeds[0]), str(other)]
@@ -94,15 +96,15 @@ def test_the_spread_is_that_of_the_recorded_scores(seeds: list[Path]) -> None:
     for role in ("test", "unseen_test"):
         values = [metrics_of(run)[role]["hybrid"]["ndcg@10"] for run in seeds]
         mean, spread, lowest, highest = rows[f"{role} NDCG@10", "hybrid"]
-        found = [float(value) for value in (mean, spread, lowest, highest)]
+        actual = [float(value) for value in (mean, spread, lowest, highest)]
         expected = [fmean(values), stdev(values), min(values), max(values)]
-        assert found == pytest.approx(expected, abs=1e-4)
+        assert actual == pytest.approx(expected, abs=1e-4)
 
 
-def test_models_are_paired_on_each_query_s_mean_over_seeds(seeds: list[Path]) -> None:
+def test_models_are_paired_on_the_mean_of_each_query_over_seeds(seeds: list[Path]) -> None:
     (group,) = grouped(read_runs(seeds)[0])
     pairs = paired(group, "test")
-    assert [(one.model, one.other) for one in pairs] == [
+    assert [(pair.model, pair.other) for pair in pairs] == [
         ("hybrid", "cosine"),
         ("hybrid", "quantum_only"),
         ("hybrid", "mlp_twin"),
@@ -113,12 +115,12 @@ def test_models_are_paired_on_each_query_s_mean_over_seeds(seeds: list[Path]) ->
 
     def mean(model: str) -> dict[str, float]:
         queries = each[0][model]["ndcg@10"]
-        return {query: fmean(one[model]["ndcg@10"][query] for one in each) for query in queries}
+        return {query: fmean(seed[model]["ndcg@10"][query] for seed in each) for query in queries}
 
-    assert pairs[0].found == compare(mean("hybrid"), mean("cosine"), group.domains("test"))
+    assert pairs[0].comparison == compare(mean("hybrid"), mean("cosine"), group.domains("test"))
 
 
-def test_several_seeds_have_a_stability_result(seeds: list[Path]) -> None:
+def test_several_seeds_have_a_result_for_stability(seeds: list[Path]) -> None:
     (group,) = grouped(read_runs(seeds)[0])
     rows = {row[0]: row[1:] for row in targets_table(group).rows}
     objectives = [metrics_of(run)["history"]["hybrid"][-1]["objective"] for run in seeds]
@@ -130,38 +132,38 @@ def test_several_seeds_have_a_stability_result(seeds: list[Path]) -> None:
     assert all(sum(map(int, re.findall(r"\d+", count))) == 2 for count in counted)
 
 
-def test_the_worst_queries_are_those_that_lost_most(seeds: list[Path]) -> None:
+def test_the_worst_queries_are_ordered_by_their_loss(seeds: list[Path]) -> None:
     (group,) = grouped(read_runs(seeds)[0])
     table = worst_table(group, "unseen_test", lambda domain, query: (query, domain), 16)
     changes = [float(row[3]) for row in table.rows]
     assert changes == sorted(changes)
     assert len(changes) == 16
-    for name, own, cosine, change, query, domain in table.rows:
+    for name, score, cosine, change, query, domain in table.rows:
         assert name == f"{domain}/{query}"
-        assert float(own) - float(cosine) == pytest.approx(float(change), abs=2e-4)
+        assert float(score) - float(cosine) == pytest.approx(float(change), abs=2e-4)
 
 
 def test_the_report_names_runs_targets_and_queries_with_their_texts(seeds: list[Path]) -> None:
-    told = analysed(*seeds, "--worst", 2)
-    assert "2 seeds" in told
-    assert all(str(run) in told for run in seeds)
+    printed = analysed(*seeds, "--worst", 2)
+    assert "2 seeds" in printed
+    assert all(str(run) in printed for run in seeds)
     for target in metrics_of(seeds[0])["targets"]:
-        assert target["name"] in told
-    assert re.search(r"what is \w+\?\w+ like +The \w+ of the \w+\.", told)
+        assert target["name"] in printed
+    assert re.search(r"what is \w+\?\w+ like +The \w+ of the \w+\.", printed)
 
 
-def test_without_its_collections_a_report_has_no_texts_and_says_so(
+def test_a_report_without_collections_has_no_texts_and_a_message(
     setting: Any, tmp_path: Path
 ) -> None:
     shutil.copytree(setting.root / "trees", tmp_path / "trees")
     run = setting.train(tmp_path / "run", {"data.seen": [f"beir:{tmp_path / 'trees'}"]})
     shutil.rmtree(tmp_path / "trees")
-    told = analysed(run)
-    assert f"No texts of beir:{tmp_path / 'trees'}" in told
-    assert "beir:trees/" in told
+    printed = analysed(run)
+    assert f"No texts of beir:{tmp_path / 'trees'}" in printed
+    assert "beir:trees/" in printed
 
 
-def test_the_page_opens_without_a_network_and_has_every_picture(
+def test_the_page_opens_without_a_network_and_has_every_chart(
     seeds: list[Path], tmp_path: Path
 ) -> None:
     page_file = tmp_path / "results.html"
@@ -175,19 +177,19 @@ def test_the_page_opens_without_a_network_and_has_every_picture(
     assert "The leaf of the" in page or "The root of the" in page or "The bark of the" in page
 
 
-def test_texts_are_no_markup_of_the_page_or_the_terminal(setting: Any, tmp_path: Path) -> None:
+def test_texts_are_not_interpreted_as_markup(setting: Any, tmp_path: Path) -> None:
     shutil.copytree(setting.root / "trees", tmp_path / "trees")
     queries = tmp_path / "trees" / "queries.jsonl"
     queries.write_text(queries.read_text().replace("what is", "<script>[bold]alert[/]"))
     run = setting.train(tmp_path / "run", {"data.seen": [f"beir:{tmp_path / 'trees'}"]})
-    told = analysed(run, "--html", tmp_path / "results.html")
+    printed = analysed(run, "--html", tmp_path / "results.html")
     page = (tmp_path / "results.html").read_text(encoding="utf-8")
     assert "<script>[bold]alert" not in page
     assert "&lt;script&gt;[bold]alert" in page
-    assert "<script>[bold]alert[/]" in told
+    assert "<script>[bold]alert[/]" in printed
 
 
-def test_a_search_is_told_beside_the_trainings(seeds: list[Path], tmp_path: Path) -> None:
+def test_a_search_is_listed_beside_the_trainings(seeds: list[Path], tmp_path: Path) -> None:
     summary = {
         "name": "small",
         "baselines": {"cosine": {"test": {"ndcg@10": 0.5}}},
@@ -196,16 +198,16 @@ def test_a_search_is_told_beside_the_trainings(seeds: list[Path], tmp_path: Path
         "default_config": None,
     }
     (tmp_path / "summary.json").write_text(json.dumps(summary))
-    told = analysed(seeds[0], tmp_path, "--html", tmp_path / "page.html")
-    assert "Search small" in told
-    row = next(line for line in told.splitlines() if "best, trial 7" in line)
+    printed = analysed(seeds[0], tmp_path, "--html", tmp_path / "page.html")
+    assert "Search small" in printed
+    row = next(line for line in printed.splitlines() if "best, trial 7" in line)
     assert "0.6125" in row
     assert "standard deviation 0.0123" in row
     assert "Search small" in (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "Search small" in analysed(tmp_path)  # alone
 
 
-def test_every_folder_without_a_record_is_named(
+def test_every_folder_without_a_valid_record_is_named(
     ended_training: Path, tmp_path: Path, ended: Ended
 ) -> None:
     for name, content in (("old", "{}"), ("cut", '{"a'), ("list", "[1]")):
@@ -218,38 +220,38 @@ def test_every_folder_without_a_record_is_named(
     search.mkdir()
     (search / "summary.json").write_text('{"name": "x"}')
     names = ("cut", "list", "early", "nowhere", "old", "search")
-    code, told = ended(app, ended_training, *(tmp_path / name for name in names))
+    code, stderr = ended(app, ended_training, *(tmp_path / name for name in names))
     assert code == 2
-    lines = told.splitlines()
+    lines = stderr.splitlines()
     assert len(lines) == 6
     assert "cannot be read" in lines[0]
-    assert "is no record" in lines[1]
-    assert "an earlier version" in lines[2]
+    assert "is not a JSON object" in lines[1]
+    assert "another version" in lines[2]
     assert "does not exist" in lines[3]
     assert "has no config, objective, " in lines[4]
-    assert "summary.json` has no baselines, tested: an earlier version" in lines[5]
+    assert "summary.json` has no baselines, tested: it was changed" in lines[5]
 
 
-def test_the_same_training_twice_is_no_spread(
+def test_the_same_training_twice_is_refused(
     ended_training: Path, tmp_path: Path, ended: Ended
 ) -> None:
     shutil.copytree(ended_training, tmp_path / "copy")
-    code, told = ended(app, ended_training, tmp_path / "copy")
+    code, stderr = ended(app, ended_training, tmp_path / "copy")
     assert code == 2
-    assert "two are the same training" in told
+    assert "two runs have the same configuration" in stderr
 
 
 def test_a_page_is_not_written_over(ended_training: Path, tmp_path: Path, ended: Ended) -> None:
     (tmp_path / "page.html").write_text("mine")
-    code, told = ended(app, ended_training, "--html", tmp_path / "page.html")
+    code, stderr = ended(app, ended_training, "--html", tmp_path / "page.html")
     assert (code, (tmp_path / "page.html").read_text()) == (2, "mine")
-    assert "pass --force" in told
+    assert "pass --force" in stderr
 
 
-def test_without_the_package_that_draws_the_page_is_refused_in_words(
+def test_a_page_without_plotly_installed_is_refused_with_a_message(
     ended_training: Path, tmp_path: Path, ended: Ended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "plotly", None)
-    code, told = ended(app, ended_training, "--html", tmp_path / "page.html")
+    code, stderr = ended(app, ended_training, "--html", tmp_path / "page.html")
     assert code == 2
-    assert "pip install plotly" in told
+    assert "pip install plotly" in stderr

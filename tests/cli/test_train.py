@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from quantum_rerank.cli import unfinished
-from quantum_rerank.cli.train_hybrid_model import app
+from quantum_rerank.cli.train import app
 from quantum_rerank.console import run
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import DataError, OutputError
 from quantum_rerank.export import read_bundle
 from quantum_rerank.folder_lock import LOCK, holder, locked
 from quantum_rerank.similarity import MODELS, score
+from quantum_rerank.training import run_record
 from quantum_rerank.training.best_model import read_best_model
 from quantum_rerank.training.data_manager import prepare
 
@@ -84,7 +84,7 @@ def test_every_model_is_scored_once_on_the_test_queries(trained: Trained) -> Non
     assert "unseen_test" not in trained.metrics
 
 
-def test_the_record_says_what_was_trained_on_what(trained: Trained) -> None:
+def test_the_record_holds_configuration_epochs_and_splits(trained: Trained) -> None:
     record = trained.metrics
     assert record["config"]["circuit"]["n_qubits"] == 2
     assert record["config"]["mlp"]["hidden_layers"] == [8]
@@ -95,10 +95,12 @@ def test_the_record_says_what_was_trained_on_what(trained: Trained) -> None:
     assert record["fusion_weight"].keys() == record["validation"].keys() == record["test"].keys()
 
 
-def test_no_model_is_below_cosine_on_the_validation_queries_it_was_chosen_on(
+def test_no_model_is_below_cosine_on_the_validation_queries(
     trained: Trained,
 ) -> None:
-    values = {model: one["val_ndcg@10"] for model, one in trained.metrics["validation"].items()}
+    values = {
+        model: metrics["val_ndcg@10"] for model, metrics in trained.metrics["validation"].items()
+    }
     assert min(values.values()) == values["cosine"]
 
 
@@ -114,7 +116,7 @@ def test_the_bundle_gives_the_scores_of_its_examples(trained: Trained) -> None:
         np.testing.assert_allclose(kept.scores, scores, atol=1e-12)
 
 
-def test_the_trained_model_is_held_against_every_other_one(trained: Trained) -> None:
+def test_the_trained_model_is_compared_with_every_other(trained: Trained) -> None:
     assert "test queries, scored once" in trained.printed
     lines = [line.strip() for line in trained.printed.splitlines()]
     (head,) = (number for number, line in enumerate(lines) if line.startswith("hybrid minus"))
@@ -146,7 +148,7 @@ def test_another_model_may_be_the_one_that_is_exported(
     assert read_bundle(trained.folder / "bundle")[1].config.model == model
 
 
-def test_every_epoch_of_every_model_is_on_record(trained: Trained) -> None:
+def test_every_epoch_of_every_model_is_recorded(trained: Trained) -> None:
     record = trained.metrics
     for model, history in record["history"].items():
         assert [epoch["epoch"] for epoch in history] == [*range(1, record["epochs"][model] + 1)]
@@ -155,37 +157,37 @@ def test_every_epoch_of_every_model_is_on_record(trained: Trained) -> None:
         assert all("train_loss" in epoch for epoch in history)
 
 
-def test_the_scores_of_the_queries_make_up_those_of_the_models(trained: Trained) -> None:
+def test_the_mean_of_the_query_scores_is_the_score_of_the_model(trained: Trained) -> None:
     record = trained.metrics
-    for model, found in record["per_query"]["test"].items():
-        values = list(found["ndcg@10"].values())
+    for model, results in record["per_query"]["test"].items():
+        values = list(results["ndcg@10"].values())
         assert sum(values) / len(values) == pytest.approx(record["test"][model]["ndcg@10"])
 
 
-def test_every_target_has_its_result_in_the_record_and_on_the_screen(trained: Trained) -> None:
+def test_every_target_is_recorded_and_printed(trained: Trained) -> None:
     record = trained.metrics
-    found = {target["name"]: target for target in record["targets"]}
-    assert len(found) == 9
+    results = {target["name"]: target for target in record["targets"]}
+    assert len(results) == 9
     assert "Targets of hybrid" in trained.printed
-    assert all(name in trained.printed for name in found)
-    test = {model: one["ndcg@10"] for model, one in record["test"].items()}
+    assert all(name in trained.printed for name in results)
+    test = {model: metrics["ndcg@10"] for model, metrics in record["test"].items()}
     gain = test["hybrid"] / test["cosine"] - 1
-    assert found["ranking improvement"]["value"] == pytest.approx(gain)
-    assert found["ranking improvement"]["passed"] == (gain >= 0.15)
-    assert found["peak memory"]["value"] == record["peak_memory_gb"] > 0.05
-    assert found["time"]["value"] * 3600 == pytest.approx(record["seconds"]["hybrid"], abs=0.01)
-    assert found["stability"]["outcome"] == found["cross-domain"]["outcome"] == "not known"
+    assert results["ranking improvement"]["value"] == pytest.approx(gain)
+    assert results["ranking improvement"]["passed"] == (gain >= 0.15)
+    assert results["peak memory"]["value"] == record["peak_memory_gb"] > 0.05
+    assert results["time"]["value"] * 3600 == pytest.approx(record["seconds"]["hybrid"], abs=0.01)
+    assert results["stability"]["outcome"] == results["cross-domain"]["outcome"] == "not known"
 
 
 @pytest.mark.parametrize("model", ["cosine", "quantum_only", "mlp_twin", "hybrid"])
 def test_the_best_epoch_of_every_model_is_kept(trained: Trained, model: str) -> None:
-    content = (trained.folder / "checkpoints" / f"{model}.safetensors").read_bytes()
+    content = (trained.folder / "best_models" / f"{model}.safetensors").read_bytes()
     _, validation, config, epoch = read_best_model(content, model)
     assert (config.model, epoch) == (model, trained.metrics["best_epoch"][model])
     assert validation.metrics == trained.metrics["validation"][model]
 
 
-def test_the_bundle_knows_how_it_was_trained(trained: Trained) -> None:
+def test_the_bundle_holds_a_summary_of_its_training(trained: Trained) -> None:
     training = read_bundle(trained.folder / "bundle")[1].training
     history = trained.metrics["history"]["hybrid"]
     assert training["objectives"] == [epoch["objective"] for epoch in history]
@@ -193,7 +195,7 @@ def test_the_bundle_knows_how_it_was_trained(trained: Trained) -> None:
 
 
 @pytest.mark.parametrize("option", ["--model", "--models"])
-def test_all_models_stand_in_one_table_with_what_each_has_trained(
+def test_all_models_are_in_one_table_with_their_number_of_parameters(
     arguments: Callable[..., list[str]], tmp_path: Path, option: str
 ) -> None:
     result = CliRunner().invoke(
@@ -212,7 +214,7 @@ def test_all_models_stand_in_one_table_with_what_each_has_trained(
     assert read_bundle(trained.folder / "bundle")[1].config.model == "hybrid"
 
 
-def test_models_that_were_asked_for_take_the_place_of_the_usual_ones(
+def test_named_models_replace_the_default_ones(
     trained: Trained, arguments: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     line = arguments(tmp_path / "two", "--model", "mlp_twin", "--model", "bm25")
@@ -250,7 +252,7 @@ def test_a_model_that_cannot_be_trained_is_left_out_and_named(
         (["--config", "nowhere.yaml"], "`nowhere.yaml` does not exist"),
     ],
 )
-def test_a_mistake_ends_with_code_two_and_one_message(
+def test_invalid_input_ends_with_code_two_and_one_message(
     arguments: Callable[..., list[str]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -279,19 +281,19 @@ def test_an_unseen_collection_may_be_named_beside_those_trained_on(
     assert record["config"]["data"]["unseen_validation"] == []
 
 
-def test_a_run_is_not_written_over(
+def test_a_run_is_not_overwritten(
     trained: Trained,
     arguments: Callable[..., list[str]],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    before = (trained.folder / "metrics.json").read_bytes()
+    previous = (trained.folder / "metrics.json").read_bytes()
     monkeypatch.setattr(sys, "argv", ["train", *arguments(trained.folder)])
     with pytest.raises(SystemExit) as ended:
         run(app)
     assert ended.value.code == 2
     assert "exists and is not empty" in capsys.readouterr().err
-    assert (trained.folder / "metrics.json").read_bytes() == before
+    assert (trained.folder / "metrics.json").read_bytes() == previous
 
 
 def cut_short(folder: Path) -> None:
@@ -299,21 +301,21 @@ def cut_short(folder: Path) -> None:
     (folder / "metrics.json").unlink()
     (folder / "bundle" / "manifest.json").write_text("{")
     (folder / ".bundle-x1").mkdir()
-    (folder / "checkpoints" / "hybrid.safetensors").write_bytes(b"cut")
+    (folder / "best_models" / "hybrid.safetensors").write_bytes(b"cut")
 
 
-@pytest.mark.parametrize("progress_lost", [False, True])
-def test_a_run_that_was_cut_short_ends_as_if_it_had_not(
-    trained: Trained, progress_lost: bool
+@pytest.mark.parametrize("checkpoint_lost", [False, True])
+def test_a_resumed_run_ends_like_an_uninterrupted_one(
+    trained: Trained, checkpoint_lost: bool
 ) -> None:
-    before = trained.metrics
-    written = ("bundle/model.safetensors", "checkpoints/hybrid.safetensors")
+    previous = trained.metrics
+    written = ("bundle/model.safetensors", "best_models/hybrid.safetensors")
     weights = [(trained.folder / name).read_bytes() for name in written]
     cut_short(trained.folder)
-    if progress_lost:
-        for path in (trained.folder / "progress").glob("hybrid.safetensors*"):
+    if checkpoint_lost:
+        for path in (trained.folder / "checkpoints").glob("hybrid.safetensors*"):
             path.unlink()
-    (trained.folder / "progress" / "hybrid.seconds").write_text("1000.0")
+    (trained.folder / "checkpoints" / "hybrid.seconds").write_text("1000.0")
     line = ["--output", str(trained.folder), "--resume"]
     started = time.monotonic()
     assert CliRunner().invoke(app, line, catch_exceptions=False).exit_code == 0
@@ -322,35 +324,35 @@ def test_a_run_that_was_cut_short_ends_as_if_it_had_not(
     assert 1000.0 < again["seconds"]["hybrid"] <= 1000.0 + passed
     assert again["seconds"]["mlp_twin"] < 1000.0
     measured = ("wall_seconds", "seconds", "peak_memory_gb", "targets")
-    assert {key: again[key] for key in before if key not in measured} == {
-        key: value for key, value in before.items() if key not in measured
+    assert {key: again[key] for key in previous if key not in measured} == {
+        key: value for key, value in previous.items() if key not in measured
     }
     assert [(trained.folder / name).read_bytes() for name in written] == weights
     assert {path.name for path in trained.folder.iterdir()} == {
         LOCK,
         "bundle",
+        "best_models",
         "checkpoints",
         "metrics.json",
-        "progress",
         "run.json",
     }
 
 
-def test_a_resume_says_of_which_model_it_could_not_use_what_was_written_down(
+def test_a_resumed_run_names_the_model_of_an_unusable_checkpoint(
     trained: Trained,
 ) -> None:
     cut_short(trained.folder)
-    for path in (trained.folder / "progress").glob("hybrid.safetensors*"):
+    for path in (trained.folder / "checkpoints").glob("hybrid.safetensors*"):
         path.write_bytes(b"cut")
     line = ["--output", str(trained.folder), "--resume"]
-    told = CliRunner().invoke(app, line, catch_exceptions=False).output
-    newest = trained.folder / "progress" / "hybrid.safetensors"
-    assert f"hybrid: `{newest}` is skipped: The checkpoint (3 bytes) was cut off" in told
-    assert "hybrid: Starting again from the first epoch" in told
-    assert "mlp_twin: `" not in told
+    output = CliRunner().invoke(app, line, catch_exceptions=False).output
+    newest = trained.folder / "checkpoints" / "hybrid.safetensors"
+    assert f"hybrid: `{newest}` is skipped: The checkpoint (3 bytes) was cut off" in output
+    assert "hybrid: Starting again from the first epoch" in output
+    assert "mlp_twin: `" not in output
 
 
-def test_what_cannot_go_on_is_refused(
+def test_a_run_that_cannot_be_resumed_is_refused(
     trained: Trained,
     arguments: Callable[..., list[str]],
     tmp_path: Path,
@@ -379,29 +381,29 @@ def test_what_cannot_go_on_is_refused(
         (trained.folder / "run.json").write_text(json.dumps(record | {key: "another"}))
         assert message in refused("--output", folder)
     (trained.folder / "run.json").write_text("{}")
-    assert "it was altered" in refused("--output", folder)
+    assert "it was changed" in refused("--output", folder)
     (trained.folder / "run.json").write_text('{"config"')
     assert "run.json` cannot be read" in refused("--output", folder)
 
 
-def test_a_run_does_not_go_on_with_other_vectors_in_the_same_folder(
+def test_a_run_is_not_resumed_with_other_vectors_in_the_same_folder(
     trained: Trained, tmp_path: Path
 ) -> None:
     cut_short(trained.folder)
     file = tmp_path / "vectors" / "corpus.npy"
-    before = file.read_bytes()
+    previous = file.read_bytes()
     np.save(file, np.random.default_rng(1).normal(size=(24, DIM)))
     line = ["--output", str(trained.folder), "--resume"]
     error = CliRunner().invoke(app, line).exception
     assert isinstance(error, DataError)
     assert "was trained with the encoder `npy:" in str(error)
-    file.write_bytes(before)
+    file.write_bytes(previous)
     assert CliRunner().invoke(app, line, catch_exceptions=False).exit_code == 0
 
 
-def test_a_run_that_another_process_trains_is_not_gone_on_with(trained: Trained) -> None:
+def test_a_run_of_another_process_is_not_resumed(trained: Trained) -> None:
     cut_short(trained.folder)
-    before = {path: path.read_bytes() for path in trained.folder.rglob("*") if path.is_file()}
+    previous = {path: path.read_bytes() for path in trained.folder.rglob("*") if path.is_file()}
     # flock holds between two open files, so that the same process stands for another here.
     with locked(trained.folder):
         line = ["--output", str(trained.folder), "--resume"]
@@ -410,27 +412,27 @@ def test_a_run_that_another_process_trains_is_not_gone_on_with(trained: Trained)
         assert f"Another process works in `{trained.folder}`" in str(error)
         mine = trained.folder / LOCK
         now = {path: path.read_bytes() for path in trained.folder.rglob("*") if path.is_file()}
-        assert now | {mine: b""} == before | {mine: b""}
+        assert now | {mine: b""} == previous | {mine: b""}
     assert CliRunner().invoke(app, line).exit_code == 0
 
 
-def test_a_run_holds_its_folder_while_it_trains_and_no_longer(
+def test_a_run_locks_its_folder_until_its_end(
     arguments: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holders = []
 
-    def watched(*given: Any) -> None:
+    def watched(*arguments: Any) -> None:
         holders.append(holder(tmp_path / "first"))
-        note_seconds(*given)
+        record_seconds(*arguments)
 
-    note_seconds = unfinished.note_seconds
-    monkeypatch.setattr(unfinished, "note_seconds", watched)
+    record_seconds = run_record.record_seconds
+    monkeypatch.setattr(run_record, "record_seconds", watched)
     CliRunner().invoke(app, arguments(tmp_path / "first"), catch_exceptions=False)
     assert set(holders) == {os.getpid()}
     assert holder(tmp_path / "first") is None
 
 
-def test_a_table_with_other_columns_is_trained_on_by_the_names_given(
+def test_a_table_with_other_columns_is_trained_on_by_the_names_of_the_option(
     arguments: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     rows = [f"what is plant {n}|plant {n}, a tree|1" for n in range(16)]
@@ -447,7 +449,7 @@ def test_a_table_with_other_columns_is_trained_on_by_the_names_given(
     assert (columns["query"], columns["document"], columns["label"]) == ("question", "text", "rel")
 
 
-def test_a_mistake_in_the_data_does_not_use_up_the_folder(
+def test_a_folder_stays_usable_after_a_mistake_in_the_data(
     arguments: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     wrong = arguments(tmp_path / "first", data=f"beir:{tmp_path / 'nowhere'}")
@@ -461,7 +463,7 @@ def test_a_missing_folder_ends_the_command_with_one_message(
     arguments: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     line = arguments(tmp_path / "first", data=f"beir:{tmp_path / 'nowhere'}")
-    command = [sys.executable, "-m", "quantum_rerank.cli.train_hybrid_model", *line]
+    command = [sys.executable, "-m", "quantum_rerank.cli.train", *line]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert ended.stderr.count("error: ") == 1

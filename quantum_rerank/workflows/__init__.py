@@ -1,0 +1,1 @@
+"""Workflows of the commands: train, evaluate, rerank and export, without options and printing."""
