@@ -55,7 +55,7 @@ def write_untrained(folder: Path) -> Path:
     """A bundle of the task's model as it is before training."""
     config = override(ExperimentConfig(), {"data.encoder": ENCODER})
     torch.manual_seed(0)
-    head = build_head(embedding_dim=EMBEDDING_DIM, **config.head_arguments())
+    head = build_head(config.resolved(), EMBEDDING_DIM)
     weight = config.fusion.initial_weight
     manifest = Manifest(config, EMBEDDING_DIM, weight, ENCODER, "untrained", {})
     return write_bundle(folder, head.state_dict(), manifest)

@@ -243,7 +243,7 @@ def _trainings(told: Told) -> Iterator[str]:
     trained = {one.name for one in told.results if not one.failed}
     names = [name for name in told.rows if name in trained and name not in FIXED]
     yield from map(markdown, trainings_tables(told.results, names, len(told.seeds)))
-    what = [f"- `{name}`: {MODELS[told.rows[name].model].what}" for name in names]
+    what = [f"- `{name}`: {MODELS[told.rows[name].model].description}" for name in names]
     yield "\n".join(["What the models are:", "", *what])
 
 

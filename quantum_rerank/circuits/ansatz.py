@@ -1,4 +1,4 @@
-"""The circuit, once, as plain data. Engines walk it; nothing else describes it.
+"""The circuit as plain data, which all engines walk.
 
     layer 1                      layer 2
     ─RY(x0)─RZ(x4)─●─────────────RY(x8)─RZ(x12)─ ...
@@ -20,8 +20,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, get_args
 
-ENTANGLERS = ("cnot_chain", "zz_ring", "none")
+Entangler = Literal["cnot_chain", "zz_ring", "none"]
+ENTANGLERS: tuple[str, ...] = get_args(Entangler)
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class Ansatz:
     between the layers.
     `none`: every state is a product of its qubits' states.
 
-    >>> task = Ansatz(n_qubits=4, n_layers=3)
-    >>> task.depth, task.n_angles, task.n_columns
+    >>> ansatz = Ansatz(n_qubits=4, n_layers=3)
+    >>> ansatz.depth, ansatz.n_angles, ansatz.n_columns
     (15, 24, 24)
     """
 
@@ -67,7 +69,8 @@ class Ansatz:
                 "but at least 2 and 1 are needed."
             )
         if self.entangler not in ENTANGLERS:
-            raise ValueError(f"`{self.entangler}` is no entangler. Known: {', '.join(ENTANGLERS)}.")
+            choices = ", ".join(ENTANGLERS)
+            raise ValueError(f"`{self.entangler}` is not an entangler. Choose from {choices}.")
 
     @property
     def n_angles(self) -> int:
@@ -106,7 +109,7 @@ class Ansatz:
 
     @cached_property
     def gates(self) -> tuple[Gate, ...]:
-        """The same from first gate to last, for whoever needs no layers."""
+        """All gates of all layers, from the first to the last."""
         gates: list[Gate] = []
         for layer in self.layers:
             gates += [Gate("RY", (q,), column) for q, column in enumerate(layer.ry)]

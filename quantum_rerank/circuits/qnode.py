@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from quantum_rerank.circuits.ansatz import Ansatz
+from quantum_rerank.circuits.engines.engine import Engine
 from quantum_rerank.circuits.weights import Weights
 
 
@@ -40,14 +41,14 @@ def draw(ansatz: Ansatz) -> str:
     return str(qml.draw(circuit, decimals=0)(columns))
 
 
-class QNodeEngine:
-    """States by PennyLane's own simulator: slow, and what every other engine is held to."""
+class QNodeEngine(Engine):
+    """States by PennyLane's own simulator: slow, and the reference of all other engines."""
 
-    def __init__(self, ansatz: Ansatz, precision: str = "float64", threads: int = 1) -> None:
+    def __init__(self, ansatz: Ansatz, precision: str, threads: int) -> None:
         self._circuit = state_qnode(ansatz)
         self._dtype = {"float64": torch.complex128, "float32": torch.complex64}[precision]
 
     def states(self, angles: Tensor, weights: Weights | None = None) -> Tensor:
-        """See `engines.Engine.states`; simulated in double precision in any case."""
+        """See `Engine.states`; simulated in double precision in any case."""
         columns = angles if weights is None else weights.columns(angles)
         return self._circuit(columns.double().T).to(self._dtype)

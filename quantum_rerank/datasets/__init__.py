@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import (
     beir,
     csv_table,
@@ -37,6 +36,7 @@ from quantum_rerank.datasets import (
     zaragoza,
 )
 from quantum_rerank.datasets.collection import Collection, require_matched, require_ranking
+from quantum_rerank.datasets.config import DataConfig
 from quantum_rerank.datasets.copies import with_copies_judged
 from quantum_rerank.datasets.counts import count_lines
 from quantum_rerank.datasets.own_documents import (

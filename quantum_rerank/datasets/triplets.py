@@ -14,9 +14,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from quantum_rerank.config import ColumnsConfig, DataConfig
 from quantum_rerank.datasets.collection import Collection
 from quantum_rerank.datasets.columns import table_columns
+from quantum_rerank.datasets.config import ColumnsConfig, DataConfig
 from quantum_rerank.datasets.judged_pairs import JudgedPairs
 from quantum_rerank.datasets.raw_lines import decoded, raw_lines, uncompressed_name
 from quantum_rerank.datasets.text_files import Problems, parsed_json, shortened

@@ -173,7 +173,7 @@ def read_bundle(folder: str | os.PathLike[str], engine: str | None = None) -> tu
     if engine is not None:
         # Threads suited the engine and the machine of the training.
         config = override(config, {"circuit.engine": engine, "circuit.threads": 1})
-    head = build_head(embedding_dim=manifest.embedding_dim, **config.head_arguments())
+    head = build_head(config.resolved(), manifest.embedding_dim)
     try:
         weights = load((folder / WEIGHTS).read_bytes())
         # Assigned, not copied: torch copies large tensors with OpenMP's threads, after which a
@@ -294,8 +294,8 @@ def model_card(manifest: Manifest) -> str:
             f"`{config.data.encoder}` embeddings ({manifest.embedding_dim}-d).",
             *_prompt_notes(config.data),
             *_GATE_NOTE.get(config.fusion.gate, ()),
-            f"Affinity: {model.what}.",
-            *(parts[part] for part in parts if part in model.has),
+            f"Affinity: {model.description}.",
+            *(parts[part] for part in parts if part in model.components),
             "",
             "```python",
             "from quantum_rerank.reranker import Reranker",

@@ -43,7 +43,7 @@ def export(small_config: Callable[..., ExperimentConfig], tmp_path: Path) -> Exp
         named = {f"circuit.{key}": value for key, value in circuit.items()}
         config = small_config({"model": model, **named})
         torch.manual_seed(0)
-        head = build_head(embedding_dim=DIM, **config.head_arguments())
+        head = build_head(config, DIM)
         folder = tmp_path / "bundle"
         return export_model(folder, head, config, WEIGHT, "npy:v", "abc", METRICS, [EXAMPLE])
 
@@ -61,7 +61,7 @@ def test_a_bundle_has_its_gate_with_it(
 ) -> None:
     config = small_config({"fusion.gate": "distance", "fusion.centroids": 4})
     torch.manual_seed(0)
-    head = build_head(embedding_dim=DIM, **config.head_arguments()).eval()
+    head = build_head(config, DIM).eval()
     ungated = score(head, WEIGHT, EXAMPLE.query_vector, EXAMPLE.document_vectors)
     assert head.gate is not None
     head.gate.centroids.copy_(torch.from_numpy(unit_rows(4, 5)))
@@ -301,7 +301,7 @@ def test_a_folder_that_cannot_be_written_is_refused_in_words(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     config = small_config({"model": "cosine"})
-    head = build_head(embedding_dim=DIM, **config.head_arguments())
+    head = build_head(config, DIM)
     with pytest.raises(OutputError, match="cannot be written"):
         export_model(
             tmp_path / "file" / "bundle", head, config, WEIGHT, "npy:v", "abc", METRICS, [EXAMPLE]
@@ -346,7 +346,7 @@ def test_the_card_holds_the_prompts_that_were_given(
     small_config: Callable[..., ExperimentConfig], tmp_path: Path
 ) -> None:
     config = small_config({"data.query_prompt": "query:\n"})
-    head = build_head(embedding_dim=DIM, **config.head_arguments())
+    head = build_head(config, DIM)
     export_model(tmp_path / "bundle", head, config, WEIGHT, "e", "abc", METRICS, [EXAMPLE])
     card = (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
     assert 'Text before each query: `"query:\\n"`.' in card

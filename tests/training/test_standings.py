@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from quantum_rerank.config import DataConfig
+from quantum_rerank.config import CircuitConfig, DataConfig, ExperimentConfig, MlpConfig
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import DataError
 from quantum_rerank.evaluation import NDCG
@@ -22,7 +22,14 @@ def test_a_standing_is_the_published_score_beside_the_cosine_s(
     prepared: PreparedData, weight: float
 ) -> None:
     torch.manual_seed(0)
-    head = build_head("hybrid", 16, (8,), 0.3, 2, 2, "cnot_chain", "lightning.qubit").eval()
+    head = build_head(
+        ExperimentConfig(
+            model="hybrid",
+            circuit=CircuitConfig(n_qubits=2, n_layers=2),
+            mlp=MlpConfig(hidden_layers=(8,), dropout=0.3),
+        ),
+        16,
+    ).eval()
     roles = query_roles(prepared)
     found = standings(head, weight, roles)
     assert set(found) == set(roles)
@@ -40,6 +47,13 @@ def test_a_collection_of_one_document_has_no_standing(beir_folder: Callable[...,
 
 
 def test_a_role_without_queries_has_no_standing(prepared: PreparedData) -> None:
-    head = build_head("cosine", 16, (8,), 0.3, 2, 2, "cnot_chain", "lightning.qubit")
+    head = build_head(
+        ExperimentConfig(
+            model="cosine",
+            circuit=CircuitConfig(n_qubits=2, n_layers=2),
+            mlp=MlpConfig(hidden_layers=(8,), dropout=0.3),
+        ),
+        16,
+    )
     roles = {**query_roles(prepared), UNSEEN_VALIDATION: ()}
     assert UNSEEN_VALIDATION not in standings(head, 0.0, roles)

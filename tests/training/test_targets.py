@@ -7,6 +7,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from quantum_rerank.training.config import TrainingConfig
+from quantum_rerank.training.early_stopping import EarlyStopping
 from quantum_rerank.training.target_table import verdict_table
 from quantum_rerank.training.targets import (
     TEST,
@@ -30,7 +32,6 @@ from quantum_rerank.training.targets import (
     unseen_gain,
     verdicts,
 )
-from quantum_rerank.training.trainer import EarlyStopping
 
 GOOD = {
     TRAIN: Standing(0.62, 0.50),
@@ -81,7 +82,10 @@ def test_a_target_ends_where_it_says(verdict: object, at: float, beyond: float) 
 
 @pytest.mark.parametrize("values", [(0.4, 0.5, 0.5, 0.5), (0.4, 0.5, 0.5005, 0.5009), (0.4, 0.3)])
 def test_a_training_that_early_stopping_ended_has_come_to_rest(values: tuple[float, ...]) -> None:
-    stopping, seen = EarlyStopping(patience=3, min_improvement=0.001), list[float]()
+    stopping, seen = (
+        EarlyStopping(TrainingConfig(early_stopping_patience=3, min_improvement=0.001)),
+        list[float](),
+    )
     while not stopping.should_stop(value := values[min(len(seen), len(values) - 1)]):
         seen.append(max([value, *seen[-1:]]))
     seen.append(max(value, *seen))

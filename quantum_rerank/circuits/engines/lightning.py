@@ -27,6 +27,7 @@ from quantum_rerank.circuits.engines.adjoint import (
     Angles,
     adjoint_states,
 )
+from quantum_rerank.circuits.engines.engine import Engine
 from quantum_rerank.circuits.engines.statevector import cnot_orders, zz_edges
 from quantum_rerank.circuits.weights import Weights
 
@@ -36,7 +37,7 @@ _CHUNK_BYTES = 2**22  # of cotangents at a time: they stay in a core's cache
 Parameters = list[list[float]]  # of gates in sequence
 
 
-class LightningEngine:
+class LightningEngine(Engine):
     """States and gradients of one ansatz by lightning's C++ kernels."""
 
     def __init__(self, ansatz: Ansatz, precision: str, threads: int) -> None:
@@ -63,7 +64,7 @@ class LightningEngine:
         self._edges = zz_edges(ansatz)
 
     def states(self, angles: Tensor, weights: Weights | None = None) -> Tensor:
-        """See `engines.Engine.states`."""
+        """See `Engine.states`."""
         return adjoint_states(self, angles, weights)
 
     def forward(self, angles: Angles, keep: bool) -> tuple[Amplitudes, Any]:

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from quantum_rerank.circuits.ansatz import Ansatz
+from quantum_rerank.circuits.engines.engine import Engine
 from quantum_rerank.circuits.engines.statevector import cnot_orders
 from quantum_rerank.circuits.weights import Weights
 
 _DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
 
-class TorchEngine:
+class TorchEngine(Engine):
     """States by torch, gradients by its autograd."""
 
     def __init__(self, ansatz: Ansatz, precision: str, threads: int) -> None:
@@ -24,7 +25,7 @@ class TorchEngine:
         self._order = torch.from_numpy(cnot_orders(ansatz)[0])
 
     def states(self, angles: Tensor, weights: Weights | None = None) -> Tensor:
-        """See `engines.Engine.states`."""
+        """See `Engine.states`."""
         columns = angles if weights is None else weights.columns(angles)
         halves = columns.to(self._dtype) / 2
         # Of each angle: cos and sin for RY, exp(-i a / 2) for RZ and ZZ.

@@ -19,6 +19,7 @@ from quantum_rerank.circuits.engines.adjoint import (
     Angles,
     adjoint_states,
 )
+from quantum_rerank.circuits.engines.engine import Engine
 from quantum_rerank.circuits.weights import Weights
 
 _BLOCK = 128  # texts carried through the circuit together
@@ -26,8 +27,10 @@ _WIDTH = 512  # longest run of one loop: its operands stay in the first-level ca
 _SCRATCH_BYTES = 2**22  # of states and cotangents of a block
 
 
-class StatevectorEngine:
+class StatevectorEngine(Engine):
     """States and gradients of one ansatz, batched; see `kernels`."""
+
+    uses_threads = True
 
     def __init__(self, ansatz: Ansatz, precision: str, threads: int) -> None:
         from quantum_rerank.circuits.engines import kernels
@@ -42,7 +45,7 @@ class StatevectorEngine:
         self._edges = zz_edges(ansatz)
 
     def states(self, angles: Tensor, weights: Weights | None = None) -> Tensor:
-        """See `engines.Engine.states`."""
+        """See `Engine.states`."""
         return adjoint_states(self, angles, weights)
 
     def forward(self, angles: Angles, keep: bool) -> tuple[Amplitudes, Any]:
