@@ -10,9 +10,9 @@ Each rotation turns by `scale * x + shift`, with x predicted from the text
 (data re-uploading: Pérez-Salinas et al., Quantum 4, 226, 2020) and scale and
 shift trained, so that the circuit has parameters of its own.
 
-Two texts are compared by the overlap of their states, in which whatever does
-not depend on the text cancels when it stands after the last rotation that does.
-Hence no shift on the last layer's RZ, and no trained angle in an entangler
+Two texts are compared by the overlap of their states. Gates that do not depend on
+the text cancel in it when they come after the last rotation that does. Hence there
+is no shift on the last layer's RZ, and no trained angle in an entangler
 after the last layer: they would be parameters without a gradient.
 """
 
@@ -28,7 +28,7 @@ ENTANGLERS: tuple[str, ...] = get_args(Entangler)
 
 @dataclass(frozen=True)
 class Gate:
-    """One gate: its PennyLane name, its wires, and the column of its angle, if it has one."""
+    """A gate: its PennyLane name, its wires, and the column of its angle, if it has one."""
 
     name: str
     wires: tuple[int, ...]
@@ -37,7 +37,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: on each qubit q an RY of column `ry[q]`, then an RZ of `rz[q]`; the entangler."""
+    """A layer: on each qubit q an RY of column `ry[q]`, then an RZ of `rz[q]`; the entangler."""
 
     ry: tuple[int, ...]
     rz: tuple[int, ...]

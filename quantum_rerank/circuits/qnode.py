@@ -15,8 +15,9 @@ from quantum_rerank.circuits.weights import Weights
 def state_qnode(ansatz: Ansatz) -> Callable[[Tensor], Tensor]:
     """Build a QNode from one batch of angles to its states.
 
-    angles: (n_columns, batch) float64, radians, the batch last as PennyLane broadcasts it.
-    Returns: (batch, 2**n_qubits) complex128 amplitudes, qubit 0 the most significant bit.
+    The QNode maps angles, (n_columns, batch) float64 in radians, to amplitudes,
+    (batch, 2**n_qubits) complex128, qubit 0 the most significant bit. The batch comes last in
+    the angles, as PennyLane broadcasts it.
     """
     import pennylane as qml
 

@@ -1,6 +1,6 @@
 """The circuit in plain torch operations, on whatever device the angles are.
 
-For a GPU, and for `torch.export`: it has no compiled loop and no gradient of its own.
+For a GPU, and for `torch.export`: without compiled loops or a custom gradient.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ class TorchEngine(Engine):
 
 
 def _rotated(state: Tensor, q: int, cosine: Tensor, sine: Tensor, phase: Tensor) -> Tensor:
-    """RY, then RZ on one qubit."""
+    """Apply RY, then RZ, to one qubit."""
     batch, dimension = state.shape
-    zero, one = state.view(batch, 2**q, 2, dimension >> (q + 1)).unbind(2)
+    zero, flipped = state.view(batch, 2**q, 2, dimension >> (q + 1)).unbind(2)
     c, s, p = (factor[:, None, None] for factor in (cosine, sine, phase))
-    turned = torch.stack([p * (c * zero - s * one), p.conj() * (s * zero + c * one)], dim=2)
+    turned = torch.stack([p * (c * zero - s * flipped), p.conj() * (s * zero + c * flipped)], dim=2)
     return turned.reshape(state.shape)
 
 
 def _zz(phase: Tensor, wires: tuple[int, ...], dimension: int) -> Tensor:
-    """The diagonal of exp(-i w ZZ / 2), (batch, dimension)."""
+    """Return the diagonal of exp(-i w ZZ / 2), (batch, dimension)."""
     index = torch.arange(dimension, device=phase.device)
     left, right = ((index & (dimension >> (wire + 1))) == 0 for wire in wires)
     return torch.where(left == right, phase[:, None], phase.conj()[:, None])
