@@ -325,9 +325,9 @@ def test_an_epoch_that_was_broken_off_is_neither_written_down_nor_gone_on_with(
     one = trainer({"loss.name": "infonce", "loss.temperature": 1e-300})
     with pytest.raises(DivergedError):
         next(one.epochs())
-    with pytest.raises(RuntimeError, match="broken off"):
+    with pytest.raises(RuntimeError, match="interrupted there"):
         checkpoint_bytes(one, {})
-    with pytest.raises(RuntimeError, match="broken off"):
+    with pytest.raises(RuntimeError, match="interrupted there"):
         next(one.epochs())
 
 
@@ -338,7 +338,7 @@ def test_a_state_that_fits_only_in_part_leaves_a_trainer_that_refuses_to_train(
     one = trainer()
     with pytest.raises(KeyError):
         one.load_state_dict({**state, "schedule": {}})
-    with pytest.raises(RuntimeError, match="broken off"):
+    with pytest.raises(RuntimeError, match="interrupted there"):
         next(one.epochs())
 
 
