@@ -67,19 +67,19 @@ class Schedule:
         self._warm_up = steps.warm_up
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
-        self.go_on_at(0)
+        self.set_step(0)
 
     def step(self) -> None:
         """Set the rates of the next step, after a step of the optimizer."""
-        self.go_on_at(self._step + 1)
+        self.set_step(self._step + 1)
 
     def observe(self, objective: float) -> None:
         """Take the objective of a validation, the higher the better."""
         for schedule in self._schedules:
             schedule.observe(objective)
-        self.go_on_at(self._step)
+        self.set_step(self._step)
 
-    def go_on_at(self, step: int) -> None:
+    def set_step(self, step: int) -> None:
         """Set the rates of a step, counted from 0."""
         self._step = step
         for group, schedule in zip(self._optimizer.param_groups, self._schedules, strict=True):
@@ -97,7 +97,7 @@ class Schedule:
         """Continue from a `state_dict`."""
         for schedule, own_state in zip(self._schedules, state["schedules"], strict=True):
             schedule.load_state_dict(own_state)
-        self.go_on_at(state["step"])
+        self.set_step(state["step"])
 
 
 def make_schedule(

@@ -190,7 +190,7 @@ class Trainer:
             self._optimizer.load_state_dict({"state": moments, "param_groups": settings})
         self._average.load_state_dict(state["average"])
         self._epochs_done = state["epochs_done"]
-        self._schedule.go_on_at(self._epochs_done * len(self._batches))
+        self._schedule.set_step(self._epochs_done * len(self._batches))
         self._between_epochs = True
 
     def _require_between_epochs(self) -> None:
