@@ -22,7 +22,7 @@ from benchmarks.measuring import AsJson, in_turns, show, table
 from quantum_rerank.circuits import ENGINES, Ansatz, CircuitConfig, Engine, Weights
 from quantum_rerank.config import ExperimentConfig, OptimizerConfig
 from quantum_rerank.similarity import FusedSimilarity, build_head
-from quantum_rerank.similarity.heads import HybridHead
+from quantum_rerank.similarity.heads.quantum import HybridHead
 from quantum_rerank.training.loss_functions import LEFT_ALONE, pairwise_hinge
 from quantum_rerank.training.optimizers import make_optimizer
 
