@@ -45,7 +45,7 @@ def draw(ansatz: Ansatz) -> str:
 class QNodeEngine(Engine):
     """States by PennyLane's own simulator: slow, and the reference of all other engines."""
 
-    def __init__(self, ansatz: Ansatz, precision: str, threads: int) -> None:
+    def __init__(self, ansatz: Ansatz, precision: str = "float64", threads: int = 1) -> None:
         self._circuit = state_qnode(ansatz)
         self._dtype = {"float64": torch.complex128, "float32": torch.complex64}[precision]
 
