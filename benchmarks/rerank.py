@@ -55,7 +55,7 @@ def write_untrained(folder: Path) -> Path:
     """Write a bundle of the default model before training."""
     config = override(ExperimentConfig(), {"data.encoder": ENCODER})
     torch.manual_seed(0)
-    head = build_head(embedding_dim=EMBEDDING_DIM, **config.head_arguments())
+    head = build_head(config.resolved(), EMBEDDING_DIM)
     weight = config.fusion.initial_weight
     manifest = Manifest(
         config=config,

@@ -19,9 +19,10 @@ import typer
 from torch import Tensor, nn
 
 from benchmarks.measuring import AsJson, in_turns, show, table
-from quantum_rerank.circuits import ENGINES, Ansatz, Weights
+from quantum_rerank.circuits import ENGINES, Ansatz, CircuitConfig, Engine, Weights
+from quantum_rerank.config import ExperimentConfig, OptimizerConfig
 from quantum_rerank.similarity import FusedSimilarity, build_head
-from quantum_rerank.similarity.heads import HybridHead
+from quantum_rerank.similarity.heads.quantum import HybridHead
 from quantum_rerank.training.loss_functions import LEFT_ALONE, pairwise_hinge
 from quantum_rerank.training.optimizers import make_optimizer
 
@@ -71,8 +72,8 @@ class QNodePerPair(nn.Module):
         return torch.stack([self._overlap(a, b) for a, b in pairs])
 
 
-class TorchQuantumEngine:
-    """The same circuit by TorchQuantum, for the whole batch at once."""
+class TorchQuantumEngine(Engine):
+    """The same circuit by TorchQuantum, the whole batch at once."""
 
     def __init__(self, ansatz: Ansatz, precision: str, threads: int) -> None:
         import torchquantum
@@ -124,16 +125,8 @@ def make_step_per_pair(n_qubits: int, n_layers: int) -> Callable[[], None]:
 
 def _head(model: str, engine: str, n_qubits: int, n_layers: int) -> Any:
     torch.manual_seed(0)
-    return build_head(
-        model=model,
-        embedding_dim=EMBEDDING_DIM,
-        hidden_layers=(256, 128),
-        dropout=0.1,
-        n_qubits=n_qubits,
-        n_layers=n_layers,
-        entangler="cnot_chain",
-        engine=engine,
-    )
+    circuit = CircuitConfig(n_qubits=n_qubits, n_layers=n_layers, engine=engine)
+    return build_head(ExperimentConfig(model=model, circuit=circuit), EMBEDDING_DIM)
 
 
 def _texts() -> Tensor:
@@ -141,7 +134,7 @@ def _texts() -> Tensor:
 
 
 def _with_update(model: FusedSimilarity, loss: Callable[[], Tensor]) -> Callable[[], None]:
-    optimizer = make_optimizer(model, "adam", 1e-3, 1e-2, 1e-5, 0.0, 0.9)
+    optimizer = make_optimizer(model, OptimizerConfig())
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -172,7 +165,7 @@ def main(
     torch.set_num_threads(1)
     engines = dict(ENGINE_OF)
     if torchquantum_is_installed():
-        ENGINES["torchquantum"] = TorchQuantumEngine
+        ENGINES.register("torchquantum", TorchQuantumEngine)
         engines = {"torchquantum": "torchquantum", **engines}
     per_pair = {"qnode_per_pair": make_step_per_pair(n_qubits, n_layers)}
     steps = {

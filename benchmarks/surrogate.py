@@ -24,7 +24,7 @@ from sklearn.model_selection import GroupKFold
 
 from benchmarks.curves import Curve
 from benchmarks.simulation import Training
-from quantum_rerank.training.trainer import EarlyStopping
+from quantum_rerank.training.early_stopping import EarlyStopping
 from tuning.space import CategoricalParameter, Params, Space
 
 Floats = NDArray[np.float64]
@@ -96,7 +96,7 @@ class Surrogate:
         noisy = mean + self._errors[rng.integers(len(self._errors))]
         values = np.maximum.accumulate(noisy).tolist()
         training = self._space.base.training
-        stopping = EarlyStopping(training.early_stopping_patience, training.min_improvement)
+        stopping = EarlyStopping(training)
         # The best objective so far improves exactly when an epoch improves: the same end.
         n = next(
             (e for e, value in enumerate(values, 1) if stopping.should_stop(value)), len(values)

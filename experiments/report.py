@@ -240,7 +240,7 @@ def _scores(summary: Summary) -> Iterator[str]:
 def _trainings(summary: Summary) -> Iterator[str]:
     names = [name for name in summary.rows if name in summary.trainings.rows]
     yield from (table.markdown() for table in trainings_tables(summary, names))
-    lines = [f"`{name}`: {MODELS[summary.rows[name].model].what}" for name in names]
+    lines = [f"`{name}`: {MODELS[summary.rows[name].model].description}" for name in names]
     yield from _list("The models:", lines)
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic import AfterValidator
-from pydantic_core import PydanticCustomError
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from quantum_rerank.errors import ConfigError
 
 Part = TypeVar("Part")
 
 
-class Registry(Mapping[str, Part], Generic[Part]):
+class Registry(MutableMapping[str, Part], Generic[Part]):
     """Parts of one kind by name, each imported at its first use.
 
     A part comes from one of three places: the table that a registry is made from, a call of
@@ -70,8 +71,15 @@ class Registry(Mapping[str, Part], Generic[Part]):
         if name not in self:
             near = difflib.get_close_matches(name, list(self), n=1)
             way_out = f"Did you mean `{near[0]}`?" if near else f"Choose from {', '.join(self)}."
-            raise ConfigError(f"`{name}` is not a {self.kind}. {way_out}")
+            article = "an" if self.kind[0] in "aeiou" else "a"
+            raise ConfigError(f"`{name}` is not {article} {self.kind}. {way_out}")
         return name
+
+    def __setitem__(self, name: str, part: Part) -> None:
+        self.register(name, part)
+
+    def __delitem__(self, name: str) -> None:
+        self.unregister(name)
 
     def __getitem__(self, name: str) -> Part:
         self._load_entry_points()
@@ -105,19 +113,50 @@ class Registry(Mapping[str, Part], Generic[Part]):
             self._parts.setdefault(entry_point.name, entry_point)
 
 
-def name_of(registry: Registry[Any]) -> AfterValidator:
+@dataclass(frozen=True)
+class NameOf:
+    """The rule that a configuration's value is a name of a registry.
+
+    Attributes:
+        registry: The registry of the parts.
+        also: Further words that are allowed, such as `auto`.
+    """
+
+    registry: Registry[Any]
+    also: tuple[str, ...] = ()
+
+    @property
+    def choices(self) -> list[str]:
+        """All allowed values at this moment."""
+        return [*self.registry, *self.also]
+
+    def check(self, name: str) -> str:
+        """Return `name` if it is allowed; otherwise name all choices and the nearest one."""
+        choices = self.choices
+        if name not in choices:
+            listed = ", ".join(f"'{choice}'" for choice in choices)
+            near = difflib.get_close_matches(name, choices, n=1)
+            hint = f"Did you mean `{near[0]}`?" if near else ""
+            context = {"choices": listed, "hint": hint}
+            raise PydanticCustomError("registry", "must be one of {choices}", context)
+        return name
+
+    def __get_pydantic_core_schema__(
+        self, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+
+def name_of(registry: Registry[Any], *also: str) -> NameOf:
     """Return the validator of a configuration's field whose value is a name of a registry.
 
     The names are looked up when a value is checked, so that a part that is registered later is
     a valid value:
 
         name: Annotated[str, name_of(LOSSES)] = "triplet"
+
+    Args:
+        registry: The registry of the parts.
+        *also: Further words that are allowed, such as `auto`.
     """
-
-    def check(name: str) -> str:
-        if name not in registry:
-            choices = ", ".join(f"'{choice}'" for choice in registry)
-            raise PydanticCustomError("registry", "must be one of {choices}", {"choices": choices})
-        return name
-
-    return AfterValidator(check)
+    return NameOf(registry, also)

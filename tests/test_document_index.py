@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,12 +13,11 @@ import pytest
 import torch
 
 from quantum_rerank import document_index
-from quantum_rerank.config import ExperimentConfig, ModelName
+from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.document_index import DocumentIndex
 from quantum_rerank.errors import BundleError, DataError, EmbeddingError, OutputError
-from quantum_rerank.similarity import Head, build_head, represent
+from quantum_rerank.similarity import MODELS, Head, build_head, represent
 
-MODELS: tuple[str, ...] = get_args(ModelName)
 DIM, N = 6, 5
 BUNDLE = "0123abcd"
 
@@ -35,7 +34,7 @@ def make_head(small_config: Callable[..., ExperimentConfig]) -> Heads:
     def make(model: str = "hybrid", precision: str = "float64") -> Head:
         torch.manual_seed(0)
         config = small_config({"model": model, "circuit.precision": precision})
-        return build_head(embedding_dim=DIM, **config.head_arguments())
+        return build_head(config, DIM)
 
     return make
 

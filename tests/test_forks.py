@@ -17,20 +17,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import torch
 
 from quantum_rerank.circuits import ENGINES
-from quantum_rerank.config import ExperimentConfig, ModelName, override
+from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.embeddings import TextEncoder
 from quantum_rerank.export import Manifest, write_bundle
-from quantum_rerank.similarity import build_head
+from quantum_rerank.similarity import MODELS, build_head
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
-MODELS: tuple[str, ...] = get_args(ModelName)
 WIDTHS = {"minilm": 384, "wordllama": 256}
 SECONDS = 1800  # after which something hangs; nothing here depends on how fast the machine is
 DOCUMENTS = [f"{kind} number {n} grows in the wood" for kind in ("oak", "elm") for n in range(10)]
@@ -46,7 +44,7 @@ def bundle_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         changes = {"model": model, "data.encoder": encoder, "mlp.hidden_layers": [512, 256]}
         config = override(ExperimentConfig(), {**changes, **more})
         torch.manual_seed(0)
-        head = build_head(embedding_dim=WIDTHS[encoder], **config.head_arguments())
+        head = build_head(config, WIDTHS[encoder])
         fingerprint = TextEncoder(encoder).fingerprint
         manifest = Manifest(config, WIDTHS[encoder], 0.5, fingerprint, "abc", {})
         return write_bundle(tmp_path_factory.mktemp("m") / "b", head.state_dict(), manifest)

@@ -58,3 +58,20 @@ def test_a_field_takes_names_that_are_registered_later(shapes: Registry[type]) -
     shapes.unregister("line")
     with pytest.raises(ValidationError):
         Section(shape="line")
+
+
+def test_a_field_may_allow_further_words_than_the_names(shapes: Registry[type]) -> None:
+    class Section(BaseModel):
+        shape: Annotated[str, name_of(shapes, "auto")] = "auto"
+
+    assert Section().shape == "auto"
+    assert Section(shape="auto").shape == "auto"
+    with pytest.raises(ValidationError, match="must be one of 'point', 'auto'"):
+        Section(shape="automatic")
+
+
+def test_a_part_can_be_set_and_removed_as_in_a_dict(shapes: Registry[type]) -> None:
+    shapes["line"] = complex
+    assert dict(shapes)["line"] is complex
+    del shapes["line"]
+    assert "line" not in shapes

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from quantum_rerank.circuits import ENGINES
-from quantum_rerank.config import ExperimentConfig, ModelName, override
+from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.document_index import DocumentIndex
 from quantum_rerank.embeddings import Embeddings, ExampleTexts, Role, TextEncoder, source_of
 from quantum_rerank.errors import (
@@ -27,12 +27,11 @@ from quantum_rerank.errors import (
 from quantum_rerank.evaluation.ranking import Candidates
 from quantum_rerank.export import ExportedModel, Manifest, export_model, read_bundle, write_bundle
 from quantum_rerank.reranker import Reranker
-from quantum_rerank.similarity import build_head, fuse
+from quantum_rerank.similarity import MODELS, build_head, fuse
 from quantum_rerank.training.models import train_model
 from quantum_rerank.training.trial_data import TrialData
 
 DIM = 3
-MODELS: tuple[str, ...] = get_args(ModelName)
 
 
 class ReadVectors(Reranker):
@@ -56,7 +55,7 @@ def manifest(small_config: Callable[..., ExperimentConfig]) -> Manifest:
 
 @pytest.fixture
 def reranker(manifest: Manifest) -> ReadVectors:
-    head = build_head(embedding_dim=DIM, **manifest.config.head_arguments())
+    head = build_head(manifest.config, DIM)
     return ReadVectors(head, manifest)
 
 
@@ -93,7 +92,7 @@ def test_a_top_k_below_one_is_refused(reranker: ReadVectors, top_k: int) -> None
 @pytest.fixture
 def plain(manifest: Manifest) -> Reranker:
     """A reranker without an encoder that it could ask."""
-    return Reranker(build_head(embedding_dim=DIM, **manifest.config.head_arguments()), manifest)
+    return Reranker(build_head(manifest.config, DIM), manifest)
 
 
 @pytest.mark.parametrize("query", ["", "  \n"])
@@ -262,7 +261,7 @@ def test_an_encoder_that_was_not_used_in_training_is_refused(
 ) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"other weights")
     config = override(manifest.config, {"data.encoder": str(tmp_path)})
-    head = build_head(embedding_dim=DIM, **config.head_arguments())
+    head = build_head(config, DIM)
     moved = Reranker(head, replace(manifest, config=config, encoder_fingerprint="minilm@0123"))
     with pytest.raises(BundleError, match="but the model was trained with `minilm@0123`"):
         moved.rank("a query", ["a document"])
@@ -278,7 +277,7 @@ def write(small_config: Callable[..., ExperimentConfig], tmp_path: Path) -> Writ
     def write_one(model: str = "hybrid", name: str = "bundle", **more: Any) -> Path:
         config = small_config({"model": model, "data.encoder": "npy:vectors"} | more)
         torch.manual_seed(0)
-        head = build_head(embedding_dim=DIM, **config.head_arguments())
+        head = build_head(config, DIM)
         if head.gate:
             head.gate.fall.fill_(2.0)  # every query is one spread away from centroids at 0
         manifest = Manifest(config, DIM, 0.4, "npy:vectors", "abc", {})
@@ -555,7 +554,7 @@ def test_texts_are_ranked_with_the_scores_of_the_manifest(
     example = ExampleTexts(query, vectors[0], documents, vectors[1:])
     torch.manual_seed(0)
     config = small_config({"data.encoder": "minilm"})
-    head = build_head(embedding_dim=384, **config.head_arguments())
+    head = build_head(config, 384)
     bundle = export_model(
         tmp_path / "bundle",
         ExportedModel(
@@ -592,7 +591,7 @@ def worded(
         source = source_of(config.data)
         assert isinstance(source, TextEncoder)
         vectors = source.encode(["oak"])
-        head = build_head(embedding_dim=vectors.shape[1], **config.head_arguments())
+        head = build_head(config, vectors.shape[1])
         example = ExampleTexts("oak", vectors[0], ("oak",), vectors)
         folder = tmp_path / f"bundle-{len(list(tmp_path.iterdir()))}"
         return export_model(

@@ -98,7 +98,7 @@ def best_objective(
     import torch
 
     torch.set_num_threads(1)
-    return train_model(config, config.model, data, before=before).validation.objective
+    return train_model(config, config.model, data, ancestors=before).validation.objective
 
 
 def print_confirmed(confirmed: Sequence[Confirmed], console: Console) -> None:

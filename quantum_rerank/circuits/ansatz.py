@@ -1,4 +1,4 @@
-"""The circuit, once, as plain data. Engines walk it; nothing else describes it.
+"""The circuit as plain data, which all engines walk.
 
     layer 1                      layer 2
     ─RY(x0)─RZ(x4)─●─────────────RY(x8)─RZ(x12)─ ...
@@ -10,9 +10,9 @@ Each rotation turns by `scale * x + shift`, with x predicted from the text
 (data re-uploading: Pérez-Salinas et al., Quantum 4, 226, 2020) and scale and
 shift trained, so that the circuit has parameters of its own.
 
-Two texts are compared by the overlap of their states, in which whatever does
-not depend on the text cancels when it stands after the last rotation that does.
-Hence no shift on the last layer's RZ, and no trained angle in an entangler
+Two texts are compared by the overlap of their states. Gates that do not depend on
+the text cancel in it when they come after the last rotation that does. Hence there
+is no shift on the last layer's RZ, and no trained angle in an entangler
 after the last layer: they would be parameters without a gradient.
 """
 
@@ -20,13 +20,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, get_args
 
-ENTANGLERS = ("cnot_chain", "zz_ring", "none")
+Entangler = Literal["cnot_chain", "zz_ring", "none"]
+ENTANGLERS: tuple[str, ...] = get_args(Entangler)
 
 
 @dataclass(frozen=True)
 class Gate:
-    """One gate: its PennyLane name, its wires, and the column of its angle, if it has one."""
+    """A gate: its PennyLane name, its wires, and the column of its angle, if it has one."""
 
     name: str
     wires: tuple[int, ...]
@@ -35,7 +37,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: on each qubit q an RY of column `ry[q]`, then an RZ of `rz[q]`; the entangler."""
+    """A layer: on each qubit q an RY of column `ry[q]`, then an RZ of `rz[q]`; the entangler."""
 
     ry: tuple[int, ...]
     rz: tuple[int, ...]
@@ -51,8 +53,8 @@ class Ansatz:
     between the layers.
     `none`: every state is a product of its qubits' states.
 
-    >>> task = Ansatz(n_qubits=4, n_layers=3)
-    >>> task.depth, task.n_angles, task.n_columns
+    >>> ansatz = Ansatz(n_qubits=4, n_layers=3)
+    >>> ansatz.depth, ansatz.n_angles, ansatz.n_columns
     (15, 24, 24)
     """
 
@@ -67,7 +69,8 @@ class Ansatz:
                 "but at least 2 and 1 are needed."
             )
         if self.entangler not in ENTANGLERS:
-            raise ValueError(f"`{self.entangler}` is no entangler. Known: {', '.join(ENTANGLERS)}.")
+            choices = ", ".join(ENTANGLERS)
+            raise ValueError(f"`{self.entangler}` is not an entangler. Choose from {choices}.")
 
     @property
     def n_angles(self) -> int:
@@ -106,7 +109,7 @@ class Ansatz:
 
     @cached_property
     def gates(self) -> tuple[Gate, ...]:
-        """The same from first gate to last, for whoever needs no layers."""
+        """All gates of all layers, from the first to the last."""
         gates: list[Gate] = []
         for layer in self.layers:
             gates += [Gate("RY", (q,), column) for q, column in enumerate(layer.ry)]

@@ -1,4 +1,4 @@
-"""Which engine is the fastest for a circuit and a batch: what `engine: auto` stands for.
+"""The fastest engine for a circuit and a batch, which `engine: auto` stands for.
 
 `python -m benchmarks.engines` measures it and prints this table anew.
 """
@@ -19,7 +19,7 @@ STATEVECTOR_FROM: dict[int, float] = {
 
 
 def fastest_engine(n_qubits: int, n_texts: int) -> str:
-    """The engine to take for batches of `n_texts`.
+    """Return the engine to take for batches of `n_texts`.
 
     >>> fastest_engine(n_qubits=4, n_texts=96), fastest_engine(n_qubits=12, n_texts=96)
     ('statevector', 'lightning.qubit')

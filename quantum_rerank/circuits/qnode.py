@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 
 from quantum_rerank.circuits.ansatz import Ansatz
+from quantum_rerank.circuits.engines.engine import Engine
 from quantum_rerank.circuits.weights import Weights
 
 
 def state_qnode(ansatz: Ansatz) -> Callable[[Tensor], Tensor]:
     """Build a QNode from one batch of angles to its states.
 
-    angles: (n_columns, batch) float64, radians, the batch last as PennyLane broadcasts it.
-    Returns: (batch, 2**n_qubits) complex128 amplitudes, qubit 0 the most significant bit.
+    The QNode maps angles, (n_columns, batch) float64 in radians, to amplitudes,
+    (batch, 2**n_qubits) complex128, qubit 0 the most significant bit. The batch comes last in
+    the angles, as PennyLane broadcasts it.
     """
     import pennylane as qml
 
@@ -40,14 +42,14 @@ def draw(ansatz: Ansatz) -> str:
     return str(qml.draw(circuit, decimals=0)(columns))
 
 
-class QNodeEngine:
-    """States by PennyLane's own simulator: slow, and what every other engine is held to."""
+class QNodeEngine(Engine):
+    """States by PennyLane's own simulator: slow, and the reference of all other engines."""
 
     def __init__(self, ansatz: Ansatz, precision: str = "float64", threads: int = 1) -> None:
         self._circuit = state_qnode(ansatz)
         self._dtype = {"float64": torch.complex128, "float32": torch.complex64}[precision]
 
     def states(self, angles: Tensor, weights: Weights | None = None) -> Tensor:
-        """See `engines.Engine.states`; simulated in double precision in any case."""
+        """See `Engine.states`; simulated in double precision in any case."""
         columns = angles if weights is None else weights.columns(angles)
         return self._circuit(columns.double().T).to(self._dtype)

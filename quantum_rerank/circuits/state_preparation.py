@@ -1,4 +1,4 @@
-"""The circuit that makes a given state: what a device runs where amplitudes are predicted."""
+"""The circuit that prepares a given state, to run predicted amplitudes on a device."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from quantum_rerank.circuits.ansatz import Gate
 
 
 def preparing_circuit(amplitudes: Tensor) -> tuple[tuple[Gate, ...], Tensor]:
-    """RY, RZ and CNOT gates that turn |0...0> into a state, up to a global phase.
+    """Decompose a state into RY, RZ and CNOT gates on |0...0>, up to a global phase.
 
     2**(n + 2) - 6 gates for n qubits (Möttönen, Vartiainen, Bergholm and Salomaa, Quantum
     Inf. Comput. 5, 467, 2005); a state without phases needs no RZ.
 
-    amplitudes: (2**n,) complex, qubit 0 the most significant bit.
-    Returns: gates in sequence, and their angles in radians, (n_columns,) float64.
+    Args:
+        amplitudes: (2**n,) complex, qubit 0 the most significant bit.
+
+    Returns:
+        Gates in sequence, and their angles in radians, (n_columns,) float64.
 
     >>> bell_pair = torch.tensor([1, 0, 0, 1], dtype=torch.complex128)
     >>> gates, angles = preparing_circuit(bell_pair)
@@ -29,10 +32,10 @@ def preparing_circuit(amplitudes: Tensor) -> tuple[tuple[Gate, ...], Tensor]:
     wires = range(len(exact).bit_length() - 1)
     gates: list[Gate] = []
     angles: list[float] = []
-    for one in qml.MottonenStatePreparation(exact.numpy(), wires=wires).decomposition():
-        if one.name == "GlobalPhase":  # no overlap's modulus sees it
+    for operation in qml.MottonenStatePreparation(exact.numpy(), wires=wires).decomposition():
+        if operation.name == "GlobalPhase":  # it cancels in the modulus of an overlap
             continue
-        column = len(angles) if one.parameters else None
-        angles += [float(angle) for angle in one.parameters]
-        gates.append(Gate(one.name, tuple(one.wires), column))
+        column = len(angles) if operation.parameters else None
+        angles += [float(angle) for angle in operation.parameters]
+        gates.append(Gate(operation.name, tuple(operation.wires), column))
     return tuple(gates), torch.tensor(angles, dtype=torch.float64)

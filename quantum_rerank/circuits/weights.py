@@ -1,4 +1,4 @@
-"""The circuit's own weights, and how they turn predicted angles into those of the gates."""
+"""The circuit's weights, which turn predicted angles into the angles of its gates."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from torch import Tensor
 
 
 class Weights(NamedTuple):
-    """Trained numbers of a circuit, in one tensor: a step pays for every tensor, however small.
+    """Trained parameters of a circuit, in one tensor: every tensor has a cost in each step.
 
-    values: (n_angles + n_shifts + n_entangler_angles,): a scale for each predicted angle, a
-        shift for each of the first, and the entangler's own angles in radians.
+    Attributes:
+        values: (n_angles + n_shifts + n_entangler_angles,): a scale for each predicted angle, a
+            shift for each of the first `n_shifts`, and the entangler's angles in radians.
+        n_angles: Number of predicted angles.
+        n_shifts: Number of predicted angles with a shift.
     """
 
     values: Tensor
@@ -20,9 +23,13 @@ class Weights(NamedTuple):
     n_shifts: int
 
     def columns(self, angles: Tensor) -> Tensor:
-        """One angle per gate: scale * angle + shift, then the entangler's own.
+        """Return one angle per gate: scale * angle + shift, then the entangler's angles.
 
-        angles: (batch, n_angles) radians.  Returns: (batch, n_columns).
+        Args:
+            angles: (batch, n_angles) radians.
+
+        Returns:
+            (batch, n_columns) radians.
 
         >>> weights = Weights(torch.tensor([2.0, 1.0, 0.5, 0.1]), n_angles=2, n_shifts=1)
         >>> weights.columns(torch.tensor([[1.0, 1.0]]))

@@ -1,14 +1,15 @@
-"""What decides the outcome of one run, checked before anything is computed.
+"""The configuration of one training, checked before anything is computed.
 
-The defaults are the numbers of the task that this project grew from; the files
-in `configs/` repeat them with a reason beside each, and a test holds the two
+Each package owns the sections that configure it; `ExperimentConfig` composes them. The files
+in `configs/` repeat the defaults with a reason beside each, and a test holds the two
 equal. A run is configured by one YAML file that may `include:` others, and by
-overrides with dotted keys (`{"circuit.n_qubits": 5}`), which is what a search
-suggests. Below this room everything takes plain arguments.
+overrides with dotted keys (`{"circuit.n_qubits": 5}`), as a search suggests them.
 """
 
+from quantum_rerank.circuits.config import CircuitConfig
 from quantum_rerank.config.columns import parse_columns
 from quantum_rerank.config.dotted import Plain, apply_overrides, config_keys, flat
+from quantum_rerank.config.experiment import ExperimentConfig
 from quantum_rerank.config.reading import (
     build_config,
     describe,
@@ -16,21 +17,13 @@ from quantum_rerank.config.reading import (
     override,
     parse_override,
 )
-from quantum_rerank.config.sections import (
-    HOW_EMBEDDED,
-    CircuitConfig,
-    ColumnsConfig,
-    DataConfig,
-    ExperimentConfig,
-    FusionConfig,
-    LinearConfig,
+from quantum_rerank.datasets.config import HOW_EMBEDDED, ColumnsConfig, DataConfig
+from quantum_rerank.section import Section
+from quantum_rerank.similarity.config import FusionConfig, LinearConfig, MlpConfig
+from quantum_rerank.training.config import (
     LossConfig,
-    LossName,
-    MlpConfig,
-    ModelName,
     NegativesConfig,
     OptimizerConfig,
-    Section,
     TrainingConfig,
     WarmupConfig,
 )
@@ -44,9 +37,7 @@ __all__ = [
     "FusionConfig",
     "LinearConfig",
     "LossConfig",
-    "LossName",
     "MlpConfig",
-    "ModelName",
     "NegativesConfig",
     "OptimizerConfig",
     "Plain",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from quantum_rerank.config.sections import ColumnsConfig
+from quantum_rerank.datasets.config import ColumnsConfig
 from quantum_rerank.errors import ConfigError
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """Read what `--columns` was given, as overrides by dotted keys.
+    """Parse the value of `--columns` into overrides by dotted keys.
 
     >>> parse_columns("query=q,label=rel")
     {'data.columns.query': 'q', 'data.columns.label': 'rel'}
 
-    Raises: ConfigError with every part that is not a role and a column, or is given twice.
+    Raises:
+        ConfigError: Parts that are not ROLE=COLUMN, or repeat a role; all are listed.
     """
     overrides: dict[str, str] = {}
     problems: list[str] = []

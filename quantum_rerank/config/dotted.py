@@ -1,4 +1,4 @@
-"""A configuration by dotted keys, `circuit.n_qubits`: what a search suggests and W&B shows."""
+"""A configuration by dotted keys such as `circuit.n_qubits`, as searches and W&B use them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from quantum_rerank.config.sections import ExperimentConfig
+from quantum_rerank.config.experiment import ExperimentConfig
 from quantum_rerank.errors import ConfigError
 
 Plain = bool | int | float | str | None
-"""A value of a flat configuration; None for what is unset."""
+"""A value of a flat configuration; None for an unset value."""
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Set dotted keys in nested values.
+    """Return nested values with dotted keys set.
 
     A list is set element by element (`mlp.hidden_layers.0`), after its
     pseudo-key `length`, if given, has cut it or filled it up with its last element.
@@ -35,7 +35,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
                 node = node[int(parent)] if isinstance(node, list) else node.setdefault(parent, {})
             _set(node, last, value)
         except (IndexError, ValueError, TypeError, AttributeError):
-            raise ConfigError(f"`{key}` cannot be set: there is no such place.") from None
+            raise ConfigError(f"`{key}` cannot be set: there is no such key.") from None
     return result
 
 
@@ -54,7 +54,7 @@ def _set(node: Any, key: str, value: Any) -> None:
 
 
 def flat(config: ExperimentConfig) -> dict[str, Plain]:
-    """A configuration as dotted keys with plain values, lists as length and elements.
+    """Return a configuration as dotted keys with plain values, lists as length and elements.
 
     >>> keys = flat(ExperimentConfig())
     >>> keys["mlp.hidden_layers.length"], keys["mlp.hidden_layers.0"], keys["data.encoder"]
@@ -90,6 +90,6 @@ def config_keys(model: type[BaseModel] = ExperimentConfig, prefix: str = "") -> 
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:
-    """The section that a field is; None for a plain value."""
+    """Return the section class of a field; None for a plain value."""
     candidates = (annotation, *get_args(annotation))
     return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)

@@ -1,4 +1,4 @@
-"""Files and overrides as one configuration, with all that is wrong with them told at once."""
+"""Reading of configuration files and overrides; all mistakes are reported at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from quantum_rerank.config.dotted import apply_overrides, config_keys, section_of
-from quantum_rerank.config.sections import ExperimentConfig
+from quantum_rerank.config.experiment import ExperimentConfig
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.paths import expanded
 from quantum_rerank.yaml_source import Location, YamlSource, load_yaml, nearest, shown
@@ -24,26 +24,31 @@ def load_config(
 ) -> ExperimentConfig:
     """Read a configuration file, its includes and the overrides given by dotted keys.
 
-    What names the collections to train on names all of them: a file, or the overrides, with a
-    `data.seen` but without an unseen list leaves none there, whatever was named before.
+    A file, or the overrides, that set `data.seen` without an unseen list make that list empty:
+    the unseen collections of an included file belong to other training collections.
 
-    places: override -> where it was written, for the errors.
-    Raises: ConfigError with every mistake of every file, each with file and line.
+    Args:
+        path: The file; None for the defaults alone.
+        overrides: Values by dotted keys.
+        places: Dotted key of an override -> the place where it was written, for the errors.
+
+    Raises:
+        ConfigError: Every mistake of every file, each with file and line.
     """
     sources = list(_with_includes(path, ())) if path else []
     values = ExperimentConfig().model_dump(mode="json")
     for source in sources:
         values = _merge(values, _naming_all(source.values))
     values.pop("include", None)
-    given = {key: (places or {}).get(key, "given as an override") for key in overrides or {}}
+    overridden = {key: (places or {}).get(key, "given as an override") for key in overrides or {}}
     changes = dict(overrides or {})
     if "data.seen" in changes:
         changes = {f"data.{key}": [] for key in _UNSEEN} | changes
-    return build_config(apply_overrides(values, changes), sources, given)
+    return build_config(apply_overrides(values, changes), sources, overridden)
 
 
 def _naming_all(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a file says, with the unseen lists that it leaves out empty where it names `seen`."""
+    """Return a file's values; if it names `seen`, missing unseen lists are empty."""
     data = values.get("data")
     if not isinstance(data, Mapping) or "seen" not in data:
         return values
@@ -55,9 +60,15 @@ def build_config(
     sources: Sequence[YamlSource] = (),
     overridden: Mapping[str, str] | None = None,
 ) -> ExperimentConfig:
-    """Check plain values against the schema, naming the places they came from.
+    """Check plain values against the schema.
 
-    overridden: dotted keys whose values came from no source, and where they came from.
+    Args:
+        values: Nested plain values.
+        sources: Files that the values come from, for the errors.
+        overridden: Dotted key of a value from no file -> its place, for the errors.
+
+    Raises:
+        ConfigError: Every mistake, each with its place.
     """
     try:
         return ExperimentConfig.model_validate(values)
@@ -89,7 +100,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise ConfigError(f"`{key}` is not a known key. {nearest(key, config_keys())}")
     try:
         return key, YAML(typ="safe", pure=True).load(value)
-    except Exception:  # its own, and what Python says to a month 13 or an int of letters
+    except Exception:  # ruamel's errors, and Python's for a month 13 or an int of letters
         raise ConfigError(f"`{text}`: the value is not valid YAML.") from None
 
 
@@ -99,20 +110,27 @@ def describe(
     sources: Sequence[YamlSource],
     overridden: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Turn pydantic's findings into sentences: value, rule, place and the nearest valid key."""
+    """Turn pydantic's findings into sentences: value, rule, place and the nearest valid key.
+
+    Args:
+        error: The findings.
+        model: The schema that was checked.
+        sources: Files that the values come from.
+        overridden: Dotted key of a value from no file -> its place.
+    """
     findings = error.errors()
-    unknown = {_key(found) for found in findings if found["type"] == "extra_forbidden"}
+    unknown = {_key(finding) for finding in findings if finding["type"] == "extra_forbidden"}
 
     def is_dotted_elsewhere(finding: Any) -> bool:
-        """Return whether what is missing was written under a dotted key, which is named already."""
+        """Return whether a missing key was written as a dotted one, which is reported already."""
         key = _key(finding)
         is_there = any(name == key or name.startswith(f"{key}.") for name in unknown)
         return finding["type"] == "missing" and is_there
 
     return [
-        _sentence(found, model, sources, overridden or {})
-        for found in findings
-        if not is_dotted_elsewhere(found)
+        _sentence(finding, model, sources, overridden or {})
+        for finding in findings
+        if not is_dotted_elsewhere(finding)
     ]
 
 
@@ -139,11 +157,12 @@ def _sentence(
         rule = "must be a section of keys and values"
     if not rule.startswith("must be"):
         rule = f"is refused: {rule}"
-    return f"`{key}` is {shown(finding['input'])}, but {rule}{place}."
+    hint = finding.get("ctx", {}).get("hint", "")
+    return f"`{key}` is {shown(finding['input'])}, but {rule}{place}. {hint}".rstrip()
 
 
 def _right_key(written: str, parent: type[BaseModel]) -> str:
-    """Suggest what a key was meant to be; one that is dotted in a file, as a nested section."""
+    """Suggest the right key for an unknown one; for a dotted key in a file, a nested section."""
     section, *below = written.split(".")
     if below and written in config_keys(parent):
         nested = f"{below[-1]}: ..."
@@ -154,11 +173,11 @@ def _right_key(written: str, parent: type[BaseModel]) -> str:
 
 
 def _place(location: Location, sources: Sequence[YamlSource], overridden: Mapping[str, str]) -> str:
-    """Where a value was given: as an override, or in the last file that names it or its parent."""
+    """Return the place of a value: its override, or the last file with it or its parent."""
     above = [location[:length] for length in range(len(location), 0, -1)]
     for part in above:
-        if given := overridden.get(".".join(str(step) for step in part)):
-            return f" ({given})"
+        if override_place := overridden.get(".".join(str(step) for step in part)):
+            return f" ({override_place})"
         for source in reversed(sources):
             if part in source.lines:
                 return f" ({source.at(part)})"
@@ -166,7 +185,7 @@ def _place(location: Location, sources: Sequence[YamlSource], overridden: Mappin
 
 
 def _section_at(model: type[BaseModel], location: Location) -> type[BaseModel]:
-    """The section at a location, whose fields are the valid keys there."""
+    """Return the section at a location, whose fields are the valid keys there."""
     for part in location:
         field = model.model_fields.get(str(part))
         section = section_of(field.annotation) if field else None

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import parquet_file
 from quantum_rerank.datasets.checks import checked
 from quantum_rerank.datasets.collection import Collection, text_counts
+from quantum_rerank.datasets.config import DataConfig
 from quantum_rerank.datasets.json_lines import (
     Record,
     id_of,

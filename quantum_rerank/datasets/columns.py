@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from quantum_rerank.config import ColumnsConfig
+from quantum_rerank.datasets.config import ColumnsConfig
 from quantum_rerank.datasets.text_files import shortened
 from quantum_rerank.errors import DataError
 

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets.collection import Collection
 from quantum_rerank.datasets.columns import PAIR, hint, listed
+from quantum_rerank.datasets.config import DataConfig
 from quantum_rerank.datasets.counts import Tally
 from quantum_rerank.datasets.judged_pairs import JudgedPair, JudgedPairs
 from quantum_rerank.datasets.raw_lines import MAX_LINE, decoded, raw_lines, uncompressed_name

@@ -14,9 +14,9 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets.checks import checked
 from quantum_rerank.datasets.collection import Collection
+from quantum_rerank.datasets.config import DataConfig
 from quantum_rerank.datasets.json_lines import Record, id_of, parse_record, text_of, with_title
 from quantum_rerank.datasets.packages import package_folder
 from quantum_rerank.datasets.source import Source

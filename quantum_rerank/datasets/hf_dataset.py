@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets.collection import Collection
 from quantum_rerank.datasets.columns import table_columns
+from quantum_rerank.datasets.config import DataConfig
 from quantum_rerank.datasets.judged_pairs import JudgedPairs
 from quantum_rerank.datasets.judgments import SPLITS
 from quantum_rerank.datasets.source import FolderSource

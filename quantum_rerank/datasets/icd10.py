@@ -11,9 +11,9 @@ from collections import defaultdict
 from functools import lru_cache
 from xml.etree import ElementTree
 
-from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets.checks import checked
 from quantum_rerank.datasets.collection import Collection
+from quantum_rerank.datasets.config import DataConfig
 from quantum_rerank.datasets.packages import package_folder
 from quantum_rerank.datasets.source import Source
 from quantum_rerank.errors import DataError, MissingPackage

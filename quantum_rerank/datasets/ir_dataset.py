@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets.checks import checked
 from quantum_rerank.datasets.collection import Collection
+from quantum_rerank.datasets.config import DataConfig
 from quantum_rerank.datasets.json_lines import is_missing
 from quantum_rerank.datasets.judgments import Judgments
 from quantum_rerank.datasets.source import Source

@@ -17,8 +17,8 @@ Text files may be compressed (.gz, .bz2, .xz). They are UTF-8, or UTF-16 with a 
 
 from __future__ import annotations
 
-from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets.collection import Collection
+from quantum_rerank.datasets.config import DataConfig
 from quantum_rerank.datasets.source import CollectionTexts, Source
 from quantum_rerank.datasets.unmatched import require_matched
 from quantum_rerank.errors import DataError

@@ -6,10 +6,10 @@ texts. `data.columns` sets other names. Rows are read in batches.
 
 from __future__ import annotations
 
-from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import parquet_file
 from quantum_rerank.datasets.collection import Collection
 from quantum_rerank.datasets.columns import table_columns
+from quantum_rerank.datasets.config import DataConfig
 from quantum_rerank.datasets.json_lines import Record
 from quantum_rerank.datasets.judged_pairs import JudgedPairs
 from quantum_rerank.datasets.source import FileSource

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets.collection import Collection
+from quantum_rerank.datasets.config import DataConfig
 from quantum_rerank.datasets.raw_lines import uncompressed_name
 from quantum_rerank.datasets.unmatched import require_matched
 from quantum_rerank.paths import expanded

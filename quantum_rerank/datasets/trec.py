@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import beir
 from quantum_rerank.datasets.checks import checked
 from quantum_rerank.datasets.collection import Collection, text_counts
+from quantum_rerank.datasets.config import DataConfig
 from quantum_rerank.datasets.json_lines import id_of, parse_record, require_keys, text_of
 from quantum_rerank.datasets.judgments import SPLITS, Judgment, read_judgments, whole_grade
 from quantum_rerank.datasets.raw_lines import COMPRESSED, file_among, uncompressed_name

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from quantum_rerank.config import ColumnsConfig, DataConfig
 from quantum_rerank.datasets.collection import Collection
 from quantum_rerank.datasets.columns import table_columns
+from quantum_rerank.datasets.config import ColumnsConfig, DataConfig
 from quantum_rerank.datasets.json_lines import parse_json
 from quantum_rerank.datasets.judged_pairs import JudgedPair, JudgedPairs
 from quantum_rerank.datasets.source import FileSource

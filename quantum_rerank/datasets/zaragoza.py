@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets.checks import checked
 from quantum_rerank.datasets.collection import Collection
+from quantum_rerank.datasets.config import DataConfig
 from quantum_rerank.datasets.json_lines import id_of, parse_record, text_of
 from quantum_rerank.datasets.packages import package_folder
 from quantum_rerank.datasets.source import Source

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import Collection
+from quantum_rerank.datasets.config import DataConfig
 from quantum_rerank.embeddings.arrays import ArraySource
 from quantum_rerank.embeddings.model_lookup import text_model
 from quantum_rerank.embeddings.sources import source_of

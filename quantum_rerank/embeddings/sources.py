@@ -11,8 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import Collection
+from quantum_rerank.datasets.config import DataConfig
 from quantum_rerank.embeddings.arrays import ArraySource
 from quantum_rerank.embeddings.cache import Embeddings
 from quantum_rerank.embeddings.encoder import TextEncoder

@@ -167,7 +167,7 @@ def read_bundle(folder: str | os.PathLike[str], engine: str | None = None) -> tu
     if engine is not None:
         # The number of threads suited the engine and the machine of the training.
         config = override(config, {"circuit.engine": engine, "circuit.threads": 1})
-    head = build_head(embedding_dim=manifest.embedding_dim, **config.head_arguments())
+    head = build_head(config.resolved(), manifest.embedding_dim)
     _load_weights(head, folder / WEIGHTS)
     return head.eval(), manifest
 

@@ -45,9 +45,9 @@ def _model(manifest: Manifest) -> Iterator[str]:
     yield from _prompts(config.data)
     if config.fusion.gate == "distance":
         yield "w decreases for queries that are far from the training queries."
-    yield f"Affinity: {model.what}."
+    yield f"Affinity: {model.description}."
     for component, text in _components(config).items():
-        if component in model.has:
+        if component in model.components:
             yield text
 
 

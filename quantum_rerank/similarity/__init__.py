@@ -1,16 +1,40 @@
 """Similarity of two texts: the models, and their fusion with the cosine."""
 
-from quantum_rerank.similarity.fusion import (
-    FUSION_GRID,
-    FusedSimilarity,
-    fuse,
-    gated,
-    represent,
-    score,
-    score_represented,
-)
-from quantum_rerank.similarity.gate import FALLS, DistanceGate
-from quantum_rerank.similarity.heads import MODELS, Head, build_head
+from typing import TYPE_CHECKING
+
+from quantum_rerank.lazy_exports import lazy_exports
+from quantum_rerank.similarity.config import FusionConfig, LinearConfig, MlpConfig, ModelConfig
+from quantum_rerank.similarity.models import MODELS
+
+if TYPE_CHECKING:
+    from quantum_rerank.similarity.fusion import (
+        FUSION_GRID,
+        FusedSimilarity,
+        fuse,
+        gated,
+        represent,
+        score,
+        score_represented,
+    )
+    from quantum_rerank.similarity.gate import FALLS, DistanceGate
+    from quantum_rerank.similarity.heads import Head, build_head
+else:
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "FALLS": "gate",
+            "FUSION_GRID": "fusion",
+            "DistanceGate": "gate",
+            "FusedSimilarity": "fusion",
+            "Head": "heads",
+            "build_head": "heads",
+            "fuse": "fusion",
+            "gated": "fusion",
+            "represent": "fusion",
+            "score": "fusion",
+            "score_represented": "fusion",
+        },
+    )
 
 __all__ = [
     "FALLS",
@@ -18,7 +42,11 @@ __all__ = [
     "MODELS",
     "DistanceGate",
     "FusedSimilarity",
+    "FusionConfig",
     "Head",
+    "LinearConfig",
+    "MlpConfig",
+    "ModelConfig",
     "build_head",
     "fuse",
     "gated",

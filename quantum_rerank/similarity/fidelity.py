@@ -9,16 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from quantum_rerank.circuits import Ansatz, Weights, make_engine
+from quantum_rerank.circuits import CircuitConfig, Weights, make_engine
 
 _STARTS = {"full": 1.0, "near_identity": 0.1}
 
 
 def fidelity(left: Tensor, right: Tensor) -> Tensor:
-    """|<a|b>|^2 of every pair of pure states.
+    """Return |<a|b>|^2 of every pair of pure states.
 
-    left: (..., a, dimension) complex.  right: (..., b, dimension) complex, normalised.
-    Returns: (..., a, b) real, from 0 (orthogonal) to 1 (equal up to a phase).
+    Args:
+        left: (..., a, dimension) complex, normalised.
+        right: (..., b, dimension) complex, normalised.
+
+    Returns:
+        (..., a, b) real, from 0 (orthogonal) to 1 (equal up to a phase).
 
     >>> zero, plus = torch.tensor([[1, 0j]]), torch.tensor([[1, 1 + 0j]]) / 2**0.5
     >>> round(fidelity(zero, plus).item(), 6)
@@ -43,7 +47,7 @@ class _Fidelity(torch.autograd.Function):
     def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
         from quantum_rerank.circuits.engines.kernels import squared_moduli
 
-        # Written so that what is conjugated is transposed too: BLAS does both on the way.
+        # The conjugated factor is also the transposed one: BLAS does both on the way.
         overlap = (left @ right.mH).numpy()
         result = np.empty(overlap.shape, overlap.real.dtype)
         squared_moduli(overlap, result)
@@ -56,13 +60,13 @@ class _Fidelity(torch.autograd.Function):
         from quantum_rerank.circuits.engines.kernels import twice_scaled
 
         left, right = ctx.saved_tensors
-        if torch.is_grad_enabled():  # someone wants second derivatives
-            # Views, since the two may be the same tensor and each wants its own share.
+        if torch.is_grad_enabled():  # second derivatives are computed
+            # Views, since the two may be the same tensor and each gets its share.
             sides = [x.view_as(x) for x in (left, right)]
             inputs = [side for side in sides if side.requires_grad]
             value = _fidelity(*sides)
-            found = iter(torch.autograd.grad(value, inputs, gradients[0], create_graph=True))
-            return tuple(next(found) if side.requires_grad else None for side in sides)
+            pulled = iter(torch.autograd.grad(value, inputs, gradients[0], create_graph=True))
+            return tuple(next(pulled) if side.requires_grad else None for side in sides)
         scaled = np.empty_like(ctx.overlap)
         twice_scaled(ctx.overlap, gradients[0].numpy(), scaled)
         weighted = torch.from_numpy(scaled)
@@ -70,38 +74,31 @@ class _Fidelity(torch.autograd.Function):
 
 
 class TrainedCircuit(nn.Module):
-    """An ansatz with its own weights: scale and shift of each angle, and the entangler's.
+    """A circuit with weights: a scale and a shift of each angle, and the entangler's angles.
 
-    At the start every scale is 1 and every shift 0, so that the circuit turns by
+    With the start `full` every scale is 1 and every shift 0, so that the circuit turns by
     just the predicted angles; a ZZ angle starts at pi/2, where it entangles most.
 
-    start: `full`, or `near_identity`, a start at small angles: scales and ZZ angles begin at a
-        tenth, so that each rotation turns by a tenth of what is predicted, and states begin near
-        |0...0>, which CNOTs leave as it is. Their fidelity with it is at least 1 - (s / 2)**2,
-        for s the sum of what the RYs turn by: the less, the more qubits and layers there are.
-        No block is the identity. In Grant et al., "An initialization strategy for addressing
-        barren plateaus", Quantum 3, 214, 2019, parameters are chosen so that each is. Nearer
-        is Zhang et al., "Escaping from the barren plateau via Gaussian initializations in deep
-        variational quantum circuits", NeurIPS 2022, but their angles are random, and the smaller
-        the deeper the circuit: what is proven for those is not for these.
+    With the start `near_identity` scales and ZZ angles begin at a tenth, so that each rotation
+    turns by a tenth of the predicted angle, and states begin near |0...0>, which CNOTs leave as
+    it is. Their fidelity with it is at least 1 - (s / 2)**2, for s the sum of the RYs' angles:
+    the less, the more qubits and layers there are. No block is the identity. In Grant et al.,
+    "An initialization strategy for addressing barren plateaus", Quantum 3, 214, 2019,
+    parameters are chosen so that each is. Nearer is Zhang et al., "Escaping from the barren
+    plateau via Gaussian initializations in deep variational quantum circuits", NeurIPS 2022,
+    but their angles are random, and the smaller the deeper the circuit: their proofs do not
+    hold for these angles.
     """
 
-    def __init__(
-        self,
-        ansatz: Ansatz,
-        engine: str,
-        precision: str = "float64",
-        threads: int = 1,
-        start: str = "full",
-    ) -> None:
+    def __init__(self, config: CircuitConfig) -> None:
         super().__init__()
-        self.ansatz = ansatz
+        self.ansatz = ansatz = config.ansatz
         scale, shift = torch.ones(ansatz.n_angles), torch.zeros(ansatz.n_shifts)
         entangler = torch.full((ansatz.n_entangler_angles,), math.pi / 2)
-        self.weights = nn.Parameter(_STARTS[start] * torch.cat([scale, shift, entangler]))
-        self._engine = make_engine(engine, ansatz, precision, threads)
+        self.weights = nn.Parameter(_STARTS[config.start] * torch.cat([scale, shift, entangler]))
+        self._engine = make_engine(config.engine, ansatz, config.precision, config.threads)
 
     def forward(self, angles: Tensor) -> Tensor:
-        """(batch, n_angles) radians -> (batch, 2**n_qubits) complex amplitudes."""
+        """Run the circuit, (batch, n_angles) radians -> (batch, 2**n_qubits) complex amplitudes."""
         weights = Weights(self.weights, self.ansatz.n_angles, self.ansatz.n_shifts)
         return self._engine.states(angles, weights)

@@ -1,4 +1,4 @@
-"""The relevance score: the embeddings' cosine and a head's affinity, weighed."""
+"""The relevance score: a weighted mean of the embeddings' cosine and a head's affinity."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FUSION_GRID: tuple[float, ...] = tuple(step / 20 for step in range(21))
 
 
 def fuse(cosine: Scores, affinity: Scores, weight: Scores | float) -> Scores:
-    """(1 - weight) cosine + weight affinity, for scores of any one shape.
+    """Return (1 - weight) cosine + weight affinity, for scores of the same shape.
 
     >>> fuse(np.array([0.8]), np.array([0.4]), 0.25).item()
     0.7000000000000001
@@ -31,10 +31,15 @@ def fuse(cosine: Scores, affinity: Scores, weight: Scores | float) -> Scores:
 def gated(
     head: Head, queries: NDArray[np.float32], cosine: FloatArray, affinity: FloatArray
 ) -> FloatArray:
-    """Affinities moved towards the cosine where a query lies far from what was trained on.
+    """Move affinities towards the cosine for queries far from the training queries.
 
-    queries: (q, dim), L2-normalised float32.  cosine, affinity: (q, k) float64.
-    Fused by w, they are what the bare ones are by w(q), as of `DistanceGate`.
+    Fusing the result by w equals fusing the bare affinities by w(q), see `DistanceGate`.
+
+    Args:
+        head: The head, with or without a gate.
+        queries: (q, dim), L2-normalised float32.
+        cosine: (q, k) float64.
+        affinity: (q, k) float64.
     """
     if head.gate is None:
         return affinity
@@ -45,9 +50,11 @@ def gated(
 
 
 class Compared(NamedTuple):
-    """Queries against documents.
+    """Affinities of queries with documents.
 
-    affinity: (q, d) float32.  documents: (d, size), the representations compared.
+    Attributes:
+        affinity: (q, d) float32.
+        documents: (d, size), the documents' representations.
     """
 
     affinity: Tensor
@@ -55,7 +62,7 @@ class Compared(NamedTuple):
 
 
 class FusedSimilarity(nn.Module):
-    """A head and the weight that its affinity has beside the cosine, trained together."""
+    """A head and the fusion weight of its affinity, trained together."""
 
     def __init__(self, head: Head, initial_weight: float) -> None:
         super().__init__()
@@ -69,29 +76,30 @@ class FusedSimilarity(nn.Module):
         return torch.sigmoid(self.fusion_logit)
 
     def circuit_parameters(self) -> list[nn.Parameter]:
-        """The circuit's weights and the fusion weight: few, and each far-reaching."""
+        """Return the circuit's weights and the fusion weight: few, and each far-reaching."""
         return [*self.head.circuit_parameters(), self.fusion_logit]
 
     def forward(self, queries: Tensor, documents: Tensor) -> Compared:
-        """Compare every query with every document.
+        """Compare every query with every document; each text is represented once.
 
-        queries: (q, dim), documents: (d, dim), both L2-normalised float32.
-        Each text is represented once.
+        Args:
+            queries: (q, dim), L2-normalised float32.
+            documents: (d, dim), L2-normalised float32.
         """
         both = self.head.represent(torch.cat([queries, documents]))
-        asked, found = torch.split(both, [len(queries), len(documents)])
-        return Compared(self.head.compare(asked, found).float(), found)
+        left, right = torch.split(both, [len(queries), len(documents)])
+        return Compared(self.head.compare(left, right).float(), right)
 
     def fused(self, affinity: Tensor, queries: Tensor, documents: Tensor) -> Tensor:
-        """Affinities weighed with the cosine by the trained weight, (q, d).
+        """Fuse affinities with the cosine by the trained weight, (q, d).
 
-        Ungated: the queries are those that a gate measures its distances by.
+        Without the gate: the training queries are those that a gate measures distances by.
         """
         return fuse(queries @ documents.T, affinity, self.weight)
 
 
 def represent(head: Head, embeddings: NDArray[np.float32]) -> Tensor:
-    """What a trained head makes of texts, without a gradient: (n, dim) -> (n, size)."""
+    """Represent texts by a trained head, without a gradient: (n, dim) -> (n, size)."""
     with torch.inference_mode():
         # Copied, because torch warns of arrays that it may not write to.
         return head.represent(torch.from_numpy(np.array(embeddings, dtype=np.float32)))
@@ -103,33 +111,55 @@ def score(
     query: NDArray[np.float32],
     documents: NDArray[np.float32],
 ) -> FloatArray:
-    """Relevance of documents to one query by a trained head, without a gradient.
+    """Score documents for one query by a trained head, without a gradient.
 
-    query: (dim,), documents: (n, dim), L2-normalised.  Returns: (n,), at most 1.
+    Args:
+        head: The trained head.
+        weight: The fusion weight.
+        query: (dim,), L2-normalised.
+        documents: (n, dim), L2-normalised.
+
+    Returns:
+        (n,), at most 1.
     """
     if not len(documents):
         return np.empty(0)
-    asked, found = represent(head, query[None, :]), represent(head, documents)
-    return score_represented(head, weight, query, asked, documents, found)
+    return score_represented(
+        head,
+        weight,
+        query=query,
+        query_state=represent(head, query[None, :]),
+        documents=documents,
+        document_states=represent(head, documents),
+    )
 
 
 def score_represented(
     head: Head,
     weight: float,
     query: NDArray[np.float32],
-    asked: Tensor,
+    query_state: Tensor,
     documents: NDArray[np.float32],
-    found: Tensor,
+    document_states: Tensor,
 ) -> FloatArray:
-    """`score` for texts that are represented already.
+    """Score documents like `score`, for texts that are represented already.
 
-    asked: (1, size), of the query.  found: (n, size), of the documents.
+    Computed in double precision, and the cosine row by row: the influence of the other
+    documents on a document's score is below the precision of a float32.
 
-    In double precision, and the cosine row by row: what a document's score
-    owes to the others that are scored with it is below what a float32 can show.
+    Args:
+        head: The trained head.
+        weight: The fusion weight.
+        query: (dim,), L2-normalised.
+        query_state: (1, size), the query's representation.
+        documents: (n, dim), L2-normalised.
+        document_states: (n, size), the documents' representations.
+
+    Returns:
+        (n,), at most 1.
     """
     with torch.inference_mode():
-        affinity = head.compare(_double(asked), _double(found)).numpy()
+        affinity = head.compare(_double(query_state), _double(document_states)).numpy()
     cosine = np.vecdot(documents, query).astype(np.float64)[None]
     scores: FloatArray = fuse(cosine, gated(head, query[None], cosine, affinity), weight)[0]
     return scores

@@ -1,4 +1,4 @@
-"""What a training step sees: queries of one domain with their documents, or bare texts."""
+"""The batches of a training: queries of one domain with their documents, or bare texts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from quantum_rerank.embeddings import Embeddings, take
 from quantum_rerank.evaluation.query_set import QuerySet, Rows
 from quantum_rerank.similarity import FusedSimilarity
+from quantum_rerank.training.config import TrainingConfig
 from quantum_rerank.training.difficulty import Difficulty
 from quantum_rerank.training.loss_functions import LEFT_ALONE, Sampling
 from quantum_rerank.training.negatives import Negatives
@@ -25,8 +26,10 @@ Grades = NDArray[np.int32]
 class Batch:
     """Queries of one domain, and the documents that they are trained against.
 
-    queries: (q, dim), documents: (d, dim) without repeats, float32.
-    grades: (q, d) int32, as a loss takes them.
+    Attributes:
+        queries: (q, dim) float32.
+        documents: (d, dim) float32, without repeats.
+        grades: (q, d) int32, as a loss takes them.
     """
 
     queries: Tensor
@@ -37,34 +40,34 @@ class Batch:
 class TrainingBatches:
     """Batches of one epoch after another, each batch from one domain, domains mixed.
 
-    balance: see `quotas`.  noise: the length, about, of the noise that every vector gets.
-    difficulty: see `Difficulty`; the losses of each batch are then to be given to `remember`.
-    Randomness comes from the generator handed in: the same generator gives the
-    same batches.
+    Args:
+        query_sets: Training queries of each domain.
+        negatives: Negatives of the same queries.
+        sampling: The documents that the loss needs.
+        config: Sizes of a batch; `balance` as in `quotas`; `embedding_noise`, the approximate
+            length of the noise that every vector gets; with a `difficulty`, the losses of each
+            batch are passed to `remember`.
+        rng: The only source of randomness: the same generator gives the same batches.
     """
 
     def __init__(
         self,
         query_sets: Sequence[QuerySet],
-        sampling: Sampling,
         negatives: Negatives,
-        batch_size: int,
-        n_negatives: int,
-        max_documents: int,
-        balance: float,
-        noise: float,
-        difficulty: float,
+        *,
+        sampling: Sampling,
+        config: TrainingConfig,
         rng: np.random.Generator,
     ) -> None:
         sizes = [len(queries.query_ids) for queries in query_sets]
         self._query_sets = query_sets
         self._negatives = negatives
-        self._batch_size = batch_size
-        self._n_negatives = negatives.at_most(1 if sampling == "one" else n_negatives)
-        self._max_documents = max_documents
-        self._quotas = quotas(sizes, balance)
-        self._difficulty = Difficulty(sizes, difficulty)
-        self._noise = noise
+        self._batch_size = config.batch_size
+        self._n_negatives = 1 if sampling == "one" else negatives.n_drawn
+        self._max_documents = config.max_batch_documents
+        self._quotas = quotas(sizes, config.balance)
+        self._difficulty = Difficulty(sizes, config.difficulty)
+        self._noise = config.embedding_noise
         self._current: tuple[int, Rows] = (0, np.empty(0, dtype=np.int64))
         self._rng = rng
         self._in_batch = sampling == "in_batch"
@@ -74,7 +77,7 @@ class TrainingBatches:
         )
 
     def __len__(self) -> int:
-        """Batches per epoch."""
+        """Return the number of batches of an epoch."""
         total = 0
         for queries, quota in zip(self._query_sets, self._quotas, strict=True):
             passes, rest = divmod(quota, len(queries.query_ids))
@@ -83,11 +86,11 @@ class TrainingBatches:
         return total
 
     def refresh(self, model: FusedSimilarity, epochs_done: int) -> None:
-        """Let a model choose the negatives of its next epochs, where it is asked to."""
+        """Let a model choose the negatives of its next epochs, if they are mined."""
         self._negatives.refresh(model, epochs_done)
 
     def epoch(self) -> Iterator[Batch]:
-        """Yield every training query once, or each domain as often as the balance has it."""
+        """Yield every training query once, or each domain as often as its quota says."""
         parts = [
             (domain, rows)
             for domain, quota in enumerate(self._quotas)
@@ -108,15 +111,15 @@ class TrainingBatches:
 
     @property
     def remembers(self) -> bool:
-        """Whether the loss of each query is asked for."""
+        """Flag that the losses of each batch are expected by `remember`."""
         return self._difficulty.weight > 0.0
 
     def remember(self, losses: Tensor) -> None:
-        """Take in the loss, (q,), of each query of the batch that was yielded last."""
+        """Take the loss, (q,), of each query of the batch that was yielded last."""
         self._difficulty.remember(*self._current, losses.double().numpy())
 
     def state_dict(self) -> dict[str, Any]:
-        """Between two epochs, all that has changed: the generator, what was mined and learned."""
+        """Return the state between two epochs: generator, mined negatives, past losses."""
         return {
             "generator": dict(self._rng.bit_generator.state),
             "negatives": self._negatives.state_dict(),
@@ -124,15 +127,15 @@ class TrainingBatches:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state_dict`."""
+        """Continue from a `state_dict`."""
         self._rng.bit_generator.state = dict(state["generator"])
         self._negatives.load_state_dict(state["negatives"])
         self._difficulty.load_state_dict(state["difficulty"])
 
     def _shuffled_blocks(self, domain: int, quota: int) -> list[Rows]:
-        """Blocks of rows: passes over all of a domain, the last as far as due.
+        """Return blocks of rows: passes over a domain until its quota is reached.
 
-        A pass has each query once, or as many drawn by their difficulty.
+        A pass has each query once, or as many draws by difficulty.
         """
         n = len(self._query_sets[domain].query_ids)
         shares = self._difficulty.shares(domain)
@@ -145,7 +148,7 @@ class TrainingBatches:
         return blocks
 
     def _moved(self, vectors: Embeddings) -> Tensor:
-        """Vectors as a tensor; with noise, if there is to be some, and of length 1 again."""
+        """Return vectors as a tensor; with noise, if configured, and of length 1 again."""
         if self._noise:
             noise = self._rng.standard_normal(vectors.shape, dtype=np.float32)
             vectors = vectors + self._noise / vectors.shape[1] ** 0.5 * noise
@@ -153,10 +156,10 @@ class TrainingBatches:
         return torch.from_numpy(vectors)
 
     def _sampled(self, queries: QuerySet, rows: Rows) -> tuple[Rows, Grades]:
-        """One positive per query, and negatives from its candidates, the judged ones first."""
+        """Draw a positive per query, and negatives from its candidates, the judged ones first."""
         relevant = self._relevant[id(queries)]
         candidates = queries.candidates[rows]
-        # Random keys order the candidates; those that are no negatives are moved past the end.
+        # Random keys order the candidates; candidates that are no negatives move past the end.
         keys = self._rng.random(candidates.shape) - self._negatives.judged(queries, rows)
         keys[~self._negatives.candidates(queries, rows)] = 2.0
         order = np.argsort(keys, axis=1)[:, : self._n_negatives]
@@ -168,52 +171,52 @@ class TrainingBatches:
         )
         columns = columns.reshape(len(rows), -1)
         if self._in_batch:
-            known = relevant.grades(rows, documents)
-            grades = np.where(known > 0, LEFT_ALONE, known)
+            judged = relevant.grades(rows, documents)
+            grades = np.where(judged > 0, LEFT_ALONE, judged)
         else:
             grades = np.full((len(rows), len(documents)), LEFT_ALONE, dtype=np.int32)
             np.put_along_axis(grades, columns[:, 1:], np.where(usable, 0, LEFT_ALONE), axis=1)
-        # Last, since what was drawn but is not usable may be the answer itself.
+        # Last, since a drawn document that is not usable may be the answer itself.
         grades[np.arange(len(rows)), columns[:, 0]] = their_grades
         return documents, grades
 
     def _all_candidates(self, queries: QuerySet, rows: Rows) -> tuple[Rows, Grades]:
-        """The union of the batch's candidates.
+        """Return the union of the batch's candidates, cut to the largest size of a batch.
 
-        All relevant ones stay when it is cut, and of the others first those judged not relevant.
+        A cut keeps all relevant documents, and drops those judged not relevant last.
         """
         relevant = self._relevant[id(queries)]
-        wanted = np.unique(relevant.of(rows)[1])
+        answers = np.unique(relevant.of(rows)[1])
         candidates = queries.candidates[rows]
-        others = np.setdiff1d(candidates, wanted)
-        room = max(self._max_documents - len(wanted), 1)
-        if len(others) > room:
-            judged = np.intersect1d(others, candidates[self._negatives.judged(queries, rows)])
-            others = self._cut(others, judged, room)
-        documents = np.sort(np.concatenate([wanted, others]))
+        rest = np.setdiff1d(candidates, answers)
+        room = max(self._max_documents - len(answers), 1)
+        if len(rest) > room:
+            judged = np.intersect1d(rest, candidates[self._negatives.judged(queries, rows)])
+            rest = self._cut(rest, judged, room)
+        documents = np.sort(np.concatenate([answers, rest]))
         return documents, relevant.grades(rows, documents)
 
     def _cut(self, documents: Rows, first: Rows, room: int) -> Rows:
-        """Draw as many documents as there is room for, `first` before the others."""
+        """Draw as many documents as there is room for, `first` before the rest."""
         if len(first) > room:
             return self._rng.choice(first, room, replace=False)
-        others = np.setdiff1d(documents, first)
-        drawn = self._rng.choice(others, room - len(first), replace=False)
+        rest = np.setdiff1d(documents, first)
+        drawn = self._rng.choice(rest, room - len(first), replace=False)
         return np.concatenate([first, drawn])
 
 
 def quotas(sizes: Sequence[int], balance: float) -> list[int]:
-    """How many queries of each domain an epoch has, as many as there are in all.
+    """Return the number of queries of each domain in an epoch, whose sum is that of all queries.
 
     A domain's share is in proportion to its size to the power of 1 - balance: at 0 each
-    query comes once, at 1 each domain as often as the others.
+    query comes once, at 1 all domains equally often.
 
     >>> quotas([900, 90, 10], 0.0), quotas([900, 90, 10], 0.5), quotas([900, 90, 10], 1.0)
     ([900, 90, 10], [703, 222, 74], [333, 333, 333])
     """
     shares = np.asarray(sizes) ** (1.0 - balance)
-    wanted = sum(sizes) * shares / shares.sum()
-    return [max(round(number), 1) for number in wanted.tolist()]
+    exact = sum(sizes) * shares / shares.sum()
+    return [max(round(number), 1) for number in exact.tolist()]
 
 
 class _RelevantDocuments:
@@ -227,12 +230,12 @@ class _RelevantDocuments:
         self._firsts = np.cumsum(self._counts) - self._counts
 
     def draw(self, rows: Rows, rng: np.random.Generator) -> tuple[Rows, Grades]:
-        """One relevant document per query, and its grade."""
+        """Draw a relevant document per query; return the documents and their grades."""
         chosen = self._firsts[rows] + rng.integers(self._counts[rows])
         return self._documents[chosen], self._grades[chosen]
 
     def of(self, rows: Rows) -> tuple[Rows, Rows, Grades]:
-        """Positions within `rows`, documents and grades of every relevant pair."""
+        """Return positions within `rows`, documents and grades of every relevant pair."""
         counts = self._counts[rows]
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         queries = np.repeat(np.arange(len(rows)), counts)
@@ -240,7 +243,7 @@ class _RelevantDocuments:
         return queries, self._documents[pairs], self._grades[pairs]
 
     def grades(self, rows: Rows, documents: Rows) -> Grades:
-        """(len(rows), len(documents)): how relevant some sorted documents are, 0 for not."""
+        """Return the grades of sorted documents, (len(rows), len(documents)); 0: not relevant."""
         queries, relevant, grades = self.of(rows)
         columns = np.searchsorted(documents, relevant).clip(max=len(documents) - 1)
         here = documents[columns] == relevant
@@ -250,7 +253,13 @@ class _RelevantDocuments:
 
 
 class CorpusBatches:
-    """Random texts of one corpus at a time, corpora drawn by their size, without end."""
+    """An endless source of random texts of one corpus at a time, corpora drawn by size.
+
+    Args:
+        corpora: Text embeddings of each corpus, (n, dim).
+        batch_size: Texts of a batch.
+        rng: The only source of randomness.
+    """
 
     def __init__(
         self, corpora: Sequence[Embeddings], batch_size: int, rng: np.random.Generator
@@ -262,15 +271,15 @@ class CorpusBatches:
         self._shares = sizes / sizes.sum()
 
     def next(self) -> Tensor:
-        """(batch, dim) float32; fewer where a corpus has fewer texts."""
+        """Return the next batch, (batch_size, dim) float32; smaller if a corpus has fewer texts."""
         corpus = self._corpora[self._rng.choice(len(self._corpora), p=self._shares)]
         size = min(self._batch_size, len(corpus))
         return torch.from_numpy(take(corpus, self._rng.choice(len(corpus), size, replace=False)))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the generator stands."""
+        """Return the state of the generator."""
         return dict(self._rng.bit_generator.state)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put the generator where a `state_dict` says."""
+        """Continue from a `state_dict`."""
         self._rng.bit_generator.state = dict(state)

@@ -55,7 +55,7 @@ def read_best_model(
     require_maker(record.get(_MADE_BY), made_by, name)
     try:
         config = build_config(record["config"])
-        head = build_head(embedding_dim=record["embedding_dim"], **config.head_arguments())
+        head = build_head(config.resolved(), record["embedding_dim"])
         head.load_state_dict(record["head"])
         validation = Validation(**record["validation"])
     except Exception as error:  # pydantic and torch each have their own kinds

@@ -1,4 +1,4 @@
-"""How hard each query was when it was trained on: which come more often than others."""
+"""The difficulty of each training query, by which hard queries are drawn more often."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import torch
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-_NEWEST = 0.5  # share of a query's newest loss in what is remembered; dropout makes it noisy
+_NEWEST = 0.5  # share of a query's newest loss in the smoothed loss; dropout makes losses noisy
 
 
 class Difficulty:
-    """The smoothed past loss of every query of some domains.
+    """The smoothed past loss of every query.
 
-    weight: 0, queries come alike; 1, in proportion to their losses; between, in part.
+    Args:
+        sizes: Number of queries of each domain.
+        weight: 0: queries are drawn equally often; 1: in proportion to their losses; a value
+            between mixes both.
     """
 
     def __init__(self, sizes: Sequence[int], weight: float) -> None:
@@ -24,16 +27,16 @@ class Difficulty:
         self._losses = [np.full(n, np.nan) for n in sizes]
 
     def remember(self, domain: int, rows: NDArray[np.int64], losses: FloatArray) -> None:
-        """Take in what queries of a domain have cost, (len(rows),)."""
-        losses = np.maximum(losses, 0.0)  # rounding may leave less, and a share would be negative
+        """Take the losses of queries of a domain, (len(rows),)."""
+        losses = np.maximum(losses, 0.0)  # rounding may give less, and a negative share
         past = self._losses[domain][rows]
         smoothed = (1.0 - _NEWEST) * past + _NEWEST * losses
         self._losses[domain][rows] = np.where(np.isnan(past), losses, smoothed)
 
     def shares(self, domain: int) -> FloatArray | None:
-        """How often each query of a domain is to be drawn, (n,); None for all alike.
+        """Return the probability of each query of a domain, (n,); None for equal ones.
 
-        One that was never trained on counts as the mean of the others.
+        A query without a loss counts as the mean of the rest.
 
         >>> difficulty = Difficulty([3], weight=0.5)
         >>> difficulty.remember(0, np.array([0, 1]), np.array([3.0, 1.0]))
@@ -41,19 +44,19 @@ class Difficulty:
         array([0.4167, 0.25  , 0.3333])
         """
         losses = self._losses[domain]
-        known = losses[~np.isnan(losses)]
-        if not self.weight or not known.sum():
+        past = losses[~np.isnan(losses)]
+        if not self.weight or not past.sum():
             return None
-        losses = np.where(np.isnan(losses), known.mean(), losses)
+        losses = np.where(np.isnan(losses), past.mean(), losses)
         in_proportion: FloatArray = losses / losses.sum()
         return (1.0 - self.weight) / len(losses) + self.weight * in_proportion
 
     def state_dict(self) -> dict[str, Any]:
-        """What is remembered, domain by domain; nothing where it counts for nothing."""
+        """Return the smoothed losses of each domain; empty if the weight is 0."""
         losses = [torch.from_numpy(values) for values in self._losses]
         return {"losses": losses if self.weight else []}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state_dict`."""
+        """Continue from a `state_dict`."""
         # Copied, so that the state may be loaded twice.
         self._losses = [values.numpy().copy() for values in state["losses"]] or self._losses

@@ -1,4 +1,4 @@
-"""Gradients clipped, and what an epoch's were like in the MLP and in the circuit."""
+"""Gradient clipping, and statistics of an epoch's gradients in the MLP and in the circuit."""
 
 from __future__ import annotations
 
@@ -20,28 +20,29 @@ _VANISHED = 1e-4
 
 
 class GradientWatch:
-    """Clips gradients, and counts what it sees: one pass over them for both."""
+    """Clips gradients and collects their statistics in the same pass."""
 
     def __init__(self, model: FusedSimilarity) -> None:
         self._parameters = list(model.parameters())
         self._classical = {id(parameter) for parameter in model.head.classical_parameters()}
-        # The fusion weight's logit learns with the circuit, but is none of its weights.
+        # The fusion weight's logit learns with the circuit, but is not one of its weights.
         self._circuit = {id(parameter) for parameter in model.head.circuit_parameters()}
         self.start()
 
     def start(self) -> None:
-        """An epoch starts: forget what was seen."""
+        """Start an epoch: reset the statistics."""
         self._steps = self._entries = 0
         self._mlp_norms = self._circuit_norms = 0.0
         self._sum = self._squares = 0.0
 
     def clip(self, max_norm: float) -> Tensor:
-        """Scale the gradients of a step down to `max_norm` over all of them, as torch would.
+        """Scale the gradients of a step down to a norm of at most `max_norm`, as torch does.
 
-        Returns: the norm that they had.
+        Returns:
+            The norm before scaling.
         """
         graded = [parameter for parameter in self._parameters if parameter.grad is not None]
-        norms = torch.stack([torch.linalg.vector_norm(_gradient(one)) for one in graded])
+        norms = torch.stack([torch.linalg.vector_norm(_gradient(weights)) for weights in graded])
         total: Tensor = torch.linalg.vector_norm(norms)
         self._count(graded, norms.tolist())
         clip_grads_with_norm_(graded, max_norm, total)
@@ -62,17 +63,17 @@ class GradientWatch:
         self._circuit_norms += math.sqrt(circuit)
 
     def metrics(self) -> dict[str, float]:
-        """Of the epoch: each norm's mean over the steps; the variance over weights and steps."""
-        found = {}
+        """Return the mean of each norm over the steps, and the variance over weights and steps."""
+        metrics = {}
         if self._steps and self._classical:
-            found[MLP_NORM] = self._mlp_norms / self._steps
+            metrics[MLP_NORM] = self._mlp_norms / self._steps
         if self._entries:
-            found[CIRCUIT_NORM] = self._circuit_norms / self._steps
-            found[CIRCUIT_VARIANCE] = self._variance()
-        return found
+            metrics[CIRCUIT_NORM] = self._circuit_norms / self._steps
+            metrics[CIRCUIT_VARIANCE] = self._variance()
+        return metrics
 
     def warning(self, loss: float) -> str:
-        """Why the circuit learns nothing, where its gradients are next to nothing beside the loss.
+        """Return a warning if the circuit's gradients vanish beside the loss; else nothing.
 
         McClean et al., "Barren plateaus in quantum neural network training landscapes", Nature
         Communications 9, 4812, 2018: the variance falls with 2 to the power of the qubits.

@@ -1,4 +1,4 @@
-"""One model, trained to its end without a search around it, and its standing on test queries."""
+"""Training of one model outside of a search, and its scores on test queries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from quantum_rerank.evaluation import Scores
 from quantum_rerank.evaluation.ranking import score_affinities, score_on
 from quantum_rerank.similarity import FUSION_GRID, MODELS, Head, build_head
 from quantum_rerank.training.checkpoint_file import CheckpointFile, resumable_epochs
-from quantum_rerank.training.hybrid_trainer import make_descendant
+from quantum_rerank.training.hybrid_trainer import Ancestors, make_descendant
 from quantum_rerank.training.lexical import Bm25
 from quantum_rerank.training.trainer import EpochReport
 from quantum_rerank.training.trial_data import PreparedData, TrialData
@@ -23,15 +23,20 @@ from quantum_rerank.training.validation import Validation, Validator
 LEXICAL_MODELS: dict[str, tuple[float, ...]] = {"bm25": (1.0,), "bm25_cosine": FUSION_GRID}
 """Baselines that read texts, with the fusion weights that each may choose from.
 
-What BM25 alone does not tell apart stays in the cosine's order.
+Ties of BM25 alone stay in the cosine's order.
 """
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The best epoch of a training: `head` holds its weights.
+    """The best epoch of a training.
 
-    history: per epoch, what was reported of it.
+    Attributes:
+        config: The configuration that was trained.
+        head: The model with the weights of the best epoch.
+        validation: The validation of the best epoch.
+        best_epoch: Number of the best epoch.
+        history: The metrics of every epoch.
     """
 
     config: ExperimentConfig
@@ -42,15 +47,15 @@ class TrainedModel:
 
     @property
     def epochs(self) -> int:
-        """The last epoch that was trained; those of a donor before it count."""
+        """Number of the last epoch; the epochs of a donor count."""
         return int(self.history[-1]["epoch"])
 
 
 def as_model(config: ExperimentConfig, model: str) -> ExperimentConfig:
-    """Another model with the same numbers, and with as many outputs of the MLP.
+    """Return the configuration of another model with the same numbers and MLP outputs.
 
-    What has no circuit goes by the circuit's angles; but `hybrid_amplitude` has amplitudes, a
-    real and an imaginary part of each. Where `mlp.outputs` is set, it stays.
+    Without `mlp.outputs`, a model without a circuit has as many outputs as the circuit has
+    angles. If the configured model has another number, it is set as `mlp.outputs`.
 
     >>> six = override(ExperimentConfig(), {"model": "hybrid_amplitude", "circuit.n_qubits": 6})
     >>> as_model(six, "mlp_twin").mlp.outputs, as_model(ExperimentConfig(), "mlp_twin").mlp.outputs
@@ -59,19 +64,20 @@ def as_model(config: ExperimentConfig, model: str) -> ExperimentConfig:
     if model == config.model:
         return config
     outputs = config.mlp.outputs
-    if config.model == "hybrid_amplitude" and not outputs:
-        outputs = 2 * 2**config.circuit.n_qubits
+    n_outputs = MODELS[config.model].n_outputs(config)
+    if not outputs and n_outputs != config.circuit.ansatz.n_angles:
+        outputs = n_outputs
     return override(config, {"model": model, "mlp.outputs": outputs})
 
 
 def untrained_head(config: ExperimentConfig, model: str, data: TrialData) -> Head:
-    """The head of a model for these data, otherwise as in `config`, as its weights are drawn."""
-    return build_head(embedding_dim=data.embedding_dim, **as_model(config, model).head_arguments())
+    """Build the untrained head of a model, otherwise as in `config`, for the width of the data."""
+    return build_head(as_model(config, model).resolved(), data.embedding_dim)
 
 
 def _to_train(config: ExperimentConfig, model: str) -> ExperimentConfig:
     config = as_model(config, model)
-    if model == "cosine":  # has nothing to learn
+    if not MODELS[model].is_trainable:
         config = override(config, {"training.max_epochs": 1, "warmup.steps": 0})
     return config.resolved()
 
@@ -81,21 +87,27 @@ def train_model(
     model: str,
     data: TrialData,
     watch: Callable[[EpochReport], None] = lambda _: None,
-    before: Sequence[tuple[ExperimentConfig, int]] = (),
-    progress: CheckpointFile | None = None,
+    ancestors: Ancestors = (),
+    checkpoint: CheckpointFile | None = None,
 ) -> TrainedModel:
-    """Train `model` with everything else as in `config`; `watch` sees every epoch.
+    """Train a model with everything else as in `config`.
 
-    before: what has trained its weights until then, as of `make_descendant`.
-    progress: where it is written down, and gone on from if something is there already.
+    Args:
+        config: The configuration of the training.
+        model: The model to train.
+        data: Training and validation data.
+        watch: Called with the report of every epoch.
+        ancestors: Configurations that trained the weights before, see `make_descendant`.
+        checkpoint: The file that the training is saved to, and resumed from if it exists.
     """
     config = _to_train(config, model)
-    if model == "cosine":  # its one epoch would come after theirs
-        before = ()
-    ancestors = [(_to_train(one, model), last) for one, last in before]
-    trainer = make_descendant(config, ancestors, data)
+    if not MODELS[model].is_trainable:  # its only epoch would come after theirs
+        ancestors = ()
+    trained_before = [(_to_train(ancestor, model), last) for ancestor, last in ancestors]
+    trainer = make_descendant(config, trained_before, data)
     history = []
-    for report in resumable_epochs(trainer, progress, config) if progress else trainer.epochs():
+    epochs = resumable_epochs(trainer, checkpoint, config) if checkpoint else trainer.epochs()
+    for report in epochs:
         history.append({"epoch": report.epoch, **report.metrics})
         watch(report)
     assert trainer.best is not None
@@ -107,10 +119,14 @@ def train_model(
 
 @dataclass(frozen=True)
 class MeasuredModel:
-    """A model's standing: its best epoch chosen on validation, then scored once on test.
+    """The scores of a model: its best epoch by validation, then scored once on test.
 
-    test: role (`test`, `unseen_test`) -> scores.
-    trained: None where there is nothing to train, and no model to export.
+    Attributes:
+        validation: The validation of the best epoch.
+        test: Role (`test`, `unseen_test`) -> scores.
+        n_trained: Number of trained parameters.
+        epochs: Number of epochs.
+        trained: The model; None for a baseline without training.
     """
 
     validation: Validation
@@ -123,13 +139,15 @@ class MeasuredModel:
 def check_model_names(names: Sequence[str]) -> list[str]:
     """Check names of models, the lexical ones too; `all` stands for every one.
 
-    Raises: ConfigError for a name that is none.
+    Raises:
+        ConfigError: A name that no model has.
     """
-    known = [*MODELS, *LEXICAL_MODELS]
-    unknown = [name for name in names if name not in (*known, "all")]
+    choices = [*MODELS, *LEXICAL_MODELS]
+    unknown = [name for name in names if name not in (*choices, "all")]
     if unknown:
-        raise ConfigError([f"`{name}` is no model. Known: {', '.join(known)}." for name in unknown])
-    return known if "all" in names else list(names)
+        listed = ", ".join(choices)
+        raise ConfigError([f"`{name}` is not a model. Choose from {listed}." for name in unknown])
+    return choices if "all" in names else list(names)
 
 
 def measure_model(
@@ -138,15 +156,21 @@ def measure_model(
     prepared: PreparedData,
     bm25: Bm25,
     watch: Callable[[EpochReport], None] = lambda _: None,
-    progress: CheckpointFile | None = None,
+    checkpoint: CheckpointFile | None = None,
 ) -> MeasuredModel:
     """Train any model with everything else as in `config`, the seed too, and score it on test.
 
-    progress: as of `train_model`.
+    Args:
+        config: The configuration of the training.
+        model: The model; lexical baselines are not trained.
+        prepared: Training, validation and test data.
+        bm25: Scores of the lexical baselines.
+        watch: Called with the report of every epoch.
+        checkpoint: See `train_model`.
     """
     if model in LEXICAL_MODELS:
         return _measured_lexical(config, LEXICAL_MODELS[model], prepared, bm25)
-    trained = train_model(config, model, prepared.trial, watch, progress=progress)
+    trained = train_model(config, model, prepared.trial, watch, checkpoint=checkpoint)
     weight = trained.validation.fusion_weight
     test = {
         role: score_on(trained.head, weight, sets) for role, sets in prepared.test_roles.items()
@@ -169,11 +193,11 @@ def _measured_lexical(
 
 def train_weights(
     config: ExperimentConfig,
-    before: Sequence[tuple[ExperimentConfig, int]],
+    ancestors: Ancestors,
     model: str,
     data: TrialData,
 ) -> tuple[dict[str, Tensor], float]:
-    """Train `model` on one thread; return its weights and fusion weight for another process."""
+    """Train a model on one thread; return its weights and fusion weight for another process."""
     torch.set_num_threads(1)
-    trained = train_model(config, model, data, before=before)
+    trained = train_model(config, model, data, ancestors=ancestors)
     return trained.head.state_dict(), trained.validation.fusion_weight

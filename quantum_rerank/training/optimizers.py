@@ -1,182 +1,127 @@
-"""Two parameter groups, and how their learning rates go over a training."""
+"""Two parameter groups, MLP and circuit, and the learning rates of a training."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from quantum_rerank.similarity import FusedSimilarity
+from quantum_rerank.training.config import OPTIMIZERS, SAME, SCHEDULES, OptimizerConfig
+from quantum_rerank.training.schedule import RateSchedule, Steps
 
-OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
-}
 MLP, CIRCUIT = "mlp", "circuit"
 
-# Of the one-cycle course, as shares of the training and of the full rate: Smith and Topin,
-# "Super-Convergence", arXiv:1708.07120, with the numbers that torch's OneCycleLR has.
-_RISE, _CYCLE_START, _CYCLE_END = 0.3, 1 / 25, 1 / 25e4
 
-Course = Callable[[int], float]
-
-
-def make_optimizer(
-    model: FusedSimilarity,
-    name: str,
-    mlp_lr: float,
-    circuit_lr: float,
-    weight_decay: float,
-    circuit_weight_decay: float,
-    momentum: float,
-) -> torch.optim.Optimizer:
-    """MLP and circuit with their own rates and decays; `momentum` is sgd's.
+def make_optimizer(model: FusedSimilarity, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """Build an optimizer with one parameter group for the MLP and one for the circuit.
 
     The fusion weight's logit is in the circuit's group: a decay pulls w towards 0.5.
+
+    Args:
+        model: The model to train.
+        config: Name of the optimizer, rates and decays of the groups; the momentum goes to
+            optimizers that take one.
     """
     groups: list[dict[str, Any]] = [
         {
             "params": model.head.classical_parameters(),
             "name": MLP,
-            "lr": mlp_lr,
-            "weight_decay": weight_decay,
+            "lr": config.mlp_lr,
+            "weight_decay": config.weight_decay,
         },
         {
             "params": model.circuit_parameters(),
             "name": CIRCUIT,
-            "lr": circuit_lr,
-            "weight_decay": circuit_weight_decay,
+            "lr": config.circuit_lr,
+            "weight_decay": config.circuit_weight_decay,
         },
     ]
-    own: dict[str, Any] = {"momentum": momentum} if name == "sgd" else {}
+    optimizer = OPTIMIZERS[config.name]
     # Fused: one call a step for all parameters, not ten for each.
-    return OPTIMIZERS[name]([g for g in groups if g["params"]], fused=True, **own)  # type: ignore[call-arg]
-
-
-@dataclass
-class Plateau:
-    """A factor that falls by `by` after every `epochs` in which nothing was better than the best.
-
-    >>> plateau = Plateau(epochs=2, by=0.5)
-    >>> [plateau.observe(value) for value in (0.5, 0.5, 0.4, 0.6, 0.5, 0.5)]
-    [1.0, 1.0, 0.5, 0.5, 0.5, 0.25]
-    """
-
-    epochs: int
-    by: float
-    factor: float = field(default=1.0, init=False)
-    best: float = field(default=-math.inf, init=False)
-    waited: int = field(default=0, init=False)
-
-    def observe(self, value: float) -> float:
-        """Take the next epoch's value, the higher the better; the factor from now on."""
-        if value > self.best:
-            self.best, self.waited = value, 0
-        else:
-            self.waited += 1
-        if self.waited == self.epochs:
-            self.factor, self.waited = self.factor * self.by, 0
-        return self.factor
+    settings = {"momentum": config.momentum, "fused": True}
+    accepted = inspect.signature(optimizer).parameters
+    options: dict[str, Any] = {key: settings[key] for key in settings if key in accepted}
+    return optimizer([group for group in groups if group["params"]], **options)
 
 
 class Schedule:
-    """Sets the rate of every group before each step: its own, times its course's factor.
+    """The learning rates of all groups: each group's rate times its schedule's factor.
 
-    torch's schedulers each take a rate for their own: one that follows the steps overwrites
-    what one that watches the validation has set.
+    torch's schedulers each overwrite the rate: one that follows the steps would undo the
+    changes of one that watches the validation.
 
-    courses: one for each of the optimizer's groups.
-    plateau: what a course of that name reads.
+    Args:
+        optimizer: The optimizer whose rates are set.
+        schedules: One schedule for each of the optimizer's groups.
+        steps: The length of the training; its linear warm-up comes before every schedule.
     """
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, courses: Sequence[Course], plateau: Plateau
+        self, optimizer: torch.optim.Optimizer, schedules: Sequence[RateSchedule], steps: Steps
     ) -> None:
         self._optimizer = optimizer
-        self._courses = courses
-        self._plateau = plateau
+        self._schedules = schedules
+        self._warm_up = steps.warm_up
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
-        self.go_on_at(0)
+        self.set_step(0)
 
     def step(self) -> None:
-        """After every step of the optimizer."""
-        self.go_on_at(self._step + 1)
+        """Set the rates of the next step, after a step of the optimizer."""
+        self.set_step(self._step + 1)
 
     def observe(self, objective: float) -> None:
-        """After every validation: what it gave, the higher the better."""
-        self._plateau.observe(objective)
-        self.go_on_at(self._step)
+        """Take the objective of a validation, the higher the better."""
+        for schedule in self._schedules:
+            schedule.observe(objective)
+        self.set_step(self._step)
 
-    def go_on_at(self, step: int) -> None:
-        """Set the rates of that step, counted from 0."""
+    def set_step(self, step: int) -> None:
+        """Set the rates of a step, counted from 0."""
         self._step = step
-        for group, course in zip(self._optimizer.param_groups, self._courses, strict=True):
-            group["lr"] = group["initial_lr"] * course(step)
+        for group, schedule in zip(self._optimizer.param_groups, self._schedules, strict=True):
+            group["lr"] = group["initial_lr"] * self._factor(schedule, step)
+
+    def _factor(self, schedule: RateSchedule, step: int) -> float:
+        return (step + 1) / self._warm_up if step < self._warm_up else schedule.factor(step)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the schedule stands."""
-        return {"step": self._step, "plateau": asdict(self._plateau)}
+        """Return the step and the states of the schedules."""
+        states = [schedule.state_dict() for schedule in self._schedules]
+        return {"step": self._step, "schedules": states}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state_dict`."""
-        vars(self._plateau).update(state["plateau"])
-        self.go_on_at(state["step"])
+        """Continue from a `state_dict`."""
+        for schedule, own_state in zip(self._schedules, state["schedules"], strict=True):
+            schedule.load_state_dict(own_state)
+        self.set_step(state["step"])
 
 
 def make_schedule(
     optimizer: torch.optim.Optimizer,
-    mlp: str,
-    circuit: str,
+    config: OptimizerConfig,
     steps_per_epoch: int,
     max_epochs: int,
-    linear_warmup_epochs: float,
-    step_epochs: int,
-    step_factor: float,
-    plateau_epochs: int,
-    plateau_factor: float,
 ) -> Schedule:
-    """The courses of both groups by name: linear warm-up, then the named one.
+    """Build the schedules of both groups: a linear warm-up, then the configured schedule.
 
-    circuit: `same` as `mlp`, or another.
+    Args:
+        optimizer: An optimizer of `make_optimizer`.
+        config: Names and numbers of the schedules.
+        steps_per_epoch: Optimizer steps of an epoch.
+        max_epochs: Epochs of the training, if it is not stopped early.
     """
-    plateau = Plateau(plateau_epochs, plateau_factor)
-    total = max_epochs * steps_per_epoch
-    warmup = round(linear_warmup_epochs * steps_per_epoch)
-    courses: dict[str, Course] = {
-        "constant": lambda step: 1.0,
-        "cosine": lambda step: _falling((step - warmup) / max(total - warmup, 1)),
-        "step": lambda step: float(step_factor ** (step // (step_epochs * steps_per_epoch))),
-        "one_cycle": lambda step: one_cycle(step, total),
-        "plateau": lambda step: plateau.factor,
-    }
-
-    def warmed_up(name: str) -> Course:
-        return lambda step: (step + 1) / warmup if step < warmup else courses[name](step)
-
-    of_circuit = mlp if circuit == "same" else circuit
+    steps = Steps(
+        per_epoch=steps_per_epoch,
+        total=max_epochs * steps_per_epoch,
+        warm_up=round(config.linear_warmup_epochs * steps_per_epoch),
+    )
+    circuit = config.schedule if config.circuit_schedule == SAME else config.circuit_schedule
     names = [
-        of_circuit if group.get("name") == CIRCUIT else mlp for group in optimizer.param_groups
+        circuit if group.get("name") == CIRCUIT else config.schedule
+        for group in optimizer.param_groups
     ]
-    return Schedule(optimizer, [warmed_up(name) for name in names], plateau)
-
-
-def one_cycle(step: int, total: int) -> float:
-    """The factor of a step: up to the full rate and down to nearly nothing, each half a cosine.
-
-    >>> [round(one_cycle(step, 100), 3) for step in (0, 29, 64, 99)]
-    [0.04, 1.0, 0.5, 0.0]
-    """
-    rise = max(_RISE * total - 1, 0.0)
-    if step < rise:
-        return 1.0 - (1.0 - _CYCLE_START) * _falling(step / rise)
-    return _CYCLE_END + (1.0 - _CYCLE_END) * _falling((step - rise) / max(total - 1 - rise, 1))
-
-
-def _falling(progress: float) -> float:
-    """Half a cosine, from 1 at the start to 0 at the end."""
-    return 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+    return Schedule(optimizer, [SCHEDULES[name](config, steps) for name in names], steps)

@@ -1,44 +1,42 @@
-"""The loop: a generator that trains, validates and yields; the caller decides what follows."""
+"""The training loop: a generator that yields a report after each epoch."""
 
 from __future__ import annotations
 
 import copy
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import DivergedError, SaturatedError
 from quantum_rerank.similarity import FusedSimilarity
+from quantum_rerank.training.batch_loss import BatchLoss
 from quantum_rerank.training.batches import Batch, CorpusBatches, TrainingBatches
+from quantum_rerank.training.early_stopping import EarlyStopping
 from quantum_rerank.training.gradients import GradientWatch
-from quantum_rerank.training.loss_functions import (
-    Loss,
-    neighbour_divergence,
-    simcse_loss,
-    spread_shortfall,
-)
-from quantum_rerank.training.optimizers import Schedule
+from quantum_rerank.training.optimizers import make_optimizer, make_schedule
 from quantum_rerank.training.validation import SPREAD, Validation, Validator
 from quantum_rerank.training.weight_average import WeightAverage
 
 _LEAST_SPREAD = 1e-6  # of affinities in [0, 1]: some ten steps of a float32
-_REGULARISED_TEXTS = 128  # documents of a batch whose neighbours, spread and views are held
 _EXPLODED = 100.0  # times the first epoch's loss
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What is known after an epoch.
+    """The result of an epoch.
 
-    metrics: loss and validation metrics of this epoch, and `objective`, the best
-        validation so far, which is what a stop now would leave.
-    improved: this epoch is the best so far.
-    final: no epoch will follow.
-    warning: what is wrong with it, though not so that the training would end; else empty.
+    Attributes:
+        epoch: Number of the epoch, counted from 1.
+        metrics: Loss and validation metrics of this epoch, and `objective`, the best
+            validation so far, the result of a training that is stopped now.
+        improved: This epoch is the best so far.
+        final: No epoch will follow.
+        warning: A problem that does not end the training; empty if there is none.
     """
 
     epoch: int
@@ -46,48 +44,6 @@ class EpochReport:
     improved: bool
     final: bool
     warning: str = ""
-
-
-@dataclass
-class EarlyStopping:
-    """Stops after `patience` epochs without an improvement of at least `min_improvement`."""
-
-    patience: int
-    min_improvement: float
-    _best: float = field(default=-math.inf, init=False)
-    _waited: int = field(default=0, init=False)
-
-    def should_stop(self, value: float) -> bool:
-        """Take the next value, the higher the better.
-
-        >>> stopping = EarlyStopping(patience=2, min_improvement=0.01)
-        >>> [stopping.should_stop(value) for value in (0.5, 0.505, 0.52, 0.52, 0.52)]
-        [False, False, False, False, True]
-        """
-        if value > self._best and value >= self._best + self.min_improvement:
-            self._best, self._waited = value, 0
-        else:
-            self._waited += 1
-        return self._waited >= self.patience
-
-    def state_dict(self) -> dict[str, Any]:
-        """The best value so far, and how many epochs ago it was."""
-        return {"best": self._best, "waited": self._waited}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state_dict`."""
-        self._best, self._waited = state["best"], state["waited"]
-
-
-@dataclass(frozen=True)
-class WarmUp:
-    """The label-free start, and its share in the loss afterwards."""
-
-    batches: CorpusBatches
-    steps: int
-    learning_rate: float
-    temperature: float
-    weight: float
 
 
 @dataclass(frozen=True)
@@ -100,56 +56,61 @@ class BestModel:
 
 
 class Trainer:
-    """Trains one model; all collaborators are handed in.
+    """The training of one model.
 
-    Between two epochs its state can be taken, and put into another trainer of the
-    same configuration and data, which then goes on bit for bit as this one would.
+    Between two epochs its state can be saved, and loaded into another trainer of the
+    same configuration and data, which then continues bit for bit as this one would.
+
+    Args:
+        model: The model to train.
+        batches: Batches of the training queries.
+        corpora: Batches of bare texts, for the warm-up.
+        validator: Validation after each epoch.
+        config: The sections loss, warmup, optimizer and training.
     """
 
     def __init__(
         self,
         model: FusedSimilarity,
-        loss: Loss,
-        on_fidelity: bool,
+        *,
         batches: TrainingBatches,
-        warm_up: WarmUp,
-        optimizer: torch.optim.Optimizer,
-        schedule: Schedule,
-        gradient_clipping: float,
-        average: WeightAverage,
+        corpora: CorpusBatches,
         validator: Validator,
-        early_stopping: EarlyStopping,
-        max_epochs: int,
+        config: ExperimentConfig,
     ) -> None:
+        training = config.training
         self.model = model
         self.best: BestModel | None = None
-        self._loss = loss
-        self._on_fidelity = on_fidelity
+        self._config = config
+        self._loss = BatchLoss(model, config.loss, config.warmup)
         self._batches = batches
-        self._warm_up = warm_up
-        self._optimizer = optimizer
-        self._schedule = schedule
+        self._corpora = corpora
+        self._optimizer = make_optimizer(model, config.optimizer)
+        self._schedule = make_schedule(
+            self._optimizer, config.optimizer, len(batches), training.max_epochs
+        )
         self._gradients = GradientWatch(model)
-        self._gradient_clipping = gradient_clipping
-        self._average = average
+        self._average = WeightAverage(training.ema_decay)
         self._validator = validator
-        self._early_stopping = early_stopping
-        self._max_epochs = max_epochs
+        self._early_stopping = EarlyStopping(training)
         self._epochs_done = 0
         self._first_loss: float | None = None
         self._finished = False
-        self._between_epochs = True  # stays False where one was broken off
+        self._between_epochs = True  # stays False if an epoch is interrupted
 
     def epochs(self) -> Iterator[EpochReport]:
-        """Warm up, then train epoch by epoch until the last or until nothing improves.
+        """Warm up, then train epoch by epoch until the last epoch or an early stop.
 
-        Goes on after the epochs that are done, of which the state loaded may have some, or all.
+        A trainer whose state was loaded continues after the epochs of that state.
 
-        Raises: DivergedError as soon as a loss is not finite, or after an epoch whose loss has
-            grown beyond hope; SaturatedError after an epoch that leaves all candidates of a
-            query with the same affinity.
+        Yields:
+            A report after each epoch.
+
+        Raises:
+            DivergedError: A loss is not finite, or an epoch's loss has exploded.
+            SaturatedError: After an epoch, all candidates of a query have the same affinity.
         """
-        while not self._finished and self._epochs_done < self._max_epochs:
+        while not self._finished and self._epochs_done < self._config.training.max_epochs:
             self._require_between_epochs()
             self._between_epochs = False
             if not self._epochs_done:
@@ -159,10 +120,14 @@ class Trainer:
             yield report
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that an epoch changes, torch's global generator included.
+        """Return everything that an epoch changes, torch's global generator included.
 
-        Tensors, and values that JSON knows. The tensors are the training's own: the next
-        epoch changes them.
+        Returns:
+            Tensors, and values that JSON can represent. The tensors are not copied: the next
+            epoch changes them.
+
+        Raises:
+            RuntimeError: The training is within an epoch.
         """
         self._require_between_epochs()
         best = self.best
@@ -177,25 +142,25 @@ class Trainer:
             "average": self._average.state_dict(),
             "early_stopping": self._early_stopping.state_dict(),
             "batches": self._batches.state_dict(),
-            "warm_up_batches": self._warm_up.batches.state_dict(),
+            "warm_up_batches": self._corpora.state_dict(),
             "torch_generator": torch.get_rng_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of the same configuration and data.
+        """Continue from a state of the same configuration and data.
 
-        Where it does not fit, the trainer may be left between the two, and refuses to train.
+        A state that does not fit may be loaded in part; the trainer then refuses to train.
         """
         self._between_epochs = False
         self.model.load_state_dict(state["model"])
         # The keys are indices of parameters, which became strings where the state was JSON.
-        moments = {int(index): own for index, own in state["optimizer"]["state"].items()}
+        moments = {int(index): values for index, values in state["optimizer"]["state"].items()}
         self._optimizer.load_state_dict({**state["optimizer"], "state": moments})
         self._schedule.load_state_dict(state["schedule"])
         self._average.load_state_dict(state["average"])
         self._early_stopping.load_state_dict(state["early_stopping"])
         self._batches.load_state_dict(state["batches"])
-        self._warm_up.batches.load_state_dict(state["warm_up_batches"])
+        self._corpora.load_state_dict(state["warm_up_batches"])
         best = state["best"]
         self.best = best and BestModel(
             best["epoch"], best["head"], Validation(**best["validation"])
@@ -206,32 +171,33 @@ class Trainer:
         self._between_epochs = True
 
     def take_over(self, state: Mapping[str, Any]) -> None:
-        """Go on from the weights and moments of another configuration's training, at its epoch.
+        """Continue from the weights and moments of another configuration's training.
 
-        The models have the same shapes. Moments of another kind of optimizer are left; an
-        average goes on where both have one. All else is this training's own: learning rates (at
-        that epoch of its schedule), loss, batches, generators; what was best before, and how
-        long nothing improved, is forgotten, since neither is of this configuration.
+        The models have the same shapes. Moments of another kind of optimizer are ignored; an
+        average continues if both trainings have one. Everything else is that of this
+        configuration: learning rates (at the state's epoch of its schedule), loss, batches,
+        generators. The best epoch and the patience start anew.
+
+        Args:
+            state: A `state_dict` of the other training.
         """
         self._between_epochs = False
         self.model.load_state_dict(state["model"])
-        theirs, settings = (
-            one["param_groups"] for one in (state["optimizer"], self._optimizer.state_dict())
-        )
+        settings = self._optimizer.state_dict()["param_groups"]
         # An optimizer of another kind has other settings, and cannot read these moments.
-        if theirs[0].keys() == settings[0].keys():
-            moments = {int(index): own for index, own in state["optimizer"]["state"].items()}
+        if state["optimizer"]["param_groups"][0].keys() == settings[0].keys():
+            moments = {int(index): values for index, values in state["optimizer"]["state"].items()}
             self._optimizer.load_state_dict({"state": moments, "param_groups": settings})
         self._average.load_state_dict(state["average"])
         self._epochs_done = state["epochs_done"]
-        self._schedule.go_on_at(self._epochs_done * len(self._batches))
+        self._schedule.set_step(self._epochs_done * len(self._batches))
         self._between_epochs = True
 
     def _require_between_epochs(self) -> None:
         if not self._between_epochs:
             raise RuntimeError(
-                "The training is within an epoch, or was broken off there: its state is neither "
-                "the last epoch's nor the next one's. Assemble it anew."
+                "The training is within an epoch, or was interrupted there: its state belongs to "
+                "no epoch. Build a new trainer."
             )
 
     def _run_epoch(self) -> EpochReport:
@@ -244,7 +210,7 @@ class Trainer:
             validation, improved = self._validate()
         assert self.best is not None
         stop = self._early_stopping.should_stop(validation.objective)
-        self._finished = stop or self._epochs_done >= self._max_epochs
+        self._finished = stop or self._epochs_done >= self._config.training.max_epochs
         metrics = {
             "objective": self.best.validation.objective,
             "epoch_objective": validation.objective,
@@ -259,10 +225,12 @@ class Trainer:
         return EpochReport(self._epochs_done, metrics, improved, self._finished, warning)
 
     def _validate(self) -> tuple[Validation, bool]:
-        """Measure the head as it is, after one more epoch, and keep it if it is the best so far."""
+        """Validate the head after an epoch, and keep its weights if they are the best so far."""
         validation = self._validator(self.model.head)
         if (spread := validation.metrics[SPREAD]) < _LEAST_SPREAD:
-            raise SaturatedError(f"The affinities of a query's candidates spread by {spread:.1g}.")
+            raise SaturatedError(
+                f"Scores collapsed: their standard deviation over the candidates is {spread:.1g}."
+            )
         self._epochs_done += 1
         self._schedule.observe(validation.objective)
         improved = self.best is None or validation.objective > self.best.validation.objective
@@ -275,20 +243,18 @@ class Trainer:
         parameters = [p for p in self.model.head.parameters() if p.requires_grad]
         if not parameters:
             return
-        optimizer = torch.optim.Adam(parameters, lr=self._warm_up.learning_rate, fused=True)
+        warm_up = self._config.warmup
+        optimizer = torch.optim.Adam(parameters, lr=warm_up.learning_rate, fused=True)
         self.model.train()
-        for step in range(self._warm_up.steps):
-            texts = self._warm_up.batches.next()
-            # Nothing is named: a name would hold what the step kept through the next one.
-            self._update(self._warm_up_loss(texts), optimizer, f"step {step + 1} of the warm-up")
-
-    def _warm_up_loss(self, texts: Tensor) -> Tensor:
-        states = self.model.head.represent(texts)
-        return self._divergence(self.model.head.compare(states, states).float(), texts)
+        for step in range(warm_up.steps):
+            texts = self._corpora.next()
+            # The loss has no name: a name would keep its graph in memory through the next step.
+            self._update(self._loss.of_texts(texts), optimizer, f"step {step + 1} of the warm-up")
 
     def _train_epoch(self) -> float:
+        """Train an epoch and return the mean loss of its batches."""
         if not list(self.model.head.parameters()):
-            return 0.0  # plain cosine has nothing to learn
+            return 0.0  # plain cosine has no weights
         self._batches.refresh(self.model, self._epochs_done)
         self.model.train()
         self._gradients.start()
@@ -301,35 +267,10 @@ class Trainer:
         return total / len(self._batches)
 
     def _batch_loss(self, batch: Batch) -> Tensor:
-        compared = self.model(batch.queries, batch.documents)
-        scores = compared.affinity
-        if not self._on_fidelity:
-            scores = self.model.fused(scores, batch.queries, batch.documents)
-        loss = self._loss.compute(scores, batch.grades)
+        loss, scores = self._loss.of_batch(batch)
         if self._batches.remembers:
-            self._batches.remember(self._loss.per_query(scores, batch.grades))
-        terms = (self._warm_up.weight, self._loss.spread_weight, self._loss.simcse_weight)
-        return self._with_terms(loss, batch, compared.documents) if any(terms) else loss
-
-    def _with_terms(self, loss: Tensor, batch: Batch, represented: Tensor) -> Tensor:
-        """A loss and what is asked of the batch's documents beside it, without a judgment."""
-        # Drawn, since the documents of a batch stand in the order of their corpus.
-        drawn = torch.randperm(len(batch.documents))[:_REGULARISED_TEXTS]
-        texts, states, head = batch.documents[drawn], represented[drawn], self.model.head
-        if self._warm_up.weight or self._loss.spread_weight:
-            affinity = head.compare(states, states).float()
-            if weight := self._warm_up.weight:
-                loss = loss + weight * self._divergence(affinity, texts)
-            if weight := self._loss.spread_weight:
-                loss = loss + weight * spread_shortfall(affinity, self._loss.spread_target)
-        if weight := self._loss.simcse_weight:
-            # Represented once more, under the next dropout mask.
-            affinity = head.compare(states, head.represent(texts)).float()
-            loss = loss + weight * simcse_loss(affinity, self._loss.simcse_temperature)
+            self._batches.remember(self._loss.per_query(scores, batch))
         return loss
-
-    def _divergence(self, affinity: Tensor, texts: Tensor) -> Tensor:
-        return neighbour_divergence(affinity, texts @ texts.T, self._warm_up.temperature)
 
     def _update(self, loss: Tensor, optimizer: torch.optim.Optimizer, where: str) -> float:
         value = loss.item()
@@ -337,7 +278,7 @@ class Trainer:
             raise DivergedError(f"The loss became {value} in {where}.")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = self._gradients.clip(self._gradient_clipping)
+        norm = self._gradients.clip(self._config.optimizer.gradient_clipping)
         if not torch.isfinite(norm):
             raise DivergedError(f"The gradient's norm became {norm.item()} in {where}.")
         optimizer.step()
@@ -345,9 +286,9 @@ class Trainer:
 
 
 def require_no_explosion(first: float, now: float) -> None:
-    """Raise DivergedError if an epoch's loss is far beyond the first one's.
+    """Raise DivergedError if an epoch's loss is far above the loss of the first epoch.
 
-    A first loss of nearly nothing counts as 0.1: to guess among 1,500 documents costs 7.
+    A first loss near 0 counts as 0.1; for comparison, guessing among 1,500 documents costs 7.
     """
     if now > _EXPLODED * max(first, 0.1):
         raise DivergedError(

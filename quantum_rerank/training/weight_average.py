@@ -1,4 +1,4 @@
-"""The mean of a head's weights over its last epochs."""
+"""A moving average of a head's weights over its epochs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from quantum_rerank.similarity import Head
 
 
 class WeightAverage:
-    """An exponential moving average, one value an epoch: a flatter place than the last step's.
+    """An exponential moving average of weights, with one value per epoch.
 
     After Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization",
     UAI 2018, with weights that fall by `decay` from epoch to epoch and sum to 1 from the first
-    epoch on: nothing of the random start stays, and a decay of 0 is the last epoch alone.
+    epoch on: the random start has no share in them, and a decay of 0 keeps the last epoch alone.
 
-    Not torch's AveragedModel, which copies the module: an engine has what cannot be copied.
+    torch's AveragedModel copies the module, but engines hold objects that cannot be copied.
     """
 
     def __init__(self, decay: float) -> None:
@@ -27,7 +27,7 @@ class WeightAverage:
         self._weights: dict[str, Tensor] = {}
 
     def include(self, head: Head) -> None:
-        """Take the weights of the next epoch."""
+        """Include the weights of the next epoch."""
         if not self._decay:
             return
         self._epochs += 1
@@ -40,23 +40,23 @@ class WeightAverage:
 
     @contextmanager
     def in_place(self, head: Head) -> Iterator[None]:
-        """The head has the averaged weights within; its own come back afterwards."""
+        """Give the head the averaged weights within the context; restore its weights after it."""
         if not self._epochs:
             yield
             return
-        own = {name: weight.clone() for name, weight in head.state_dict().items()}
+        trained = {name: weight.clone() for name, weight in head.state_dict().items()}
         head.load_state_dict(self._weights)
         try:
             yield
         finally:
-            head.load_state_dict(own)
+            head.load_state_dict(trained)
 
     def state_dict(self) -> dict[str, Any]:
-        """The average so far, and over how many epochs."""
+        """Return the average and the number of its epochs."""
         return {"epochs": self._epochs, "weights": self._weights}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state_dict`."""
+        """Continue from a `state_dict`."""
         if not self._decay:
             return
         self._epochs = state["epochs"]

@@ -179,9 +179,9 @@ class _Scorer:
             self._model.head,
             self._model.fusion_weight,
             query=vector,
-            asked=represent(self._model.head, vector[None, :]),
+            query_state=represent(self._model.head, vector[None, :]),
             documents=self._documents[rows],
-            found=self._states[rows],
+            document_states=self._states[rows],
         )
         return scores[positions]
 

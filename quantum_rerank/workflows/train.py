@@ -199,7 +199,7 @@ def _train_model(setup: _Setup, model: str) -> TrainingResult:
         setup.prepared,
         setup.bm25,
         watch=watch,
-        progress=run_record.checkpoint_file(folder, model, message),
+        checkpoint=run_record.checkpoint_file(folder, model, message),
     )
     listener.on_end(model, measured)
     return TrainingResult(measured, previous + time.monotonic() - started)

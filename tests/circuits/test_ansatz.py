@@ -122,5 +122,5 @@ def test_too_small_a_circuit_is_refused(n_qubits: int, n_layers: int) -> None:
 
 
 def test_an_unknown_entangler_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="Known: cnot_chain, zz_ring, none"):
+    with pytest.raises(ValueError, match="Choose from cnot_chain, zz_ring, none"):
         Ansatz(4, 3, "glue")

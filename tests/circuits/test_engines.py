@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from quantum_rerank.circuits import ENGINES, Ansatz, Engine, make_engine
+from quantum_rerank.circuits import ENGINES, Ansatz, Engine, Weights, make_engine
 from quantum_rerank.circuits.ansatz import ENTANGLERS
 from quantum_rerank.circuits.qnode import QNodeEngine
+from quantum_rerank.errors import ConfigError
 
 TOLERANCE = {"rtol": 0.0, "atol": 1e-9}
 # In single precision the worst of all engines is off by 1.7e-6 up to 6 qubits, by 3.8e-6 at 12.
@@ -276,7 +277,7 @@ def test_the_number_of_threads_changes_nothing(precision: str, batch: int, entan
 
 def test_an_unknown_engine_lists_the_known_ones() -> None:
     with pytest.raises(
-        ValueError, match=r"`abacus` is no engine\. Known: lightning\.qubit, statevector"
+        ConfigError, match=r"`abacus` is not an engine\. Choose from lightning\.qubit, statevector"
     ):
         make_engine("abacus", SMALL)
 
@@ -304,9 +305,12 @@ def test_an_engine_shared_by_threads_gives_each_its_own_states(name: str, thread
 def test_the_reference_takes_over_where_an_engine_does_not_fit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Changed:
+    class Changed(Engine):
         def __init__(self, ansatz: Ansatz, precision: str, threads: int) -> None:
             raise AttributeError("no attribute 'StateVectorC128'")
+
+        def states(self, angles: Tensor, weights: Weights | None = None) -> Tensor:
+            raise AssertionError("never called")
 
     monkeypatch.setitem(ENGINES, "lightning.qubit", Changed)
     with pytest.warns(UserWarning, match="`qnode` takes its place"):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from quantum_rerank.circuits import preparing_circuit
+from quantum_rerank.config import CircuitConfig, ExperimentConfig, MlpConfig
 from quantum_rerank.similarity import build_head
 
 
@@ -56,7 +57,14 @@ def test_a_device_needs_rotations_and_cnots_only(state: Tensor) -> None:
 
 def test_fidelities_of_texts_are_those_of_their_circuits() -> None:
     torch.manual_seed(0)
-    head = build_head("hybrid_amplitude", 16, (8,), 0.0, 3, 1, "cnot_chain", "torch").eval()
+    head = build_head(
+        ExperimentConfig(
+            model="hybrid_amplitude",
+            circuit=CircuitConfig(n_qubits=3, n_layers=1, engine="torch"),
+            mlp=MlpConfig(hidden_layers=(8,), dropout=0.0),
+        ),
+        16,
+    ).eval()
     with torch.no_grad():
         states = head.represent(torch.randn(3, 16))
     made = torch.stack([prepared(state) for state in states])

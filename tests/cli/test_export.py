@@ -72,7 +72,7 @@ def test_the_circuit_of_a_text_is_written_as_a_program(
     encoder, texts = TextEncoder("minilm"), ["fear of spiders", "two\nlines"]
     config = override(small_config(), {"data.encoder": "minilm", "model": model})
     vectors = encoder.encode(texts)
-    head = build_head(embedding_dim=vectors.shape[1], **config.head_arguments())
+    head = build_head(config, vectors.shape[1])
     example = ExampleTexts(texts[0], vectors[0], (texts[1],), vectors[1:])
     bundle = export_model(
         tmp_path / "bundle",

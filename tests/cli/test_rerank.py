@@ -164,7 +164,7 @@ def text_bundle(tmp_path: Path, small_config: Callable[..., ExperimentConfig]) -
     config = override(small_config(), {"data.encoder": "minilm"})
     encoder = TextEncoder("minilm")
     vectors = encoder.encode(["a query", "a document"])
-    head = build_head(embedding_dim=vectors.shape[1], **config.head_arguments())
+    head = build_head(config, vectors.shape[1])
     example = ExampleTexts("a query", vectors[0], ("a document",), vectors[1:])
     folder = tmp_path / "text-bundle"
     return export_model(

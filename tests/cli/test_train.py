@@ -248,7 +248,7 @@ def test_a_model_that_cannot_be_trained_is_left_out_and_named(
         (["--set", "circuit.n_qubits"], "must have the form KEY=VALUE"),
         (["--set", "circuit.n_qubits=60"], "`circuit.n_qubits` is 60"),
         (["--set", "data.encoder=npy:nowhere"], "does not exist"),
-        (["--model", "leg"], "`leg` is no model. Known: hybrid, "),
+        (["--model", "leg"], "`leg` is not a model. Choose from hybrid, "),
         (["--config", "nowhere.yaml"], "`nowhere.yaml` does not exist"),
     ],
 )

@@ -1,25 +1,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
-from quantum_rerank.config import ModelName
+from quantum_rerank.config import CircuitConfig, ExperimentConfig, MlpConfig
 from quantum_rerank.evaluation import METRICS, Evaluator, ranking
 from quantum_rerank.evaluation.query_set import QuerySet
 from quantum_rerank.evaluation.ranking import Candidates, score_affinities, score_on
-from quantum_rerank.similarity import Head, build_head
+from quantum_rerank.similarity import MODELS, Head, build_head
 from quantum_rerank.training.trial_data import TrialData
-
-MODELS: tuple[str, ...] = get_args(ModelName)
 
 
 def random_head(model: str, seed: int = 0) -> Head:
     torch.manual_seed(seed)
-    return build_head(model, 16, (8,), 0.3, 2, 2, "cnot_chain", "lightning.qubit")
+    return build_head(
+        ExperimentConfig(
+            model=model,
+            circuit=CircuitConfig(n_qubits=2, n_layers=2),
+            mlp=MlpConfig(hidden_layers=(8,), dropout=0.3),
+        ),
+        16,
+    )
 
 
 @pytest.mark.parametrize("model", MODELS)

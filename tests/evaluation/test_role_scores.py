@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from quantum_rerank.config import DataConfig
+from quantum_rerank.config import CircuitConfig, DataConfig, ExperimentConfig, MlpConfig
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import DataError
 from quantum_rerank.evaluation import NDCG
@@ -23,7 +23,14 @@ def test_scores_equal_the_published_ones_of_model_and_cosine(
     prepared: PreparedData, weight: float
 ) -> None:
     torch.manual_seed(0)
-    head = build_head("hybrid", 16, (8,), 0.3, 2, 2, "cnot_chain", "lightning.qubit").eval()
+    head = build_head(
+        ExperimentConfig(
+            model="hybrid",
+            circuit=CircuitConfig(n_qubits=2, n_layers=2),
+            mlp=MlpConfig(hidden_layers=(8,), dropout=0.3),
+        ),
+        16,
+    ).eval()
     roles = prepared.roles
     scores = score_against_cosine(head, weight, roles)
     assert set(scores) == set(roles)
@@ -41,6 +48,6 @@ def test_a_collection_of_one_document_is_refused(beir_folder: Callable[..., Path
 
 
 def test_a_role_without_queries_is_omitted(prepared: PreparedData) -> None:
-    head = build_head("cosine", 16, (8,), 0.3, 2, 2, "cnot_chain", "lightning.qubit")
+    head = build_head(ExperimentConfig(model="cosine"), 16)
     roles = {**prepared.roles, UNSEEN_VALIDATION: ()}
     assert UNSEEN_VALIDATION not in score_against_cosine(head, 0.0, roles)

@@ -61,10 +61,7 @@ def test_every_mistake_of_a_tuned_file_is_reported_with_its_line(tmp_path: Path)
 def test_the_twin_of_an_amplitude_encoding_has_as_many_outputs() -> None:
     numbers = {"model": "hybrid_amplitude", "circuit.n_qubits": 5}
     rows = setups(override(TUNED_CONFIG, numbers), TWIN_CONFIG, {})
-    heads = [
-        build_head(embedding_dim=8, **rows[name].config.head_arguments())
-        for name in (TUNED, "mlp_twin", "rbf")
-    ]
+    heads = [build_head(rows[name].config, 8) for name in (TUNED, "mlp_twin", "rbf")]
     amplitudes, twin, rbf = (head.represent(torch.ones(1, 8)) for head in heads)
     assert 2 * amplitudes.shape[1] == twin.shape[1] == rbf.shape[1] == 64
 

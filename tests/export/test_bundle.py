@@ -43,7 +43,7 @@ def export(small_config: Callable[..., ExperimentConfig], tmp_path: Path) -> Exp
         named = {f"circuit.{key}": value for key, value in circuit.items()}
         config = small_config({"model": model, **named})
         torch.manual_seed(0)
-        head = build_head(embedding_dim=DIM, **config.head_arguments())
+        head = build_head(config, DIM)
         folder = tmp_path / "bundle"
         return export_model(
             folder,
@@ -72,7 +72,7 @@ def test_a_bundle_keeps_its_gate(
 ) -> None:
     config = small_config({"fusion.gate": "distance", "fusion.centroids": 4})
     torch.manual_seed(0)
-    head = build_head(embedding_dim=DIM, **config.head_arguments()).eval()
+    head = build_head(config, DIM).eval()
     ungated = score(head, WEIGHT, EXAMPLE.query_vector, EXAMPLE.document_vectors)
     assert head.gate is not None
     head.gate.centroids.copy_(torch.from_numpy(unit_rows(4, 5)))
@@ -321,7 +321,7 @@ def test_a_folder_that_cannot_be_written_is_reported(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     config = small_config({"model": "cosine"})
-    head = build_head(embedding_dim=DIM, **config.head_arguments())
+    head = build_head(config, DIM)
     with pytest.raises(OutputError, match="cannot be written"):
         export_model(
             tmp_path / "file" / "bundle",
@@ -373,7 +373,7 @@ def test_the_card_contains_the_prompts(
     small_config: Callable[..., ExperimentConfig], tmp_path: Path
 ) -> None:
     config = small_config({"data.query_prompt": "query:\n"})
-    head = build_head(embedding_dim=DIM, **config.head_arguments())
+    head = build_head(config, DIM)
     export_model(
         tmp_path / "bundle",
         ExportedModel(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from quantum_rerank.config import CircuitConfig, ExperimentConfig, MlpConfig
 from quantum_rerank.errors import BundleError
 from quantum_rerank.export.qasm import circuit_qasm
 from quantum_rerank.similarity import Head, build_head, represent
@@ -19,7 +20,14 @@ GATE = re.compile(r"(\w+)(?:\(([^)]+)\))? ([^;]+);")
 def head_of(model: str, n_qubits: int, entangler: str) -> Head:
     """Return a head with random weights, including those of the circuit."""
     torch.manual_seed(3)
-    head = build_head(model, DIM, (8,), 0.3, n_qubits, 2, entangler, "lightning.qubit").eval()
+    head = build_head(
+        ExperimentConfig(
+            model=model,
+            circuit=CircuitConfig(n_qubits=n_qubits, n_layers=2, entangler=entangler),
+            mlp=MlpConfig(hidden_layers=(8,), dropout=0.3),
+        ),
+        DIM,
+    ).eval()
     for parameter in head.circuit_parameters():
         torch.nn.init.normal_(parameter)
     return head

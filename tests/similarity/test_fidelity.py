@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from quantum_rerank.circuits import ENGINES, Ansatz
+from quantum_rerank.circuits import Ansatz, CircuitConfig, make_engine
 from quantum_rerank.circuits.ansatz import ENTANGLERS
 from quantum_rerank.similarity.fidelity import TrainedCircuit, fidelity
 
@@ -72,6 +72,13 @@ def test_leading_dimensions_are_compared_one_by_one() -> None:
         torch.testing.assert_close(values[i], fidelity(left[i], right[i]))
 
 
+def circuit_of(ansatz: Ansatz, engine: str, start: str = "full") -> TrainedCircuit:
+    sizes = {"n_qubits": ansatz.n_qubits, "n_layers": ansatz.n_layers}
+    return TrainedCircuit(
+        CircuitConfig(**sizes, entangler=ansatz.entangler, engine=engine, start=start)
+    )
+
+
 def random_angles(ansatz: Ansatz, batch: int = 4) -> Tensor:
     generator = torch.Generator().manual_seed(3)
     angles = torch.randn(batch, ansatz.n_angles, generator=generator, dtype=torch.float64)
@@ -80,7 +87,7 @@ def random_angles(ansatz: Ansatz, batch: int = 4) -> Tensor:
 
 @pytest.mark.parametrize("ansatz", ANSATZE, ids=str)
 def test_no_angle_and_no_trained_weight_is_dead(ansatz: Ansatz) -> None:
-    circuit = TrainedCircuit(ansatz, "lightning.qubit")
+    circuit = circuit_of(ansatz, engine="lightning.qubit")
     angles = random_angles(ansatz)
     states = circuit(angles)
     weights = torch.randn(4, 4, generator=torch.Generator().manual_seed(4)).double()
@@ -95,8 +102,8 @@ def test_no_angle_and_no_trained_weight_is_dead(ansatz: Ansatz) -> None:
 def test_a_new_circuit_turns_by_just_the_predicted_angles(ansatz: Ansatz) -> None:
     angles = random_angles(ansatz)
     half_turns = torch.full((4, ansatz.n_entangler_angles), math.pi / 2).double()
-    bare = ENGINES["qnode"](ansatz).states(torch.cat([angles, half_turns], dim=1))
-    torch.testing.assert_close(TrainedCircuit(ansatz, "lightning.qubit")(angles), bare)
+    bare = make_engine("qnode", ansatz).states(torch.cat([angles, half_turns], dim=1))
+    torch.testing.assert_close(circuit_of(ansatz, engine="lightning.qubit")(angles), bare)
 
 
 @pytest.mark.parametrize("ansatz", ANSATZE, ids=str)
@@ -107,7 +114,7 @@ def test_a_start_near_the_identity_leaves_states_near_the_first_basis_state(
     first = torch.eye(2**ansatz.n_qubits, dtype=torch.complex128)[:1]
     lowest = {}
     for start in ("full", "near_identity"):
-        circuit = TrainedCircuit(ansatz, "statevector", start=start)
+        circuit = circuit_of(ansatz, engine="statevector", start=start)
         lowest[start] = fidelity(circuit(angles), first).min()
     # Only RYs lead away from it: cos of half the angle, squared, is at least 1 - angle**2 / 4.
     columns = [column for layer in ansatz.layers for column in layer.ry]
@@ -118,7 +125,7 @@ def test_a_start_near_the_identity_leaves_states_near_the_first_basis_state(
 
 @pytest.mark.parametrize("ansatz", ANSATZE, ids=str)
 def test_near_the_identity_no_angle_and_no_weight_is_dead(ansatz: Ansatz) -> None:
-    circuit = TrainedCircuit(ansatz, "statevector", start="near_identity")
+    circuit = circuit_of(ansatz, engine="statevector", start="near_identity")
     angles = random_angles(ansatz)
     states = circuit(angles)
     weights = torch.randn(4, 4, generator=torch.Generator().manual_seed(4)).double()
@@ -131,7 +138,7 @@ def test_near_the_identity_no_angle_and_no_weight_is_dead(ansatz: Ansatz) -> Non
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 @pytest.mark.parametrize("ansatz", ANSATZE[:12], ids=str)
 def test_a_whole_turn_more_of_any_angle_changes_no_fidelity(ansatz: Ansatz, scale: float) -> None:
-    circuit = TrainedCircuit(ansatz, "statevector")
+    circuit = circuit_of(ansatz, engine="statevector")
     with torch.no_grad():
         circuit.weights[: ansatz.n_angles] = scale
     angles = random_angles(ansatz).detach()
@@ -146,7 +153,7 @@ def test_a_whole_turn_more_of_any_angle_changes_no_fidelity(ansatz: Ansatz, scal
 
 def test_scale_and_shift_turn_the_angles() -> None:
     ansatz = Ansatz(2, 2)
-    circuit = TrainedCircuit(ansatz, "lightning.qubit")
+    circuit = circuit_of(ansatz, engine="lightning.qubit")
     angles = random_angles(ansatz).detach()
     with torch.no_grad():
         circuit.weights[: ansatz.n_angles] = 2.0
@@ -154,14 +161,14 @@ def test_scale_and_shift_turn_the_angles() -> None:
         found = circuit(angles)
     expected = 2.0 * angles
     expected[:, : ansatz.n_shifts] += 0.5
-    torch.testing.assert_close(found, ENGINES["qnode"](ansatz).states(expected))
+    torch.testing.assert_close(found, make_engine("qnode", ansatz).states(expected))
 
 
 def test_a_circuit_s_weights_are_counted_by_hand() -> None:
     # 3 qubits and 2 layers: 12 scales, 12 - 3 shifts, and 3 edges between the two layers.
-    ring = TrainedCircuit(Ansatz(3, 2, "zz_ring"), "lightning.qubit")
+    ring = circuit_of(Ansatz(3, 2, "zz_ring"), engine="lightning.qubit")
     assert sum(p.numel() for p in ring.parameters()) == 12 + 9 + 3
-    chain = TrainedCircuit(Ansatz(3, 2), "lightning.qubit")
+    chain = circuit_of(Ansatz(3, 2), engine="lightning.qubit")
     assert sum(p.numel() for p in chain.parameters()) == 12 + 9
 
 

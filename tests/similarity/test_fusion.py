@@ -5,12 +5,20 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from quantum_rerank.config import CircuitConfig, ExperimentConfig, MlpConfig
 from quantum_rerank.similarity import FUSION_GRID, FusedSimilarity, build_head, fuse
 
 
 def model(initial_weight: float = 0.5) -> FusedSimilarity:
     torch.manual_seed(0)
-    head = build_head("hybrid", 6, (8,), 0.0, 2, 2, "cnot_chain", "lightning.qubit")
+    head = build_head(
+        ExperimentConfig(
+            model="hybrid",
+            circuit=CircuitConfig(n_qubits=2, n_layers=2),
+            mlp=MlpConfig(hidden_layers=(8,), dropout=0.0),
+        ),
+        6,
+    )
     return FusedSimilarity(head, initial_weight)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from quantum_rerank.config import CircuitConfig, ExperimentConfig, FusionConfig, MlpConfig
 from quantum_rerank.similarity import FALLS, DistanceGate, build_head, fuse, gated
 
 
@@ -56,7 +57,14 @@ def test_without_a_fall_every_query_keeps_all_of_the_weight() -> None:
 @pytest.mark.parametrize("fall", FALLS)
 @pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
 def test_gated_affinities_fuse_to_what_the_gated_weight_gives(fall: float, weight: float) -> None:
-    head = build_head("cosine", 2, (), 0.0, 2, 1, "cnot_chain", "torch")
+    head = build_head(
+        ExperimentConfig(
+            model="cosine",
+            circuit=CircuitConfig(n_qubits=2, n_layers=1, engine="torch"),
+            mlp=MlpConfig(hidden_layers=(), dropout=0.0),
+        ),
+        2,
+    )
     head.gate = gate(fall)
     rng = np.random.default_rng(0)
     cosine, affinity = rng.uniform(-1, 1, (3, 4)), rng.uniform(0, 1, (3, 4))
@@ -67,7 +75,14 @@ def test_gated_affinities_fuse_to_what_the_gated_weight_gives(fall: float, weigh
 
 
 def test_a_head_without_a_gate_leaves_affinities_alone() -> None:
-    head = build_head("cosine", 2, (), 0.0, 2, 1, "cnot_chain", "torch")
+    head = build_head(
+        ExperimentConfig(
+            model="cosine",
+            circuit=CircuitConfig(n_qubits=2, n_layers=1, engine="torch"),
+            mlp=MlpConfig(hidden_layers=(), dropout=0.0),
+        ),
+        2,
+    )
     affinity = np.ones((1, 3))
     assert gated(head, at(0.0).numpy(), np.zeros((1, 3)), affinity) is affinity
 
@@ -76,7 +91,15 @@ def test_a_head_without_a_gate_leaves_affinities_alone() -> None:
 def test_a_gate_is_part_of_the_model_and_is_not_trained(model: str) -> None:
     torch.manual_seed(0)
     bare, one = (
-        build_head(model, 6, (5,), 0.0, 2, 2, "cnot_chain", "torch", gate=name, centroids=3)
+        build_head(
+            ExperimentConfig(
+                model=model,
+                circuit=CircuitConfig(n_qubits=2, n_layers=2, engine="torch"),
+                mlp=MlpConfig(hidden_layers=(5,), dropout=0.0),
+                fusion=FusionConfig(gate=name, centroids=3),
+            ),
+            6,
+        )
         for name in ("none", "distance")
     )
     more = {"gate.centroids", "gate.usual", "gate.spread", "gate.fall"}

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from quantum_rerank.evaluation.query_set import QuerySet
 from quantum_rerank.training.batches import Batch, CorpusBatches, TrainingBatches, quotas
+from quantum_rerank.training.config import LossConfig, NegativesConfig, TrainingConfig
 from quantum_rerank.training.loss_functions import LEFT_ALONE, Sampling
 from quantum_rerank.training.negatives import NEVER, Negatives
 from quantum_rerank.training.trial_data import TrialData
@@ -34,19 +35,20 @@ def batches(
     difficulty: float = 0.0,
 ) -> TrainingBatches:
     query_sets = tuple(query_sets)
-    negatives = Negatives(query_sets, "random", 32, 5, margin, on_fidelity=True)
-    return TrainingBatches(
+    negatives = Negatives(
         query_sets,
-        sampling,
-        negatives,
-        batch_size,
-        n_negatives,
-        max_documents,
-        balance,
-        noise,
-        difficulty,
-        np.random.default_rng(seed),
+        NegativesConfig(false_negative_margin=margin),
+        LossConfig(negatives=n_negatives),
     )
+    config = TrainingConfig(
+        batch_size=batch_size,
+        max_batch_documents=max_documents,
+        balance=balance,
+        difficulty=difficulty,
+        embedding_noise=noise,
+    )
+    rng = np.random.default_rng(seed)
+    return TrainingBatches(query_sets, negatives, sampling=sampling, config=config, rng=rng)
 
 
 def rows_of(vectors: Tensor, table: NDArray[np.float32]) -> list[int]:

@@ -1,20 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import get_args
 
 import pytest
 import torch
 
-from quantum_rerank.config import ExperimentConfig, ModelName
+from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import BundleError
+from quantum_rerank.similarity import MODELS
 from quantum_rerank.training.best_model import best_model_bytes, read_best_model
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from quantum_rerank.training.serialization import dumps, loads
 from quantum_rerank.training.trainer import BestModel
 from quantum_rerank.training.trial_data import TrialData
 
-MODELS: tuple[str, ...] = get_args(ModelName)
 Written = Callable[[str], tuple[bytes, BestModel, ExperimentConfig]]
 
 

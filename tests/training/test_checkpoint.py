@@ -325,9 +325,9 @@ def test_a_failed_epoch_is_neither_serialized_nor_continued(
     training = trainer({"loss.name": "infonce", "loss.temperature": 1e-300})
     with pytest.raises(DivergedError):
         next(training.epochs())
-    with pytest.raises(RuntimeError, match="broken off"):
+    with pytest.raises(RuntimeError, match="interrupted there"):
         checkpoint_bytes(training, {})
-    with pytest.raises(RuntimeError, match="broken off"):
+    with pytest.raises(RuntimeError, match="interrupted there"):
         next(training.epochs())
 
 
@@ -338,7 +338,7 @@ def test_a_trainer_with_a_partly_loaded_state_refuses_to_train(
     training = trainer()
     with pytest.raises(KeyError):
         training.load_state_dict({**state, "schedule": {}})
-    with pytest.raises(RuntimeError, match="broken off"):
+    with pytest.raises(RuntimeError, match="interrupted there"):
         next(training.epochs())
 
 

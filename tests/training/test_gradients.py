@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from quantum_rerank.config import CircuitConfig, ExperimentConfig, MlpConfig
 from quantum_rerank.similarity import FusedSimilarity, build_head
 from quantum_rerank.training.gradients import (
     CIRCUIT_NORM,
@@ -23,7 +24,16 @@ MODELS = ("hybrid", "mlp_twin", "quantum_only", "cosine")
 
 def model(model: str = "hybrid") -> FusedSimilarity:
     torch.manual_seed(0)
-    head = build_head(model, 6, (5,), 0.0, 2, 2, "zz_ring", "statevector")
+    head = build_head(
+        ExperimentConfig(
+            model=model,
+            circuit=CircuitConfig(
+                n_qubits=2, n_layers=2, entangler="zz_ring", engine="statevector"
+            ),
+            mlp=MlpConfig(hidden_layers=(5,), dropout=0.0),
+        ),
+        6,
+    )
     return FusedSimilarity(head, 0.5)
 
 

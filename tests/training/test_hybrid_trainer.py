@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
 from quantum_rerank.circuits import ENGINES
-from quantum_rerank.config import ExperimentConfig, LossName, ModelName
+from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.embeddings.mapped import open_mapped
 from quantum_rerank.evaluation.query_set import QuerySet
+from quantum_rerank.similarity import MODELS
 from quantum_rerank.training.best_model import best_model_bytes, read_best_model
+from quantum_rerank.training.config import LOSSES
 from quantum_rerank.training.hybrid_trainer import make_descendant, make_trainer
 from quantum_rerank.training.trial_data import TrialData
 from quantum_rerank.training.validation import GATE_FALL, Validator
-
-MODELS: tuple[str, ...] = get_args(ModelName)
-LOSSES: tuple[str, ...] = get_args(LossName)
 
 
 @pytest.fixture

@@ -127,5 +127,5 @@ def test_cosine_takes_over_nothing(
     trial_data: TrialData, small_config: Callable[..., ExperimentConfig]
 ) -> None:
     before = [(small_config({"model": "cosine"}), 2)]
-    trained = train_model(small_config(), "cosine", trial_data, before=before)
+    trained = train_model(small_config(), "cosine", trial_data, ancestors=before)
     assert trained.epochs == 1

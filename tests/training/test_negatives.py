@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from quantum_rerank.config import CircuitConfig, ExperimentConfig, MlpConfig
 from quantum_rerank.evaluation.query_set import QuerySet
 from quantum_rerank.similarity import FusedSimilarity, build_head, fuse
-from quantum_rerank.training.negatives import NEVER, Kind, Negatives, answers, mined
+from quantum_rerank.training.config import LossConfig, NegativesConfig
+from quantum_rerank.training.negatives import NEVER, Negatives, answers, mined
 from quantum_rerank.training.trial_data import TrialData
 
-KINDS: tuple[Kind, ...] = ("random", "semi_hard", "hard")
+KINDS = ("random", "semi_hard", "hard")
 every_kind = pytest.mark.parametrize("kind", KINDS)
 mined_kinds = pytest.mark.parametrize("kind", ["semi_hard", "hard"])
 
@@ -22,12 +24,30 @@ mined_kinds = pytest.mark.parametrize("kind", ["semi_hard", "hard"])
 @pytest.fixture
 def model() -> FusedSimilarity:
     torch.manual_seed(0)
-    return FusedSimilarity(build_head("mlp_twin", 16, [8], 0.5, 2, 2, "cnot_chain", "torch"), 0.3)
+    return FusedSimilarity(
+        build_head(
+            ExperimentConfig(
+                model="mlp_twin",
+                circuit=CircuitConfig(n_qubits=2, n_layers=2, engine="torch"),
+                mlp=MlpConfig(hidden_layers=[8], dropout=0.5),
+            ),
+            16,
+        ),
+        0.3,
+    )
 
 
-def negatives(query_sets: tuple[QuerySet, ...], kind: Kind, **given: Any) -> Negatives:
-    numbers = {"pool": 3, "refresh_epochs": 2, "margin": NEVER, "on_fidelity": True}
-    return Negatives(query_sets, kind, **(numbers | given))
+def negatives(
+    query_sets: tuple[QuerySet, ...],
+    kind: str,
+    margin: float = NEVER,
+    on_fidelity: bool = True,
+    n_sampled: int = 31,
+    **numbers: int,
+) -> Negatives:
+    settings: dict[str, Any] = {"pool": 3, "refresh_epochs": 2, "false_negative_margin": margin}
+    loss = LossConfig(score="fidelity" if on_fidelity else "fused", negatives=n_sampled)
+    return Negatives(query_sets, NegativesConfig(kind=kind, **(settings | numbers)), loss)
 
 
 def drawable(source: Negatives, queries: QuerySet) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -47,7 +67,7 @@ def scores_of(model: FusedSimilarity, queries: QuerySet, on_fidelity: bool) -> A
 
 @every_kind
 def test_a_relevant_candidate_is_never_a_negative(
-    query_set: QuerySet, model: FusedSimilarity, kind: Kind
+    query_set: QuerySet, model: FusedSimilarity, kind: str
 ) -> None:
     source = negatives((query_set,), kind, pool=12)
     source.refresh(model, 0)
@@ -115,15 +135,14 @@ def test_a_pool_larger_than_what_is_usable_holds_all_of_it(answer: Any) -> None:
 
 
 @every_kind
-def test_no_more_negatives_are_drawn_than_the_pool_holds(query_set: QuerySet, kind: Kind) -> None:
-    source = negatives((query_set,), kind, pool=3)
-    assert source.at_most(2) == 2
-    assert source.at_most(31) == (31 if kind == "random" else 3)
+def test_no_more_negatives_are_drawn_than_the_pool_holds(query_set: QuerySet, kind: str) -> None:
+    drawn = [negatives((query_set,), kind, pool=3, n_sampled=n).n_drawn for n in (2, 31)]
+    assert drawn == [2, 31 if kind == "random" else 3]
 
 
 @mined_kinds
 def test_before_anything_is_mined_all_candidates_may_be_drawn(
-    query_set: QuerySet, kind: Kind
+    query_set: QuerySet, kind: str
 ) -> None:
     source = negatives((query_set,), kind)
     np.testing.assert_array_equal(drawable(source, query_set), query_set.grades <= 0)
@@ -131,7 +150,7 @@ def test_before_anything_is_mined_all_candidates_may_be_drawn(
 
 @mined_kinds
 def test_negatives_are_mined_anew_every_so_many_epochs(
-    trial_data: TrialData, model: FusedSimilarity, kind: Kind
+    trial_data: TrialData, model: FusedSimilarity, kind: str
 ) -> None:
     source = negatives(trial_data.train, kind, refresh_epochs=3)
     found = []
@@ -164,7 +183,7 @@ def test_mining_draws_nothing_and_leaves_the_model_as_it_is(
 
 @mined_kinds
 def test_what_was_mined_is_drawn_from_after_it_was_restored(
-    trial_data: TrialData, model: FusedSimilarity, kind: Kind
+    trial_data: TrialData, model: FusedSimilarity, kind: str
 ) -> None:
     source, again, fresh = (negatives(trial_data.train, kind) for _ in range(3))
     again.load_state_dict(fresh.state_dict())
@@ -183,7 +202,7 @@ def test_what_was_mined_is_drawn_from_after_it_was_restored(
 
 @every_kind
 def test_suspected_candidates_are_not_drawn(
-    query_set: QuerySet, model: FusedSimilarity, kind: Kind
+    query_set: QuerySet, model: FusedSimilarity, kind: str
 ) -> None:
     source = negatives((query_set,), kind, pool=12, margin=0.1)
     source.refresh(model, 0)
@@ -212,7 +231,7 @@ def with_rejected(queries: QuerySet, n_rejected: int = 2) -> tuple[QuerySet, Any
 @every_kind
 @pytest.mark.parametrize("margin", [NEVER, 2.0])
 def test_what_was_judged_not_relevant_is_always_drawable_and_never_suspected(
-    query_set: QuerySet, model: FusedSimilarity, kind: Kind, margin: float
+    query_set: QuerySet, model: FusedSimilarity, kind: str, margin: float
 ) -> None:
     queries, rejected = with_rejected(query_set)
     source = negatives((queries,), kind, pool=1, margin=margin)
@@ -252,7 +271,7 @@ def test_training_with_hard_negatives_sees_harder_ones(
 
     still = {"optimizer.mlp_lr": 1e-12, "optimizer.circuit_lr": 1e-12, "mlp.dropout": 0.0}
 
-    def loss(kind: Kind) -> float:
+    def loss(kind: str) -> float:
         config = small_config(still | {"negatives.kind": kind, "negatives.pool": 1})
         return next(make_trainer(config, trial_data).epochs()).metrics["train_loss"]
 

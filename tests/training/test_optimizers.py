@@ -5,22 +5,25 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
+from quantum_rerank.config import CircuitConfig, ExperimentConfig, MlpConfig
 from quantum_rerank.similarity import FusedSimilarity, build_head
-from quantum_rerank.training.optimizers import (
-    OPTIMIZERS,
-    Plateau,
-    Schedule,
-    make_optimizer,
-    make_schedule,
-)
+from quantum_rerank.training.config import OPTIMIZERS, SCHEDULES, OptimizerConfig
+from quantum_rerank.training.optimizers import Schedule, make_optimizer, make_schedule
+from quantum_rerank.training.schedule import Plateau, Steps
 
-SCHEDULES = ("constant", "cosine", "step", "one_cycle", "plateau")
 every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 
 
 def model(model: str = "hybrid") -> FusedSimilarity:
     torch.manual_seed(0)
-    head = build_head(model, 6, (5,), 0.0, 2, 2, "zz_ring", "lightning.qubit")
+    head = build_head(
+        ExperimentConfig(
+            model=model,
+            circuit=CircuitConfig(n_qubits=2, n_layers=2, entangler="zz_ring"),
+            mlp=MlpConfig(hidden_layers=(5,), dropout=0.0),
+        ),
+        6,
+    )
     return FusedSimilarity(head, 0.5)
 
 
@@ -33,18 +36,16 @@ def schedule_of(
     step_epochs: int = 2,
     circuit: str = "same",
 ) -> Schedule:
-    return make_schedule(
-        optimizer,
-        name,
-        circuit,
-        steps_per_epoch,
-        epochs,
-        linear_warmup_epochs,
-        step_epochs,
+    config = OptimizerConfig(
+        schedule=name,
+        circuit_schedule=circuit,
+        linear_warmup_epochs=linear_warmup_epochs,
+        step_epochs=step_epochs,
         step_factor=0.1,
         plateau_epochs=2,
         plateau_factor=0.5,
     )
+    return make_schedule(optimizer, config, steps_per_epoch, epochs)
 
 
 def rates(
@@ -68,13 +69,15 @@ def rates(
 
 
 def two_groups() -> torch.optim.Optimizer:
-    return make_optimizer(model(), "adam", 0.001, 0.01, 0.0, 0.0, 0.9)
+    return make_optimizer(model(), OptimizerConfig(weight_decay=0.0))
 
 
 @every_optimizer
 def test_mlp_and_circuit_learn_at_their_own_rates(name: str) -> None:
     hybrid = model()
-    classical, circuit = make_optimizer(hybrid, name, 0.001, 0.01, 0.1, 0.0, 0.9).param_groups
+    classical, circuit = make_optimizer(
+        hybrid, OptimizerConfig(name=name, weight_decay=0.1)
+    ).param_groups
     assert (classical["lr"], classical["weight_decay"]) == (0.001, 0.1)
     assert (circuit["lr"], circuit["weight_decay"]) == (0.01, 0.0)
     assert [id(p) for p in classical["params"]] == [
@@ -87,7 +90,7 @@ def test_mlp_and_circuit_learn_at_their_own_rates(name: str) -> None:
 @pytest.mark.parametrize("model_name", ["hybrid", "mlp_twin", "quantum_only", "cosine"])
 def test_every_parameter_of_every_model_is_in_exactly_one_group(name: str, model_name: str) -> None:
     network = model(model_name)
-    groups = make_optimizer(network, name, 0.001, 0.01, 0.1, 0.0, 0.9).param_groups
+    groups = make_optimizer(network, OptimizerConfig(name=name, weight_decay=0.1)).param_groups
     held = sorted(id(p) for group in groups for p in group["params"])
     assert held == sorted(id(p) for p in network.parameters())
 
@@ -98,7 +101,10 @@ def test_mlp_and_circuit_decay_apart(name: str, decays: tuple[float, float]) -> 
     hybrid = model()
     with torch.no_grad():
         hybrid.fusion_logit.fill_(1.0)
-    optimizer = make_optimizer(hybrid, name, 0.01, 0.01, *decays, 0.9)
+    config = OptimizerConfig(
+        name=name, mlp_lr=0.01, weight_decay=decays[0], circuit_weight_decay=decays[1]
+    )
+    optimizer = make_optimizer(hybrid, config)
     for parameter in hybrid.parameters():
         parameter.grad = torch.zeros_like(parameter)
     before = {key: value.detach().clone() for key, value in hybrid.named_parameters()}
@@ -113,7 +119,9 @@ def test_momentum_carries_a_weight_on_where_there_is_no_gradient() -> None:
     moved = {}
     for momentum in (0.0, 0.5):
         one = model()
-        optimizer = make_optimizer(one, "sgd", 0.1, 0.1, 0.0, 0.0, momentum)
+        optimizer = make_optimizer(
+            one, OptimizerConfig(name="sgd", circuit_lr=0.1, momentum=momentum)
+        )
         start = one.fusion_logit.item()
         for gradient in (1.0, 0.0, 0.0):
             one.fusion_logit.grad = torch.tensor(gradient)
@@ -180,10 +188,12 @@ def test_the_plateau_is_torch_s(seed: int, epochs: int) -> None:
     reference = ReduceLROnPlateau(
         optimizer, "max", factor=0.5, patience=epochs - 1, threshold=0.0, eps=0.0
     )
-    plateau = Plateau(epochs, 0.5)
+    config = OptimizerConfig(plateau_epochs=epochs, plateau_factor=0.5)
+    plateau = Plateau(config, Steps(per_epoch=1, total=30))
     for value in np.random.default_rng(seed).integers(0, 10, 30):
         reference.step(float(value))
-        assert plateau.observe(float(value)) == optimizer.param_groups[0]["lr"]
+        plateau.observe(float(value))
+        assert plateau.factor(step=0) == optimizer.param_groups[0]["lr"]
 
 
 def test_a_plateau_lowers_the_rate_of_the_very_next_step() -> None:

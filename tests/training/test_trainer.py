@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.config import ExperimentConfig, TrainingConfig
 from quantum_rerank.errors import DivergedError, SaturatedError
 from quantum_rerank.similarity import MODELS
+from quantum_rerank.training.early_stopping import EarlyStopping
 from quantum_rerank.training.gradients import CIRCUIT_NORM, CIRCUIT_VARIANCE, MLP_NORM
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from quantum_rerank.training.loss_functions import neighbour_divergence
 from quantum_rerank.training.trainer import (
-    EarlyStopping,
     EpochReport,
     Trainer,
     require_no_explosion,
@@ -361,25 +361,25 @@ def test_plain_cosine_trains_nothing_and_still_reports(trainer: Train) -> None:
 
 
 def test_early_stopping_waits_for_its_patience() -> None:
-    stopping = EarlyStopping(patience=3, min_improvement=0.1)
+    stopping = EarlyStopping(TrainingConfig(early_stopping_patience=3, min_improvement=0.1))
     stops = [stopping.should_stop(value) for value in (0.5, 0.55, 0.59, 0.4)]
     assert stops == [False, False, False, True]
 
 
 def test_an_improvement_starts_the_wait_anew() -> None:
-    stopping = EarlyStopping(patience=2, min_improvement=0.1)
+    stopping = EarlyStopping(TrainingConfig(early_stopping_patience=2, min_improvement=0.1))
     values = (0.5, 0.5, 0.7, 0.7, 0.7)
     assert [stopping.should_stop(value) for value in values] == [False] * 4 + [True]
 
 
 def test_small_gains_count_once_they_add_up() -> None:
-    stopping = EarlyStopping(patience=2, min_improvement=0.1)
+    stopping = EarlyStopping(TrainingConfig(early_stopping_patience=2, min_improvement=0.1))
     values = (0.5, 0.5625, 0.625, 0.6875, 0.75)
     assert not any(stopping.should_stop(value) for value in values)
 
 
 def test_a_value_that_stays_the_same_is_no_improvement_however_small_one_may_be() -> None:
-    stopping = EarlyStopping(patience=2, min_improvement=0.0)
+    stopping = EarlyStopping(TrainingConfig(early_stopping_patience=2, min_improvement=0.0))
     assert [stopping.should_stop(0.5) for _ in range(3)] == [False, False, True]
 
 
@@ -388,5 +388,5 @@ def test_a_model_that_gives_all_texts_one_state_is_saturated(trainer: Train) -> 
     with torch.no_grad():
         for weight in one.model.head.parameters():
             weight.zero_()
-    with pytest.raises(SaturatedError, match="candidates spread by"):
+    with pytest.raises(SaturatedError, match="Scores collapsed"):
         next(one.epochs())

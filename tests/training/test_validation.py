@@ -1,27 +1,36 @@
 from __future__ import annotations
 
-from typing import get_args
-
 import numpy as np
 import pytest
 import torch
 
-from quantum_rerank.config import ModelName
+from quantum_rerank.config import (
+    CircuitConfig,
+    ExperimentConfig,
+    FusionConfig,
+    MlpConfig,
+)
 from quantum_rerank.errors import DivergedError
 from quantum_rerank.evaluation import METRICS, NDCG
 from quantum_rerank.evaluation.ranking import score_on
-from quantum_rerank.similarity import FUSION_GRID, Head, build_head
+from quantum_rerank.similarity import FUSION_GRID, MODELS, Head, build_head
 from quantum_rerank.training.gating import place_gate
 from quantum_rerank.training.trial_data import TrialData
 from quantum_rerank.training.validation import GATE_FALL, SPREAD, Validator, penalise_losses
 
-MODELS: tuple[str, ...] = get_args(ModelName)
 OBJECTIVES = [metric for metric in METRICS if not metric.startswith("recall")]
 
 
 def random_head(model: str, seed: int = 0) -> Head:
     torch.manual_seed(seed)
-    return build_head(model, 16, (8,), 0.3, 2, 2, "cnot_chain", "lightning.qubit")
+    return build_head(
+        ExperimentConfig(
+            model=model,
+            circuit=CircuitConfig(n_qubits=2, n_layers=2),
+            mlp=MlpConfig(hidden_layers=(8,), dropout=0.3),
+        ),
+        16,
+    )
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -124,7 +133,13 @@ def test_a_model_with_nan_weights_is_an_error(trial_data: TrialData) -> None:
 def gated_head(trial_data: TrialData, seed: int) -> Head:
     torch.manual_seed(seed)
     head = build_head(
-        "hybrid", 16, (8,), 0.3, 2, 2, "cnot_chain", "lightning.qubit", gate="distance", centroids=3
+        ExperimentConfig(
+            model="hybrid",
+            circuit=CircuitConfig(n_qubits=2, n_layers=2),
+            mlp=MlpConfig(hidden_layers=(8,), dropout=0.3),
+            fusion=FusionConfig(gate="distance", centroids=3),
+        ),
+        16,
     )
     assert head.gate is not None
     place_gate(

@@ -5,13 +5,21 @@ import torch
 from torch import Tensor
 
 from quantum_rerank.circuits import ENGINES
+from quantum_rerank.config import CircuitConfig, ExperimentConfig, MlpConfig
 from quantum_rerank.similarity import Head, build_head
 from quantum_rerank.training.weight_average import WeightAverage
 
 
 def head(model: str = "hybrid", engine: str = "statevector") -> Head:
     torch.manual_seed(0)
-    return build_head(model, 6, (5,), 0.0, 2, 2, "zz_ring", engine)
+    return build_head(
+        ExperimentConfig(
+            model=model,
+            circuit=CircuitConfig(n_qubits=2, n_layers=2, entangler="zz_ring", engine=engine),
+            mlp=MlpConfig(hidden_layers=(5,), dropout=0.0),
+        ),
+        6,
+    )
 
 
 def filled(one: Head, value: float) -> Head:

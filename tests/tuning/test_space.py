@@ -125,12 +125,14 @@ def test_a_model_is_a_parameter_like_any_other(write: Write, model: str) -> None
     chosen = space.suggest(FixedTrial({"model": model, **SUGGESTED}))
     config = space.config_for(chosen, number=3)
     assert config.model == model
-    assert build_head(embedding_dim=16, **config.head_arguments()).n_trained >= 0
+    assert build_head(config, 16).n_trained >= 0
     # A parameter of other models is not asked for, and stays as in the base.
     assert (
-        ("linear.rank" in chosen) == (config.linear.rank == 32) == ("linear" in MODELS[model].has)
+        ("linear.rank" in chosen)
+        == (config.linear.rank == 32)
+        == ("linear" in MODELS[model].components)
     )
-    assert ("circuit.entangler" in chosen) == ("entangler" in MODELS[model].has)
+    assert ("circuit.entangler" in chosen) == ("entangler" in MODELS[model].components)
 
 
 def test_a_space_over_models_starts_with_the_base_and_copies_models_to_clones(write: Write) -> None:

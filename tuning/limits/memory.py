@@ -120,17 +120,12 @@ def least_bytes(config: ExperimentConfig, embedding_dim: int, n_ranked: int) -> 
     >>> least_bytes(config, 384, 1000) // 2**20
     252
     """
-    has, dimension = MODELS[config.model].has, 2**config.circuit.n_qubits
-    n_outputs = 2 * config.circuit.n_qubits * config.circuit.n_layers
-    if config.model == "hybrid_amplitude":
-        n_outputs = 2 * dimension
-    elif "state" not in has:
-        n_outputs = config.mlp.outputs or n_outputs
-    widths = [embedding_dim, *config.mlp.hidden_layers, n_outputs]
-    n_weights = sum(a * b for a, b in pairwise(widths)) if "mlp" in has else 0
-    if "linear" in has:
+    model = MODELS[config.model]
+    widths = [embedding_dim, *config.mlp.hidden_layers, model.n_outputs(config)]
+    n_weights = sum(a * b for a, b in pairwise(widths)) if "mlp" in model.components else 0
+    if "linear" in model.components:
         n_weights = embedding_dim * config.linear.rank
-    states = 16 * dimension * n_ranked if "state" in has else 0
+    states = 16 * 2**config.circuit.n_qubits * n_ranked if "state" in model.components else 0
     return BARE_WORKER + 4 * 4 * n_weights + states
 
 

@@ -40,6 +40,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from quantum_rerank.atomic import write_json
 from quantum_rerank.config import Plain, Section, flat
 from quantum_rerank.errors import ConfigError, OutputError
+from quantum_rerank.training.config import SAME, SCHEDULES
 from tuning.reporting.snapshot import read_study
 from tuning.space import Params, Space
 from tuning.study.front import cost, ranking_key
@@ -70,9 +71,7 @@ TAKEN_OVER = "warm_start.json"
 _MAY_DIFFER = ("seed", "training.max_epochs", "circuit.engine", "circuit.threads")
 # Keys of the data that its fingerprint does not hold already.
 _OF_THE_DATA = ("data.encoder", "data.query_prompt", "data.document_prompt", "data.candidates")
-# Where a learning rate's course is named, and the courses that end with the budget of epochs.
 _SCHEDULES = ("optimizer.schedule", "optimizer.circuit_schedule")
-_FOLLOW_THE_BUDGET = ("cosine", "one_cycle")
 _KNOWN = "came in already"
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 
@@ -205,6 +204,11 @@ def _why_no_value_compares(space: Space, run: EarlierRun, fingerprint: str, enco
     return "other vectors" if run.encoder and encoder not in ("", run.encoder) else ""
 
 
+def _spans_training(schedule: Plain) -> bool:
+    """Return whether a schedule's rates depend on the number of epochs."""
+    return schedule != SAME and SCHEDULES[str(schedule)].spans_training
+
+
 def _require_values(trial: FrozenTrial) -> None:
     """Raise LeftOut unless a trial is over, by itself or by the scheduler, with an epoch.
 
@@ -231,7 +235,7 @@ def as_prior(trial: FrozenTrial, run: EarlierRun, space: Space) -> Prior:
     if others := [key for key in others if _matters(key)]:
         raise LeftOut(f"other {', '.join(f'`{key}`' for key in others)}")
     epochs, had = space.header.budget.epochs, run.space.header.budget.epochs
-    if epochs != had and any(ours[key] in _FOLLOW_THE_BUDGET for key in _SCHEDULES):
+    if epochs != had and any(_spans_training(ours[key]) for key in _SCHEDULES):
         raise LeftOut(f"learning rate that ends with epoch {had}")
     values = {e: v for e, v in best_so_far(trial).items() if e <= epochs}
     if not values:

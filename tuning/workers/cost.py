@@ -18,8 +18,10 @@ _REPEATS, _UNMEASURED = 50, 5
 def cost_of(head: Head, against: Against, embedding_dim: int) -> float:
     """The number of a head's trained parameters, or its latency in milliseconds.
 
+    >>> from quantum_rerank.config import ExperimentConfig, override
     >>> from quantum_rerank.similarity import build_head
-    >>> head = build_head("mlp_twin", 16, [8], 0.1, 2, 2, "cnot_chain", "statevector")
+    >>> small = {"model": "mlp_twin", "mlp.hidden_layers": [8], "mlp.outputs": 8}
+    >>> head = build_head(override(ExperimentConfig(), small), 16)
     >>> cost_of(head, "parameters", 16)
     208.0
     """

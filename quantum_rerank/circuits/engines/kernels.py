@@ -1,14 +1,14 @@
 """Loops compiled by numba. Imported where an engine runs, never at the top: numba is heavy.
 
-Compiled code is cached on disk, so that only the first process of all pays for it; where no
-folder can be written, every process does.
+Compiled code is cached on disk, so that only the first process compiles it; if no folder can
+be written, every process does.
 """
 
 from __future__ import annotations
 
 import warnings
 from math import cos, sin
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,12 +23,12 @@ else:
     from numba import njit
 
     def _has_cache() -> bool:
-        """Whether numba finds a folder for what it compiles; it looks for one as it decorates."""
+        """Return whether numba finds a folder for its cache; it looks for one as it decorates."""
         try:
             njit(cache=True)(_has_cache)
         except RuntimeError as error:
             warnings.warn(
-                f"What numba compiles is not kept, and compiled again by every process: {error}. "
+                f"Compiled code is not cached, and compiled again by every process: {error}. "
                 "Set NUMBA_CACHE_DIR to a folder that can be written.",
                 stacklevel=2,
             )
@@ -38,14 +38,44 @@ else:
     _cache = _has_cache()
     njit_strict = njit(cache=_cache, nogil=True, error_model="numpy")
     compiled = njit(cache=_cache, fastmath=True, nogil=True, error_model="numpy")
-    # What others call. Where it is called and not inlined, the process that compiles it rounds
-    # otherwise than those that find it in the cache.
+    # For functions that compiled functions call. If they are not inlined, the process that
+    # compiles them rounds differently from processes that load them from the cache.
     inlined = njit(cache=_cache, fastmath=True, nogil=True, error_model="numpy", forceinline=True)
+
+
+class Entangler(NamedTuple):
+    """The gates between the rotations of two layers.
+
+    Attributes:
+        order: (2**n,), the source of each amplitude in the CNOT chain, or empty.
+        edges: (n_layers, e, 3), bit masks and column of each ZZ; a column below 0 is none.
+    """
+
+    order: Any
+    edges: Any
+
+
+class Blocks(NamedTuple):
+    """The texts of a call, and the blocks in which they are simulated.
+
+    Attributes:
+        n_qubits: Number of qubits.
+        block: Texts at a time.
+        width: The longest run of one loop, at least a block.
+        first: The first text.
+        last: The text after the last.
+    """
+
+    n_qubits: int
+    block: int
+    width: int
+    first: int
+    last: int
 
 
 @compiled
 def weighted(angles: Any, weights: Any, n_shifts: int, out: Any) -> None:
-    """`Weights.columns`, into out (batch, n_columns)."""
+    """Compute `Weights.columns` into out (batch, n_columns)."""
     n_angles = angles.shape[1]
     for row in range(angles.shape[0]):
         for column in range(n_angles):
@@ -58,7 +88,7 @@ def weighted(angles: Any, weights: Any, n_shifts: int, out: Any) -> None:
 
 @compiled
 def squared_moduli(amplitudes: Any, out: Any) -> None:
-    """|a|^2 of complex numbers, (n, m)."""
+    """Compute |a|^2 of complex numbers, (n, m)."""
     for row in range(amplitudes.shape[0]):
         for column in range(amplitudes.shape[1]):
             a = amplitudes[row, column]
@@ -67,7 +97,7 @@ def squared_moduli(amplitudes: Any, out: Any) -> None:
 
 @compiled
 def twice_scaled(amplitudes: Any, factors: Any, out: Any) -> None:
-    """2 f a of complex numbers a and real ones f, (n, m)."""
+    """Compute 2 f a of complex numbers a and real numbers f, (n, m)."""
     for row in range(amplitudes.shape[0]):
         for column in range(amplitudes.shape[1]):
             out[row, column] = 2 * factors[row, column] * amplitudes[row, column]
@@ -79,8 +109,13 @@ def through_weights(
 ) -> None:
     """Pull a gradient of every gate's angle back through `Weights.columns`.
 
-    gradient: (batch, n_columns).  angles, of_angles: (batch, n_angles).
-    weights, of_weights: (n,), the latter zero at first.
+    Args:
+        gradient: (batch, n_columns).
+        angles: (batch, n_angles).
+        weights: (n,).
+        n_shifts: Number of shifts among the weights.
+        of_angles: Output, (batch, n_angles).
+        of_weights: Output, (n,), zero at first.
     """
     n_angles = angles.shape[1]
     for row in range(gradient.shape[0]):
@@ -95,11 +130,16 @@ def through_weights(
 
 @compiled
 def layer_gradients(psi: Any, cotangent: Any, angles: Any, edges: Any, out: Any) -> None:
-    """Gradients of every gate, from states and cotangents after each layer's rotations.
+    """Compute gradients of every gate, from states and cotangents after each layer's rotations.
 
-    psi, cotangent: (batch, n_layers, 2**n) complex.  angles, out: (batch, n_columns).
-    edges: (n_layers, e, 3), as `forward` takes them.
-    RY stands before RZ(z): what it turns by is, after both, Y cos z - X sin z.
+    RY stands before RZ(z): after both, its generator is Y cos z - X sin z.
+
+    Args:
+        psi: (batch, n_layers, 2**n) complex.
+        cotangent: (batch, n_layers, 2**n) complex.
+        angles: (batch, n_columns).
+        edges: (n_layers, e, 3), see `Entangler`.
+        out: Output, (batch, n_columns).
     """
     batch, n_layers, dimension = psi.shape
     n_qubits = 0
@@ -107,10 +147,10 @@ def layer_gradients(psi: Any, cotangent: Any, angles: Any, edges: Any, out: Any)
         n_qubits += 1
     for row in range(batch):
         for layer in range(n_layers):
-            own, pulled = psi[row, layer], cotangent[row, layer]
+            state, pulled = psi[row, layer], cotangent[row, layer]
             first = 2 * n_qubits * layer
             for q in range(n_qubits):
-                x, y, z = _turned_by(own, pulled, dimension >> (q + 1))
+                x, y, z = _turned_by(state, pulled, dimension >> (q + 1))
                 angle = angles[row, first + n_qubits + q]
                 out[row, first + q] = 0.5 * (cos(angle) * y - sin(angle) * x)
                 out[row, first + n_qubits + q] = 0.5 * z
@@ -118,14 +158,14 @@ def layer_gradients(psi: Any, cotangent: Any, angles: Any, edges: Any, out: Any)
                 if column >= 0:
                     total = 0.0
                     for k in range(dimension):
-                        a, c = own[k], pulled[k]
+                        a, c = state[k], pulled[k]
                         total += _sign(k, left, right) * (c.real * a.imag - c.imag * a.real)
                     out[row, column] = 0.5 * total
 
 
 @inlined
 def _turned_by(psi: Any, cotangent: Any, stride: int) -> tuple[float, float, float]:
-    """Im <cotangent| P |psi> for P = X, Y, Z of the qubit whose amplitudes lie `stride` apart."""
+    """Return Im <cotangent| P |psi> for P = X, Y, Z of the qubit of a stride of amplitudes."""
     x = y = z = 0.0
     for base in range(0, psi.shape[0], 2 * stride):
         for k in range(base, base + stride):
@@ -139,7 +179,7 @@ def _turned_by(psi: Any, cotangent: Any, stride: int) -> tuple[float, float, flo
 
 @inlined
 def _sign(k: int, left: int, right: int) -> int:
-    """What ZZ makes of amplitude k."""
+    """Return the eigenvalue of ZZ for amplitude k."""
     return 1 if ((k & left) == 0) == ((k & right) == 0) else -1
 
 
@@ -151,16 +191,16 @@ def _sign(k: int, left: int, right: int) -> int:
 
 @njit_strict
 def half_angles(angles: Any, cosines: Any, sines: Any) -> None:
-    """Cosines and sines of half the angles; (batch, n_columns) -> (n_columns, batch), twice.
+    """Compute cosines and sines of half the angles, (batch, n_columns) -> (n_columns, batch).
 
-    A call of the C library per angle would take longer than all that follows. So: x / 2 = k pi / 2
-    + r with |r| <= pi / 4 by Cody and Waite's reduction, and the polynomials of fdlibm
-    (k_sin.c, k_cos.c), in double precision; the error is below 1e-15 for |x| < 1e5.
+    A call of the C library per angle would take longer than the simulation. Instead:
+    x / 2 = k pi / 2 + r with |r| <= pi / 4 by Cody and Waite's reduction, and the polynomials
+    of fdlibm (k_sin.c, k_cos.c), in double precision; the error is below 1e-15 for |x| < 1e5.
     Without fast-math, which would undo the reduction.
     """
     batch, n_columns = angles.shape
     for column in range(n_columns):
-        for t in range(batch):  # turned first: what follows then reads neighbouring numbers
+        for t in range(batch):  # transposed first, so that the next loop reads neighbouring numbers
             sines[column, t] = angles[t, column]
         for t in range(batch):
             x = 0.5 * sines[column, t]
@@ -185,7 +225,7 @@ def half_angles(angles: Any, cosines: Any, sines: Any) -> None:
 
 @inlined
 def _run(block: int, span: int, width: int) -> int:
-    """The longest run up to `width` in a span of a power of 2 of blocks."""
+    """Return the longest run up to `width` in a span of a power of 2 of blocks."""
     run = block
     while run < span and 2 * run <= width:
         run *= 2
@@ -193,10 +233,11 @@ def _run(block: int, span: int, width: int) -> int:
 
 
 @inlined
-def _repeat(source: Any, start: int, count: int, block: int, run: int, out: Any) -> None:
-    """out[j] = source[start + j % block] for j < run; texts beyond `count` do not matter."""
+def _repeat(source: Any, block: int, run: int, out: Any) -> None:
+    """Fill out[j] = source[j % block] for j < run; texts beyond the source do not matter."""
+    count = source.shape[0]
     for t in range(count):
-        out[t] = source[start + t]
+        out[t] = source[t]
     for t in range(count, block):
         out[t] = 1
     done = block
@@ -207,17 +248,27 @@ def _repeat(source: Any, start: int, count: int, block: int, run: int, out: Any)
 
 
 @inlined
-def _repeat_both(
-    cosines: Any, sines: Any, start: int, count: int, block: int, run: int, c: Any, s: Any
-) -> None:
-    """`_repeat` of one gate's cosines and sines."""
-    _repeat(cosines, start, count, block, run, c)
-    _repeat(sines, start, count, block, run, s)
+def _repeat_both(cosines: Any, sines: Any, block: int, run: int, out: Any) -> None:
+    """Fill both arrays of `out` by `_repeat`."""
+    repeated_cosines, repeated_sines = out
+    _repeat(cosines, block, run, repeated_cosines)
+    _repeat(sines, block, run, repeated_sines)
 
 
 @inlined
-def _rotate(a_re: Any, a_im: Any, b_re: Any, b_im: Any, cy: Any, sy: Any, cz: Any, sz: Any) -> None:
-    """RY, then RZ, of the amplitudes a (qubit 0) and b (qubit 1)."""
+def _rotate(zero: Any, flipped: Any, y: Any, z: Any) -> None:
+    """Apply RY, then RZ, to the amplitudes of qubit 0 and qubit 1.
+
+    Args:
+        zero: Real and imaginary parts of the amplitudes whose qubit is 0.
+        flipped: The same of the amplitudes whose qubit is 1.
+        y: Cosines and sines of half the angles of RY.
+        z: The same of RZ.
+    """
+    a_re, a_im = zero
+    b_re, b_im = flipped
+    cy, sy = y
+    cz, sz = z
     for t in range(cy.shape[0]):
         ar = cy[t] * a_re[t] - sy[t] * b_re[t]
         ai = cy[t] * a_im[t] - sy[t] * b_im[t]
@@ -230,13 +281,20 @@ def _rotate(a_re: Any, a_im: Any, b_re: Any, b_im: Any, cy: Any, sy: Any, cz: An
 
 
 @inlined
-def _rotate_back(
-    a_re: Any, a_im: Any, b_re: Any, b_im: Any,  # of psi
-    c_re: Any, c_im: Any, d_re: Any, d_im: Any,  # of the cotangent
-    cy: Any, sy: Any, cz: Any, sz: Any,
-    gy: Any, gz: Any,
-) -> None:  # fmt: skip
-    """Undo RZ and RY on both, adding up twice their gradients on the way."""
+def _rotate_back(psi: Any, cotangent: Any, y: Any, z: Any) -> None:
+    """Undo RZ and RY on state and cotangent, adding up twice their gradients on the way.
+
+    Args:
+        psi: Real and imaginary parts of the amplitudes whose qubit is 0, then of those whose
+            qubit is 1.
+        cotangent: The same of the cotangent.
+        y: Cosines and sines of half the angles of RY, and their gradients.
+        z: The same of RZ.
+    """
+    a_re, a_im, b_re, b_im = psi
+    c_re, c_im, d_re, d_im = cotangent
+    cy, sy, gy = y
+    cz, sz, gz = z
     for t in range(cy.shape[0]):
         gz[t] += c_re[t] * a_im[t] - c_im[t] * a_re[t] - d_re[t] * b_im[t] + d_im[t] * b_re[t]
         ar = cz[t] * a_re[t] - sz[t] * a_im[t]
@@ -260,7 +318,7 @@ def _rotate_back(
 
 @inlined
 def _apply_zz(re: Any, im: Any, c: Any, s: Any, sign: float) -> None:
-    """Multiply by c - i sign s."""
+    """Multiply amplitudes by c - i sign s."""
     for t in range(c.shape[0]):
         real = c[t] * re[t] + sign * s[t] * im[t]
         im[t] = c[t] * im[t] - sign * s[t] * re[t]
@@ -268,10 +326,18 @@ def _apply_zz(re: Any, im: Any, c: Any, s: Any, sign: float) -> None:
 
 
 @inlined
-def _turn_back(
-    re: Any, im: Any, c_re: Any, c_im: Any, c: Any, s: Any, sign: float, gradient: Any
-) -> None:
-    """Undo `_apply_zz` on state and cotangent, adding up twice the angle's gradient."""
+def _turn_back(psi: Any, cotangent: Any, zz: Any, sign: float) -> None:
+    """Undo `_apply_zz` on state and cotangent, adding up twice the angle's gradient.
+
+    Args:
+        psi: Real and imaginary parts of amplitudes.
+        cotangent: The same of the cotangent.
+        zz: Cosines and sines of half the angles, and their gradients.
+        sign: Eigenvalue of ZZ for the amplitudes.
+    """
+    re, im = psi
+    c_re, c_im = cotangent
+    c, s, gradient = zz
     for t in range(c.shape[0]):
         gradient[t] += sign * (c_re[t] * im[t] - c_im[t] * re[t])
     _apply_zz(re, im, c, s, -sign)
@@ -280,7 +346,7 @@ def _turn_back(
 
 @inlined
 def _collect(gradient: Any, run: int, block: int, count: int, out: Any) -> None:
-    """out[t] = half of what a run has added up for text t."""
+    """Compute out[t], half of the sum that a run has added up for text t."""
     for t in range(count):
         total = gradient[t]
         for j in range(t + block, run, block):
@@ -289,20 +355,21 @@ def _collect(gradient: Any, run: int, block: int, count: int, out: Any) -> None:
 
 
 @inlined
-def _load(states: Any, start: int, count: int, block: int, re: Any, im: Any) -> None:
-    """Lay the states of `count` texts out by amplitude; what is left of the block is zero."""
+def _load(states: Any, block: int, re: Any, im: Any) -> None:
+    """Lay the states of texts out by amplitude; the rest of the block is zero."""
+    count = states.shape[0]
     for k in range(states.shape[1]):
         at = k * block
         for t in range(count):
-            re[at + t] = states[start + t, k].real
-            im[at + t] = states[start + t, k].imag
+            re[at + t] = states[t, k].real
+            im[at + t] = states[t, k].imag
         for t in range(count, block):
             re[at + t] = im[at + t] = 0
 
 
 @inlined
 def _reordered(amplitudes: Any, spare: Any, order: Any, block: int) -> None:
-    """spare[k] = amplitudes[order[k]], block by block."""
+    """Fill spare[k] = amplitudes[order[k]], block by block."""
     for k in range(order.shape[0]):
         source, target = order[k] * block, k * block
         for t in range(block):
@@ -310,17 +377,18 @@ def _reordered(amplitudes: Any, spare: Any, order: Any, block: int) -> None:
 
 
 @compiled
-def forward(
-    cosines: Any, sines: Any, order: Any, edges: Any, n_qubits: int,
-    block: int, width: int, first: int, last: int, out: Any,
-) -> None:  # fmt: skip
-    """States of the texts from `first` to `last`, into out (batch, 2**n) complex.
+def forward(cosines: Any, sines: Any, entangler: Any, blocks: Any, out: Any) -> None:
+    """Simulate the states of some texts.
 
-    cosines, sines: (n_columns, batch), of half the angles.
-    order: (2**n,), where each amplitude comes from in the CNOT chain, or empty.
-    edges: (n_layers, e, 3), the bit masks and the column of each ZZ; a column below 0 is none.
-    block: texts at a time.  width: the longest run, at least a block.
+    Args:
+        cosines: (n_columns, batch), of half the angles.
+        sines: (n_columns, batch), of half the angles.
+        entangler: An `Entangler`.
+        blocks: The texts, as `Blocks`.
+        out: Output, (batch, 2**n) complex.
     """
+    order, edges = entangler
+    n_qubits, block, width, first, last = blocks
     dimension = 1 << n_qubits
     re = np.empty(dimension * block, cosines.dtype)
     im = np.empty(dimension * block, cosines.dtype)
@@ -329,6 +397,7 @@ def forward(
     cz, sz = np.empty(width, cosines.dtype), np.empty(width, cosines.dtype)
     for start in range(first, last, block):
         count = min(block, last - start)
+        texts = slice(start, start + count)
         re[:] = 0
         im[:] = 0
         re[:block] = 1
@@ -338,17 +407,20 @@ def forward(
                 run = _run(block, half, width)
                 y = 2 * n_qubits * layer + q
                 z = y + n_qubits
-                _repeat_both(cosines[y], sines[y], start, count, block, run, cy, sy)
-                _repeat_both(cosines[z], sines[z], start, count, block, run, cz, sz)
-                # At the first layer the qubits not yet turned are 0: so is all beyond.
+                _repeat_both(cosines[y, texts], sines[y, texts], block, run, (cy, sy))
+                _repeat_both(cosines[z, texts], sines[z, texts], block, run, (cz, sz))
+                # In the first layer the qubits not yet turned are 0, and so are all amplitudes
+                # beyond these.
                 filled = dimension * block if layer else 2 * half
                 for base in range(0, filled, 2 * half):
                     for a in range(base, base + half, run):
                         b = a + half
                         _rotate(
-                            re[a : a + run], im[a : a + run], re[b : b + run], im[b : b + run],
-                            cy[:run], sy[:run], cz[:run], sz[:run],
-                        )  # fmt: skip
+                            (re[a : a + run], im[a : a + run]),
+                            (re[b : b + run], im[b : b + run]),
+                            (cy[:run], sy[:run]),
+                            (cz[:run], sz[:run]),
+                        )
             if order.shape[0]:
                 _reordered(re, spare, order, block)
                 re, spare = spare, re
@@ -358,56 +430,83 @@ def forward(
                 if column >= 0:
                     span = block * min(left, right)
                     run = _run(block, span, width)
-                    _repeat_both(cosines[column], sines[column], start, count, block, run, cz, sz)
+                    _repeat_both(cosines[column, texts], sines[column, texts], block, run, (cz, sz))
                     for base in range(0, dimension * block, span):
                         sign = _sign(base // block, left, right)
                         for a in range(base, base + span, run):
                             _apply_zz(re[a : a + run], im[a : a + run], cz[:run], sz[:run], sign)
-        for k in range(dimension):
-            for t in range(count):
-                out[start + t, k] = complex(re[k * block + t], im[k * block + t])
+        _store(re, im, block, out[texts])
+
+
+@inlined
+def _store(re: Any, im: Any, block: int, out: Any) -> None:
+    """Write the states of a block, out (texts, 2**n) complex."""
+    for k in range(out.shape[1]):
+        for t in range(out.shape[0]):
+            out[t, k] = complex(re[k * block + t], im[k * block + t])
+
+
+@inlined
+def _undo_zz(psi: Any, cotangent: Any, zz: Any, gate: Any, block: int) -> None:
+    """Undo a ZZ gate on state and cotangent, adding up twice its gradient.
+
+    Args:
+        psi: Real and imaginary parts of all amplitudes.
+        cotangent: The same of the cotangent.
+        zz: Cosines and sines of half the angles, and their gradients, for a run each.
+        gate: Bit masks of both qubits.
+        block: Texts at a time.
+    """
+    re, im = psi
+    c_re, c_im = cotangent
+    left, right = gate
+    run = zz[0].shape[0]
+    span = block * min(left, right)
+    for base in range(0, re.shape[0], span):
+        sign = _sign(base // block, left, right)
+        for a in range(base, base + span, run):
+            b = a + run
+            _turn_back((re[a:b], im[a:b]), (c_re[a:b], c_im[a:b]), zz, sign)
 
 
 @compiled
-def backward(
-    cosines: Any, sines: Any, order: Any, edges: Any, n_qubits: int,
-    block: int, width: int, first: int, last: int,
-    states: Any, cotangents: Any, out: Any,
-) -> None:  # fmt: skip
-    """Gradients of the texts from `first` to `last`, into out (batch, n_columns).
+def backward(cosines: Any, sines: Any, entangler: Any, blocks: Any, pulled: Any, out: Any) -> None:
+    """Compute the gradients of some texts.
 
-    order: the inverse of `forward`'s.  states, cotangents: (batch, 2**n) complex.
-    State and cotangent are both carried back to the start: nothing but the final
-    states is kept between the passes.
+    State and cotangent are both carried back to the start: only the final states are kept
+    between the passes.
+
+    Args:
+        cosines: (n_columns, batch), of half the angles.
+        sines: (n_columns, batch), of half the angles.
+        entangler: An `Entangler` with the inverse order of `forward`.
+        blocks: The texts, as `Blocks`.
+        pulled: States and cotangents, (batch, 2**n) complex each.
+        out: Output, (batch, n_columns).
     """
-    dimension = 1 << n_qubits
-    re = np.empty(dimension * block, cosines.dtype)
-    im = np.empty(dimension * block, cosines.dtype)
-    c_re = np.empty(dimension * block, cosines.dtype)
-    c_im = np.empty(dimension * block, cosines.dtype)
-    spare = np.empty(dimension * block, cosines.dtype)
+    order, edges = entangler
+    n_qubits, block, width, first, last = blocks
+    states, cotangents = pulled
+    size = block << n_qubits
+    re, im = np.empty(size, cosines.dtype), np.empty(size, cosines.dtype)
+    c_re, c_im = np.empty(size, cosines.dtype), np.empty(size, cosines.dtype)
+    spare = np.empty(size, cosines.dtype)
     cy, sy = np.empty(width, cosines.dtype), np.empty(width, cosines.dtype)
     cz, sz = np.empty(width, cosines.dtype), np.empty(width, cosines.dtype)
     gy, gz = np.empty(width, cosines.dtype), np.empty(width, cosines.dtype)
     for start in range(first, last, block):
         count = min(block, last - start)
-        _load(states, start, count, block, re, im)
-        _load(cotangents, start, count, block, c_re, c_im)
+        texts = slice(start, start + count)
+        _load(states[texts], block, re, im)
+        _load(cotangents[texts], block, c_re, c_im)
         for layer in range(edges.shape[0] - 1, -1, -1):
             for left, right, column in edges[layer]:
                 if column >= 0:
-                    span = block * min(left, right)
-                    run = _run(block, span, width)
-                    _repeat_both(cosines[column], sines[column], start, count, block, run, cz, sz)
+                    run = _run(block, block * min(left, right), width)
+                    _repeat_both(cosines[column, texts], sines[column, texts], block, run, (cz, sz))
                     gz[:run] = 0
-                    for base in range(0, dimension * block, span):
-                        sign = _sign(base // block, left, right)
-                        for a in range(base, base + span, run):
-                            b = a + run
-                            _turn_back(
-                                re[a:b], im[a:b], c_re[a:b], c_im[a:b],
-                                cz[:run], sz[:run], sign, gz[:run],
-                            )  # fmt: skip
+                    zz = (cz[:run], sz[:run], gz[:run])
+                    _undo_zz((re, im), (c_re, c_im), zz, (left, right), block)
                     _collect(gz, run, block, count, out[start:, column])
             if order.shape[0]:
                 _reordered(re, spare, order, block)
@@ -423,18 +522,36 @@ def backward(
                 run = _run(block, half, width)
                 y = 2 * n_qubits * layer + q
                 z = y + n_qubits
-                _repeat_both(cosines[y], sines[y], start, count, block, run, cy, sy)
-                _repeat_both(cosines[z], sines[z], start, count, block, run, cz, sz)
+                _repeat_both(cosines[y, texts], sines[y, texts], block, run, (cy, sy))
+                _repeat_both(cosines[z, texts], sines[z, texts], block, run, (cz, sz))
                 gy[:run] = 0
                 gz[:run] = 0
-                for base in range(0, dimension * block, 2 * half):
-                    for a in range(base, base + half, run):
-                        b = a + half
-                        _rotate_back(
-                            re[a : a + run], im[a : a + run], re[b : b + run], im[b : b + run],
-                            c_re[a : a + run], c_im[a : a + run],
-                            c_re[b : b + run], c_im[b : b + run],
-                            cy[:run], sy[:run], cz[:run], sz[:run], gy[:run], gz[:run],
-                        )  # fmt: skip
+                turned = (cy[:run], sy[:run], gy[:run]), (cz[:run], sz[:run], gz[:run])
+                _undo_rotations((re, im), (c_re, c_im), turned, half)
                 _collect(gy, run, block, count, out[start:, y])
                 _collect(gz, run, block, count, out[start:, z])
+
+
+@inlined
+def _undo_rotations(psi: Any, cotangent: Any, turned: Any, half: int) -> None:
+    """Undo RZ and RY of a qubit on state and cotangent, adding up twice their gradients.
+
+    Args:
+        psi: Real and imaginary parts of all amplitudes.
+        cotangent: The same of the cotangent.
+        turned: Cosines and sines of half the angles, and their gradients, of RY and of RZ.
+        half: Distance of the amplitudes that differ in the qubit.
+    """
+    re, im = psi
+    c_re, c_im = cotangent
+    y, z = turned
+    run = y[0].shape[0]
+    for base in range(0, re.shape[0], 2 * half):
+        for a in range(base, base + half, run):
+            b = a + half
+            _rotate_back(
+                (re[a : a + run], im[a : a + run], re[b : b + run], im[b : b + run]),
+                (c_re[a : a + run], c_im[a : a + run], c_re[b : b + run], c_im[b : b + run]),
+                y,
+                z,
+            )

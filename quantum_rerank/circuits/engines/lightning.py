@@ -3,9 +3,9 @@
 A QNode pays PennyLane's queueing and tape for every circuit, and lightning's
 QNode refuses the adjoint method for states. Here its gates move the state, and back
 through the inverse gates the cotangent, layer by layer; RY and RZ of a qubit
-are one call of Rot. What lightning's own vector-Jacobian product spends on a list
-of operations per text is not spent. The C++ module is no documented API: the
-conformance suite holds it to the QNode.
+are one call of Rot. This avoids the list of operations per text of lightning's
+vector-Jacobian product. The C++ module is not a documented API: the conformance
+suite compares it with the QNode.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from quantum_rerank.circuits.engines.adjoint import (
     Angles,
     adjoint_states,
 )
+from quantum_rerank.circuits.engines.engine import Engine
 from quantum_rerank.circuits.engines.statevector import cnot_orders, zz_edges
 from quantum_rerank.circuits.weights import Weights
 
@@ -36,7 +37,7 @@ _CHUNK_BYTES = 2**22  # of cotangents at a time: they stay in a core's cache
 Parameters = list[list[float]]  # of gates in sequence
 
 
-class LightningEngine:
+class LightningEngine(Engine):
     """States and gradients of one ansatz by lightning's C++ kernels."""
 
     def __init__(self, ansatz: Ansatz, precision: str, threads: int) -> None:
@@ -63,18 +64,18 @@ class LightningEngine:
         self._edges = zz_edges(ansatz)
 
     def states(self, angles: Tensor, weights: Weights | None = None) -> Tensor:
-        """See `engines.Engine.states`."""
+        """See `Engine.states`."""
         return adjoint_states(self, angles, weights)
 
     def forward(self, angles: Angles, keep: bool) -> tuple[Amplitudes, Any]:
-        """See `adjoint.TwoPasses.forward`; kept are the states after each layer's rotations."""
+        """See `adjoint.TwoPasses.forward`; saves the states after each layer's rotations."""
         n_kept = self._ansatz.n_layers if keep else 1
         after = np.empty((len(angles), n_kept, self._dimension), dtype=self._complex)
         state, rotate, entangle = self._of_this_thread()
         all_wires, all_links = self._wires, self._links
         # Plain loops over bound methods: a helper, or a check of lengths, would cost as much as
         # the gates.
-        for own, (rotations, links) in zip(after, self._plain(angles)):  # noqa: B905
+        for states, (rotations, links) in zip(after, self._plain(angles)):  # noqa: B905
             state.resetStateVector()
             for layer, parameters in enumerate(rotations):
                 if layer:
@@ -83,17 +84,17 @@ class LightningEngine:
                 for wires, triple in zip(all_wires, parameters):  # noqa: B905
                     rotate(wires, False, triple)
                 if keep:
-                    state.getState(own[layer])
+                    state.getState(states[layer])
             if not keep:
-                state.getState(own[0])
+                state.getState(states[0])
         last = after[:, -1]
         return last[:, self._order] if self._is_chain else last.copy(), (angles, after)
 
-    def backward(self, kept: Any, states: Amplitudes, cotangents: Amplitudes) -> Angles:
+    def backward(self, saved: Any, states: Amplitudes, cotangents: Amplitudes) -> Angles:
         """See `adjoint.TwoPasses.backward`."""
         from quantum_rerank.circuits.engines.kernels import layer_gradients
 
-        angles, after = kept
+        angles, after = saved
         gradient = np.empty(angles.shape, dtype=self.dtype)
         size = max(_CHUNK_BYTES // (after.shape[1] * self._dimension * states.itemsize), 1)
         for start in range(0, len(angles), size):
@@ -103,25 +104,25 @@ class LightningEngine:
         return gradient
 
     def _pull_back(self, angles: Angles, cotangents: Amplitudes) -> Amplitudes:
-        """The cotangents after each layer's rotations, (batch, n_layers, 2**n_qubits)."""
+        """Return the cotangents after each layer's rotations, (batch, n_layers, 2**n_qubits)."""
         last = self._ansatz.n_layers - 1
         pulled = np.empty((len(angles), last + 1, self._dimension), dtype=self._complex)
         pulled[:, last] = cotangents[:, self._inverse] if self._is_chain else cotangents
         state, rotate, entangle = self._of_this_thread()
         # From the last to the first: the CNOTs of a chain do not commute.
         all_wires, all_links = self._wires, self._links[::-1]
-        for own, (rotations, links) in zip(pulled, self._plain(angles)):  # noqa: B905
-            state.updateData(own[last])
+        for cotangent, (rotations, links) in zip(pulled, self._plain(angles)):  # noqa: B905
+            state.updateData(cotangent[last])
             for layer in range(last - 1, -1, -1):
                 for wires, triple in zip(all_wires, rotations[layer + 1]):  # noqa: B905
                     rotate(wires, True, triple)
                 for wires, angle in zip(all_links, reversed(links[layer])):  # noqa: B905
                     entangle(wires, True, angle)
-                state.getState(own[layer])
+                state.getState(cotangent[layer])
         return pulled
 
     def _of_this_thread(self) -> tuple[Any, Any, Any]:
-        """The thread's state vector, its rotation, and the entangler's gate, bound once."""
+        """Return the thread's state vector, its rotation and the entangler's gate, bound once."""
         gates: tuple[Any, Any, Any] | None = getattr(self._local, "gates", None)
         if gates is None:
             state = self._make_state()
@@ -130,7 +131,7 @@ class LightningEngine:
         return gates
 
     def _plain(self, angles: Angles) -> Iterator[tuple[list[Parameters], list[Parameters]]]:
-        """Per text and layer: [0, RY, RZ] of each qubit, as Rot takes them; those of the links."""
+        """Yield per text and layer [0, RY, RZ] of each qubit, as for Rot, and the links' angles."""
         batch, n_layers, n_qubits = len(angles), self._ansatz.n_layers, self._ansatz.n_qubits
         data = angles[:, : self._ansatz.n_angles].reshape(batch, n_layers, 2, n_qubits)
         rotations = np.zeros((batch, n_layers, n_qubits, 3))

@@ -1,6 +1,6 @@
 """The circuit in plain torch operations, on whatever device the angles are.
 
-For a GPU, and for `torch.export`: it has no compiled loop and no gradient of its own.
+For a GPU, and for `torch.export`: without compiled loops or a custom gradient.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from quantum_rerank.circuits.ansatz import Ansatz
+from quantum_rerank.circuits.engines.engine import Engine
 from quantum_rerank.circuits.engines.statevector import cnot_orders
 from quantum_rerank.circuits.weights import Weights
 
 _DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
 
-class TorchEngine:
+class TorchEngine(Engine):
     """States by torch, gradients by its autograd."""
 
     def __init__(self, ansatz: Ansatz, precision: str, threads: int) -> None:
@@ -24,7 +25,7 @@ class TorchEngine:
         self._order = torch.from_numpy(cnot_orders(ansatz)[0])
 
     def states(self, angles: Tensor, weights: Weights | None = None) -> Tensor:
-        """See `engines.Engine.states`."""
+        """See `Engine.states`."""
         columns = angles if weights is None else weights.columns(angles)
         halves = columns.to(self._dtype) / 2
         # Of each angle: cos and sin for RY, exp(-i a / 2) for RZ and ZZ.
@@ -46,16 +47,16 @@ class TorchEngine:
 
 
 def _rotated(state: Tensor, q: int, cosine: Tensor, sine: Tensor, phase: Tensor) -> Tensor:
-    """RY, then RZ on one qubit."""
+    """Apply RY, then RZ, to one qubit."""
     batch, dimension = state.shape
-    zero, one = state.view(batch, 2**q, 2, dimension >> (q + 1)).unbind(2)
+    zero, flipped = state.view(batch, 2**q, 2, dimension >> (q + 1)).unbind(2)
     c, s, p = (factor[:, None, None] for factor in (cosine, sine, phase))
-    turned = torch.stack([p * (c * zero - s * one), p.conj() * (s * zero + c * one)], dim=2)
+    turned = torch.stack([p * (c * zero - s * flipped), p.conj() * (s * zero + c * flipped)], dim=2)
     return turned.reshape(state.shape)
 
 
 def _zz(phase: Tensor, wires: tuple[int, ...], dimension: int) -> Tensor:
-    """The diagonal of exp(-i w ZZ / 2), (batch, dimension)."""
+    """Return the diagonal of exp(-i w ZZ / 2), (batch, dimension)."""
     index = torch.arange(dimension, device=phase.device)
     left, right = ((index & (dimension >> (wire + 1))) == 0 for wire in wires)
     return torch.where(left == right, phase[:, None], phase.conj()[:, None])

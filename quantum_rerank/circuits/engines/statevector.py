@@ -1,4 +1,4 @@
-"""All states of a batch at once, by compiled loops: the engine for when speed decides."""
+"""All states of a batch at once, by compiled loops: the fastest engine for batches."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from quantum_rerank.circuits.engines.adjoint import (
     Angles,
     adjoint_states,
 )
+from quantum_rerank.circuits.engines.engine import Engine
 from quantum_rerank.circuits.weights import Weights
 
 _BLOCK = 128  # texts carried through the circuit together
@@ -26,8 +27,10 @@ _WIDTH = 512  # longest run of one loop: its operands stay in the first-level ca
 _SCRATCH_BYTES = 2**22  # of states and cotangents of a block
 
 
-class StatevectorEngine:
+class StatevectorEngine(Engine):
     """States and gradients of one ansatz, batched; see `kernels`."""
+
+    uses_threads = True
 
     def __init__(self, ansatz: Ansatz, precision: str, threads: int) -> None:
         from quantum_rerank.circuits.engines import kernels
@@ -42,7 +45,7 @@ class StatevectorEngine:
         self._edges = zz_edges(ansatz)
 
     def states(self, angles: Tensor, weights: Weights | None = None) -> Tensor:
-        """See `engines.Engine.states`."""
+        """See `Engine.states`."""
         return adjoint_states(self, angles, weights)
 
     def forward(self, angles: Angles, keep: bool) -> tuple[Amplitudes, Any]:
@@ -50,29 +53,36 @@ class StatevectorEngine:
         cosines, sines = np.empty((2, *angles.shape[::-1]), dtype=self.dtype)
         self._kernels.half_angles(angles, cosines, sines)
         out = np.empty((len(angles), 2**self._n_qubits), dtype=self._complex)
-        self._run(self._kernels.forward, cosines, sines, self._order, out)
+        entangler = self._kernels.Entangler(self._order, self._edges)
+
+        def run(blocks: Any) -> None:
+            self._kernels.forward(cosines, sines, entangler, blocks, out)
+
+        self._run(run, len(angles))
         return out, (cosines, sines)
 
-    def backward(self, kept: Any, states: Amplitudes, cotangents: Amplitudes) -> Angles:
+    def backward(self, saved: Any, states: Amplitudes, cotangents: Amplitudes) -> Angles:
         """See `adjoint.TwoPasses.backward`."""
-        cosines, sines = kept
+        cosines, sines = saved
         out = np.empty(cosines.shape[::-1], dtype=self.dtype)
-        self._run(self._kernels.backward, cosines, sines, self._inverse, states, cotangents, out)
+        entangler = self._kernels.Entangler(self._inverse, self._edges)
+
+        def run(blocks: Any) -> None:
+            self._kernels.backward(
+                cosines, sines, entangler, blocks, pulled=(states, cotangents), out=out
+            )
+
+        self._run(run, len(out))
         return out
 
-    def _run(
-        self, kernel: Callable[..., Any], cosines: Any, sines: Any, order: Any, *arrays: Any
-    ) -> None:
-        batch = cosines.shape[1]
+    def _run(self, kernel: Callable[[Any], None], batch: int) -> None:
+        """Run a kernel on a batch, whose texts the threads share."""
         share = max(-(-batch // self._threads), 1)
         block = self._block(share)
 
         def run(first: int) -> None:
             last = min(first + share, batch)
-            kernel(
-                cosines, sines, order, self._edges, self._n_qubits,
-                block, _WIDTH, first, last, *arrays,
-            )  # fmt: skip
+            kernel(self._kernels.Blocks(self._n_qubits, block, _WIDTH, first, last))
 
         if self._threads == 1:
             run(0)
@@ -80,13 +90,13 @@ class StatevectorEngine:
             list(self._pool().map(run, range(0, batch, share)))
 
     def _block(self, batch: int) -> int:
-        """Texts at a time: as many as the cache holds, in blocks of about the same size."""
+        """Return the texts at a time: as many as the cache holds, in blocks of similar size."""
         room: int = _SCRATCH_BYTES // (4 * 2**self._n_qubits * np.dtype(self.dtype).itemsize)
         n_blocks = -(-batch // min(_BLOCK, max(room, 1)))
         return max(-(-batch // max(n_blocks, 1)), 1)
 
     def _pool(self) -> ThreadPoolExecutor:
-        """The pool of this process: in a forked one, the threads of the parent's do not exist."""
+        """Return the pool of this process: a forked process does not have its parent's threads."""
         process = os.getpid()
         if process not in self._pools:
             self._pools = {process: ThreadPoolExecutor(self._threads)}
@@ -94,9 +104,9 @@ class StatevectorEngine:
 
 
 def cnot_orders(ansatz: Ansatz) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """A layer's CNOTs as one reordering, new[k] = old[order[k]], and its inverse.
+    """Return a layer's CNOTs as one reordering, new[k] = old[order[k]], and its inverse.
 
-    Both empty where the entangler has none. Engines rely on every layer having the same.
+    Both are empty for an entangler without CNOTs. All layers have the same CNOTs.
 
     >>> cnot_orders(Ansatz(n_qubits=2, n_layers=1))[0].tolist()
     [0, 1, 3, 2]
@@ -112,7 +122,7 @@ def cnot_orders(ansatz: Ansatz) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def zz_edges(ansatz: Ansatz) -> NDArray[np.int64]:
-    """The ZZ gates of each layer as bit masks and column, (n_layers, e, 3), filled up with -1."""
+    """Return the ZZ gates of each layer as bit masks and column, (n_layers, e, 3), padded by -1."""
     rows = [
         [
             (*(2**ansatz.n_qubits >> (wire + 1) for wire in gate.wires), gate.column)

@@ -1,20 +1,26 @@
-"""The classical controls: what a circuit has to be better than to be worth its name."""
+"""The classical controls that a circuit is compared with."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from quantum_rerank.similarity.angle_predictor import mlp
+from quantum_rerank.similarity.config import ModelConfig
 from quantum_rerank.similarity.heads.head import Head
 
 
 class CosineHead(Head):
-    """The embeddings as they are: the baseline that every result stands beside."""
+    """The embeddings as they are: the baseline of every comparison."""
+
+    description = "cosine of the embeddings as they are"
+    is_trainable = False
+
+    def __init__(self, config: ModelConfig, embedding_dim: int) -> None:
+        super().__init__(config, embedding_dim)
 
     def represent(self, embeddings: Tensor) -> Tensor:
         return normalize(embeddings, dim=-1)
@@ -24,13 +30,14 @@ class CosineHead(Head):
 
 
 class MlpTwinHead(Head):
-    """The hybrid's classical twin: the same trunk and number of outputs, cosine for circuit."""
+    """The hybrid's classical twin: the same MLP and number of outputs, cosine for circuit."""
 
-    def __init__(
-        self, embedding_dim: int, hidden_layers: Sequence[int], dropout: float, n_outputs: int
-    ) -> None:
-        super().__init__()
-        self.layers = mlp(embedding_dim, hidden_layers, n_outputs, dropout)
+    description = "the hybrid with the cosine of its MLP's outputs for its circuit"
+    components = frozenset({"mlp"})
+
+    def __init__(self, config: ModelConfig, embedding_dim: int) -> None:
+        super().__init__(config, embedding_dim)
+        self.layers = mlp(embedding_dim, self.n_outputs(config), config.mlp)
 
     def represent(self, embeddings: Tensor) -> Tensor:
         return normalize(self.layers(embeddings), dim=-1)
@@ -47,13 +54,14 @@ class GaussianKernelHead(Head):
     together that at s = 1 every affinity would be 1.
     """
 
-    def __init__(
-        self, embedding_dim: int, hidden_layers: Sequence[int], dropout: float, n_outputs: int
-    ) -> None:
-        super().__init__()
-        self.layers = mlp(embedding_dim, hidden_layers, n_outputs, dropout)
+    description = "the twin with a Gaussian kernel of its outputs' distance for the cosine"
+    components = frozenset({"mlp"})
+
+    def __init__(self, config: ModelConfig, embedding_dim: int) -> None:
+        super().__init__(config, embedding_dim)
+        self.layers = mlp(embedding_dim, self.n_outputs(config), config.mlp)
         self.log_bandwidth = nn.Parameter(torch.tensor(0.0))
-        # A generator of its own: the next weights drawn are those of a model without bandwidth.
+        # Not the global generator: the next weights drawn are those of a model without bandwidth.
         texts = torch.randn(256, embedding_dim, generator=torch.Generator().manual_seed(0))
         self.eval()
         with torch.no_grad():
@@ -66,18 +74,21 @@ class GaussianKernelHead(Head):
         return self.layers(embeddings) / self.log_bandwidth.exp()  # type: ignore[no-any-return]
 
     def compare(self, queries: Tensor, documents: Tensor) -> Tensor:
-        # Not by a matrix product, which loses what is small beside the outputs' common part.
+        # Not by a matrix product, which loses distances that are small beside the outputs.
         exact = "donot_use_mm_for_euclid_dist"
         distances = torch.cdist(queries, documents, compute_mode=exact)
         return torch.exp(-0.5 * distances.square())
 
 
 class LinearProjectionHead(Head):
-    """One linear map, and the cosine there: what is left of the twin without hidden layers."""
+    """One linear map, and the cosine there: the twin without hidden layers."""
 
-    def __init__(self, embedding_dim: int, rank: int) -> None:
-        super().__init__()
-        self.projection = nn.Linear(embedding_dim, rank, bias=False)
+    description = "cosine after one linear map"
+    components = frozenset({"linear"})
+
+    def __init__(self, config: ModelConfig, embedding_dim: int) -> None:
+        super().__init__(config, embedding_dim)
+        self.projection = nn.Linear(embedding_dim, config.linear.rank, bias=False)
 
     def represent(self, embeddings: Tensor) -> Tensor:
         return normalize(self.projection(embeddings), dim=-1)
@@ -87,17 +98,21 @@ class LinearProjectionHead(Head):
 
 
 class LowRankBilinearHead(Head):
-    """tanh(q^T U V^T d): queries and documents are mapped each by a matrix of their own.
+    """tanh(q^T U V^T d): queries and documents are each mapped by their matrix.
 
     Beside the cosine it is the low-rank model of supervised semantic indexing (Bai et al.,
     CIKM 2009), q^T (U V^T + I) d; the tanh bounds it. U and V start equal, as a random
     projection, scaled so that a text's own value is about tanh(1).
 
-    The one model whose affinity is not symmetric: it keeps both views of every text.
+    The only model whose affinity is not symmetric: it represents every text by both maps.
     """
 
-    def __init__(self, embedding_dim: int, rank: int) -> None:
-        super().__init__()
+    description = "a bilinear form of low rank, of queries with documents"
+    components = frozenset({"linear"})
+
+    def __init__(self, config: ModelConfig, embedding_dim: int) -> None:
+        super().__init__(config, embedding_dim)
+        rank = config.linear.rank
         self.of_queries = nn.Linear(embedding_dim, rank, bias=False)
         self.of_documents = nn.Linear(embedding_dim, rank, bias=False)
         nn.init.orthogonal_(self.of_queries.weight, gain=max(embedding_dim / rank, 1.0) ** 0.5)
@@ -108,6 +123,6 @@ class LowRankBilinearHead(Head):
         return torch.cat([self.of_queries(unit), self.of_documents(unit)], dim=-1)
 
     def compare(self, queries: Tensor, documents: Tensor) -> Tensor:
-        asked, _ = queries.chunk(2, dim=-1)
-        _, found = documents.chunk(2, dim=-1)
-        return torch.tanh(asked @ found.mT)
+        left, _ = queries.chunk(2, dim=-1)
+        _, right = documents.chunk(2, dim=-1)
+        return torch.tanh(left @ right.mT)

@@ -1,12 +1,16 @@
-"""The interface behind which all models stand."""
+"""The interface of all models."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
+from quantum_rerank.similarity.config import ModelConfig
 from quantum_rerank.similarity.gate import DistanceGate
+
+Component = Literal["mlp", "state", "circuit", "entangler", "linear"]
 
 
 class Head(nn.Module, ABC):
@@ -15,31 +19,51 @@ class Head(nn.Module, ABC):
     Each text is represented once, and representations are compared in pairs: N queries
     and M documents cost N + M circuits, not N x M.
 
-    gate: how much of it counts for a query, if that is not the same for all.
+    Attributes:
+        description: The affinity in a few words, for model cards and reports.
+        components: The parts that the model consists of.
+        is_trainable: The model has weights to train.
+        gate: Share of the affinity per query, if it is not the same for all queries.
     """
 
-    def __init__(self) -> None:
+    description: ClassVar[str]
+    components: ClassVar[frozenset[Component]] = frozenset()
+    is_trainable: ClassVar[bool] = True
+
+    @abstractmethod
+    def __init__(self, config: ModelConfig, embedding_dim: int) -> None:
+        """Draw the initial weights.
+
+        Args:
+            config: The sections that shape the model; `circuit.engine` is resolved.
+            embedding_dim: Width of the text embeddings.
+        """
         super().__init__()
         self.gate: DistanceGate | None = None
 
     @abstractmethod
     def represent(self, embeddings: Tensor) -> Tensor:
-        """(n, embedding_dim) float32 -> (n, size), whatever `compare` takes."""
+        """Represent texts, (n, embedding_dim) float32, as (n, size), the input of `compare`."""
 
     @abstractmethod
     def compare(self, queries: Tensor, documents: Tensor) -> Tensor:
-        """(..., q, size) and (..., d, size) -> (..., q, d) affinities of at most 1."""
+        """Compare (..., q, size) and (..., d, size): (..., q, d) affinities of at most 1."""
+
+    @classmethod
+    def n_outputs(cls, config: ModelConfig) -> int:
+        """Return the number of outputs of the model's MLP, if it has one."""
+        return config.mlp.outputs or config.circuit.ansatz.n_angles
 
     def classical_parameters(self) -> list[nn.Parameter]:
-        """Weights that learn at the MLP's rate."""
+        """Return the weights that learn at the MLP's rate."""
         circuit = {id(weights) for weights in self.circuit_parameters()}
         return [w for w in self.parameters() if w.requires_grad and id(w) not in circuit]
 
     def circuit_parameters(self) -> list[nn.Parameter]:
-        """Weights that learn at the circuit's rate."""
+        """Return the weights that learn at the circuit's rate."""
         return []
 
     @property
     def n_trained(self) -> int:
-        """How many numbers are trained; what a model is comparable by."""
+        """Number of trained parameters, by which models are comparable."""
         return sum(weights.numel() for weights in self.parameters() if weights.requires_grad)

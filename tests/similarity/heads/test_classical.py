@@ -9,12 +9,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from quantum_rerank.config import CircuitConfig, ExperimentConfig, LinearConfig, MlpConfig
 from quantum_rerank.similarity import Head, build_head
 
 
 def head(model: str, seed: int = 0) -> Head:
     torch.manual_seed(seed)
-    return build_head(model, 16, (12, 8), 0.1, 4, 3, "cnot_chain", "lightning.qubit", rank=5)
+    return build_head(
+        ExperimentConfig(
+            model=model,
+            circuit=CircuitConfig(n_qubits=4, n_layers=3),
+            mlp=MlpConfig(hidden_layers=(12, 8), dropout=0.1),
+            linear=LinearConfig(rank=5),
+        ),
+        16,
+    )
 
 
 def texts(n: int, seed: int = 0) -> Tensor:

@@ -8,14 +8,23 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from quantum_rerank.circuits import ENGINES
+from quantum_rerank.config import CircuitConfig, ExperimentConfig, LinearConfig, MlpConfig
 from quantum_rerank.similarity import MODELS, Head, build_head
 
-OF_STATES = [model for model in MODELS if "state" in MODELS[model].has]
+OF_STATES = [model for model in MODELS if "state" in MODELS[model].components]
 
 
 def head(model: str, seed: int = 0) -> Head:
     torch.manual_seed(seed)
-    return build_head(model, 16, (12, 8), 0.1, 4, 3, "cnot_chain", "lightning.qubit", rank=5)
+    return build_head(
+        ExperimentConfig(
+            model=model,
+            circuit=CircuitConfig(n_qubits=4, n_layers=3),
+            mlp=MlpConfig(hidden_layers=(12, 8), dropout=0.1),
+            linear=LinearConfig(rank=5),
+        ),
+        16,
+    )
 
 
 def texts(n: int, seed: int = 0) -> Tensor:
@@ -31,7 +40,14 @@ def test_quantum_only_trains_nothing_classical() -> None:
 
 def test_quantum_only_turns_by_about_one_radian() -> None:
     torch.manual_seed(0)
-    wide = build_head("quantum_only", 64, (), 0.0, 4, 3, "cnot_chain", "lightning.qubit")
+    wide = build_head(
+        ExperimentConfig(
+            model="quantum_only",
+            circuit=CircuitConfig(n_qubits=4, n_layers=3),
+            mlp=MlpConfig(hidden_layers=(), dropout=0.0),
+        ),
+        64,
+    )
     vectors = normalize(torch.randn(500, 64), dim=1)
     assert 0.9 < (vectors @ wide.projection.T).std().item() < 1.1
 
@@ -95,7 +111,14 @@ def test_single_precision_changes_affinities_by_no_more_than_rounding(
 ) -> None:
     def built(precision: str) -> Head:
         torch.manual_seed(0)
-        return build_head(model, 16, (12,), 0.1, 4, 3, "cnot_chain", name, precision).eval()
+        return build_head(
+            ExperimentConfig(
+                model=model,
+                circuit=CircuitConfig(n_qubits=4, n_layers=3, engine=name, precision=precision),
+                mlp=MlpConfig(hidden_layers=(12,), dropout=0.1),
+            ),
+            16,
+        ).eval()
 
     exact, single = built("float64"), built("float32")
     states = single.represent(texts(6))

@@ -171,7 +171,7 @@ def is_valid(config: ExperimentConfig, key: str, value: Any) -> bool:
 
 
 def shapes(config: ExperimentConfig) -> dict[str, Any]:
-    head = build_head(embedding_dim=16, **config.head_arguments())
+    head = build_head(config, 16)
     return {name: (tensor.shape, tensor.dtype) for name, tensor in head.state_dict().items()}
 
 

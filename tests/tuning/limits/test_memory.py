@@ -125,9 +125,7 @@ def test_outputs_count_in_the_models_that_have_as_many(
     small_config: Callable[..., ExperimentConfig], model: str
 ) -> None:
     few, many = (small_config({"model": model, "mlp.outputs": n}) for n in (8, 1000))
-    weights = [
-        build_head(embedding_dim=384, **one.head_arguments()).n_trained for one in (few, many)
-    ]
+    weights = [build_head(one, 384).n_trained for one in (few, many)]
     more = least_bytes(many, 384, 0) - least_bytes(few, 384, 0)
     assert (more > 0) == (weights[1] > weights[0])
     assert more <= 16 * (weights[1] - weights[0])
@@ -138,7 +136,7 @@ def test_no_model_is_said_to_need_more_than_its_weights_and_states(
     small_config: Callable[..., ExperimentConfig], model: str
 ) -> None:
     config = small_config({"model": model, "circuit.n_qubits": 6, "mlp.hidden_layers": [512]})
-    head = build_head(embedding_dim=384, **config.head_arguments())
+    head = build_head(config, 384)
     needed = 16 * head.n_trained + head.represent(torch.ones(10, 384)).nbytes
     assert least_bytes(config, 384, 10) - BARE_WORKER <= needed
 

@@ -3,12 +3,20 @@ from __future__ import annotations
 import pytest
 import torch
 
+from quantum_rerank.config import CircuitConfig, ExperimentConfig, MlpConfig
 from quantum_rerank.similarity import MODELS, Head, build_head
 from tuning.workers.cost import cost_of, latency
 
 
 def head(model: str = "hybrid", n_qubits: int = 2, hidden: int = 8) -> Head:
-    return build_head(model, 16, [hidden], 0.1, n_qubits, 2, "cnot_chain", "statevector")
+    return build_head(
+        ExperimentConfig(
+            model=model,
+            circuit=CircuitConfig(n_qubits=n_qubits, n_layers=2, engine="statevector"),
+            mlp=MlpConfig(hidden_layers=[hidden], dropout=0.1),
+        ),
+        16,
+    )
 
 
 def test_parameters_are_the_weights_of_the_mlp_and_of_the_circuit() -> None:

@@ -1,0 +1,95 @@
+"""The configuration of the data: collections, splits, columns and the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from quantum_rerank.section import Section
+
+HOW_EMBEDDED = ("device", "encoder_batch_size", "show_progress_bar")
+"""Keys that decide how texts are embedded, but not what their vectors mean."""
+
+
+class ColumnsConfig(Section):
+    """Names of a table's columns, for the sources csv, parquet, triplets and datasets.
+
+    A table has either a query, a document and a label, or a query, its positive documents and
+    its negative ones. As long as `query` is the default, a column `anchor` is read as well.
+    """
+
+    query: str = Field("query", min_length=1)
+    document: str = Field("document", min_length=1)
+    label: str = Field("label", min_length=1)
+    positive: str = Field("positive", min_length=1, description="or `pos`, if it is the default")
+    negative: str = Field(
+        "negative", min_length=1, description="or `neg`, `negative_1`, ..., if it is the default"
+    )
+
+
+class DataConfig(Section):
+    """Collections, their split by query, and the encoder of their texts.
+
+    `seen` collections are split into train, validation and test queries. The
+    domains in `unseen_validation` and `unseen_test` are never trained on.
+    """
+
+    seen: tuple[str, ...] = Field(("icd10:5", "icd10:9"), min_length=1)
+    unseen_validation: tuple[str, ...] = ("icd10:7", "icd10:8")
+    unseen_test: tuple[str, ...] = ("icd10:3",)
+    validation_split: float = Field(0.2, gt=0.0, lt=1.0)
+    test_split: float = Field(0.2, gt=0.0, lt=1.0)
+    split_seed: int = Field(13, ge=0)
+    candidates: int = Field(100, ge=2, description="reranked per query, by falling cosine")
+    ignore_identical: Literal["auto", "id", "text", "none"] = Field(
+        "auto", description="which documents are the query itself, and no candidates of it"
+    )
+    judge_copies_alike: bool = Field(
+        False, description="documents of one text have the highest grade that one of them has"
+    )
+    encoder: str = Field("minilm", min_length=1)
+    columns: ColumnsConfig = ColumnsConfig()
+    separator: Literal["auto", "comma", "semicolon", "tab", "pipe"] = Field(
+        "auto", description="of the source csv; auto: the one that separates the header's columns"
+    )
+    quoting: Literal["auto", "double", "none"] = Field(
+        "auto",
+        description='of the source csv; auto: none between tabs, elsewhere double ("a")',
+    )
+    max_unmatched_judgments: float = Field(
+        0.05, ge=0.0, le=1.0, description="share that may name absent texts, and is left out"
+    )
+    query_prompt: str | None = Field(
+        None, description="text before each query; null: the encoder's own, '': none"
+    )
+    document_prompt: str | None = Field(None, description="the same, of documents")
+    device: str = Field("cpu", min_length=1, description="of the encoder; auto: the fastest")
+    encoder_batch_size: int = Field(32, ge=1, description="texts that the encoder takes at once")
+    show_progress_bar: bool = Field(True, description="of the embedding")
+
+    @field_validator("query_prompt", "document_prompt", mode="before")
+    @classmethod
+    def _check_prompt(cls, prompt: Any, info: ValidationInfo) -> Any:
+        if isinstance(prompt, Mapping):
+            raise PydanticCustomError(
+                "prompt", "must be a text: put it in quotes, or YAML takes `query: ` for a key"
+            )
+        if isinstance(prompt, str) and not _is_encodable(prompt):
+            raise PydanticCustomError("prompt", "must be a text: it has half a surrogate pair")
+        if prompt and str(info.data.get("encoder", "")).startswith("npy:"):
+            raise PydanticCustomError(
+                "prompt", "must be null where `data.encoder` is npy:, whose vectors are ready"
+            )
+        return prompt
+
+
+def _is_encodable(text: str) -> bool:
+    """Return whether UTF-8 can hold a text: it has no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
