@@ -27,7 +27,7 @@ from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from tuning.best_trial import load_study
 from tuning.space import Space
-from tuning.space_file import load_space
+from tuning.space.file import load_space
 from tuning.study.history import attempts
 from tuning.study.run_folder import read_record
 

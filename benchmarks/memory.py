@@ -30,10 +30,11 @@ from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.datasets import Collection
 from quantum_rerank.embeddings import Embeddings
 from quantum_rerank.training.data_manager import QuerySet, TrialData, query_set
-from tuning.limits.budgets import MemoryWatchdog
+from tuning.limits.memory_watchdog import MemoryWatchdog
+from tuning.study.trial_files import TrialFiles
 from tuning.workers.cluster import ray_cluster
-from tuning.workers.trainable import TrialContext, train
-from tuning.workers.trial_files import TrialFiles
+from tuning.workers.training import train
+from tuning.workers.trial_context import TrialContext
 
 EMBEDDING_DIM, N_QUERIES, N_CANDIDATES = 384, 50, 100
 QUBITS, DOCUMENTS = 4, 10_000

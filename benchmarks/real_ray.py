@@ -30,9 +30,9 @@ from benchmarks.searcher import STARTUP, plain, run_way
 from benchmarks.surrogate import Surrogate
 from tuning.best_trial import load_study
 from tuning.records import CHECKPOINT, EPOCH, FINAL, METADATA_KEYS, OBJECTIVE, SECONDS
-from tuning.session import search
+from tuning.session.search import search
 from tuning.space import Params, Space
-from tuning.space_file import load_space
+from tuning.space.file import load_space
 from tuning.workers.cluster import ray_cluster
 
 Seen = tuple[Params, int]  # a trial: what was proposed, and how many epochs it was given

@@ -36,10 +36,11 @@ from benchmarks.measuring import AsJson, Spread, show, table
 from benchmarks.search import run_command
 from benchmarks.simulation import Ended, Training, best_of_ours, simulate
 from quantum_rerank.yaml_source import load_yaml
-from tuning.algorithms.scheduler import NoRule, Rule, StopByRule, make_rule
+from tuning.algorithms.ray_scheduler import StopByRule
+from tuning.algorithms.rules import NoRule, Rule, make_rule
 from tuning.records import NUMBER, ORIGIN, PROTECTED
 from tuning.space import Space
-from tuning.space_file import load_space
+from tuning.space.file import load_space
 
 WORKERS = 2
 SCHEDULERS: dict[str, dict[str, Any]] = {

@@ -31,11 +31,12 @@ from benchmarks.measuring import AsJson, show, table
 from benchmarks.simulation import Ended, best_of_ours, simulate
 from benchmarks.surrogate import Surrogate, measured_noise
 from quantum_rerank.evaluation import Comparison, compare
-from tuning.algorithms.scheduler import StopByRule, make_rule
-from tuning.algorithms.searcher import OptunaSearcher
+from tuning.algorithms.ray_scheduler import StopByRule
+from tuning.algorithms.ray_searcher import OptunaSearcher
+from tuning.algorithms.rules import make_rule
 from tuning.records import METADATA_KEYS, OBJECTIVE, Listeners
 from tuning.space import Params, Space
-from tuning.space_file import load_space
+from tuning.space.file import load_space
 
 AT = (10, 20, 40, 80)
 WORKERS, STARTUP = 2, 10

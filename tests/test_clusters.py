@@ -12,9 +12,9 @@ import pytest
 import typer
 from ruamel.yaml import YAML
 
-from tuning.limits.budgets import GB, Node
+from tuning.limits.concurrency import GB, Node
 from tuning.search import app
-from tuning.space_file import load_space
+from tuning.space.file import load_space
 
 ROOT = Path(__file__).parents[1]
 CLUSTERS = ROOT / "clusters"

@@ -7,181 +7,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantum_rerank.config import ExperimentConfig, flat
 from quantum_rerank.console import pasted, run, say
-from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import BundleError, OutputError
-from quantum_rerank.evaluation import COSINE
-from quantum_rerank.export import export_model
-from quantum_rerank.similarity import Head
-from quantum_rerank.training.checkpoint import OF_THE_MACHINE
-from quantum_rerank.training.data_manager import PreparedData, TrialData
-from quantum_rerank.training.models import untrained_head
-from quantum_rerank.training.ranking import Validation, Validator
-from quantum_rerank.training.targets import Course, Seeds
-from tuning.records import CHECKPOINT, PEAK_RSS_MB, SECONDS
-from tuning.run_options import TrustedStorage, TrustedStoragePath
-from tuning.study.front import ranking_key
-from tuning.study.history import CONTINUES, best_so_far, superseded_ancestors
-from tuning.study.lineage import came_from, given
+from quantum_rerank.training.data_manager import TrialData
+from quantum_rerank.training.targets import Seeds
+from tuning.commands.options import TrustedStorage, TrustedStoragePath
+from tuning.conclusion.export import cosine_objective, export_trial
+from tuning.conclusion.trained_trial import TrainedTrial, load_trial
+from tuning.study.lineage import came_from
+from tuning.study.ranking import ranked_trials
 from tuning.study.run_folder import (
     SUMMARY,
     load_study,
     name_places,
     read_record,
-    recorded_places,
-    recorded_run,
-    recorded_space,
     refuse_other_data,
 )
-from tuning.workers.trainable import made_by
-from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 if TYPE_CHECKING:
     import optuna
 
 app = typer.Typer(add_completion=False)
-
-
-@dataclass(frozen=True)
-class TrainedTrial:
-    """A trial's best epoch, loaded, and how its training went."""
-
-    number: int
-    params: dict[str, Any]
-    state: str
-    config: ExperimentConfig
-    head: Head
-    validation: Validation
-    epoch: int
-    course: Course
-
-
-def ranked_trials(trials: Sequence[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
-    """Trials whose weights were kept, best first: the complete ones, then the others.
-
-    A trial that was cut short is worth its best epoch, but ranks below every
-    trial that had its whole budget. Where another continued it, that one counts,
-    as soon as it has left weights itself.
-    """
-    with_weights = [trial for trial in trials if trial.user_attrs.get(CHECKPOINT)]
-    continued = superseded_ancestors(trials, by=with_weights)
-    kept = [trial for trial in with_weights if trial.number not in continued]
-
-    return sorted(kept, key=ranking_key, reverse=True)
-
-
-def load_trial(run_folder: Path, trial: optuna.trial.FrozenTrial) -> TrainedTrial:
-    """Load the best epoch of a trial.
-
-    A worker that was killed may have written an epoch that it could not report any more. The study
-    does not know that one, and the version before it is loaded.
-
-    Raises: BundleError if there are no weights, or they are damaged, or of another run, trial,
-        configuration or epoch than the study has.
-    """
-    name = f"the file of trial {trial.number} in {run_folder}"
-    files = TrialFiles(recorded_places(run_folder).root(run_folder))
-    record, problems = read_record(run_folder), list[BundleError]()
-    for content in files.versions(trial.number, BEST_EPOCH):
-        try:
-            return _loaded(content, trial, record, name)
-        except BundleError as error:
-            problems.append(error)
-    if problems:
-        raise problems[0]  # of the newest
-    raise BundleError(
-        f"There are no weights of trial {trial.number} in {run_folder}: "
-        f"`{files.shown(trial.number, BEST_EPOCH)}` is gone. Put it back, or export another trial "
-        "with --trial N."
-    )
-
-
-def _loaded(
-    content: bytes, trial: optuna.trial.FrozenTrial, record: Mapping[str, Any], name: str
-) -> TrainedTrial:
-    from quantum_rerank.training.best_model import maker_of, read_best_model
-
-    configuration = maker_of(content, name).get("configuration", -1)
-    if CONTINUES not in trial.user_attrs:  # it is the first attempt itself
-        configuration = trial.number
-    maker = made_by(recorded_run(record), trial.number, configuration)
-    head, validation, config, epoch = read_best_model(content, name, maker)
-    expected = recorded_space(record).config_for(given(trial), configuration)
-    if other := _different(config, expected):
-        raise BundleError(
-            f"{name} is of another configuration than the study has for the trial: {other}. "
-            "Put back the trial's own file, or the study that belongs to it."
-        )
-    if epoch != (best := trial.user_attrs.get(CHECKPOINT)):
-        raise BundleError(
-            f"{name} is of epoch {epoch}, but the trial's best epoch is {best} in the study. "
-            "Put back the trial's own file."
-        )
-    state, params, course = (
-        trial.state.name.lower(),
-        dict(trial.params),
-        _course(trial, config, epoch),
-    )
-    return TrainedTrial(trial.number, params, state, config, head, validation, epoch, course)
-
-
-def _different(config: ExperimentConfig, expected: ExperimentConfig) -> str:
-    """The first key in which two configurations differ, in words; empty if they are the same."""
-    there, here = flat(config), flat(expected)
-    for key in sorted({*there, *here} - {*OF_THE_MACHINE}):
-        if there.get(key) != here.get(key):
-            return f"`{key}` is {there.get(key)} in the file, but {here.get(key)} in the study"
-    return ""
-
-
-def _course(trial: optuna.trial.FrozenTrial, config: ExperimentConfig, best_epoch: int) -> Course:
-    peak_mb = trial.user_attrs.get(PEAK_RSS_MB)
-    return Course(
-        best_epoch,
-        tuple(best_so_far(trial).values()),
-        trial.user_attrs.get(SECONDS),
-        peak_mb and peak_mb * 2**20 / 1e9,
-        config.training.early_stopping_patience,
-        config.training.min_improvement,
-    )
-
-
-def cosine_objective(config: ExperimentConfig, data: TrialData) -> float:
-    """The validation objective of the cosine, which has nothing to train."""
-    validate = Validator(data.seen, data.unseen, config.training.objective)
-    return validate(untrained_head(config, COSINE, data)).objective
-
-
-def export_trial(
-    output: Path,
-    trial: TrainedTrial,
-    prepared: PreparedData,
-    source: EmbeddingSource,
-    test: Mapping[str, Mapping[str, float]],
-    seeds: Seeds | None = None,
-) -> Path:
-    """Write a trial's bundle, with its validation metrics and what it scored on test.
-
-    seeds: what its configuration came to on fresh seeds, if that is known.
-    """
-    return export_model(
-        output,
-        trial.head,
-        trial.config,
-        trial.validation.fusion_weight,
-        source.fingerprint,
-        prepared.fingerprint,
-        {"validation": trial.validation.metrics, **test},
-        prepared.examples,
-        {**asdict(trial.course), "seeds": asdict(seeds or Seeds())},
-    )
 
 
 @app.command()

@@ -21,18 +21,18 @@ from quantum_rerank.errors import ConfigError
 from quantum_rerank.folder_lock import locked
 from quantum_rerank.interruption import Interrupted, hangups_blocked
 from quantum_rerank.plain_console import make_console
-from tuning.limits.budgets import (
-    HANGUP,
-    INTERRUPT,
-    TERMINATED,
-    Concurrency,
-    Node,
-    fit_cluster,
-    fit_trials,
-)
+from tuning.conclusion.rerun import rerun as train_again
+from tuning.limits.concurrency import Concurrency, Node, fit_cluster, fit_trials
 from tuning.limits.failures import DIAGNOSIS
-from tuning.plan import print_plan
-from tuning.preflight import (
+from tuning.records import HANGUP, INTERRUPT, TERMINATED
+from tuning.reporting.plan import print_plan
+from tuning.reporting.tracking import Mode, resolve_mode
+from tuning.reporting.wandb_environment import (
+    drop_settings_of_one_run,
+    refuse_unusable_settings,
+    where_runs_are_written,
+)
+from tuning.session.preflight import (
     Mistakes,
     refuse_run_at_work,
     refuse_unusable_data,
@@ -40,16 +40,9 @@ from tuning.preflight import (
     refuse_unusable_places,
     weights_gone,
 )
-from tuning.reporting.tracking import Mode, resolve_mode
-from tuning.reporting.wandb_environment import (
-    drop_settings_of_one_run,
-    refuse_unusable_settings,
-    where_runs_are_written,
-)
-from tuning.rerun import rerun as train_again
-from tuning.session import search
+from tuning.session.search import search
 from tuning.space import Budget, Space
-from tuning.space_file import load_space
+from tuning.space.file import load_space
 from tuning.study.named_places import remember
 from tuning.study.run_folder import (
     BEST,

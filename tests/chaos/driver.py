@@ -33,7 +33,8 @@ from tests.chaos.moments import changed_ns, let_run
 from tests.integration.conftest import command, environment, write_domains, write_space
 from tests.speed import slowness
 from tuning.records import FAILURE
-from tuning.study.history import CONTINUES, finished_trials, is_cut_short
+from tuning.study.attributes import CONTINUES
+from tuning.study.history import finished_trials, is_cut_short
 from tuning.study.ledger import sessions
 from tuning.study.run_folder import BEST, EVENTS, load_study
 from tuning.study.storage import TRIALS

@@ -29,8 +29,8 @@ from tests.chaos.faults import hang, with_fault
 from tests.integration.conftest import write_domains, write_space
 from tests.speed import slowness
 from tuning.records import FAILURE, ORIGIN
-from tuning.session import search
-from tuning.space_file import load_space
+from tuning.session.search import search
+from tuning.space.file import load_space
 from tuning.study.run_folder import BEST, load_study
 
 MOST_SECONDS = 30.0

@@ -31,8 +31,8 @@ from benchmarks.measuring import AsJson, show, table
 from tests.chaos.driver import read_events
 from tests.integration.conftest import write_domains, write_space
 from tuning.records import FAILURE, NUMBER, ORIGIN, PEAK_RSS_MB
-from tuning.session import search
-from tuning.space_file import load_space
+from tuning.session.search import search
+from tuning.space.file import load_space
 from tuning.study.history import attempts, superseded
 from tuning.study.run_folder import load_study
 from tuning.workers.trainable import run_trial

@@ -25,8 +25,8 @@ from benchmarks.measuring import AsJson, show, table
 from tests.chaos.driver import read_events
 from tests.integration.conftest import write_domains, write_space
 from tuning.records import CHECKPOINT, EPOCH, FINAL, NUMBER, OBJECTIVE, SECONDS
-from tuning.session import search
-from tuning.space_file import load_space
+from tuning.session.search import search
+from tuning.space.file import load_space
 from tuning.study.run_folder import EVENTS
 
 TRIAL_SECONDS = 1.0

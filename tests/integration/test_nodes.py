@@ -18,7 +18,7 @@ import pytest
 
 from quantum_rerank.errors import ConfigError
 from tests.integration.conftest import command, environment
-from tuning.limits.budgets import GB
+from tuning.limits.concurrency import GB
 from tuning.records import INTERRUPTED
 from tuning.study.run_folder import EVENTS, load_study
 from tuning.workers.cluster import ray_cluster

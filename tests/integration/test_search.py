@@ -22,19 +22,12 @@ from quantum_rerank.reranker import Reranker
 from tests.chaos.driver import broken_curves, read_events, wait_for
 from tests.integration.conftest import Finished, Watched, call, run
 from tuning import best_trial, search, status
-from tuning.best_trial import ranked_trials
 from tuning.records import RESTARTED
-from tuning.study.history import (
-    AT_EPOCH,
-    CLONES,
-    REPLACES,
-    attempts,
-    curve,
-    finished_trials,
-    is_cut_short,
-)
+from tuning.study.attributes import AT_EPOCH, CLONES, REPLACES
+from tuning.study.history import attempts, curve, finished_trials, is_cut_short
 from tuning.study.ledger import sessions
 from tuning.study.lineage import came_to, origins, without_successor
+from tuning.study.ranking import ranked_trials
 from tuning.study.run_folder import EVENTS, load_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

@@ -21,10 +21,11 @@ from tests.postgresql import PostgresServer, postgres_server
 from tests.speed import slowness
 from tuning import status
 from tuning.records import FAILURE
-from tuning.study.history import CONTINUES, finished_trials, is_cut_short
+from tuning.study.attributes import CONTINUES
+from tuning.study.history import finished_trials, is_cut_short
 from tuning.study.run_folder import load_study
 from tuning.study.storage import STUDY, TRIALS
-from tuning.workers.trial_files import PROGRESS
+from tuning.study.trial_files import PROGRESS
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

@@ -16,7 +16,8 @@ from quantum_rerank.training.best_model import best_model_bytes
 from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from tuning.algorithms.samplers import make_sampler
-from tuning.limits.budgets import Concurrency, StopSignal
+from tuning.limits.concurrency import Concurrency
+from tuning.limits.stop_signal import StopSignal
 from tuning.records import CHECKPOINT, FAILURE, PEAK_RSS_MB, SECONDS
 from tuning.space import (
     Budget,
@@ -30,9 +31,9 @@ from tuning.space import (
 from tuning.study.history import enqueue_missing
 from tuning.study.run_folder import open_study, read_record, recorded_run, write_record
 from tuning.study.storage import TRIALS
+from tuning.study.trial_files import BEST_EPOCH, TrialFiles
 from tuning.workers.tasks import Tasks
-from tuning.workers.trainable import made_by
-from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
+from tuning.workers.trial_context import made_by
 
 # State, and objective by epoch. Those that did not complete have seen the higher values.
 RUN: tuple[tuple[str, tuple[float, ...]], ...] = (

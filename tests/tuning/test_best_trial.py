@@ -17,12 +17,15 @@ from quantum_rerank.export import read_bundle
 from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.ranking import Validator
 from quantum_rerank.training.serialization import dumps, loads
-from tuning.best_trial import app, cosine_objective, export_trial, load_trial, ranked_trials
+from tuning.best_trial import app
+from tuning.conclusion.export import cosine_objective, export_trial
+from tuning.conclusion.trained_trial import load_trial
 from tuning.records import CHECKPOINT
-from tuning.study.history import CONTINUES, WARM_START
+from tuning.study.attributes import CONTINUES, WARM_START
+from tuning.study.ranking import ranked_trials
 from tuning.study.run_folder import RECORD, SUMMARY, load_study, read_record, recorded_space
 from tuning.study.storage import TRIALS
-from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
+from tuning.study.trial_files import BEST_EPOCH, TrialFiles
 
 
 def test_complete_trials_come_before_pruned_ones_and_those_without_weights_not_at_all(

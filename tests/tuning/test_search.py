@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from quantum_rerank.config import ColumnsConfig, parse_columns
 from quantum_rerank.errors import ConfigError, OutputError
 from quantum_rerank.folder_lock import locked
-from tuning.limits.budgets import Node
+from tuning.limits.concurrency import Node
 from tuning.search import _with_columns, app
-from tuning.space_file import load_space
+from tuning.space.file import load_space
 from tuning.study.run_folder import BUDGET, RECORD, load_study
 from tuning.study.storage import STUDY, TRIALS
 

@@ -20,10 +20,10 @@ from tuning import status
 from tuning.records import FAILURE, OBJECTIVE, SECONDS, TrialEnd
 from tuning.reporting import snapshot
 from tuning.reporting.events import EventLog
+from tuning.reporting.run_status import Standing, standing
 from tuning.reporting.snapshot import read_snapshot
-from tuning.reporting.standing import Standing, standing
 from tuning.space import Space
-from tuning.study.history import CONTINUES, WARM_START
+from tuning.study.attributes import CONTINUES, WARM_START
 from tuning.study.run_folder import BUDGET, EVENTS, open_study, write_record
 from tuning.study.storage import STUDY
 

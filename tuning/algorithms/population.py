@@ -15,17 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tuning.algorithms.exploration import explored
-from tuning.space import Params, Space
-from tuning.study.history import (
-    AT_EPOCH,
-    CLONES,
-    REPLACES,
-    START_POINT,
-    attempts,
-    exclude_warm_start,
-    origins,
-    scheduled_values,
-)
+from tuning.space import Params, Space, donors_kept
+from tuning.study.attributes import AT_EPOCH, CLONES, REPLACES, START_POINT
+from tuning.study.history import attempts, exclude_warm_start, origins, scheduled_values
 from tuning.study.lineage import came_to, given, open_configurations, without_successor
 
 if TYPE_CHECKING:
@@ -56,21 +48,6 @@ def highest(values: Mapping[int, float], quantile: float, population: int) -> li
     """
     ordered = sorted(values, key=lambda number: (-values[number], number))
     return ordered[: min(_share(len(values), quantile), donors_kept(population, quantile))]
-
-
-def donors_kept(population: int, quantile: float) -> int:
-    """How many members' weights are kept at an epoch.
-
-    >>> donors_kept(8, 0.25)
-    2
-    """
-    return max(_share(population, quantile), 1)
-
-
-def ordered_at(trials: Sequence[FrozenTrial], epoch: int) -> list[int]:
-    """The configurations that came to an epoch and did not fail, the highest first."""
-    values = {n: trial.intermediate_values[epoch] for n, trial in came_to(trials, epoch).items()}
-    return sorted(values, key=lambda number: (-values[number], number))
 
 
 class Population:

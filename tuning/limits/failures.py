@@ -12,7 +12,8 @@ from typing import Any
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import DivergedError, FilesError, SaturatedError
-from tuning.limits.budgets import GB, StopSignal
+from tuning.limits.concurrency import GB
+from tuning.limits.stop_signal import StopSignal
 from tuning.records import INTERRUPTED, STORAGE, WORKER_LOST, TrialEnd
 
 DIAGNOSIS = "the same failure of"  # how the reason begins where failures end a search

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -74,3 +75,35 @@ def write_log(path: Path) -> Iterator[None]:
             logger.propagate = propagate
         with suppress(OSError):  # of what was not written, and is still to be
             handler.close()
+
+
+@dataclass(frozen=True)
+class Event:
+    """A line of events.jsonl: what happened (see `events`), and what it says beside.
+
+    trial: its number; None where it was not a trial that something happened to.
+    """
+
+    time: datetime
+    kind: str
+    trial: int | None
+    facts: Mapping[str, Any]
+
+
+def read_events(path: Path) -> list[Event]:
+    """The events of a run, in order; a line that is damaged, or not whole yet, is passed over."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    return [event for line in lines if (event := _event(line)) is not None]
+
+
+def _event(line: str) -> Event | None:
+    try:
+        facts = dict(json.loads(line))
+        time = datetime.fromisoformat(facts.pop("time")).astimezone(UTC)
+        trial = facts.pop("trial", None)
+        return Event(time, str(facts.pop("event")), None if trial is None else int(trial), facts)
+    except (ValueError, TypeError, KeyError):
+        return None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tuning.records import EPOCH
-from tuning.reporting.snapshot import Event
+from tuning.reporting.events import Event
 
 
 @dataclass(frozen=True)

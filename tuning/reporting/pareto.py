@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.atomic import write_whole
 from quantum_rerank.errors import MissingPackage
-from tuning.reporting.reports import Outcome
-from tuning.study.front import cost, front
+from tuning.conclusion.outcome import Outcome
+from tuning.study.ranking import cost, front
 from tuning.workers.cost import UNITS
 
 if TYPE_CHECKING:

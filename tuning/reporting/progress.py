@@ -14,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from quantum_rerank.config import ExperimentConfig
-from tuning.limits.budgets import Clock, TimeBudget
-from tuning.records import OBJECTIVE, TrialEnd
+from tuning.limits.budgets import TimeBudget
+from tuning.records import OBJECTIVE, Clock, TrialEnd
+from tuning.reporting.descriptions import duration
 
 
 @dataclass
@@ -135,14 +136,3 @@ class ProgressDisplay:
             left = f"at most {duration(rest)} left"
         epochs = f"{trial.epoch}/{self._max_epochs}"
         return f"trial {number}", bar, epochs, value, left, Text(trial.label, style="dim")
-
-
-def duration(seconds: float) -> str:
-    """Seconds as h:mm:ss, or m:ss below an hour.
-
-    >>> duration(59.6), duration(3725)
-    ('1:00', '1:02:05')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +14,13 @@ from quantum_rerank.atomic import write_whole
 from quantum_rerank.evaluation import COSINE, Scores, difference_table, leaderboard
 from quantum_rerank.training.target_table import verdict_table
 from quantum_rerank.training.targets import as_record, from_record
-from tuning.best_trial import TrainedTrial
-from tuning.confirmation import Confirmed, print_confirmed
+from tuning.conclusion.confirmation import Confirmed
+from tuning.conclusion.outcome import Outcome, Tested
+from tuning.conclusion.targets import search_verdicts
 from tuning.records import CHECKPOINT, COST, FAILURE, PEAK_RSS_MB, SECONDS
-from tuning.reporting.targets import Judged, search_verdicts
-from tuning.space import Space
-from tuning.study.front import cost, front, ranking_key
-from tuning.study.history import WARM_START, curve, superseded
+from tuning.study.attributes import WARM_START
+from tuning.study.history import curve, superseded
+from tuning.study.ranking import cost, front, ranking_key
 from tuning.study.warm_start import STATES as PRIOR_STATES
 from tuning.study.warm_start import TakenOver
 from tuning.workers.cost import UNITS
@@ -30,39 +29,6 @@ if TYPE_CHECKING:
     import optuna
 
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-
-
-@dataclass(frozen=True)
-class Tested:
-    """A trial and what it scored on test queries, once."""
-
-    trial: TrainedTrial
-    scores: Mapping[str, Scores]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a search came to.
-
-    trials: those of the search itself.
-    confirmed: the best trials by validation on fresh seeds, best first.
-    tested: the same on test.
-    default: the trial of the base configuration, if the space starts with it and it was kept.
-    baselines: name -> role -> scores; cosine is always among them.
-    ended: why the search ended early; empty if it did not.
-    judged: what the targets ask of the best trial; None where there is none.
-    """
-
-    space: Space
-    trials: list[optuna.trial.FrozenTrial]
-    confirmed: list[Confirmed]
-    tested: list[Tested]
-    default: Tested | None
-    baselines: Mapping[str, Mapping[str, Scores]]
-    ended: str = ""
-    taken_over: Sequence[TakenOver] = ()
-    notes: list[str] = field(default_factory=list)
-    judged: Judged | None = None
 
 
 def summarise(outcome: Outcome, wall_seconds: float, fingerprint: str) -> dict[str, Any]:
@@ -259,3 +225,23 @@ def _tested_record(tested: Tested) -> dict[str, Any]:
 
 def _metrics(roles: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
     return {role: dict(scores.metrics) for role, scores in roles.items()}
+
+
+def print_confirmed(confirmed: Sequence[Confirmed], console: Console) -> None:
+    """Print what each of the best trials came to on fresh seeds."""
+    known = [one for one in confirmed if one.objectives]
+    if not known:
+        return
+    n_seeds = len(known[0].objectives)
+    table = Table(
+        title=f"The best trials on {n_seeds} fresh seeds: validation objective",
+        title_justify="left",
+        box=None,
+    )
+    for name in ("trial", "in the search", "mean", "standard deviation", "lowest", "highest"):
+        table.add_column(name, justify="right")
+    for one in known:
+        values = (one.trial.validation.objective, one.mean, one.spread)
+        ends = (min(one.objectives), max(one.objectives))
+        table.add_row(str(one.trial.number), *(f"{value:.4f}" for value in (*values, *ends)))
+    console.print(table)

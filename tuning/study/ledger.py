@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.config import ExperimentConfig
-from tuning.limits.budgets import Clock
-from tuning.records import SECONDS, TrialEnd
+from tuning.records import SECONDS, Clock, TrialEnd
 
 if TYPE_CHECKING:
     import optuna

@@ -16,15 +16,8 @@ from optuna.trial import TrialState
 from quantum_rerank.config import ExperimentConfig
 from tuning.records import RESTARTED
 from tuning.space import Space
-from tuning.study.history import (
-    AT_EPOCH,
-    CLONES,
-    REPLACES,
-    WARM_START,
-    exclude_warm_start,
-    finished_trials,
-    origins,
-)
+from tuning.study.attributes import AT_EPOCH, CLONES, REPLACES, WARM_START
+from tuning.study.history import exclude_warm_start, finished_trials, origins
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -100,3 +93,9 @@ def descent(trials: Sequence[FrozenTrial], number: int) -> list[tuple[int, int]]
         line.insert(0, donor)
         donor = donor_of(latest[donor[0]].user_attrs)
     return line
+
+
+def ordered_at(trials: Sequence[FrozenTrial], epoch: int) -> list[int]:
+    """The configurations that came to an epoch and did not fail, the highest first."""
+    values = {n: trial.intermediate_values[epoch] for n, trial in came_to(trials, epoch).items()}
+    return sorted(values, key=lambda number: (-values[number], number))

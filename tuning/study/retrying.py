@@ -13,7 +13,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from tuning.limits.budgets import Clock
+from tuning.records import Clock
 
 log = logging.getLogger("tuning")
 

@@ -41,25 +41,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 from quantum_rerank.atomic import write_whole
 from quantum_rerank.config import Plain, Section, flat
 from quantum_rerank.errors import ConfigError, OutputError
-from tuning.reporting.snapshot import read_study
 from tuning.space import Params, Space
-from tuning.study.front import cost, ranking_key
-from tuning.study.history import (
-    CURVE,
-    PROPOSED_BY,
-    WARM_START,
-    best_so_far,
-    curve,
-    is_cut_short,
-    superseded,
-)
+from tuning.study.attributes import CURVE, PROPOSED_BY, WARM_START
+from tuning.study.history import best_so_far, curve, is_cut_short, superseded
 from tuning.study.lineage import donor_of
-from tuning.study.run_folder import (
-    read_record,
-    recorded_encoder,
-    recorded_places,
-    recorded_space,
-)
+from tuning.study.ranking import cost, ranking_key
+from tuning.study.reading import read_study
+from tuning.study.run_folder import read_record, recorded_encoder, recorded_places, recorded_space
 
 if TYPE_CHECKING:
     import optuna

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from quantum_rerank.errors import SearchError
 from quantum_rerank.output_streams import shown
-from tuning.limits.budgets import Clock
+from tuning.records import Clock
 
 WARNED_SECONDS = 60.0
 GIVEN_UP_SECONDS = 900.0  # a machine that is as slow as that would not train either

@@ -12,7 +12,7 @@ from typing import Any
 
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.machine import container_memory_left, cores
-from tuning.limits.budgets import GB, Node
+from tuning.limits.concurrency import GB, Node
 from tuning.workers.private_access import private_access
 
 _MACHINE = "machine"  # what Ray knows this one as, of which trials take a share each

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from quantum_rerank.errors import ConfigError, SearchError
-from tuning.limits.budgets import DRIVER_GB, GB, Node
+from tuning.limits.concurrency import DRIVER_GB, GB, Node
 from tuning.workers.cluster import keep_ray_quiet
 from tuning.workers.private_access import private_access
 

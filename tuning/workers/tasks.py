@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
-from tuning.limits.budgets import GB, Concurrency, MemoryWatchdog, StopSignal
+from tuning.limits.concurrency import GB, Concurrency
 from tuning.limits.memory import TrialMemory, kill_descendants
+from tuning.limits.memory_watchdog import MemoryWatchdog
+from tuning.limits.stop_signal import StopSignal
 
 Key = TypeVar("Key")
 _FAILED_EXIT_CODE = 137

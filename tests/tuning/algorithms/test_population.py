@@ -11,20 +11,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tuning.algorithms.exploration import mutable_keys
 from tuning.algorithms.population import Population, highest, lowest
 from tuning.records import FAILURE, INTERRUPTED, UNSCHEDULED_EPOCH
 from tuning.space import Budget, SchedulerConfig, Space
-from tuning.study.history import (
-    AT_EPOCH,
-    CLONES,
-    CONTINUES,
-    REPLACES,
-    START_POINT,
-    WARM_START,
-    close_running,
-    enqueue_missing,
-)
+from tuning.space.mutation import mutable_keys
+from tuning.study.attributes import AT_EPOCH, CLONES, CONTINUES, REPLACES, START_POINT, WARM_START
+from tuning.study.history import close_running, enqueue_missing
 from tuning.study.lineage import origins, without_successor
 from tuning.study.run_folder import open_study
 

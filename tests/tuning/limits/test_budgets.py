@@ -6,19 +6,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from quantum_rerank.errors import ConfigError
-from tuning.limits.budgets import (
-    DRIVER_GB,
-    GB,
-    INTERRUPT,
-    WORKER_GB,
-    CoreBudget,
-    MemoryWatchdog,
-    Node,
-    StopSignal,
-    TimeBudget,
-    fit_cluster,
-    fit_trials,
-)
+from tuning.limits.budgets import CoreBudget, TimeBudget
+from tuning.limits.concurrency import DRIVER_GB, GB, WORKER_GB, Node, fit_cluster, fit_trials
+from tuning.limits.memory_watchdog import MemoryWatchdog
+from tuning.limits.stop_signal import StopSignal
+from tuning.records import INTERRUPT
 
 
 @dataclass

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pytest
 
 from quantum_rerank.config import ExperimentConfig
-from tuning.limits.deadlines import LONGEST_TURN_SECONDS, AttendedClock, Deadlines
-from tuning.records import OBJECTIVE, TrialEnd
+from tuning.limits.deadlines import Deadlines
+from tuning.records import LONGEST_TURN_SECONDS, OBJECTIVE, AttendedClock, TrialEnd
 
 CONFIG = ExperimentConfig()
 HOUR, MINUTE = 3600.0, 60.0

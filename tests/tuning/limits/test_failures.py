@@ -4,7 +4,7 @@ import pytest
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import DataError, DivergedError, FilesError
-from tuning.limits.budgets import GB, INTERRUPT, StopSignal
+from tuning.limits.concurrency import GB
 from tuning.limits.failures import (
     DIAGNOSIS,
     FailureStreak,
@@ -12,7 +12,8 @@ from tuning.limits.failures import (
     memory_excess,
     memory_refusal,
 )
-from tuning.records import INTERRUPTED, OBJECTIVE, WORKER_LOST, TrialEnd, TrialState
+from tuning.limits.stop_signal import StopSignal
+from tuning.records import INTERRUPT, INTERRUPTED, OBJECTIVE, WORKER_LOST, TrialEnd, TrialState
 
 OOM, NAN, ERROR = "oom: 8.10 GB used", "nan: the loss became nan", "error: KeyError: 'x'"
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tuning.reporting.events import Event
 from tuning.reporting.forecast import (
     Course,
     Pace,
@@ -16,7 +17,6 @@ from tuning.reporting.forecast import (
     shares_going_on,
     timelines,
 )
-from tuning.reporting.snapshot import Event
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 

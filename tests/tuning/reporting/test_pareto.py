@@ -13,8 +13,9 @@ import pytest
 from optuna.trial import FrozenTrial, create_trial
 from rich.console import Console
 
+from tuning.conclusion.outcome import Outcome
 from tuning.reporting.pareto import draw_front
-from tuning.reporting.reports import Outcome, print_outcome, summarise, write_trials
+from tuning.reporting.reports import print_outcome, summarise, write_trials
 from tuning.space import Objective, Space
 
 

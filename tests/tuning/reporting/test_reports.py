@@ -12,19 +12,15 @@ from optuna.trial import create_trial
 from quantum_rerank.plain_console import PlainConsole
 from quantum_rerank.training.data_manager import PreparedData
 from quantum_rerank.training.ranking import score_on
-from tuning.best_trial import load_trial, ranked_trials
-from tuning.confirmation import Confirmed
+from tuning.conclusion.confirmation import Confirmed
+from tuning.conclusion.outcome import Outcome
+from tuning.conclusion.outcome import Tested as Scored
+from tuning.conclusion.trained_trial import load_trial
 from tuning.records import FAILURE
-from tuning.reporting.reports import (
-    Outcome,
-    print_outcome,
-    summarise,
-    taken_over_table,
-    write_trials,
-)
-from tuning.reporting.reports import Tested as Scored  # pytest would take `Tested` for a test
+from tuning.reporting.reports import print_outcome, summarise, taken_over_table, write_trials
 from tuning.space import Space
-from tuning.study.history import WARM_START
+from tuning.study.attributes import WARM_START
+from tuning.study.ranking import ranked_trials
 from tuning.study.run_folder import load_study
 from tuning.study.warm_start import Prior, TakenOver
 

@@ -14,8 +14,8 @@ from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import OutputError
 from tuning.records import EPOCH, OBJECTIVE, SECONDS, TrialEnd
 from tuning.reporting import snapshot
-from tuning.reporting.events import EventLog
-from tuning.reporting.snapshot import read_events, read_file
+from tuning.reporting.events import EventLog, read_events
+from tuning.study.reading import read_file
 from tuning.study.run_folder import EVENTS, open_study
 from tuning.study.storage import STUDY
 

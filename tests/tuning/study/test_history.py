@@ -10,9 +10,8 @@ from optuna.trial import TrialState
 
 from tuning.records import EARLIER, FAILURE, INTERRUPTED, ORIGIN, WORKER_LOST
 from tuning.space import Space
+from tuning.study.attributes import CONTINUES, START_POINT
 from tuning.study.history import (
-    CONTINUES,
-    START_POINT,
     attempt_info,
     attempts,
     best_so_far,

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from tuning.records import FAILURE, INTERRUPTED, RESTARTED
 from tuning.space import Space
-from tuning.study.history import AT_EPOCH, CLONES, CONTINUES, REPLACES
+from tuning.study.attributes import AT_EPOCH, CLONES, CONTINUES, REPLACES
 from tuning.study.lineage import (
     ancestors,
     came_to,

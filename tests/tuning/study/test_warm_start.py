@@ -11,16 +11,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from quantum_rerank.config import DataConfig, override
 from quantum_rerank.errors import OutputError
+from tuning.algorithms.rules import SuccessiveHalving, make_rule
 from tuning.algorithms.samplers import make_sampler
-from tuning.algorithms.scheduler import SuccessiveHalving, make_rule
 from tuning.records import CHECKPOINT, FAILURE, INTERRUPTED, RESTARTED
 from tuning.space import FloatParameter, IntParameter, Parameter, SamplerConfig, Space
+from tuning.study.attributes import AT_EPOCH, CLONES, CONTINUES, PROPOSED_BY, WARM_START
 from tuning.study.history import (
-    AT_EPOCH,
-    CLONES,
-    CONTINUES,
-    PROPOSED_BY,
-    WARM_START,
     curve,
     enqueue_missing,
     exclude_warm_start,

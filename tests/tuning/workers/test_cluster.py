@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from quantum_rerank.errors import ConfigError
-from tuning.limits.budgets import Node
+from tuning.limits.concurrency import Node
 from tuning.workers.cluster import ray_cluster, share, this_machine
 
 

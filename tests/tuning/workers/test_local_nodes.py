@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from quantum_rerank.errors import ConfigError
-from tuning.limits.budgets import DRIVER_GB, Node
+from tuning.limits.concurrency import DRIVER_GB, Node
 from tuning.workers.local_nodes import shares
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tuning.limits.budgets import INTERRUPT, Concurrency, StopSignal
+from tuning.limits.concurrency import Concurrency
+from tuning.limits.stop_signal import StopSignal
+from tuning.records import INTERRUPT
 from tuning.workers.cluster import ray_cluster
 from tuning.workers.tasks import Tasks
 

@@ -43,22 +43,12 @@ from tuning.records import (
 )
 from tuning.reporting.tracking import logged_metrics
 from tuning.space import Space
+from tuning.study.trial_files import BEST_EPOCH, DONORS, PROGRESS, TrialFiles, donated
 from tuning.workers import trainable
 from tuning.workers.cost import Against
-from tuning.workers.trainable import (
-    DEATH_NOTE,
-    TRACEBACK,
-    TrialContext,
-    TrialLimits,
-    cloned,
-    read_death_note,
-    restored,
-    run_trial,
-    timed,
-    train,
-    train_within,
-)
-from tuning.workers.trial_files import BEST_EPOCH, DONORS, PROGRESS, TrialFiles, donated
+from tuning.workers.trainable import TrialLimits, run_trial
+from tuning.workers.training import cloned, restored, timed, train, train_within
+from tuning.workers.trial_context import DEATH_NOTE, TRACEBACK, TrialContext, read_death_note
 
 Build = Callable[..., ExperimentConfig]
 EPOCHS = 5
