@@ -176,7 +176,7 @@ def room(module: str) -> str:
 
 
 def layer(module: str) -> str:
-    """Return the layer of a module: `tuning.study.view` -> `study`, `tuning.search` -> `commands`."""
+    """Return the layer of a module; `commands` for one right below `tuning`."""
     name = module.split(".")[1]
     return name if name in LAYERS else "commands"
 

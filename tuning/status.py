@@ -1,4 +1,4 @@
-"""A run, live or over, seen from another terminal: `python -m tuning.status RUN`."""
+"""Status of a run, live or over, from another terminal: `python -m tuning.status RUN`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,8 @@ from rich.live import Live
 from quantum_rerank.console import run
 from quantum_rerank.folder_lock import holder
 from quantum_rerank.plain_console import make_console
-from tuning.commands.options import TrustedStorage, TrustedStoragePath
-from tuning.reporting.run_status import (
-    Standing,
-    standing,
-)
+from tuning.commands.options import RunFolder, TrustedStorage, TrustedStoragePath
+from tuning.reporting.run_status import RunStatus, run_status
 from tuning.reporting.snapshot import read_snapshot
 from tuning.reporting.status_tables import as_record, render
 from tuning.study.run_folder import has_study, name_places
@@ -28,7 +25,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def main(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a search.")],
+    run_folder: RunFolder,
     watch: Annotated[
         float | None,
         typer.Option(
@@ -41,50 +38,66 @@ def main(
     storage: TrustedStorage = None,
     storage_path: TrustedStoragePath = None,
 ) -> None:
-    """Show how a search stands: its trials, best objective, cost, time left, failures.
+    """Show the status of a search: its trials, best objective, cost, time left, failures.
 
-    For a search that runs in another terminal, or one that is over. It reads the
-    run's folder and writes nothing; the search does not notice.
+    The search may run in another terminal, or be over. Its folder is only read; the search does
+    not notice.
 
-    A run may keep its study in a database. No connection is made to one where this user has
-    not started a search, until it is named with --storage. It is then remembered.
+    A run may keep its study in a database. No connection is made to a database where this user
+    has not started a search, until it is named with --storage. It is then remembered.
 
-    Time left is what trials to come may need, by how far trials came and how fast
-    they were, within the budgets; the conclusion comes on top.
+    The time left is a forecast for the trials to come, by the epochs that trials reached and by
+    their seconds, within the budgets; the conclusion comes on top.
 
-    Exit codes: 0 shown (with --watch: until the search was over); 2 the folder holds
-    no run; 130 Ctrl-C.
+    Exit codes: 0 shown (with --watch: until the search was over); 2 the folder holds no run;
+    130 Ctrl-C.
+
+    Example: status runs/default --watch 10
     """
     console = make_console()
     name_places(run_folder, storage, storage_path)
     if watch is not None:
         _wait_for_study(run_folder, watch)
-    now = standing(read_snapshot(run_folder))
-    if watch is None or as_json or not console.is_terminal:
-        _show(now, as_json, console)
-        while watch is not None and now.life.state == "running":
-            time.sleep(watch)
-            now = standing(read_snapshot(run_folder))
-            _show(now, as_json, console)
-        return
-    with Live(render(now), console=console, auto_refresh=False) as live:
-        while now.life.state == "running":
-            time.sleep(watch)
-            now = standing(read_snapshot(run_folder))
-            live.update(render(now), refresh=True)
+    status = run_status(read_snapshot(run_folder))
+    if watch is None:
+        _show(status, as_json, console)
+    elif as_json or not console.is_terminal:
+        _show_again(status, run_folder, watch, as_json, console)
+    else:
+        _show_live(status, run_folder, watch, console)
 
 
 def _wait_for_study(folder: Path, seconds: float) -> None:
-    """A search that was just started loads its data before it has a study."""
+    """Wait for a search that was just started, which loads its data before it has a study."""
     while holder(folder) is not None and not has_study(folder):
         time.sleep(seconds)
 
 
-def _show(now: Standing, as_json: bool, console: Console) -> None:
+def _show(status: RunStatus, as_json: bool, console: Console) -> None:
     if as_json:
-        typer.echo(json.dumps(as_record(now)))
+        typer.echo(json.dumps(as_record(status)))
     else:
-        console.print(render(now))
+        console.print(render(status))
+
+
+def _show_again(
+    status: RunStatus, folder: Path, seconds: float, as_json: bool, console: Console
+) -> None:
+    """Print the status again and again until the search is over."""
+    _show(status, as_json, console)
+    while status.life.state == "running":
+        time.sleep(seconds)
+        status = run_status(read_snapshot(folder))
+        _show(status, as_json, console)
+
+
+def _show_live(status: RunStatus, folder: Path, seconds: float, console: Console) -> None:
+    """Show the status in place until the search is over."""
+    with Live(render(status), console=console, auto_refresh=False) as live:
+        while status.life.state == "running":
+            time.sleep(seconds)
+            status = run_status(read_snapshot(folder))
+            live.update(render(status), refresh=True)
 
 
 if __name__ == "__main__":

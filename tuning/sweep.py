@@ -1,11 +1,10 @@
-"""The same space as a W&B sweep, and the program that its agents run.
+"""A space as a W&B sweep, and the program that the agents of the sweep run.
 
     python -m tuning.sweep export --space search_spaces/default.yaml --output sweep.yaml
     wandb sweep sweep.yaml
     wandb agent ENTITY/PROJECT/SWEEP
 
-A trial of a sweep is the same function with the same logged keys as one of a
-search of ours, so that the two compare in W&B.
+A trial of a sweep logs the same keys as a trial of a search, so that the two compare in W&B.
 """
 
 from __future__ import annotations
@@ -14,18 +13,20 @@ import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.console import pasted, say
 from quantum_rerank.console import run as run_command
 from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import OutputError
 from quantum_rerank.output_streams import write_result
-from quantum_rerank.training.data_manager import prepare
-from tuning.limits.failures import failure_reason, memory_excess
-from tuning.records import EPOCH, OBJECTIVE, TrialEnd
+from quantum_rerank.training.data_manager import TrialData, prepare
+from tuning.commands.options import Wandb
+from tuning.limits.failures import failure_of, memory_excess
+from tuning.records import EPOCH, OBJECTIVE, Failure, TrialEnd, TrialMetadata, TrialOutcome
 from tuning.reporting.sweep_file import sweep_yaml
 from tuning.reporting.tracking import (
     describe_run,
@@ -36,10 +37,11 @@ from tuning.reporting.tracking import (
     start_run,
 )
 from tuning.reporting.wandb_environment import refuse_unusable_settings
+from tuning.space import Space
 from tuning.space.file import load_space
 from tuning.study.trial_files import TrialFiles
 from tuning.workers.trainable import OUT_OF_MEMORY_EXIT_CODE
-from tuning.workers.training import train_within
+from tuning.workers.training import TrialTask, train_within
 from tuning.workers.trial_context import TrialContext
 
 app = typer.Typer(add_completion=False)
@@ -66,54 +68,67 @@ def export(
 
 @app.command()
 def agent(
-    space: Annotated[Path, typer.Option(help="The space that the sweep was exported from.")],
-    wandb: Annotated[
-        Literal["auto", "online", "offline", "disabled"],
-        typer.Option(help="auto: online where logged in to W&B, else offline."),
-    ] = "auto",
-    folder: Annotated[Path, typer.Option(help="Where W&B keeps its files.")] = Path("runs/sweep"),
+    space: Annotated[Path, typer.Option(help="Space that the sweep was exported from.")],
+    wandb: Wandb = "auto",
+    folder: Annotated[Path, typer.Option(help="Folder of W&B's files.")] = Path("runs/sweep"),
 ) -> None:
-    """Run one trial with the values that the sweep hands over (called by `wandb agent`)."""
-    known = load_space(space)
+    """Run one trial with the values of the sweep (called by `wandb agent`)."""
+    searched = load_space(space)
     mode = resolve_mode(wandb)
     refuse_unusable_settings(mode)
-    source = source_of(known.base.data)
-    data = prepare(known.base.data, source).trial
-    run = start_run(project(), known.header.name, None, folder, mode)
-    given = {key: run.config[key] for key in known.parameters if key in run.config}
-    params = known.as_drawn(known.active(given))
-    unused = sorted(given.keys() - params.keys())
+    data = prepare(searched.base.data, source_of(searched.base.data)).trial
+    run = start_run(project(), searched.header.name, None, folder, mode)
+    config = _config(run, searched)
+    describe_run(run, config)
+    _SweepTrial(run, searched.header.budget.trial_memory_gb).train(config, data)
+
+
+def _config(run: Any, space: Space) -> ExperimentConfig:
+    """Return the configuration of a W&B run, without values whose conditions do not hold."""
+    values = {key: run.config[key] for key in space.parameters if key in run.config}
+    params = space.as_drawn(space.active(values))
+    unused = sorted(values.keys() - params.keys())
     if unused:
         say(f"Not used by this trial, since their conditions do not hold: {', '.join(unused)}.")
         run.config.update({"unused": unused})
-    config = known.config_for(params, number=0)
-    describe_run(run, config)
-    last: dict[str, Any] = {}
+    return space.config_for(params, number=0)
 
-    def report(metrics: dict[str, Any]) -> None:
-        last.update(metrics)
-        run.log(logged_metrics(metrics))
 
-    memory_gb = known.header.budget.trial_memory_gb
+class _SweepTrial:
+    """Trial of a sweep, which reports to its W&B run."""
 
-    def fail(reason: str) -> None:
-        say(reason)
-        finish_run(run, TrialEnd(0, "failed", int(last.get(EPOCH, 0)), None, reason))
+    def __init__(self, run: Any, memory_gb: float) -> None:
+        self._run, self._memory_gb = run, memory_gb
+        self._last: dict[str, Any] = {}
 
-    def on_excess(used: int) -> None:
-        telling = Thread(target=fail, args=(memory_excess(used, memory_gb),), daemon=True)
-        telling.start()
-        telling.join(timeout=10.0)
+    def train(self, config: ExperimentConfig, data: TrialData) -> None:
+        """Train, and write the end of the trial into the run."""
+        try:
+            with TemporaryDirectory() as files:
+                context = TrialContext(TrialFiles(files), TrialMetadata(number=0))
+                task = TrialTask(config, data, context)
+                train_within(self._memory_gb, self._on_excess, task, self._report)
+        except Exception as error:
+            self._fail(failure_of(error))
+            raise
+        epoch, objective = int(self._last[EPOCH]), float(self._last[OBJECTIVE])
+        finish_run(self._run, TrialEnd(0, TrialOutcome.COMPLETE, epoch, objective))
+
+    def _report(self, metrics: dict[str, Any]) -> None:
+        self._last.update(metrics)
+        self._run.log(logged_metrics(metrics))
+
+    def _fail(self, failure: Failure) -> None:
+        say(str(failure))
+        epoch = int(self._last.get(EPOCH, 0))
+        finish_run(self._run, TrialEnd(0, TrialOutcome.FAILED, epoch, None, failure))
+
+    def _on_excess(self, used: int) -> None:
+        failure = memory_excess(used, self._memory_gb)
+        writing = Thread(target=self._fail, args=(failure,), daemon=True)
+        writing.start()
+        writing.join(timeout=10.0)
         os._exit(OUT_OF_MEMORY_EXIT_CODE)
-
-    try:
-        with TemporaryDirectory() as files:
-            place = TrialContext(TrialFiles(files), 0)
-            train_within(memory_gb, on_excess, config, data, report, place)
-    except Exception as error:
-        fail(failure_reason(error))
-        raise
-    finish_run(run, TrialEnd(0, "complete", int(last[EPOCH]), float(last[OBJECTIVE])))
 
 
 if __name__ == "__main__":

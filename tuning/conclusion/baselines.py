@@ -1,40 +1,45 @@
-"""Baselines that the best trial is compared with."""
+"""Baselines of the best trial: other models, trained with its parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.similarity import Head
 from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.models import train_weights, untrained_head
+from tuning.conclusion.confirmation import Ancestors
 from tuning.conclusion.trained_trial import TrainedTrial
 from tuning.workers.tasks import Tasks
 
-_HELD_AGAINST = ("hybrid", "mlp_twin", "quantum_only")
+_CONTROLS = ("hybrid", "mlp_twin", "quantum_only")
 
 
 def baselines_of(model: str) -> tuple[str, ...]:
-    """The models that a winner is held against: the hybrid and its controls, but not itself.
+    """Return the models that a winner is compared with: the hybrid and its controls.
+
+    Args:
+        model: Model of the winner, which is left out.
 
     >>> baselines_of("hybrid"), baselines_of("mlp_twin")
     (('mlp_twin', 'quantum_only'), ('hybrid', 'quantum_only'))
     """
-    return tuple(one for one in _HELD_AGAINST if one != model)
+    return tuple(control for control in _CONTROLS if control != model)
 
 
 def train_baselines(
-    best: TrainedTrial,
-    before: Sequence[tuple[ExperimentConfig, int]],
-    data: TrialData,
-    tasks: Tasks,
-    notes: list[str],
+    best: TrainedTrial, ancestors: Ancestors, data: TrialData, tasks: Tasks, notes: list[str]
 ) -> dict[str, tuple[Head, float]]:
-    """Train the models that the best trial is held against as it was, side by side.
+    """Train the baselines of the best trial side by side.
 
-    before: what has trained its weights until then.
-    What fails or is cut short is noted and left out: the search's own result stands.
-    Returns: model -> head and the fusion weight fitted to it.
+    A training that fails or is cut short is noted and left out: the search's result stands.
+
+    Args:
+        best: Best trial.
+        ancestors: Trainings before it, which are done for each baseline too.
+        data: Data of the search.
+        tasks: Runs the trainings.
+        notes: Sentences for the user, to which failures are added.
+
+    Returns:
+        Model -> head, and the fusion weight that was fitted to it.
     """
 
     def failed(model: str, reason: str) -> None:
@@ -42,9 +47,8 @@ def train_baselines(
 
     heads: dict[str, tuple[Head, float]] = {}
     models = baselines_of(best.config.model)
-    wanted = {model: (best.config, before, model) for model in models}
-    for model, trained in tasks.finished(train_weights, wanted, failed):
-        weights, fusion_weight = trained
+    arguments = {model: (best.config, ancestors, model) for model in models}
+    for model, (weights, fusion_weight) in tasks.finished(train_weights, arguments, failed):
         head = untrained_head(best.config, model, data)
         head.load_state_dict(weights)
         heads[model] = (head, fusion_weight)

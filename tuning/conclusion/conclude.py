@@ -1,9 +1,10 @@
-"""The end of a search: test queries are read, once, and the winner is exported."""
+"""End of a search: the best trials are confirmed, tested once, and the winner is exported."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
@@ -22,111 +23,185 @@ from quantum_rerank.training.ranking import score_on
 from quantum_rerank.training.standings import query_roles, standings
 from quantum_rerank.training.targets import Seeds
 from tuning.conclusion.baselines import baselines_of, train_baselines
-from tuning.conclusion.confirmation import Confirmed, confirm
-from tuning.conclusion.export import cosine_objective, export_trial
+from tuning.conclusion.confirmation import Ancestors, Confirmation, Confirmed
+from tuning.conclusion.export import TrialEvidence, cosine_objective, export_trial
 from tuning.conclusion.outcome import Outcome, Tested
-from tuning.conclusion.targets import Judged
+from tuning.conclusion.targets import BestTrialMeasures
 from tuning.conclusion.trained_trial import TrainedTrial, load_trial
-from tuning.limits.failures import NOTHING_TRAINED, without_weights
-from tuning.records import CHECKPOINT, FAILURE
+from tuning.limits.failures import without_weights
+from tuning.records import StopKind, StopReason
 from tuning.space import Space
-from tuning.study.attributes import START_POINT
-from tuning.study.history import curve, exclude_warm_start
-from tuning.study.lineage import ancestors, came_from
-from tuning.study.ranking import ranked_trials
+from tuning.study import attributes
 from tuning.study.run_folder import BEST
+from tuning.study.trials import highest
+from tuning.study.view import StudyView
 from tuning.study.warm_start import read_taken_over
 from tuning.workers.tasks import Tasks
 
 
-def conclude(
-    space: Space,
-    study: optuna.Study,
-    prepared: PreparedData,
-    source: EmbeddingSource,
-    folder: Path,
-    tasks: Tasks,
-    console: Console,
-) -> Outcome:
-    """Confirm the best trials on fresh seeds, then read the test queries, once, and export."""
-    known = study.get_trials(deepcopy=False)
-    trials = exclude_warm_start(trial for trial in known if trial.state.is_finished())
-    taken = read_taken_over(folder)
-    data, ending, notes = prepared.trial, tasks.ending, list[str]()
-    best = load_best(trials, space.header.top_k, folder, notes)
-    n_seeds = space.header.confirm_seeds if len(best) > 1 else 0
-    if n_seeds and not ending():
-        console.print(f"Training the best {len(best)} trials on {n_seeds} fresh seeds ...")
-    before = {one.number: ancestors(space, known, one.number) for one in best}
-    confirmed = confirm(best, before, n_seeds, tasks, study, notes)
-    tested = [tested_trial(one.trial, prepared) for one in confirmed]
-    default = load_default(space, trials, tested, folder, prepared, notes)
-    cosine = untrained_head(space.base, COSINE, data)
-    baselines = {COSINE: score_roles(cosine, 0.0, prepared)}
-    if not tested:
-        why, ended = why_no_model(trials), ending()
-        by = f" The search ended by {ended}." if ended else ""
-        notes.append(f"There is nothing to export: {why}.{by}")
-        ended = ended or f"{NOTHING_TRAINED}: {why}"
-        return Outcome(space, trials, [], [], default, baselines, ended, taken, notes)
-    test = {role: dict(scores.metrics) for role, scores in tested[0].scores.items()}
-    unfinished = folder / f".{BEST}"
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a session that was killed here
-    judged = judge_best(confirmed[0], prepared)
-    try:
-        export_trial(unfinished, tested[0].trial, prepared, source, test, judged.seeds)
-    except OutputError as error:  # the search's own folder: a disk that fills, no mistake
-        raise FilesError(str(error)) from None
-    replace_folder(unfinished, folder / BEST)
-    if not ending():
-        winner = tested[0].trial
-        models = baselines_of(winner.config.model)
-        console.print(f"Training {', '.join(models)} as the best trial was ...")
-        found = train_baselines(winner, before[winner.number], data, tasks, notes)
-        baselines |= {
-            model_name: score_roles(*model, prepared) for model_name, model in found.items()
+@dataclass(frozen=True)
+class Conclusion:
+    """Conclusion of a search.
+
+    Attributes:
+        space: Space that was searched.
+        study: Study of the search.
+        prepared: Data of the search; the only place with test queries.
+        source: Encoder of the search.
+        folder: Folder of the run.
+        tasks: Runs trainings, and holds the signal that ends the search.
+        console: Console for progress messages.
+        notes: Sentences for the user, collected on the way.
+    """
+
+    space: Space
+    study: optuna.Study
+    prepared: PreparedData
+    source: EmbeddingSource
+    folder: Path
+    tasks: Tasks
+    console: Console
+    notes: list[str] = field(default_factory=list)
+
+    def run(self) -> Outcome:
+        """Confirm the best trials, score them on test queries, and export the winner."""
+        view = StudyView.of(self.study)
+        trials = [trial for trial in view.searched() if trial.state.is_finished()]
+        best = load_best(trials, self.space.header.top_k, self.folder, self.notes)
+        ancestors = {trial.number: view.ancestors(self.space, trial.number) for trial in best}
+        confirmed = self._confirm(best, ancestors)
+        tested = [tested_trial(trial.trial, self.prepared) for trial in confirmed]
+        default = self._default(trials, tested)
+        cosine = untrained_head(self.space.base, COSINE, self.prepared.trial)
+        baselines = {COSINE: score_roles(cosine, 0.0, self.prepared)}
+        measures = None
+        if tested:
+            measures = best_trial_measures(confirmed[0], self.prepared)
+            self._export(tested[0], measures.seeds)
+            baselines |= self._baselines(tested[0].trial, ancestors)
+            self.notes.extend(better_elsewhere(view, tested[0]))
+        return Outcome(
+            space=self.space,
+            trials=trials,
+            confirmed=confirmed,
+            tested=tested,
+            default=default,
+            baselines=baselines,
+            stopped=self._stop_reason(trials, has_model=bool(tested)),
+            taken_over=read_taken_over(self.folder),
+            notes=self.notes,
+            measures=measures,
+        )
+
+    def _confirm(
+        self, best: Sequence[TrainedTrial], ancestors: Mapping[int, Ancestors]
+    ) -> list[Confirmed]:
+        n_seeds = self.space.header.confirm_seeds if len(best) > 1 else 0
+        if n_seeds and not self.tasks.stop_signal():
+            self.console.print(f"Training the best {len(best)} trials on {n_seeds} fresh seeds ...")
+        confirmation = Confirmation(n_seeds, ancestors, self.tasks, self.study, self.notes)
+        return confirmation.confirm(best)
+
+    def _default(self, trials: Sequence[FrozenTrial], tested: Sequence[Tested]) -> Tested | None:
+        """Return the trial of the base configuration, if the space starts with it."""
+        points = self.space.header.start_from
+        if {} not in points:
+            return None
+        for trial in StudyView(trials).ranked():
+            if attributes.start_point(trial) != points.index({}):
+                continue
+            for candidate in tested:
+                if candidate.trial.number == trial.number:
+                    return candidate
+            try:
+                return tested_trial(load_trial(self.folder, trial), self.prepared)
+            except BundleError as error:
+                self.notes.append(f"The default configuration is missing: {error}")
+        return None
+
+    def _export(self, winner: Tested, seeds: Seeds) -> None:
+        """Write the bundle of the winner, whole or not at all."""
+        test = {role: dict(scores.metrics) for role, scores in winner.scores.items()}
+        unfinished = self.folder / f".{BEST}"
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a session that was killed here
+        evidence = TrialEvidence(test, seeds)
+        try:
+            export_trial(unfinished, winner.trial, self.prepared, self.source, evidence)
+        except OutputError as error:  # a full disk, since the folder is the search's own
+            raise FilesError(str(error)) from None
+        replace_folder(unfinished, self.folder / BEST)
+
+    def _baselines(
+        self, winner: TrainedTrial, ancestors: Mapping[int, Ancestors]
+    ) -> dict[str, dict[str, Scores]]:
+        """Train and score the models that the winner is compared with."""
+        if self.tasks.stop_signal():
+            return {}
+        models = ", ".join(baselines_of(winner.config.model))
+        self.console.print(f"Training {models} as the best trial was ...")
+        trained = train_baselines(
+            winner, ancestors[winner.number], self.prepared.trial, self.tasks, self.notes
+        )
+        self.notes.append(f"With the best trial's numbers, not tuned themselves: {models}.")
+        return {
+            model: score_roles(head, fusion_weight, self.prepared)
+            for model, (head, fusion_weight) in trained.items()
         }
-        notes.append(f"With the best trial's numbers, not tuned themselves: {', '.join(models)}.")
-    if ended := ending():
-        notes.append(f"Ended by {ended}.")
-    notes += better_elsewhere(known, tested[0])
-    return Outcome(
-        space, trials, confirmed, tested, default, baselines, ending(), taken, notes, judged
-    )
+
+    def _stop_reason(self, trials: Sequence[FrozenTrial], has_model: bool) -> StopReason | None:
+        """Return why the search ended early, and note it."""
+        reason = self.tasks.stop_signal()
+        if has_model:
+            if reason:
+                self.notes.append(f"Ended by {reason}.")
+            return reason
+        why = why_no_model(trials)
+        by = f" The search ended by {reason}." if reason else ""
+        self.notes.append(f"There is nothing to export: {why}.{by}")
+        return reason or StopReason(StopKind.NO_MODEL, f"a lack of trained trials: {why}")
 
 
 def why_no_model(trials: Sequence[FrozenTrial]) -> str:
-    """Say in a few words why the finished trials of a search leave nothing to export."""
-    if left_some := [trial for trial in trials if trial.user_attrs.get(CHECKPOINT)]:
-        return f"the weights of all {len(left_some)} trials that have left some cannot be loaded"
-    reasons = {t.number: str(t.user_attrs[FAILURE]) for t in trials if FAILURE in t.user_attrs}
-    return without_weights(reasons, len(trials))
+    """Return in a few words why the finished trials of a search leave nothing to export."""
+    if with_weights := [trial for trial in trials if attributes.best_epoch(trial)]:
+        n_trials = len(with_weights)
+        return f"the weights of all {n_trials} trials that have left some cannot be loaded"
+    return without_weights(attributes.failures(trials).values(), len(trials))
 
 
 def load_best(
     trials: Sequence[FrozenTrial], top_k: int, folder: Path, notes: list[str]
 ) -> list[TrainedTrial]:
-    """Load the best trials; one whose checkpoint was cut off gives way to the next."""
+    """Load the best trials; the next one takes the place of one that cannot be loaded.
+
+    Args:
+        trials: Finished trials of the search.
+        top_k: Number of trials to load at most.
+        folder: Folder of the run.
+        notes: Sentences for the user, to which problems are added.
+    """
     best: list[TrainedTrial] = []
-    for frozen in ranked_trials(trials):
+    for trial in StudyView(trials).ranked():
         if len(best) == top_k:
             break
         try:
-            best.append(load_trial(folder, frozen))
+            best.append(load_trial(folder, trial))
         except BundleError as error:
-            notes.append(f"Trial {frozen.number} is passed over: {error}")
+            notes.append(f"Trial {trial.number} is passed over: {error}")
     return best
 
 
-def better_elsewhere(known: Sequence[FrozenTrial], best: Tested) -> list[str]:
-    """Name the earlier run that holds better weights than this search, if one does."""
-    came_in = [trial for trial in known if came_from(trial)]
-    highest = max(came_in, key=lambda t: max(curve(t).values()), default=None)
-    origin = came_from(highest) if highest else None
-    if highest is None or origin is None:
-        return []
-    value = max(curve(highest).values())
-    if value <= best.trial.validation.objective:
+def better_elsewhere(view: StudyView, best: Tested) -> list[str]:
+    """Return a sentence on the earlier run that holds better weights, if one does.
+
+    Args:
+        view: Study of the search, with the trials of earlier runs.
+        best: Best trial of the search.
+    """
+    origins = {trial.number: attributes.warm_start(trial) for trial in view}
+    earlier = [(highest(trial), origins[trial.number]) for trial in view if origins[trial.number]]
+    value, origin = max(earlier, key=lambda pair: pair[0] or 0.0, default=(None, None))
+    if value is None or origin is None or value <= best.trial.validation.objective:
         return []
     run, number = origin
     command = pasted("python", "-m", "tuning.best_trial", run, "--trial", number)
@@ -136,48 +211,31 @@ def better_elsewhere(known: Sequence[FrozenTrial], best: Tested) -> list[str]:
     ]
 
 
-def load_default(
-    space: Space,
-    trials: Sequence[FrozenTrial],
-    tested: Sequence[Tested],
-    folder: Path,
-    prepared: PreparedData,
-    notes: list[str],
-) -> Tested | None:
-    """The trial of the base configuration, if the space starts with it and it was kept."""
-    starts = space.header.start_from
-    if {} not in starts:
-        return None
-    index = starts.index({})
-    for frozen in ranked_trials(trials):
-        if frozen.user_attrs.get(START_POINT) != index:
-            continue
-        known = next((one for one in tested if one.trial.number == frozen.number), None)
-        if known:
-            return known
-        try:
-            return tested_trial(load_trial(folder, frozen), prepared)
-        except BundleError as error:
-            notes.append(f"The default configuration is missing: {error}")
-    return None
-
-
 def tested_trial(trial: TrainedTrial, prepared: PreparedData) -> Tested:
     """Score a trial's best epoch on the test queries."""
     return Tested(trial, score_roles(trial.head, trial.validation.fusion_weight, prepared))
 
 
-def judge_best(best: Confirmed, prepared: PreparedData) -> Judged:
-    """Measure what the targets ask of the winner: on training queries, and over seeds."""
-    trial, data = best.trial, prepared.trial
-    return Judged(
+def best_trial_measures(best: Confirmed, prepared: PreparedData) -> BestTrialMeasures:
+    """Measure the winner for the targets: on the queries of every role, and over seeds."""
+    trial = best.trial
+    return BestTrialMeasures(
         standings(trial.head, trial.validation.fusion_weight, query_roles(prepared)),
         trial.course,
-        Seeds(best.objectives, cosine_objective(trial.config, data)),
+        Seeds(best.objectives, cosine_objective(trial.config, prepared.trial)),
     )
 
 
 def score_roles(head: Head, fusion_weight: float, prepared: PreparedData) -> dict[str, Scores]:
-    """Scores on the test queries of seen and, where there are any, unseen domains."""
+    """Score a model on the test queries of each role.
+
+    Args:
+        head: Model.
+        fusion_weight: Weight of its fidelity in the fused score.
+        prepared: Data with test queries.
+
+    Returns:
+        Role -> scores.
+    """
     tests = prepared.tests.items()
     return {role: score_on(head, fusion_weight, queries) for role, queries in tests}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from quantum_rerank.config import ExperimentConfig
@@ -17,8 +17,21 @@ from quantum_rerank.training.targets import Seeds
 from tuning.conclusion.trained_trial import TrainedTrial
 
 
+@dataclass(frozen=True)
+class TrialEvidence:
+    """Results of a trial beyond its own validation, for the model card of its bundle.
+
+    Attributes:
+        test: Role of test queries -> metric -> value; empty where the trial was not tested.
+        seeds: Objectives on fresh seeds; None where the trial was not confirmed.
+    """
+
+    test: Mapping[str, Mapping[str, float]]
+    seeds: Seeds | None = None
+
+
 def cosine_objective(config: ExperimentConfig, data: TrialData) -> float:
-    """The validation objective of the cosine, which has nothing to train."""
+    """Return the validation objective of the cosine, which has nothing to train."""
     validate = Validator(data.seen, data.unseen, config.training.objective)
     return validate(untrained_head(config, COSINE, data)).objective
 
@@ -28,12 +41,19 @@ def export_trial(
     trial: TrainedTrial,
     prepared: PreparedData,
     source: EmbeddingSource,
-    test: Mapping[str, Mapping[str, float]],
-    seeds: Seeds | None = None,
+    evidence: TrialEvidence,
 ) -> Path:
-    """Write a trial's bundle, with its validation metrics and what it scored on test.
+    """Write the bundle of a trial.
 
-    seeds: what its configuration came to on fresh seeds, if that is known.
+    Args:
+        output: New folder of the bundle.
+        trial: Trial to export.
+        prepared: Data of the search.
+        source: Encoder of the search.
+        evidence: Results on test queries and on fresh seeds.
+
+    Returns:
+        The folder of the bundle.
     """
     return export_model(
         output,
@@ -42,7 +62,7 @@ def export_trial(
         trial.validation.fusion_weight,
         source.fingerprint,
         prepared.fingerprint,
-        {"validation": trial.validation.metrics, **test},
+        {"validation": trial.validation.metrics, **evidence.test},
         prepared.examples,
-        {**asdict(trial.course), "seeds": asdict(seeds or Seeds())},
+        {**asdict(trial.course), "seeds": asdict(evidence.seeds or Seeds())},
     )

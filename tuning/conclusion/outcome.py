@@ -1,25 +1,29 @@
-"""The outcome of a search."""
+"""Outcome of a search: its trials, the tested ones among them, and the baselines."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+from optuna.trial import FrozenTrial
 
 from quantum_rerank.evaluation import Scores
 from tuning.conclusion.confirmation import Confirmed
-from tuning.conclusion.targets import Judged
+from tuning.conclusion.targets import BestTrialMeasures
 from tuning.conclusion.trained_trial import TrainedTrial
+from tuning.records import StopReason
 from tuning.space import Space
 from tuning.study.warm_start import TakenOver
-
-if TYPE_CHECKING:
-    import optuna
 
 
 @dataclass(frozen=True)
 class Tested:
-    """A trial and what it scored on test queries, once."""
+    """Trial with its scores on test queries.
+
+    Attributes:
+        trial: Trial that was scored.
+        scores: Role of test queries -> scores.
+    """
 
     trial: TrainedTrial
     scores: Mapping[str, Scores]
@@ -27,24 +31,28 @@ class Tested:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a search came to.
+    """Outcome of a search.
 
-    trials: those of the search itself.
-    confirmed: the best trials by validation on fresh seeds, best first.
-    tested: the same on test.
-    default: the trial of the base configuration, if the space starts with it and it was kept.
-    baselines: name -> role -> scores; cosine is always among them.
-    ended: why the search ended early; empty if it did not.
-    judged: what the targets ask of the best trial; None where there is none.
+    Attributes:
+        space: Space that was searched.
+        trials: Trials of the search itself.
+        confirmed: Best trials by validation on fresh seeds, best first.
+        tested: The same trials with their scores on test queries.
+        default: Trial of the base configuration, if the space starts with it.
+        baselines: Name -> role -> scores; the cosine is always among them.
+        stopped: Reason for which the search ended early; None if it did not.
+        taken_over: Results of earlier runs that the search started with.
+        notes: Sentences for the user.
+        measures: Measurements of the best trial; None where there is none.
     """
 
     space: Space
-    trials: list[optuna.trial.FrozenTrial]
+    trials: list[FrozenTrial]
     confirmed: list[Confirmed]
     tested: list[Tested]
     default: Tested | None
     baselines: Mapping[str, Mapping[str, Scores]]
-    ended: str = ""
+    stopped: StopReason | None = None
     taken_over: Sequence[TakenOver] = ()
     notes: list[str] = field(default_factory=list)
-    judged: Judged | None = None
+    measures: BestTrialMeasures | None = None

@@ -1,4 +1,4 @@
-"""How a search's best trial stands to every target of the task."""
+"""Targets of a search, held against its best trial."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from quantum_rerank.training.targets import Course, Seeds, Standing, TargetResul
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What the targets ask of the best trial.
+class BestTrialMeasures:
+    """Measurements of the best trial that the targets need.
 
-    standings: role -> its NDCG@10 beside the cosine's.
+    Attributes:
+        standings: Role -> NDCG@10 of the trial beside that of the cosine.
+        course: Course of its training.
+        seeds: Its objectives on fresh seeds.
     """
 
     standings: Mapping[str, Standing]
@@ -20,16 +23,18 @@ class Judged:
     seeds: Seeds
 
 
-def search_verdicts(
-    judged: Judged | None, wall_seconds: float, peaks_mb: Sequence[float]
+def target_results(
+    measures: BestTrialMeasures | None, wall_seconds: float, peaks_mb: Sequence[float]
 ) -> list[TargetResult]:
-    """Verdicts on the best trial; time is the whole search's, memory its largest trial's.
+    """Return the result of every target; empty where there is no best trial.
 
-    peaks_mb: of every trial that is known, in units of 2**20 bytes.
-    Returns: nothing where there is no best trial.
+    Args:
+        measures: Measurements of the best trial.
+        wall_seconds: Seconds of the whole search.
+        peaks_mb: Peak memory of every trial that reported it, in MiB; the largest counts.
     """
-    if judged is None:
+    if measures is None:
         return []
     peak = max(peaks_mb) * 2**20 / 1e9 if peaks_mb else None
-    course = replace(judged.course, seconds=wall_seconds, peak_memory_gb=peak)
-    return verdicts(judged.standings, course, judged.seeds)
+    course = replace(measures.course, seconds=wall_seconds, peak_memory_gb=peak)
+    return verdicts(measures.standings, course, measures.seeds)

@@ -1,4 +1,4 @@
-"""A trial's best epoch, loaded from its files."""
+"""Best epoch of a trial, loaded from its files and compared with its study."""
 
 from __future__ import annotations
 
@@ -13,21 +13,34 @@ from quantum_rerank.similarity import Head
 from quantum_rerank.training.checkpoint import OF_THE_MACHINE
 from quantum_rerank.training.ranking import Validation
 from quantum_rerank.training.targets import Course
-from tuning.records import CHECKPOINT, PEAK_RSS_MB, SECONDS
-from tuning.study.attributes import CONTINUES
-from tuning.study.history import best_so_far
-from tuning.study.lineage import given
-from tuning.study.run_folder import read_record, recorded_places, recorded_run, recorded_space
-from tuning.study.trial_files import BEST_EPOCH, TrialFiles
-from tuning.workers.trial_context import made_by
+from tuning.study import attributes
+from tuning.study.run_folder import (
+    read_record,
+    recorded_places,
+    recorded_run,
+    recorded_space,
+)
+from tuning.study.trial_files import BEST_EPOCH, TrialFiles, origin_record
+from tuning.study.trials import STATE_NAMES, best_so_far, parameters
 
 if TYPE_CHECKING:
-    import optuna
+    from optuna.trial import FrozenTrial
 
 
 @dataclass(frozen=True)
 class TrainedTrial:
-    """A trial's best epoch, loaded, and how its training went."""
+    """Best epoch of a trial, and the course of its training.
+
+    Attributes:
+        number: Number of the trial.
+        params: Parameters of the trial.
+        state: Name of its state.
+        config: Its configuration.
+        head: Model with the weights of the best epoch.
+        validation: Validation of the best epoch.
+        epoch: Best epoch.
+        course: Objectives, seconds and memory of the training.
+    """
 
     number: int
     params: dict[str, Any]
@@ -39,14 +52,19 @@ class TrainedTrial:
     course: Course
 
 
-def load_trial(run_folder: Path, trial: optuna.trial.FrozenTrial) -> TrainedTrial:
+def load_trial(run_folder: Path, trial: FrozenTrial) -> TrainedTrial:
     """Load the best epoch of a trial.
 
-    A worker that was killed may have written an epoch that it could not report any more. The study
-    does not know that one, and the version before it is loaded.
+    A worker that was killed may have written an epoch that it could not report any more. The
+    study does not have it, so the version before it is loaded.
 
-    Raises: BundleError if there are no weights, or they are damaged, or of another run, trial,
-        configuration or epoch than the study has.
+    Args:
+        run_folder: Folder of the run.
+        trial: Trial in the run's study.
+
+    Raises:
+        BundleError: There are no weights, or they are damaged, or of another run, trial,
+            configuration or epoch than the study has.
     """
     name = f"the file of trial {trial.number} in {run_folder}"
     files = TrialFiles(recorded_places(run_folder).root(run_folder))
@@ -57,7 +75,7 @@ def load_trial(run_folder: Path, trial: optuna.trial.FrozenTrial) -> TrainedTria
         except BundleError as error:
             problems.append(error)
     if problems:
-        raise problems[0]  # of the newest
+        raise problems[0]  # of the newest version
     raise BundleError(
         f"There are no weights of trial {trial.number} in {run_folder}: "
         f"`{files.shown(trial.number, BEST_EPOCH)}` is gone. Put it back, or export another trial "
@@ -66,49 +84,55 @@ def load_trial(run_folder: Path, trial: optuna.trial.FrozenTrial) -> TrainedTria
 
 
 def _loaded(
-    content: bytes, trial: optuna.trial.FrozenTrial, record: Mapping[str, Any], name: str
+    content: bytes, trial: FrozenTrial, record: Mapping[str, Any], name: str
 ) -> TrainedTrial:
     from quantum_rerank.training.best_model import maker_of, read_best_model
 
     configuration = maker_of(content, name).get("configuration", -1)
-    if CONTINUES not in trial.user_attrs:  # it is the first attempt itself
+    if attributes.continues(trial) is None:  # the trial is the first attempt itself
         configuration = trial.number
-    maker = made_by(recorded_run(record), trial.number, configuration)
+    maker = origin_record(recorded_run(record), trial.number, configuration)
     head, validation, config, epoch = read_best_model(content, name, maker)
-    expected = recorded_space(record).config_for(given(trial), configuration)
-    if other := _different(config, expected):
+    expected = recorded_space(record).config_for(parameters(trial), configuration)
+    if difference := _difference(config, expected):
         raise BundleError(
-            f"{name} is of another configuration than the study has for the trial: {other}. "
+            f"{name} is of another configuration than the study has for the trial: {difference}. "
             "Put back the trial's own file, or the study that belongs to it."
         )
-    if epoch != (best := trial.user_attrs.get(CHECKPOINT)):
+    if epoch != (best := attributes.best_epoch(trial)):
         raise BundleError(
             f"{name} is of epoch {epoch}, but the trial's best epoch is {best} in the study. "
             "Put back the trial's own file."
         )
-    state, params, course = (
-        trial.state.name.lower(),
-        dict(trial.params),
-        _course(trial, config, epoch),
+    return TrainedTrial(
+        number=trial.number,
+        params=dict(trial.params),
+        state=STATE_NAMES[trial.state],
+        config=config,
+        head=head,
+        validation=validation,
+        epoch=epoch,
+        course=_course(trial, config, epoch),
     )
-    return TrainedTrial(trial.number, params, state, config, head, validation, epoch, course)
 
 
-def _different(config: ExperimentConfig, expected: ExperimentConfig) -> str:
-    """The first key in which two configurations differ, in words; empty if they are the same."""
-    there, here = flat(config), flat(expected)
-    for key in sorted({*there, *here} - {*OF_THE_MACHINE}):
-        if there.get(key) != here.get(key):
-            return f"`{key}` is {there.get(key)} in the file, but {here.get(key)} in the study"
+def _difference(config: ExperimentConfig, expected: ExperimentConfig) -> str:
+    """Return the first key in which two configurations differ, in words; empty if none does."""
+    of_file, of_study = flat(config), flat(expected)
+    for key in sorted({*of_file, *of_study} - {*OF_THE_MACHINE}):
+        if of_file.get(key) != of_study.get(key):
+            return (
+                f"`{key}` is {of_file.get(key)} in the file, but {of_study.get(key)} in the study"
+            )
     return ""
 
 
-def _course(trial: optuna.trial.FrozenTrial, config: ExperimentConfig, best_epoch: int) -> Course:
-    peak_mb = trial.user_attrs.get(PEAK_RSS_MB)
+def _course(trial: FrozenTrial, config: ExperimentConfig, best_epoch: int) -> Course:
+    peak_mb = attributes.peak_rss_mb(trial)
     return Course(
         best_epoch,
         tuple(best_so_far(trial).values()),
-        trial.user_attrs.get(SECONDS),
+        attributes.seconds(trial),
         peak_mb and peak_mb * 2**20 / 1e9,
         config.training.early_stopping_patience,
         config.training.min_improvement,

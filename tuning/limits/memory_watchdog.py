@@ -1,4 +1,4 @@
-"""A watchdog over a trial's memory."""
+"""Watchdog over the memory of a trial."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Callable
 
 
 class MemoryWatchdog:
-    """A thread that watches a process's memory while a trial runs.
+    """Thread that watches the memory of a process while a trial runs in it.
 
-    `memory` tells the bytes in use; `on_excess(used)` is called once, from the
-    thread, when they are above the limit. `peak` is the highest that was seen.
+    Args:
+        limit: Bytes that the process may use.
+        memory: Returns the bytes in use.
+        on_excess: Called once with the bytes in use, from the thread, when they exceed the limit.
+        interval: Seconds between two readings.
     """
 
     def __init__(
@@ -27,25 +30,26 @@ class MemoryWatchdog:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="memory-watchdog", daemon=True)
         self.peak = 0
+        """Highest number of bytes that was read."""
 
     def __enter__(self) -> MemoryWatchdog:
-        self._look()
+        self._read()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        self._look()
+        self._read()
 
     def _watch(self) -> None:
         while not self._stop.wait(self._interval):
-            used = self._look()
+            used = self._read()
             if used > self._limit:
                 self._on_excess(used)
                 return
 
-    def _look(self) -> int:
+    def _read(self) -> int:
         used = self._memory()
         self.peak = max(self.peak, used)
         return used

@@ -1,4 +1,4 @@
-"""Clocks."""
+"""Clocks that a search is given, so that tests can set the time."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from collections.abc import Callable
 
 Clock = Callable[[], float]
 
-
 LONGEST_TURN_SECONDS = 5.0
-"""Between two looks at the deadlines, of which Ray's loop has some ten a second.
+"""Longest time between two readings that counts; Ray's loop reads some ten times a second.
 
-Beyond that the driver did not run: it was stopped, or its machine was suspended.
+In a longer gap the driver did not run: it was stopped, or its machine was suspended.
 """
 
 
 class AttendedClock:
-    """A clock that stands still while nobody looks at it.
+    """Clock that stands still while nothing reads it.
 
-    A driver that is stopped (Ctrl-Z, a suspended laptop, a preempted virtual machine) hears
-    no reports, and its trials may have been stopped with it. That time is not theirs.
+    A driver that is stopped (Ctrl-Z, a suspended laptop, a preempted virtual machine) receives
+    no reports, and its trials may have been stopped with it. That time does not count.
+
+    Args:
+        clock: Clock to read, in seconds.
+        longest_turn: Longest gap between two readings that counts, in seconds.
 
     >>> times = iter([0.0, 1.0, 61.0, 62.0])
     >>> clock = AttendedClock(lambda: next(times))
@@ -32,7 +35,7 @@ class AttendedClock:
         self._unattended = 0.0
 
     def __call__(self) -> float:
-        """Seconds of the clock, without those between two calls that lie too far apart."""
+        """Return the seconds of the clock, without the gaps that were too long."""
         now = self._clock()
         gap = 0.0 if self._last is None else now - self._last
         self._last = now

@@ -1,44 +1,33 @@
-"""Keys of a trial's reports, and of the attributes kept with it in the study."""
+"""Keys of the reports that a trial sends to Ray; some are kept with the trial in the study."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-# Keys of a trial's report to Ray, and of what is kept beside a trial in the study.
-EPOCH, OBJECTIVE, FINAL = "epoch", "objective", "final"
-
-
-EPOCH_OBJECTIVE = "epoch_objective"  # of the weights as they are; `objective` is of the best so far
-
-
-FAILURE, PEAK_RSS_MB, SECONDS = "failure", "peak_rss_mb", "seconds"
-
-
-COST = "cost"  # what `objective.cost` names, in a trial's last report
-
-
-TRAINING_SECONDS = "training_seconds"  # of `seconds`, without reports and checkpoints
-
-
-CHECKPOINT = "best_epoch"  # whose weights are kept
-
-
-RESTARTED = "started_over"  # why a clone did not start from its donor's weights
-
-
+EPOCH, FINAL = "epoch", "final"
+OBJECTIVE = "objective"  # of the best epoch so far
+EPOCH_OBJECTIVE = "epoch_objective"  # of the weights as they are after this epoch
+COST = "cost"  # cost that `objective.cost` names, in the last report of a trial
+CHECKPOINT = "best_epoch"  # epoch whose weights are kept
+SECONDS, PEAK_RSS_MB = "seconds", "peak_rss_mb"
+TRAINING_SECONDS = "training_seconds"  # part of `seconds`, without reports and checkpoints
+FAILURE = "failure"
+RESTARTED = "restarted"  # reason for which a clone did not start from its donor's weights
+WARNING = "warning"  # problem of a training that does not end it
 UNSCHEDULED_EPOCH = (
-    "unjudged_epoch"  # at which a trial was stopped; by the scheduler only if it is pruned
+    "unscheduled_epoch"  # epoch at which a trial was stopped; see `scheduled_values`
 )
 
 
-WARNING = "warning"  # what is wrong with a training, though not so that it would end
-
-
 def comparison_value(metrics: Mapping[str, Any], is_population: bool) -> float:
-    """What of a report trials are compared by: the best so far, of which a bundle is made.
+    """Return the value of a report by which trials are compared.
 
-    Members of a population by what they are now, for that is what is cloned.
+    Args:
+        metrics: Report of a trial.
+        is_population: Whether trials are members of a population, which are compared by the
+            weights that a clone would copy, those of this epoch. Others are compared by their
+            best epoch so far, of which a bundle is made.
     """
     best = float(metrics[OBJECTIVE])
     return float(metrics.get(EPOCH_OBJECTIVE, best)) if is_population else best

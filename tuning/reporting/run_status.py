@@ -1,4 +1,4 @@
-"""How a run stands: facts that follow from a snapshot of its folder. Nothing is printed here."""
+"""Status of a run: facts that follow from a snapshot of its folder."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from optuna.trial import TrialState
 
-from tuning.records import FAILURE
+from quantum_rerank.config import flat
+from tuning.reporting.descriptions import describe_config
 from tuning.reporting.events import Event
 from tuning.reporting.forecast import (
-    Course,
     Forecast,
+    TimeLeft,
     Timeline,
+    Workload,
+    continuing_trials,
+    extents_of,
     forecast,
     measured_pace,
     most_at_once,
@@ -24,9 +28,10 @@ from tuning.reporting.forecast import (
     timelines,
 )
 from tuning.reporting.snapshot import Snapshot
-from tuning.study.attributes import CONTINUES
-from tuning.study.history import curve, finished_trials, is_cut_short, superseded
+from tuning.study import attributes
 from tuning.study.ranking import ranking_key
+from tuning.study.trials import STATE_NAMES, curve, is_cut_short, last_epoch
+from tuning.study.view import StudyView
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -35,20 +40,19 @@ State = Literal["running", "finished", "ended early", "killed"]
 Phase = Literal["preparing", "searching", "concluding"]
 
 _LAST_EVENTS = 5
-_STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-}
 
 
 @dataclass(frozen=True)
 class Life:
-    """Whether a run is alive, and where.
+    """State of a run's process.
 
-    phase: empty unless it is running; ended: why it ended early.
-    host, pid: of the session that runs, or of the last one.
+    Attributes:
+        state: State of the run.
+        phase: Phase of a run that is running; empty for any other.
+        ended: Reason for which it ended early; empty for any other.
+        sessions: Number of sessions.
+        host: Machine of the session that runs, or of the last one.
+        pid: Process of that session.
     """
 
     state: State
@@ -60,11 +64,19 @@ class Life:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Trials by state, of a budget of `trials`; finished: those that are over for good.
+class TrialCounts:
+    """Numbers of trials by state.
 
-    failed: kind -> count, without those that were cut short; of these, `continued` have been taken
-    up by another trial, `open` have not.
+    Attributes:
+        finished: Trials that are over for good.
+        trials: Budget of trials.
+        complete: Complete trials.
+        pruned: Pruned trials.
+        failed: Kind of failure -> trials, without those that were cut short.
+        continued: Trials that were cut short and continued by another trial.
+        open: Trials that were cut short and not continued yet.
+        running: Running trials.
+        to_come: Trials that have not started.
     """
 
     finished: int
@@ -80,7 +92,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Best:
-    """The highest objective of a complete trial, or of any while none is complete."""
+    """Highest objective of a complete trial, or of any trial while none is complete."""
 
     trial: int
     state: str
@@ -90,9 +102,13 @@ class Best:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of all sessions, and seconds of all trials on a core each, as the budgets count them.
+    """Cost of a run, as its budgets count it.
 
-    core_budget_seconds: None if core-hours are not limited.
+    Attributes:
+        seconds: Seconds of all sessions.
+        budget_seconds: Budget of these.
+        core_seconds: Seconds of all trials on a core each.
+        core_budget_seconds: Budget of these; None if they are not limited.
     """
 
     seconds: float
@@ -114,7 +130,16 @@ class Cost:
 
 @dataclass(frozen=True)
 class RunningTrial:
-    """A trial at work; quiet_seconds: since its last report, or since its start."""
+    """Trial that runs.
+
+    Attributes:
+        number: Number of the trial.
+        epoch: Last epoch that it reported.
+        epochs: Epochs of its budget.
+        objective: Objective of the last epoch; None before the first.
+        quiet_seconds: Seconds since its last report, or since its start.
+        what: Its configuration in words.
+    """
 
     number: int
     epoch: int
@@ -125,8 +150,8 @@ class RunningTrial:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Trials that failed for the same kind of reason, the latest as the example."""
+class FailureCount:
+    """Number of trials that failed for the same kind of reason, with the latest as example."""
 
     kind: str
     count: int
@@ -135,122 +160,135 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """All that is known of a run; forecast: None unless it runs and an epoch was reported."""
+class RunStatus:
+    """Status of a run; the forecast is None unless it runs and an epoch was reported."""
 
     folder: str
     name: str
     life: Life
-    progress: Progress
+    progress: TrialCounts
     best: Best | None
     cost: Cost
     forecast: Forecast | None
     running: Sequence[RunningTrial]
-    failures: Sequence[Failure]
+    failures: Sequence[FailureCount]
     events: Sequence[Event]
 
 
-def standing(snapshot: Snapshot) -> Standing:
-    """The facts of a run, at the snapshot's moment."""
+def run_status(snapshot: Snapshot) -> RunStatus:
+    """Return the status of a run at the moment of a snapshot."""
     lines = timelines(snapshot.events)
-    at_work = running_trials(snapshot, lines)
-    progress = count(snapshot)
-    cost = spent(snapshot)
-    return Standing(
+    running = running_trials(snapshot, lines)
+    counts, cost = count_trials(snapshot), spent(snapshot)
+    left = TimeLeft(cost.left, cost.core_left)
+    return RunStatus(
         folder=str(snapshot.folder),
-        name=snapshot.name,
-        life=life(snapshot, progress),
-        progress=progress,
+        name=snapshot.space.header.name,
+        life=life(snapshot, counts),
+        progress=counts,
         best=best(snapshot),
         cost=cost,
-        forecast=_forecast(snapshot, lines, progress, cost, at_work),
-        running=at_work,
-        failures=failures(snapshot.trials),
+        forecast=_forecast(snapshot, lines, _workload(snapshot, counts, running), left),
+        running=running,
+        failures=failure_counts(snapshot.view),
         events=snapshot.events[-_LAST_EVENTS:],
     )
 
 
 def live_session(snapshot: Snapshot) -> Mapping[str, Any] | None:
-    """The record of the session that runs, once it has written one; it may be done but not gone."""
+    """Return the record of the session that runs, once it has written one."""
     last = snapshot.sessions[-1] if snapshot.sessions else None
     if snapshot.holder is None or last is None:
         return None
     return last if snapshot.holder in (0, last["pid"]) else None
 
 
-def life(snapshot: Snapshot, progress: Progress) -> Life:
-    """A run is alive while a process holds its lock; else its last session says how it ended."""
+def life(snapshot: Snapshot, counts: TrialCounts) -> Life:
+    """Return the state of a run's process.
+
+    A run is alive while a process holds its lock; else its last session says how it ended.
+    """
     last = snapshot.sessions[-1] if snapshot.sessions else {}
-    n_sessions, host, pid = len(snapshot.sessions), str(last.get("host", "")), last.get("pid")
+    pid = last.get("pid")
+    state: State
+    phase: Phase | Literal[""] = ""
+    ended = str(last.get("ended", ""))
     if snapshot.holder is not None:
-        return Life(
-            "running", _phase(snapshot, progress), "", n_sessions, host, snapshot.holder or pid
-        )
-    if "ended" not in last:
-        return Life("killed", "", "", n_sessions, host, pid)
-    ended = str(last["ended"])
-    return Life("ended early" if ended else "finished", "", ended, n_sessions, host, pid)
+        state, phase, ended = "running", _phase(snapshot, counts), ""
+        pid = snapshot.holder or pid
+    elif "ended" not in last:
+        state = "killed"
+    else:
+        state = "ended early" if ended else "finished"
+    return Life(
+        state=state,
+        phase=phase,
+        ended=ended,
+        sessions=len(snapshot.sessions),
+        host=str(last.get("host", "")),
+        pid=pid,
+    )
 
 
-def _phase(snapshot: Snapshot, progress: Progress) -> Phase:
+def _phase(snapshot: Snapshot, counts: TrialCounts) -> Phase:
     session = live_session(snapshot)
     if session is None:
         return "preparing"
     if "ended" in session:
         return "concluding"
-    if progress.running:
+    if counts.running:
         return "searching"
     has_started = any(
         event.kind == "started" and event.time >= _start(session) for event in snapshot.events
     )
-    return "concluding" if has_started or not progress.to_come else "preparing"
+    return "concluding" if has_started or not counts.to_come else "preparing"
 
 
-def count(snapshot: Snapshot) -> Progress:
-    """Count trials by state. Of a run that is not alive, none is running."""
-    trials, session = snapshot.trials, live_session(snapshot)
-    n_running = sum(trial.state == TrialState.RUNNING for trial in trials) if session else 0
-    ended = finished_trials(trials)
-    continued = superseded(trials)
-    cut_short = {trial.number for trial in trials if _is_cut_short(trial, session is not None)}
+def count_trials(snapshot: Snapshot) -> TrialCounts:
+    """Count trials by state; a run that is not alive has no running ones."""
+    view, session = snapshot.view, live_session(snapshot)
+    n_running = len(view.running()) if session else 0
+    finished = view.finished()
+    continued = view.superseded()
+    cut_short = {trial.number for trial in view if _is_cut_short(trial, session is not None)}
     n_open = len(cut_short - continued)
-    states = Counter(trial.state for trial in ended)
-    # A session does not try again what it lost itself; the next one will.
-    taken = len(ended) + n_running + (n_open if session else 0)
-    return Progress(
-        finished=len(ended),
+    states = Counter(trial.state for trial in finished)
+    # The session that lost a trial does not try it again; the next one will.
+    n_taken = len(finished) + n_running + (n_open if session else 0)
+    return TrialCounts(
+        finished=len(finished),
         trials=snapshot.budget.trials,
         complete=states[TrialState.COMPLETE],
         pruned=states[TrialState.PRUNED],
-        failed=dict(Counter(_kind(t) for t in ended if t.state == TrialState.FAIL)),
+        failed=dict(Counter(_kind(t) for t in finished if t.state == TrialState.FAIL)),
         continued=len(cut_short & continued),
         open=n_open,
         running=n_running,
-        to_come=max(snapshot.budget.trials - taken, 0),
+        to_come=max(snapshot.budget.trials - n_taken, 0),
     )
 
 
 def _is_cut_short(trial: FrozenTrial, is_live: bool) -> bool:
-    """The next session will say so of what a killed one left running."""
+    """Return whether a trial was cut short; one that a killed session left running was, too."""
     return is_cut_short(trial) or (trial.state == TrialState.RUNNING and not is_live)
 
 
 def best(snapshot: Snapshot) -> Best | None:
-    """The best trial as the search sees it; confirmation on fresh seeds may prefer another."""
-    continued = superseded(snapshot.trials)
-    reported = [t for t in snapshot.trials if curve(t) and t.number not in continued]
+    """Return the best trial of the search; confirmation on fresh seeds may prefer another."""
+    continued = snapshot.view.superseded()
+    reported = [t for t in snapshot.view if curve(t) and t.number not in continued]
     if not reported:
         return None
-    found = max(reported, key=ranking_key)
-    values = curve(found)
+    trial = max(reported, key=ranking_key)
+    values = curve(trial)
     epoch = max(values, key=lambda epoch: (values[epoch], -epoch))
-    cut_short = _is_cut_short(found, live_session(snapshot) is not None)
-    state = "interrupted" if cut_short else _STATES[found.state]
-    return Best(found.number, state, epoch, values[epoch])
+    cut_short = _is_cut_short(trial, live_session(snapshot) is not None)
+    state = "interrupted" if cut_short else STATE_NAMES[trial.state]
+    return Best(trial.number, state, epoch, values[epoch])
 
 
 def spent(snapshot: Snapshot) -> Cost:
-    """What a run has cost by its ledger, with the time that a live session has not written yet."""
+    """Return the cost of a run, with the time that a live session has not written yet."""
     seconds = sum(float(session["seconds"]) for session in snapshot.sessions)
     core_seconds = sum(float(session["core_seconds"]) for session in snapshot.sessions)
     session = live_session(snapshot)
@@ -263,108 +301,84 @@ def spent(snapshot: Snapshot) -> Cost:
 
 
 def running_trials(snapshot: Snapshot, lines: Mapping[int, Timeline]) -> list[RunningTrial]:
-    """The trials that are at work now."""
-    configs = {
-        event.trial: event.facts["config"] for event in snapshot.events if _has_config(event)
-    }
+    """Return the trials that run now.
+
+    Args:
+        snapshot: Contents of the run's folder.
+        lines: Trial -> its timeline.
+    """
+    if not live_session(snapshot):
+        return []
     return [
-        _running_trial(trial, lines.get(trial.number), configs.get(trial.number, {}), snapshot)
-        for trial in _running(snapshot)
+        _running_trial(trial, lines.get(trial.number), snapshot)
+        for trial in snapshot.view.running()
     ]
 
 
-def _has_config(event: Event) -> bool:
-    return isinstance(event.facts.get("config"), dict)
-
-
-def _running_trial(
-    trial: FrozenTrial, line: Timeline | None, config: Mapping[str, Any], snapshot: Snapshot
-) -> RunningTrial:
-    values = curve(trial)
-    epoch = max(values, default=0)
-    time, latest = line.reports[-1] if line and line.reports else (None, 0)
-    begun = time or (line.started if line else None) or _aware(trial.datetime_start, snapshot.now)
+def _running_trial(trial: FrozenTrial, line: Timeline | None, snapshot: Snapshot) -> RunningTrial:
+    values, epoch = curve(trial), last_epoch(trial)
+    time, reported = line.reports[-1] if line and line.reports else (None, 0)
+    now = snapshot.now.timestamp()
+    start = trial.datetime_start.timestamp() if trial.datetime_start else now
+    since = time or (line.started if line else start)
     return RunningTrial(
         number=trial.number,
-        epoch=max(epoch, latest),
+        epoch=max(epoch, reported),
         epochs=snapshot.budget.epochs,
         objective=values[epoch] if values else None,
-        quiet_seconds=max((snapshot.now - begun).total_seconds(), 0.0),
-        what=_describe({**trial.params, **config}),
+        quiet_seconds=max(now - since, 0.0),
+        what=describe_config(_config(trial, snapshot)),
     )
 
 
-def failures(trials: Sequence[FrozenTrial]) -> list[Failure]:
-    """Why trials failed, the most frequent kind first, those that were cut short included."""
-    failed = [trial for trial in trials if FAILURE in trial.user_attrs]
-    latest = {_kind(trial): trial for trial in failed}
+def _config(trial: FrozenTrial, snapshot: Snapshot) -> Mapping[str, Any]:
+    """Return the configuration of a trial, by its event if there is one."""
+    for event in reversed(snapshot.events):
+        config = event.facts.get("config")
+        if event.trial == trial.number and isinstance(config, dict):
+            return config
+    return {**flat(snapshot.space.base), **trial.params}
+
+
+def failure_counts(view: StudyView) -> list[FailureCount]:
+    """Count failures by kind, the most frequent first, those that were cut short included."""
+    failures = attributes.failures(view)
+    latest = {failure.kind: number for number, failure in failures.items()}
+    counts = Counter(failure.kind for failure in failures.values())
     return [
-        Failure(kind, n, latest[kind].number, str(latest[kind].user_attrs[FAILURE]))
-        for kind, n in Counter(_kind(trial) for trial in failed).most_common()
+        FailureCount(str(kind), n, latest[kind], str(failures[latest[kind]]))
+        for kind, n in counts.most_common()
     ]
+
+
+def _workload(
+    snapshot: Snapshot, counts: TrialCounts, running: Sequence[RunningTrial]
+) -> Workload | None:
+    """Return the trials that a live session has still to run; None if no session lives."""
+    session = live_session(snapshot)
+    if session is None:
+        return None
+    return Workload(
+        n_to_come=counts.to_come,
+        running=[(trial.epoch, trial.quiet_seconds) for trial in running],
+        at_once=most_at_once(snapshot.events, _start(session).timestamp()),
+    )
 
 
 def _forecast(
-    snapshot: Snapshot,
-    lines: Mapping[int, Timeline],
-    progress: Progress,
-    cost: Cost,
-    at_work: Sequence[RunningTrial],
+    snapshot: Snapshot, lines: Mapping[int, Timeline], work: Workload | None, left: TimeLeft
 ) -> Forecast | None:
-    session = live_session(snapshot)
-    continuing = {trial.number for trial in snapshot.trials if CONTINUES in trial.user_attrs}
-    pace = measured_pace(lines, continuing)
-    at_once = most_at_once(snapshot.events, _start(session)) if session else 0
-    if pace is None or not at_once:
+    pace = measured_pace(lines, continuing_trials(snapshot.view))
+    if pace is None or work is None or not work.at_once:
         return None
-    return forecast(
-        progress.to_come,
-        [(trial.epoch, trial.quiet_seconds) for trial in at_work],
-        shares_going_on(_courses(snapshot.trials), snapshot.budget.epochs),
-        pace,
-        at_once,
-        cost.left,
-        cost.core_left,
-    )
-
-
-def _courses(trials: Sequence[FrozenTrial]) -> list[Course]:
-    """How far trials came; an attempt that was continued is part of the one that continues it."""
-    ended, continued = {trial.number for trial in finished_trials(trials)}, superseded(trials)
-    return [
-        Course(max(curve(trial), default=0), trial.number in ended)
-        for trial in trials
-        if trial.number not in continued
-    ]
-
-
-def _running(snapshot: Snapshot) -> list[FrozenTrial]:
-    if not live_session(snapshot):
-        return []
-    return [trial for trial in snapshot.trials if trial.state == TrialState.RUNNING]
+    shares = shares_going_on(extents_of(snapshot.view), snapshot.budget.epochs)
+    return forecast(work, shares, pace, left)
 
 
 def _start(session: Mapping[str, Any]) -> datetime:
     return datetime.fromisoformat(session["started"])
 
 
-def _aware(time: datetime | None, otherwise: datetime) -> datetime:
-    """A time of Optuna's, which it keeps without its zone, that of this machine."""
-    return time.astimezone() if time else otherwise
-
-
 def _kind(trial: FrozenTrial) -> str:
-    return str(trial.user_attrs.get(FAILURE, "unknown")).partition(":")[0]
-
-
-def _describe(config: Mapping[str, Any]) -> str:
-    """
-    >>> _describe({"loss.name": "triplet", "circuit.n_qubits": 4, "circuit.n_layers": 3})
-    'triplet, 4 qubits, 3 layers'
-    """
-    forms = {
-        "loss.name": "{}",
-        "circuit.n_qubits": "{} qubits",
-        "circuit.n_layers": "{} layers",
-    }
-    return ", ".join(form.format(config[key]) for key, form in forms.items() if key in config)
+    failure = attributes.failure(trial)
+    return str(failure.kind) if failure else "unknown"

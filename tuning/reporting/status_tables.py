@@ -1,4 +1,4 @@
-"""The status of a run as tables."""
+"""Status of a run as JSON and as tables."""
 
 from __future__ import annotations
 
@@ -13,41 +13,50 @@ from rich.text import Text
 
 from quantum_rerank.console import pasted
 from tuning.records import EPOCH, OBJECTIVE
-from tuning.reporting.descriptions import duration
+from tuning.reporting.descriptions import duration, time_left
 from tuning.reporting.events import Event
-from tuning.reporting.forecast import Forecast
-from tuning.reporting.run_status import Best, Cost, Failure, Life, Progress, RunningTrial, Standing
+from tuning.reporting.run_status import (
+    Best,
+    Cost,
+    FailureCount,
+    Life,
+    RunningTrial,
+    RunStatus,
+    TrialCounts,
+)
 
 
-def as_record(now: Standing) -> dict[str, Any]:
-    """The facts as JSON knows them; times in seconds, events as in events.jsonl."""
+def as_record(status: RunStatus) -> dict[str, Any]:
+    """Return a status as JSON holds it: times in seconds, events as in events.jsonl."""
     events = [
         {"time": event.time.isoformat(timespec="milliseconds"), "event": event.kind}
         | ({} if event.trial is None else {"trial": event.trial})
         | {key: value for key, value in event.facts.items() if key != "config"}
-        for event in now.events
+        for event in status.events
     ]
-    record = asdict(now) | {"events": events}
-    record["cost"]["left_seconds"] = now.cost.left
+    record = asdict(status) | {"events": events}
+    record["cost"]["left_seconds"] = status.cost.left
     return record
 
 
-def render(now: Standing) -> Group:
-    """The facts as tables, those that are empty left out."""
-    parts: list[RenderableType] = [_headline(now), _overview(now)]
-    if now.running:
-        parts.append(_running_table(now.running))
-    if now.failures:
-        parts.append(_failure_table(now.failures))
-    if now.events:
-        parts.append(_event_table(now.events))
+def render(status: RunStatus) -> Group:
+    """Return a status as tables, without empty ones."""
+    parts: list[RenderableType] = [_headline(status), _overview(status)]
+    if status.running:
+        parts.append(_running_table(status.running))
+    if status.failures:
+        parts.append(_failure_table(status.failures))
+    if status.events:
+        parts.append(_event_table(status.events))
     return Group(*parts)
 
 
-def _headline(now: Standing) -> Text:
+def _headline(status: RunStatus) -> Text:
     styles = {"running": "green", "finished": "bold", "ended early": "yellow", "killed": "red"}
     return Text.assemble(
-        (now.name, "bold"), "  ", (_life_text(now.life, now.folder), styles[now.life.state])
+        (status.name, "bold"),
+        "  ",
+        (_life_text(status.life, status.folder), styles[status.life.state]),
     )
 
 
@@ -62,14 +71,14 @@ def _life_text(life: Life, folder: str) -> str:
     return f"ended early by {life.ended}: {resume}" if life.ended else "finished"
 
 
-def _overview(now: Standing) -> Table:
-    sessions = f"{now.life.sessions} session" + ("s" if now.life.sessions != 1 else "")
+def _overview(status: RunStatus) -> Table:
+    sessions = f"{status.life.sessions} session" + ("s" if status.life.sessions != 1 else "")
     rows = {
-        "trials": f"{now.progress.finished}/{now.progress.trials} done: "
-        f"{_progress_text(now.progress)}",
-        "best": _best_text(now.best),
-        "spent": f"{_cost_text(now.cost)}, {sessions}",
-        "left": _left_text(now),
+        "trials": f"{status.progress.finished}/{status.progress.trials} done: "
+        f"{_progress_text(status.progress)}",
+        "best": _best_text(status.best),
+        "spent": f"{_cost_text(status.cost)}, {sessions}",
+        "left": _left_text(status),
     }
     table = Table.grid(padding=(0, 2))
     for name, text in rows.items():
@@ -78,7 +87,7 @@ def _overview(now: Standing) -> Table:
     return table
 
 
-def _progress_text(progress: Progress) -> str:
+def _progress_text(progress: TrialCounts) -> str:
     kinds = ", ".join(f"{kind} {n}" for kind, n in progress.failed.items())
     n_failed = sum(progress.failed.values())
     parts = [
@@ -108,28 +117,20 @@ def _cost_text(cost: Cost) -> str:
     return f"{duration(cost.seconds)} of {duration(cost.budget_seconds)}, cores {core}"
 
 
-def _left_text(now: Standing) -> str:
-    trials = f"{now.progress.to_come} trials to come"
-    if now.life.state != "running":
-        left = f"{trials}, {duration(now.cost.left)} of the time budget"
-        return left if now.progress.to_come else ""
-    if now.life.phase == "concluding":
+def _left_text(status: RunStatus) -> str:
+    to_come = f"{status.progress.to_come} trials to come"
+    if status.life.state != "running":
+        left = f"{to_come}, {duration(status.cost.left)} of the time budget"
+        return left if status.progress.to_come else ""
+    if status.life.phase == "concluding":
         return "the conclusion: confirmation, baselines, test queries"
-    if now.forecast is None:
-        return f"at most {duration(now.cost.left)}: {trials}, {now.progress.running} running"
-    return f"{_forecast_text(now.forecast)}: {trials}, {now.progress.running} running, " + (
-        f"{now.forecast.at_once} at once"
-    )
-
-
-def _forecast_text(forecast: Forecast) -> str:
-    if forecast.by_budget:
-        return f"{duration(forecast.seconds)}, when a budget ends it"
-    return f"about {duration(forecast.seconds)}"
+    at_once = f", {status.forecast.at_once} at once" if status.forecast else ""
+    left = time_left(status.forecast, status.cost.left)
+    return f"{left}: {to_come}, {status.progress.running} running{at_once}"
 
 
 def _running_table(trials: Sequence[RunningTrial]) -> Table:
-    table = _table("Running", ("trial", "epoch", "objective", "last report"), "what it is")
+    table = _table("Running", ("trial", "epoch", "objective", "last report"), "configuration")
     for trial in trials:
         table.add_row(
             str(trial.number),
@@ -141,15 +142,16 @@ def _running_table(trials: Sequence[RunningTrial]) -> Table:
     return table
 
 
-def _failure_table(failures: Sequence[Failure]) -> Table:
-    table = _table("Failures", ("kind", "trials", "latest"), "why")
-    for one in failures:
-        table.add_row(Text(one.kind), str(one.count), str(one.trial), Text(one.reason))
+def _failure_table(failures: Sequence[FailureCount]) -> Table:
+    table = _table("Failures", ("kind", "trials", "latest"), "reason")
+    for failure in failures:
+        numbers = (str(failure.count), str(failure.trial))
+        table.add_row(Text(failure.kind), *numbers, Text(failure.reason))
     return table
 
 
 def _event_table(events: Sequence[Event]) -> Table:
-    table = _table("Last events", ("time", "trial"), "what")
+    table = _table("Last events", ("time", "trial"), "event")
     for event in events:
         number = "" if event.trial is None else str(event.trial)
         table.add_row(_local(event.time), number, Text(_event_text(event)))
@@ -157,7 +159,7 @@ def _event_table(events: Sequence[Event]) -> Table:
 
 
 def _table(title: str, short: tuple[str, ...], long: str) -> Table:
-    """An empty table whose last column takes what width there is."""
+    """Return an empty table whose last column is as wide as there is room."""
     table = Table(title=title, title_justify="left", box=None)
     for name in short:
         table.add_column(name, justify="right", no_wrap=True)

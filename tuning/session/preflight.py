@@ -15,7 +15,6 @@ from quantum_rerank.errors import ConfigError, FilesError, QuantumRerankError
 from quantum_rerank.folder_lock import LOCK, locked
 from quantum_rerank.training.data_manager import checked_collections
 from tuning.space import Space
-from tuning.study.ranking import ranked_trials
 from tuning.study.run_folder import (
     LOG,
     RECORD,
@@ -27,6 +26,7 @@ from tuning.study.run_folder import (
 )
 from tuning.study.storage import StorageConfig, connect, connect_to_read, refuse_long_path
 from tuning.study.trial_files import BEST_EPOCH, TrialFiles
+from tuning.study.view import StudyView
 
 T = TypeVar("T")
 
@@ -162,7 +162,7 @@ def weights_gone(folder: Path, space: Space, patience: float) -> str:
     """
     if is_unbegun(folder):
         return ""
-    best = ranked_trials(load_study(folder, patience).get_trials(deepcopy=False))
+    best = StudyView.of(load_study(folder, patience)).ranked()
     files = TrialFiles(recorded_places(folder).root(folder))
     numbers = [trial.number for trial in best[: space.header.top_k]]
     gone = [number for number in numbers if not files.holds(number, BEST_EPOCH)]

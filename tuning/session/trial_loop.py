@@ -1,157 +1,104 @@
-"""The trials of a session, as Ray Tune runs them: searcher, scheduler and limits put together."""
+"""Trials of a session under Ray Tune: searcher, scheduler and limits put together."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import optuna
-
 from quantum_rerank.errors import SearchError
-from quantum_rerank.training.data_manager import TrialData
 from tuning.algorithms.population import Population
-from tuning.limits.concurrency import Concurrency
-from tuning.limits.deadlines import Deadlines
+from tuning.algorithms.rules import Rule, SuccessiveHalving, make_rule
 from tuning.limits.failures import memory_refusal
 from tuning.limits.memory import least_bytes, ranked_documents
-from tuning.limits.stop_signal import StopSignal
-from tuning.records import NUMBER, Listener
-from tuning.reporting.events import EventLog
+from tuning.records import metadata_of
 from tuning.session.ending import STOPPING_SECONDS
-from tuning.space import Space
-from tuning.study.history import finished_trials, rung_values
-from tuning.study.ledger import Ledger
+from tuning.session.search_state import Search
+from tuning.study.death_note import read_death_note
 from tuning.study.run_folder import read_record, recorded_run
 from tuning.study.storage import TRIALS
-from tuning.study.trial_files import TrialFiles
-from tuning.workers.arrivals import Arrivals
 from tuning.workers.cluster import share, silent_progress
 from tuning.workers.trainable import TrialLimits
-from tuning.workers.trial_context import read_death_note
 
 if TYPE_CHECKING:
     from ray import tune
 
     from tuning.algorithms.ray_searcher import OptunaSearcher
-    from tuning.algorithms.rules import Rule
 
 
-@dataclass(frozen=True)
-class Session:
-    """What the trials of a session share: what is searched, where, until when, who listens.
-
-    root: of the trials' files.
-    """
-
-    space: Space
-    study: optuna.Study
-    folder: Path
-    root: str
-    ending: StopSignal
-    ledger: Ledger
-    events: EventLog
-    deadlines: Deadlines
-    arrivals: Arrivals
-    listener: Listener
-    population: Population | None = None
-
-
-def run_trials(
-    session: Session, data: TrialData, concurrency: Concurrency, trial: Callable[..., None]
-) -> None:
-    """Let Ray Tune run the trials of a space until they, a budget or the user end it."""
-    from tuning.algorithms.rules import SuccessiveHalving, make_rule
-
-    space = session.space
-    known = session.study.get_trials(deepcopy=False)
-    n_trials = space.header.budget.trials - len(finished_trials(known))
-    rule = session.population or make_rule(space, rung_values(known))
-    rungs = rule.rungs() if isinstance(rule, SuccessiveHalving) else []
-    spent = round(session.ledger.elapsed(), 3)
-    session.events.write("session_started", trials_to_go=n_trials, seconds=spent, rungs=rungs)
-    if n_trials <= 0 or session.ending():
+def run_trials(search: Search) -> None:
+    """Let Ray Tune run trials until the budget of trials, another budget or the user ends them."""
+    view = search.view()
+    n_trials = search.space.header.budget.trials - len(view.finished())
+    rule = search.population or make_rule(search.space, search.view)
+    search.events.write(
+        "session_started",
+        trials_to_go=n_trials,
+        seconds=round(search.ledger.elapsed(), 3),
+        rungs=rule.rungs() if isinstance(rule, SuccessiveHalving) else [],
+    )
+    if n_trials <= 0 or search.stop_signal():
         return
-    search_alg = _searcher(session, data, concurrency, n_trials)
-    # Nothing of Ray's is kept: the study and the trials' files are all that a session needs.
+    searcher = _searcher(search, n_trials)
+    # Nothing of Ray's is kept: a session needs the study and the trials' files only.
     with (
         tempfile.TemporaryDirectory(prefix="ray-tune-") as scratch,
-        raised_as_it_was(search_alg),
+        fault_raised(searcher),
     ):
-        _tuner(session, data, concurrency, trial, search_alg, rule, scratch).fit()
+        _tuner(search, searcher, rule, scratch).fit()
 
 
-def _searcher(
-    session: Session, data: TrialData, concurrency: Concurrency, n_trials: int
-) -> OptunaSearcher:
-    from tuning.algorithms.ray_searcher import OptunaSearcher
+def _searcher(search: Search, n_trials: int) -> OptunaSearcher:
+    from tuning.algorithms.ray_searcher import OptunaSearcher, TrialPolicy
 
-    files, memory_gb = TrialFiles(session.root), concurrency.trial_memory_gb
+    data, memory_gb = search.prepared.trial, search.concurrency.trial_memory_gb
     least = partial(least_bytes, embedding_dim=data.embedding_dim, n_ranked=ranked_documents(data))
-    return OptunaSearcher(
-        session.space,
-        session.study,
-        n_trials,
-        session.listener,
-        session.ending,
-        death_note=lambda number: read_death_note(files, number),
-        retries=session.space.header.budget.retries,
+    policy = TrialPolicy(
+        retries=search.space.header.budget.retries,
         refusal=lambda config: memory_refusal(least(config), memory_gb),
-        population=session.population,
+        death_note=partial(read_death_note, search.files),
+        population=search.population,
+    )
+    return OptunaSearcher(
+        search.space,
+        search.study,
+        n_trials,
+        listener=search.listener,
+        stop_signal=search.stop_signal,
+        policy=policy,
     )
 
 
-def _tuner(
-    session: Session,
-    data: TrialData,
-    concurrency: Concurrency,
-    trial: Callable[..., None],
-    search_alg: OptunaSearcher,
-    rule: Rule,
-    scratch: str,
-) -> tune.Tuner:
+def _tuner(search: Search, searcher: OptunaSearcher, rule: Rule, scratch: str) -> tune.Tuner:
     from ray import tune
 
-    from tuning.algorithms.ray_scheduler import AtEnding, StopByRule
+    from tuning.algorithms.ray_scheduler import StopAtSignal, StopByRule
 
-    # On a cluster Ray's resources decide: nodes come and go. So they do in a population, of
-    # which those that wait for their turn are counted too.
-    takes_turns = session.population is not None
-    at_once = None if concurrency.spread or takes_turns else concurrency.trials
-    counted = share(concurrency.trials) if takes_turns and not concurrency.spread else {}
-    limits = TrialLimits(concurrency.trial_memory_gb)
-    trainable = tune.with_parameters(
-        trial,
-        space=session.space,
-        data=data,
-        limits=limits,
-        files=session.root,
-        run=recorded_run(read_record(session.folder)),
+    concurrency, space = search.concurrency, search.space
+    # On a cluster Ray's resources decide, since nodes come and go; so they do in a population,
+    # whose paused members count as trials too.
+    takes_turns = isinstance(rule, Population)
+    at_once = None if concurrency.is_spread or takes_turns else concurrency.trials
+    scheduler = StopByRule(
+        rule, _on_tick(search, searcher), space.perturbation_epochs(), space.is_population
     )
     return tune.Tuner(
-        tune.with_resources(trainable, {"cpu": 1, **counted, **concurrency.reservation}),
+        _trainable(search, takes_turns),
         tune_config=tune.TuneConfig(
-            search_alg=search_alg,
-            scheduler=StopByRule(
-                rule,
-                _on_tick(session, search_alg),
-                session.space.perturbation_epochs(),
-                session.space.is_population,
-            ),
+            search_alg=searcher,
+            scheduler=scheduler,
             num_samples=-1,  # the searcher counts
             max_concurrent_trials=at_once,
             reuse_actors=True,
-            trial_name_creator=lambda trial: f"{trial.config[NUMBER]:05d}",
-            trial_dirname_creator=lambda trial: f"{trial.config[NUMBER]:05d}",
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
         ),
         run_config=tune.RunConfig(
             name=TRIALS,
             storage_path=scratch,
-            stop=AtEnding(session.ending),
+            stop=StopAtSignal(search.stop_signal),
             callbacks=[silent_progress()],
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=0),  # the searcher tries again
@@ -159,47 +106,68 @@ def _tuner(
     )
 
 
-def _on_tick(session: Session, search_alg: OptunaSearcher) -> Callable[[Any], None]:
-    """What is looked after at every turn of Ray's loop: budgets, and trials that do not report."""
+def _trainable(search: Search, takes_turns: bool) -> Any:
+    """Return the function that trains a trial, with its resources."""
+    from ray import tune
+
+    concurrency = search.concurrency
+    counted = share(concurrency.trials) if takes_turns and not concurrency.is_spread else {}
+    trainable = tune.with_parameters(
+        search.train,
+        space=search.space,
+        data=search.prepared.trial,
+        limits=TrialLimits(concurrency.trial_memory_gb),
+        files=search.files.root,
+        run=recorded_run(read_record(search.folder)),
+    )
+    return tune.with_resources(trainable, {"cpu": 1, **counted, **concurrency.reservation})
+
+
+def _trial_name(trial: Any) -> str:
+    return f"{metadata_of(trial.config).number:05d}"
+
+
+def _on_tick(search: Search, searcher: OptunaSearcher) -> Callable[[Any], None]:
+    """Return the function that Ray's loop calls at every turn, for budgets and hanging trials."""
     from tuning.algorithms.ray_scheduler import forget_finished, stop_with_worker
 
-    ending = session.ending
-
-    def look_for_workers(trials: list[Any]) -> None:
+    def check_workers(trials: list[Any]) -> None:
         statuses = {trial.status for trial in trials}
         try:
-            session.arrivals.look("PENDING" in statuses, "RUNNING" in statuses)
+            search.arrivals.check("PENDING" in statuses, "RUNNING" in statuses)
         except SearchError as error:
-            search_alg.fault = error  # else Ray would wrap it
+            searcher.fault = error  # else Ray would wrap it
             raise
 
     def on_tick(controller: Any) -> None:
-        if search_alg.fault is not None:
-            raise search_alg.fault
-        session.ledger.tick()
+        if searcher.fault is not None:
+            raise searcher.fault
+        search.ledger.tick()
         forget_finished(controller)
-        if ending.is_at_once:
+        if search.stop_signal.is_at_once:
             raise KeyboardInterrupt
-        look_for_workers(controller.get_live_trials())
-        is_overdue = ending.seconds() > STOPPING_SECONDS
-        for live in list(controller.get_live_trials()):
-            late = session.deadlines.overdue(live.config[NUMBER], live.status == "RUNNING")
-            if late:
-                search_alg.fail(live.trial_id, late)
-            is_asleep = bool(ending()) and live.status == "PAUSED"  # it would not report
-            if late or is_overdue or is_asleep:
-                stop_with_worker(controller, live)
+        check_workers(controller.get_live_trials())
+        is_overdue = search.stop_signal.seconds() > STOPPING_SECONDS
+        for trial in list(controller.get_live_trials()):
+            number, is_running = metadata_of(trial.config).number, trial.status == "RUNNING"
+            failure = search.deadlines.overdue(number, is_running)
+            if failure:
+                searcher.fail(trial.trial_id, failure)
+            # A paused trial would not report any more.
+            is_asleep = search.stop_signal() is not None and trial.status == "PAUSED"
+            if failure or is_overdue or is_asleep:
+                stop_with_worker(controller, trial)
 
     return on_tick
 
 
 @contextmanager
-def raised_as_it_was(search_alg: OptunaSearcher) -> Iterator[None]:
-    """Raise what kept the study from being told, which Ray wraps into an error of its own."""
+def fault_raised(searcher: OptunaSearcher) -> Iterator[None]:
+    """Raise the fault of a searcher instead of the error that Ray has made of it."""
     try:
         yield
     except Exception as error:
-        if search_alg.fault is None or error is search_alg.fault:
+        if searcher.fault is None or error is searcher.fault:
             raise
-    if search_alg.fault is not None:
-        raise search_alg.fault
+    if searcher.fault is not None:
+        raise searcher.fault

@@ -1,14 +1,6 @@
 """Search spaces: what is searched, on which data, within which budget."""
 
-from tuning.space.header import (
-    Budget,
-    Factor,
-    Header,
-    Objective,
-    SamplerConfig,
-    SchedulerConfig,
-    donors_kept,
-)
+from tuning.space.header import Budget, Factor, Header, Objective, SamplerConfig, SchedulerConfig
 from tuning.space.parameters import (
     CategoricalParameter,
     FloatParameter,
@@ -18,9 +10,12 @@ from tuning.space.parameters import (
     Scalar,
     Suggester,
 )
+from tuning.space.registries import SAMPLERS, SCHEDULERS, SamplerFactory, SchedulerFactory
 from tuning.space.search_space import Space, never_drawn, searchable_keys
 
 __all__ = [
+    "SAMPLERS",
+    "SCHEDULERS",
     "Budget",
     "CategoricalParameter",
     "Factor",
@@ -31,11 +26,12 @@ __all__ = [
     "Parameter",
     "Params",
     "SamplerConfig",
+    "SamplerFactory",
     "Scalar",
     "SchedulerConfig",
+    "SchedulerFactory",
     "Space",
     "Suggester",
-    "donors_kept",
     "never_drawn",
     "searchable_keys",
 ]

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from quantum_rerank.config import Section
+from quantum_rerank.registry import name_of
+from tuning.space.registries import SAMPLERS, SCHEDULERS
 
 Factor = Annotated[float, Field(gt=0.0)]
 
@@ -43,7 +45,7 @@ class Budget(Section):
 class SamplerConfig(Section):
     """Who proposes the next trial."""
 
-    name: Literal["tpe", "gp", "cmaes", "random", "grid", "qmc"] = "tpe"
+    name: Annotated[str, name_of(SAMPLERS)] = "tpe"
     seed: int = Field(0, ge=0)
     startup_trials: int = Field(8, ge=0, description="drawn at random before TPE takes over")
 
@@ -51,7 +53,7 @@ class SamplerConfig(Section):
 class SchedulerConfig(Section):
     """Who stops weak trials, and when at the earliest."""
 
-    name: Literal["asha", "hyperband", "median", "pbt", "none"] = "asha"
+    name: Annotated[str, name_of(SCHEDULERS)] = "asha"
     grace_period: int = Field(3, ge=1)
     reduction_factor: float = Field(3.0, gt=1.0)
     brackets: int = Field(3, ge=1, description="of hyperband")
@@ -61,14 +63,18 @@ class SchedulerConfig(Section):
     resample_probability: float = Field(0.25, ge=0.0, le=1.0, description="of pbt: or else moved")
     factors: tuple[Factor, ...] = Field((0.8, 1.2), min_length=1, description="of pbt: moved by")
 
+    def share(self, n_members: int) -> int:
+        """Return how many of some members are in the lowest, or the highest, quantile."""
+        return int(n_members * self.quantile + 1e-9)
 
-def donors_kept(population: int, quantile: float) -> int:
-    """How many members' weights are kept at an epoch.
+    @property
+    def n_donors(self) -> int:
+        """Members of a population whose weights are kept at an epoch.
 
-    >>> donors_kept(8, 0.25)
-    2
-    """
-    return max(int(population * quantile + 1e-9), 1)
+        >>> SchedulerConfig(population=8, quantile=0.25).n_donors
+        2
+        """
+        return max(self.share(self.population), 1)
 
 
 class Header(Section):

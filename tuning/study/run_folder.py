@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 SUMMARY, BEST, RECORD = "summary.json", "best", "run.json"
 EVENTS, LOG = "events.jsonl", "search.log"
 PARETO = "pareto.html"
-BUDGET = "budget"  # attribute of the study: trials and hours, as they were extended
 _RUN, _PLACES, _ENCODER = "run", "storage", "encoder_fingerprint"  # keys of the record
 
 

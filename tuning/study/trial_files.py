@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from quantum_rerank.errors import ConfigError, FilesError
 
@@ -20,6 +21,17 @@ _OLDER, _UNFINISHED = ".before", ".unfinished"
 def donated(epoch: int) -> str:
     """The name of a training as it was after an epoch, kept for those that may clone it."""
     return f"epoch-{epoch:05d}.safetensors"
+
+
+def origin_record(run: str, trial: int, configuration: int) -> dict[str, Any]:
+    """Return the origin that a trial's files name.
+
+    Args:
+        run: Identifier of the run.
+        trial: Number of the trial.
+        configuration: Number of the first attempt at its configuration.
+    """
+    return {"run": run, "trial": trial, "configuration": configuration}
 
 
 class TrialFiles:
@@ -39,6 +51,11 @@ class TrialFiles:
                 self._files, self._root = FileSystem.from_uri(root)
         else:
             self._files, self._root = LocalFileSystem(), str(Path(root).resolve())
+
+    @property
+    def root(self) -> str:
+        """Root of the files, as it was given."""
+        return self._uri
 
     def write(self, trial: int, name: str, content: bytes) -> None:
         """Put a file in place; the one that was there stays as its older version."""

@@ -42,12 +42,13 @@ from quantum_rerank.atomic import write_whole
 from quantum_rerank.config import Plain, Section, flat
 from quantum_rerank.errors import ConfigError, OutputError
 from tuning.space import Params, Space
-from tuning.study.attributes import CURVE, PROPOSED_BY, WARM_START
-from tuning.study.history import best_so_far, curve, is_cut_short, superseded
-from tuning.study.lineage import donor_of
+from tuning.study import attributes
+from tuning.study.attributes import PROPOSED_BY, WARM_START
 from tuning.study.ranking import cost, ranking_key
 from tuning.study.reading import read_study
 from tuning.study.run_folder import read_record, recorded_encoder, recorded_places, recorded_space
+from tuning.study.trials import best_so_far, curve, is_cut_short
+from tuning.study.view import StudyView
 
 if TYPE_CHECKING:
     import optuna
@@ -159,7 +160,7 @@ def gather(
 
 
 def _taken_over(space: Space, run: EarlierRun, why_none: str, seen: set[str]) -> TakenOver:
-    continued = superseded(run.trials)
+    continued = StudyView(run.trials).superseded()
     priors, left_out = list[Prior](), Counter[str]()
     for trial in run.trials:
         if trial.number in continued:
@@ -205,7 +206,7 @@ def _require_values(trial: FrozenTrial) -> None:
         raise LeftOut("cut short" if is_cut_short(trial) else "failed")
     if not curve(trial):
         raise LeftOut("no epoch")
-    if donor_of(trial.user_attrs):
+    if attributes.donor(trial):
         raise LeftOut("goes on from another's weights")
 
 
@@ -331,8 +332,8 @@ def add_missing(study: optuna.Study, space: Space, taken: Sequence[TakenOver]) -
 
     Safe to be called again after a death in the middle of it.
     """
-    trials = study.get_trials(deepcopy=False)
-    added = {trial.user_attrs.get(key) for trial in trials for key in (WARM_START, PROPOSED_BY)}
+    keys = (WARM_START, PROPOSED_BY)
+    added = {trial.user_attrs.get(key) for trial in StudyView.of(study) for key in keys}
     for one in taken:
         for prior in one.priors:
             if prior.key not in added:
@@ -345,7 +346,7 @@ def add_missing(study: optuna.Study, space: Space, taken: Sequence[TakenOver]) -
 def _as_trial(prior: Prior, space: Space) -> FrozenTrial:
     answers = Answers(space, prior.params)
     last, is_weighed = prior.values[max(prior.values)], prior.cost is not None
-    beside = {CURVE: {str(epoch): value for epoch, value in prior.values.items()}}
+    beside = attributes.of_epoch_values(prior.values)
     return create_trial(
         state=STATES[prior.state],
         params=space.suggest(answers),

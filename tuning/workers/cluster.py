@@ -12,7 +12,7 @@ from typing import Any
 
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.machine import container_memory_left, cores
-from tuning.limits.concurrency import GB, Node
+from tuning.limits.concurrency import GIB, Node
 from tuning.workers.private_access import private_access
 
 _MACHINE = "machine"  # what Ray knows this one as, of which trials take a share each
@@ -192,7 +192,7 @@ def this_machine() -> Node:
     import psutil
 
     free = min(psutil.virtual_memory().available, container_memory_left())
-    return Node(cores(), free / GB)
+    return Node(cores(), free / GIB)
 
 
 def ray_logs() -> Path:
@@ -209,7 +209,7 @@ def cluster_nodes() -> list[Node]:
     nodes = [
         Node(
             int(node["Resources"].get("CPU", 0)),
-            node["Resources"].get("memory", 0.0) / GB,
+            node["Resources"].get("memory", 0.0) / GIB,
             node["NodeName"],
         )
         for node in ray.nodes()

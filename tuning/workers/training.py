@@ -1,9 +1,10 @@
-"""The training of one trial."""
+"""Training of one trial: resumed, reported epoch by epoch, and written to its files."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from quantum_rerank.config import ExperimentConfig
@@ -11,7 +12,7 @@ from quantum_rerank.errors import BundleError
 from quantum_rerank.training.checkpoint_file import SAVING_SHARE, SaveThrottle
 from quantum_rerank.training.data_manager import TrialData
 from quantum_rerank.training.trainer import EpochReport, Trainer
-from tuning.limits.concurrency import GB
+from tuning.limits.concurrency import GIB
 from tuning.limits.memory import TrialMemory
 from tuning.limits.memory_watchdog import MemoryWatchdog
 from tuning.records import (
@@ -26,133 +27,188 @@ from tuning.records import (
     WARNING,
 )
 from tuning.study.trial_files import BEST_EPOCH, PROGRESS
-from tuning.workers.cost import Against, cost_of
+from tuning.workers.cost import CostName, cost_of
 from tuning.workers.trial_context import TrialContext
 
 Reporter = Callable[[dict[str, Any]], None]
 
 
+@dataclass(frozen=True)
+class TrialTask:
+    """Training that a trial is to do.
+
+    Attributes:
+        config: Configuration to train.
+        data: Data of the search.
+        context: Files and metadata of the trial.
+        cost: Cost that the search weighs against the objective; None for none.
+    """
+
+    config: ExperimentConfig
+    data: TrialData
+    context: TrialContext
+    cost: CostName | None = None
+
+
 def train_within(
-    memory_gb: float,
-    on_excess: Callable[[int], None],
-    config: ExperimentConfig,
-    data: TrialData,
-    report: Reporter,
-    place: TrialContext,
-    against: Against | None = None,
+    memory_gb: float, on_excess: Callable[[int], None], task: TrialTask, report: Reporter
 ) -> None:
-    """Train under a memory watchdog; every report says what the trial has cost so far."""
+    """Train under a memory watchdog, and add time and peak memory to every report.
+
+    Args:
+        memory_gb: Memory budget of the trial, in GiB.
+        on_excess: Called from a thread with the bytes in use once they exceed the budget.
+        task: Training to do.
+        report: Called with the metrics of every epoch.
+    """
     started = time.monotonic()
-    with MemoryWatchdog(int(memory_gb * GB), TrialMemory(), on_excess) as watchdog:
+    with MemoryWatchdog(int(memory_gb * GIB), TrialMemory(), on_excess) as watchdog:
 
         def measured(metrics: dict[str, Any]) -> None:
-            cost = {
+            measurements = {
                 SECONDS: round(time.monotonic() - started, 2),
                 PEAK_RSS_MB: round(watchdog.peak / 2**20, 1),
             }
-            report({**metrics, **cost})
+            report({**metrics, **measurements})
 
-        train(config, data, measured, place, against)
+        train(task, measured)
 
 
-def train(
-    config: ExperimentConfig,
-    data: TrialData,
-    report: Reporter,
-    place: TrialContext,
-    against: Against | None = None,
-) -> None:
-    """Train on one thread, reporting every epoch; the best weights and the progress are kept.
+def train(task: TrialTask, report: Reporter) -> None:
+    """Train on one thread, report every epoch, and write the best weights and checkpoints.
 
-    What was trained before a worker was lost is not trained but reported again, so that
-    whoever decides about the trial sees all of it. A clone reports the epochs after its donor's.
-    The last report says what the model costs, if the search weighs its objective `against` that.
+    Epochs that were trained before a worker was lost are not trained again but reported again,
+    so that the scheduler, the study and W&B receive all of them. A clone reports the epochs
+    after its donor's. The last report has the cost of the model, where the search has one.
+
+    Args:
+        task: Training to do.
+        report: Called with the metrics of every epoch.
     """
     import torch
 
-    from quantum_rerank.training.best_model import best_model_bytes
-    from quantum_rerank.training.checkpoint import MADE_BY, checkpoint_bytes
-    from quantum_rerank.training.hybrid_trainer import make_trainer
-
-    maker = place.made_by(config)
-
-    def keep_best() -> None:
-        assert trainer.best is not None
-        content = best_model_bytes(trainer.best, config, data.embedding_dim, maker)
-        place.files.write(place.number, BEST_EPOCH, content)
-
     torch.set_num_threads(1)
-    trainer = make_trainer(config, data)
-    history, unreadable = restored(trainer, place, config)
-    if history:
-        keep_best()
-    for metrics in history:
-        report(metrics)
-    before = history[-1][TRAINING_SECONDS] if history else 0.0
-    aside = {} if history else cloned(trainer, place)
-    if history and RESTARTED in history[-1]:
-        aside = {RESTARTED: history[-1][RESTARTED]}
-    saving = SaveThrottle(SAVING_SHARE)
-    for epoch, seconds in timed(trainer.epochs()):
-        if epoch.improved:
-            keep_best()
-        metrics = {
+    _Training(task, report).run()
+
+
+class _Training:
+    """State of a trial's training."""
+
+    def __init__(self, task: TrialTask, report: Reporter) -> None:
+        from quantum_rerank.training.hybrid_trainer import make_trainer
+
+        self._task, self._report = task, report
+        self._trainer = make_trainer(task.config, task.data)
+        self._origin = task.context.made_by(task.config)
+        self._history, self._unreadable = restored(self._trainer, task)
+
+    def run(self) -> None:
+        """Report what was trained before, then train the epochs that are left."""
+        if self._history:
+            self._write_best()
+        for metrics in self._history:
+            self._report(metrics)
+        previous_seconds = self._history[-1][TRAINING_SECONDS] if self._history else 0.0
+        restart = self._restart()
+        saving = SaveThrottle(SAVING_SHARE)
+        for epoch, seconds in timed(self._trainer.epochs()):
+            if epoch.improved:
+                self._write_best()
+            training_seconds = round(previous_seconds + seconds, 3)
+            metrics = self._metrics(epoch, training_seconds) | restart
+            self._history.append(metrics)
+            self._write_checkpoint(epoch.epoch, saving)
+            self._report(metrics)
+
+    def _restart(self) -> dict[str, str]:
+        """Return the entry of reports that says why a clone starts from scratch, if it does."""
+        if not self._history:
+            return cloned(self._trainer, self._task.context)
+        last = self._history[-1]
+        return {RESTARTED: last[RESTARTED]} if RESTARTED in last else {}
+
+    def _metrics(self, epoch: EpochReport, training_seconds: float) -> dict[str, Any]:
+        metrics: dict[str, Any] = {
             EPOCH: epoch.epoch,
             FINAL: epoch.final,
-            TRAINING_SECONDS: round(before + seconds, 3),
-            CHECKPOINT: trainer.best.epoch if trainer.best else 0,
-            **aside,
+            TRAINING_SECONDS: training_seconds,
+            CHECKPOINT: self._trainer.best.epoch if self._trainer.best else 0,
             **epoch.metrics,
         }
-        if warnings := [why for why in (unreadable, epoch.warning) if why]:
+        if warnings := [text for text in (self._unreadable, epoch.warning) if text]:
             metrics[WARNING] = "; ".join(warnings)
-        unreadable = ""
-        if against and epoch.final:
-            metrics[COST] = cost_of(trainer.model.head, against, data.embedding_dim)
-        history.append(metrics)
-        donates = epoch.epoch in place.donates_at
-        with saving as due:
-            if due or donates:
-                said = {MADE_BY: {**maker, "epoch": epoch.epoch}, "history": history}
-                content = checkpoint_bytes(trainer, said)
-                place.files.write(place.number, PROGRESS, content)
+        self._unreadable = ""
+        if self._task.cost and epoch.final:
+            head = self._trainer.model.head
+            metrics[COST] = cost_of(head, self._task.cost, self._task.data.embedding_dim)
+        return metrics
+
+    def _write_best(self) -> None:
+        from quantum_rerank.training.best_model import best_model_bytes
+
+        task, best = self._task, self._trainer.best
+        assert best is not None
+        content = best_model_bytes(best, task.config, task.data.embedding_dim, self._origin)
+        task.context.files.write(task.context.number, BEST_EPOCH, content)
+
+    def _write_checkpoint(self, epoch: int, saving: SaveThrottle) -> None:
+        """Write a checkpoint if it is time for one, or if clones may start from this epoch."""
+        from quantum_rerank.training.checkpoint import MADE_BY, checkpoint_bytes
+
+        context = self._task.context
+        donates = epoch in context.donates_at
+        with saving as is_due:
+            if is_due or donates:
+                record = {MADE_BY: {**self._origin, "epoch": epoch}, "history": self._history}
+                content = checkpoint_bytes(self._trainer, record)
+                context.files.write(context.number, PROGRESS, content)
         if donates:
-            place.donate(epoch.epoch, content)
-        report(metrics)
+            context.donate(epoch, content)
 
 
-def restored(
-    trainer: Trainer, place: TrialContext, config: ExperimentConfig
-) -> tuple[list[dict[str, Any]], str]:
-    """Take up the newest progress of this training that can be read.
+def restored(trainer: Trainer, task: TrialTask) -> tuple[list[dict[str, Any]], str]:
+    """Resume from the newest checkpoint of this configuration that can be read.
 
-    Returns: the reports made until then, or none; and why newer progress was passed over, or
-        nothing.
+    Args:
+        trainer: Trainer that has not trained.
+        task: Training to resume.
+
+    Returns:
+        The reports until the checkpoint, empty if there is none; and why a newer checkpoint was
+        passed over, empty if none was.
     """
     from quantum_rerank.training.checkpoint import restore
 
     unreadable = ""
-    for number, content in place.progress():
+    for number, content in task.context.checkpoints():
         try:
-            record = restore(trainer, content, place.made_by(config, number))
+            record = restore(trainer, content, task.context.made_by(task.config, number))
             return list(record["history"]), unreadable
-        except BundleError as error:  # cut off or another's: the one before it, or from the start
+        except BundleError as error:  # cut off, or of another training
             unreadable = f"later progress was lost: {error}"
     return [], unreadable
 
 
-def cloned(trainer: Trainer, place: TrialContext) -> dict[str, str]:
-    """Let a clone start from its donor; why it starts over, if the donor left nothing whole."""
+def cloned(trainer: Trainer, context: TrialContext) -> dict[str, str]:
+    """Let a clone start from its donor's weights.
+
+    Args:
+        trainer: Trainer that has not trained.
+        context: Files and metadata of the trial.
+
+    Returns:
+        The entry of reports that says why the clone starts from scratch; empty if it does not.
+    """
     from quantum_rerank.training.checkpoint import take_over
 
-    if not place.donor:
+    donor = context.metadata.donor
+    if donor is None:
         return {}
-    configuration, epoch = place.donor
-    why = f"trial {configuration} left nothing of epoch {epoch}"
-    donor = {"run": place.run, "configuration": configuration, "epoch": epoch}
-    for content in place.inheritance():
+    why = f"trial {donor.configuration} left nothing of epoch {donor.epoch}"
+    origin = {"run": context.run, **donor._asdict()}
+    for content in context.inheritance():
         try:
-            take_over(trainer, content, donor)
+            take_over(trainer, content, origin)
         except BundleError as error:
             why = str(error)
             continue
@@ -161,7 +217,7 @@ def cloned(trainer: Trainer, place: TrialContext) -> dict[str, str]:
 
 
 def timed(epochs: Iterator[EpochReport]) -> Iterator[tuple[EpochReport, float]]:
-    """Each epoch's report, and the seconds that training has taken so far, the caller's apart."""
+    """Yield each epoch with the seconds of training so far, without those of the caller."""
     spent = 0.0
     while True:
         started = time.monotonic()

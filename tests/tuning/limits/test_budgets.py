@@ -7,7 +7,7 @@ import pytest
 
 from quantum_rerank.errors import ConfigError
 from tuning.limits.budgets import CoreBudget, TimeBudget
-from tuning.limits.concurrency import DRIVER_GB, GB, WORKER_GB, Node, fit_cluster, fit_trials
+from tuning.limits.concurrency import DRIVER_GIB, GIB, WORKER_GIB, Node, fit_cluster, fit_trials
 from tuning.limits.memory_watchdog import MemoryWatchdog
 from tuning.limits.stop_signal import StopSignal
 from tuning.records import INTERRUPT
@@ -134,7 +134,7 @@ def test_the_watchdog_looks_at_the_beginning_and_the_end_of_a_short_trial() -> N
     [
         pytest.param([Node(4, 64.0)], 8.0, 4, "cores", id="cores"),
         pytest.param([Node(8, 18.0)], 8.0, 2, "memory", id="memory"),
-        pytest.param([Node(2, 2 * 8.0 + DRIVER_GB)], 8.0, 2, "cores", id="exactly enough"),
+        pytest.param([Node(2, 2 * 8.0 + DRIVER_GIB)], 8.0, 2, "cores", id="exactly enough"),
         pytest.param([Node(4, 64.0), Node(2, 64.0)], 8.0, 6, "cores", id="two nodes"),
         pytest.param([Node(4, 64.0), Node(8, 10.0)], 8.0, 5, "memory", id="one of them small"),
         pytest.param([Node(4, 64.0), Node(8, 1.0)], 8.0, 4, "memory", id="one of them useless"),
@@ -151,26 +151,26 @@ def test_trials_are_bounded_by_cores_and_by_memory(
 
 def test_less_memory_than_one_trial_runs_one_with_what_there_is() -> None:
     found = fit_trials([Node(4, 5.0), Node(4, 3.0)], trial_memory_gb=8.0)
-    assert (found.trials, found.trial_memory_gb) == (1, 5.0 - DRIVER_GB)
+    assert (found.trials, found.trial_memory_gb) == (1, 5.0 - DRIVER_GIB)
     assert "less than one trial of 8 GB needs" in found.reason
 
 
-@pytest.mark.parametrize("trial_gb", [0.1, WORKER_GB - 0.01])
+@pytest.mark.parametrize("trial_gb", [0.1, WORKER_GIB - 0.01])
 def test_a_budget_below_what_a_worker_needs_is_refused_with_the_rule(trial_gb: float) -> None:
     with pytest.raises(ConfigError, match=r"`budget\.trial_memory_gb` is") as caught:
         fit_trials([Node(4, 64.0)], trial_gb)
-    assert f"is {trial_gb:g}, but a worker needs {WORKER_GB:g}" in str(caught.value)
+    assert f"is {trial_gb:g}, but a worker needs {WORKER_GIB:g}" in str(caught.value)
 
 
 def test_a_machine_without_room_for_one_worker_is_refused_with_the_rule() -> None:
-    needed = DRIVER_GB + WORKER_GB
+    needed = DRIVER_GIB + WORKER_GIB
     with pytest.raises(ConfigError, match=f"a search needs {needed:g} GB") as caught:
         fit_trials([Node(4, needed - 0.1)], trial_memory_gb=2.0)
     assert f"{needed - 0.1:.1f} GB of memory are free" in str(caught.value)
 
 
 def test_a_machine_with_room_for_just_one_worker_runs_one() -> None:
-    assert fit_trials([Node(4, DRIVER_GB + WORKER_GB)], trial_memory_gb=2.0).trials == 1
+    assert fit_trials([Node(4, DRIVER_GIB + WORKER_GIB)], trial_memory_gb=2.0).trials == 1
 
 
 def test_a_machine_without_room_takes_nothing_from_the_others() -> None:
@@ -180,7 +180,7 @@ def test_a_machine_without_room_takes_nothing_from_the_others() -> None:
 
 def test_memory_is_reserved_with_ray_only_where_trials_spread() -> None:
     assert fit_trials([Node(2, 20.0)], 2.0).reservation == {}
-    assert fit_cluster([Node(2, 20.0)], 2.0).reservation == {"memory": 2.0 * GB}
+    assert fit_cluster([Node(2, 20.0)], 2.0).reservation == {"memory": 2.0 * GIB}
 
 
 @pytest.mark.parametrize(

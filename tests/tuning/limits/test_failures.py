@@ -4,7 +4,7 @@ import pytest
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import DataError, DivergedError, FilesError
-from tuning.limits.concurrency import GB
+from tuning.limits.concurrency import GIB
 from tuning.limits.failures import (
     DIAGNOSIS,
     FailureStreak,
@@ -34,12 +34,12 @@ def test_a_reason_begins_with_its_kind(error: Exception, reason: str) -> None:
 
 
 def test_memory_above_the_budget_is_told_with_both_numbers() -> None:
-    assert memory_excess(int(2.5 * GB), 2.0) == "oom: 2.50 GB used, budget 2 GB"
+    assert memory_excess(int(2.5 * GIB), 2.0) == "oom: 2.50 GB used, budget 2 GB"
 
 
 def test_only_what_cannot_fit_is_refused() -> None:
-    assert memory_refusal(2 * GB, 2.0) == ""
-    assert memory_refusal(2 * GB + GB // 4, 2.0).startswith("oom: not started")
+    assert memory_refusal(2 * GIB, 2.0) == ""
+    assert memory_refusal(2 * GIB + GIB // 4, 2.0).startswith("oom: not started")
 
 
 # Failures in a row.

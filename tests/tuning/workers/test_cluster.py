@@ -10,7 +10,7 @@ from tuning.workers.cluster import ray_cluster, share, this_machine
 def test_this_machine_has_cores_and_memory() -> None:
     machine = this_machine()
     assert machine.cpus >= 1
-    assert machine.free_gb > 0
+    assert machine.free_gib > 0
 
 
 @pytest.mark.parametrize("address", ["localhost", "10.0.0.5", "10.0.0.5:"])

@@ -45,7 +45,7 @@ from tuning.reporting.tracking import logged_metrics
 from tuning.space import Space
 from tuning.study.trial_files import BEST_EPOCH, DONORS, PROGRESS, TrialFiles, donated
 from tuning.workers import trainable
-from tuning.workers.cost import Against
+from tuning.workers.cost import CostName
 from tuning.workers.trainable import TrialLimits, run_trial
 from tuning.workers.training import cloned, restored, timed, train, train_within
 from tuning.workers.trial_context import DEATH_NOTE, TRACEBACK, TrialContext, read_death_note
@@ -601,7 +601,7 @@ def test_a_trial_that_fails_after_it_let_others_go_first_costs_what_it_took(
 
 @pytest.mark.parametrize("against", ["parameters", "latency"])
 def test_the_last_report_says_what_the_model_costs_if_that_is_asked(
-    trial_data: TrialData, small_config: Build, place: TrialContext, against: Against
+    trial_data: TrialData, small_config: Build, place: TrialContext, against: CostName
 ) -> None:
     reports = Reports()
     train(small_config(), trial_data, reports, place, against)
