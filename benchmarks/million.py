@@ -125,7 +125,7 @@ def measure(folder: Path, n_documents: int, n_queries: int, loss: str) -> Measur
 
 def main(
     documents: Annotated[int, typer.Option(min=1000, help="Texts of the corpus.")] = 1_000_000,
-    queries: Annotated[int, typer.Option(min=20, help="Judged queries.")] = 300,
+    queries: Annotated[int, typer.Option(min=20, help="BestTrialMeasures queries.")] = 300,
     loss: Annotated[str, typer.Option(help="As `loss.name`.")] = "infonce_candidates",
     as_json: AsJson = False,
 ) -> None:

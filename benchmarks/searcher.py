@@ -32,11 +32,12 @@ from benchmarks.simulation import Ended, best_of_ours, simulate
 from benchmarks.surrogate import Surrogate, measured_noise
 from quantum_rerank.evaluation import Comparison, compare
 from tuning.algorithms.ray_scheduler import StopByRule
-from tuning.algorithms.ray_searcher import OptunaSearcher
+from tuning.algorithms.ray_searcher import OptunaSearcher, TrialPolicy
 from tuning.algorithms.rules import make_rule
-from tuning.records import METADATA_KEYS, OBJECTIVE, Listeners
+from tuning.records import OBJECTIVE, Listener, parameters_of
 from tuning.space import Params, Space
 from tuning.space.file import load_space
+from tuning.study.view import StudyView
 
 AT = (10, 20, 40, 80)
 WORKERS, STARTUP = 2, 10
@@ -52,10 +53,8 @@ def ours(space: Space, seed: int, n_trials: int, sampler: str = "tpe") -> Pair:
     own = space.header.sampler.model_copy(update=changes)
     space = replace(space, header=space.header.model_copy(update={"sampler": own}))
     study = optuna.create_study(direction="maximize")
-    searcher = OptunaSearcher(
-        space, study, n_trials, Listeners([]), ending=lambda: "", death_note=lambda _: {}
-    )
-    return searcher, StopByRule(make_rule(space, {}))
+    searcher = OptunaSearcher(space, study, n_trials, Listener(), lambda: None, TrialPolicy())
+    return searcher, StopByRule(make_rule(space, lambda: StudyView([])))
 
 
 def plain(space: Space, seed: int) -> Pair:
@@ -85,7 +84,7 @@ def startup_points(space: Space, seed: int) -> list[Params]:
     """What our searcher proposes before it knows the end of any trial."""
     searcher, _ = ours(space, seed, STARTUP)
     suggested = [searcher.suggest(str(number)) for number in range(STARTUP)]
-    return [{k: v for k, v in one.items() if k not in METADATA_KEYS} for one in suggested]
+    return [parameters_of(config) for config in suggested]
 
 
 def best_of_plain(ended: Sequence[Ended]) -> Ended:

@@ -237,7 +237,8 @@ def _refuse_without_space(given: list[str]) -> None:
 def _refuse_beside_rerun(given: list[str]) -> None:
     """Raise ConfigError for options that the training of one trial does not take."""
     taken = ("rerun_run", "trial", "storage", "storage_path", "patience", "wandb")
-    options = [option_of(name.removesuffix("_run")) for name in given if name not in taken]
+    names = [name.replace("resume_run", "resume") for name in given if name not in taken]
+    options = [option_of(name) for name in names]
     if options:
         raise ConfigError(f"--rerun trains one trial alone: leave out {', '.join(options)}.")
 

@@ -19,7 +19,7 @@ import pytest
 from quantum_rerank.errors import ConfigError
 from tests.integration.conftest import command, environment
 from tuning.limits.concurrency import GIB
-from tuning.records import INTERRUPTED
+from tuning.records import FailureKind
 from tuning.study.run_folder import EVENTS, load_study
 from tuning.workers.cluster import ray_cluster
 from tuning.workers.node_checks import refuse_unfit_nodes
@@ -189,7 +189,7 @@ def test_unequal_nodes_get_as_many_trials_as_fit_and_one_that_joins_later_too(
     assert process.returncode == 130, text
     assert most == {"large": 2, "late": 1}
     failures = json.loads((folder / "summary.json").read_text())["failures"].values()
-    assert all(reason.startswith(INTERRUPTED) for reason in failures), failures
+    assert all(reason.startswith(FailureKind.INTERRUPTED) for reason in failures), failures
 
 
 def test_nodes_that_are_not_fit_are_named_with_what_they_miss(

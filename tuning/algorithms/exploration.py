@@ -1,4 +1,4 @@
-"""What a clone tries in the place of its donor's parameters: those of them that may change."""
+"""Parameters of a clone: those of its donor, some of them changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Value = TypeVar("Value", int, float)
 def explored(
     space: Space, donor: Mapping[str, Any], scheduler: SchedulerConfig, rng: np.random.Generator
 ) -> Params:
-    """A donor's parameters with the mutable ones drawn anew, or moved a little.
+    """Return a donor's parameters with the mutable ones drawn anew, or moved a little.
 
     A number is multiplied by one of the scheduler's factors, within its bounds; a choice
     becomes one beside it. What the donor did not have, since its condition did not hold, is
@@ -27,7 +27,7 @@ def explored(
 
 
 class _Explorer:
-    """Suggests in the place of an Optuna trial what lies near a donor's values."""
+    """Suggester of values near those of a donor."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class _Explorer:
         return choices[min(max(beside, 0), len(choices) - 1)]
 
     def _step(self, name: str, low: float, step: float, n_steps: int) -> int:
-        """The place of the next value among low, low + step, ..."""
+        """Return the index of the next value among low, low + step, ..."""
         if self._is_copied(name):
             return round((float(self._donor[name]) - low) / step)
         if self._is_drawn(name):
@@ -83,7 +83,7 @@ class _Explorer:
         return self._moved(name, low, step, n_steps)
 
     def _moved(self, name: str, low: float, step: float, n_steps: int) -> int:
-        """The place to which a factor takes the donor's value."""
+        """Return the index of the donor's value multiplied by a factor."""
         value = float(self._donor[name])
         place, factor = round((value - low) / step), self._factor()
         moved = round((value * factor - low) / step)

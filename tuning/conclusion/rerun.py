@@ -39,7 +39,7 @@ class EpochComparison:
 
     @property
     def differs(self) -> bool:
-        """Whether the two objectives are not the same."""
+        """True if the two objectives are not the same."""
         return self.recorded is not None and not math.isclose(
             self.value, self.recorded, rel_tol=0.0, abs_tol=1e-12
         )

@@ -54,7 +54,7 @@ class Concurrency:
 
     @property
     def is_spread(self) -> bool:
-        """Whether trials are spread over the nodes of a cluster, whose cores Ray counts."""
+        """True if trials are spread over the nodes of a cluster, whose cores Ray counts."""
         return bool(self.nodes)
 
     @property

@@ -60,7 +60,7 @@ def sweep_yaml(space: Space, path: Path) -> str:
 
 
 def inexpressible(space: Space) -> Iterator[str]:
-    """What a search of ours does with a space and a W&B sweep does not, a line each."""
+    """Yield a line for each part of a space that a W&B sweep cannot express."""
     for name, parameter in space.parameters.items():
         for other, values in parameter.when.items():
             yield f"{name} only when {other} in {values}: drawn always, and then not used"

@@ -81,7 +81,7 @@ def _read_header(
 
 
 def _bad_schedule(header: Header, source: YamlSource) -> Iterator[tuple[str, str]]:
-    """What of the scheduler does not fit the budget, each with its place."""
+    """Yield each value of the scheduler that does not fit the budget, with its place."""
     scheduler, budget = header.scheduler, header.budget
 
     def at(key: str) -> str:
@@ -107,19 +107,19 @@ def _bad_schedule(header: Header, source: YamlSource) -> Iterator[tuple[str, str
 
 
 def _unable_to_weigh(header: Header, source: YamlSource) -> Iterator[str]:
-    """What a space names that knows one objective only, where it has two."""
+    """Yield a sentence for each part of a space that cannot weigh two objectives."""
     if header.objective.cost is None:
         return
-    asked = f"`objective.cost` ({source.at(('objective', 'cost'))})"
+    subject = f"`objective.cost` ({source.at(('objective', 'cost'))})"
     scheduler, sampler = header.scheduler.name, header.sampler.name
     if scheduler != "none":
         yield (
-            f"{asked} weighs trials that had all their epochs, but `scheduler.name` is "
+            f"{subject} weighs trials that had all their epochs, but `scheduler.name` is "
             f"{scheduler}, which stops some. Write `scheduler: {{name: none}}`, or leave it out."
         )
     if sampler == "cmaes":
         yield (
-            f"{asked} is a second objective, but `sampler.name` is cmaes, which knows one. "
+            f"{subject} is a second objective, but `sampler.name` is cmaes, which knows one. "
             "Take tpe, gp, random, qmc or grid, or leave it out."
         )
 

@@ -14,7 +14,7 @@ Factor = Annotated[float, Field(gt=0.0)]
 
 
 class Objective(Section):
-    """What is maximised: the validation score of a trial's best epoch."""
+    """Objective to maximise: the validation score of a trial's best epoch."""
 
     metric: Literal["ndcg@10", "mrr@10", "map"] = "ndcg@10"
     mode: Literal["max"] = "max"
@@ -29,7 +29,7 @@ class Objective(Section):
 
 
 class Budget(Section):
-    """What a search may cost."""
+    """Budget of a search."""
 
     trials: int = Field(ge=1)
     epochs: int = Field(ge=1, description="of each trial, at most")
@@ -43,7 +43,7 @@ class Budget(Section):
 
 
 class SamplerConfig(Section):
-    """Who proposes the next trial."""
+    """Sampler, which proposes the next trial."""
 
     name: Annotated[str, name_of(SAMPLERS)] = "tpe"
     seed: int = Field(0, ge=0)
@@ -51,7 +51,7 @@ class SamplerConfig(Section):
 
 
 class SchedulerConfig(Section):
-    """Who stops weak trials, and when at the earliest."""
+    """Scheduler, which stops weak trials."""
 
     name: Annotated[str, name_of(SCHEDULERS)] = "asha"
     grace_period: int = Field(3, ge=1)
@@ -59,7 +59,7 @@ class SchedulerConfig(Section):
     brackets: int = Field(3, ge=1, description="of hyperband")
     population: int = Field(8, ge=2, description="of pbt: members at work, clones in their places")
     interval_epochs: int = Field(3, ge=1, description="of pbt: between two comparisons")
-    quantile: float = Field(0.25, gt=0.0, le=0.5, description="of pbt: who gives way, to whom")
+    quantile: float = Field(0.25, gt=0.0, le=0.5, description="of pbt: share replaced by clones")
     resample_probability: float = Field(0.25, ge=0.0, le=1.0, description="of pbt: or else moved")
     factors: tuple[Factor, ...] = Field((0.8, 1.2), min_length=1, description="of pbt: moved by")
 

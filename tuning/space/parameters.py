@@ -155,7 +155,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_same(drawn: Any, value: Any) -> bool:
-    """Whether a parameter has a value, which steps of a float come to in roundings only."""
+    """Return whether a parameter has a value, up to the rounding of a float's steps."""
     if isinstance(drawn, float) and isinstance(value, (int, float)):
         return math.isclose(drawn, value, rel_tol=_CLOSE, abs_tol=1e-12)
     return bool(drawn == value)

@@ -1,4 +1,4 @@
-"""A search space: what is searched, on what, within which budget; suggestions out.
+"""Search space: a checked space file, which makes suggestions.
 
     name, base, data, fixed, objective, budget, sampler, scheduler, start_from, top_k,
     confirm_seeds, parameters
@@ -69,7 +69,7 @@ class Space:
 
     @property
     def is_population(self) -> bool:
-        """Whether trials are members of a population, of which some are cloned."""
+        """True if trials are members of a population, of which some are cloned."""
         return self.header.scheduler.name == "pbt"
 
     def perturbation_epochs(self) -> range:
@@ -84,8 +84,8 @@ class Space:
 
     def start_points(self) -> list[Params]:
         """The trials of `start_from`: the base's own values, and what an entry changes."""
-        known = flat(self.base)
-        points = [self.active({**known, **entry}) for entry in self.header.start_from]
+        base_values = flat(self.base)
+        points = [self.active({**base_values, **entry}) for entry in self.header.start_from]
         return [self.as_drawn(point) for point in points]
 
     def as_drawn(self, params: Params) -> Params:
@@ -126,7 +126,7 @@ def never_drawn(
         The name of the parameter that would need two values at once, and who asks it for which
         values. None if the conditions can hold together.
     """
-    asked: dict[str, dict[str, list[Scalar]]] = {}
+    required: dict[str, dict[str, list[Scalar]]] = {}
     waiting, seen = [name], set[str]()
     while waiting:
         waiter = waiting.pop(0)
@@ -134,9 +134,9 @@ def never_drawn(
             continue
         seen.add(waiter)
         for other, values in parameters[waiter].when.items():
-            asked.setdefault(other, {})[waiter] = values
+            required.setdefault(other, {})[waiter] = values
             waiting.append(other)
-    for other, by_waiter in asked.items():
+    for other, by_waiter in required.items():
         first, *rest = by_waiter.values()
         if not any(all(_is_among(value, values) for values in rest) for value in first):
             return other, by_waiter

@@ -48,8 +48,8 @@ def failure(trial: FrozenTrial) -> Failure | None:
 
 def failures(trials: Iterable[FrozenTrial]) -> dict[int, Failure]:
     """Return number -> failure of the trials that have one."""
-    found = {trial.number: failure(trial) for trial in trials}
-    return {number: reason for number, reason in found.items() if reason is not None}
+    reasons = {trial.number: failure(trial) for trial in trials}
+    return {number: reason for number, reason in reasons.items() if reason is not None}
 
 
 def write_failure(trial: optuna.Trial, reason: Failure) -> None:

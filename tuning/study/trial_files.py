@@ -1,4 +1,4 @@
-"""Where the files of trials are: a folder per trial below one root, local or remote.
+"""Files of trials: a folder per trial below one root, local or remote.
 
 What is written is whole or not there, and the version before it stays until it
 is: a worker may be killed at any moment.
@@ -69,7 +69,7 @@ class TrialFiles:
             self._files.move(path + _UNFINISHED, path)
 
     def versions(self, trial: int, name: str) -> Iterator[bytes]:
-        """What there is of a file, the newest first; nothing if nothing was written."""
+        """Yield the versions of a file, the newest first."""
         path = self._path(trial, name)
         for version in (path, path + _OLDER):
             with self._named():
@@ -149,5 +149,5 @@ class TrialFiles:
 
 
 def one_line(error: Exception) -> str:
-    """What went wrong, without what a library says about itself below."""
+    """Return the first line of an error."""
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""What a search takes over from earlier ones before its own first trial.
+"""Results of earlier searches that a search takes over before its first trial.
 
 A trial of an earlier run is comparable, and comes in with its values, if it would be the same
 training here: the same objective on the same data, and the same effective configuration, key
@@ -102,7 +102,7 @@ class Proposal(Section):
 
 
 class TakenOver(Section):
-    """What came in from one run; left_out: reason -> trials."""
+    """Results that were taken over from one run; left_out: reason -> trials."""
 
     run: str
     priors: list[Prior] = Field(default_factory=list)
@@ -122,7 +122,7 @@ class TakenOver(Section):
 
 
 class LeftOut(Exception):
-    """Why a trial does not come in, in a few words."""
+    """Reason for which a trial is not taken over, in a few words."""
 
 
 def read_earlier(folder: Path) -> EarlierRun:
@@ -144,7 +144,7 @@ def read_earlier(folder: Path) -> EarlierRun:
 def gather(
     space: Space, runs: Iterable[EarlierRun], fingerprint: str, encoder: str = ""
 ) -> list[TakenOver]:
-    """What each run has for a space over data of a fingerprint; a trial comes in once.
+    """Return the results of each run that a space can use; a trial is taken over once.
 
     encoder: fingerprint of what the data's vectors come from, if it is known.
     """
@@ -183,7 +183,7 @@ def _taken_over(space: Space, run: EarlierRun, why_none: str, seen: set[str]) ->
 
 
 def _why_no_value_compares(space: Space, run: EarlierRun, fingerprint: str, encoder: str) -> str:
-    """What sets all of a run's values apart, or nothing."""
+    """Return the reason for which no value of a run is comparable; empty if there is none."""
     old, new = run.space.header.objective, space.header.objective
     if old != new:
         against = f" against {old.cost}" if old.cost else ""
@@ -302,7 +302,7 @@ def _proposals(space: Space, run: EarlierRun, seen: set[str]) -> Iterator[Propos
 
 
 def _key(trial: FrozenTrial, run: EarlierRun) -> str:
-    """Where a trial was trained: in the run, or in one that the run itself took it from."""
+    """Return the key of a trial in the run that has trained it."""
     return str(trial.user_attrs.get(WARM_START, f"{run.folder}#{trial.number}"))
 
 
@@ -312,12 +312,12 @@ def _matters(key: str) -> bool:
 
 def write_taken_over(taken: Sequence[TakenOver], folder: Path) -> None:
     """Keep what comes in beside the study, so that a session that was killed can make up for it."""
-    content = [one.model_dump(mode="json") for one in taken]
+    content = [run.model_dump(mode="json") for run in taken]
     write_whole(folder / TAKEN_OVER, json.dumps(content, indent=2) + "\n")
 
 
 def read_taken_over(folder: Path) -> list[TakenOver]:
-    """What `write_taken_over` wrote; nothing if the search was started without an earlier run."""
+    """Return the results that were taken over; empty if the search has no earlier run."""
     try:
         text = (folder / TAKEN_OVER).read_text(encoding="utf-8")
         return TypeAdapter(list[TakenOver]).validate_json(text)
@@ -334,11 +334,11 @@ def add_missing(study: optuna.Study, space: Space, taken: Sequence[TakenOver]) -
     """
     keys = (WARM_START, PROPOSED_BY)
     added = {trial.user_attrs.get(key) for trial in StudyView.of(study) for key in keys}
-    for one in taken:
-        for prior in one.priors:
+    for run in taken:
+        for prior in run.priors:
             if prior.key not in added:
                 study.add_trial(_as_trial(prior, space))
-        for proposal in one.proposals:
+        for proposal in run.proposals:
             if proposal.key not in added:
                 study.enqueue_trial(proposal.params, user_attrs={PROPOSED_BY: proposal.key})
 

@@ -1,4 +1,4 @@
-"""What a model costs where it is used: the second objective of a search that has one."""
+"""Cost of a model in use: the second objective of a search that has one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REPEATS, _UNMEASURED = 50, 5
 
 
 def cost_of(head: Head, against: CostName, embedding_dim: int) -> float:
-    """The number of a head's trained parameters, or its latency in milliseconds.
+    """Return the number of a head's trained parameters, or its latency in milliseconds.
 
     >>> from quantum_rerank.similarity import build_head
     >>> head = build_head("mlp_twin", 16, [8], 0.1, 2, 2, "cnot_chain", "statevector")

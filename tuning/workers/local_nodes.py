@@ -65,17 +65,17 @@ def _own_folder() -> Iterator[None]:
     `--address auto` would then no longer find.
     """
     variable = "RAY_TMPDIR"
-    before = os.environ.get(variable)
+    previous = os.environ.get(variable)
     with tempfile.TemporaryDirectory(
-        prefix="nodes-", dir=before, ignore_cleanup_errors=True
+        prefix="nodes-", dir=previous, ignore_cleanup_errors=True
     ) as folder:
         os.environ[variable] = folder
         try:
             yield
         finally:
             os.environ.pop(variable)
-            if before is not None:
-                os.environ[variable] = before
+            if previous is not None:
+                os.environ[variable] = previous
 
 
 def _start(cluster: Any, node: Node) -> None:

@@ -10,23 +10,30 @@ import ray
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-from tuning.algorithms.ray_scheduler import AtEnding, StopByRule
-from tuning.algorithms.rules import MedianRule, NoRule, Rule, SuccessiveHalving, make_rule
+from tests.tuning.reasons import failure
+from tuning.algorithms.ray_scheduler import StopAtSignal, StopByRule
+from tuning.algorithms.rules import MedianRule, NoRule, Rule, SuccessiveHalving, fill, make_rule
 from tuning.records import (
-    DONOR,
     EPOCH,
     FAILURE,
-    NUMBER,
+    METADATA,
     OBJECTIVE,
-    ORIGIN,
-    PROTECTED,
     SECONDS,
-    SPENT,
+    Donor,
+    TrialMetadata,
 )
 from tuning.space import SamplerConfig, SchedulerConfig, Space
+from tuning.study.view import StudyView
 
 STOP, CONTINUE = TrialScheduler.STOP, TrialScheduler.CONTINUE
 NAN = float("nan")
+
+
+def rule_of(space: Space, values: Mapping[int, Mapping[int, float]]) -> Rule:
+    """The rule that a space names, filled with values of earlier sessions."""
+    rule = make_rule(space, lambda: StudyView([]))
+    fill(rule, values)
+    return rule
 
 
 # Successive halving.
@@ -235,7 +242,7 @@ class Race:
         self.scheduler = StopByRule(self.rule)
 
     def enter(self, number: int, protected: bool = False) -> Trial:
-        config = {NUMBER: number, ORIGIN: number, PROTECTED: protected}
+        config = {METADATA: TrialMetadata(number, is_protected=protected)}
         trial = Trial("train", config=config, trial_id=f"t{number}", stub=True)
         self.scheduler.on_trial_add(None, trial)
         return trial
@@ -280,7 +287,7 @@ def test_a_trial_without_a_finite_objective_is_stopped_at_once_and_fills_no_rung
 def test_a_failed_trial_is_stopped_at_once_and_fills_no_rung(protected: bool) -> None:
     race = Race()
     trial = race.enter(0, protected)
-    assert race.report(trial, 1, 0.9, **{FAILURE: "error: ValueError"}) == STOP
+    assert race.report(trial, 1, 0.9, **{FAILURE: failure("error: ValueError")}) == STOP
     assert race.rungs()[1] == 0
 
 
@@ -323,7 +330,7 @@ class Stage:
         self.trials = [self.trial(number) for number in range(n_trials)]
 
     def trial(self, number: int, donor: tuple[int, int] | None = None) -> Trial:
-        config = {NUMBER: number, ORIGIN: number, PROTECTED: False, DONOR: donor}
+        config = {METADATA: TrialMetadata(number, donor=donor and Donor(*donor))}
         return Trial("train", config=config, trial_id=f"t{number}", stub=True)
 
     def get_trials(self) -> list[Trial]:
@@ -339,7 +346,7 @@ class Stage:
         """Give a free core to whom the scheduler chooses."""
         trial = self.scheduler.choose_trial_to_run(self)
         trial.status = Trial.RUNNING
-        number: int = trial.config[NUMBER]
+        number: int = trial.config[METADATA].number
         return number
 
     def report(self, number: int, epoch: int) -> str:
@@ -361,7 +368,7 @@ def test_whoever_has_come_least_far_has_the_next_turn() -> None:
         if epochs[number] == 6:
             stage.trials[number].status = Trial.TERMINATED
     assert course == [(0, 2), (1, 2), (2, 2), (0, 4), (1, 4), (2, 4), (0, 6), (1, 6), (2, 6)]
-    assert [trial.config[SPENT] for trial in stage.trials] == [8.0] * 3
+    assert [trial.config[METADATA].spent_seconds for trial in stage.trials] == [8.0] * 3
 
 
 def test_a_trial_goes_on_where_nobody_waits_or_whoever_waits_has_come_further() -> None:
@@ -394,7 +401,7 @@ def test_without_turns_nobody_waits_for_another() -> None:
 
 def test_every_trial_stops_at_its_next_report_once_the_search_is_over() -> None:
     why = [""]
-    stopper = AtEnding(lambda: why[-1])
+    stopper = StopAtSignal(lambda: why[-1])
     assert not stopper("a", {EPOCH: 1})
     why.append("Ctrl-C")
     assert stopper("a", {EPOCH: 1})
@@ -433,18 +440,18 @@ def space_with(space: Space, **values: Any) -> Space:
 def test_the_rule_is_the_one_that_the_space_names(
     tiny_space: Space, name: str, kind: type[Rule]
 ) -> None:
-    assert type(make_rule(space_with(tiny_space, name=name), {})) is kind
+    assert type(rule_of(space_with(tiny_space, name=name), {})) is kind
 
 
 @pytest.mark.parametrize(("name", "brackets"), [("asha", 1), ("hyperband", 2)])
 def test_only_hyperband_has_several_brackets(tiny_space: Space, name: str, brackets: int) -> None:
-    rule = make_rule(space_with(tiny_space, name=name, grace_period=1, brackets=2), {})
+    rule = rule_of(space_with(tiny_space, name=name, grace_period=1, brackets=2), {})
     assert isinstance(rule, SuccessiveHalving)
     assert len(rule.rungs()) == brackets
 
 
 def test_a_grace_period_beyond_the_last_epoch_ends_with_it(tiny_space: Space) -> None:
-    rule = make_rule(space_with(tiny_space, grace_period=99), {})
+    rule = rule_of(space_with(tiny_space, grace_period=99), {})
     assert isinstance(rule, SuccessiveHalving)
     assert rule.rungs() == [{9: 0}]
 
@@ -473,10 +480,10 @@ def test_a_rule_refilled_from_history_decides_as_one_that_never_stopped(
     space = space_with(tiny_space, name=name, grace_period=1, reduction_factor=2.0)
     values = np.random.default_rng(seed).normal(size=(40, 9))
     history: dict[int, dict[int, float]] = {}
-    never_stopped = make_rule(space, {})
+    never_stopped = rule_of(space, {})
     decisions(never_stopped, values, range(25), history)
     backwards = dict(reversed(history.items()))
-    continued = [make_rule(space, order) for order in (history, backwards)]
+    continued = [rule_of(space, order) for order in (history, backwards)]
     expected = decisions(never_stopped, values, range(25, 40), {})
     for rule in continued:
         assert decisions(rule, values, range(25, 40), {}) == expected
@@ -486,7 +493,7 @@ def test_a_rule_refilled_from_history_decides_as_one_that_never_stopped(
 def test_a_history_of_gaps_fills_the_rungs_that_were_come_to(tiny_space: Space) -> None:
     history: Mapping[int, Mapping[int, float]] = {4: {3: 0.5, 1: 0.4}, 7: {1: 0.2}}
     space = space_with(tiny_space, grace_period=1, reduction_factor=3.0)
-    rule = make_rule(space, history)
+    rule = rule_of(space, history)
     assert isinstance(rule, SuccessiveHalving)
     assert rule.rungs() == [{1: 2, 3: 1, 9: 0}]
 

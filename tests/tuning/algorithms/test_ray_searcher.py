@@ -13,30 +13,33 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from quantum_rerank.config import ExperimentConfig
+from tests.tuning.reasons import failure as failure_of
+from tests.tuning.reasons import recorded
 from tuning.algorithms.population import Population
-from tuning.algorithms.ray_searcher import OptunaSearcher
-from tuning.algorithms.rules import make_rule
+from tuning.algorithms.ray_searcher import OptunaSearcher, TrialPolicy
+from tuning.algorithms.rules import Rule, asha, fill
 from tuning.algorithms.samplers import make_sampler
 from tuning.records import (
     CHECKPOINT,
     COST,
-    DONOR,
-    EARLIER,
     EPOCH,
     EPOCH_OBJECTIVE,
     FAILURE,
     FINAL,
-    METADATA_KEYS,
-    NUMBER,
     OBJECTIVE,
-    ORIGIN,
     PEAK_RSS_MB,
-    PROTECTED,
     RESTARTED,
     SECONDS,
     WARNING,
-    WORKER_LOST,
+    FailureKind,
+    Listener,
+    StopKind,
+    StopReason,
     TrialEnd,
+    TrialMetadata,
+    TrialOutcome,
+    metadata_of,
+    parameters_of,
 )
 from tuning.space import (
     CategoricalParameter,
@@ -47,20 +50,19 @@ from tuning.space import (
     Space,
 )
 from tuning.study.attributes import CONTINUES, START_POINT
-from tuning.study.history import (
-    close_running,
-    curve,
-    enqueue_missing,
-    rung_values,
-    scheduled_values,
-)
+from tuning.study.death_note import DeathNote
+from tuning.study.resuming import close_running, enqueue_missing
 from tuning.study.run_folder import load_study, open_study
+from tuning.study.trials import curve, scheduled_values
+from tuning.study.view import StudyView
 
 NAN = float("nan")
+CTRL_C = StopReason(StopKind.INTERRUPT)
+TOO_LARGE = failure_of("oom: too large")
 
 
 @dataclass
-class Recorder:
+class Recorder(Listener):
     """A listener that writes down what it hears."""
 
     started: dict[int, ExperimentConfig] = field(default_factory=dict)
@@ -84,8 +86,8 @@ class Bench:
     search: OptunaSearcher
     folder: Path
     heard: Recorder
-    death_notes: dict[int, dict[str, Any]]
-    why: list[str]
+    death_notes: dict[int, DeathNote]
+    stops: list[StopReason]
 
     def trials(self) -> list[optuna.trial.FrozenTrial]:
         """What the study on disk says, read anew."""
@@ -100,38 +102,46 @@ def search_in(folder: Path, space: Space, n_trials: int = 20, **more: Any) -> Op
     study = open_study(folder, space.header.name, space.header.objective.directions)
     close_running(study, "the search was killed")
     enqueue_missing(study, space)
-    given: dict[str, Any] = {
-        "listener": Recorder(),
-        "ending": lambda: "",
-        "death_note": lambda _: {},
-    } | more
-    return OptunaSearcher(space, study, n_trials, **given)
+    listener = more.pop("listener", Recorder())
+    stop_signal = more.pop("stop_signal", lambda: None)
+    return OptunaSearcher(space, study, n_trials, listener, stop_signal, TrialPolicy(**more))
+
+
+def metadata(proposed: Mapping[str, Any]) -> TrialMetadata:
+    return metadata_of(proposed)
+
+
+def filled_rule(space: Space, trials: list[optuna.trial.FrozenTrial]) -> Rule:
+    """ASHA as a new session has it."""
+    rule = asha(space, lambda: StudyView(trials))
+    fill(rule, StudyView(trials).rung_values())
+    return rule
 
 
 def own(proposed: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of a proposal, without what Ray hands to the trial beside them."""
-    return {key: value for key, value in proposed.items() if key not in METADATA_KEYS}
+    return parameters_of(proposed)
 
 
 @pytest.fixture
 def bench(tmp_path: Path, tiny_space: Space) -> Bench:
-    heard, notes, why = Recorder(), dict[int, dict[str, Any]](), list[str]()
+    heard, notes, stops = Recorder(), dict[int, DeathNote](), list[StopReason]()
     search = search_in(
         tmp_path,
         tiny_space,
         listener=heard,
-        ending=lambda: why[-1] if why else "",
-        death_note=lambda number: notes.get(number, {}),
+        stop_signal=lambda: stops[-1] if stops else None,
+        death_note=notes.get,
     )
-    return Bench(search, tmp_path, heard, notes, why)
+    return Bench(search, tmp_path, heard, notes, stops)
 
 
 def result(epoch: int, objective: float, **more: Any) -> dict[str, Any]:
     return {EPOCH: epoch, OBJECTIVE: objective, FINAL: False, **more}
 
 
-def failure(epoch: int, reason: str) -> dict[str, Any]:
-    return {EPOCH: epoch, OBJECTIVE: NAN, FAILURE: reason}
+def failing(epoch: int, reason: str) -> dict[str, Any]:
+    return {EPOCH: epoch, OBJECTIVE: NAN, FAILURE: failure_of(reason)}
 
 
 def test_a_trial_that_reached_its_end_is_complete_with_its_value(bench: Bench) -> None:
@@ -172,7 +182,7 @@ def test_a_trial_without_a_finite_objective_fails_and_says_so(bench: Bench, valu
     bench.search.on_trial_complete("a", result(2, value, **{FINAL: True}))
     (trial,) = bench.trials()
     assert trial.state == TrialState.FAIL
-    assert trial.user_attrs[FAILURE].startswith("nan:")
+    assert trial.user_attrs[FAILURE]["kind"] == "nan"
     assert trial.intermediate_values == {1: 0.3}
     assert bench.heard.ended[0].objective is None
 
@@ -180,32 +190,32 @@ def test_a_trial_without_a_finite_objective_fails_and_says_so(bench: Bench, valu
 def test_a_trial_that_reported_its_failure_fails_with_that_reason(bench: Bench) -> None:
     bench.search.suggest("a")
     bench.search.on_trial_result("a", result(1, 0.3))
-    bench.search.on_trial_complete("a", failure(1, "error: ValueError: no such thing"))
+    bench.search.on_trial_complete("a", failing(1, "error: ValueError: no such thing"))
     (trial,) = bench.trials()
     assert trial.state == TrialState.FAIL
-    assert trial.user_attrs[FAILURE] == "error: ValueError: no such thing"
+    assert trial.user_attrs[FAILURE] == recorded("error: ValueError: no such thing")
     (end,) = bench.heard.ended
-    assert (end.state, end.epoch, end.objective) == ("failed", 1, None)
-    assert end.reason == "error: ValueError: no such thing"
+    assert (end.outcome, end.epoch, end.objective) == ("failed", 1, None)
+    assert str(end.failure) == "error: ValueError: no such thing"
 
 
 def test_a_failure_before_the_first_epoch_is_kept_too(bench: Bench) -> None:
     bench.search.suggest("a")
-    bench.search.on_trial_complete("a", failure(0, "nan: the loss became nan"))
-    assert bench.trials()[0].user_attrs[FAILURE] == "nan: the loss became nan"
+    bench.search.on_trial_complete("a", failing(0, "nan: the loss became nan"))
+    assert bench.trials()[0].user_attrs[FAILURE] == recorded("nan: the loss became nan")
     assert bench.heard.reported == []
 
 
 def test_a_worker_that_died_of_memory_fails_with_what_its_note_says(bench: Bench) -> None:
     bench.search.suggest("a")
     bench.search.on_trial_result("a", result(1, 0.3))
-    bench.death_notes[0] = {FAILURE: "oom: 8.1 GB resident, budget 8 GB", PEAK_RSS_MB: 8294.4}
+    bench.death_notes[0] = DeathNote(failure_of("oom: 8.1 GB resident, budget 8 GB"), 8294.4)
     bench.search.on_trial_complete("a", error=True)
     (trial,) = bench.trials()
     assert trial.state == TrialState.FAIL
     assert trial.user_attrs == {
         START_POINT: 0,
-        FAILURE: "oom: 8.1 GB resident, budget 8 GB",
+        FAILURE: recorded("oom: 8.1 GB resident, budget 8 GB"),
         PEAK_RSS_MB: 8294.4,
     }
 
@@ -217,7 +227,10 @@ def test_a_worker_that_died_without_a_note_fails_all_the_same(bench: Bench, epoc
         bench.search.on_trial_result("a", result(epoch + 1, 0.3))
     bench.search.on_trial_complete("a", error=True)
     (trial,) = bench.trials()
-    assert (trial.state, trial.user_attrs[FAILURE]) == (TrialState.FAIL, WORKER_LOST)
+    assert (trial.state, trial.user_attrs[FAILURE]) == (
+        TrialState.FAIL,
+        recorded(FailureKind.WORKER_LOST),
+    )
     assert bench.heard.ended[0].epoch == epochs
 
 
@@ -225,36 +238,39 @@ def test_a_trial_that_ended_without_a_word_fails(bench: Bench) -> None:
     bench.search.suggest("a")
     bench.search.on_trial_complete("a", {})
     (trial,) = bench.trials()
-    assert (trial.state, trial.user_attrs[FAILURE]) == (TrialState.FAIL, "ended without a report")
+    assert (trial.state, trial.user_attrs[FAILURE]) == (
+        TrialState.FAIL,
+        recorded("ended without a report"),
+    )
 
 
 def test_a_trial_that_is_cut_short_by_the_end_is_interrupted_and_not_pruned(bench: Bench) -> None:
     bench.search.suggest("a")
-    bench.why.append("time budget of 24 h")
+    bench.stops.append(StopReason(StopKind.TIME_BUDGET, "time budget of 24 h"))
     bench.search.on_trial_complete("a", result(1, 0.3))
     (trial,) = bench.trials()
     assert trial.state == TrialState.FAIL
-    assert trial.user_attrs[FAILURE] == "interrupted: time budget of 24 h"
+    assert trial.user_attrs[FAILURE] == recorded("interrupted: time budget of 24 h")
     assert bench.heard.ended[0].objective == 0.3
 
 
 def test_what_nobody_decided_on_since_the_search_was_over_is_decided_on_when_it_goes_on(
     tmp_path: Path, tiny_space: Space
 ) -> None:
-    why = [""]
-    search = search_in(tmp_path, tiny_space, ending=lambda: why[-1])
+    stops: list[StopReason | None] = [None]
+    search = search_in(tmp_path, tiny_space, stop_signal=lambda: stops[-1])
     for name, value in (("a", 0.9), ("b", 0.8), ("c", 0.1)):
         search.suggest(name)
         if name != "c":
             search.on_trial_result(name, result(1, value))
-    why.append("Ctrl-C")
+    stops.append(CTRL_C)
     search.on_trial_complete("a", result(1, 0.9))  # does not report in time: told what is known
     search.on_trial_complete("b", result(2, 0.8))
     search.on_trial_complete("c", result(1, 0.1))  # stopped at a rung without the scheduler
     trials = load_study(tmp_path).get_trials()
     assert [curve(trial) for trial in trials] == [{1: 0.9}, {1: 0.8, 2: 0.8}, {1: 0.1}]
     assert [scheduled_values(trial) for trial in trials] == [{1: 0.9}, {1: 0.8}, {}]
-    rule = make_rule(tiny_space, rung_values(trials))
+    rule = filled_rule(tiny_space, trials)
     assert not rule.stops(0, 1, 0.0)  # decided on before
     assert not rule.stops(1, 1, 0.0)
     assert rule.stops(2, 1, 0.1)
@@ -275,7 +291,7 @@ def test_a_rung_is_decided_on_again_where_the_search_was_killed_before_the_trial
         patched.setattr(optuna.Study, "tell", killed)
         search.on_trial_complete("b", result(1, 0.1))  # stopped at its rung
     close_running(load_study(tmp_path), "the search was killed")
-    rule = make_rule(tiny_space, rung_values(load_study(tmp_path).get_trials()))
+    rule = filled_rule(tiny_space, load_study(tmp_path).get_trials())
     assert rule.stops(1, 1, 0.1)
 
 
@@ -283,25 +299,25 @@ def test_what_the_scheduler_has_stopped_is_decided_on(tmp_path: Path, tiny_space
     search = search_in(tmp_path, tiny_space)
     search.suggest("a")
     search.on_trial_complete("a", result(1, 0.4))
-    assert rung_values(load_study(tmp_path).get_trials()) == {0: {1: 0.4}}
+    assert StudyView(load_study(tmp_path).get_trials()).rung_values() == {0: {1: 0.4}}
 
 
 def test_epochs_that_are_reported_again_when_the_search_ends_stay_decided_on(
     tmp_path: Path, tiny_space: Space
 ) -> None:
-    why = [""]
-    search = search_in(tmp_path, tiny_space, ending=lambda: why[-1])
+    stops: list[StopReason | None] = [None]
+    search = search_in(tmp_path, tiny_space, stop_signal=lambda: stops[-1])
     lose(search, result(1, 0.3), result(2, 0.4))
-    search = search_in(tmp_path, tiny_space, ending=lambda: why[-1])
+    search = search_in(tmp_path, tiny_space, stop_signal=lambda: stops[-1])
     search.suggest("a")
-    why.append("Ctrl-C")
+    stops.append(CTRL_C)
     search.on_trial_complete("a", result(1, 0.3))
-    assert rung_values(load_study(tmp_path).get_trials()) == {0: {1: 0.3, 2: 0.4}}
+    assert StudyView(load_study(tmp_path).get_trials()).rung_values() == {0: {1: 0.3, 2: 0.4}}
 
 
 def test_a_trial_that_reaches_its_end_while_the_search_ends_is_complete(bench: Bench) -> None:
     bench.search.suggest("a")
-    bench.why.append("Ctrl-C")
+    bench.stops.append(CTRL_C)
     bench.search.on_trial_complete("a", result(3, 0.3, **{FINAL: True}))
     assert bench.trials()[0].state == TrialState.COMPLETE
 
@@ -311,7 +327,7 @@ def test_nothing_is_left_running_however_trials_end(bench: Bench) -> None:
         lambda name: bench.search.on_trial_complete(name, result(3, 0.5, **{FINAL: True})),
         lambda name: bench.search.on_trial_complete(name, result(1, 0.1)),
         lambda name: bench.search.on_trial_complete(name, result(1, NAN)),
-        lambda name: bench.search.on_trial_complete(name, failure(1, "error: KeyError: 'x'")),
+        lambda name: bench.search.on_trial_complete(name, failing(1, "error: KeyError: 'x'")),
         lambda name: bench.search.on_trial_complete(name, error=True),
         lambda name: bench.search.on_trial_complete(name, result(1, 0.3), error=True),
         bench.search.on_trial_complete,
@@ -335,7 +351,7 @@ def test_a_second_completion_is_ignored(bench: Bench) -> None:
 
 
 def test_nothing_is_proposed_once_the_search_is_over(bench: Bench) -> None:
-    bench.why.append("Ctrl-C")
+    bench.stops.append(CTRL_C)
     assert bench.search.suggest("a") == Searcher.FINISHED
     assert bench.asked() == []
     assert bench.heard.started == {}
@@ -344,7 +360,7 @@ def test_nothing_is_proposed_once_the_search_is_over(bench: Bench) -> None:
 def test_no_more_trials_are_proposed_than_were_asked_for(tmp_path: Path, tiny_space: Space) -> None:
     search = search_in(tmp_path, tiny_space, n_trials=2)
     proposed = [search.suggest(name) for name in "ab"]
-    assert [one[NUMBER] for one in proposed] == [0, 1]
+    assert [metadata(config).number for config in proposed] == [0, 1]
     assert search.suggest("c") is None  # not yet over: a worker may be lost
     for name in "ab":
         search.on_trial_complete(name, result(1, 0.3))
@@ -354,7 +370,7 @@ def test_no_more_trials_are_proposed_than_were_asked_for(tmp_path: Path, tiny_sp
 
 def test_a_search_that_is_over_proposes_nothing_though_trials_still_run(bench: Bench) -> None:
     bench.search.suggest("a")
-    bench.why.append("Ctrl-C")
+    bench.stops.append(CTRL_C)
     assert bench.search.suggest("b") == Searcher.FINISHED
 
 
@@ -374,7 +390,7 @@ def test_a_trial_whose_worker_was_lost_is_continued_by_another_at_once(
     first = lose(search, result(1, 0.3))
     second = search.suggest("a")
     assert own(second) == own(first)
-    assert (second[NUMBER], second[ORIGIN], second[EARLIER]) == (1, 0, [0])
+    assert metadata(second) == TrialMetadata(1, (0,), is_protected=True)
     search.on_trial_complete("a", result(3, 0.5, **{FINAL: True}))
     assert search.suggest("a") == Searcher.FINISHED
     states = [trial.state.name for trial in load_study(tmp_path).get_trials()]
@@ -386,26 +402,28 @@ def test_a_trial_is_continued_as_often_in_a_row_as_it_may(
 ) -> None:
     search = search_in(tmp_path, tiny_space, n_trials=1, retries=2)
     proposed = [lose(search) for _ in range(3)]
-    assert [one[EARLIER] for one in proposed] == [[], [0], [1, 0]]
+    assert [metadata(config).earlier for config in proposed] == [(), (0,), (1, 0)]
     assert search.suggest("a") == Searcher.FINISHED
     trials = load_study(tmp_path).get_trials()
-    assert [trial.user_attrs[FAILURE] for trial in trials] == [WORKER_LOST] * 3
+    assert [trial.user_attrs[FAILURE] for trial in trials] == [
+        recorded(FailureKind.WORKER_LOST)
+    ] * 3
 
 
 def test_a_worker_that_is_lost_when_the_search_is_over_waits_for_the_next_session(
     tmp_path: Path, tiny_space: Space
 ) -> None:
-    why = [""]
-    search = search_in(tmp_path, tiny_space, retries=2, ending=lambda: why[-1])
+    stops: list[StopReason | None] = [None]
+    search = search_in(tmp_path, tiny_space, retries=2, stop_signal=lambda: stops[-1])
     search.suggest("a")
-    why.append("Ctrl-C")
+    stops.append(CTRL_C)
     search.on_trial_complete("a", error=True)
     assert [trial.state.name for trial in load_study(tmp_path).get_trials()] == ["FAIL"]
-    assert search_in(tmp_path, tiny_space).suggest("a")[EARLIER] == [0]
+    assert search_in(tmp_path, tiny_space).suggest("a")["trial_metadata"].earlier == (0,)
 
 
 def test_a_worker_that_ended_itself_is_not_tried_again(bench: Bench) -> None:
-    bench.death_notes[0] = {FAILURE: "oom: 8.1 GB used, budget 8 GB"}
+    bench.death_notes[0] = DeathNote(failure_of("oom: 8.1 GB used, budget 8 GB"), 8294.4)
     lose(bench.search)
     assert [trial.state.name for trial in bench.trials()] == ["FAIL"]
 
@@ -416,15 +434,19 @@ def test_start_points_come_first_and_carry_their_place(tmp_path: Path, tiny_spac
     search = search_in(tmp_path, space)
     first, second, third = (search.suggest(name) for name in "abc")
     assert [own(first), own(second)] == space.start_points()
-    assert [one[NUMBER] for one in (first, second, third)] == [0, 1, 2]
-    assert [one[PROTECTED] for one in (first, second, third)] == [True, True, False]
+    assert [metadata(config).number for config in (first, second, third)] == [0, 1, 2]
+    assert [metadata(config).is_protected for config in (first, second, third)] == [
+        True,
+        True,
+        False,
+    ]
     trials = load_study(tmp_path).get_trials()
     assert [trial.user_attrs.get(START_POINT) for trial in trials] == [0, 1, None]
 
 
 def test_a_first_attempt_has_its_own_number_as_its_origin(bench: Bench) -> None:
     proposed = [bench.search.suggest(name) for name in "ab"]
-    assert [(one[ORIGIN], one[EARLIER]) for one in proposed] == [(0, []), (1, [])]
+    assert [(m.origin, m.earlier) for m in map(metadata, proposed)] == [(0, ()), (1, ())]
 
 
 def test_an_attempt_that_was_cut_short_is_proposed_again_as_it_was(
@@ -436,15 +458,15 @@ def test_an_attempt_that_was_cut_short_is_proposed_again_as_it_was(
     search = search_in(tmp_path, tiny_space, listener=heard)
     second = [search.suggest(name) for name in "ab"]
     assert [own(one) for one in second] == [own(one) for one in first]
-    assert [one[NUMBER] for one in second] == [2, 3]
-    assert [one[ORIGIN] for one in second] == [0, 1]
-    assert [one[EARLIER] for one in second] == [[0], [1]]
-    assert [one[PROTECTED] for one in second] == [True, False]
+    assert [metadata(config).number for config in second] == [2, 3]
+    assert [metadata(config).origin for config in second] == [0, 1]
+    assert [metadata(config).earlier for config in second] == [(0,), (1,)]
+    assert [metadata(config).is_protected for config in second] == [True, False]
     # The seed of an attempt is the first one's, so that it can go on with its training.
     expected = [tiny_space.config_for(own(one), number) for number, one in enumerate(first)]
     assert list(heard.started.values()) == expected
     third = search_in(tmp_path, tiny_space).suggest("a")
-    assert (third[NUMBER], third[ORIGIN], third[EARLIER]) == (4, 0, [2, 0])
+    assert metadata(third) == TrialMetadata(4, (2, 0), is_protected=True)
     assert load_study(tmp_path).get_trials()[4].user_attrs[CONTINUES] == 2
 
 
@@ -457,15 +479,15 @@ def test_a_configuration_that_is_refused_fails_without_a_start(
         tiny_space,
         n_trials=3,
         listener=heard,
-        refusal=lambda config: "oom: too large" if config == heard.started.get(1) else "",
+        refusal=lambda config: TOO_LARGE if config == heard.started.get(1) else None,
     )
     proposed = [search.suggest(name) for name in "ab"]
-    assert [one[NUMBER] for one in proposed] == [0, 2]
+    assert [metadata(config).number for config in proposed] == [0, 2]
     assert search.suggest("c") is None
     trial = load_study(tmp_path).get_trials()[1]
-    assert (trial.state, trial.user_attrs[FAILURE]) == (TrialState.FAIL, "oom: too large")
+    assert (trial.state, trial.user_attrs[FAILURE]) == (TrialState.FAIL, recorded("oom: too large"))
     (end,) = heard.ended
-    assert (end.number, end.state, end.reason) == (1, "failed", "oom: too large")
+    assert (end.number, end.outcome, end.failure) == (1, "failed", TOO_LARGE)
 
 
 def test_values_that_do_not_go_together_fail_their_trial_alone(
@@ -486,12 +508,12 @@ def test_values_that_do_not_go_together_fail_their_trial_alone(
     assert contradiction not in proposed
     assert search.suggest("d") is None
     (end,) = heard.ended
-    assert (end.state, end.is_cut_short) == ("failed", False)
-    assert end.reason.startswith("error: ConfigError: `optimizer.linear_warmup_epochs` is 1")
-    assert "\n" not in end.reason
+    assert (end.outcome, end.is_cut_short) == ("failed", False)
+    assert str(end.failure).startswith("error: ConfigError: `optimizer.linear_warmup_epochs` is 1")
+    assert "\n" not in str(end.failure)
     trial = load_study(tmp_path).get_trials()[end.number]
     assert (trial.state, trial.params) == (TrialState.FAIL, contradiction)
-    assert trial.user_attrs[FAILURE] == end.reason
+    assert trial.user_attrs[FAILURE] == recorded(str(end.failure))
     assert end.number in heard.started  # whoever is told of an end has heard of the start
 
 
@@ -500,10 +522,13 @@ def test_a_trial_that_is_stopped_for_a_reason_fails_with_it_and_keeps_its_epochs
 ) -> None:
     bench.search.suggest("a")
     bench.search.on_trial_result("a", result(1, 0.3))
-    bench.search.fail("a", "timeout: longer than 2 h")
+    bench.search.fail("a", failure_of("timeout: longer than 2 h"))
     bench.search.on_trial_complete("a")
     (trial,) = bench.trials()
-    assert (trial.state, trial.user_attrs[FAILURE]) == (TrialState.FAIL, "timeout: longer than 2 h")
+    assert (trial.state, trial.user_attrs[FAILURE]) == (
+        TrialState.FAIL,
+        recorded("timeout: longer than 2 h"),
+    )
     assert trial.intermediate_values == {1: 0.3}
     assert bench.heard.ended[0].epoch == 1
 
@@ -525,7 +550,7 @@ def test_a_trial_that_ends_while_its_epochs_are_reported_again_stays_where_it_wa
         bench.search.on_trial_result("a", result(epoch, epoch / 10))
     bench.search.on_trial_complete("a", result(1, 0.1))
     (end,) = bench.heard.ended
-    assert (end.state, end.epoch, end.objective) == ("pruned", 3, 0.3)
+    assert (end.outcome, end.epoch, end.objective) == ("pruned", 3, 0.3)
 
 
 def test_a_listener_hears_what_the_study_is_told(bench: Bench, tiny_space: Space) -> None:
@@ -535,7 +560,7 @@ def test_a_listener_hears_what_the_study_is_told(bench: Bench, tiny_space: Space
     bench.search.on_trial_complete("a", stopping)
     assert bench.heard.started == {0: tiny_space.config_for(own(proposed), 0)}
     assert bench.heard.reported == [(0, 1, 0.3), (0, 2, 0.2)]
-    assert bench.heard.ended == [TrialEnd(0, "pruned", 2, 0.2, "", stopping)]
+    assert bench.heard.ended == [TrialEnd(0, TrialOutcome.PRUNED, 2, 0.2, None, stopping)]
     (trial,) = bench.trials()
     assert (trial.user_attrs[SECONDS], trial.user_attrs[PEAK_RSS_MB]) == (4.0, 612.0)
 
@@ -614,28 +639,29 @@ def crowd(tmp_path: Path, tiny_space: Space) -> OptunaSearcher:
         tiny_space.header.model_copy(update=update), tiny_space.base, tiny_space.parameters
     )
     study = open_study(tmp_path, space.header.name)
-    population = Population(space, lambda: study.get_trials(deepcopy=False))
-    return OptunaSearcher(
-        space, study, 4, Recorder(), lambda: "", lambda _: {}, population=population
-    )
+    population = Population(space, lambda: StudyView.of(study))
+    policy = TrialPolicy(population=population)
+    return OptunaSearcher(space, study, 4, Recorder(), lambda: None, policy)
 
 
 def test_a_population_waits_for_a_place_and_a_clone_takes_that_of_whom_was_stopped(
     crowd: OptunaSearcher, tmp_path: Path
 ) -> None:
     for name in "ab":
-        assert crowd.suggest(name)[DONOR] is None
+        assert metadata(crowd.suggest(name)).donor is None
     assert crowd.suggest("c") is None
     crowd.on_trial_result("a", result(1, 0.9))
     crowd.on_trial_complete("b", result(1, 0.1))
     clone = crowd.suggest("c")
-    assert tuple(clone[DONOR]) == (0, 1)
+    assert metadata(clone).donor == (0, 1)
     trials = load_study(tmp_path).trials
     assert own(clone) == trials[2].params
     assert trials[2].params["circuit.n_qubits"] == trials[0].params["circuit.n_qubits"]
     assert crowd.suggest("d") is None
     crowd.on_trial_complete("a", result(3, 0.9, **{FINAL: True}))
-    assert crowd.suggest("d")[DONOR] is None  # a new member, in the place of one at its end
+    assert (
+        metadata(crowd.suggest("d")).donor is None
+    )  # a new member, in the place of one at its end
     assert crowd.suggest("e") is None
     for name in "cd":
         crowd.on_trial_complete(name, result(3, 0.9, **{FINAL: True}))
@@ -695,7 +721,7 @@ def test_saving_and_restoring_leave_no_file_behind(bench: Bench, tmp_path: Path)
     bench.search.save(str(path))
     bench.search.restore(str(path))
     assert not path.exists()
-    assert bench.search.suggest("a")[NUMBER] == 0
+    assert metadata(bench.search.suggest("a")).number == 0
 
 
 # Ray's own searcher, driven as Ray drives it. The day one of these fails, that part of
@@ -777,22 +803,24 @@ def test_a_trial_of_two_objectives_is_told_with_both_and_keeps_its_epochs(
     assert (told.state, told.values) == (TrialState.COMPLETE, [0.5, 80.0])
     assert curve(told) == {1: 0.3, 2: 0.5}
     assert without.state == TrialState.FAIL
-    assert without.user_attrs[FAILURE] == f"error: reported no {COST}"
+    assert without.user_attrs[FAILURE] == recorded(f"error: reported no {COST}")
 
 
 @pytest.mark.parametrize(("last", "reason"), [(NAN, "nan"), (0.4, "interrupted")])
 def test_a_trial_of_two_objectives_can_fail_as_any_other(
     tmp_path: Path, tiny_space: Space, last: float, reason: str
 ) -> None:
-    over: list[str] = []
-    search = search_in(tmp_path, weighed(tiny_space), ending=lambda: "".join(over))
+    stops: list[StopReason] = []
+    search = search_in(
+        tmp_path, weighed(tiny_space), stop_signal=lambda: stops[-1] if stops else None
+    )
     search.suggest("a")
     search.on_trial_result("a", result(1, 0.3))
-    over += ["Ctrl-C"] if reason == "interrupted" else []
+    stops += [CTRL_C] if reason == "interrupted" else []
     search.on_trial_complete("a", result(2, last))
     (trial,) = load_study(tmp_path).get_trials()
     assert trial.state == TrialState.FAIL
-    assert trial.user_attrs[FAILURE].startswith(reason)
+    assert trial.user_attrs[FAILURE]["kind"] == reason
     assert curve(trial)[1] == 0.3
     again = search_in(tmp_path, weighed(tiny_space))
     assert again.suggest("b")["circuit.n_qubits"] == trial.params["circuit.n_qubits"]

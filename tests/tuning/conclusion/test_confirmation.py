@@ -15,10 +15,10 @@ from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import SaturatedError
 from quantum_rerank.training.data_manager import TrialData
 from tuning.conclusion.conclude import load_best
-from tuning.conclusion.confirmation import Confirmed, best_objective, confirm
+from tuning.conclusion.confirmation import Confirmation, Confirmed, best_objective
 from tuning.conclusion.trained_trial import TrainedTrial
-from tuning.records import INTERRUPT
-from tuning.reporting.reports import print_confirmed
+from tuning.records import StopKind, StopReason
+from tuning.reporting.outcome_tables import print_confirmed
 from tuning.study.run_folder import load_study
 from tuning.workers.tasks import Tasks
 
@@ -39,7 +39,7 @@ def test_each_is_trained_on_the_same_fresh_seeds_and_the_best_mean_comes_first(
     best: list[TrainedTrial], study: optuna.Study, tasks: Callable[..., Tasks]
 ) -> None:
     seeds_seen: list[int] = []
-    found = confirm(best, BEFORE, 2, tasks(), study, [])
+    found = Confirmation(2, BEFORE, tasks(), study, []).confirm(best)
     assert {one.trial.number for one in found} == {trial.number for trial in best}
     assert found[0].mean >= found[1].mean
     for one in found:
@@ -58,7 +58,7 @@ def test_a_seed_gives_what_a_training_with_it_gives(
     tasks: Callable[..., Tasks],
     trial_data: TrialData,
 ) -> None:
-    (one,) = confirm(best[:1], BEFORE, 1, tasks(), study, [])
+    (one,) = Confirmation(1, BEFORE, tasks(), study, []).confirm(best[:1])
     (seed,) = study.user_attrs["confirmed"][str(best[0].number)]
     config = best[0].config.model_copy(update={"seed": int(seed)})
     assert one.objectives == (best_objective(config, [], trial_data),)
@@ -73,17 +73,19 @@ def test_what_an_earlier_session_trained_is_not_trained_again(
     def stop_after_three() -> None:
         ticks.append(1)
         if len(ticks) == 3:
-            interrupted.ending.stop(INTERRUPT)
+            interrupted.stop_signal.stop(StopReason(StopKind.INTERRUPT))
 
     interrupted = tasks(stop_after_three)
     notes: list[str] = []
-    assert [one.objectives for one in confirm(best, BEFORE, 2, interrupted, study, notes)] == [
+    assert [
+        one.objectives for one in Confirmation(2, BEFORE, interrupted, study, notes).confirm(best)
+    ] == [
         (),
         (),
     ]
     assert notes == ["Not all of the best trials were confirmed on fresh seeds."]
     ticks.clear()
-    found = confirm(best, BEFORE, 2, first, study, [])
+    found = Confirmation(2, BEFORE, first, study, []).confirm(best)
     assert len(ticks) == 1
     assert all(len(one.objectives) == 2 for one in found)
 
@@ -108,7 +110,7 @@ def test_a_trial_of_which_a_seed_fails_comes_after_those_that_have_all(
 
     monkeypatch.setattr("tuning.conclusion.confirmation.best_objective", some_fail)
     notes: list[str] = []
-    found = confirm(best, BEFORE, 2, tasks(), study, notes)
+    found = Confirmation(2, BEFORE, tasks(), study, notes).confirm(best)
     assert [(one.trial.number, one.objectives) for one in found] == [
         (second.number, (0.6, 0.6)),
         (first.number, ()),
@@ -116,7 +118,7 @@ def test_a_trial_of_which_a_seed_fails_comes_after_those_that_have_all(
     assert notes[0].endswith(": the affinities are all the same")
     assert notes[1:] == ["Not all of the best trials were confirmed on fresh seeds."]
     # Another session trains what is missing.
-    found = confirm(best, BEFORE, 2, tasks(), study, [])
+    found = Confirmation(2, BEFORE, tasks(), study, []).confirm(best)
     assert [(one.trial.number, one.mean) for one in found] == [
         (first.number, pytest.approx(0.7)),
         (second.number, 0.6),
@@ -133,7 +135,7 @@ def test_where_every_trial_failed_on_a_seed_they_keep_their_order(
         raise SaturatedError("the affinities are all the same")
 
     monkeypatch.setattr("tuning.conclusion.confirmation.best_objective", all_fail)
-    found = confirm(best, BEFORE, 1, tasks(), study, [])
+    found = Confirmation(1, BEFORE, tasks(), study, []).confirm(best)
     assert [(one.trial.number, one.objectives) for one in found] == [(b.number, ()) for b in best]
 
 
@@ -143,7 +145,7 @@ def test_without_seeds_a_complete_trial_stays_before_a_higher_one_that_was_stopp
     best = load_best(study.trials, 3, ended_run, [])
     assert [trial.state for trial in best] == ["complete", "complete", "pruned"]
     stopped = replace(best[2], validation=replace(best[2].validation, objective=0.99))
-    found = confirm([*best[:2], stopped], BEFORE, 0, tasks(), study, [])
+    found = Confirmation(0, BEFORE, tasks(), study, []).confirm([*best[:2], stopped])
     assert [one.trial.number for one in found] == [trial.number for trial in best]
 
 
@@ -151,7 +153,7 @@ def test_without_seeds_the_trials_keep_their_order_and_objective(
     best: list[TrainedTrial], study: optuna.Study, tasks: Callable[..., Tasks]
 ) -> None:
     notes: list[str] = []
-    found = confirm(best, BEFORE, 0, tasks(), study, notes)
+    found = Confirmation(0, BEFORE, tasks(), study, notes).confirm(best)
     assert [one.trial.number for one in found] == [trial.number for trial in best]
     assert [one.mean for one in found] == [trial.validation.objective for trial in best]
     assert notes == []

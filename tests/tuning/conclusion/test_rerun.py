@@ -15,8 +15,10 @@ from quantum_rerank.config import override
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.hybrid_trainer import make_trainer
-from tuning.conclusion.rerun import rerun
+from tests.tuning.reasons import recorded
+from tuning.conclusion.rerun import load_rerun
 from tuning.records import FAILURE, OBJECTIVE
+from tuning.reporting.rerun_report import print_rerun
 from tuning.space import Space
 from tuning.study.attributes import WARM_START
 from tuning.study.run_folder import load_study, write_record
@@ -35,7 +37,7 @@ def run(
 def printed(folder: Path, number: int) -> tuple[bool, str]:
     """What a rerun returns, and what it prints."""
     console = Console(file=(file := StringIO()), width=200)
-    return rerun(folder, number, console), file.getvalue()
+    return print_rerun(load_rerun(folder, number), console), file.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -43,12 +45,12 @@ def printed(folder: Path, number: int) -> tuple[bool, str]:
     [
         (TrialState.WAITING, {}),
         (TrialState.RUNNING, {}),
-        (TrialState.FAIL, {FAILURE: "interrupted: Ctrl-C"}),
-        (TrialState.FAIL, {FAILURE: "worker lost: it was killed"}),
+        (TrialState.FAIL, {FAILURE: recorded("interrupted: Ctrl-C")}),
+        (TrialState.FAIL, {FAILURE: recorded("worker lost: it was killed")}),
     ],
 )
 def test_a_trial_that_was_not_trained_is_not_trained_again(
-    run: Path, state: TrialState, attributes: Mapping[str, str]
+    run: Path, state: TrialState, attributes: Mapping[str, Any]
 ) -> None:
     load_study(run).add_trial(create_trial(state=state, user_attrs=dict(attributes)))
     with pytest.raises(OutputError, match=r"Trial 4 .* has no epoch that could be compared with"):
@@ -61,7 +63,7 @@ def test_a_trial_that_failed_before_its_first_epoch_is_trained_and_compared_with
     params = {"loss.name": "infonce", "optimizer.mlp_lr": 0.01, "circuit.n_qubits": 3}
     failed = create_trial(
         state=TrialState.FAIL,
-        user_attrs={FAILURE: "nan: the loss became nan"},
+        user_attrs={FAILURE: recorded("nan: the loss became nan")},
         system_attrs={"fixed_params": params},
     )
     load_study(run).add_trial(failed)

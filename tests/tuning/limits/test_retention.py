@@ -4,26 +4,27 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
+from tests.tuning.reasons import failure, recorded
 from tuning.limits.retention import CheckpointPruner, DonorPruner
-from tuning.records import CHECKPOINT, FAILURE, INTERRUPTED, TrialEnd
-from tuning.records import TrialState as Told
+from tuning.records import CHECKPOINT, FAILURE, FailureKind, TrialEnd, TrialOutcome
 from tuning.space import Budget, SchedulerConfig, Space
 from tuning.study.attributes import AT_EPOCH, CLONES, CONTINUES, REPLACES, START_POINT
-from tuning.study.history import keep_value
-from tuning.study.ranking import ranked_trials
 from tuning.study.run_folder import open_study
 from tuning.study.storage import TRIALS
 from tuning.study.trial_files import BEST_EPOCH, DONORS, PROGRESS, TrialFiles, donated
+from tuning.study.trials import keep_value
+from tuning.study.view import StudyView
 
-STATES: dict[TrialState, Told] = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
+OUTCOMES = {
+    TrialState.COMPLETE: TrialOutcome.COMPLETE,
+    TrialState.PRUNED: TrialOutcome.PRUNED,
+    TrialState.FAIL: TrialOutcome.FAILED,
 }
 
 
@@ -37,16 +38,14 @@ class Search:
         self.start_session()
 
     def start_session(self) -> None:
-        self.losers = CheckpointPruner(
-            lambda: self.study.get_trials(deepcopy=False), self.keep, self.files
-        )
+        self.losers = CheckpointPruner(lambda: StudyView.of(self.study), self.keep, self.files)
 
     def end(
         self,
         value: float,
         state: TrialState = TrialState.PRUNED,
         reason: str = "",
-        beside: Mapping[str, int | str] = MappingProxyType({}),
+        beside: Mapping[str, Any] = MappingProxyType({}),
     ) -> int:
         """Let a trial end with a value; returns its number."""
         trial = self.study.ask()
@@ -56,7 +55,9 @@ class Search:
         for key, attribute in {CHECKPOINT: 1, **beside}.items():
             trial.set_user_attr(key, attribute)
         self.study.tell(trial, value if state == TrialState.COMPLETE else None, state)
-        self.losers.trial_ended(TrialEnd(trial.number, STATES[state], 1, value, reason))
+        self.losers.trial_ended(
+            TrialEnd(trial.number, OUTCOMES[state], 1, value, failure(reason) if reason else None)
+        )
         return trial.number
 
     def holding(self, name: str) -> Sequence[int]:
@@ -80,8 +81,8 @@ def test_only_the_best_trials_keep_their_weights(search: Search) -> None:
 def test_a_trial_that_waits_to_be_continued_keeps_its_files_when_others_outdo_it(
     search: Search,
 ) -> None:
-    why = {FAILURE: INTERRUPTED}
-    cut_short = [search.end(v, TrialState.FAIL, INTERRUPTED, why) for v in (0.1, 0.2)]
+    why = {FAILURE: recorded(FailureKind.INTERRUPTED)}
+    cut_short = [search.end(v, TrialState.FAIL, FailureKind.INTERRUPTED, why) for v in (0.1, 0.2)]
     search.start_session()
     better = [search.end(value) for value in (0.9, 0.8, 0.7)]
     assert search.holding(PROGRESS) == cut_short
@@ -89,10 +90,12 @@ def test_a_trial_that_waits_to_be_continued_keeps_its_files_when_others_outdo_it
 
 
 def test_an_attempt_whose_continuation_failed_gives_way_like_any_other(search: Search) -> None:
-    first = search.end(0.1, TrialState.FAIL, INTERRUPTED, {FAILURE: INTERRUPTED})
+    first = search.end(
+        0.1, TrialState.FAIL, FailureKind.INTERRUPTED, {FAILURE: recorded(FailureKind.INTERRUPTED)}
+    )
     again = search.study.ask()
     again.set_user_attr(CONTINUES, first)
-    again.set_user_attr(FAILURE, "oom: 9 GB used")
+    again.set_user_attr(FAILURE, recorded("oom: 9 GB used"))
     search.study.tell(again, state=TrialState.FAIL)
     search.start_session()
     better = [search.end(value) for value in (0.9, 0.8, 0.7)]
@@ -114,14 +117,14 @@ def test_a_trial_that_is_over_needs_its_progress_no_more(search: Search) -> None
 
 def test_a_trial_that_was_cut_short_keeps_all_it_has(search: Search) -> None:
     for value in (0.9, 0.8, 0.1):
-        search.end(value, TrialState.FAIL, reason=f"{INTERRUPTED}: Ctrl-C")
+        search.end(value, TrialState.FAIL, reason=f"{FailureKind.INTERRUPTED}: Ctrl-C")
     assert search.holding(PROGRESS) == search.holding(BEST_EPOCH) == [0, 1, 2]
 
 
 def test_earlier_attempts_go_when_the_last_one_is_over(search: Search) -> None:
-    first = search.end(0.5, TrialState.FAIL, reason=f"{INTERRUPTED}: Ctrl-C")
+    first = search.end(0.5, TrialState.FAIL, reason=f"{FailureKind.INTERRUPTED}: Ctrl-C")
     second = search.end(
-        0.5, TrialState.FAIL, reason=f"{INTERRUPTED}: Ctrl-C", beside={CONTINUES: first}
+        0.5, TrialState.FAIL, reason=f"{FailureKind.INTERRUPTED}: Ctrl-C", beside={CONTINUES: first}
     )
     third = search.end(0.5, beside={CONTINUES: second})
     assert search.holding(BEST_EPOCH) == [third]
@@ -129,15 +132,17 @@ def test_earlier_attempts_go_when_the_last_one_is_over(search: Search) -> None:
 
 
 def test_an_earlier_attempt_s_weights_stay_where_the_last_one_left_none(search: Search) -> None:
-    first = search.end(0.5, TrialState.FAIL, reason=f"{INTERRUPTED}: Ctrl-C")
+    first = search.end(0.5, TrialState.FAIL, reason=f"{FailureKind.INTERRUPTED}: Ctrl-C")
     last = search.study.ask()
     last.set_user_attr(CONTINUES, first)
     search.study.tell(last, state=TrialState.FAIL)
-    search.losers.trial_ended(TrialEnd(last.number, "failed", 0, None, "oom: 2.1 GB"))
+    search.losers.trial_ended(
+        TrialEnd(last.number, TrialOutcome.FAILED, 0, None, failure("oom: 2.1 GB"))
+    )
     assert search.holding(BEST_EPOCH) == [first]
     assert search.holding(PROGRESS) == []
     trials = search.study.get_trials(deepcopy=False)
-    assert [trial.number for trial in ranked_trials(trials)] == [first]
+    assert [trial.number for trial in StudyView(trials).ranked()] == [first]
     for value in (0.6, 0.7):
         search.end(value)
     assert search.holding(BEST_EPOCH) == [2, 3]
@@ -165,7 +170,9 @@ def test_a_trial_without_weights_takes_nobody_s_place(search: Search) -> None:
         search.end(value)
     trial = search.study.ask()
     search.study.tell(trial, state=TrialState.FAIL)
-    search.losers.trial_ended(TrialEnd(trial.number, "failed", 0, None, "nan: no loss"))
+    search.losers.trial_ended(
+        TrialEnd(trial.number, TrialOutcome.FAILED, 0, None, failure("nan: no loss"))
+    )
     assert search.holding(BEST_EPOCH) == [0, 1]
 
 
@@ -196,12 +203,12 @@ def test_the_next_best_of_an_earlier_session_counts_where_the_best_is_gone(searc
 def test_an_earlier_attempt_stays_where_the_weights_of_the_last_one_are_gone(
     search: Search,
 ) -> None:
-    first = search.end(0.5, TrialState.FAIL, reason=f"{INTERRUPTED}: Ctrl-C")
+    first = search.end(0.5, TrialState.FAIL, reason=f"{FailureKind.INTERRUPTED}: Ctrl-C")
     last = search.study.ask()
     last.set_user_attr(CONTINUES, first)
     last.set_user_attr(CHECKPOINT, 1)
     search.study.tell(last, 0.6)
-    search.losers.trial_ended(TrialEnd(last.number, "complete", 1, 0.6))
+    search.losers.trial_ended(TrialEnd(last.number, TrialOutcome.COMPLETE, 1, 0.6))
     assert search.holding(BEST_EPOCH) == [first]
 
 
@@ -217,7 +224,7 @@ def test_the_trials_of_a_pareto_front_keep_their_weights_beside_the_best(tmp_pat
         trial.set_user_attr(CHECKPOINT, 1)
         search.files.write(trial.number, BEST_EPOCH, b"some bytes")
         search.study.tell(trial, [value, float(cost)])
-        search.losers.trial_ended(TrialEnd(trial.number, "complete", 1, value))
+        search.losers.trial_ended(TrialEnd(trial.number, TrialOutcome.COMPLETE, 1, value))
         held.append(search.holding(BEST_EPOCH))
     assert held == [[0], [0], [0, 2], [0, 2, 3], [2, 3, 4], [2, 3, 4, 5]]
 
@@ -240,7 +247,7 @@ class Donors:
     def __init__(self, folder: Path, space: Space) -> None:
         self.folder, self.study = folder / DONORS, open_study(folder, "tiny")
         self.files = TrialFiles(str(self.folder))
-        self.kept = DonorPruner(space, lambda: self.study.get_trials(deepcopy=False), self.files)
+        self.kept = DonorPruner(space, lambda: StudyView.of(self.study), self.files)
 
     def report(self, trial: optuna.Trial, epoch: int, value: float) -> None:
         self.files.write(trial.number, donated(epoch), b"some bytes")
@@ -249,7 +256,7 @@ class Donors:
 
     def end(self, trial: optuna.Trial, state: TrialState) -> None:
         self.study.tell(trial, 0.5 if state == TrialState.COMPLETE else None, state)
-        self.kept.trial_ended(TrialEnd(trial.number, STATES[state], 1, 0.5))
+        self.kept.trial_ended(TrialEnd(trial.number, OUTCOMES[state], 1, 0.5))
 
     def holding(self, epoch: int) -> Sequence[int]:
         return sorted(int(path.parent.name) for path in self.folder.glob(f"*/{donated(epoch)}"))

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from quantum_rerank.config import ExperimentConfig
-from tuning.records import Listeners, TrialEnd
+from tests.tuning.reasons import failure
+from tuning.records import Listener, Listeners, TrialEnd, TrialOutcome
 
 
 @dataclass
-class Heard:
+class Heard(Listener):
     """A listener that writes down what it hears."""
 
     events: list[tuple[Any, ...]] = field(default_factory=list)
@@ -29,7 +30,10 @@ class Heard:
 @pytest.mark.parametrize("n_listeners", [0, 1, 3])
 def test_several_listeners_hear_the_same_in_order(n_listeners: int) -> None:
     heard = [Heard() for _ in range(n_listeners)]
-    config, end = ExperimentConfig(), TrialEnd(4, "failed", 1, None, "worker died")
+    config, end = (
+        ExperimentConfig(),
+        TrialEnd(4, TrialOutcome.FAILED, 1, None, failure("worker lost: it died")),
+    )
     listeners = Listeners(heard)
     listeners.trial_started(4, config)
     listeners.trial_reported(4, 1, {"objective": 0.5})
@@ -39,4 +43,4 @@ def test_several_listeners_hear_the_same_in_order(n_listeners: int) -> None:
 
 
 def test_a_trial_that_did_not_fail_has_no_reason() -> None:
-    assert TrialEnd(0, "complete", 3, 0.5).reason == ""
+    assert TrialEnd(0, TrialOutcome.COMPLETE, 3, 0.5).failure is None

@@ -12,7 +12,7 @@ from tuning.limits.concurrency import Concurrency, Node, fit_cluster
 from tuning.reporting.plan import print_plan
 from tuning.space import SchedulerConfig, Space
 
-AT_ONCE = Concurrency(2, 2.0, "2 cores, 9.0 GB free: bounded by cores")
+AT_ONCE = Concurrency(2, 2.0, "2 cores, 9.0 GiB free: bounded by cores")
 
 
 def plan(space: Space, at_once: Concurrency = AT_ONCE) -> list[list[str]]:
@@ -31,8 +31,8 @@ def row(rows: list[list[str]], name: str) -> str:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("at once", "2 trials (2 cores, 9.0 GB free: bounded by cores)"),
-        ("budget", "6 trials of at most 3 epochs and 2 GB, 1 h in all"),
+        ("at once", "2 trials (2 cores, 9.0 GiB free: bounded by cores)"),
+        ("budget", "6 trials of at most 3 epochs and 2 GiB, 1 h in all"),
         ("objective", "max ndcg@10 on validation"),
         ("sampler", "tpe, seed 0"),
         ("scheduler", "asha, from epoch 1, 1 in 2 goes on"),
@@ -88,8 +88,8 @@ def test_a_plan_names_its_scheduler(
 def test_the_plan_of_a_cluster_names_its_nodes_and_what_fits_each(tiny_space: Space) -> None:
     rows = plan(tiny_space, fit_cluster([Node(2, 9.0, "large"), Node(4, 2.5, "small")], 2.0))
     assert row(rows, "at once") == "3 trials (6 cores of 2 nodes: bounded by memory)"
-    assert row(rows, "nodes") == "large: 2 cores, 9.0 GB, 2 at once"
-    assert row(rows, "small:") == "4 cores, 2.5 GB, 1 at once"
+    assert row(rows, "nodes") == "large: 2 cores, 9.0 GiB, 2 at once"
+    assert row(rows, "small:") == "4 cores, 2.5 GiB, 1 at once"
 
 
 def test_the_plan_of_a_large_cluster_stays_short(tiny_space: Space) -> None:

@@ -18,28 +18,34 @@ from quantum_rerank.config import override
 from quantum_rerank.errors import DataError, SearchError
 from quantum_rerank.interruption import Interrupted
 from quantum_rerank.training.data_manager import PreparedData
-from tuning.conclusion.conclude import conclude
+from tuning.conclusion.conclude import Conclusion
 from tuning.conclusion.outcome import Outcome
-from tuning.limits.budgets import TimeBudget
 from tuning.limits.concurrency import Node
-from tuning.limits.failures import NOTHING_TRAINED
 from tuning.limits.stop_signal import StopSignal
-from tuning.records import HANGUP, INTERRUPT, TERMINATED
+from tuning.records import StopKind, StopReason
+from tuning.reporting.live_forecast import LiveForecast
 from tuning.reporting.progress import ProgressDisplay
-from tuning.reporting.reports import summarise
+from tuning.reporting.summary import summarise
 from tuning.session.ending import signals_conclude, signals_end
 from tuning.session.search import search
-from tuning.space import Space
+from tuning.session.search_state import SearchOptions
+from tuning.space import Budget, Space
 from tuning.study.run_folder import LOG, RECORD, SUMMARY, read_record
 from tuning.study.storage import STUDY
+from tuning.study.view import StudyView
 
-SIGNALS = {signal.SIGINT: INTERRUPT, signal.SIGTERM: TERMINATED}
+SIGNALS = {
+    signal.SIGINT: StopReason(StopKind.INTERRUPT),
+    signal.SIGTERM: StopReason(StopKind.TERMINATED),
+}
 
 
 @pytest.fixture
 def display() -> ProgressDisplay:
-    budget = TimeBudget(2.0, lambda: 0.0)
-    return ProgressDisplay(Console(file=StringIO()), 4, 3, budget, lambda: 0.0)
+    still = lambda: 0.0  # noqa: E731
+    budget = Budget(trials=4, epochs=3, hours=2.0)
+    forecast = LiveForecast(budget, lambda: StudyView([]), still, still, still)
+    return ProgressDisplay(Console(file=StringIO()), forecast)
 
 
 @pytest.fixture
@@ -51,64 +57,64 @@ def no_hangup_is_ignored() -> Iterator[None]:
 
 
 @pytest.fixture
-def ending() -> StopSignal:
+def stop_signal() -> StopSignal:
     return StopSignal([], lambda: 0.0)
 
 
 @pytest.mark.parametrize("first", SIGNALS)
 @pytest.mark.parametrize("second", SIGNALS)
 def test_the_first_signal_ends_in_order_the_second_at_once_and_the_third_here_and_now(
-    ending: StopSignal, display: ProgressDisplay, first: signal.Signals, second: signal.Signals
+    stop_signal: StopSignal, display: ProgressDisplay, first: signal.Signals, second: signal.Signals
 ) -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
-    with signals_end(ending, display):
+    with signals_end(stop_signal, display):
         os.kill(os.getpid(), first)
-        assert (ending(), ending.is_at_once) == (SIGNALS[first], False)
+        assert (stop_signal(), stop_signal.is_at_once) == (SIGNALS[first], False)
         os.kill(os.getpid(), second)
-        assert (ending(), ending.is_at_once) == (SIGNALS[first], True)
+        assert (stop_signal(), stop_signal.is_at_once) == (SIGNALS[first], True)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), first)
-    assert (ending(), ending.is_at_once) == (SIGNALS[first], True)
+    assert (stop_signal(), stop_signal.is_at_once) == (SIGNALS[first], True)
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 def test_a_terminal_that_closes_ends_in_order_however_often_it_is_told(
-    ending: StopSignal, display: ProgressDisplay, no_hangup_is_ignored: None
+    stop_signal: StopSignal, display: ProgressDisplay, no_hangup_is_ignored: None
 ) -> None:
-    with signals_end(ending, display):
+    with signals_end(stop_signal, display):
         for _ in range(4):  # the terminal sends one, and its shell another
             os.kill(os.getpid(), signal.SIGHUP)
-        assert (ending(), ending.is_at_once) == (HANGUP, False)
+        assert (stop_signal(), stop_signal.is_at_once) == (StopReason(StopKind.HANGUP), False)
 
 
 def test_a_search_under_nohup_does_not_hear_its_terminal_close(
-    ending: StopSignal, display: ProgressDisplay, no_hangup_is_ignored: None
+    stop_signal: StopSignal, display: ProgressDisplay, no_hangup_is_ignored: None
 ) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with signals_end(ending, display):
+    with signals_end(stop_signal, display):
         os.kill(os.getpid(), signal.SIGHUP)
-        assert ending() == ""
+        assert stop_signal() is None
 
 
 def test_without_a_signal_the_handlers_are_put_back_too(
-    ending: StopSignal, display: ProgressDisplay
+    stop_signal: StopSignal, display: ProgressDisplay
 ) -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
-    with signals_end(ending, display):
+    with signals_end(stop_signal, display):
         assert all(signal.getsignal(n) is not b for n, b in zip(SIGNALS, before, strict=True))
     assert [signal.getsignal(number) for number in SIGNALS] == before
-    assert ending() == ""
+    assert stop_signal() is None
 
 
 def test_once_the_trials_are_over_the_second_signal_stops_here_and_now(
-    ending: StopSignal, display: ProgressDisplay
+    stop_signal: StopSignal, display: ProgressDisplay
 ) -> None:
-    with signals_conclude(ending, display):
+    with signals_conclude(stop_signal, display):
         os.kill(os.getpid(), signal.SIGTERM)
-        assert ending() == TERMINATED
+        assert stop_signal() == SIGNALS[signal.SIGTERM]
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-    assert ending() == TERMINATED
+    assert stop_signal() == SIGNALS[signal.SIGTERM]
 
 
 @pytest.fixture
@@ -117,9 +123,9 @@ def space(tiny_space: Space, data_keys: dict[str, Any]) -> Space:
     return Space(tiny_space.header, override(tiny_space.base, data_keys), tiny_space.parameters)
 
 
-def start(space: Space, folder: Path) -> str:
+def start(space: Space, folder: Path) -> StopReason | None:
     folder.mkdir(exist_ok=True)
-    return search(space, folder, Console(file=StringIO()), None, "disabled")
+    return search(space, folder, Console(file=StringIO()))
 
 
 def test_a_study_that_cannot_be_opened_stops_a_search_with_the_way_to_go_on(
@@ -181,10 +187,12 @@ def test_a_signal_after_the_trials_leaves_a_run_that_was_concluded(
     number: signal.Signals,
     moment: str,
 ) -> None:
-    def concluded(*arguments: Any) -> Outcome:
+    run = Conclusion.run
+
+    def concluded(self: Conclusion) -> Outcome:
         if moment == "conclude":
             os.kill(os.getpid(), number)
-        return conclude(*arguments)
+        return run(self)
 
     def summarised(*arguments: Any) -> dict[str, Any]:
         if moment == "summarise":
@@ -193,12 +201,13 @@ def test_a_signal_after_the_trials_leaves_a_run_that_was_concluded(
 
     monkeypatch.setattr("tuning.session.search.ray_cluster", no_cluster)
     monkeypatch.setattr("tuning.session.search.run_trials", lambda *_: None)
-    monkeypatch.setattr("tuning.session.search.conclude", concluded)
+    monkeypatch.setattr(Conclusion, "run", concluded)
     monkeypatch.setattr("tuning.session.search.summarise", summarised)
     ended = start(space, tmp_path / "run")
     summary = json.loads((tmp_path / "run" / SUMMARY).read_text())
-    nothing = f"{NOTHING_TRAINED}: no trial was started"
-    assert summary["ended_early"] == ended == (SIGNALS[number] if moment == "conclude" else nothing)
+    nothing = "a lack of trained trials: no trial was started"
+    expected = str(SIGNALS[number]) if moment == "conclude" else nothing
+    assert summary["ended_early"] == str(ended) == expected
 
 
 def test_a_summary_that_cannot_be_written_leaves_the_one_before_it(
@@ -224,7 +233,7 @@ def test_an_error_of_any_kind_that_ends_a_session_is_in_its_log(
     folder = tmp_path / "run"
     folder.mkdir()
     with pytest.raises(RuntimeError):
-        search(space, folder, Console(file=StringIO()), None, "disabled", clock=broken)
+        search(space, folder, Console(file=StringIO()), SearchOptions(clock=broken))
     log = (folder / LOG).read_text()
     assert "Traceback" in log
     assert "RuntimeError: a library failed" in log
@@ -238,7 +247,7 @@ def test_what_interrupted_a_session_is_in_its_log(space: Space, tmp_path: Path) 
     folder = tmp_path / "run"
     folder.mkdir()
     with pytest.raises(Interrupted) as caught:
-        search(space, folder, Console(file=StringIO()), None, "disabled", clock=interrupted)
+        search(space, folder, Console(file=StringIO()), SearchOptions(clock=interrupted))
     assert caught.value.exit_code == 143
     assert "interrupted by SIGTERM" in (folder / LOG).read_text()
     assert read_record(folder)

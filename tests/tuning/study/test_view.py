@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,24 +7,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tuning.records import EARLIER, FAILURE, INTERRUPTED, ORIGIN, WORKER_LOST
+from tests.tuning.reasons import recorded
+from tuning.records import FAILURE, Failure, FailureKind
 from tuning.space import Space
-from tuning.study.attributes import CONTINUES, START_POINT
-from tuning.study.history import (
-    attempt_info,
-    attempts,
-    best_so_far,
-    close_running,
-    curve,
-    enqueue_missing,
-    finished_trials,
-    is_cut_short,
-    keep_value,
-    rung_values,
-    superseded,
-    superseded_ancestors,
-)
+from tuning.study.attributes import CONTINUES, START_POINT, failure
+from tuning.study.resuming import close_running, enqueue_missing
 from tuning.study.run_folder import load_study, open_study
+from tuning.study.trials import best_so_far, curve, is_cut_short, keep_value
+from tuning.study.view import StudyView
 
 Trials = list[optuna.trial.FrozenTrial]
 
@@ -56,7 +45,7 @@ def ended(study: optuna.Study, space: Space, reason: str, *values: float) -> int
     """A trial that is over: pruned, or failed for a reason."""
     trial = begun(study, space, *values)
     if reason:
-        trial.set_user_attr(FAILURE, reason)
+        trial.set_user_attr(FAILURE, recorded(reason))
     study.tell(trial, state=TrialState.FAIL if reason else TrialState.PRUNED)
     return trial.number
 
@@ -77,8 +66,8 @@ def test_a_trial_that_was_left_running_becomes_an_interrupted_one(
     assert close_running(study, "the search was killed") == 2
     trials = load_study(tmp_path).get_trials()
     assert states(trials) == ["PRUNED", "FAIL", "FAIL"]
-    reason = f"{INTERRUPTED}: the search was killed"
-    assert [trial.user_attrs.get(FAILURE) for trial in trials] == [None, reason, reason]
+    reason = Failure(FailureKind.INTERRUPTED, "the search was killed")
+    assert [failure(trial) for trial in trials] == [None, reason, reason]
     assert trials[1].intermediate_values == {1: 0.4, 2: 0.5}
     assert [is_cut_short(trial) for trial in trials] == [False, True, True]
 
@@ -96,8 +85,8 @@ def test_where_nothing_is_left_running_nothing_is_changed(
 @pytest.mark.parametrize(
     ("reason", "cut_short"),
     [
-        (f"{INTERRUPTED}: Ctrl-C", True),
-        (WORKER_LOST, True),
+        (f"{FailureKind.INTERRUPTED}: Ctrl-C", True),
+        (FailureKind.WORKER_LOST, True),
         ("oom: 8.10 GB used, budget 8 GB", False),
         ("nan: the loss became nan", False),
         ("error: ValueError: interrupted", False),
@@ -110,7 +99,7 @@ def test_only_what_is_not_the_configuration_s_fault_is_cut_short(
     ended(study, space, reason, 0.3)
     (trial,) = study.get_trials()
     assert is_cut_short(trial) == cut_short
-    assert (trial not in finished_trials([trial])) == cut_short
+    assert (trial not in StudyView([trial]).finished()) == cut_short
 
 
 # What is queued.
@@ -129,9 +118,9 @@ def test_what_was_cut_short_is_queued_again_with_the_same_parameters(
     study: optuna.Study, space: Space
 ) -> None:
     enqueue_missing(study, space)
-    interrupted = ended(study, space, f"{INTERRUPTED}: Ctrl-C", 0.3)
+    interrupted = ended(study, space, f"{FailureKind.INTERRUPTED}: Ctrl-C", 0.3)
     begun(study, space, 0.2)
-    lost = ended(study, space, WORKER_LOST)
+    lost = ended(study, space, FailureKind.WORKER_LOST)
     ended(study, space, "nan: the loss became nan", 0.3)
     ended(study, space, "", 0.3)
     close_running(study, "the search was killed")
@@ -151,7 +140,7 @@ def test_everything_is_queued_once_however_often_it_is_asked_for(
     study: optuna.Study, space: Space, tmp_path: Path
 ) -> None:
     enqueue_missing(study, space)
-    ended(study, space, f"{INTERRUPTED}: Ctrl-C", 0.3)
+    ended(study, space, f"{FailureKind.INTERRUPTED}: Ctrl-C", 0.3)
     for _ in range(3):
         again = load_study(tmp_path)
         enqueue_missing(again, space)
@@ -183,7 +172,7 @@ def test_a_death_in_the_middle_of_queueing_is_made_up_for(
     study: optuna.Study, space: Space, survived: int
 ) -> None:
     for _ in range(2):
-        ended(study, space, WORKER_LOST, 0.3)
+        ended(study, space, FailureKind.WORKER_LOST, 0.3)
     with pytest.raises(KeyboardInterrupt):
         enqueue_missing(Dying(study, survived), space)  # type: ignore[arg-type]
     assert len(study.get_trials()) == 2 + survived
@@ -217,31 +206,31 @@ def chain(study: optuna.Study, space: Space) -> Trials:
     """Attempts 0, 2 and 4 at one configuration, 1 and 3 at another, 5 waits to continue 4."""
     none = Space(space.header.model_copy(update={"start_from": []}), space.base, space.parameters)
     for _ in range(2):
-        ended(study, none, WORKER_LOST, 0.3)
+        ended(study, none, FailureKind.WORKER_LOST, 0.3)
     enqueue_missing(study, none)
-    ended(study, none, WORKER_LOST, 0.4)
+    ended(study, none, FailureKind.WORKER_LOST, 0.4)
     ended(study, none, "", 0.5)
     enqueue_missing(study, none)
-    ended(study, none, f"{INTERRUPTED}: Ctrl-C", 0.6)
+    ended(study, none, f"{FailureKind.INTERRUPTED}: Ctrl-C", 0.6)
     enqueue_missing(study, none)
     return study.get_trials()
 
 
 def test_attempts_are_known_from_the_latest_to_the_first(chain: Trials) -> None:
     assert states(chain) == ["FAIL", "FAIL", "FAIL", "PRUNED", "FAIL", "WAITING"]
-    found = [attempts(chain, number) for number in range(6)]
+    found = [StudyView(chain).attempts(number) for number in range(6)]
     assert found == [[0], [1], [2, 0], [3, 1], [4, 2, 0], [5, 4, 2, 0]]
 
 
 def test_a_trial_is_told_of_the_attempts_before_it(chain: Trials) -> None:
-    assert attempt_info(chain, 0) == {ORIGIN: 0, EARLIER: []}
-    assert attempt_info(chain, 3) == {ORIGIN: 1, EARLIER: [1]}
-    assert attempt_info(chain, 5) == {ORIGIN: 0, EARLIER: [4, 2, 0]}
+    assert StudyView(chain).metadata(0).earlier == ()
+    assert StudyView(chain).metadata(3).earlier == (1,)
+    assert StudyView(chain).metadata(5).earlier == (4, 2, 0)
 
 
 def test_what_another_trial_continues_is_superseded(chain: Trials) -> None:
-    assert superseded(chain) == {0, 1, 2, 4}
-    assert superseded(chain[:2]) == set()
+    assert StudyView(chain).superseded() == {0, 1, 2, 4}
+    assert StudyView(chain[:2]).superseded() == set()
 
 
 @pytest.mark.parametrize(
@@ -250,7 +239,7 @@ def test_what_another_trial_continues_is_superseded(chain: Trials) -> None:
 def test_attempts_are_outdone_also_by_way_of_others(
     chain: Trials, by: list[int], expected: set[int]
 ) -> None:
-    assert superseded_ancestors(chain, by=[chain[number] for number in by]) == expected
+    assert StudyView(chain).superseded_ancestors(by=[chain[number] for number in by]) == expected
 
 
 def test_all_attempts_at_a_configuration_have_the_same_parameters(chain: Trials) -> None:
@@ -265,8 +254,8 @@ def test_all_attempts_at_a_configuration_have_the_same_parameters(chain: Trials)
 def test_a_budget_counts_what_is_over_for_good(study: optuna.Study, space: Space) -> None:
     enqueue_missing(study, space)
     ended(study, space, "")
-    ended(study, space, f"{INTERRUPTED}: time budget of 1 h", 0.2)
-    ended(study, space, WORKER_LOST)
+    ended(study, space, f"{FailureKind.INTERRUPTED}: time budget of 1 h", 0.2)
+    ended(study, space, FailureKind.WORKER_LOST)
     over = [
         ended(study, space, "", 0.3),
         ended(study, space, "oom: 8.10 GB used, budget 8 GB"),
@@ -275,7 +264,11 @@ def test_a_budget_counts_what_is_over_for_good(study: optuna.Study, space: Space
     study.tell(complete, 0.5)
     begun(study, space, 0.5)
     enqueue_missing(study, space)
-    assert [t.number for t in finished_trials(study.get_trials())] == [0, *over, complete.number]
+    assert [t.number for t in StudyView(study.get_trials()).finished()] == [
+        0,
+        *over,
+        complete.number,
+    ]
 
 
 def test_the_best_so_far_never_falls(study: optuna.Study, space: Space) -> None:
@@ -289,24 +282,26 @@ def test_a_scheduler_compares_with_every_configuration_once(
 ) -> None:
     expected: dict[int, dict[int, float]] = {}
     expected[ended(study, space, "", 0.1 + 0.2, 1 / 3)] = {1: 0.1 + 0.2, 2: 1 / 3}
-    cut_short = ended(study, space, f"{INTERRUPTED}: Ctrl-C", 0.9, 0.8)
+    cut_short = ended(study, space, f"{FailureKind.INTERRUPTED}: Ctrl-C", 0.9, 0.8)
     expected[cut_short] = {1: 0.9, 2: 0.8, 3: 0.7}
     again = begun(study, space, 0.9, 0.8, 0.7)
     again.set_user_attr(CONTINUES, cut_short)
     study.tell(again, 0.7)
-    expected[ended(study, space, WORKER_LOST, 0.9)] = {1: 0.9}
+    expected[ended(study, space, FailureKind.WORKER_LOST, 0.9)] = {1: 0.9}
     expected[ended(study, space, "nan: the loss became nan", 0.4)] = {1: 0.4}
     ended(study, space, "oom: 8.10 GB used, budget 8 GB")
     complete = begun(study, space, 0.5, 0.6)
     study.tell(complete, 0.6)
     expected[complete.number] = {1: 0.5, 2: 0.6}
     begun(study, space, 0.7)
-    assert rung_values(load_study(tmp_path).get_trials()) == expected
+    assert StudyView(load_study(tmp_path).get_trials()).rung_values() == expected
 
 
-@pytest.mark.parametrize("read", [finished_trials, rung_values, superseded])
-def test_an_empty_study_holds_nothing(read: Callable[[Trials], Any]) -> None:
-    assert not read([])
+def test_an_empty_study_holds_nothing() -> None:
+    view = StudyView([])
+    assert not view.finished()
+    assert not view.rung_values()
+    assert not view.superseded()
 
 
 @pytest.mark.parametrize("directions", [["maximize"], ["maximize", "minimize"]])
@@ -320,4 +315,4 @@ def test_values_by_epoch_are_kept_whether_there_is_one_objective_or_two(
         keep_value(trial, epoch, value)
     study.tell(trial, [0.5, 7.0][: len(directions)])
     assert curve(load_study(tmp_path).trials[0]) == {1: 0.3, 2: 0.5}
-    assert rung_values(study.trials) == {0: {1: 0.3, 2: 0.5}}
+    assert StudyView(study.trials).rung_values() == {0: {1: 0.3, 2: 0.5}}
