@@ -13,12 +13,13 @@ from optuna.trial import TrialState
 
 from tests.tuning.reasons import recorded
 from tuning.algorithms.population import Population, highest, lowest
-from tuning.records import FAILURE, UNSCHEDULED_EPOCH, FailureKind
+from tuning.records import FAILURE, UNSCHEDULED_EPOCH
 from tuning.space import Budget, SchedulerConfig, Space
 from tuning.space.mutation import mutable_keys
 from tuning.study.attributes import AT_EPOCH, CLONES, CONTINUES, REPLACES, START_POINT, WARM_START
 from tuning.study.resuming import close_running, enqueue_missing
 from tuning.study.run_folder import open_study
+from tuning.study.trials import is_cut_short
 from tuning.study.view import StudyView
 
 EPOCHS, INTERVAL = 6, 2
@@ -401,11 +402,7 @@ def test_a_search_that_was_killed_ends_with_every_member_accounted_for(
     trials = search.trials
     assert all(t.state.is_finished() for t in trials)
     assert not StudyView(trials).without_successor()
-    over = [
-        t
-        for t in trials
-        if not str(t.user_attrs.get(FAILURE, "")).startswith(FailureKind.INTERRUPTED)
-    ]
+    over = [t for t in trials if not is_cut_short(t)]
     assert len(over) == 10
     assert len({str(t.params) for t in over}) == 10
     for trial in over:

@@ -20,6 +20,8 @@ from tuning.records import (
     OBJECTIVE,
     SECONDS,
     Donor,
+    StopKind,
+    StopReason,
     TrialMetadata,
 )
 from tuning.space import SamplerConfig, SchedulerConfig, Space
@@ -135,7 +137,7 @@ def test_every_decision_is_that_of_ray_s_own_asha(seed: int, ties: bool) -> None
 
 
 def hyperband(seed: int = 0, brackets: int = 3) -> SuccessiveHalving:
-    return SuccessiveHalving(max_epochs=9, grace=1, reduction=3.0, brackets=brackets, seed=seed)
+    return SuccessiveHalving(max_epochs=9, grace=1, reduction=3.0, n_brackets=brackets, seed=seed)
 
 
 def brackets_of(rule: SuccessiveHalving, numbers: range) -> list[int]:
@@ -400,10 +402,10 @@ def test_without_turns_nobody_waits_for_another() -> None:
 
 
 def test_every_trial_stops_at_its_next_report_once_the_search_is_over() -> None:
-    why = [""]
-    stopper = StopAtSignal(lambda: why[-1])
+    reasons: list[StopReason | None] = [None]
+    stopper = StopAtSignal(lambda: reasons[-1])
     assert not stopper("a", {EPOCH: 1})
-    why.append("Ctrl-C")
+    reasons.append(StopReason(StopKind.INTERRUPT))
     assert stopper("a", {EPOCH: 1})
     assert not stopper.stop_all()  # which would tell nobody
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from tuning.algorithms.ray_searcher import OptunaSearcher, TrialPolicy
 from tuning.algorithms.rules import Rule, make_rule
+from tuning.algorithms.samplers import make_sampler
 from tuning.records import EPOCH, FINAL, OBJECTIVE, Listener
 from tuning.space import SAMPLERS, SCHEDULERS, SamplerConfig, SchedulerConfig, Space
 from tuning.study.run_folder import load_study, open_study
@@ -88,5 +89,5 @@ def test_a_name_that_is_not_registered_is_refused_with_the_known_ones(section: A
 def test_every_registered_sampler_can_be_made(name: str, tiny_space: Space) -> None:
     parameters = {key: p for key, p in tiny_space.parameters.items() if key == "circuit.n_qubits"}
     header = tiny_space.header.model_copy(update={"sampler": SamplerConfig(name=name)})
-    sampler = SAMPLERS[name](Space(header, tiny_space.base, parameters), 0)
+    sampler = make_sampler(Space(header, tiny_space.base, parameters), 0)
     assert isinstance(sampler, BaseSampler)

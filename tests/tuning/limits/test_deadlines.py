@@ -106,7 +106,7 @@ def test_the_time_in_which_others_go_first_is_not_a_trial_s(
         deadlines.trial_reported(0, 2, {OBJECTIVE: 0.5})
         clock.now += 9 * MINUTE
         late = deadlines.overdue(0, is_running=True)
-    assert late == "timeout: longer than 2 h"
+    assert str(late) == "timeout: longer than 2 h"
 
 
 def attended(clock: Clock) -> Deadlines:
@@ -131,7 +131,7 @@ def test_the_time_in_which_the_driver_was_stopped_is_not_a_trial_s(clock: Clock)
     clock.now += 8 * HOUR  # a night, of which nobody heard a report
     deadlines.overdue(0, is_running=True)
     assert look_for(MINUTE, deadlines, clock) is None
-    assert look_for(1, deadlines, clock) == "timeout: no epoch ended within 10 min"
+    assert str(look_for(1, deadlines, clock)) == "timeout: no epoch ended within 10 min"
 
 
 def test_a_driver_that_is_stopped_again_and_again_still_ends_what_hangs(clock: Clock) -> None:

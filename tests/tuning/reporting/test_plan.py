@@ -73,7 +73,7 @@ def test_the_plan_names_every_parameter_with_its_range_and_condition(
         (
             {"name": "pbt", "population": 6, "interval_epochs": 2},
             "pbt, 6 members, compared after every 2 epochs, "
-            "the lowest 25% give way to clones of the highest",
+            "clones of the highest 25% replace the lowest",
         ),
     ],
 )

@@ -14,8 +14,8 @@ from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import OutputError
 from tests.tuning.reasons import failure
 from tuning.records import EPOCH, OBJECTIVE, SECONDS, TrialEnd, TrialOutcome
-from tuning.reporting import snapshot
 from tuning.reporting.events import EventLog, read_events
+from tuning.study import reading
 from tuning.study.reading import read_file
 from tuning.study.run_folder import EVENTS, open_study
 from tuning.study.storage import STUDY
@@ -63,7 +63,7 @@ def test_what_is_not_committed_yet_is_not_seen(study_file: Path) -> None:
 def test_a_study_that_stays_locked_is_refused_in_words(
     study_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(reading, "_BUSY_SECONDS", 0.05)
     with closing(sqlite3.connect(study_file)) as writer:
         writer.execute("BEGIN EXCLUSIVE")
         with pytest.raises(OutputError, match="is being written to"):
@@ -73,7 +73,7 @@ def test_a_study_that_stays_locked_is_refused_in_words(
 def test_a_writer_and_its_readers_do_not_fail_each_other(
     study_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "_BUSY_SECONDS", 1800.0)  # however slow the disk is
+    monkeypatch.setattr(reading, "_BUSY_SECONDS", 1800.0)  # however slow the disk is
     failed: list[Exception] = []
 
     def write() -> None:
