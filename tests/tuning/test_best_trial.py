@@ -18,7 +18,7 @@ from quantum_rerank.training.data_manager import PreparedData, TrialData
 from quantum_rerank.training.ranking import Validator
 from quantum_rerank.training.serialization import dumps, loads
 from tuning.best_trial import app
-from tuning.conclusion.export import cosine_objective, export_trial
+from tuning.conclusion.export import TrialEvidence, cosine_objective, export_trial
 from tuning.conclusion.trained_trial import load_trial
 from tuning.records import CHECKPOINT
 from tuning.study.attributes import CONTINUES, WARM_START
@@ -84,7 +84,7 @@ def test_a_trial_is_exported_with_its_metrics(
     trial = load_trial(ended_run, StudyView(load_study(ended_run).get_trials()).ranked()[0])
     source = embedding_source(f"npy:{tmp_path / 'vectors'}")
     test = {"test": {"ndcg@10": 0.5}}
-    bundle = export_trial(tmp_path / "best", trial, prepared, source, test)
+    bundle = export_trial(tmp_path / "best", trial, prepared, source, TrialEvidence(test))
     head, manifest = read_bundle(bundle)
     assert manifest.config == trial.config
     assert manifest.metrics == {"validation": trial.validation.metrics, **test}

@@ -291,7 +291,7 @@ def test_a_later_attempt_s_own_progress_comes_before_that_of_earlier_ones(
         with pytest.raises(Killed):
             train(config, trial_data, Reports(epoch), context(files, number, earlier))
     reports, unreadable = restored(
-        make_trainer(config, trial_data), context(files, 3, (0,)), config
+        make_trainer(config, trial_data), context(files, 3, (0,)), config, trial_data
     )
     assert [metrics[EPOCH] for metrics in reports] == [1, 2, 3, 4]
     assert not unreadable
