@@ -25,11 +25,10 @@ from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.machine import machine
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.hybrid_trainer import make_trainer
-from tuning.best_trial import load_study
 from tuning.space import Space
-from tuning.space_file import load_space
-from tuning.study.history import attempts
-from tuning.study.run_folder import read_record
+from tuning.space.file import load_space
+from tuning.study.run_folder import load_study, read_record
+from tuning.study.view import StudyView
 
 ROOT = Path(__file__).parents[1]
 SPACE = ROOT / "search_spaces" / "default.yaml"
@@ -77,7 +76,7 @@ def curves_of(folder: Path, prices: Prices, states: Sequence[str] = ("COMPLETE",
         params = {name: _short(value) for name, value in trial.params.items()}
         warm_up, epoch = prices(params)
         seconds = [round(warm_up + epoch, 2), *[round(epoch, 2)] * (len(values) - 1)]
-        first = attempts(trials, trial.number)[-1]
+        first = StudyView(trials).attempts(trial.number)[-1]
         curves.append(Curve(seed, first, params, values, seconds))
     return sorted(curves, key=lambda curve: curve.number)
 

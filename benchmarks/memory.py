@@ -31,10 +31,11 @@ from quantum_rerank.embeddings import Embeddings
 from quantum_rerank.evaluation.query_set import QuerySet
 from quantum_rerank.training.query_sets import build_query_set
 from quantum_rerank.training.trial_data import TrialData
-from tuning.limits.budgets import MemoryWatchdog
+from tuning.limits.memory_watchdog import MemoryWatchdog
+from tuning.study.trial_files import TrialFiles
 from tuning.workers.cluster import ray_cluster
-from tuning.workers.trainable import TrialContext, train
-from tuning.workers.trial_files import TrialFiles
+from tuning.workers.training import train
+from tuning.workers.trial_context import TrialContext
 
 EMBEDDING_DIM, N_QUERIES, N_CANDIDATES = 384, 50, 100
 QUBITS, DOCUMENTS = 4, 10_000

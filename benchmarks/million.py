@@ -29,7 +29,7 @@ from quantum_rerank.embeddings import Embeddings, embedding_source, take
 from quantum_rerank.embeddings.mapped import BLOCK, open_mapped, write_rows
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.hybrid_trainer import make_trainer
-from tuning.limits.budgets import MemoryWatchdog
+from tuning.limits.memory_watchdog import MemoryWatchdog
 
 EMBEDDING_DIM = 384
 WATCHED_EVERY = 0.02  # seconds

@@ -19,7 +19,7 @@ import typer
 
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.machine import cores
-from tuning.space_file import load_space
+from tuning.space.file import load_space
 
 
 def trial(params: dict[str, Any], base: ExperimentConfig, data: Any) -> None:

@@ -29,11 +29,12 @@ from benchmarks.curves import SPACE, read_curves
 from benchmarks.measuring import AsJson, show, table
 from benchmarks.searcher import STARTUP, plain, run_way
 from benchmarks.surrogate import Surrogate
-from tuning.best_trial import load_study
-from tuning.records import CHECKPOINT, EPOCH, FINAL, METADATA_KEYS, OBJECTIVE, SECONDS
-from tuning.session import search
+from tuning.records import CHECKPOINT, EPOCH, FINAL, OBJECTIVE, SECONDS, parameters_of
+from tuning.session.search import search
+from tuning.session.search_state import SearchOptions
 from tuning.space import Params, Space
-from tuning.space_file import load_space
+from tuning.space.file import load_space
+from tuning.study.run_folder import load_study
 from tuning.workers.cluster import ray_cluster
 
 Seen = tuple[Params, int]  # a trial: its parameters and its number of epochs
@@ -45,7 +46,7 @@ def stand_in(surrogate: Surrogate, seed: int, scale: float) -> Callable[..., Non
     def trial(params: dict[str, Any], **_: Any) -> None:
         from ray import tune
 
-        suggested = {name: value for name, value in params.items() if name not in METADATA_KEYS}
+        suggested = parameters_of(params)
         training = surrogate.training(suggested, seed)
         for epoch, seconds in enumerate(training.seconds, 1):
             time.sleep(scale * seconds)
@@ -66,7 +67,8 @@ def real_ours(space: Space, trials: int, trial: Callable[..., None], seed: int) 
     changed = header.model_copy(update={"sampler": sampler, "budget": budget, "start_from": []})
     with tempfile.TemporaryDirectory() as name:
         quiet = Console(file=io.StringIO())
-        search(replace(space, header=changed), Path(name), quiet, None, "disabled", trial=trial)
+        options = SearchOptions(train=trial)
+        search(replace(space, header=changed), Path(name), quiet, options)
         finished = load_study(Path(name)).get_trials(deepcopy=False)
         return [(frozen.params, max(frozen.intermediate_values)) for frozen in finished]
 

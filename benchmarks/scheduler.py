@@ -37,10 +37,12 @@ from benchmarks.measuring import AsJson, Spread, show, table
 from benchmarks.search import run_command
 from benchmarks.simulation import Ended, Training, best_of_ours, simulate
 from quantum_rerank.yaml_source import load_yaml
-from tuning.algorithms.scheduler import NoRule, Rule, StopByRule, make_rule
-from tuning.records import NUMBER, ORIGIN, PROTECTED
+from tuning.algorithms.ray_scheduler import StopByRule
+from tuning.algorithms.rules import NoRule, Rule, make_rule
+from tuning.records import METADATA, TrialMetadata
 from tuning.space import Space
-from tuning.space_file import load_space
+from tuning.space.file import load_space
+from tuning.study.view import StudyView
 
 WORKERS = 2
 SCHEDULERS: dict[str, dict[str, Any]] = {
@@ -58,7 +60,7 @@ class InOrder(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def suggest(self, trial_id: str) -> Any:
         number, curve = next(self._left)
-        return {**curve.params, NUMBER: number, ORIGIN: number, PROTECTED: False}
+        return {**curve.params, METADATA: TrialMetadata(number=number)}
 
     def on_trial_complete(self, trial_id: str, *_: Any, **__: Any) -> None:
         """Do nothing: the order is fixed."""
@@ -179,7 +181,10 @@ def over_orders(space: Space, curves: Sequence[Curve], orders: int) -> list[dict
     none = over_curves(NoRule(), curves)
     rng = np.random.default_rng(0)
     shuffled = ([curves[k] for k in rng.permutation(len(curves))] for _ in range(orders))
-    return [facts(over_curves(make_rule(space, {}), order), none) for order in shuffled]
+    return [
+        facts(over_curves(make_rule(space, lambda: StudyView([])), order), none)
+        for order in shuffled
+    ]
 
 
 def main(
@@ -204,7 +209,7 @@ def main(
     else:
         curves = [curve for curve in read_curves() if curve.seed == seed][:trials]
         space = load_space(SPACE, {"epochs": epochs})
-        rules = {"none": NoRule(), "asha": make_rule(space, {})}
+        rules = {"none": NoRule(), "asha": make_rule(space, lambda: StudyView([]))}
         ended = {name: over_curves(rule, curves) for name, rule in rules.items()}
         how = "over recorded curves"
         in_orders = over_orders(space, curves, orders)

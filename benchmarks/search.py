@@ -35,8 +35,8 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.measuring import AsJson, show, table
-from tuning.best_trial import load_study
 from tuning.records import SECONDS, TRAINING_SECONDS
+from tuning.study.run_folder import load_study
 
 CHAPTERS = (1, 2, 4, 5, 9, 11, 12, 14, 15, 17, 18, 21)
 BASE = Path(__file__).parents[1] / "configs" / "training_config.yaml"

@@ -31,11 +31,13 @@ from benchmarks.measuring import AsJson, show, table
 from benchmarks.simulation import Ended, best_of_ours, simulate
 from benchmarks.surrogate import Surrogate, measured_noise
 from quantum_rerank.evaluation import Comparison, compare
-from tuning.algorithms.scheduler import StopByRule, make_rule
-from tuning.algorithms.searcher import OptunaSearcher
-from tuning.records import METADATA_KEYS, OBJECTIVE, Listeners
+from tuning.algorithms.ray_scheduler import StopByRule
+from tuning.algorithms.ray_searcher import OptunaSearcher, TrialPolicy
+from tuning.algorithms.rules import make_rule
+from tuning.records import OBJECTIVE, Listener, parameters_of
 from tuning.space import Params, Space
-from tuning.space_file import load_space
+from tuning.space.file import load_space
+from tuning.study.view import StudyView
 
 AT = (10, 20, 40, 80)
 WORKERS, STARTUP = 2, 10
@@ -51,10 +53,8 @@ def ours(space: Space, seed: int, n_trials: int, sampler: str = "tpe") -> Pair:
     config = space.header.sampler.model_copy(update=changes)
     space = replace(space, header=space.header.model_copy(update={"sampler": config}))
     study = optuna.create_study(direction="maximize")
-    searcher = OptunaSearcher(
-        space, study, n_trials, Listeners([]), ending=lambda: "", death_note=lambda _: {}
-    )
-    return searcher, StopByRule(make_rule(space, {}))
+    searcher = OptunaSearcher(space, study, n_trials, Listener(), lambda: None, TrialPolicy())
+    return searcher, StopByRule(make_rule(space, lambda: StudyView([])))
 
 
 def plain(space: Space, seed: int) -> Pair:
@@ -84,10 +84,7 @@ def startup_points(space: Space, seed: int) -> list[Params]:
     """Return the first suggestions of our searcher."""
     searcher, _ = ours(space, seed, STARTUP)
     suggested = [searcher.suggest(str(number)) for number in range(STARTUP)]
-    return [
-        {key: value for key, value in params.items() if key not in METADATA_KEYS}
-        for params in suggested
-    ]
+    return [parameters_of(config) for config in suggested]
 
 
 def best_of_plain(ended: Sequence[Ended]) -> Ended:

@@ -23,10 +23,10 @@ from tuning.records import (
     CHECKPOINT,
     EPOCH,
     FINAL,
-    METADATA_KEYS,
     OBJECTIVE,
     SECONDS,
     TRAINING_SECONDS,
+    parameters_of,
 )
 from tuning.space import Params
 
@@ -129,7 +129,7 @@ def simulate(
                 break
             handle = SimpleNamespace(trial_id=trial_id, config=config)
             scheduler.on_trial_add(None, handle)
-            params = {name: value for name, value in config.items() if name not in METADATA_KEYS}
+            params = parameters_of(config)
             waiting.append(_Running(proposed, handle, params, train(params)))
             proposed += 1
         if not running:
@@ -144,7 +144,7 @@ def simulate(
 
 
 def best_of_ours(ended: Iterable[Ended]) -> Ended:
-    """Return the best trial as `best_trial.ranked_trials`: trials that were not stopped first."""
+    """Return the best trial as `StudyView.ranked`: trials that were not stopped come first."""
     return max(ended, key=lambda end: (end.to_its_end, end.objective, -end.number))
 
 

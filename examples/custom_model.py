@@ -11,12 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from quantum_rerank.workflows.train import RunListener, train_run
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from quantum_rerank.config import load_config
 from quantum_rerank.similarity import MODELS, Head, ModelConfig
+from quantum_rerank.workflows.train import RunListener, train_run
 
 
 class WeightedCosine(Head):

@@ -10,10 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from quantum_rerank.workflows.train import RunListener, train_run
-
 from quantum_rerank.config import load_config
 from quantum_rerank.reranker import Reranker
+from quantum_rerank.workflows.train import RunListener, train_run
 
 CHANGES = {
     "data.seen": ["csv:examples/clicks.csv"],

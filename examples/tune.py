@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from quantum_rerank.cli.main import app
-
 from quantum_rerank.reranker import Reranker
 
 SPACE = {

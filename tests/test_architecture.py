@@ -133,14 +133,45 @@ ROOMS: dict[str, set[str]] = {
     "cli": {ANY},
 }
 
-# What a module of `tuning` may import: rooms, and `tuning` for its neighbours. Those not
-# named here may import anything of both packages.
-TUNING: dict[str, set[str]] = {
-    "space": {"config"},
-    "space_file": {"config", "errors", "paths", "yaml_source", "tuning"},
-    "limits.budgets": {"config", "errors", "yaml_source"},
-    "reporting.tracking": {"config", "console", "errors", "tuning"},
-    "reporting.wandb_environment": {"console", "errors", "tuning"},
+# Layers of `tuning`, one folder each: the left may import the right. `commands` holds the modules
+# right below `tuning` too, which are run with `python -m`.
+LAYERS: dict[str, set[str]] = {
+    "space": set(),
+    "records": {"space"},
+    "study": {"records", "space"},
+    "limits": {"study", "records", "space"},
+    "algorithms": {"limits", "study", "records", "space"},
+    "workers": {"limits", "study", "records", "space"},
+    "conclusion": {"workers", "limits", "study", "records", "space"},
+    "reporting": {"conclusion", "workers", "limits", "study", "records", "space"},
+    "session": {
+        "reporting",
+        "conclusion",
+        "algorithms",
+        "workers",
+        "limits",
+        "study",
+        "records",
+        "space",
+    },
+    "commands": {
+        "session",
+        "reporting",
+        "conclusion",
+        "algorithms",
+        "workers",
+        "limits",
+        "study",
+        "records",
+        "space",
+    },
+}
+
+# Rooms of `quantum_rerank` that the lower layers may import; the others may import any.
+LAYER_ROOMS: dict[str, set[str]] = {
+    "space": {"config", "errors", "paths", "registry", "yaml_source"},
+    "records": {"config"},
+    "study": {"atomic", "config", "errors", "paths", "training"},
 }
 
 # Outside packages that only these modules may import.
@@ -194,6 +225,17 @@ def room(module: str) -> str:
     return [*module.split("."), ""][1]
 
 
+def layer(module: str) -> str:
+    """Return the layer of a module; `commands` for one right below `tuning`."""
+    name = module.split(".")[1]
+    return name if name in LAYERS else "commands"
+
+
+def searching_modules() -> list[str]:
+    """Return the modules of `tuning`, without the package itself."""
+    return [module for module in modules() if module.startswith("tuning.")]
+
+
 def rooms_used(module: str) -> set[str]:
     """Rooms that a module imports besides its own, every other module of `tuning` as `tuning`."""
     foreign = {name for name in imports(module) if not is_below(name, _own_room(module))}
@@ -230,10 +272,23 @@ def test_the_schema_imports_no_heavy_library() -> None:
     assert result.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", [m for m in modules() if is_below(m, "tuning")])
-def test_a_module_of_the_search_imports_only_what_the_table_allows(module: str) -> None:
-    allowed = TUNING.get(module.removeprefix("tuning."), rooms_used(module))
-    assert rooms_used(module) <= allowed, f"{module}: {sorted(rooms_used(module) - allowed)}"
+def test_a_layer_of_the_search_imports_only_the_layers_that_the_table_allows() -> None:
+    for module in searching_modules():
+        used = {layer(name) for name in imports(module) if name.startswith("tuning.")}
+        forbidden = used - LAYERS[layer(module)] - {layer(module)}
+        assert not forbidden, f"{module} imports {sorted(forbidden)}"
+
+
+def test_the_lower_layers_of_the_search_import_only_the_rooms_that_the_table_allows() -> None:
+    for module in searching_modules():
+        rooms = {room(name) for name in imports(module) if is_below(name, "quantum_rerank")}
+        forbidden = rooms - LAYER_ROOMS.get(layer(module), rooms)
+        assert not forbidden, f"{module} imports {sorted(forbidden)}"
+
+
+def test_every_folder_of_the_search_is_a_layer() -> None:
+    folders = {path.name for path in (ROOT / "tuning").iterdir() if (path / "__init__.py").exists()}
+    assert folders == LAYERS.keys()
 
 
 @pytest.mark.parametrize("module", modules())
@@ -253,8 +308,8 @@ def test_no_two_modules_import_each_other_by_any_way_round() -> None:
 
 
 def test_the_table_has_no_room_that_allows_what_is_not_a_room() -> None:
-    for allowed in (*ROOMS.values(), *TUNING.values()):
-        assert allowed <= ROOMS.keys() | {ANY, "tuning"}
+    for allowed in (*ROOMS.values(), *LAYER_ROOMS.values()):
+        assert allowed <= ROOMS.keys() | {ANY}
 
 
 @pytest.mark.parametrize("module", [m for m in modules() if m != "quantum_rerank.plain_console"])

@@ -12,9 +12,9 @@ import pytest
 import typer
 from ruamel.yaml import YAML
 
-from tuning.limits.budgets import GB, Node
+from tuning.limits.concurrency import GIB, Node
 from tuning.search import app
-from tuning.space_file import load_space
+from tuning.space.file import load_space
 
 ROOT = Path(__file__).parents[1]
 CLUSTERS = ROOT / "clusters"
@@ -102,10 +102,10 @@ def test_a_worker_has_as_many_cores_as_trials_of_the_study_fit(job: dict[str, An
         start = group["rayStartParams"]
         (container,) = group["template"]["spec"]["containers"]
         limits = container["resources"]["limits"]
-        node = Node(int(start["num-cpus"]), int(start["memory"]) / GB)
+        node = Node(int(start["num-cpus"]), int(start["memory"]) / GIB)
         assert node.room(space.header.budget.trial_memory_gb) == node.cpus == int(limits["cpu"])
         taken = int(start["memory"]) + int(start["object-store-memory"])
-        assert taken + 2 * GB <= int(limits["memory"].removesuffix("Gi")) * GB
+        assert taken + 2 * GIB <= int(limits["memory"].removesuffix("Gi")) * GIB
 
 
 def test_the_key_of_wandb_comes_from_a_secret_and_may_be_missing(job: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from quantum_rerank.embeddings import embedding_source, text_model
 from quantum_rerank.embeddings.cache import default_cache_folder
 from quantum_rerank.errors import BundleError, DataError
 from quantum_rerank.paths import as_path, expanded, require_exists
-from tuning.space_file import load_space
+from tuning.space.file import load_space
 from tuning.study.storage import check_root
 
 

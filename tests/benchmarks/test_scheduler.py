@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.curves import Curve
 from benchmarks.scheduler import facts, over_curves, trained_alike, values_apart
-from tuning.algorithms.scheduler import NoRule, SuccessiveHalving
+from tuning.algorithms.rules import NoRule, SuccessiveHalving
 
 
 def curve(number: int, objective: list[float]) -> Curve:

@@ -10,7 +10,7 @@ from benchmarks.curves import SPACE, Curve, read_curves, write_curves
 from benchmarks.surrogate import Surrogate, features, measured_noise, padded
 from quantum_rerank.config import ExperimentConfig
 from tuning.space import Budget, CategoricalParameter, FloatParameter, Header, Space
-from tuning.space_file import load_space
+from tuning.space.file import load_space
 
 EPOCHS = 15
 SPACE_OF_TWO = Space(

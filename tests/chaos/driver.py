@@ -33,10 +33,11 @@ from tests.chaos.moments import changed_ns, let_run
 from tests.integration.conftest import command, environment, write_domains, write_space
 from tests.speed import slowness
 from tuning.records import FAILURE
-from tuning.study.history import CONTINUES, finished_trials, is_cut_short
-from tuning.study.ledger import sessions
+from tuning.study.attributes import CONTINUES, sessions
 from tuning.study.run_folder import BEST, EVENTS, load_study
 from tuning.study.storage import TRIALS
+from tuning.study.trials import is_cut_short
+from tuning.study.view import StudyView
 
 TRIALS_TO_RUN, EPOCHS, LAYERS = 100, 27, 8
 RUNGS = (3, 9, 27)
@@ -227,7 +228,7 @@ def broken_after_a_kill(folder: Path, seen: Seen, number: int, broken: list[str]
     seen.complete = {n: v for n, v in complete.items() if v is not None}
     seen.seconds, seen.best = spent, best
     counts = Counter(trial.state.name for trial in trials)
-    counts["told"] = len(finished_trials(trials))
+    counts["told"] = len(StudyView(trials).finished())
     return counts
 
 
@@ -238,9 +239,11 @@ def broken_at_the_end(folder: Path, n_trials: int) -> list[str]:
     unfinished = [t.number for t in trials if not t.state.is_finished()]
     if unfinished:
         broken.append(f"trials {unfinished} are not told")
-    if len(finished_trials(trials)) != n_trials:
-        broken.append(f"{len(finished_trials(trials))} trials are finished, not {n_trials}")
-    configurations = Counter(json.dumps(t.params, sort_keys=True) for t in finished_trials(trials))
+    if len(StudyView(trials).finished()) != n_trials:
+        broken.append(f"{len(StudyView(trials).finished())} trials are finished, not {n_trials}")
+    configurations = Counter(
+        json.dumps(t.params, sort_keys=True) for t in StudyView(trials).finished()
+    )
     twice = [params for params, count in configurations.items() if count > 1]
     if twice:
         broken.append(f"told twice: {twice}")

@@ -28,10 +28,12 @@ from tests.chaos.driver import read_events
 from tests.chaos.faults import hang, with_fault
 from tests.integration.conftest import write_domains, write_space
 from tests.speed import slowness
-from tuning.records import FAILURE, ORIGIN
-from tuning.session import search
-from tuning.space_file import load_space
+from tuning.records import metadata_of
+from tuning.session.search import search
+from tuning.session.search_state import SearchOptions
+from tuning.space.file import load_space
 from tuning.study.run_folder import BEST, load_study
+from tuning.study.trials import is_cut_short
 
 MOST_SECONDS = 30.0
 HOURS = 24.0
@@ -42,7 +44,7 @@ SIGNALS = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM}
 
 def some_hang(params: dict[str, Any], **given: Any) -> None:
     """`run_trial`, where every second one hangs."""
-    with_fault(hang if hangs(params[ORIGIN]) else None, params, given)
+    with_fault(hang if hangs(metadata_of(params).origin) else None, params, given)
 
 
 def hangs(origin: int) -> bool:
@@ -94,13 +96,12 @@ def ended_by(what: str, root: Path) -> tuple[tuple[str, ...], list[str]]:
 
     with contextlib.redirect_stderr(io.StringIO()):
         quiet = Console(file=io.StringIO())
-        ended = search(
-            load_space(space), folder, quiet, None, "offline", clock=clock, trial=some_hang
-        )
+        options = SearchOptions(wandb_mode="offline", clock=clock, train=some_hang)
+        ended = search(load_space(space), folder, quiet, options)
     seconds = read_events(folder)[-1]["ending_seconds"]
     trials = load_study(folder).trials
     states = [trial.state for trial in trials]
-    cut = [t for t in trials if str(t.user_attrs.get(FAILURE, "")).startswith("interrupted")]
+    cut = [t for t in trials if is_cut_short(t)]
     counts = (states.count(TrialState.COMPLETE), states.count(TrialState.PRUNED), len(cut))
     wrong = []
     if not ended:

@@ -30,11 +30,13 @@ from rich.console import Console
 from benchmarks.measuring import AsJson, show, table
 from tests.chaos.driver import read_events
 from tests.integration.conftest import write_domains, write_space
-from tuning.records import FAILURE, NUMBER, ORIGIN, PEAK_RSS_MB
-from tuning.session import search
-from tuning.space_file import load_space
-from tuning.study.history import attempts, superseded
+from tuning.records import PEAK_RSS_MB, metadata_of
+from tuning.session.search import search
+from tuning.session.search_state import SearchOptions
+from tuning.space.file import load_space
+from tuning.study import attributes
 from tuning.study.run_folder import load_study
+from tuning.study.view import StudyView
 from tuning.workers.trainable import run_trial
 
 BUDGET_GB, TRIALS, EPOCHS, WATCH_SECONDS = 1.2, 14, 12, 0.25
@@ -105,10 +107,10 @@ def with_faults_of(
     faults: Mapping[int, Callable[[Any], None]], params: dict[str, Any], given: dict[str, Any]
 ) -> None:
     """`run_trial`, with the fault of its trial, if it has any. A trial that hangs says so."""
-    fault = faults.get(params[ORIGIN])
+    fault = faults.get(metadata_of(params).origin)
 
     def announced(trainer: Any) -> None:
-        (Path(os.environ[HANGS]) / str(params[NUMBER])).touch()
+        (Path(os.environ[HANGS]) / str(metadata_of(params).number)).touch()
         assert fault is not None
         fault(trainer)
 
@@ -117,7 +119,7 @@ def with_faults_of(
 
 def greedy(params: dict[str, Any], **given: Any) -> None:
     """`run_trial`, with one that takes more than the node has, within its own budget."""
-    with_fault(take_6_gb if params[ORIGIN] == GREEDY else None, params, given)
+    with_fault(take_6_gb if metadata_of(params).origin == GREEDY else None, params, given)
 
 
 def with_fault(
@@ -197,12 +199,13 @@ def with_faults(root: Path, few: bool) -> tuple[list[tuple[str, ...]], list[str]
     run(root, folder, budget, trial_of, HangingClock(folder, hangs))
     rows, broken = [], []
     for trial in load_study(folder).trials:
-        reason = str(trial.user_attrs.get(FAILURE, ""))
+        failure = attributes.failure(trial)
+        reason = str(failure or "")
         fault = faults.get(trial.number)
         name = fault.__name__ if fault else ""
         peak = trial.user_attrs.get(PEAK_RSS_MB, 0.0)
         rows.append((str(trial.number), name, trial.state.name, reason, f"{peak:.0f}"))
-        if reason.partition(":")[0] != (EXPECTED[fault] if fault else ""):
+        if (str(failure.kind) if failure else "") != (EXPECTED[fault] if fault else ""):
             broken.append(f"trial {trial.number} ({name or 'innocent'}) ended with `{reason}`")
     if len(rows) != trials:
         broken.append(f"{len(rows)} trials, not {trials}")
@@ -218,12 +221,12 @@ def with_memory_monitor(root: Path) -> list[str]:
     folder = root / "monitored"
     run(root, folder, "{trials: 6, epochs: 8, trial_memory_gb: 8, retries: 1}", greedy)
     trials = load_study(folder).trials
-    continued = superseded(trials)
+    continued = StudyView(trials).superseded()
     # Ray may end innocent workers as well; those trials must have been continued to their end.
     given_up = {
-        attempts(trials, t.number)[-1]: t.user_attrs[FAILURE]
+        StudyView(trials).attempts(t.number)[-1]: str(attributes.failure(t))
         for t in trials
-        if FAILURE in t.user_attrs and t.number not in continued
+        if attributes.failure(t) and t.number not in continued
     }
     lost = f"{len(continued)} workers lost and continued, given up {given_up}"
     Console(stderr=True).print(f"with Ray's memory monitor: {lost}", markup=False)
@@ -244,7 +247,8 @@ def run(
     folder.mkdir()
     with contextlib.redirect_stderr(io.StringIO()):
         quiet = Console(file=io.StringIO())
-        search(load_space(space), folder, quiet, None, "disabled", clock=clock, trial=trial)
+        options = SearchOptions(clock=clock, train=trial)
+        search(load_space(space), folder, quiet, options)
 
 
 if __name__ == "__main__":

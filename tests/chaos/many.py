@@ -24,9 +24,10 @@ from rich.console import Console
 from benchmarks.measuring import AsJson, show, table
 from tests.chaos.driver import read_events
 from tests.integration.conftest import write_domains, write_space
-from tuning.records import CHECKPOINT, EPOCH, FINAL, NUMBER, OBJECTIVE, SECONDS
-from tuning.session import search
-from tuning.space_file import load_space
+from tuning.records import CHECKPOINT, EPOCH, FINAL, OBJECTIVE, SECONDS, metadata_of
+from tuning.session.search import search
+from tuning.session.search_state import SearchOptions
+from tuning.space.file import load_space
 from tuning.study.run_folder import EVENTS
 
 TRIAL_SECONDS = 1.0
@@ -48,7 +49,7 @@ def sleeping(params: dict[str, Any], **_: Any) -> None:
     from ray import tune
 
     time.sleep(TRIAL_SECONDS)
-    value = 0.5 + 0.1 * float(np.sin(params[NUMBER]))
+    value = 0.5 + 0.1 * float(np.sin(metadata_of(params).number))
     tune.report({EPOCH: 1, FINAL: True, OBJECTIVE: value, SECONDS: TRIAL_SECONDS, CHECKPOINT: 0})
 
 
@@ -103,7 +104,8 @@ def watched(space: Path, folder: Path) -> list[Sample]:
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    search(load_space(space), folder, Console(file=io.StringIO()), None, "offline", trial=sleeping)
+    options = SearchOptions(wandb_mode="offline", train=sleeping)
+    search(load_space(space), folder, Console(file=io.StringIO()), options)
     over.set()
     watcher.join()
     assert len([e for e in read_events(folder) if e["event"] == "ended"]) == samples[-1].ended

@@ -31,9 +31,9 @@ from tests.chaos.driver import (
     write_search,
 )
 from tests.integration.conftest import command, environment
-from tuning.records import FAILURE
-from tuning.study.history import is_cut_short
+from tuning.study import attributes
 from tuning.study.run_folder import load_study
+from tuning.study.trials import is_cut_short
 
 NODES, TRIALS_TO_RUN = 2, 120
 EPOCHS_BETWEEN = (1, 25)  # two strikes, of all trials together
@@ -70,7 +70,7 @@ def main(
         broken += broken_at_the_end(folder, trials)
         told = load_study(folder).get_trials(deepcopy=False)
         lost = [t.number for t in told if is_cut_short(t)]
-        failures = {t.number: t.user_attrs[FAILURE] for t in told if FAILURE in t.user_attrs}
+        failures = {n: str(failure) for n, failure in attributes.failures(told).items()}
     struck = sum(row[1] != "nothing" for row in rows)
     record = {"struck": struck, "trials": len(told), "failures": failures, "broken": broken}
     title = f"{struck} strikes: {len(told)} attempts told, {len(lost)} of them lost and continued"

@@ -28,7 +28,7 @@ import numpy as np
 import tuning.search
 from quantum_rerank.console import run
 from tests.integration.conftest import DIM
-from tuning.session import search
+from tuning.session.search import search
 
 N_TEXTS = 24
 

@@ -18,8 +18,8 @@ import pytest
 
 from quantum_rerank.errors import ConfigError
 from tests.integration.conftest import command, environment
-from tuning.limits.budgets import GB
-from tuning.records import INTERRUPTED
+from tuning.limits.concurrency import GIB
+from tuning.records import FailureKind
 from tuning.study.run_folder import EVENTS, load_study
 from tuning.workers.cluster import ray_cluster
 from tuning.workers.node_checks import refuse_unfit_nodes
@@ -159,7 +159,9 @@ def test_unequal_nodes_get_as_many_trials_as_fit_and_one_that_joins_later_too(
     config.write_text(re.sub(r"'npy:.*'", "minilm", config.read_text()))
     space.write_text(space.read_text().replace(", 8192", ""))
 
-    large = cluster.add_node(num_cpus=2, memory=8 * GB, node_name="large", env_vars=without_encoder)
+    large = cluster.add_node(
+        num_cpus=2, memory=8 * GIB, node_name="large", env_vars=without_encoder
+    )
     folder, most = tmp_path / "run", Counter[str]()
     process = start("--space", space, "--output", folder, "--address", cluster.address)
 
@@ -171,7 +173,7 @@ def test_unequal_nodes_get_as_many_trials_as_fit_and_one_that_joins_later_too(
 
     wait_until(lambda: training(large, "large") == 2, process)
     late = cluster.add_node(
-        num_cpus=4, memory=int(1.9 * GB), node_name="late", env_vars=without_encoder
+        num_cpus=4, memory=int(1.9 * GIB), node_name="late", env_vars=without_encoder
     )
     wait_until(lambda: training(late, "late"), process)
     n_started = started(folder)
@@ -187,7 +189,7 @@ def test_unequal_nodes_get_as_many_trials_as_fit_and_one_that_joins_later_too(
     assert process.returncode == 130, text
     assert most == {"large": 2, "late": 1}
     failures = json.loads((folder / "summary.json").read_text())["failures"].values()
-    assert all(reason.startswith(INTERRUPTED) for reason in failures), failures
+    assert all(reason.startswith(FailureKind.INTERRUPTED) for reason in failures), failures
 
 
 def test_nodes_that_are_not_fit_are_named_with_what_they_miss(

@@ -22,20 +22,11 @@ from quantum_rerank.reranker import Reranker
 from tests.chaos.driver import broken_curves, read_events, wait_for
 from tests.integration.conftest import Finished, Watched, call, run
 from tuning import best_trial, search, status
-from tuning.best_trial import ranked_trials
 from tuning.records import RESTARTED
-from tuning.study.history import (
-    AT_EPOCH,
-    CLONES,
-    REPLACES,
-    attempts,
-    curve,
-    finished_trials,
-    is_cut_short,
-)
-from tuning.study.ledger import sessions
-from tuning.study.lineage import came_to, origins, without_successor
+from tuning.study.attributes import AT_EPOCH, CLONES, REPLACES, sessions
 from tuning.study.run_folder import EVENTS, load_study
+from tuning.study.trials import curve, is_cut_short
+from tuning.study.view import StudyView
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -105,10 +96,10 @@ def test_the_first_trial_is_the_base_configuration_and_runs_to_its_end(finished:
 def test_a_trial_that_eats_memory_fails_alone_and_is_named_with_its_reason(finished: Run) -> None:
     glutton = finished.trials[1]
     assert glutton.state == TrialState.FAIL
-    assert glutton.user_attrs["failure"].startswith("oom: ")
+    assert glutton.user_attrs["failure"]["kind"] == "oom"
     assert glutton.user_attrs["peak_rss_mb"] > 1.4 * 1024
-    assert "budget 1.4 GB" in finished.command.text
-    assert finished.summary["failures"]["1"] == glutton.user_attrs["failure"]
+    assert "budget 1.4 GiB" in finished.command.text
+    assert finished.summary["failures"]["1"].startswith("oom: ")
     after = [trial.state for trial in finished.trials if trial.number > 1]
     assert TrialState.PRUNED in after or TrialState.COMPLETE in after
 
@@ -129,7 +120,7 @@ def test_the_summary_counts_what_the_study_holds(finished: Run) -> None:
 
 
 def test_the_best_trials_are_confirmed_and_the_best_mean_wins(finished: Run) -> None:
-    highest = ranked_trials(finished.trials)[:2]
+    highest = StudyView(finished.trials).ranked()[:2]
     confirmed = finished.summary["confirmed"]
     assert {one["number"] for one in confirmed} == {trial.number for trial in highest}
     assert confirmed == sorted(confirmed, key=lambda one: one["mean"], reverse=True)
@@ -269,11 +260,11 @@ def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(
     trials = resumed.trials
     assert all(trial.state.is_finished() for trial in trials)
     assert {number: trials[number] for number in complete} == complete
-    assert len(finished_trials(trials)) == 6
-    assert len({str(trial.params) for trial in finished_trials(trials)}) == 6
+    assert len(StudyView(trials).finished()) == 6
+    assert len({str(trial.params) for trial in StudyView(trials).finished()}) == 6
     for before in unfinished:
         assert is_cut_short(trials[before.number])
-        (after,) = (t for t in trials if before.number in attempts(trials, t.number)[1:])
+        (after,) = (t for t in trials if before.number in StudyView(trials).attempts(t.number)[1:])
         assert after.params == before.params
         epochs = before.intermediate_values
         assert {epoch: after.intermediate_values[epoch] for epoch in epochs} == epochs
@@ -310,18 +301,18 @@ def test_a_population_that_was_killed_goes_on_and_loses_no_member(
     running.wait_for(lambda: has_a_clone_at_work(folder))
     running.process.kill()
     running.end()
-    over = {trial.number: trial for trial in finished_trials(load_study(folder).trials)}
+    over = {trial.number: trial for trial in StudyView(load_study(folder).trials).finished()}
 
     resumed = Run(folder, run("tuning.search", "--resume", folder))
     assert resumed.command.code == 0, resumed.command.text
     trials = resumed.trials
     assert all(trial.state.is_finished() for trial in trials)
     assert {number: trials[number] for number in over} == over
-    assert len(finished_trials(trials)) == 8
+    assert len(StudyView(trials).finished()) == 8
     assert trials[0].state != TrialState.PRUNED  # a start point
-    assert not without_successor(trials)
-    first = origins(trials)
-    clones = [trial for trial in finished_trials(trials) if CLONES in trial.user_attrs]
+    assert not StudyView(trials).without_successor()
+    first = StudyView(trials).origins
+    clones = [trial for trial in StudyView(trials).finished() if CLONES in trial.user_attrs]
     places = [trial.user_attrs[REPLACES] for trial in clones]
     assert sorted(places) == sorted(t.number for t in trials if t.state == TrialState.PRUNED)
     for clone in clones:
@@ -331,7 +322,7 @@ def test_a_population_that_was_killed_goes_on_and_loses_no_member(
         kept = {key: value for key, value in donor.params.items() if is_architecture(key)}
         assert {k: v for k, v in clone.params.items() if is_architecture(k)} == kept
         assert clone.params != donor.params
-        values = came_to(trials, epoch)[first[donor.number]].intermediate_values
+        values = StudyView(trials).reached(epoch)[first[donor.number]].intermediate_values
         stopped = trials[clone.user_attrs[REPLACES]]
         assert values[epoch] > stopped.intermediate_values[epoch]
 
@@ -383,7 +374,7 @@ def test_a_search_starts_from_what_an_earlier_one_found(
         assert trial.params == before.params
     assert told_of["left_out"]["failed"] == sum(t.state.name == "FAIL" for t in finished.trials)
     assert warm.trials[0].params["optimizer.mlp_lr"] == 0.001
-    assert warm.summary["n_trials"] == len(finished_trials(warm.trials)) == 4
+    assert warm.summary["n_trials"] == len(StudyView(warm.trials).finished()) == 4
     assert warm.summary["best"]["number"] not in {trial.number for trial in came_in.values()}
     events = [json.loads(line) for line in (folder / EVENTS).read_text().splitlines()]
     start = next(event for event in events if event["event"] == "session_started")
@@ -393,8 +384,8 @@ def test_a_search_starts_from_what_an_earlier_one_found(
 
     extended = Run(folder, run("tuning.search", "--resume", folder, "--trials", "+1"))
     assert extended.command.code == 0, extended.command.text
-    assert len(finished_trials(extended.trials)) == 5
-    assert len({str(trial.params) for trial in finished_trials(extended.trials)}) == 5
+    assert len(StudyView(extended.trials).finished()) == 5
+    assert len({str(trial.params) for trial in StudyView(extended.trials).finished()}) == 5
     assert extended.trials[: len(warm.trials)] == warm.trials
     assert all(trial.state.is_finished() for trial in extended.trials)
     exported = Reranker.load(folder / "best").manifest
@@ -429,7 +420,7 @@ def test_a_search_against_a_cost_ends_with_a_pareto_front(
     assert [one["cost"] for one in shown] == sorted(one["cost"] for one in shown)
     assert "Pareto front: validation objective against trained parameters" in weighed.command.text
     assert (folder / "pareto.html").stat().st_size > 1_000_000
-    highest = ranked_trials(trials)[:2]
+    highest = StudyView(trials).ranked()[:2]
     assert weighed.summary["best"]["number"] in {trial.number for trial in highest}
     for one in shown:
         output = tmp_path / f"trial-{one['number']}"

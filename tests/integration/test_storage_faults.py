@@ -21,10 +21,12 @@ from tests.postgresql import PostgresServer, postgres_server
 from tests.speed import slowness
 from tuning import status
 from tuning.records import FAILURE
-from tuning.study.history import CONTINUES, finished_trials, is_cut_short
+from tuning.study.attributes import CONTINUES
 from tuning.study.run_folder import load_study
 from tuning.study.storage import STUDY, TRIALS
-from tuning.workers.trial_files import PROGRESS
+from tuning.study.trial_files import PROGRESS
+from tuning.study.trials import is_cut_short
+from tuning.study.view import StudyView
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -91,15 +93,15 @@ def went_on(folder: Path, n_trials: int = N_TRIALS) -> list[FrozenTrial]:
 def complete(folder: Path, n_trials: int = N_TRIALS) -> list[FrozenTrial]:
     trials = load_study(folder).get_trials(deepcopy=False)
     assert all(trial.state.is_finished() for trial in trials)
-    assert len(finished_trials(trials)) == n_trials
+    assert len(StudyView(trials).finished()) == n_trials
     assert (
-        len({json.dumps(trial.params, sort_keys=True) for trial in finished_trials(trials)})
+        len({json.dumps(trial.params, sort_keys=True) for trial in StudyView(trials).finished()})
         == n_trials
     )
     continued = Counter(t.user_attrs[CONTINUES] for t in trials if CONTINUES in t.user_attrs)
     assert set(continued) == {trial.number for trial in trials if is_cut_short(trial)}
     assert set(continued.values()) <= {1}
-    assert not [trial for trial in finished_trials(trials) if FAILURE in trial.user_attrs]
+    assert not [trial for trial in StudyView(trials).finished() if FAILURE in trial.user_attrs]
     assert (folder / "best" / "manifest.json").is_file()
     return trials
 
@@ -148,8 +150,8 @@ def test_a_full_disk_stops_a_search_and_is_no_trial_s_fault(
     if not is_run:
         assert f"`{small_disk / 'files'}` cannot be used: " in ended.text
         assert "No space left on device" in ended.text
-        assert any(t.user_attrs[FAILURE].startswith("storage: ") for t in failed)
-    assert len(finished_trials(went_on(folder))) == N_TRIALS
+        assert any(t.user_attrs[FAILURE]["kind"] == "storage" for t in failed)
+    assert len(StudyView(went_on(folder)).finished()) == N_TRIALS
 
 
 # The study.

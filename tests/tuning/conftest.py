@@ -15,8 +15,10 @@ from quantum_rerank.errors import QuantumRerankError
 from quantum_rerank.training.best_model import best_model_bytes
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from quantum_rerank.training.trial_data import PreparedData, TrialData
+from tests.tuning.reasons import recorded
 from tuning.algorithms.samplers import make_sampler
-from tuning.limits.budgets import Concurrency, StopSignal
+from tuning.limits.concurrency import Concurrency
+from tuning.limits.stop_signal import StopSignal
 from tuning.records import CHECKPOINT, FAILURE, PEAK_RSS_MB, SECONDS
 from tuning.space import (
     Budget,
@@ -27,12 +29,11 @@ from tuning.space import (
     SchedulerConfig,
     Space,
 )
-from tuning.study.history import enqueue_missing
+from tuning.study.resuming import enqueue_missing
 from tuning.study.run_folder import open_study, read_record, recorded_run, write_record
 from tuning.study.storage import TRIALS
+from tuning.study.trial_files import BEST_EPOCH, TrialFiles, origin_record
 from tuning.workers.tasks import Tasks
-from tuning.workers.trainable import made_by
-from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
 
 # State, and objective by epoch. Those that did not complete have seen the higher values.
 RUN: tuple[tuple[str, tuple[float, ...]], ...] = (
@@ -109,13 +110,13 @@ def ended_run(
         trial.set_user_attr(SECONDS, 1.5)
         trial.set_user_attr(PEAK_RSS_MB, 600.0 + trial.number)
         if state == "FAIL":
-            trial.set_user_attr(FAILURE, "nan: the loss became nan")
+            trial.set_user_attr(FAILURE, recorded("nan: the loss became nan"))
         else:
             config = searched.config_for(params, trial.number)
             trainer = make_trainer(config, trial_data)
             next(trainer.epochs())
             assert trainer.best is not None
-            maker = made_by(run, trial.number, trial.number)
+            maker = origin_record(run, trial.number, trial.number)
             content = best_model_bytes(trainer.best, config, trial_data.embedding_dim, maker)
             files.write(trial.number, BEST_EPOCH, content)
             trial.set_user_attr(CHECKPOINT, trainer.best.epoch)
@@ -134,7 +135,7 @@ class InThisProcess(Tasks):
         failed: Callable[[Any, str], None],
     ) -> Iterator[tuple[Any, Any]]:
         for key, given in arguments.items():
-            if self.ending():
+            if self.stop_signal():
                 return
             self.on_tick()
             try:

@@ -17,24 +17,27 @@ from quantum_rerank.export.trained_model import load_model
 from quantum_rerank.training.serialization import dumps, loads
 from quantum_rerank.training.trial_data import PreparedData, TrialData
 from quantum_rerank.training.validation import Validator
-from tuning.best_trial import app, cosine_objective, export_trial, load_trial, ranked_trials
+from tuning.best_trial import app
+from tuning.conclusion.export import TrialEvidence, cosine_objective, export_trial
+from tuning.conclusion.trained_trial import load_trial
 from tuning.records import CHECKPOINT
-from tuning.study.history import CONTINUES, WARM_START
+from tuning.study.attributes import CONTINUES, WARM_START
 from tuning.study.run_folder import RECORD, SUMMARY, load_study, read_record, recorded_space
 from tuning.study.storage import TRIALS
-from tuning.workers.trial_files import BEST_EPOCH, TrialFiles
+from tuning.study.trial_files import BEST_EPOCH, TrialFiles
+from tuning.study.view import StudyView
 
 
 def test_complete_trials_come_before_pruned_ones_and_those_without_weights_not_at_all(
     ended_run: Path,
 ) -> None:
-    ranked = ranked_trials(load_study(ended_run).get_trials())
+    ranked = StudyView(load_study(ended_run).get_trials()).ranked()
     assert [trial.number for trial in ranked] == [1, 0, 2]
 
 
 def test_no_trial_with_weights_ranks_as_nothing(ended_run: Path) -> None:
     failed = load_study(ended_run).get_trials()[3:]
-    assert ranked_trials(failed) == []
+    assert StudyView(failed).ranked() == []
 
 
 def cut_short(run: Path, values: tuple[float, ...], **attributes: int) -> int:
@@ -53,7 +56,7 @@ def test_a_trial_that_was_cut_short_ranks_with_its_weights_until_another_continu
     ended_run: Path,
 ) -> None:
     def ranked() -> list[int]:
-        return [trial.number for trial in ranked_trials(load_study(ended_run).get_trials())]
+        return [trial.number for trial in StudyView(load_study(ended_run).get_trials()).ranked()]
 
     first = cut_short(ended_run, (0.99,), **{CHECKPOINT: 1})
     assert ranked() == [1, 0, first, 2]
@@ -68,7 +71,7 @@ def test_a_trial_that_was_cut_short_ranks_with_its_weights_until_another_continu
 def test_a_trial_is_loaded_with_the_weights_of_its_best_epoch(
     ended_run: Path, trial_data: TrialData
 ) -> None:
-    trial = ranked_trials(load_study(ended_run).get_trials())[0]
+    trial = StudyView(load_study(ended_run).get_trials()).ranked()[0]
     loaded = load_trial(ended_run, trial)
     assert (loaded.number, loaded.state, loaded.epoch) == (1, "complete", 1)
     assert loaded.params == trial.params
@@ -81,10 +84,10 @@ def test_a_trial_is_loaded_with_the_weights_of_its_best_epoch(
 def test_a_trial_is_exported_with_its_metrics(
     ended_run: Path, prepared: PreparedData, tmp_path: Path
 ) -> None:
-    trial = load_trial(ended_run, ranked_trials(load_study(ended_run).get_trials())[0])
+    trial = load_trial(ended_run, StudyView(load_study(ended_run).get_trials()).ranked()[0])
     source = embedding_source(f"npy:{tmp_path / 'vectors'}")
     test = {"test": {"ndcg@10": 0.5}}
-    bundle = export_trial(tmp_path / "best", trial, prepared, source, test)
+    bundle = export_trial(tmp_path / "best", trial, prepared, source, TrialEvidence(test))
     head, manifest = read_bundle(bundle)
     assert manifest.config == trial.config
     assert manifest.metrics == {"validation": trial.validation.metrics, **test}
@@ -219,7 +222,7 @@ def test_weights_of_a_later_attempt_are_of_the_first_one_s_configuration(
 def exportable(ended_run: Path, data_keys: dict[str, Any]) -> Path:
     """The run again, with its record and its checkpoints saying where its data lies."""
     files = TrialFiles(str(ended_run / TRIALS))
-    for trial in ranked_trials(load_study(ended_run).get_trials()):
+    for trial in StudyView(load_study(ended_run).get_trials()).ranked():
         record = loads(next(files.versions(trial.number, BEST_EPOCH)), "the checkpoint")
         config = override(load_trial(ended_run, trial).config, data_keys)
         content = dumps({**record, "config": config.model_dump(mode="json")})

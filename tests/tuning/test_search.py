@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 from quantum_rerank.config import ColumnsConfig, parse_columns
 from quantum_rerank.errors import ConfigError, OutputError
 from quantum_rerank.folder_lock import locked
-from tuning.limits.budgets import Node
-from tuning.search import _with_columns, app
-from tuning.space_file import load_space
-from tuning.study.run_folder import BUDGET, RECORD, load_study
+from tuning.limits.concurrency import Node
+from tuning.search import app
+from tuning.space.changes import with_columns
+from tuning.space.file import load_space
+from tuning.study.run_folder import RECORD, load_study
 from tuning.study.storage import STUDY, TRIALS
 
 SMOKE = Path(__file__).parents[2] / "search_spaces" / "smoke.yaml"
@@ -63,7 +64,7 @@ def test_the_columns_of_a_table_are_named_for_a_search_too(tmp_path: Path) -> No
     (tmp_path / "clicks.csv").write_text("\n".join(["q,document,rel", *rows]))
     columns = ("--data", f"csv:{tmp_path / 'clicks.csv'}", "--columns", "query=q,label=rel")
     assert start("--dry-run", "--output", tmp_path / "run", *columns).exit_code == 0
-    space = _with_columns(load_space(SMOKE), parse_columns("query=q,label=rel"))
+    space = with_columns(load_space(SMOKE), parse_columns("query=q,label=rel"))
     assert space.base.data.columns == ColumnsConfig(query="q", label="rel")
     error = start("--dry-run", "--output", tmp_path / "run", "--columns", "q").exception
     assert isinstance(error, ConfigError)
@@ -162,19 +163,19 @@ def plan_of(folder: Path, *arguments: str) -> str:
 def test_a_run_is_continued_over_the_space_that_it_was_started_with(ended_run: Path) -> None:
     plan = plan_of(ended_run)
     assert plan.startswith("tiny ")
-    assert "6 trials of at most 3 epochs and 2 GB, 1 h in all" in plan
+    assert "6 trials of at most 3 epochs and 2 GiB, 1 h in all" in plan
     assert "loss.margin low 0.1, high 0.8 loss.name in ['triplet']" in plan
 
 
 @pytest.mark.parametrize(
     ("arguments", "budget"),
     [
-        (("--trials", "+20"), "26 trials of at most 3 epochs and 2 GB, 1 h"),
-        (("--trials", "20"), "20 trials of at most 3 epochs and 2 GB, 1 h"),
-        (("--hours", "+0.5"), "6 trials of at most 3 epochs and 2 GB, 1.5 h"),
-        (("--hours", "8", "--trials", "+1"), "7 trials of at most 3 epochs and 2 GB, 8 h"),
-        (("--trial-memory-gb", "1"), "6 trials of at most 3 epochs and 1 GB, 1 h"),
-        (("--core-hours", "4"), "6 trials of at most 3 epochs and 2 GB, 1 h in all, 4 core-hours"),
+        (("--trials", "+20"), "26 trials of at most 3 epochs and 2 GiB, 1 h"),
+        (("--trials", "20"), "20 trials of at most 3 epochs and 2 GiB, 1 h"),
+        (("--hours", "+0.5"), "6 trials of at most 3 epochs and 2 GiB, 1.5 h"),
+        (("--hours", "8", "--trials", "+1"), "7 trials of at most 3 epochs and 2 GiB, 8 h"),
+        (("--trial-memory-gb", "1"), "6 trials of at most 3 epochs and 1 GiB, 1 h"),
+        (("--core-hours", "4"), "6 trials of at most 3 epochs and 2 GiB, 1 h in all, 4 core-hours"),
     ],
 )
 def test_a_run_can_be_continued_for_longer(
@@ -184,16 +185,16 @@ def test_a_run_can_be_continued_for_longer(
 
 
 def test_what_is_added_is_added_to_the_budget_as_it_was_last(ended_run: Path) -> None:
-    load_study(ended_run).set_user_attr(BUDGET, {"trials": 10, "hours": 3.0})
+    load_study(ended_run).set_user_attr("budget", {"trials": 10, "hours": 3.0})
     plan = plan_of(ended_run, "--trials", "+5")
-    assert "15 trials of at most 3 epochs and 2 GB, 3 h in all" in plan
+    assert "15 trials of at most 3 epochs and 2 GiB, 3 h in all" in plan
 
 
 def test_core_hours_are_added_to_those_that_a_run_had(ended_run: Path) -> None:
     error = call("--resume", ended_run, "--core-hours", "+2").exception
     assert isinstance(error, ConfigError)
     assert "`--core-hours +2` adds to a budget of" in str(error)
-    load_study(ended_run).set_user_attr(BUDGET, {"core_hours": 1.5})
+    load_study(ended_run).set_user_attr("budget", {"core_hours": 1.5})
     assert "3.5 core-hours" in plan_of(ended_run, "--core-hours", "+2")
 
 
@@ -233,7 +234,7 @@ def test_a_budget_that_no_search_can_have_is_refused_for_a_run_too(
     error = call("--resume", ended_run, option, value).exception
     assert isinstance(error, ConfigError)
     assert named in str(error)
-    assert BUDGET not in load_study(ended_run).user_attrs
+    assert "budget" not in load_study(ended_run).user_attrs
 
 
 def test_a_run_that_another_process_continues_is_refused(ended_run: Path) -> None:
@@ -328,21 +329,21 @@ def test_a_cluster_is_started_or_joined_but_not_both() -> None:
 def test_a_dry_run_shows_the_nodes_that_would_be_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuning.search.this_machine", lambda: Node(3, 21.5))
+    monkeypatch.setattr("tuning.commands.request.this_machine", lambda: Node(3, 21.5))
     result = start("--dry-run", "--nodes", "2", "--output", tmp_path / "run")
     assert result.exit_code == 0, result.output
-    assert "node-0: 2 cores, 10.0 GB, 2 at once" in result.output
-    assert "node-1: 1 cores, 10.0 GB, 1 at once" in result.output
+    assert "node-0: 2 cores, 10.0 GiB, 2 at once" in result.output
+    assert "node-1: 1 cores, 10.0 GiB, 1 at once" in result.output
 
 
 @pytest.mark.parametrize(
     ("machine", "message"),
-    [(Node(1, 21.5), "--nodes 2 needs a core"), (Node(4, 8.0), "No node has a core and 4 GB")],
+    [(Node(1, 21.5), "--nodes 2 needs a core"), (Node(4, 8.0), "No node has a core and 4 GiB")],
 )
 def test_a_machine_too_small_for_its_nodes_is_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: Node, message: str
 ) -> None:
-    monkeypatch.setattr("tuning.search.this_machine", lambda: machine)
+    monkeypatch.setattr("tuning.commands.request.this_machine", lambda: machine)
     error = start("--nodes", "2", "--output", tmp_path / "run").exception
     assert isinstance(error, ConfigError)
     assert message in str(error)

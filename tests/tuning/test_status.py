@@ -16,19 +16,24 @@ from typer.testing import CliRunner
 
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training.trial_data import PreparedData
+from tests.tuning.reasons import recorded
 from tuning import status
-from tuning.records import FAILURE, OBJECTIVE, SECONDS, TrialEnd
+from tuning.records import FAILURE, OBJECTIVE, SECONDS, TrialEnd, TrialOutcome
 from tuning.reporting import snapshot
 from tuning.reporting.events import EventLog
+from tuning.reporting.run_status import RunStatus, run_status
 from tuning.reporting.snapshot import read_snapshot
-from tuning.reporting.standing import Standing, standing
 from tuning.space import Space
-from tuning.study.history import CONTINUES, WARM_START
-from tuning.study.run_folder import BUDGET, EVENTS, open_study, write_record
+from tuning.study.attributes import CONTINUES, WARM_START
+from tuning.study.run_folder import EVENTS, open_study, write_record
 from tuning.study.storage import STUDY
 
 HOST = {"host": "here", "pid": 0}
-ENDS = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+ENDS = {
+    "COMPLETE": TrialOutcome.COMPLETE,
+    "PRUNED": TrialOutcome.PRUNED,
+    "FAIL": TrialOutcome.FAILED,
+}
 
 
 class Run:
@@ -61,17 +66,17 @@ class Run:
             trial.report(value, epoch)
             metrics = {OBJECTIVE: value, SECONDS: 10.0 * epoch}
             self.events.trial_reported(trial.number, epoch, metrics)
-        for key, value in (attributes | ({FAILURE: reason} if reason else {})).items():
+        for key, value in (attributes | ({FAILURE: recorded(reason)} if reason else {})).items():
             trial.set_user_attr(key, value)
         if state == "RUNNING":
             return
         trial.set_user_attr(SECONDS, 10.0 * len(values))
         self.study.tell(trial, values[-1] if state == "COMPLETE" else None, TrialState[state])
-        end = TrialEnd(trial.number, ENDS[state], len(values), values[-1] if values else None)  # type: ignore[arg-type]
+        end = TrialEnd(trial.number, ENDS[state], len(values), values[-1] if values else None)
         self.events.trial_ended(end)
 
-    def standing(self) -> Standing:
-        return standing(read_snapshot(self.folder))
+    def status(self) -> RunStatus:
+        return run_status(read_snapshot(self.folder))
 
     @contextmanager
     def held(self) -> Iterator[subprocess.Popen[str]]:
@@ -192,9 +197,9 @@ def test_a_run_whose_process_is_gone_was_killed_and_its_trials_wait_to_be_contin
     run = begin()
     with run.searching() as process:
         run.trial("RUNNING", [0.5])
-        assert run.standing().life.state == "running"
+        assert run.status().life.state == "running"
         process.kill()
-    found = run.standing()
+    found = run.status()
     assert (found.life.state, found.running) == ("killed", [])
     assert (found.progress.open, found.progress.running, found.progress.to_come) == (1, 0, 6)
     shown = invoke(run.folder)
@@ -210,7 +215,7 @@ def test_an_interrupted_trial_that_another_continues_is_counted_as_such(
     run.trial("FAIL", [0.4], "worker lost")
     run.trial("COMPLETE", [0.5, 0.6, 0.7], **{CONTINUES: 0})
     run.session(60.0, ended="")
-    progress = run.standing().progress
+    progress = run.status().progress
     assert (progress.finished, progress.continued, progress.open) == (1, 1, 1)
     assert progress.failed == {}
 
@@ -223,7 +228,7 @@ def test_a_live_run_shows_what_each_trial_is_doing_and_what_is_left(
         run.trial("PRUNED", [0.4])
         run.trial("RUNNING", [0.4, 0.5])
         run.trial("RUNNING", [])
-        found = run.standing()
+        found = run.status()
         shown = invoke(run.folder)
     assert f"running, searching (process {process.pid} on here)" in shown
     assert found.cost.seconds == 100.0
@@ -246,15 +251,15 @@ def test_a_session_does_not_try_again_what_it_lost_but_the_next_one_will(
     run = begin()
     with run.searching():
         run.trial("FAIL", [0.5], "worker lost")
-        assert run.standing().progress.to_come == 5
-    assert run.standing().progress.to_come == 6
+        assert run.status().progress.to_come == 5
+    assert run.status().progress.to_come == 6
 
 
 def test_a_live_run_without_a_report_promises_only_its_budget(begin: Callable[[], Run]) -> None:
     run = begin()
     with run.searching(600.0):
         run.trial("RUNNING", [])
-        assert run.standing().forecast is None
+        assert run.status().forecast is None
         assert "at most 50:00: 5 trials to come, 1 running" in invoke(run.folder)
 
 
@@ -264,14 +269,14 @@ def test_a_live_run_is_preparing_then_searching_then_concluding(
     run = begin()
     with run.held() as process:
         run.session(60.0, ended="Ctrl-C")
-        assert run.standing().life.phase == "preparing"
+        assert run.status().life.phase == "preparing"
         run.session(10.0, pid=process.pid)
         run.events.write("session_started", trials_to_go=6)
-        assert run.standing().life.phase == "preparing"
+        assert run.status().life.phase == "preparing"
         run.trial("RUNNING", [0.5])
-        assert run.standing().life.phase == "searching"
+        assert run.status().life.phase == "searching"
         run.study.tell(0, state=TrialState.PRUNED)
-        assert run.standing().life.phase == "concluding"
+        assert run.status().life.phase == "concluding"
         assert "session started, 6 trials to go" in invoke(run.folder)
         run.study.set_user_attr(
             "session.0002",
@@ -283,15 +288,15 @@ def test_a_live_run_is_preparing_then_searching_then_concluding(
                 "ended": "",
             },
         )
-        assert run.standing().life.phase == "concluding"
-        assert run.standing().cost.seconds == 69.0
+        assert run.status().life.phase == "concluding"
+        assert run.status().cost.seconds == 69.0
 
 
 def test_the_time_of_earlier_sessions_counts(begin: Callable[[], Run]) -> None:
     run = begin()
     run.session(500.0, ended="Ctrl-C")
     with run.searching(100.0):
-        cost = run.standing().cost
+        cost = run.status().cost
     assert cost.seconds == 600.0
     assert cost.left == 3000.0
 
@@ -299,7 +304,7 @@ def test_the_time_of_earlier_sessions_counts(begin: Callable[[], Run]) -> None:
 def test_an_extended_budget_is_the_one_shown(begin: Callable[[], Run]) -> None:
     run = begin()
     run.session(60.0, ended="")
-    run.study.set_user_attr(BUDGET, {"trials": 9, "hours": 2.0, "core_hours": 4.0})
+    run.study.set_user_attr("budget", {"trials": 9, "hours": 2.0, "core_hours": 4.0})
     shown = invoke(run.folder)
     assert "0/9 done" in shown
     assert "spent 1:00 of 2:00:00, cores 0:00 of 4:00:00, 1 session" in shown
@@ -312,7 +317,7 @@ def test_failures_are_counted_by_kind_with_the_latest_as_example(
     for reason in ("oom: 9 GB", "error: ValueError: no", "oom: 8 GB", "worker lost"):
         run.trial("FAIL", [], reason)
     run.session(60.0, ended="")
-    found = run.standing()
+    found = run.status()
     assert [(f.kind, f.count, f.trial) for f in found.failures] == [
         ("oom", 2, 2),
         ("error", 1, 1),
@@ -337,7 +342,7 @@ def test_the_best_trial_is_a_complete_one_if_there_is_one(
     run = begin()
     for state, values in trials:
         run.trial(state, values)
-    found = run.standing().best
+    found = run.status().best
     assert (found and (found.trial, found.objective, found.epoch)) == best
 
 
@@ -347,7 +352,7 @@ def test_a_line_that_is_being_written_is_passed_over(begin: Callable[[], Run]) -
     run.session(60.0, ended="")
     with (run.folder / EVENTS).open("a", encoding="utf-8") as file:
         file.write('{"time": "2030-01-01T00:00:00+00:00", "event": "repor')
-    assert run.standing().events[-1].kind == "ended"
+    assert run.status().events[-1].kind == "ended"
 
 
 def test_to_look_changes_nothing(begin: Callable[[], Run]) -> None:
@@ -420,7 +425,7 @@ def test_a_run_without_a_study_is_refused_in_words(begin: Callable[[], Run]) -> 
     run = begin()
     (run.folder / STUDY).unlink()
     with pytest.raises(OutputError, match=r"there is no study\.db in it"):
-        run.standing()
+        run.status()
 
 
 def test_what_came_in_from_an_earlier_run_is_not_this_one_s(begin: Callable[[], Run]) -> None:
@@ -431,7 +436,7 @@ def test_what_came_in_from_an_earlier_run_is_not_this_one_s(begin: Callable[[], 
     prior = create_trial(value=0.9, intermediate_values=values, user_attrs=attributes)
     run.study.add_trial(prior)
     run.session(60.0, ended="")
-    found = run.standing()
+    found = run.status()
     assert (found.progress.finished, found.progress.complete, found.progress.to_come) == (1, 1, 5)
     assert found.best is not None
     assert found.best.objective == 0.6

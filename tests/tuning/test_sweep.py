@@ -19,12 +19,14 @@ from typer.testing import CliRunner
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training.trial_data import PreparedData
 from tuning.records import EPOCH, OBJECTIVE, PEAK_RSS_MB, SECONDS
+from tuning.reporting.sweep_file import inexpressible, sweep_yaml
 from tuning.reporting.tracking import logged_metrics
 from tuning.space import CategoricalParameter, FloatParameter, IntParameter, Space
-from tuning.space_file import load_space
-from tuning.sweep import app, inexpressible, sweep_yaml
-from tuning.workers.trainable import TrialContext, train
-from tuning.workers.trial_files import TrialFiles
+from tuning.space.file import load_space
+from tuning.study.trial_files import TrialFiles
+from tuning.sweep import app
+from tuning.workers.training import train
+from tuning.workers.trial_context import TrialContext
 
 DEFAULT = Path(__file__).parents[2] / "search_spaces" / "default.yaml"
 WANDB = str(Path(sys.executable).parent / "wandb")

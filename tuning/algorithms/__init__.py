@@ -1,1 +1,1 @@
-"""Who proposes trials and who stops them."""
+"""Samplers that propose trials, and rules that stop weak ones."""

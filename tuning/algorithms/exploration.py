@@ -1,4 +1,4 @@
-"""What a clone tries in the place of its donor's parameters: those of them that may change."""
+"""Parameters of a clone: those of its donor, some of them changed."""
 
 from __future__ import annotations
 
@@ -9,39 +9,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tuning.space import Params, SchedulerConfig, Space
+from tuning.space.mutation import mutable_keys
 
 Value = TypeVar("Value", int, float)
-
-# Weights have the shapes, and moments the meaning, that these keys gave them.
-_SHAPING = (
-    "model",
-    "circuit.",
-    "mlp.hidden_layers",
-    "mlp.outputs",
-    "linear.rank",
-    "fusion.gate",
-    "fusion.centroids",
-)
-# All that these do is done before the first epoch, which a clone never sees.
-_AT_START = ("warmup.steps", "warmup.batch_size", "warmup.learning_rate", "fusion.initial_weight")
-
-
-def mutable_keys(space: Space) -> list[str]:
-    """The parameters that may differ between a clone and its donor, in the order of the space.
-
-    Neither may what shapes the weights, nor what decides whether a shape is searched at all.
-    """
-    copied = {name for name in space.parameters if name.startswith(_SHAPING)}
-    for name in reversed(list(space.parameters)):  # a condition stands above what waits for it
-        if name in copied:
-            copied.update(space.parameters[name].when)
-    return [name for name in space.parameters if name not in copied and name not in _AT_START]
 
 
 def explored(
     space: Space, donor: Mapping[str, Any], scheduler: SchedulerConfig, rng: np.random.Generator
 ) -> Params:
-    """A donor's parameters with the mutable ones drawn anew, or moved a little.
+    """Return a donor's parameters with the mutable ones drawn anew, or moved a little.
 
     A number is multiplied by one of the scheduler's factors, within its bounds; a choice
     becomes one beside it. What the donor did not have, since its condition did not hold, is
@@ -51,7 +27,7 @@ def explored(
 
 
 class _Explorer:
-    """Suggests in the place of an Optuna trial what lies near a donor's values."""
+    """Suggester of values near those of a donor."""
 
     def __init__(
         self,
@@ -99,7 +75,7 @@ class _Explorer:
         return choices[min(max(beside, 0), len(choices) - 1)]
 
     def _step(self, name: str, low: float, step: float, n_steps: int) -> int:
-        """The place of the next value among low, low + step, ..."""
+        """Return the index of the next value among low, low + step, ..."""
         if self._is_copied(name):
             return round((float(self._donor[name]) - low) / step)
         if self._is_drawn(name):
@@ -107,7 +83,7 @@ class _Explorer:
         return self._moved(name, low, step, n_steps)
 
     def _moved(self, name: str, low: float, step: float, n_steps: int) -> int:
-        """The place to which a factor takes the donor's value."""
+        """Return the index of the donor's value multiplied by a factor."""
         value = float(self._donor[name])
         place, factor = round((value - low) / step), self._factor()
         moved = round((value * factor - low) / step)

@@ -1,32 +1,25 @@
-"""Population based training over a study: who gives way, to a clone of whom.
+"""Population based training over a study: which members stop, and which clones follow them.
 
-Members are compared at the same epochs, each as it comes there (Jaderberg et al.,
-"Population Based Training of Neural Networks", arXiv:1711.09846, with truncation
-selection). One of the lowest is PRUNED, and a clone takes its place: a trial of its own,
-which goes on from the weights that one of the highest had at that epoch, with other numbers.
-Nothing is remembered here: all that decides is in the study.
+Members are compared at the same epochs, each as it reaches them (Jaderberg et al., "Population
+Based Training of Neural Networks", arXiv:1711.09846, with truncation selection). One of the
+lowest is PRUNED, and a clone takes its place: a trial of its own, which goes on from the
+weights that one of the highest had at that epoch, with other parameters. All that decides is
+in the study.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tuning.algorithms.exploration import explored
+from tuning.records import Donor
 from tuning.space import Params, Space
-from tuning.study.history import (
-    AT_EPOCH,
-    CLONES,
-    REPLACES,
-    START_POINT,
-    attempts,
-    exclude_warm_start,
-    origins,
-    scheduled_values,
-)
-from tuning.study.lineage import came_to, given, open_configurations, without_successor
+from tuning.study import attributes
+from tuning.study.trials import parameters, scheduled_values
+from tuning.study.view import StudyView
 
 if TYPE_CHECKING:
     import optuna
@@ -35,143 +28,126 @@ if TYPE_CHECKING:
 _TRIES = 100  # to find parameters that no other trial has
 
 
-def lowest(values: Mapping[int, float], quantile: float) -> list[int]:
-    """Whose values are in the lowest quantile, the lowest first; of equal ones the later number.
+def lowest(values: Mapping[int, float], n_members: int) -> list[int]:
+    """Return the members with the lowest values, the lowest first; of equal ones the later number.
 
-    >>> lowest({0: 0.5, 1: 0.3, 2: 0.3, 3: 0.6}, 0.25)
+    Args:
+        values: Member -> value.
+        n_members: Members to return.
+
+    >>> lowest({0: 0.5, 1: 0.3, 2: 0.3, 3: 0.6}, 1)
     [2]
     """
-    ordered = sorted(values, key=lambda number: (values[number], -number))
-    return ordered[: _share(len(values), quantile)]
+    return sorted(values, key=lambda number: (values[number], -number))[:n_members]
 
 
-def highest(values: Mapping[int, float], quantile: float, population: int) -> list[int]:
-    """Whose values are in the highest quantile of a population, the highest first.
+def highest(values: Mapping[int, float], n_members: int) -> list[int]:
+    """Return the members with the highest values, the highest first; of equal ones the earlier.
 
-    Never more than that of `population` values, however many have come: who is not among
-    them now will never be, and its weights need not be kept.
+    Args:
+        values: Member -> value.
+        n_members: Members to return.
 
-    >>> highest({0: 0.5, 1: 0.3, 2: 0.5, 3: 0.6}, 0.5, population=8)
+    >>> highest({0: 0.5, 1: 0.3, 2: 0.5, 3: 0.6}, 2)
     [3, 0]
     """
-    ordered = sorted(values, key=lambda number: (-values[number], number))
-    return ordered[: min(_share(len(values), quantile), donors_kept(population, quantile))]
-
-
-def donors_kept(population: int, quantile: float) -> int:
-    """How many members' weights are kept at an epoch.
-
-    >>> donors_kept(8, 0.25)
-    2
-    """
-    return max(_share(population, quantile), 1)
-
-
-def ordered_at(trials: Sequence[FrozenTrial], epoch: int) -> list[int]:
-    """The configurations that came to an epoch and did not fail, the highest first."""
-    values = {n: trial.intermediate_values[epoch] for n, trial in came_to(trials, epoch).items()}
-    return sorted(values, key=lambda number: (-values[number], number))
+    return sorted(values, key=lambda number: (-values[number], number))[:n_members]
 
 
 class Population:
-    """A rule that stops members, and who follows them.
+    """Rule that stops members of a population, and source of the clones that follow them.
 
-    trials: the study's, all of them by number, as they are when it is asked.
+    Args:
+        space: Space of the search.
+        view: Returns the study as it is now.
     """
 
-    def __init__(self, space: Space, trials: Callable[[], Sequence[FrozenTrial]]) -> None:
-        self._space, self._trials = space, trials
+    def __init__(self, space: Space, view: Callable[[], StudyView]) -> None:
+        self._space, self._view = space, view
         self._scheduler = space.header.scheduler
-        self._stopped: set[int] = set()  # asked to stop, and maybe not told yet
+        self._stopping: set[int] = set()  # asked to stop, and maybe not ended in the study yet
 
     def stops(self, trial: int, epoch: int, value: float) -> bool:
-        """Whether a member gives way: it is among the lowest, and a better one may be cloned.
+        """Return whether a member stops: it is among the lowest, and a better one may be cloned.
 
-        Start points never do. What was decided about a configuration is not decided again when
-        its epochs are reported once more.
+        Start points never stop. A decision about a configuration is not made again when its
+        epochs are reported once more.
         """
         if epoch not in self._space.perturbation_epochs():
             return False
-        trials = self._trials()
-        configuration = attempts(trials, trial)[-1]
-        latest = max(n for n, first in origins(trials).items() if first == configuration)
-        chain = attempts(trials, latest)
-        if any(epoch in scheduled_values(trials[one]) for one in chain):
+        study = self._view()
+        configuration = study.attempts(trial)[-1]
+        latest = max(n for n, origin in study.origins.items() if origin == configuration)
+        is_decided = any(epoch in scheduled_values(study[n]) for n in study.attempts(latest))
+        if is_decided or attributes.start_point(study[latest]) is not None:
             return False
-        if START_POINT in trials[latest].user_attrs:
+        values = {n: t.intermediate_values[epoch] for n, t in study.reached(epoch).items()}
+        values[configuration] = value
+        is_low = configuration in lowest(values, self._scheduler.share(len(values)))
+        if not (is_low and self._has_room(study) and self._better(values, value)):
             return False
-        came = {n: t.intermediate_values[epoch] for n, t in came_to(trials, epoch).items()}
-        values = {**came, configuration: value}
-        if configuration not in lowest(values, self._scheduler.quantile) or not self._has_room(
-            trials
-        ):
-            return False
-        if not self._donors(values, value):
-            return False
-        self._stopped.add(latest)
+        self._stopping.add(latest)
         return True
 
     def may_grow(self) -> bool:
-        """Whether a new member may be drawn: a place is free, and a trial is left for it."""
-        trials = self._trials()
-        at_work = len(open_configurations(trials)) + len(self._to_follow(trials))
-        return at_work < self._scheduler.population and self._has_room(trials)
+        """Return whether a new member may be drawn: a place is free, and a trial is left for it."""
+        study = self._view()
+        n_members = len(study.open_configurations()) + len(self._without_clone(study))
+        return n_members < self._scheduler.population and self._has_room(study)
 
     def enqueue_clones(self, study: optuna.Study) -> None:
-        """Queue a clone for every member that gave way and has none, each once.
+        """Queue a clone for every member that stopped and has none.
 
-        Safe to be called again after a death in the middle of it.
+        Each is queued once, also where a session was killed in the middle of it.
         """
-        for stopped in self._to_follow(self._trials()):
+        for stopped in self._without_clone(self._view()):
             donor, params = self._clone(stopped)
-            attributes = {CLONES: donor, AT_EPOCH: stopped.last_step, REPLACES: stopped.number}
-            study.enqueue_trial(params, user_attrs=attributes)
+            user_attrs = attributes.of_a_clone(donor, stopped.number)
+            study.enqueue_trial(params, user_attrs=user_attrs)
 
-    def _clone(self, stopped: FrozenTrial) -> tuple[int, Params]:
-        """The donor of the clone that follows a member, and the clone's parameters."""
-        trials = self._trials()
-        donors = self._donors_for(stopped, trials)
+    def _clone(self, stopped: FrozenTrial) -> tuple[Donor, Params]:
+        """Return the donor of the clone that follows a member, and the clone's parameters."""
+        study = self._view()
+        donors = self._donors_for(stopped, study)
         rng = np.random.default_rng([self._space.header.sampler.seed, stopped.number])
         number = int(rng.choice(list(donors)))
-        taken = [given(trial) for trial in trials]
+        existing = [parameters(trial) for trial in study]
         for _ in range(_TRIES):
             params = explored(self._space, donors[number].params, self._scheduler, rng)
-            if params not in taken:
+            if params not in existing:
                 break
-        return number, params
+        assert stopped.last_step is not None
+        return Donor(number, stopped.last_step), params
 
-    def _to_follow(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """Members that gave way, and whom a clone is to follow.
+    def _without_clone(self, study: StudyView) -> list[FrozenTrial]:
+        """Return the members that stopped and that a clone is to follow.
 
-        Nobody follows where all who were better have failed since: the place is free again.
+        None follows where all better members have failed since: the place is free again.
         """
-        return [one for one in without_successor(trials) if self._donors_for(one, trials)]
+        return [trial for trial in study.without_successor() if self._donors_for(trial, study)]
 
-    def _donors_for(
-        self, stopped: FrozenTrial, trials: Sequence[FrozenTrial]
-    ) -> dict[int, FrozenTrial]:
-        """Of the highest where a member was stopped, those that were better, by configuration."""
+    def _donors_for(self, stopped: FrozenTrial, study: StudyView) -> dict[int, FrozenTrial]:
+        """Return the highest members that were better where a member stopped, by configuration."""
         epoch = stopped.last_step
         if epoch is None or epoch not in self._space.perturbation_epochs():
             return {}
-        came = came_to(trials, epoch)
-        values = {number: trial.intermediate_values[epoch] for number, trial in came.items()}
-        donors = self._donors(values, stopped.intermediate_values[epoch])
-        return {number: came[number] for number in donors}
+        members = study.reached(epoch)
+        values = {number: trial.intermediate_values[epoch] for number, trial in members.items()}
+        better = self._better(values, stopped.intermediate_values[epoch])
+        return {number: members[number] for number in better}
 
-    def _donors(self, values: Mapping[int, float], value: float) -> list[int]:
-        """Of the highest, those that are better than a value."""
-        best = highest(values, self._scheduler.quantile, self._scheduler.population)
-        return [number for number in best if values[number] > value]
+    def _better(self, values: Mapping[int, float], value: float) -> list[int]:
+        """Return the members of the highest quantile that are better than a value.
 
-    def _has_room(self, trials: Sequence[FrozenTrial]) -> bool:
-        """Whether the budget has a trial that no configuration, and no one's successor, needs."""
-        waiting = {trial.number for trial in self._to_follow(trials)}
-        waiting |= {n for n in self._stopped if not trials[n].state.is_finished()}
-        first = origins(trials)
-        n_taken = len({first[trial.number] for trial in exclude_warm_start(trials)}) + len(waiting)
-        return n_taken < self._space.header.budget.trials
+        They are never more than those of a whole population, however many members have reached
+        the epoch: a member that is not among them now never will be, and its weights are removed.
+        """
+        n_highest = min(self._scheduler.share(len(values)), self._scheduler.n_donors)
+        return [number for number in highest(values, n_highest) if values[number] > value]
 
-
-def _share(n: int, quantile: float) -> int:
-    return int(n * quantile + 1e-9)
+    def _has_room(self, study: StudyView) -> bool:
+        """Return whether the budget has a trial that no configuration and no clone needs."""
+        waiting = {trial.number for trial in self._without_clone(study)}
+        waiting |= {n for n in self._stopping if not study[n].state.is_finished()}
+        n_configurations = len({study.origins[trial.number] for trial in study.searched()})
+        return n_configurations + len(waiting) < self._space.header.budget.trials

@@ -1,1 +1,1 @@
-"""What a search and its trials may use, and what happens when they use more."""
+"""Limits of a search and its trials: time, memory, disk, failures."""

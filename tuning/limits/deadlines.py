@@ -1,4 +1,4 @@
-"""Who has not reported for too long: a trial that hangs ends though it says nothing."""
+"""Deadlines of trials: one that hangs is ended though it reports nothing."""
 
 from __future__ import annotations
 
@@ -6,48 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from quantum_rerank.config import ExperimentConfig
-from tuning.limits.budgets import Clock
-from tuning.records import TrialEnd
-
-LONGEST_TURN_SECONDS = 5.0
-"""Between two looks at the deadlines, of which Ray's loop has some ten a second.
-
-Beyond that the driver did not run: it was stopped, or its machine was suspended.
-"""
+from tuning.records import Clock, Failure, FailureKind, Listener, TrialEnd
 
 
-class AttendedClock:
-    """A clock that stands still while nobody looks at it.
+class Deadlines(Listener):
+    """Listener that knows which trials have exceeded their time.
 
-    A driver that is stopped (Ctrl-Z, a suspended laptop, a preempted virtual machine) hears
-    no reports, and its trials may have been stopped with it. That time is not theirs.
-
-    >>> times = iter([0.0, 1.0, 61.0, 62.0])
-    >>> clock = AttendedClock(lambda: next(times))
-    >>> [clock() for _ in range(4)]
-    [0.0, 1.0, 1.0, 2.0]
-    """
-
-    def __init__(self, clock: Clock, longest_turn: float = LONGEST_TURN_SECONDS) -> None:
-        self._clock, self._longest_turn = clock, longest_turn
-        self._last: float | None = None
-        self._unattended = 0.0
-
-    def __call__(self) -> float:
-        """Seconds of the clock, without those between two calls that lie too far apart."""
-        now = self._clock()
-        gap = 0.0 if self._last is None else now - self._last
-        self._last = now
-        if gap > self._longest_turn:
-            self._unattended += gap
-        return now - self._unattended
-
-
-class Deadlines:
-    """A listener that tells which trials are over their time.
-
-    trial_hours: of a trial as a whole.  epoch_minutes: between two reports, the first of
-        which has a worker's start and the warm-up before it. None: no limit.
+    Args:
+        trial_hours: Limit of a trial as a whole; None for none.
+        epoch_minutes: Limit between two reports; the first one includes the start of the worker
+            and the warm-up. None for no limit.
+        clock: Seconds.
     """
 
     def __init__(
@@ -56,31 +25,40 @@ class Deadlines:
         self._trial_hours, self._epoch_minutes = trial_hours, epoch_minutes
         self._clock = clock
         self._started: dict[int, float] = {}
-        self._heard: dict[int, float] = {}
-        self._looked: dict[int, float] = {}
+        self._reported: dict[int, float] = {}
+        self._checked: dict[int, float] = {}
 
-    def overdue(self, number: int, runs: bool) -> str:
-        """Why a trial has to end, or nothing; one that waits for its worker has all its time."""
+    def overdue(self, number: int, is_running: bool) -> Failure | None:
+        """Return the failure of a trial that has exceeded its time.
+
+        Args:
+            number: Number of the trial.
+            is_running: Whether it has a worker; the time of a trial that waits for one does
+                not count, neither before its first epoch nor while it lets others run.
+        """
         now = self._clock()
-        if not runs:  # nor does it later lose the time in which others went first
+        if not is_running:
             started = self._started.get(number, now)
-            self._started[number] = started + now - self._looked.get(number, started)
-            self._heard[number] = now
-        self._looked[number] = now
+            self._started[number] = started + now - self._checked.get(number, started)
+            self._reported[number] = now
+        self._checked[number] = now
         hours, minutes = self._trial_hours, self._epoch_minutes
         if hours and now - self._started.get(number, now) > hours * 3600.0:
-            return f"timeout: longer than {hours:g} h"
-        if minutes and now - self._heard.get(number, now) > minutes * 60.0:
-            return f"timeout: no epoch ended within {minutes:g} min"
-        return ""
+            return Failure(FailureKind.TIMEOUT, f"longer than {hours:g} h")
+        if minutes and now - self._reported.get(number, now) > minutes * 60.0:
+            return Failure(FailureKind.TIMEOUT, f"no epoch ended within {minutes:g} min")
+        return None
 
     def trial_started(self, number: int, config: ExperimentConfig) -> None:
-        self._started[number] = self._heard[number] = self._clock()
+        """Start the time of a trial."""
+        self._started[number] = self._reported[number] = self._clock()
 
     def trial_reported(self, number: int, epoch: int, metrics: Mapping[str, Any]) -> None:
-        self._heard[number] = self._clock()
+        """Start the time of the next epoch."""
+        self._reported[number] = self._clock()
 
     def trial_ended(self, end: TrialEnd) -> None:
+        """Forget a trial."""
         self._started.pop(end.number, None)
-        self._heard.pop(end.number, None)
-        self._looked.pop(end.number, None)
+        self._reported.pop(end.number, None)
+        self._checked.pop(end.number, None)

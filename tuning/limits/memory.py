@@ -1,4 +1,4 @@
-"""What a trial's memory is: measured in its process, and foretold from its configuration."""
+"""Memory of a trial: measured in its process, and estimated from its configuration."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ import numpy as np
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.similarity import MODELS
 from quantum_rerank.training.trial_data import TrialData
-from tuning.records import PEAK_RSS_MB, TrialEnd
+from tuning.records import PEAK_RSS_MB, Listener
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _WARNED_SHARE = 0.8  # of a trial's memory
-_SHARE_EVERY = 5.0  # seconds: to ask the system for what is shared takes some milliseconds
+_SHARE_EVERY = 5.0  # seconds, since reading the shared memory takes some milliseconds
 BARE_WORKER = 250 * 2**20
-"""What a worker that has imported torch and PennyLane owns at the least, in bytes.
+"""Bytes that a worker which has imported torch and PennyLane owns at the least.
 
 `python -m benchmarks.memory` prints it: own before training.
 """
@@ -44,7 +44,7 @@ class TrialMemory:
         self._asked = float("-inf")
 
     def __call__(self) -> int:
-        """The bytes now."""
+        """Return the bytes now."""
         if not Path("/proc/self/smaps_rollup").exists():
             import psutil
 
@@ -57,7 +57,7 @@ class TrialMemory:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """Processes that a process has started, and theirs."""
+    """Yield the processes that a process has started, and those that they have started."""
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
             children = task.read_text().split()
@@ -68,33 +68,33 @@ def descendants(pid: int) -> Iterator[int]:
             yield from descendants(child)
 
 
-class MemoryWarnings:
-    """A listener that says, once a trial, that it comes near to its memory budget."""
+class MemoryWarnings(Listener):
+    """Listener that warns, once a trial, when a trial comes near to its memory budget.
 
-    def __init__(self, memory_gb: float, say: Callable[[str], None]) -> None:
-        self._memory_gb, self._say = memory_gb, say
+    Args:
+        memory_gb: Budget of a trial, in GiB.
+        warn: Prints a line for the user.
+    """
+
+    def __init__(self, memory_gb: float, warn: Callable[[str], None]) -> None:
+        self._memory_gb, self._warn = memory_gb, warn
         self._warned: set[int] = set()
 
-    def trial_started(self, number: int, config: ExperimentConfig) -> None:
-        """Nothing: it has used nothing yet."""
-
     def trial_reported(self, number: int, epoch: int, metrics: Mapping[str, Any]) -> None:
-        peak_gb = float(metrics.get(PEAK_RSS_MB, 0.0)) / 1024
-        if peak_gb >= _WARNED_SHARE * self._memory_gb and number not in self._warned:
+        """Warn of a trial that has used most of its budget."""
+        peak_gib = float(metrics.get(PEAK_RSS_MB, 0.0)) / 1024
+        if peak_gib >= _WARNED_SHARE * self._memory_gb and number not in self._warned:
             self._warned.add(number)
-            self._say(
-                f"Trial {number} has used {peak_gb:.2f} of its {self._memory_gb:g} GB; "
+            self._warn(
+                f"Trial {number} has used {peak_gib:.2f} of its {self._memory_gb:g} GiB; "
                 "above them it is ended."
             )
 
-    def trial_ended(self, end: TrialEnd) -> None:
-        """Nothing: what it ended of is told elsewhere."""
-
 
 def give_back() -> None:
-    """Give memory that is free within this process back to the system, where glibc can.
+    """Return memory that is free within this process to the system, where glibc can.
 
-    A worker trains one trial after another, and each is measured with what it finds there.
+    A worker trains one trial after another, and memory that is left counts for the next one.
     """
     gc.collect()
     with contextlib.suppress(AttributeError, OSError):
@@ -102,7 +102,7 @@ def give_back() -> None:
 
 
 def kill_descendants(pid: int) -> None:
-    """End what a process has started, at once."""
+    """Kill the processes that a process has started."""
     for child in list(descendants(pid)):
         try:
             os.kill(child, signal.SIGKILL)
@@ -111,7 +111,7 @@ def kill_descendants(pid: int) -> None:
 
 
 def least_bytes(config: ExperimentConfig, embedding_dim: int, n_ranked: int) -> int:
-    """Memory below which a trial cannot be trained; what is above the budget need not start.
+    """Return the bytes below which a trial cannot be trained.
 
     Counts a bare worker; weights, gradients and Adam's two moments in float32; and the
     states of the `n_ranked` documents that a validation ranks, complex128.
@@ -130,8 +130,8 @@ def least_bytes(config: ExperimentConfig, embedding_dim: int, n_ranked: int) -> 
 
 
 def ranked_documents(data: TrialData) -> int:
-    """Documents of the largest collection that a validation ranks."""
-    return max((len(np.unique(q.candidates)) for q in data.validation), default=0)
+    """Return the number of documents of the largest collection that a validation ranks."""
+    return max((len(np.unique(queries.candidates)) for queries in data.validation), default=0)
 
 
 def _private(pid: int) -> int:
@@ -143,10 +143,10 @@ def _private(pid: int) -> int:
 
 
 def _share(pid: int) -> int:
-    """This process's part of pages that are of files or shared, whoever maps them."""
+    """Return the part of a process in pages that are shared or of files."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:  # has ended, or belongs to someone else
         return 0
-    found = {name: value for name, _, value in (line.partition(":") for line in lines)}
-    return sum(int(found[key].split()[0]) * 1024 for key in ("Pss_File", "Pss_Shmem"))
+    sizes = {name: value for name, _, value in (line.partition(":") for line in lines)}
+    return sum(int(sizes[key].split()[0]) * 1024 for key in ("Pss_File", "Pss_Shmem"))

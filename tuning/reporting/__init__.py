@@ -1,1 +1,1 @@
-"""What is told of a search: while it runs, from outside, and at its end."""
+"""Reports on a search: while it runs, from another terminal, and at its end."""

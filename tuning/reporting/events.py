@@ -1,4 +1,4 @@
-"""What a search did, for whoever reads it later: a line of JSON per event, and a log."""
+"""Events of a search as lines of JSON, and its log."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from quantum_rerank.config import ExperimentConfig, flat
-from tuning.records import EPOCH, OBJECTIVE, SECONDS, TrialEnd
+from tuning.records import EPOCH, OBJECTIVE, SECONDS, Listener, TrialEnd
 
 
-class EventLog:
-    """A listener that appends each event to a file, whole lines at a time.
+class EventLog(Listener):
+    """Listener that appends each event to a file, as a whole line of JSON.
 
     Every line has `time` (UTC) and `event`: started, reported or ended, with the trial's number;
     session_started and session_ended for the search itself.
+
+    Args:
+        path: File, which may exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,18 +33,26 @@ class EventLog:
                 file.write(b"\n")
 
     def trial_started(self, number: int, config: ExperimentConfig) -> None:
+        """Write the configuration of a trial."""
         self.write("started", trial=number, config=flat(config))
 
     def trial_reported(self, number: int, epoch: int, metrics: Mapping[str, Any]) -> None:
+        """Write the objective and the seconds of a trial after an epoch."""
         facts = {key: metrics[key] for key in (OBJECTIVE, SECONDS) if key in metrics}
         self.write("reported", trial=number, epoch=epoch, **facts)
 
     def trial_ended(self, end: TrialEnd) -> None:
-        facts = {"state": end.state, EPOCH: end.epoch, OBJECTIVE: end.objective}
-        self.write("ended", trial=end.number, **facts, reason=end.reason)
+        """Write the outcome of a trial, and the reason of its failure."""
+        facts = {"state": end.outcome, EPOCH: end.epoch, OBJECTIVE: end.objective}
+        self.write("ended", trial=end.number, **facts, reason=str(end.failure or ""))
 
     def write(self, event: str, **facts: Any) -> None:
-        """Append an event now; what is not finite is left out."""
+        """Append an event now.
+
+        Args:
+            event: Kind of the event.
+            **facts: Facts of the event; numbers that are not finite are left out.
+        """
         finite = {k: v for k, v in facts.items() if not isinstance(v, float) or math.isfinite(v)}
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": now, "event": event, **finite})
@@ -50,15 +62,15 @@ class EventLog:
 
 @contextmanager
 def write_log(path: Path) -> Iterator[None]:
-    """Append what the packages of this project log, tracebacks included, to a file.
+    """Append the log of this project's packages, tracebacks included, to a file.
 
-    A log that cannot be written, on a full disk, prints no tracebacks meanwhile, W&B's neither:
-    the search says it once, as its own error.
+    Where the log cannot be written, such as on a full disk, no tracebacks are printed meanwhile,
+    not even those of W&B: the search reports it once, as its own error.
     """
     handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in ("tuning", "quantum_rerank")]
-    before = [(logger.level, logger.propagate) for logger in loggers]
+    previous = [(logger.level, logger.propagate) for logger in loggers]
     prints, logging.raiseExceptions = logging.raiseExceptions, False
     for logger in loggers:
         logger.addHandler(handler)
@@ -68,9 +80,45 @@ def write_log(path: Path) -> Iterator[None]:
         yield
     finally:
         logging.raiseExceptions = prints
-        for logger, (level, propagate) in zip(loggers, before, strict=True):
+        for logger, (level, propagate) in zip(loggers, previous, strict=True):
             logger.removeHandler(handler)
             logger.setLevel(level)
             logger.propagate = propagate
-        with suppress(OSError):  # of what was not written, and is still to be
+        with suppress(OSError):  # lines that are still to be written
             handler.close()
+
+
+@dataclass(frozen=True)
+class Event:
+    """Line of events.jsonl.
+
+    Attributes:
+        time: Time of the event.
+        kind: Kind of the event, see `EventLog`.
+        trial: Number of the trial; None for an event of the search itself.
+        facts: Other entries of the line.
+    """
+
+    time: datetime
+    kind: str
+    trial: int | None
+    facts: Mapping[str, Any]
+
+
+def read_events(path: Path) -> list[Event]:
+    """Return the events of a run in order, without lines that are damaged or not whole yet."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    return [event for line in lines if (event := _event(line)) is not None]
+
+
+def _event(line: str) -> Event | None:
+    try:
+        facts = dict(json.loads(line))
+        time = datetime.fromisoformat(facts.pop("time")).astimezone(UTC)
+        trial = facts.pop("trial", None)
+        return Event(time, str(facts.pop("event")), None if trial is None else int(trial), facts)
+    except (ValueError, TypeError, KeyError):
+        return None

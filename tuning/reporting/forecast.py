@@ -1,43 +1,71 @@
-"""How long a search will still take, by how far its trials came and how fast they were.
+"""Forecast of the time that a search still takes.
 
 The work left is that of the trials to come and of the running ones: as many epochs as the
-shares of trials that went on from each epoch let expect, at the seconds that epochs took.
-It is spread over the trials that run at once. The conclusion (test queries, baselines) comes
-on top, and early trials that nothing has stopped yet make it too long rather than too short.
+shares of trials that went on from each epoch let expect, at the seconds that epochs took. It is
+spread over the trials that run at once. The conclusion (test queries, baselines) comes on top,
+and early trials that nothing has stopped yet make the forecast too long rather than too short.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from tuning.records import EPOCH
-from tuning.reporting.snapshot import Event
+from tuning.reporting.events import Event
+from tuning.study import attributes
+from tuning.study.trials import last_epoch
+from tuning.study.view import StudyView
 
 
 @dataclass(frozen=True)
-class Course:
-    """The last epoch that a trial came to, and whether it ended there for good."""
+class TrialExtent:
+    """Last epoch that a trial has reached, and whether it ended there for good."""
 
     epoch: int
-    ended: bool
+    has_ended: bool
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds of a trial's first epoch, its start and warm-up included, and of a later one."""
+    """Seconds of a trial's first epoch, with its start and warm-up, and of a later epoch."""
 
     first: float
     later: float
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """What is left of a search.
+class TimeLeft:
+    """Seconds and core-seconds that the budgets of a search leave."""
 
-    seconds: until the last trial ends; core_seconds: of all trials; at_once: trials that run
-    side by side; by_budget: whether a budget will end the search before its trials are done.
+    seconds: float
+    core_seconds: float
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Trials that a search has still to run.
+
+    Attributes:
+        n_to_come: Trials that have not started.
+        running: Last epoch of each running trial, and the seconds since it was reported.
+        at_once: Trials that run side by side.
+    """
+
+    n_to_come: int
+    running: Sequence[tuple[int, float]]
+    at_once: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Forecast of what is left of a search.
+
+    Attributes:
+        seconds: Until the last trial ends.
+        core_seconds: Of all trials.
+        at_once: Trials that run side by side.
+        by_budget: Whether a budget ends the search before its trials are done.
     """
 
     seconds: float
@@ -48,34 +76,53 @@ class Forecast:
 
 @dataclass
 class Timeline:
-    """When a trial started, and when it reported which epoch."""
+    """Time at which a trial started, and times at which it reported epochs, in seconds."""
 
-    started: datetime
-    reports: list[tuple[datetime, int]] = field(default_factory=list)
+    started: float
+    reports: list[tuple[float, int]] = field(default_factory=list)
 
 
-def shares_going_on(courses: Collection[Course], max_epochs: int) -> list[float]:
-    """Of the trials that came to epoch 1, 2, ..., max_epochs - 1, the shares that went on.
+def shares_going_on(extents: Collection[TrialExtent], max_epochs: int) -> list[float]:
+    """Return the shares of trials that went on from epoch 1, 2, ..., max_epochs - 1.
 
-    A trial that runs, or was cut short, went on from every epoch that it has come to, so that
-    those that take long are not forgotten while they do (Kaplan and Meier, J. Am. Stat. Assoc.
-    1958). 1.0 where no trial has come to: nothing is known to stop it there.
+    A trial that runs, or was cut short, went on from every epoch that it has reached, so that
+    slow trials count while they run (Kaplan and Meier, J. Am. Stat. Assoc. 1958). The share is
+    1.0 at an epoch that no trial has reached: nothing is known to stop it there.
 
-    >>> shares_going_on([Course(1, True), Course(1, True), Course(2, False), Course(3, True)], 4)
+    Args:
+        extents: Trials so far.
+        max_epochs: Epochs of a trial at most.
+
+    >>> ended = [TrialExtent(1, True), TrialExtent(1, True), TrialExtent(3, True)]
+    >>> shares_going_on([*ended, TrialExtent(2, False)], 4)
     [0.5, 1.0, 0.0]
     """
     shares = []
     for epoch in range(1, max_epochs):
-        came = sum(course.epoch >= epoch for course in courses)
-        stopped = sum(course.ended and course.epoch == epoch for course in courses)
-        shares.append(1.0 - stopped / came if came else 1.0)
+        n_reached = sum(extent.epoch >= epoch for extent in extents)
+        n_stopped = sum(extent.has_ended and extent.epoch == epoch for extent in extents)
+        shares.append(1.0 - n_stopped / n_reached if n_reached else 1.0)
     return shares
 
 
+def extents_of(view: StudyView) -> list[TrialExtent]:
+    """Return the extents of trials; an attempt belongs to the one that continues it."""
+    ended, continued = {trial.number for trial in view.finished()}, view.superseded()
+    return [
+        TrialExtent(last_epoch(trial), trial.number in ended)
+        for trial in view
+        if trial.number not in continued
+    ]
+
+
 def expected_epochs(shares: Sequence[float], epoch: int = 0) -> float:
-    """Epochs to come of a trial that is at work on the one after `epoch`; shares: see above.
+    """Return the epochs that a trial still trains, on average.
 
     Half of the trials stop after epoch 1, the others have all 3: (1 + 3) / 2.
+
+    Args:
+        shares: See `shares_going_on`.
+        epoch: Last epoch of the trial.
 
     >>> expected_epochs([0.5, 1.0])
     2.0
@@ -89,40 +136,52 @@ def expected_epochs(shares: Sequence[float], epoch: int = 0) -> float:
 
 
 def timelines(events: Iterable[Event]) -> dict[int, Timeline]:
-    """Number -> when a trial started and reported."""
+    """Return trial -> its timeline, from the events of a run."""
     lines: dict[int, Timeline] = {}
     for event in events:
         if event.trial is None:
             continue
+        seconds = event.time.timestamp()
         if event.kind == "started":
-            lines[event.trial] = Timeline(event.time)
+            lines[event.trial] = Timeline(seconds)
         elif event.kind == "reported" and event.trial in lines and EPOCH in event.facts:
-            lines[event.trial].reports.append((event.time, int(event.facts[EPOCH])))
+            lines[event.trial].reports.append((seconds, int(event.facts[EPOCH])))
     return lines
 
 
 def measured_pace(lines: Mapping[int, Timeline], continuing: Collection[int]) -> Pace | None:
-    """How long epochs took on average; None before the first one.
+    """Return the average seconds of epochs; None before the first one.
 
-    continuing: trials that report again what earlier attempts trained, all at once.
+    Args:
+        lines: Trial -> its timeline.
+        continuing: Trials that report epochs of earlier attempts again, all at once.
     """
-    reported = [one for n, one in lines.items() if one.reports and n not in continuing]
+    reported = [line for n, line in lines.items() if line.reports and n not in continuing]
     if not reported:
         return None
-    firsts = sum((one.reports[0][0] - one.started).total_seconds() for one in reported)
-    spans = [(one.reports[0], one.reports[-1]) for one in reported]
-    epochs = sum(last[1] - first[1] for first, last in spans)
-    seconds = sum((last[0] - first[0]).total_seconds() for first, last in spans)
-    first = firsts / len(reported)
-    return Pace(first, seconds / epochs if epochs > 0 else first)
+    first = sum(line.reports[0][0] - line.started for line in reported) / len(reported)
+    spans = [(line.reports[0], line.reports[-1]) for line in reported]
+    n_epochs = sum(end[1] - start[1] for start, end in spans)
+    seconds = sum(end[0] - start[0] for start, end in spans)
+    return Pace(first, seconds / n_epochs if n_epochs > 0 else first)
 
 
-def most_at_once(events: Iterable[Event], since: datetime) -> int:
-    """The most trials that ran side by side, of those that were started `since` then."""
+def continuing_trials(view: StudyView) -> set[int]:
+    """Return the trials that continue earlier attempts."""
+    return {trial.number for trial in view if attributes.continues(trial) is not None}
+
+
+def most_at_once(events: Iterable[Event], since: float) -> int:
+    """Return the most trials that ran side by side.
+
+    Args:
+        events: Events of a run.
+        since: Time in seconds since the epoch; trials that started before it do not count.
+    """
     running: set[int | None] = set()
     most = 0
     for event in events:
-        if event.kind == "started" and event.time >= since:
+        if event.kind == "started" and event.time.timestamp() >= since:
             running.add(event.trial)
         elif event.kind == "ended":
             running.discard(event.trial)
@@ -130,36 +189,34 @@ def most_at_once(events: Iterable[Event], since: datetime) -> int:
     return most
 
 
-def forecast(
-    n_to_come: int,
-    running: Iterable[tuple[int, float]],
-    shares: Sequence[float],
-    pace: Pace,
-    at_once: int,
-    seconds_left: float,
-    core_seconds_left: float,
-) -> Forecast:
-    """What is left, within the budgets.
-
-    running: of each, the last epoch and the seconds since it was reported.
+def forecast(work: Workload, shares: Sequence[float], pace: Pace, left: TimeLeft) -> Forecast:
+    """Return what is left of a search, within its budgets.
 
     Two trials to come of 2 epochs (60 s and 30 s) each, and one with an epoch to go that began
     10 s ago: 90 + 90 + 20 = 200 s of work, for two at once.
 
-    >>> forecast(2, [(2, 10.0)], [0.5, 1.0], Pace(60.0, 30.0), 2, 3600.0, 7200.0)
+    Args:
+        work: Trials that are left.
+        shares: See `shares_going_on`.
+        pace: Seconds of epochs.
+        left: Time that the budgets leave.
+
+    >>> work = Workload(n_to_come=2, running=[(2, 10.0)], at_once=2)
+    >>> forecast(work, [0.5, 1.0], Pace(60.0, 30.0), TimeLeft(3600.0, 7200.0))
     Forecast(seconds=100.0, core_seconds=200.0, at_once=2, by_budget=False)
     """
     remaining = [
-        max(_seconds(shares, epoch, pace) - waited, 0.0) for epoch, waited in running
-    ] + n_to_come * [_seconds(shares, 0, pace)]
-    work = sum(remaining)
-    # The last trial has nobody to share with.
-    seconds = max(work / at_once, max(remaining, default=0.0))
-    limit = min(seconds_left, core_seconds_left / at_once)
-    return Forecast(min(seconds, limit), min(work, core_seconds_left), at_once, seconds > limit)
+        max(_seconds(shares, epoch, pace) - waited, 0.0) for epoch, waited in work.running
+    ] + work.n_to_come * [_seconds(shares, 0, pace)]
+    total = sum(remaining)
+    # The last trial shares its work with no other.
+    seconds = max(total / work.at_once, max(remaining, default=0.0))
+    limit = min(left.seconds, left.core_seconds / work.at_once)
+    core_seconds = min(total, left.core_seconds)
+    return Forecast(min(seconds, limit), core_seconds, work.at_once, seconds > limit)
 
 
 def _seconds(shares: Sequence[float], epoch: int, pace: Pace) -> float:
-    """Of a trial that is at work on the epoch after `epoch`."""
+    """Return the seconds of a trial that trains the epoch after `epoch`."""
     epochs = expected_epochs(shares, epoch)
     return pace.later * epochs if epoch else pace.first + pace.later * (epochs - 1.0)

@@ -1,4 +1,4 @@
-"""The Pareto front of a search as a page that opens without a network."""
+"""Pareto front of a search as a page that opens without a network."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.atomic import write_text
 from quantum_rerank.errors import MissingPackage
-from tuning.reporting.reports import Outcome
-from tuning.study.front import cost, front
+from tuning.conclusion.outcome import Outcome
+from tuning.study.ranking import cost, front
 from tuning.workers.cost import UNITS
 
 if TYPE_CHECKING:
@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 def draw_front(outcome: Outcome, path: Path) -> None:
     """Draw every complete trial by objective and cost; nothing in a search without a cost.
 
-    A search that lacks only the package to draw with is done all the same, and says so.
+    Where only the package to draw with is missing, a note says so.
+
+    Args:
+        outcome: Outcome of the search.
+        path: File to write.
     """
-    against = outcome.space.header.objective.cost
+    cost_name = outcome.space.header.objective.cost
     weighed = [trial for trial in outcome.trials if cost(trial) is not None]
-    if against is None or not weighed:
+    if cost_name is None or not weighed:
         return
     try:
-        figure = _figure(weighed, UNITS[against], outcome.space.header.objective.metric)
+        figure = _figure(weighed, UNITS[cost_name], outcome.space.header.objective.metric)
     except MissingPackage as error:
         outcome.notes.append(f"{path.name} was not drawn: {error}")
         return
@@ -41,11 +45,11 @@ def _figure(trials: Sequence[FrozenTrial], unit: str, metric: str) -> Any:
 
     best = front(trials)
     on_front = {trial.number for trial in best}
-    others = [trial for trial in trials if trial.number not in on_front]
+    dominated = [trial for trial in trials if trial.number not in on_front]
     figure = graph_objects.Figure(
         [
             graph_objects.Scatter(name="Pareto front", mode="lines+markers", **_points(best)),
-            graph_objects.Scatter(name="other trials", mode="markers", **_points(others)),
+            graph_objects.Scatter(name="other trials", mode="markers", **_points(dominated)),
         ]
     )
     figure.update_traces(selector=0, line_shape="hv")
@@ -56,14 +60,14 @@ def _figure(trials: Sequence[FrozenTrial], unit: str, metric: str) -> Any:
 
 
 def _points(trials: Sequence[FrozenTrial]) -> dict[str, Any]:
-    """Places of trials, and what is shown of the one that is pointed at."""
-    told = [
+    """Return the coordinates of trials, and the text that is shown beside the pointer."""
+    texts = [
         "<br>".join([f"trial {t.number}", *(f"{key} {value}" for key, value in t.params.items())])
         for t in trials
     ]
     return {
         "x": [trial.values[1] for trial in trials],
         "y": [trial.values[0] for trial in trials],
-        "text": told,
+        "text": texts,
         "hovertemplate": "%{text}<br>%{x}, %{y:.4f}<extra></extra>",
     }

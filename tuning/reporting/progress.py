@@ -1,11 +1,11 @@
-"""The search as it runs: a live line per trial and one for all."""
+"""Display of a search as it runs: a live line per trial and one for all."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,42 +13,44 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from quantum_rerank.config import ExperimentConfig
-from tuning.limits.budgets import Clock, TimeBudget
-from tuning.records import OBJECTIVE, TrialEnd
+from quantum_rerank.config import ExperimentConfig, flat
+from tuning.records import OBJECTIVE, Listener, TrialEnd, TrialOutcome
+from tuning.reporting.descriptions import describe_config, duration, time_left
+from tuning.reporting.live_forecast import LiveForecast
+from tuning.study.trials import highest
+from tuning.study.view import StudyView
+
+
+class BestSoFar(NamedTuple):
+    """Highest objective so far, and its trial."""
+
+    objective: float
+    trial: int
 
 
 @dataclass
 class _Running:
-    started: float
     label: str
     epoch: int = 0
     objective: float | None = None
 
 
-class ProgressDisplay:
-    """Follows a search; live in a terminal, a line per ended trial elsewhere.
+class ProgressDisplay(Listener):
+    """Display that follows a search: live in a terminal, a line per ended trial elsewhere.
 
-    n_told, best: of the sessions before this one: trials that are over for good, and the
-    highest objective with its trial.
+    Args:
+        console: Console to print to.
+        forecast: Forecast of the time left, which this display feeds.
+        best: Highest objective of earlier sessions.
     """
 
     def __init__(
-        self,
-        console: Console,
-        n_trials: int,
-        max_epochs: int,
-        budget: TimeBudget,
-        clock: Clock,
-        n_told: int = 0,
-        best: tuple[float, int] | None = None,
+        self, console: Console, forecast: LiveForecast, best: BestSoFar | None = None
     ) -> None:
-        self._console, self._clock, self._budget = console, clock, budget
-        self._n_trials, self._max_epochs = n_trials, max_epochs
-        self._n_told, self._started = n_told, clock()
+        self._console, self._forecast, self._best = console, forecast, best
+        self._n_previous = forecast.n_finished
         self._running: dict[int, _Running] = {}
-        self._counts = {"complete": 0, "pruned": 0, "failed": 0}
-        self._best = best
+        self._counts = dict.fromkeys(TrialOutcome, 0)
         self._notice = ""
         self._lock = threading.RLock()  # a signal's handler shows a notice at any moment
         self._live = Live(
@@ -63,8 +65,8 @@ class ProgressDisplay:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def say(self, notice: str) -> None:
-        """Show a notice until the end."""
+    def show_notice(self, notice: str) -> None:
+        """Print a notice, and show it until the end."""
         self._notice = notice
         self.print_line(notice)
 
@@ -73,49 +75,44 @@ class ProgressDisplay:
         self._console.print(Text(text))
 
     def trial_started(self, number: int, config: ExperimentConfig) -> None:
-        circuit = config.circuit
-        label = f"{config.loss.name}, {circuit.n_qubits} qubits, {circuit.n_layers} layers"
+        """Add a line for a trial."""
         with self._lock:
-            self._running[number] = _Running(self._clock(), label)
+            self._forecast.trial_started(number, config)
+            self._running[number] = _Running(describe_config(flat(config)))
 
     def trial_reported(self, number: int, epoch: int, metrics: Mapping[str, Any]) -> None:
+        """Show the epoch and the objective of a trial."""
         value = float(metrics[OBJECTIVE])
         with self._lock:
+            self._forecast.trial_reported(number, epoch, metrics)
             running = self._running[number]
             running.epoch, running.objective = epoch, value
-            if self._best is None or value > self._best[0]:
-                self._best = (value, number)
+            if self._best is None or value > self._best.objective:
+                self._best = BestSoFar(value, number)
 
     def trial_ended(self, end: TrialEnd) -> None:
+        """Remove the line of a trial, and print how it ended."""
         with self._lock:
+            self._forecast.trial_ended(end)
             self._running.pop(end.number, None)
             if not end.is_cut_short:  # another attempt continues it, and is counted
-                self._counts[end.state] += 1
+                self._counts[end.outcome] += 1
         value = "" if end.objective is None else f", objective {end.objective:.4f}"
-        reason = f" ({end.reason})" if end.reason else ""
+        reason = f" ({end.failure})" if end.failure else ""
         self.print_line(
-            f"[{duration(self._budget.elapsed())}] trial {end.number:>3} {end.state:<8} "
+            f"[{duration(self._forecast.elapsed())}] trial {end.number:>3} {end.outcome:<8} "
             f"epoch {end.epoch}{value}{reason}  {self._summary()}"
         )
 
     def _summary(self) -> str:
         counts = self._counts
-        best = f", best {self._best[0]:.4f} (trial {self._best[1]})" if self._best else ""
-        done = self._n_told + sum(counts.values())
+        best = f", best {self._best.objective:.4f} (trial {self._best.trial})" if self._best else ""
+        n_done = self._n_previous + sum(counts.values())
+        left = time_left(self._forecast(), self._forecast.seconds_left())
         return (
-            f"{done}/{self._n_trials} done, {counts['pruned']} pruned, "
-            f"{counts['failed']} failed{best}, {self._time_left()} left"
+            f"{n_done}/{self._forecast.budget.trials} done, {counts[TrialOutcome.PRUNED]} pruned, "
+            f"{counts[TrialOutcome.FAILED]} failed{best}, {left} left"
         )
-
-    def _time_left(self) -> str:
-        """By what the trials so far took, for those to come, within the budget."""
-        done = sum(self._counts.values())
-        if not done:
-            return f"at most {duration(self._budget.left())}"
-        pace = (self._clock() - self._started) / done
-        todo = max(self._n_trials - self._n_told - done, 0)
-        rest = min(pace * todo, self._budget.left())
-        return f"about {duration(rest)}"
 
     def _render(self) -> Group:
         table = Table.grid(padding=(0, 1))
@@ -126,23 +123,15 @@ class ProgressDisplay:
         return Group(table, summary, *([Text(self._notice)] if self._notice else []))
 
     def _row(self, number: int, trial: _Running) -> tuple[RenderableType, ...]:
-        bar = ProgressBar(total=self._max_epochs, completed=trial.epoch, width=20)
+        max_epochs = self._forecast.budget.epochs
+        bar = ProgressBar(total=max_epochs, completed=trial.epoch, width=20)
         value = "warming up" if trial.objective is None else f"{trial.objective:.4f}"
-        left = ""
-        if trial.epoch:
-            spent = self._clock() - trial.started
-            rest = spent / trial.epoch * (self._max_epochs - trial.epoch)
-            left = f"at most {duration(rest)} left"
-        epochs = f"{trial.epoch}/{self._max_epochs}"
-        return f"trial {number}", bar, epochs, value, left, Text(trial.label, style="dim")
+        epochs = f"{trial.epoch}/{max_epochs}"
+        return f"trial {number}", bar, epochs, value, Text(trial.label, style="dim")
 
 
-def duration(seconds: float) -> str:
-    """Seconds as h:mm:ss, or m:ss below an hour.
-
-    >>> duration(59.6), duration(3725)
-    ('1:00', '1:02:05')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+def best_so_far(view: StudyView) -> BestSoFar | None:
+    """Return the highest objective of the trials of a search; None before the first epoch."""
+    values = [(highest(trial), trial.number) for trial in view.searched()]
+    reported = [BestSoFar(value, number) for value, number in values if value is not None]
+    return max(reported, key=lambda best: best.objective, default=None)

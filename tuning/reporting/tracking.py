@@ -1,9 +1,8 @@
 """Weights & Biases: a mirror of the search, written by one thread for all trials.
 
-Ray's own callback starts processes per trial and has lost runs; one writer
-that holds many open runs costs a quarter of a second each. Nothing here may
-harm a trial: a failure is said once and the search goes on; where W&B's server
-does not answer, it goes on offline.
+Ray's own callback starts processes per trial and has lost runs; one writer that holds many open
+runs costs a quarter of a second each. Nothing here may harm a trial: a failure is reported once
+and the search goes on; where W&B's server does not answer, it goes on offline.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from typing import Any, Literal
 from quantum_rerank.config import ExperimentConfig, flat
 from quantum_rerank.console import pasted
 from quantum_rerank.errors import ConfigError, MissingPackage
-from tuning.records import EPOCH, FINAL, OBJECTIVE, TrialEnd
+from tuning.records import EPOCH, FINAL, OBJECTIVE, Listener, TrialEnd, TrialOutcome
 
 Mode = Literal["online", "offline", "disabled"]
 
@@ -42,13 +41,18 @@ _AWAY_SECONDS = 10.0  # without an answer from W&B's server until it is taken to
 _INTERNAL = {"trial_id", "done", "date", "timestamp", "pid", "hostname", "node_ip", FINAL}
 
 
-def resolve_mode(asked: Literal["auto", "online", "offline", "disabled"]) -> Mode:
-    """`auto`: online where wandb is logged in, offline elsewhere; WANDB_MODE is heard.
+def resolve_mode(option: Literal["auto", "online", "offline", "disabled"]) -> Mode:
+    """Return the W&B mode that an option stands for.
 
-    Raises: ConfigError if WANDB_MODE is none of W&B's.
+    Args:
+        option: `auto` is the mode of WANDB_MODE; without it, online where wandb is logged in and
+            offline elsewhere.
+
+    Raises:
+        ConfigError: WANDB_MODE is not a mode of W&B.
     """
-    if asked != "auto":
-        return asked
+    if option != "auto":
+        return option
     named = os.environ.get("WANDB_MODE", "").lower()
     if named in MODES:
         return MODES[named]
@@ -58,12 +62,12 @@ def resolve_mode(asked: Literal["auto", "online", "offline", "disabled"]) -> Mod
 
 
 def project() -> str:
-    """The W&B project of every run: WANDB_PROJECT, or else this one's."""
+    """Return the W&B project of every run: that of WANDB_PROJECT, or this project's."""
     return os.environ.get("WANDB_PROJECT") or _PROJECT
 
 
 def logged_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a report that W&B shows: the same keys in a search and in a sweep."""
+    """Return the numbers of a report that W&B shows, with the same keys in search and sweep."""
     return {
         key: float(value)
         for key, value in metrics.items()
@@ -80,7 +84,7 @@ def start_run(
 ) -> Any:
     """Open one W&B run as every trial has it, and define its axis."""
     wandb = import_wandb()
-    folder.mkdir(parents=True, exist_ok=True)  # else W&B takes a temporary one, silently
+    folder.mkdir(parents=True, exist_ok=True)  # else W&B takes a temporary folder, silently
     run = wandb.init(
         project=project,
         group=group,
@@ -105,9 +109,11 @@ def start_run(
 
 
 def describe_run(run: Any, config: ExperimentConfig) -> None:
-    """Write the whole configuration, under the same typed keys in every run, and the tags.
+    """Write the configuration of a trial and its tags.
 
-    What a sweep has set already stays as the sweep set it.
+    Args:
+        run: W&B run; keys that a sweep has set stay as they are.
+        config: Configuration of the trial.
     """
     run.config.update({k: v for k, v in flat(config).items() if k not in run.config})
     tags = (*(run.tags or ()), config.model, config.circuit.engine, config.loss.name)
@@ -115,14 +121,14 @@ def describe_run(run: Any, config: ExperimentConfig) -> None:
 
 
 def finish_run(run: Any, end: TrialEnd) -> None:
-    """Write what a run ended as, and close it; a failed trial exits with 1."""
-    run.summary["state"] = end.state
+    """Write the outcome of a trial, and close its run; a failed trial exits with 1."""
+    run.summary["state"] = str(end.outcome)
     run.summary[EPOCH] = end.epoch
     if end.objective is not None:
         run.summary[OBJECTIVE] = end.objective
-    if end.reason:
-        run.summary["reason"] = end.reason
-    run.finish(exit_code=1 if end.state == "failed" else 0)
+    if end.failure:
+        run.summary["reason"] = str(end.failure)
+    run.finish(exit_code=1 if end.outcome == TrialOutcome.FAILED else 0)
 
 
 def group_name(folder_name: str) -> str:
@@ -140,8 +146,15 @@ def group_name(folder_name: str) -> str:
     return f"{name[: _LONGEST_GROUP - 9]}-{digest}"
 
 
-class WandbTracker:
-    """Follows a search and writes a run per trial, from a thread of its own."""
+class WandbTracker(Listener):
+    """Listener that writes a W&B run per trial, from a thread of its own.
+
+    Args:
+        project: W&B project.
+        group: Name of the group of runs.
+        folder: Folder of the files.
+        mode: W&B mode; it becomes offline where the server does not answer.
+    """
 
     def __init__(self, project: str, group: str, folder: Path, mode: Mode) -> None:
         self._project, self._group = project, group_name(group)
@@ -163,7 +176,7 @@ class WandbTracker:
         self._tasks.put(lambda: self._finish(end))
 
     def close(self, seconds: float = 60.0) -> None:
-        """Write what is queued and close what is open, or give up after so many seconds."""
+        """Write what is queued and close open runs, or give up after so many seconds."""
         self._tasks.put(None)
         self._thread.join(timeout=seconds)
         if self._thread.is_alive():
@@ -194,9 +207,9 @@ class WandbTracker:
             )
         except Exception as error:  # wandb has many for a server that does not answer
             self._go_on_offline(error)
-        # What it has begun to write would be uploaded as one more run.
-        for begun in self._folder.glob(f"wandb/run-*-{run_id}"):
-            shutil.rmtree(begun, ignore_errors=True)
+        # A folder that it has begun would be uploaded as one more run.
+        for folder in self._folder.glob(f"wandb/run-*-{run_id}"):
+            shutil.rmtree(folder, ignore_errors=True)
         return self._start(name)
 
     def _finish(self, end: TrialEnd) -> None:
@@ -221,7 +234,7 @@ class WandbTracker:
                 continue
             try:
                 task()
-            except Exception as error:  # whatever W&B raises must not reach a trial
+            except Exception as error:  # no error of W&B may reach a trial
                 self._failed = True
                 warnings.warn(f"W&B is given up for this search: {error}", stacklevel=1)
         with contextlib.suppress(Exception):
@@ -246,12 +259,12 @@ def has_key() -> bool:
         return True
     except wandb.errors.UsageError:
         return False
-    except Exception:  # whatever else keeps it from asking is said when the first run starts
+    except Exception:  # any other problem is reported when the first run starts
         return True
 
 
 def import_wandb() -> Any:
-    """The package wandb, set so that it never asks a question at a terminal."""
+    """Return the package wandb, set so that it never asks a question at a terminal."""
     os.environ.setdefault("WANDB_SILENT", "true")
     try:
         import wandb

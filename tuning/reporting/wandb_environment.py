@@ -99,8 +99,10 @@ def _refused(environment: MutableMapping[str, str]) -> Iterator[str]:
 
 
 def _bad_entity(value: str) -> str:
-    found = "".join(character for character in _NOT_IN_A_NAME if character in value)
-    return f"a user's or a team's name has none of the characters {found!r}" if found else ""
+    forbidden = "".join(symbol for symbol in _NOT_IN_A_NAME if symbol in value)
+    return (
+        f"a user's or a team's name has none of the characters {forbidden!r}" if forbidden else ""
+    )
 
 
 def where_runs_are_written(mode: Mode, folder: Path) -> str:

@@ -1,1 +1,1 @@
-"""What a search knows: its folder, its study, and what each session has cost."""
+"""Storage of a search: its folder, its study, its trials' files."""

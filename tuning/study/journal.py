@@ -62,14 +62,14 @@ def append_whole(path: Path, lines: bytes) -> None:
 
 
 def _end_of_lines(path: Path, block: int = 4096) -> int:
-    """How many bytes of a file are whole lines."""
+    """Return the number of bytes of a file that are whole lines."""
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
         while end > 0:
             start = max(end - block, 0)
             file.seek(start)
-            found = file.read(end - start).rfind(b"\n")
-            if found >= 0:
-                return start + found + 1
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
             end = start
     return 0

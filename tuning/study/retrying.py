@@ -13,7 +13,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from tuning.limits.budgets import Clock
+from tuning.records import Clock
 
 log = logging.getLogger("tuning")
 
@@ -55,11 +55,11 @@ class RetryingStorage:
         """Seconds spent on waiting so far."""
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._storage, name)
-        if not callable(found):
-            return found
-        return lambda *given, **named: without_pickles(
-            self._patiently(lambda: found(*given, **named))
+        attribute = getattr(self._storage, name)
+        if not callable(attribute):
+            return attribute
+        return lambda *args, **kwargs: without_pickles(
+            self._patiently(lambda: attribute(*args, **kwargs))
         )
 
     def set_trial_state_values(

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 SUMMARY, BEST, RECORD = "summary.json", "best", "run.json"
 EVENTS, LOG = "events.jsonl", "search.log"
 PARETO = "pareto.html"
-BUDGET = "budget"  # attribute of the study: trials and hours, as they were extended
 _RUN, _PLACES, _ENCODER = "run", "storage", "encoder_fingerprint"  # keys of the record
 
 
@@ -66,7 +65,7 @@ def write_record(
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What `write_record` wrote; OutputError if it is not there or damaged."""
+    """Return the record of a run; OutputError if it is missing or damaged."""
     require_exists(folder, OutputError)
     try:
         return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
@@ -122,7 +121,7 @@ def recorded_space(record: Mapping[str, Any]) -> Space:
 
 
 def recorded_places(folder: Path) -> StorageConfig:
-    """Where a run keeps its study and its trials' files; in its folder if nothing else is written.
+    """Return the storage of a run; its folder if nothing else is recorded.
 
     Raises: OutputError if what is written is damaged, or is a place that this user has not named.
     """
@@ -193,7 +192,7 @@ def load_study(folder: Path, patience: float = PATIENCE_SECONDS) -> optuna.Study
 
 
 def has_study(folder: Path) -> bool:
-    """Whether a search, which loads its data first, has made its study.
+    """Return whether a search, which loads its data first, has created its study.
 
     Raises: OutputError if a database does not answer.
     """
@@ -209,7 +208,7 @@ def has_study(folder: Path) -> bool:
 
 
 def is_unbegun(folder: Path) -> bool:
-    """Whether a run was killed before its first trial: its study may have been half made."""
+    """Return whether a run was killed before its first trial; its study may be incomplete."""
     is_begun = (folder / EVENTS).exists() or (folder / TRIALS).exists()
     return not is_begun and (folder / RECORD).exists()
 
@@ -235,7 +234,7 @@ def find_study(
 
 
 def unreadable(error: Exception, folder: Path, places: StorageConfig) -> OutputError:
-    """What to say of a study that cannot be read."""
+    """Return the error for a study that cannot be read."""
     where = folder / places.file if places.file else masked(places.storage)
     cause = error.__cause__ or error
     if is_locked(error):

@@ -1,4 +1,4 @@
-"""Where a study is kept: in an SQLite file, in a journal, or in a PostgreSQL database."""
+"""Storage of a study: an SQLite file, a journal, or a PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _WOULD_WRITE = "25006"  # tables, that is: there are none
 
 @dataclass(frozen=True)
 class StorageConfig:
-    """Where a run keeps what does not have to lie in its folder.
+    """Storage of a run's study and of its trials' files.
 
     storage: `sqlite`, `journal` or the URL of a PostgreSQL database.
     study: the study's name there.
@@ -61,7 +61,7 @@ class StorageConfig:
 
 
 def check_storage(text: str) -> str:
-    """What `--storage` may be; ConfigError for anything else, and for a password in it.
+    """Return the value of `--storage`; ConfigError if it is none, or has a password in it.
 
     >>> check_storage("postgresql://me@host/studies")
     'postgresql://me@host/studies'
@@ -71,25 +71,25 @@ def check_storage(text: str) -> str:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
-    known = "Give sqlite, journal or postgresql://USER@HOST/DATABASE."
+    way_out = "Give sqlite, journal or postgresql://USER@HOST/DATABASE."
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):  # a text that is no URL may be a misplaced password
-        raise ConfigError(f"`--storage` is not a storage. {known}") from None
+        raise ConfigError(f"`--storage` is not a storage. {way_out}") from None
     if url.drivername != _POSTGRESQL:
-        raise ConfigError(f"`--storage {url.drivername}` is not a storage. {known}")
+        raise ConfigError(f"`--storage {url.drivername}` is not a storage. {way_out}")
     if url.password is not None or any("password" in key for key in url.query):
         raise ConfigError(
             "`--storage` has a password in it, which would be written to run.json. Leave it out, "
             "and give it as PGPASSWORD or in ~/.pgpass."
         )
     if not url.database:
-        raise ConfigError(f"`--storage {text}` names no database. {known}")
+        raise ConfigError(f"`--storage {text}` names no database. {way_out}")
     return text
 
 
 def check_root(text: str) -> str:
-    """What `--storage-path` may be: a URI, or a folder, which is taken from here.
+    """Return the value of `--storage-path`: a URI, or a folder as an absolute path.
 
     >>> check_root("s3://bucket/runs/7")
     's3://bucket/runs/7'
@@ -229,17 +229,17 @@ def connect_to_read(places: StorageConfig) -> optuna.storages.BaseStorage | None
 
 
 def never(error: Exception) -> bool:
-    """Whether to wait over an error of the journal's: its lock waits by itself."""
+    """Return False: the lock of a journal waits by itself."""
     return False
 
 
 def is_locked(error: Exception) -> bool:
-    """Whether another process holds an SQLite file."""
+    """Return whether another process holds an SQLite file."""
     return _sqlite_name(error).startswith("SQLITE_BUSY")
 
 
 def is_away(error: Exception) -> bool:
-    """Whether a server is stopped, starting, or out of reach: what may pass."""
+    """Return whether a server is stopped, starting, or out of reach, which may pass."""
     from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError
 
     cause = _cause(error)

@@ -1,4 +1,4 @@
-"""What a search takes over from earlier ones before its own first trial.
+"""Results of earlier searches that a search takes over before its first trial.
 
 A trial of an earlier run is comparable, and comes in with its values, if it would be the same
 training here: the same objective on the same data, and the same effective configuration, key
@@ -41,25 +41,14 @@ from quantum_rerank.atomic import write_json
 from quantum_rerank.config import Plain, Section, flat
 from quantum_rerank.errors import ConfigError, OutputError
 from quantum_rerank.training.config import SAME, SCHEDULES
-from tuning.reporting.snapshot import read_study
 from tuning.space import Params, Space
-from tuning.study.front import cost, ranking_key
-from tuning.study.history import (
-    CURVE,
-    PROPOSED_BY,
-    WARM_START,
-    best_so_far,
-    curve,
-    is_cut_short,
-    superseded,
-)
-from tuning.study.lineage import donor_of
-from tuning.study.run_folder import (
-    read_record,
-    recorded_encoder,
-    recorded_places,
-    recorded_space,
-)
+from tuning.study import attributes
+from tuning.study.attributes import PROPOSED_BY, WARM_START
+from tuning.study.ranking import cost, ranking_key
+from tuning.study.reading import read_study
+from tuning.study.run_folder import read_record, recorded_encoder, recorded_places, recorded_space
+from tuning.study.trials import best_so_far, curve, is_cut_short
+from tuning.study.view import StudyView
 
 if TYPE_CHECKING:
     import optuna
@@ -111,7 +100,7 @@ class Proposal(Section):
 
 
 class TakenOver(Section):
-    """What came in from one run; left_out: reason -> trials."""
+    """Results that were taken over from one run; left_out: reason -> trials."""
 
     run: str
     priors: list[Prior] = Field(default_factory=list)
@@ -131,7 +120,7 @@ class TakenOver(Section):
 
 
 class LeftOut(Exception):
-    """Why a trial does not come in, in a few words."""
+    """Reason for which a trial is not taken over, in a few words."""
 
 
 def read_earlier(folder: Path) -> EarlierRun:
@@ -153,7 +142,7 @@ def read_earlier(folder: Path) -> EarlierRun:
 def gather(
     space: Space, runs: Iterable[EarlierRun], fingerprint: str, encoder: str = ""
 ) -> list[TakenOver]:
-    """What each run has for a space over data of a fingerprint; a trial comes in once.
+    """Return the results of each run that a space can use; a trial is taken over once.
 
     encoder: fingerprint of what the data's vectors come from, if it is known.
     """
@@ -169,7 +158,7 @@ def gather(
 
 
 def _taken_over(space: Space, run: EarlierRun, why_none: str, seen: set[str]) -> TakenOver:
-    continued = superseded(run.trials)
+    continued = StudyView(run.trials).superseded()
     priors, left_out = list[Prior](), Counter[str]()
     for trial in run.trials:
         if trial.number in continued:
@@ -192,7 +181,7 @@ def _taken_over(space: Space, run: EarlierRun, why_none: str, seen: set[str]) ->
 
 
 def _why_no_value_compares(space: Space, run: EarlierRun, fingerprint: str, encoder: str) -> str:
-    """What sets all of a run's values apart, or nothing."""
+    """Return the reason for which no value of a run is comparable; empty if there is none."""
     old, new = run.space.header.objective, space.header.objective
     if old != new:
         against = f" against {old.cost}" if old.cost else ""
@@ -220,7 +209,7 @@ def _require_values(trial: FrozenTrial) -> None:
         raise LeftOut("cut short" if is_cut_short(trial) else "failed")
     if not curve(trial):
         raise LeftOut("no epoch")
-    if donor_of(trial.user_attrs):
+    if attributes.donor(trial):
         raise LeftOut("goes on from another's weights")
 
 
@@ -316,7 +305,7 @@ def _proposals(space: Space, run: EarlierRun, seen: set[str]) -> Iterator[Propos
 
 
 def _key(trial: FrozenTrial, run: EarlierRun) -> str:
-    """Where a trial was trained: in the run, or in one that the run itself took it from."""
+    """Return the key of a trial in the run that has trained it."""
     return str(trial.user_attrs.get(WARM_START, f"{run.folder}#{trial.number}"))
 
 
@@ -326,12 +315,12 @@ def _matters(key: str) -> bool:
 
 def write_taken_over(taken: Sequence[TakenOver], folder: Path) -> None:
     """Keep what comes in beside the study, so that a session that was killed can make up for it."""
-    content = [one.model_dump(mode="json") for one in taken]
+    content = [run.model_dump(mode="json") for run in taken]
     write_json(folder / TAKEN_OVER, content)
 
 
 def read_taken_over(folder: Path) -> list[TakenOver]:
-    """What `write_taken_over` wrote; nothing if the search was started without an earlier run."""
+    """Return the results that were taken over; empty if the search has no earlier run."""
     try:
         text = (folder / TAKEN_OVER).read_text(encoding="utf-8")
         return TypeAdapter(list[TakenOver]).validate_json(text)
@@ -346,13 +335,13 @@ def add_missing(study: optuna.Study, space: Space, taken: Sequence[TakenOver]) -
 
     Safe to be called again after a death in the middle of it.
     """
-    trials = study.get_trials(deepcopy=False)
-    added = {trial.user_attrs.get(key) for trial in trials for key in (WARM_START, PROPOSED_BY)}
-    for one in taken:
-        for prior in one.priors:
+    keys = (WARM_START, PROPOSED_BY)
+    added = {trial.user_attrs.get(key) for trial in StudyView.of(study) for key in keys}
+    for run in taken:
+        for prior in run.priors:
             if prior.key not in added:
                 study.add_trial(_as_trial(prior, space))
-        for proposal in one.proposals:
+        for proposal in run.proposals:
             if proposal.key not in added:
                 study.enqueue_trial(proposal.params, user_attrs={PROPOSED_BY: proposal.key})
 
@@ -360,7 +349,7 @@ def add_missing(study: optuna.Study, space: Space, taken: Sequence[TakenOver]) -
 def _as_trial(prior: Prior, space: Space) -> FrozenTrial:
     answers = Answers(space, prior.params)
     last, is_weighed = prior.values[max(prior.values)], prior.cost is not None
-    beside = {CURVE: {str(epoch): value for epoch, value in prior.values.items()}}
+    beside = attributes.of_epoch_values(prior.values)
     return create_trial(
         state=STATES[prior.state],
         params=space.suggest(answers),

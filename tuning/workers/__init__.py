@@ -1,1 +1,1 @@
-"""Where trials run: the cluster, one trial, its files."""
+"""Execution of trials on a Ray cluster."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from quantum_rerank.errors import SearchError
 from quantum_rerank.output_streams import shown
-from tuning.limits.budgets import Clock
+from tuning.records import Clock
 
 WARNED_SECONDS = 60.0
 GIVEN_UP_SECONDS = 900.0  # a machine that is as slow as that would not train either
@@ -55,17 +55,17 @@ class Arrivals:
         self._since: float | None = None
         self._is_warned = False
 
-    def look(self, is_waiting: bool, is_at_work: bool) -> None:
-        """Look at the trials once.
+    def check(self, is_waiting: bool, is_running: bool) -> None:
+        """Check the trials once.
 
         Args:
             is_waiting: Whether a trial waits for its worker.
-            is_at_work: Whether one has its worker.
+            is_running: Whether a trial has its worker.
 
         Raises: SearchError if no worker will come.
         """
         now = self._clock()
-        if is_at_work or not is_waiting:
+        if is_running or not is_waiting:
             self._since, self._is_warned = None, False
             return
         self._since = now if self._since is None else self._since

@@ -12,7 +12,7 @@ from typing import Any
 
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.machine import container_memory_left, cores
-from tuning.limits.budgets import GB, Node
+from tuning.limits.concurrency import GIB, Node
 from tuning.workers.private_access import private_access
 
 _MACHINE = "machine"  # what Ray knows this one as, of which trials take a share each
@@ -25,7 +25,7 @@ _QUIET = {
     # Under `uv run` Ray would give every worker an environment of its own, without this one's
     # packages.
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: see ending.signals_end
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: see `ending.signals_end`
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     # A trial that ends without a report fails alone; Ray would end the search.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
@@ -97,7 +97,7 @@ def keep_ray_quiet() -> None:
 
 
 def share(trials: int) -> dict[str, float]:
-    """What each of so many trials takes of this machine, so that Ray places no more at once.
+    """Return the share of this machine that each of so many trials takes.
 
     Ray counts ten-thousandths.
 
@@ -108,7 +108,7 @@ def share(trials: int) -> dict[str, float]:
 
 
 def _our_machine() -> dict[str, Any]:
-    """What Ray hands out of this machine: its cores, and the machine as a whole."""
+    """Return the resources of this machine for Ray: its cores, and the machine as a whole."""
     return {"num_cpus": this_machine().cpus, "resources": {_MACHINE: 1}}
 
 
@@ -201,7 +201,7 @@ def this_machine() -> Node:
     import psutil
 
     free = min(psutil.virtual_memory().available, container_memory_left())
-    return Node(cores(), free / GB)
+    return Node(cores(), free / GIB)
 
 
 def ray_logs() -> Path:
@@ -218,7 +218,7 @@ def cluster_nodes() -> list[Node]:
     nodes = [
         Node(
             int(node["Resources"].get("CPU", 0)),
-            node["Resources"].get("memory", 0.0) / GB,
+            node["Resources"].get("memory", 0.0) / GIB,
             node["NodeName"],
         )
         for node in ray.nodes()

@@ -1,4 +1,4 @@
-"""What a model costs where it is used: the second objective of a search that has one."""
+"""Cost of a model in use: the second objective of a search that has one."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from quantum_rerank.similarity import Head
 
-Against = Literal["parameters", "latency"]
+CostName = Literal["parameters", "latency"]
 UNITS = {"parameters": "trained parameters", "latency": "ms per query of 100 candidates"}
 
 _CANDIDATES = 100
 _REPEATS, _UNMEASURED = 50, 5
 
 
-def cost_of(head: Head, against: Against, embedding_dim: int) -> float:
-    """The number of a head's trained parameters, or its latency in milliseconds.
+def cost_of(head: Head, against: CostName, embedding_dim: int) -> float:
+    """Return the number of a head's trained parameters, or its latency in milliseconds.
 
     >>> from quantum_rerank.config import ExperimentConfig, override
     >>> from quantum_rerank.similarity import build_head

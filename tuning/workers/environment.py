@@ -69,8 +69,8 @@ def _unusable_for_ray(is_divided: bool) -> Iterator[str]:
     variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), "")
     folder = Path(os.environ.get(variable, "/tmp"))  # noqa: S108 as Ray itself takes it
     named = f"{variable}, `{folder}`," if variable else f"`{folder}`, where Ray keeps its sockets,"
-    own = "/nodes-00000000" if is_divided else ""
-    n_bytes = len(os.fsencode(f"{folder}{own}{_SOCKET}"))
+    subfolder = "/nodes-00000000" if is_divided else ""
+    n_bytes = len(os.fsencode(f"{folder}{subfolder}{_SOCKET}"))
     if n_bytes > _SOCKET_BYTES:
         too_many = n_bytes - _SOCKET_BYTES
         yield f"{named} is {too_many} bytes too long for the paths of Ray's sockets. {_SHORT}"

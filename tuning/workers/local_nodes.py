@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from quantum_rerank.errors import ConfigError, SearchError
-from tuning.limits.budgets import DRIVER_GB, GB, Node
+from tuning.limits.concurrency import DRIVER_GIB, GIB, Node
 from tuning.workers.cluster import keep_ray_quiet
 from tuning.workers.private_access import private_access
 
@@ -23,7 +23,7 @@ def shares(machine: Node, count: int) -> list[Node]:
 
     Raises: ConfigError if a node would have no core.
 
-    >>> [(node.name, node.cpus, node.free_gb) for node in shares(Node(3, 13.5), 2)]
+    >>> [(node.name, node.cpus, node.free_gib) for node in shares(Node(3, 13.5), 2)]
     [('node-0', 2, 6.0), ('node-1', 1, 6.0)]
     """
     if count > machine.cpus:
@@ -31,7 +31,7 @@ def shares(machine: Node, count: int) -> list[Node]:
             f"--nodes {count} needs a core for each node, but this machine has {machine.cpus}."
         )
     cores, more = divmod(machine.cpus, count)
-    memory = max(machine.free_gb - DRIVER_GB, 0.0) / count
+    memory = max(machine.free_gib - DRIVER_GIB, 0.0) / count
     return [Node(cores + (i < more), memory, f"node-{i}") for i in range(count)]
 
 
@@ -65,25 +65,25 @@ def _own_folder() -> Iterator[None]:
     `--address auto` would then no longer find.
     """
     variable = "RAY_TMPDIR"
-    before = os.environ.get(variable)
+    previous = os.environ.get(variable)
     with tempfile.TemporaryDirectory(
-        prefix="nodes-", dir=before, ignore_cleanup_errors=True
+        prefix="nodes-", dir=previous, ignore_cleanup_errors=True
     ) as folder:
         os.environ[variable] = folder
         try:
             yield
         finally:
             os.environ.pop(variable)
-            if before is not None:
-                os.environ[variable] = before
+            if previous is not None:
+                os.environ[variable] = previous
 
 
 def _start(cluster: Any, node: Node) -> None:
     try:
         cluster.add_node(
             num_cpus=node.cpus,
-            memory=int(node.free_gb * GB),
-            object_store_memory=int(min(max(_OBJECTS * node.free_gb, 0.1), _OBJECTS_GB) * GB),
+            memory=int(node.free_gib * GIB),
+            object_store_memory=int(min(max(_OBJECTS * node.free_gib, 0.1), _OBJECTS_GB) * GIB),
             node_name=node.name,
             node_ip_address=_LOOPBACK,
             include_dashboard=False,

@@ -1,4 +1,4 @@
-"""Whether the nodes of a cluster can run trials, asked of each before the first one starts."""
+"""Checks of the nodes of a cluster before the first trial starts."""
 
 from __future__ import annotations
 
@@ -71,23 +71,23 @@ def refuse_unfit_nodes(root: str, seconds: float = 60.0) -> None:
 
 
 def what_is_missing(marker: str | None) -> list[str]:
-    """What keeps the node that this runs on from running trials; nothing if it is fit.
+    """Return what keeps this node from running trials; empty if it is fit.
 
     marker: a file that the driver has put beside those of trials, under a name that is new.
     """
-    found = [f"lacks the package `{name}`" for name in PACKAGES if not _is_installed(name)]
+    problems = [f"lacks the package `{name}`" for name in PACKAGES if not _is_installed(name)]
     if marker is None:
-        return found
-    seen = Path(marker)
-    if not seen.is_file():
-        return [*found, UNSEEN]
-    own = seen.with_name(f"{seen.name}-{uuid4().hex}")
+        return problems
+    shared = Path(marker)
+    if not shared.is_file():
+        return [*problems, UNSEEN]
+    probe = shared.with_name(f"{shared.name}-{uuid4().hex}")
     try:
-        own.touch()
-        own.unlink()
+        probe.touch()
+        probe.unlink()
     except OSError as error:
-        found.append(f"cannot write into the folder of trials: {error.strerror}")
-    return found
+        problems.append(f"cannot write into the folder of trials: {error.strerror}")
+    return problems
 
 
 def _is_installed(name: str) -> bool:
@@ -100,8 +100,8 @@ def _is_installed(name: str) -> bool:
 def _by_problem(problems: Mapping[str, list[str]], root: str) -> list[str]:
     """A line per problem, with the nodes that have it."""
     nodes = defaultdict(list)
-    for name, found in problems.items():
-        for problem in found:
+    for name, of_node in problems.items():
+        for problem in of_node:
             nodes[problem].append(f"`{name}`")
     return [
         f"Node {', '.join(dict.fromkeys(names))} {problem}"

@@ -9,7 +9,7 @@ import pytest
 
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.similarity import build_head
-from tuning.algorithms.exploration import explored, mutable_keys
+from tuning.algorithms.exploration import explored
 from tuning.space import (
     CategoricalParameter,
     FloatParameter,
@@ -21,6 +21,7 @@ from tuning.space import (
     Space,
     searchable_keys,
 )
+from tuning.space.mutation import mutable_keys
 
 SEEDS = range(200)
 

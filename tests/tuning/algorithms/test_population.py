@@ -11,22 +11,16 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tuning.algorithms.exploration import mutable_keys
+from tests.tuning.reasons import recorded
 from tuning.algorithms.population import Population, highest, lowest
-from tuning.records import FAILURE, INTERRUPTED, UNSCHEDULED_EPOCH
+from tuning.records import FAILURE, UNSCHEDULED_EPOCH
 from tuning.space import Budget, SchedulerConfig, Space
-from tuning.study.history import (
-    AT_EPOCH,
-    CLONES,
-    CONTINUES,
-    REPLACES,
-    START_POINT,
-    WARM_START,
-    close_running,
-    enqueue_missing,
-)
-from tuning.study.lineage import origins, without_successor
+from tuning.space.mutation import mutable_keys
+from tuning.study.attributes import AT_EPOCH, CLONES, CONTINUES, REPLACES, START_POINT, WARM_START
+from tuning.study.resuming import close_running, enqueue_missing
 from tuning.study.run_folder import open_study
+from tuning.study.trials import is_cut_short
+from tuning.study.view import StudyView
 
 EPOCHS, INTERVAL = 6, 2
 CURVE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
@@ -46,6 +40,15 @@ def space_with(
     return Space(header, space.base, space.parameters)
 
 
+def lowest_of(values: Mapping[int, float], quantile: float) -> list[int]:
+    return lowest(values, SchedulerConfig(quantile=quantile).share(len(values)))
+
+
+def highest_of(values: Mapping[int, float], quantile: float, population: int) -> list[int]:
+    scheduler = SchedulerConfig(quantile=quantile, population=population)
+    return highest(values, min(scheduler.share(len(values)), scheduler.n_donors))
+
+
 class Search:
     """A study and the rule over it; the test plays the part of the trials."""
 
@@ -56,7 +59,7 @@ class Search:
     def start_session(self) -> None:
         """Begin as a session does, whatever the last one left behind."""
         self.study = open_study(self.folder, "tiny")
-        self.population = Population(self.space, lambda: self.study.get_trials(deepcopy=False))
+        self.population = Population(self.space, lambda: StudyView.of(self.study))
         close_running(self.study, "the search was killed")
         enqueue_missing(self.study, self.space)
         self.population.enqueue_clones(self.study)
@@ -113,8 +116,8 @@ def test_the_lowest_and_the_highest_are_a_share_of_those_that_came(
     quantile: float, low: list[int], high: list[int]
 ) -> None:
     values = {0: 0.4, 1: 0.9, 2: 0.5, 3: 0.1}
-    assert lowest(values, quantile) == low
-    assert highest(values, quantile, population=4) == high
+    assert lowest_of(values, quantile) == low
+    assert highest_of(values, quantile, population=4) == high
 
 
 def test_trials_that_came_in_from_another_run_take_no_place_and_no_budget(
@@ -129,21 +132,21 @@ def test_trials_that_came_in_from_another_run_take_no_place_and_no_budget(
         search.begin()
         begun += 1
     assert begun == search.space.header.scheduler.population
-    small = Population(space_with(tiny_space, trials=5), lambda: search.trials)
+    small = Population(space_with(tiny_space, trials=5), lambda: StudyView(search.trials))
     search.study.tell(search.trials[-1].number, 0.1)
     assert small.may_grow()
 
 
 def test_there_are_never_more_donors_than_a_population_has() -> None:
     values = {number: float(number) for number in range(40)}
-    assert highest(values, 0.25, population=8) == [39, 38]
-    assert len(lowest(values, 0.25)) == 10
+    assert highest_of(values, 0.25, population=8) == [39, 38]
+    assert len(lowest_of(values, 0.25)) == 10
 
 
 def test_of_equal_values_the_earlier_trial_is_the_better_one() -> None:
     values = dict.fromkeys(range(4), 0.5)
-    assert lowest(values, 0.25) == [3]
-    assert highest(values, 0.25, population=4) == [0]
+    assert lowest_of(values, 0.25) == [3]
+    assert highest_of(values, 0.25, population=4) == [0]
 
 
 def test_who_has_fallen_from_the_highest_never_comes_back() -> None:
@@ -153,7 +156,7 @@ def test_who_has_fallen_from_the_highest_never_comes_back() -> None:
         fallen: set[int] = set()
         for number in range(30):
             values[number] = float(rng.integers(6))
-            donors = set(highest(values, 0.3, population=7))
+            donors = set(highest_of(values, 0.3, population=7))
             assert not donors & fallen
             kept = sorted(values, key=lambda n: (-values[n], n))[:2]
             fallen = set(values) - set(kept)
@@ -207,7 +210,7 @@ def test_a_start_point_is_never_stopped_but_compared_with(
 def test_a_member_that_failed_is_no_donor_and_compared_with_nobody(search: Search) -> None:
     failed = search.begin()
     search.report(failed, 2, 0.9)
-    failed.set_user_attr(FAILURE, "nan: the loss became nan")
+    failed.set_user_attr(FAILURE, recorded("nan: the loss became nan"))
     search.study.tell(failed, state=TrialState.FAIL)
     assert not search.report(search.begin(), 2, 0.1)
 
@@ -310,7 +313,7 @@ def test_a_death_between_a_stop_and_its_clone_loses_no_member(search: Search) ->
     assert search.population.stops(low.number, 2, 0.1)
     low.report(0.1, 2)
     search.study.tell(low, state=TrialState.PRUNED)
-    assert [t.number for t in without_successor(search.trials)] == [low.number]
+    assert [t.number for t in StudyView(search.trials).without_successor()] == [low.number]
     for _ in range(3):
         search.start_session()
     clones = [t.user_attrs for t in search.queued() if CLONES in t.user_attrs]
@@ -322,7 +325,7 @@ def test_where_all_who_were_better_have_failed_the_place_is_free_again(search: S
     search.report(good, 2, 0.9)
     assert search.population.stops(low.number, 2, 0.1)
     low.report(0.1, 2)
-    good.set_user_attr(FAILURE, "nan: the loss became nan")
+    good.set_user_attr(FAILURE, recorded("nan: the loss became nan"))
     search.study.tell(good, state=TrialState.FAIL)
     search.study.tell(low, state=TrialState.PRUNED)
     search.start_session()
@@ -344,7 +347,7 @@ def test_an_attempt_that_continues_a_clone_is_one_too(search: Search) -> None:
     attempts = [t for t in search.queued() if t.user_attrs.get(CONTINUES) == clone.number]
     (again,) = attempts
     assert again.user_attrs == {**clone.user_attrs, CONTINUES: clone.number}
-    assert not without_successor(search.trials)
+    assert not StudyView(search.trials).without_successor()
 
 
 def play(search: Search, seed: int, killed_at: set[int]) -> None:
@@ -360,7 +363,7 @@ def play(search: Search, seed: int, killed_at: set[int]) -> None:
         if not at_work:
             break
         trial, epoch = at_work.pop(0)
-        origin = origins(search.trials)[trial.number]
+        origin = StudyView(search.trials).origins[trial.number]
         value = float(np.random.default_rng([seed, origin, epoch]).random())
         if not search.report(trial, epoch, value):
             if epoch == EPOCHS:
@@ -380,7 +383,7 @@ def resumed(search: Search) -> tuple[optuna.Trial, int]:
     values = {
         epoch: value
         for one in known
-        if origins(known)[one.number] == origins(known)[trial.number]
+        if StudyView(known).origins[one.number] == StudyView(known).origins[trial.number]
         for epoch, value in one.intermediate_values.items()
     }
     for epoch, value in values.items():
@@ -398,8 +401,8 @@ def test_a_search_that_was_killed_ends_with_every_member_accounted_for(
     play(search, seed, killed_at={3, 11, 12, 20})
     trials = search.trials
     assert all(t.state.is_finished() for t in trials)
-    assert not without_successor(trials)
-    over = [t for t in trials if not str(t.user_attrs.get(FAILURE, "")).startswith(INTERRUPTED)]
+    assert not StudyView(trials).without_successor()
+    over = [t for t in trials if not is_cut_short(t)]
     assert len(over) == 10
     assert len({str(t.params) for t in over}) == 10
     for trial in over:
@@ -417,7 +420,7 @@ def test_a_rule_that_was_made_anew_decides_as_one_that_never_stopped(search: Sea
             if search.trials[trial.number].state.is_finished():
                 continue
             value = float(rng.random())
-            anew = Population(search.space, lambda: search.trials)
+            anew = Population(search.space, lambda: StudyView(search.trials))
             expected = anew.stops(trial.number, epoch, value)
             assert search.report(trial, epoch, value) == expected
     assert any(trial.state == TrialState.PRUNED for trial in search.trials)

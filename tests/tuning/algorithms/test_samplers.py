@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tuning.algorithms.samplers import make_sampler, points_left
+from tuning.algorithms.samplers import has_points_left, make_sampler
 from tuning.space import (
     CategoricalParameter,
     FloatParameter,
@@ -13,7 +13,7 @@ from tuning.space import (
     SamplerConfig,
     Space,
 )
-from tuning.study.history import close_running, enqueue_missing
+from tuning.study.resuming import close_running, enqueue_missing
 from tuning.study.run_folder import open_study
 
 NAMES = ["tpe", "gp", "cmaes", "random", "qmc"]
@@ -93,12 +93,12 @@ def test_a_grid_proposes_every_point_once_and_is_then_at_its_end(
         if turn == 5:  # continued
             study = open_study(tmp_path, "tiny")
         sampler = study.sampler = make_sampler(grid_space, turn)
-        assert points_left(sampler, study)
+        assert has_points_left(sampler, study)
         trial = study.ask()
         found.append(str(grid_space.suggest(trial)))
         study.tell(trial, 0.5)
     assert len(set(found)) == 12
-    assert not points_left(make_sampler(grid_space, 12), study)
+    assert not has_points_left(make_sampler(grid_space, 12), study)
 
 
 def test_a_grid_tries_what_conditions_leave_alike_once(tmp_path: Path, grid_space: Space) -> None:
@@ -111,7 +111,7 @@ def test_a_grid_tries_what_conditions_leave_alike_once(tmp_path: Path, grid_spac
     assert len({str(one) for one in found}) == 8
     assert all(space.active(params) == params for params in found)
     study = open_study(tmp_path, "tiny")
-    assert not points_left(make_sampler(space, 8), study)
+    assert not has_points_left(make_sampler(space, 8), study)
 
 
 def test_a_grid_does_not_give_out_again_what_is_at_work(tmp_path: Path, grid_space: Space) -> None:
@@ -119,7 +119,7 @@ def test_a_grid_does_not_give_out_again_what_is_at_work(tmp_path: Path, grid_spa
     for turn in range(12):
         study.sampler = make_sampler(grid_space, turn)
         grid_space.suggest(study.ask())
-    assert not points_left(make_sampler(grid_space, 12), study)
+    assert not has_points_left(make_sampler(grid_space, 12), study)
     assert len({str(trial.params) for trial in study.trials}) == 12
 
 
@@ -150,7 +150,7 @@ def test_a_grid_goes_on_with_a_trial_that_was_killed_before_it_had_all_its_value
     found = proposals(tmp_path, grid_space, range(1, 13))
     assert begun.items() <= found[0].items()
     assert len({str(one) for one in found}) == 12
-    assert not points_left(make_sampler(grid_space, 13), study)
+    assert not has_points_left(make_sampler(grid_space, 13), study)
 
 
 @pytest.mark.parametrize("name", ["tpe", "random"])
@@ -166,7 +166,7 @@ def test_what_is_queued_comes_first_whoever_draws(
 
 def test_only_a_grid_comes_to_its_end(tmp_path: Path, tiny_space: Space) -> None:
     study = open_study(tmp_path, "tiny")
-    assert points_left(make_sampler(space_with(tiny_space, "random"), 0), study)
+    assert has_points_left(make_sampler(space_with(tiny_space, "random"), 0), study)
 
 
 @pytest.mark.parametrize("name", ["tpe", "gp", "random", "qmc", "grid"])

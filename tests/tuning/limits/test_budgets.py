@@ -6,19 +6,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from quantum_rerank.errors import ConfigError
-from tuning.limits.budgets import (
-    DRIVER_GB,
-    GB,
-    INTERRUPT,
-    WORKER_GB,
-    CoreBudget,
-    MemoryWatchdog,
-    Node,
-    StopSignal,
-    TimeBudget,
-    fit_cluster,
-    fit_trials,
-)
+from tuning.limits.budgets import CoreBudget, TimeBudget
+from tuning.limits.concurrency import DRIVER_GIB, GIB, WORKER_GIB, Node, fit_cluster, fit_trials
+from tuning.limits.memory_watchdog import MemoryWatchdog
+from tuning.limits.stop_signal import StopSignal
+from tuning.records import StopKind, StopReason
 
 
 @dataclass
@@ -49,61 +41,61 @@ class Memory:
 
 def test_a_time_budget_has_left_what_the_search_has_not_run() -> None:
     budget = TimeBudget(hours=0.5, elapsed=HandTurned(600.0))
-    assert (budget.left(), budget()) == (1200.0, "")
+    assert (budget.left(), budget()) == (1200.0, None)
 
 
 def test_a_time_budget_that_is_used_up_says_so_and_has_nothing_left() -> None:
     elapsed = HandTurned(1799.9)
     budget = TimeBudget(hours=0.5, elapsed=elapsed)
-    assert budget() == ""
+    assert budget() is None
     for elapsed.now in (1800.0, 5000.0):
-        assert (budget.left(), budget()) == (0.0, "time budget of 0.5 h")
+        assert (budget.left(), str(budget())) == (0.0, "time budget of 0.5 h")
 
 
 def test_a_budget_of_core_hours_counts_what_trials_have_spent() -> None:
     spent = HandTurned(2 * 3600.0 - 1)
     budget = CoreBudget(2.0, spent)
-    assert budget() == ""
+    assert budget() is None
     spent.now += 1
-    assert budget() == "budget of 2 core-hours"
+    assert str(budget()) == "budget of 2 core-hours"
 
 
 def test_a_search_ends_when_one_of_its_budgets_is_used_up() -> None:
     elapsed, spent = HandTurned(0.0), HandTurned(0.0)
-    ending = StopSignal([TimeBudget(2.0, elapsed), CoreBudget(3.0, spent)], HandTurned())
-    assert ending() == ""
+    stop_signal = StopSignal([TimeBudget(2.0, elapsed), CoreBudget(3.0, spent)], HandTurned())
+    assert stop_signal() is None
     spent.now = 3 * 3600.0
-    assert ending() == "budget of 3 core-hours"
+    assert str(stop_signal()) == "budget of 3 core-hours"
 
 
 def test_the_first_reason_stays() -> None:
     elapsed = HandTurned(0.0)
-    ending = StopSignal([TimeBudget(2.0, elapsed)], HandTurned())
-    ending.stop(INTERRUPT)
-    ending.stop("another")
+    stop_signal = StopSignal([TimeBudget(2.0, elapsed)], HandTurned())
+    stop_signal.stop(StopReason(StopKind.INTERRUPT))
+    stop_signal.stop(StopReason(StopKind.HANGUP))
     elapsed.now = 9999.0
-    assert ending() == INTERRUPT
+    assert stop_signal() == StopReason(StopKind.INTERRUPT)
 
 
 def test_a_budget_that_is_used_up_ends_a_search_for_good() -> None:
     elapsed = HandTurned(7200.0)
-    ending = StopSignal([TimeBudget(2.0, elapsed)], HandTurned())
-    assert ending() == "time budget of 2 h"
+    stop_signal = StopSignal([TimeBudget(2.0, elapsed)], HandTurned())
+    assert str(stop_signal()) == "time budget of 2 h"
     elapsed.now = 0.0
-    ending.stop(INTERRUPT)
-    assert ending() == "time budget of 2 h"
+    stop_signal.stop(StopReason(StopKind.INTERRUPT))
+    assert str(stop_signal()) == "time budget of 2 h"
 
 
 def test_an_ending_knows_for_how_long_the_search_has_been_over() -> None:
     clock, elapsed = HandTurned(), HandTurned(0.0)
-    ending = StopSignal([TimeBudget(2.0, elapsed)], clock)
+    stop_signal = StopSignal([TimeBudget(2.0, elapsed)], clock)
     clock.now += 50
-    assert ending.seconds() == 0.0
+    assert stop_signal.seconds() == 0.0
     elapsed.now = 7200.0
-    assert ending.seconds() == 0.0
+    assert stop_signal.seconds() == 0.0
     clock.now += 12
-    ending.stop(INTERRUPT)
-    assert ending.seconds() == 12.0
+    stop_signal.stop(StopReason(StopKind.INTERRUPT))
+    assert stop_signal.seconds() == 12.0
 
 
 def test_the_watchdog_calls_once_when_memory_goes_above_the_limit() -> None:
@@ -142,7 +134,7 @@ def test_the_watchdog_looks_at_the_beginning_and_the_end_of_a_short_trial() -> N
     [
         pytest.param([Node(4, 64.0)], 8.0, 4, "cores", id="cores"),
         pytest.param([Node(8, 18.0)], 8.0, 2, "memory", id="memory"),
-        pytest.param([Node(2, 2 * 8.0 + DRIVER_GB)], 8.0, 2, "cores", id="exactly enough"),
+        pytest.param([Node(2, 2 * 8.0 + DRIVER_GIB)], 8.0, 2, "cores", id="exactly enough"),
         pytest.param([Node(4, 64.0), Node(2, 64.0)], 8.0, 6, "cores", id="two nodes"),
         pytest.param([Node(4, 64.0), Node(8, 10.0)], 8.0, 5, "memory", id="one of them small"),
         pytest.param([Node(4, 64.0), Node(8, 1.0)], 8.0, 4, "memory", id="one of them useless"),
@@ -159,26 +151,26 @@ def test_trials_are_bounded_by_cores_and_by_memory(
 
 def test_less_memory_than_one_trial_runs_one_with_what_there_is() -> None:
     found = fit_trials([Node(4, 5.0), Node(4, 3.0)], trial_memory_gb=8.0)
-    assert (found.trials, found.trial_memory_gb) == (1, 5.0 - DRIVER_GB)
-    assert "less than one trial of 8 GB needs" in found.reason
+    assert (found.trials, found.trial_memory_gb) == (1, 5.0 - DRIVER_GIB)
+    assert "less than one trial of 8 GiB needs" in found.reason
 
 
-@pytest.mark.parametrize("trial_gb", [0.1, WORKER_GB - 0.01])
+@pytest.mark.parametrize("trial_gb", [0.1, WORKER_GIB - 0.01])
 def test_a_budget_below_what_a_worker_needs_is_refused_with_the_rule(trial_gb: float) -> None:
     with pytest.raises(ConfigError, match=r"`budget\.trial_memory_gb` is") as caught:
         fit_trials([Node(4, 64.0)], trial_gb)
-    assert f"is {trial_gb:g}, but a worker needs {WORKER_GB:g}" in str(caught.value)
+    assert f"is {trial_gb:g}, but a worker needs {WORKER_GIB:g}" in str(caught.value)
 
 
 def test_a_machine_without_room_for_one_worker_is_refused_with_the_rule() -> None:
-    needed = DRIVER_GB + WORKER_GB
-    with pytest.raises(ConfigError, match=f"a search needs {needed:g} GB") as caught:
+    needed = DRIVER_GIB + WORKER_GIB
+    with pytest.raises(ConfigError, match=f"a search needs {needed:g} GiB") as caught:
         fit_trials([Node(4, needed - 0.1)], trial_memory_gb=2.0)
-    assert f"{needed - 0.1:.1f} GB of memory are free" in str(caught.value)
+    assert f"{needed - 0.1:.1f} GiB of memory are free" in str(caught.value)
 
 
 def test_a_machine_with_room_for_just_one_worker_runs_one() -> None:
-    assert fit_trials([Node(4, DRIVER_GB + WORKER_GB)], trial_memory_gb=2.0).trials == 1
+    assert fit_trials([Node(4, DRIVER_GIB + WORKER_GIB)], trial_memory_gb=2.0).trials == 1
 
 
 def test_a_machine_without_room_takes_nothing_from_the_others() -> None:
@@ -188,7 +180,7 @@ def test_a_machine_without_room_takes_nothing_from_the_others() -> None:
 
 def test_memory_is_reserved_with_ray_only_where_trials_spread() -> None:
     assert fit_trials([Node(2, 20.0)], 2.0).reservation == {}
-    assert fit_cluster([Node(2, 20.0)], 2.0).reservation == {"memory": 2.0 * GB}
+    assert fit_cluster([Node(2, 20.0)], 2.0).reservation == {"memory": 2.0 * GIB}
 
 
 @pytest.mark.parametrize(
@@ -220,7 +212,7 @@ def test_a_cluster_takes_as_many_trials_as_fit_each_of_its_nodes(
 def test_a_cluster_without_room_for_a_trial_is_refused_rather_than_waited_for(
     nodes: list[Node], largest: str
 ) -> None:
-    with pytest.raises(ConfigError, match="No node has a core and 8 GB for a trial") as caught:
+    with pytest.raises(ConfigError, match="No node has a core and 8 GiB for a trial") as caught:
         fit_cluster(nodes, 8.0)
     assert largest in str(caught.value)
     assert "--trial-memory-gb" in str(caught.value)

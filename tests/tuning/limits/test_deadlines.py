@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pytest
 
 from quantum_rerank.config import ExperimentConfig
-from tuning.limits.deadlines import LONGEST_TURN_SECONDS, AttendedClock, Deadlines
-from tuning.records import OBJECTIVE, TrialEnd
+from tuning.limits.deadlines import Deadlines
+from tuning.records import LONGEST_TURN_SECONDS, OBJECTIVE, AttendedClock, TrialEnd, TrialOutcome
 
 CONFIG = ExperimentConfig()
 HOUR, MINUTE = 3600.0, 60.0
@@ -40,12 +40,12 @@ def test_a_trial_that_reports_in_time_is_not_overdue_until_its_hours_are_over(
 ) -> None:
     for epoch in range(1, 14):
         clock.now += 9 * MINUTE
-        assert deadlines.overdue(0, runs=True) == ""
+        assert deadlines.overdue(0, is_running=True) is None
         deadlines.trial_reported(0, epoch, {OBJECTIVE: 0.5})
     clock.now += 3 * MINUTE
-    assert deadlines.overdue(0, runs=True) == ""
+    assert deadlines.overdue(0, is_running=True) is None
     clock.now += 1.0
-    assert deadlines.overdue(0, runs=True) == "timeout: longer than 2 h"
+    assert str(deadlines.overdue(0, is_running=True)) == "timeout: longer than 2 h"
 
 
 def test_a_trial_that_says_nothing_is_overdue_though_it_has_hours_left(
@@ -54,9 +54,9 @@ def test_a_trial_that_says_nothing_is_overdue_though_it_has_hours_left(
     clock.now += 5 * MINUTE
     deadlines.trial_reported(0, 1, {OBJECTIVE: 0.5})
     clock.now += 10 * MINUTE
-    assert deadlines.overdue(0, runs=True) == ""
+    assert deadlines.overdue(0, is_running=True) is None
     clock.now += 1.0
-    assert deadlines.overdue(0, runs=True) == "timeout: no epoch ended within 10 min"
+    assert str(deadlines.overdue(0, is_running=True)) == "timeout: no epoch ended within 10 min"
 
 
 def test_a_trial_that_waits_for_its_worker_has_all_its_time(
@@ -64,32 +64,32 @@ def test_a_trial_that_waits_for_its_worker_has_all_its_time(
 ) -> None:
     for _ in range(5):
         clock.now += HOUR
-        assert deadlines.overdue(0, runs=False) == ""
+        assert deadlines.overdue(0, is_running=False) is None
     clock.now += 10 * MINUTE
-    assert deadlines.overdue(0, runs=True) == ""
+    assert deadlines.overdue(0, is_running=True) is None
     clock.now += 1.0
-    assert deadlines.overdue(0, runs=True) != ""
+    assert deadlines.overdue(0, is_running=True) is not None
 
 
 def test_each_trial_has_its_own_time(deadlines: Deadlines, clock: Clock) -> None:
     clock.now += 8 * MINUTE
     deadlines.trial_started(1, CONFIG)
     clock.now += 8 * MINUTE
-    assert deadlines.overdue(0, runs=True) != ""
-    assert deadlines.overdue(1, runs=True) == ""
+    assert deadlines.overdue(0, is_running=True) is not None
+    assert deadlines.overdue(1, is_running=True) is None
 
 
 def test_a_trial_that_ended_is_never_overdue(deadlines: Deadlines, clock: Clock) -> None:
-    deadlines.trial_ended(TrialEnd(0, "complete", 3, 0.5))
+    deadlines.trial_ended(TrialEnd(0, TrialOutcome.COMPLETE, 3, 0.5))
     clock.now += 99 * HOUR
-    assert deadlines.overdue(0, runs=True) == ""
+    assert deadlines.overdue(0, is_running=True) is None
 
 
 def test_without_limits_no_trial_is_overdue(clock: Clock) -> None:
     deadlines = Deadlines(None, None, clock)
     deadlines.trial_started(0, CONFIG)
     clock.now += 999 * HOUR
-    assert deadlines.overdue(0, runs=True) == ""
+    assert deadlines.overdue(0, is_running=True) is None
 
 
 def test_the_time_in_which_others_go_first_is_not_a_trial_s(
@@ -98,15 +98,15 @@ def test_the_time_in_which_others_go_first_is_not_a_trial_s(
     for _ in range(11):  # of 18 minutes, half of them at work
         for runs in (True, False):
             clock.now += 9 * MINUTE
-            assert deadlines.overdue(0, runs) == ""
+            assert deadlines.overdue(0, runs) is None
         deadlines.trial_reported(0, 1, {OBJECTIVE: 0.5})
     clock.now += 9 * MINUTE
-    assert deadlines.overdue(0, runs=True) == ""
+    assert deadlines.overdue(0, is_running=True) is None
     for _ in range(2):
         deadlines.trial_reported(0, 2, {OBJECTIVE: 0.5})
         clock.now += 9 * MINUTE
-        late = deadlines.overdue(0, runs=True)
-    assert late == "timeout: longer than 2 h"
+        late = deadlines.overdue(0, is_running=True)
+    assert str(late) == "timeout: longer than 2 h"
 
 
 def attended(clock: Clock) -> Deadlines:
@@ -118,38 +118,38 @@ def attended(clock: Clock) -> Deadlines:
 
 def look_for(seconds: float, deadlines: Deadlines, clock: Clock) -> str:
     """What the loop sees last, which looks once a second."""
-    late = ""
+    late = None
     for _ in range(round(seconds)):
         clock.now += 1.0
-        late = deadlines.overdue(0, runs=True)
+        late = deadlines.overdue(0, is_running=True)
     return late
 
 
 def test_the_time_in_which_the_driver_was_stopped_is_not_a_trial_s(clock: Clock) -> None:
     deadlines = attended(clock)
-    assert look_for(9 * MINUTE, deadlines, clock) == ""
+    assert look_for(9 * MINUTE, deadlines, clock) is None
     clock.now += 8 * HOUR  # a night, of which nobody heard a report
-    deadlines.overdue(0, runs=True)
-    assert look_for(MINUTE, deadlines, clock) == ""
-    assert look_for(1, deadlines, clock) == "timeout: no epoch ended within 10 min"
+    deadlines.overdue(0, is_running=True)
+    assert look_for(MINUTE, deadlines, clock) is None
+    assert str(look_for(1, deadlines, clock)) == "timeout: no epoch ended within 10 min"
 
 
 def test_a_driver_that_is_stopped_again_and_again_still_ends_what_hangs(clock: Clock) -> None:
     deadlines = attended(clock)
     for _ in range(10):
-        assert look_for(MINUTE, deadlines, clock) == ""
+        assert look_for(MINUTE, deadlines, clock) is None
         clock.now += HOUR
-        deadlines.overdue(0, runs=True)
-    assert look_for(1, deadlines, clock) != ""
+        deadlines.overdue(0, is_running=True)
+    assert look_for(1, deadlines, clock) is not None
 
 
 def test_a_report_that_is_heard_after_a_stop_counts_as_one_of_now(clock: Clock) -> None:
     deadlines = attended(clock)
-    assert look_for(9 * MINUTE, deadlines, clock) == ""
+    assert look_for(9 * MINUTE, deadlines, clock) is None
     clock.now += HOUR
     deadlines.trial_reported(0, 1, {OBJECTIVE: 0.5})
-    assert look_for(10 * MINUTE, deadlines, clock) == ""
-    assert look_for(1, deadlines, clock) != ""
+    assert look_for(10 * MINUTE, deadlines, clock) is None
+    assert look_for(1, deadlines, clock) is not None
 
 
 def test_a_slow_turn_of_the_loop_is_time_like_any_other(clock: Clock) -> None:

@@ -152,6 +152,6 @@ def test_a_trial_is_warned_of_once_and_from_four_fifths_on() -> None:
     for epoch, (number, gb) in enumerate([(1, 1.5), (1, 1.6), (1, 1.9), (2, 0.1), (2, 1.7)]):
         warnings.trial_reported(number, epoch, {PEAK_RSS_MB: gb * 1024})
     assert said == [
-        "Trial 1 has used 1.60 of its 2 GB; above them it is ended.",
-        "Trial 2 has used 1.70 of its 2 GB; above them it is ended.",
+        "Trial 1 has used 1.60 of its 2 GiB; above them it is ended.",
+        "Trial 2 has used 1.70 of its 2 GiB; above them it is ended.",
     ]

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from quantum_rerank.config import ExperimentConfig, flat
-from tuning.records import OBJECTIVE, SECONDS, TrialEnd
+from tests.tuning.reasons import failure
+from tuning.records import OBJECTIVE, SECONDS, TrialEnd, TrialOutcome
 from tuning.reporting.events import EventLog, write_log
 
 
@@ -34,7 +35,7 @@ def test_every_event_is_a_line_in_its_order(path: Path) -> None:
     log.write("session_started", trials_to_go=4)
     log.trial_started(0, config)
     log.trial_reported(0, 1, {OBJECTIVE: 0.5, SECONDS: 2.5, "train_loss": 1.0})
-    log.trial_ended(TrialEnd(0, "pruned", 1, 0.5))
+    log.trial_ended(TrialEnd(0, TrialOutcome.PRUNED, 1, 0.5))
     assert lines(path) == [
         {"event": "session_started", "trials_to_go": 4},
         {"event": "started", "trial": 0, "config": flat(config)},
@@ -73,7 +74,7 @@ def test_what_is_not_finite_is_left_out(path: Path, value: float) -> None:
 
 def test_a_failure_tells_its_reason_on_the_same_line(path: Path) -> None:
     reason = "error: ValueError: two\nlines, and „quotes“"
-    EventLog(path).trial_ended(TrialEnd(3, "failed", 0, None, reason))
+    EventLog(path).trial_ended(TrialEnd(3, TrialOutcome.FAILED, 0, None, failure(reason)))
     (event,) = lines(path)
     assert (event["reason"], event[OBJECTIVE]) == (reason, None)
 

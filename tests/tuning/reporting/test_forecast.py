@@ -5,10 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tuning.reporting.events import Event
 from tuning.reporting.forecast import (
-    Course,
+    Forecast,
     Pace,
+    TimeLeft,
     Timeline,
+    TrialExtent,
+    Workload,
     expected_epochs,
     forecast,
     measured_pace,
@@ -16,13 +20,27 @@ from tuning.reporting.forecast import (
     shares_going_on,
     timelines,
 )
-from tuning.reporting.snapshot import Event
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def at(second: float) -> datetime:
     return START + timedelta(seconds=second)
+
+
+def second(seconds: float) -> float:
+    return at(seconds).timestamp()
+
+
+def left_of(
+    n_to_come: int,
+    running: list[tuple[int, float]],
+    shares: list[float],
+    at_once: int,
+    left: tuple[float, float] = (math.inf, math.inf),
+) -> Forecast:
+    work = Workload(n_to_come, running, at_once)
+    return forecast(work, shares, Pace(10.0, 10.0), TimeLeft(*left))
 
 
 def event(second: float, kind: str, trial: int | None, **facts: object) -> Event:
@@ -36,14 +54,14 @@ def test_without_history_nothing_is_known_to_stop_a_trial() -> None:
 
 
 def test_trials_that_run_count_as_going_on_so_that_early_ends_do_not_rule_alone() -> None:
-    stopped, running = 2 * [Course(3, ended=True)], 6 * [Course(5, ended=False)]
+    stopped, running = 2 * [TrialExtent(3, has_ended=True)], 6 * [TrialExtent(5, has_ended=False)]
     assert shares_going_on(stopped, 9)[2] == 0.0
     assert shares_going_on([*stopped, *running], 9)[2] == 0.75
 
 
 def test_epochs_expected_of_a_new_trial_are_the_mean_of_those_that_ended() -> None:
     lengths = [3, 3, 3, 3, 9, 9, 27]
-    shares = shares_going_on([Course(length, ended=True) for length in lengths], 27)
+    shares = shares_going_on([TrialExtent(length, has_ended=True) for length in lengths], 27)
     assert expected_epochs(shares) == pytest.approx(sum(lengths) / len(lengths))
 
 
@@ -69,12 +87,12 @@ def test_the_first_epoch_has_a_pace_of_its_own() -> None:
 
 
 def test_a_trial_that_continues_another_reports_what_was_trained_before_and_sets_no_pace() -> None:
-    line = Timeline(at(0), [(at(5), 1), (at(5), 2), (at(5), 3)])
+    line = Timeline(second(0), [(second(5), 1), (second(5), 2), (second(5), 3)])
     assert measured_pace({7: line}, continuing={7}) is None
 
 
 def test_without_a_second_epoch_later_ones_are_taken_to_last_as_long_as_the_first() -> None:
-    assert measured_pace({0: Timeline(at(0), [(at(8), 1)])}, ()) == Pace(8.0, 8.0)
+    assert measured_pace({0: Timeline(second(0), [(second(8), 1)])}, ()) == Pace(8.0, 8.0)
 
 
 def test_trials_at_once_are_those_that_overlap_in_this_session() -> None:
@@ -85,17 +103,17 @@ def test_trials_at_once_are_those_that_overlap_in_this_session() -> None:
         event(110, "ended", 5),
         event(110, "started", 7),
     ]
-    assert most_at_once(events, since=at(90)) == 2
-    assert most_at_once(events, since=at(200)) == 0
+    assert most_at_once(events, since=second(90)) == 2
+    assert most_at_once(events, since=second(200)) == 0
 
 
 def test_the_last_trial_has_nobody_to_share_its_work_with() -> None:
-    found = forecast(0, [(0, 0.0)], [1.0] * 9, Pace(10.0, 10.0), 4, math.inf, math.inf)
+    found = left_of(0, [(0, 0.0)], [1.0] * 9, 4)
     assert (found.seconds, found.core_seconds) == (100.0, 100.0)
 
 
 def test_a_trial_that_is_late_needs_no_negative_time() -> None:
-    found = forecast(0, [(1, 500.0), (1, 0.0)], [1.0], Pace(10.0, 10.0), 2, math.inf, math.inf)
+    found = left_of(0, [(1, 500.0), (1, 0.0)], [1.0], 2)
     assert found.core_seconds == 10.0
 
 
@@ -106,11 +124,11 @@ def test_a_trial_that_is_late_needs_no_negative_time() -> None:
 def test_a_budget_ends_what_would_take_longer(
     seconds_left: float, core_seconds_left: float, seconds: float, core_seconds: float
 ) -> None:
-    found = forecast(4, [], [1.0], Pace(10.0, 10.0), 2, seconds_left, core_seconds_left)
+    found = left_of(4, [], [1.0], 2, (seconds_left, core_seconds_left))
     assert (found.seconds, found.core_seconds) == (seconds, core_seconds)
     assert found.by_budget
 
 
 def test_nothing_left_takes_no_time() -> None:
-    found = forecast(0, [], [1.0], Pace(10.0, 10.0), 2, 60.0, math.inf)
+    found = left_of(0, [], [1.0], 2, (60.0, math.inf))
     assert (found.seconds, found.core_seconds, found.by_budget) == (0.0, 0.0, False)

@@ -13,8 +13,10 @@ import pytest
 from optuna.trial import FrozenTrial, create_trial
 from rich.console import Console
 
+from tuning.conclusion.outcome import Outcome
+from tuning.reporting.outcome_tables import print_outcome
 from tuning.reporting.pareto import draw_front
-from tuning.reporting.reports import Outcome, print_outcome, summarise, write_trials
+from tuning.reporting.summary import summarise, write_trials
 from tuning.space import Objective, Space
 
 

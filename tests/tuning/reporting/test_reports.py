@@ -12,20 +12,18 @@ from optuna.trial import create_trial
 from quantum_rerank.evaluation.ranking import score_on
 from quantum_rerank.plain_console import PlainConsole
 from quantum_rerank.training.trial_data import PreparedData
-from tuning.best_trial import load_trial, ranked_trials
-from tuning.confirmation import Confirmed
-from tuning.records import FAILURE
-from tuning.reporting.reports import (
-    Outcome,
-    print_outcome,
-    summarise,
-    taken_over_table,
-    write_trials,
-)
-from tuning.reporting.reports import Tested as Scored  # pytest would take `Tested` for a test
+from tests.tuning.reasons import recorded
+from tuning.conclusion.confirmation import Confirmed
+from tuning.conclusion.outcome import Outcome
+from tuning.conclusion.outcome import Tested as Scored
+from tuning.conclusion.trained_trial import load_trial
+from tuning.records import FAILURE, StopKind, StopReason
+from tuning.reporting.outcome_tables import print_outcome, taken_over_table
+from tuning.reporting.summary import summarise, write_trials
 from tuning.space import Space
-from tuning.study.history import WARM_START
+from tuning.study.attributes import WARM_START
 from tuning.study.run_folder import load_study
+from tuning.study.view import StudyView
 from tuning.study.warm_start import Prior, TakenOver
 
 
@@ -36,7 +34,7 @@ def outcome(ended_run: Path, tiny_space: Space, prepared: PreparedData) -> Outco
     roles = {"test": prepared.test, "unseen_test": prepared.unseen_test}
 
     def tested(position: int, weight: float | None = None) -> Scored:
-        trial = load_trial(ended_run, ranked_trials(trials)[position])
+        trial = load_trial(ended_run, StudyView(trials).ranked()[position])
         w = trial.validation.fusion_weight if weight is None else weight
         return Scored(trial, {role: score_on(trial.head, w, sets) for role, sets in roles.items()})
 
@@ -93,7 +91,9 @@ def test_a_summary_is_plain_json(outcome: Outcome) -> None:
 
 def test_a_search_without_a_kept_trial_has_a_summary_all_the_same(outcome: Outcome) -> None:
     failed = outcome.trials[3:]
-    none = Outcome(outcome.space, failed, [], [], None, outcome.baselines, "Ctrl-C")
+    none = Outcome(
+        outcome.space, failed, [], [], None, outcome.baselines, StopReason(StopKind.INTERRUPT)
+    )
     summary = summarise(none, 1.0, "abc")
     assert (summary["best"], summary["default_config"], summary["tested"]) == (None, None, [])
     assert summary["ended_early"] == "Ctrl-C"
@@ -132,7 +132,7 @@ def test_what_failed_is_printed_last_with_its_reason(outcome: Outcome) -> None:
 @pytest.mark.parametrize("role", ["test", "unseen_test"])
 def test_the_leaderboard_of_a_role_holds_every_system(outcome: Outcome, role: str) -> None:
     lines = printed(outcome)
-    (title,) = (n for n, line in enumerate(lines) if line.startswith(f"{role}: queries"))
+    (title,) = (n for n, line in enumerate(lines) if line.startswith(f"{role}: held-out queries"))
     board = "\n".join(lines[title : title + 8])
     assert all(name in board for name in ("cosine", "trial 1", "trial 0"))
 
@@ -148,7 +148,7 @@ def test_the_best_trial_is_held_against_every_other_system(outcome: Outcome) -> 
 
 def test_a_reason_is_printed_as_it_is(outcome: Outcome) -> None:
     failed = outcome.trials[3]
-    failed.user_attrs[FAILURE] = "error: [errno 28] no space in [/tmp]"
+    failed.user_attrs[FAILURE] = recorded("error: [errno 28] no space in [/tmp]")
     shown = printed(replace(outcome, notes=["See [/tmp]."]))
     assert any("[errno 28] no space in [/tmp]" in line for line in shown)
     assert shown[-1] == "See [/tmp]."

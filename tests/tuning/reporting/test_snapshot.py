@@ -12,10 +12,11 @@ import pytest
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import OutputError
-from tuning.records import EPOCH, OBJECTIVE, SECONDS, TrialEnd
-from tuning.reporting import snapshot
-from tuning.reporting.events import EventLog
-from tuning.reporting.snapshot import read_events, read_file
+from tests.tuning.reasons import failure
+from tuning.records import EPOCH, OBJECTIVE, SECONDS, TrialEnd, TrialOutcome
+from tuning.reporting.events import EventLog, read_events
+from tuning.study import reading
+from tuning.study.reading import read_file
 from tuning.study.run_folder import EVENTS, open_study
 from tuning.study.storage import STUDY
 
@@ -62,7 +63,7 @@ def test_what_is_not_committed_yet_is_not_seen(study_file: Path) -> None:
 def test_a_study_that_stays_locked_is_refused_in_words(
     study_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(reading, "_BUSY_SECONDS", 0.05)
     with closing(sqlite3.connect(study_file)) as writer:
         writer.execute("BEGIN EXCLUSIVE")
         with pytest.raises(OutputError, match="is being written to"):
@@ -72,7 +73,7 @@ def test_a_study_that_stays_locked_is_refused_in_words(
 def test_a_writer_and_its_readers_do_not_fail_each_other(
     study_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "_BUSY_SECONDS", 1800.0)  # however slow the disk is
+    monkeypatch.setattr(reading, "_BUSY_SECONDS", 1800.0)  # however slow the disk is
     failed: list[Exception] = []
 
     def write() -> None:
@@ -132,7 +133,7 @@ def test_events_are_read_as_they_were_written(tmp_path: Path) -> None:
     log.write("session_started", trials_to_go=2)
     log.trial_started(3, ExperimentConfig())
     log.trial_reported(3, 1, {OBJECTIVE: 0.5, SECONDS: 2.5})
-    log.trial_ended(TrialEnd(3, "failed", 1, None, "nan: the loss"))
+    log.trial_ended(TrialEnd(3, TrialOutcome.FAILED, 1, None, failure("nan: the loss")))
     session, started, reported, ended = read_events(tmp_path / EVENTS)
     assert (session.kind, session.trial, session.facts) == (
         "session_started",
@@ -151,7 +152,7 @@ def test_events_are_read_as_they_were_written(tmp_path: Path) -> None:
     ['{"time": "2030-01-', "", "7", "[1]", "null", '{"time": 3, "event": "ended"}', "\x00\x00"],
 )
 def test_a_damaged_line_is_passed_over(tmp_path: Path, damaged: str) -> None:
-    EventLog(tmp_path / EVENTS).trial_ended(TrialEnd(0, "pruned", 1, 0.5))
+    EventLog(tmp_path / EVENTS).trial_ended(TrialEnd(0, TrialOutcome.PRUNED, 1, 0.5))
     whole = (tmp_path / EVENTS).read_text(encoding="utf-8")
     (tmp_path / EVENTS).write_text(f"{damaged}\n{whole}{damaged}", encoding="utf-8")
     assert [event.trial for event in read_events(tmp_path / EVENTS)] == [0]

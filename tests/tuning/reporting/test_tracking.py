@@ -13,7 +13,8 @@ import wandb
 
 from quantum_rerank.config import ExperimentConfig, flat, override
 from quantum_rerank.errors import ConfigError
-from tuning.records import EPOCH, FINAL, OBJECTIVE, TrialEnd
+from tests.tuning.reasons import failure
+from tuning.records import EPOCH, FINAL, OBJECTIVE, TrialEnd, TrialOutcome
 from tuning.reporting import tracking
 from tuning.reporting.tracking import WandbTracker, logged_metrics, project, resolve_mode
 
@@ -23,9 +24,9 @@ CONFIGS = [
     for number, name in enumerate(("triplet", "infonce", "contrastive"))
 ]
 ENDS = [
-    TrialEnd(0, "complete", 2, 0.6),
-    TrialEnd(1, "pruned", 1, 0.2),
-    TrialEnd(2, "failed", 1, None, "nan: the loss became nan"),
+    TrialEnd(0, TrialOutcome.COMPLETE, 2, 0.6),
+    TrialEnd(1, TrialOutcome.PRUNED, 1, 0.2),
+    TrialEnd(2, TrialOutcome.FAILED, 1, None, failure("nan: the loss became nan")),
 ]
 
 
@@ -56,7 +57,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     return runs_in(folder)
 
 
-@pytest.fixture(params=range(3), ids=[end.state for end in ENDS])
+@pytest.fixture(params=range(3), ids=[str(end.outcome) for end in ENDS])
 def number(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
@@ -76,10 +77,10 @@ def test_a_run_holds_its_whole_configuration(runs: dict[str, dict[str, Any]], nu
 def test_a_run_ends_as_its_trial_did(runs: dict[str, dict[str, Any]], number: int) -> None:
     end, run = ENDS[number], runs[f"tiny-{number:05d}"]
     summary = run["summary"]
-    assert (summary["state"], summary[EPOCH]) == (end.state, end.epoch)
+    assert (summary["state"], summary[EPOCH]) == (end.outcome, end.epoch)
     assert summary[OBJECTIVE] == ([0.6, 0.2, 0.3][number])
-    assert summary.get("reason", "") == end.reason
-    assert run["exit_code"] == (1 if end.state == "failed" else 0)
+    assert summary.get("reason", "") == str(end.failure or "")
+    assert run["exit_code"] == (1 if end.outcome == TrialOutcome.FAILED else 0)
 
 
 @pytest.mark.slow
@@ -131,7 +132,7 @@ def test_whatever_goes_wrong_is_said_once_and_harms_nobody(
     tracker = WandbTracker("quantum-rerank", "tiny", tmp_path, "offline")
     for epoch in range(3):
         tracker.trial_reported(7, epoch, {OBJECTIVE: 0.5})  # of a trial that nobody started
-    tracker.trial_ended(TrialEnd(7, "complete", 3, 0.5))
+    tracker.trial_ended(TrialEnd(7, TrialOutcome.COMPLETE, 3, 0.5))
     tracker.close(seconds=1800.0)
     (warning,) = recwarn
     assert "W&B is given up for this search" in str(warning.message)

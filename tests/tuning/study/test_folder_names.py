@@ -11,9 +11,10 @@ from sqlalchemy.engine import make_url
 
 from quantum_rerank.errors import ConfigError, OutputError
 from quantum_rerank.training.trial_data import PreparedData
-from tuning.reporting.snapshot import read_snapshot, read_study
+from tuning.reporting.snapshot import read_snapshot
 from tuning.space import Space
 from tuning.study.ledger import Ledger
+from tuning.study.reading import read_study
 from tuning.study.run_folder import RECORD, load_study, open_study, write_record
 from tuning.study.storage import (
     JOURNAL,

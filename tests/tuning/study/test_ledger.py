@@ -7,9 +7,11 @@ import optuna
 import pytest
 
 from quantum_rerank.config import ExperimentConfig
+from tests.tuning.reasons import failure
 from tuning.limits.budgets import CoreBudget, TimeBudget
-from tuning.records import SECONDS, TrialEnd
-from tuning.study.ledger import Ledger, sessions
+from tuning.records import SECONDS, TrialEnd, TrialOutcome
+from tuning.study.attributes import sessions
+from tuning.study.ledger import Ledger
 from tuning.study.run_folder import load_study, open_study
 
 CONFIG = ExperimentConfig()
@@ -94,7 +96,7 @@ def test_sessions_come_in_order_with_how_they_ended(study: optuna.Study) -> None
     for number in range(11):
         ledger = Ledger(study, clock)
         clock.now += number
-        ledger.write(ended="Ctrl-C" if number == 3 else "" if number == 10 else None)
+        ledger.close("Ctrl-C" if number == 3 else "" if number == 10 else None)
     found = sessions(study.user_attrs)
     assert [session["seconds"] for session in found] == list(range(11))
     assert [session.get("ended") for session in found] == [None] * 3 + ["Ctrl-C"] + [None] * 6 + [
@@ -122,8 +124,8 @@ def test_a_trial_has_cost_what_it_said_last(study: optuna.Study) -> None:
     reported(ledger, 1, 3.0)
     reported(ledger, 0, 25.0)
     assert ledger.core_seconds() == 28.0
-    ledger.trial_ended(TrialEnd(0, "pruned", 2, 0.5, "", {SECONDS: 31.0, "pid": 1}))
-    ledger.trial_ended(TrialEnd(1, "failed", 0, None, "worker lost"))
+    ledger.trial_ended(TrialEnd(0, TrialOutcome.PRUNED, 2, 0.5, "", {SECONDS: 31.0, "pid": 1}))
+    ledger.trial_ended(TrialEnd(1, TrialOutcome.FAILED, 0, None, failure("worker lost")))
     assert ledger.core_seconds() == 34.0
 
 

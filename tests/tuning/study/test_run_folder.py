@@ -10,7 +10,7 @@ import pytest
 from quantum_rerank.errors import DataError, OutputError, QuantumRerankError
 from quantum_rerank.training.trial_data import PreparedData
 from tuning.space import SchedulerConfig, Space
-from tuning.space_file import load_space
+from tuning.space.file import load_space
 from tuning.study.run_folder import (
     RECORD,
     load_study,

@@ -13,10 +13,11 @@ from optuna.trial import TrialState
 from quantum_rerank.errors import ConfigError, MissingPackage, OutputError
 from quantum_rerank.training.trial_data import PreparedData
 from tests.postgresql import PostgresServer, postgres_server
-from tuning.reporting.snapshot import read_snapshot, read_study
+from tuning.reporting.snapshot import read_snapshot
 from tuning.space import Space
 from tuning.study.idempotent_creation import with_token
 from tuning.study.ledger import Ledger
+from tuning.study.reading import read_study
 from tuning.study.run_folder import (
     RECORD,
     find_study,

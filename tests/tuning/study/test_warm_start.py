@@ -11,24 +11,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from quantum_rerank.config import DataConfig, override
 from quantum_rerank.errors import OutputError
+from tests.tuning.reasons import recorded
+from tuning.algorithms.rules import SuccessiveHalving, make_rule
 from tuning.algorithms.samplers import make_sampler
-from tuning.algorithms.scheduler import SuccessiveHalving, make_rule
-from tuning.records import CHECKPOINT, FAILURE, INTERRUPTED, RESTARTED
+from tuning.records import CHECKPOINT, FAILURE, RESTARTED, FailureKind
 from tuning.space import FloatParameter, IntParameter, Parameter, SamplerConfig, Space
-from tuning.study.history import (
-    AT_EPOCH,
-    CLONES,
-    CONTINUES,
-    PROPOSED_BY,
-    WARM_START,
-    curve,
-    enqueue_missing,
-    exclude_warm_start,
-    finished_trials,
-    keep_value,
-    rung_values,
-)
+from tuning.study.attributes import AT_EPOCH, CLONES, CONTINUES, PROPOSED_BY, WARM_START
+from tuning.study.resuming import enqueue_missing
 from tuning.study.run_folder import RECORD, open_study
+from tuning.study.trials import curve, exclude_warm_start, keep_value
+from tuning.study.view import StudyView
 from tuning.study.warm_start import (
     TAKEN_OVER,
     EarlierRun,
@@ -75,8 +67,14 @@ def earlier(tiny_space: Space) -> EarlierRun:
     ended(study, tiny_space, "COMPLETE", (0.3, 0.4, 0.6), TRIPLET)
     ended(study, tiny_space, "COMPLETE", (0.5, 0.5), INFONCE)  # nothing improved any more
     ended(study, tiny_space, "PRUNED", (0.2,), TRIPLET)
-    ended(study, tiny_space, "FAIL", (0.9,), **{FAILURE: "nan: the loss became nan"})
-    ended(study, tiny_space, "FAIL", (0.9,), **{FAILURE: f"{INTERRUPTED}: Ctrl-C"})
+    ended(study, tiny_space, "FAIL", (0.9,), **{FAILURE: recorded("nan: the loss became nan")})
+    ended(
+        study,
+        tiny_space,
+        "FAIL",
+        (0.9,),
+        **{FAILURE: recorded(f"{FailureKind.INTERRUPTED}: Ctrl-C")},
+    )
     ended(study, tiny_space, "RUNNING", (0.9,))
     return EarlierRun(Path("/runs/old"), tiny_space, DATA, study.trials)
 
@@ -393,11 +391,11 @@ def test_what_came_in_is_in_the_study_as_it_was_but_not_of_the_search(
         assert now.user_attrs == {WARM_START: f"/runs/old#{then.number}"}
         assert CHECKPOINT not in now.user_attrs
     assert exclude_warm_start(study.trials) == [start]
-    assert finished_trials(study.trials) == []
+    assert StudyView(study.trials).finished() == []
 
 
 def test_what_came_in_fills_the_scheduler_s_rungs(study: optuna.Study, tiny_space: Space) -> None:
-    rule = make_rule(tiny_space, rung_values(study.trials))
+    rule = make_rule(tiny_space, StudyView(study.trials).rung_values())
     assert isinstance(rule, SuccessiveHalving)
     assert rule.rungs() == [{1: 3, 2: 2}]
     assert rule.stops(9, 1, 0.25)
@@ -448,7 +446,7 @@ def test_every_sampler_goes_on_from_what_came_in(
         trial = study.ask()
         space.suggest(trial)
         study.tell(trial, 0.5)
-    assert len(finished_trials(study.trials)) == 3
+    assert len(StudyView(study.trials).finished()) == 3
 
 
 @pytest.mark.parametrize("name", ["tpe", "gp"])

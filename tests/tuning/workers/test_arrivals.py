@@ -47,17 +47,17 @@ class Watch:
             lambda: self.now, self.told.append, lambda: self.failed, self.may_wait
         )
 
-    def wait(self, seconds: float, is_at_work: bool = False) -> None:
+    def wait(self, seconds: float, is_running: bool = False) -> None:
         """Look once a second, as the loop of a search does, while a trial waits."""
         for _ in range(round(seconds)):
-            self.arrivals.look(is_waiting=True, is_at_work=is_at_work)
+            self.arrivals.check(is_waiting=True, is_running=is_running)
             self.now += 1.0
 
 
 def test_a_worker_that_comes_within_a_minute_is_nothing_to_tell() -> None:
     watch = Watch()
     watch.wait(WARNED_SECONDS)
-    watch.wait(GIVEN_UP_SECONDS, is_at_work=True)
+    watch.wait(GIVEN_UP_SECONDS, is_running=True)
     assert watch.told == []
 
 
@@ -73,7 +73,7 @@ def test_each_wait_has_its_own_minute() -> None:
     watch = Watch()
     for _ in range(10):
         watch.wait(WARNED_SECONDS - 1)
-        watch.wait(1, is_at_work=True)
+        watch.wait(1, is_running=True)
     assert watch.told == []
     watch.wait(WARNED_SECONDS + 2)
     assert len(watch.told) == 1
@@ -107,7 +107,7 @@ def test_a_search_on_a_cluster_waits_for_its_turn() -> None:
 def test_no_trial_that_waits_is_no_wait() -> None:
     watch = Watch()
     for _ in range(1000):
-        watch.arrivals.look(is_waiting=False, is_at_work=False)
+        watch.arrivals.check(is_waiting=False, is_running=False)
         watch.now += 1.0
     assert watch.told == []
 

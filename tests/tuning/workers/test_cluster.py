@@ -7,14 +7,14 @@ from ray.train._internal.storage import StorageContext
 from ray.tune.experiment import Trial
 
 from quantum_rerank.errors import ConfigError
-from tuning.limits.budgets import Node
+from tuning.limits.concurrency import Node
 from tuning.workers.cluster import ray_cluster, share, silent_progress, this_machine
 
 
 def test_this_machine_has_cores_and_memory() -> None:
     machine = this_machine()
     assert machine.cpus >= 1
-    assert machine.free_gb > 0
+    assert machine.free_gib > 0
 
 
 @pytest.mark.parametrize("address", ["localhost", "10.0.0.5", "10.0.0.5:"])

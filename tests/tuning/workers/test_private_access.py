@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from quantum_rerank.errors import ConfigError
-from tuning.limits.budgets import Node
+from tuning.limits.concurrency import Node
 from tuning.workers.cluster import ray_cluster
 from tuning.workers.local_nodes import local_nodes, shares
 from tuning.workers.private_access import private_access

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tuning.limits.budgets import INTERRUPT, Concurrency, StopSignal
+from tuning.limits.concurrency import Concurrency
+from tuning.limits.stop_signal import StopSignal
+from tuning.records import StopKind, StopReason
 from tuning.workers.cluster import ray_cluster
 from tuning.workers.tasks import Tasks
 
@@ -96,9 +98,9 @@ def test_what_still_runs_is_ended_with_the_search(cluster: None, tmp_path: Path)
 
     def tick() -> None:
         if len(list(tmp_path.iterdir())) == 2:
-            running.ending.stop(INTERRUPT)
+            running.stop_signal.stop(StopReason(StopKind.INTERRUPT))
 
-    over = Tasks(10, running.concurrency, running.ending, tick)
+    over = Tasks(10, running.concurrency, running.stop_signal, tick)
     assert dict(over.finished(endless, {0: (0,), 1: (1,)}, pytest.fail)) == {}
     for file in tmp_path.iterdir():
         pid = int(file.read_text())

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,51 +17,69 @@ from quantum_rerank.training.checkpoint import checkpoint_bytes, restore
 from quantum_rerank.training.gradients import CIRCUIT_NORM, CIRCUIT_VARIANCE, MLP_NORM
 from quantum_rerank.training.hybrid_trainer import make_descendant, make_trainer
 from quantum_rerank.training.serialization import dumps, loads
-from quantum_rerank.training.trainer import EpochReport
+from quantum_rerank.training.trainer import EpochReport, Trainer
 from quantum_rerank.training.trial_data import TrialData
 from quantum_rerank.training.validation import SPREAD, Validator
+from tests.tuning.reasons import failure, recorded
 from tuning.records import (
     CHECKPOINT,
     COST,
-    DONOR,
-    EARLIER,
     EPOCH,
     EPOCH_OBJECTIVE,
     FAILURE,
     FINAL,
-    NUMBER,
+    METADATA,
     OBJECTIVE,
-    ORIGIN,
     PEAK_RSS_MB,
-    PROTECTED,
     RESTARTED,
     SECONDS,
-    SPENT,
     TRAINING_SECONDS,
     WARNING,
+    Donor,
     TrialEnd,
+    TrialMetadata,
+    TrialOutcome,
 )
 from tuning.reporting.tracking import logged_metrics
 from tuning.space import Space
-from tuning.workers import trainable
-from tuning.workers.cost import Against
-from tuning.workers.trainable import (
-    DEATH_NOTE,
-    TRACEBACK,
-    TrialContext,
-    TrialLimits,
-    cloned,
-    read_death_note,
-    restored,
-    run_trial,
-    timed,
-    train,
-    train_within,
-)
-from tuning.workers.trial_files import BEST_EPOCH, DONORS, PROGRESS, TrialFiles, donated
+from tuning.study.death_note import DEATH_NOTE, DeathNote, read_death_note
+from tuning.study.trial_files import BEST_EPOCH, DONORS, PROGRESS, TrialFiles, donated
+from tuning.workers import training
+from tuning.workers.cost import CostName
+from tuning.workers.trainable import TrialLimits, run_trial
+from tuning.workers.training import TrialTask, cloned, timed
+from tuning.workers.trial_context import TRACEBACK, TrialContext
 
 Build = Callable[..., ExperimentConfig]
 EPOCHS = 5
+
+
+def context(
+    files: TrialFiles,
+    number: int,
+    earlier: Sequence[int] = (),
+    donor: tuple[int, int] | None = None,
+    **more: Any,
+) -> TrialContext:
+    """The surroundings of a trial with some attempts before it."""
+    origin = Donor(*donor) if donor else None
+    return TrialContext(files, TrialMetadata(number, tuple(earlier), donor=origin), **more)
+
+
+def train(
+    config: ExperimentConfig,
+    data: TrialData,
+    report: training.Reporter,
+    place: TrialContext,
+    cost: CostName | None = None,
+) -> None:
+    training.train(TrialTask(config, data, place, cost), report)
+
+
+def restored(
+    trainer: Trainer, place: TrialContext, config: ExperimentConfig, data: TrialData
+) -> tuple[list[dict[str, Any]], str]:
+    return training.restored(trainer, TrialTask(config, data, place))
 
 
 class Killed(BaseException):
@@ -93,7 +111,7 @@ def files(tmp_path: Path) -> TrialFiles:
 
 @pytest.fixture
 def place(files: TrialFiles) -> TrialContext:
-    return TrialContext(files, 0)
+    return context(files, 0)
 
 
 @pytest.fixture
@@ -113,7 +131,7 @@ def config(small_config: Build) -> ExperimentConfig:
 @pytest.fixture
 def saved_always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress is written down after every epoch, however long that takes."""
-    monkeypatch.setattr(trainable, "SAVING_SHARE", math.inf)
+    monkeypatch.setattr(training, "SAVING_SHARE", math.inf)
 
 
 def weights(files: TrialFiles, number: int) -> bytes:
@@ -159,7 +177,8 @@ def test_what_a_trial_costs_is_reported_with_every_epoch(
     trial_data: TrialData, small_config: Build, place: TrialContext
 ) -> None:
     reports = Reports()
-    train_within(64.0, lambda _: None, small_config(), trial_data, reports, place)
+    task = TrialTask(small_config(), trial_data, place)
+    training.train_within(64.0, lambda _: None, task, reports)
     seconds = [metrics[SECONDS] for metrics in reports.metrics]
     assert seconds == sorted(seconds)
     for metrics in reports.metrics:
@@ -217,11 +236,11 @@ def test_a_training_goes_on_where_another_worker_was_killed(
 ) -> None:
     """By the same trial, whose worker was lost; or by a later attempt at its configuration."""
     whole, first, second = Reports(), Reports(killed_after), Reports()
-    train(config, trial_data, whole, TrialContext(files, 99))
+    train(config, trial_data, whole, context(files, 99))
     with pytest.raises(Killed):
-        train(config, trial_data, first, TrialContext(files, 0))
+        train(config, trial_data, first, context(files, 0))
     earlier = () if number == 0 else (0,)
-    train(config, trial_data, second, TrialContext(files, number, earlier))
+    train(config, trial_data, second, context(files, number, earlier))
     assert second.metrics[:killed_after] == first.metrics
     assert second.without_costs() == whole.without_costs()
     assert trained(files, number) == trained(files, 99)
@@ -231,10 +250,10 @@ def test_a_training_goes_on_however_seldom_it_was_written_down(
     trial_data: TrialData, config: ExperimentConfig, files: TrialFiles
 ) -> None:
     whole, second = Reports(), Reports()
-    train(config, trial_data, whole, TrialContext(files, 99))
+    train(config, trial_data, whole, context(files, 99))
     with pytest.raises(Killed):
-        train(config, trial_data, Reports(killed_after=4), TrialContext(files, 0))
-    train(config, trial_data, second, TrialContext(files, 0))
+        train(config, trial_data, Reports(killed_after=4), context(files, 0))
+    train(config, trial_data, second, context(files, 0))
     assert second.without_costs() == whole.without_costs()
     assert trained(files, 0) == trained(files, 99)
 
@@ -244,12 +263,12 @@ def test_a_training_may_be_killed_after_each_of_its_epochs(
     trial_data: TrialData, config: ExperimentConfig, files: TrialFiles
 ) -> None:
     whole, last = Reports(), Reports()
-    train(config, trial_data, whole, TrialContext(files, 99))
+    train(config, trial_data, whole, context(files, 99))
     for attempt in range(EPOCHS):
         earlier = tuple(range(attempt))[::-1]
         with pytest.raises(Killed):
-            train(config, trial_data, Reports(attempt + 1), TrialContext(files, attempt, earlier))
-    train(config, trial_data, last, TrialContext(files, EPOCHS, tuple(range(EPOCHS))[::-1]))
+            train(config, trial_data, Reports(attempt + 1), context(files, attempt, earlier))
+    train(config, trial_data, last, context(files, EPOCHS, tuple(range(EPOCHS))[::-1]))
     assert last.without_costs() == whole.without_costs()
 
 
@@ -259,8 +278,8 @@ def test_the_seconds_of_training_go_on_too(
 ) -> None:
     first, second = Reports(killed_after=2), Reports()
     with pytest.raises(Killed):
-        train(config, trial_data, first, TrialContext(files, 0))
-    train(config, trial_data, second, TrialContext(files, 0))
+        train(config, trial_data, first, context(files, 0))
+    train(config, trial_data, second, context(files, 0))
     seconds = [metrics[TRAINING_SECONDS] for metrics in second.metrics]
     assert seconds == sorted(seconds)
     assert seconds[:2] == [metrics[TRAINING_SECONDS] for metrics in first.metrics]
@@ -273,9 +292,9 @@ def test_a_later_attempt_s_own_progress_comes_before_that_of_earlier_ones(
 ) -> None:
     for number, earlier, epoch in ((0, (), 1), (3, (0,), 4)):
         with pytest.raises(Killed):
-            train(config, trial_data, Reports(epoch), TrialContext(files, number, earlier))
+            train(config, trial_data, Reports(epoch), context(files, number, earlier))
     reports, unreadable = restored(
-        make_trainer(config, trial_data), TrialContext(files, 3, (0,)), config
+        make_trainer(config, trial_data), context(files, 3, (0,)), config, trial_data
     )
     assert [metrics[EPOCH] for metrics in reports] == [1, 2, 3, 4]
     assert not unreadable
@@ -295,14 +314,16 @@ def test_where_the_progress_was_cut_off_the_one_before_it_counts_or_the_start_an
     trial_data: TrialData, config: ExperimentConfig, files: TrialFiles, older_too: bool, left: int
 ) -> None:
     whole, second = Reports(), Reports()
-    train(config, trial_data, whole, TrialContext(files, 99))
+    train(config, trial_data, whole, context(files, 99))
     with pytest.raises(Killed):
-        train(config, trial_data, Reports(killed_after=3), TrialContext(files, 0))
+        train(config, trial_data, Reports(killed_after=3), context(files, 0))
     cut(files, 0, older_too)
-    again, unreadable = restored(make_trainer(config, trial_data), TrialContext(files, 0), config)
+    again, unreadable = restored(
+        make_trainer(config, trial_data), context(files, 0), config, trial_data
+    )
     assert [metrics[EPOCH] for metrics in again] == [1, 2, 3][:left]
     assert "was cut off or altered" in unreadable
-    train(config, trial_data, second, TrialContext(files, 0))
+    train(config, trial_data, second, context(files, 0))
     assert second.metrics[left].pop(WARNING) == unreadable
     assert second.without_costs() == whole.without_costs()
 
@@ -312,9 +333,11 @@ def test_where_an_attempt_s_own_progress_was_cut_off_an_earlier_one_s_counts(
     trial_data: TrialData, config: ExperimentConfig, files: TrialFiles
 ) -> None:
     with pytest.raises(Killed):
-        train(config, trial_data, Reports(killed_after=2), TrialContext(files, 0))
+        train(config, trial_data, Reports(killed_after=2), context(files, 0))
     files.write(4, PROGRESS, b"cut")
-    again, _ = restored(make_trainer(config, trial_data), TrialContext(files, 4, (0,)), config)
+    again, _ = restored(
+        make_trainer(config, trial_data), context(files, 4, (0,)), config, trial_data
+    )
     assert [metrics[EPOCH] for metrics in again] == [1, 2]
 
 
@@ -322,8 +345,10 @@ def test_where_an_attempt_s_own_progress_was_cut_off_an_earlier_one_s_counts(
 def test_the_progress_of_another_configuration_is_not_taken_up(
     trial_data: TrialData, config: ExperimentConfig, small_config: Build, files: TrialFiles
 ) -> None:
-    train(small_config({"circuit.n_qubits": 3}), trial_data, Reports(), TrialContext(files, 0))
-    assert restored(make_trainer(config, trial_data), TrialContext(files, 0), config)[0] == []
+    train(small_config({"circuit.n_qubits": 3}), trial_data, Reports(), context(files, 0))
+    assert (
+        restored(make_trainer(config, trial_data), context(files, 0), config, trial_data)[0] == []
+    )
 
 
 @pytest.mark.usefixtures("saved_always")
@@ -343,15 +368,15 @@ def test_the_progress_of_another_trial_is_not_gone_on_from_though_it_would_fit(
     place: dict[str, Any],
     why: str,
 ) -> None:
-    train(config, trial_data, Reports(), TrialContext(files, 0))
+    train(config, trial_data, Reports(), context(files, 0))
     number = place["number"]
     content = next(files.versions(0, PROGRESS))
     files.remove(0)
     files.write(number, PROGRESS, content)
     trainer = make_trainer(config, trial_data)
-    assert restored(trainer, TrialContext(files, **place), config)[0] == []
+    assert restored(trainer, context(files, **place), config, trial_data)[0] == []
     again = Reports()
-    train(config, trial_data, again, TrialContext(files, **place))
+    train(config, trial_data, again, context(files, **place))
     assert (
         f"later progress was lost: The checkpoint is of another training: {why}"
         in (again.metrics[0][WARNING])
@@ -362,9 +387,9 @@ def test_the_progress_of_another_trial_is_not_gone_on_from_though_it_would_fit(
 def test_the_progress_of_other_numbers_is_not_gone_on_from_though_it_would_fit(
     trial_data: TrialData, config: ExperimentConfig, files: TrialFiles
 ) -> None:
-    place = TrialContext(files, 0)
+    place = context(files, 0)
     train(override(config, {"seed": 99}), trial_data, Reports(), place)
-    history, why = restored(make_trainer(config, trial_data), place, config)
+    history, why = restored(make_trainer(config, trial_data), place, config, trial_data)
     assert history == []
     assert "its settings is" in why
 
@@ -383,7 +408,7 @@ def clone_config(config: ExperimentConfig) -> ExperimentConfig:
 def donor(trial_data: TrialData, config: ExperimentConfig, files: TrialFiles) -> Reports:
     """Trial 0, which kept its epochs 2 and 4 for others."""
     reports = Reports()
-    train(config, trial_data, reports, TrialContext(files, 0, donates_at=COMPARED_AT))
+    train(config, trial_data, reports, context(files, 0, donates_at=COMPARED_AT))
     return reports
 
 
@@ -405,7 +430,7 @@ def test_what_a_later_attempt_keeps_is_kept_under_its_configuration(
     content = next(files.below(DONORS).versions(0, donated(4)))
     files.below(DONORS).remove(0)
     files.remove_file(0, PROGRESS)
-    train(config, trial_data, Reports(), TrialContext(files, 9, (7, 0), donates_at=COMPARED_AT))
+    train(config, trial_data, Reports(), context(files, 9, (7, 0), donates_at=COMPARED_AT))
     assert (left(files, 0), left(files, 9)) == ([2, 4], [])
     again = next(files.below(DONORS).versions(0, donated(4)))
     costs = restored_without_costs(config, trial_data, content)
@@ -430,12 +455,12 @@ def test_a_clone_starts_with_its_donor_s_weights_bit_for_bit_and_reports_its_own
 ) -> None:
     there, here = make_trainer(config, trial_data), make_trainer(clone_config, trial_data)
     restore(there, next(files.below(DONORS).versions(0, donated(2))))
-    assert cloned(here, TrialContext(files, 5, donor=(0, 2))) == {}
+    assert cloned(here, context(files, 5, donor=(0, 2))) == {}
     theirs, ours = there.model.state_dict(), here.model.state_dict()
     assert theirs.keys() == ours.keys()
     assert all(theirs[name].equal(ours[name]) for name in theirs)
     reports = Reports()
-    train(clone_config, trial_data, reports, TrialContext(files, 5, donor=(0, 2)))
+    train(clone_config, trial_data, reports, context(files, 5, donor=(0, 2)))
     assert [metrics[EPOCH] for metrics in reports.metrics] == [3, 4, 5]
     assert all(RESTARTED not in metrics for metrics in reports.metrics)
     assert read_best_model(weights(files, 5), "trial 5")[3] >= 3
@@ -451,10 +476,10 @@ def test_a_clone_is_trained_again_from_its_descent(
     donor: Reports,
 ) -> None:
     first, second = Reports(), Reports()
-    place = TrialContext(files, 5, donor=(0, 2), donates_at=COMPARED_AT)
+    place = context(files, 5, donor=(0, 2), donates_at=COMPARED_AT)
     train(clone_config, trial_data, first, place)
     third = override(clone_config, {"loss.name": "infonce", "loss.temperature": 0.1})
-    train(third, trial_data, second, TrialContext(files, 6, donor=(5, 4)))
+    train(third, trial_data, second, context(files, 6, donor=(5, 4)))
     again = make_descendant(third, [(config, 2), (clone_config, 4)], trial_data)
     objectives = [(report.epoch, report.metrics[OBJECTIVE]) for report in again.epochs()]
     assert objectives == [(metrics[EPOCH], metrics[OBJECTIVE]) for metrics in second.metrics]
@@ -465,13 +490,11 @@ def test_a_clone_whose_worker_was_lost_goes_on_from_its_own_progress(
     trial_data: TrialData, clone_config: ExperimentConfig, files: TrialFiles, donor: Reports
 ) -> None:
     whole, second = Reports(), Reports()
-    train(clone_config, trial_data, whole, TrialContext(files, 99, donor=(0, 2)))
+    train(clone_config, trial_data, whole, context(files, 99, donor=(0, 2)))
     with pytest.raises(Killed):
-        train(
-            clone_config, trial_data, Reports(killed_after=4), TrialContext(files, 5, donor=(0, 2))
-        )
+        train(clone_config, trial_data, Reports(killed_after=4), context(files, 5, donor=(0, 2)))
     files.below(DONORS).remove(0)  # which nobody needs by now
-    train(clone_config, trial_data, second, TrialContext(files, 7, (5,), donor=(0, 2)))
+    train(clone_config, trial_data, second, context(files, 7, (5,), donor=(0, 2)))
     assert second.without_costs() == whole.without_costs()
 
 
@@ -489,8 +512,8 @@ def test_a_clone_whose_donor_left_nothing_whole_starts_over_and_says_so(
     if content is not None:
         files.below(DONORS).write(0, donated(2), content)
     alone, reports = Reports(), Reports()
-    train(clone_config, trial_data, alone, TrialContext(files, 99))
-    train(clone_config, trial_data, reports, TrialContext(files, 5, donor=(0, 2)))
+    train(clone_config, trial_data, alone, context(files, 99))
+    train(clone_config, trial_data, reports, context(files, 5, donor=(0, 2)))
     assert all(why in metrics.pop(RESTARTED) for metrics in reports.metrics)
     assert reports.without_costs() == alone.without_costs()
 
@@ -516,7 +539,7 @@ def test_a_clone_does_not_start_from_another_training_than_its_donor_s(
     content = next(donors.versions(0, donated(2)))
     donors.remove_file(donor_of[0], donated(donor_of[1]))
     donors.write(donor_of[0], donated(donor_of[1]), content)
-    clone = TrialContext(files, 5, donor=donor_of, **place)
+    clone = context(files, 5, donor=donor_of, **place)
     assert why in cloned(make_trainer(clone_config, trial_data), clone)[RESTARTED]
 
 
@@ -524,14 +547,12 @@ def test_of_a_donor_s_file_the_version_before_one_that_was_cut_off_counts(
     trial_data: TrialData, clone_config: ExperimentConfig, files: TrialFiles, donor: Reports
 ) -> None:
     files.below(DONORS).write(0, donated(2), b"cut")
-    assert (
-        cloned(make_trainer(clone_config, trial_data), TrialContext(files, 5, donor=(0, 2))) == {}
-    )
+    assert cloned(make_trainer(clone_config, trial_data), context(files, 5, donor=(0, 2))) == {}
 
 
 def test_training_seconds_leave_out_what_the_caller_does(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(trainable.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
 
     def epochs() -> Iterator[EpochReport]:
         for epoch in (1, 2):
@@ -549,25 +570,25 @@ def test_training_seconds_leave_out_what_the_caller_does(monkeypatch: pytest.Mon
 
 
 def test_a_note_of_a_worker_names_what_it_used_and_its_budget(files: TrialFiles) -> None:
-    TrialContext(files, 7).leave_death_note(3 * 2**30, memory_gb=2.0)
-    assert read_death_note(files, 7) == {
-        FAILURE: "oom: 3.00 GB used, budget 2 GB",
-        PEAK_RSS_MB: 3072.0,
-    }
-    assert read_death_note(files, 8) == {}
+    context(files, 7).leave_death_note(3 * 2**30, memory_gb=2.0)
+    assert read_death_note(files, 7) == DeathNote(
+        failure("oom: 3.00 GiB used, budget 2 GiB"), 3072.0
+    )
+    assert read_death_note(files, 8) is None
 
 
 @pytest.mark.parametrize("content", [b"", b'{"failure": "oo', b"\xff\xfe"])
 def test_a_death_note_that_was_cut_off_counts_as_none(files: TrialFiles, content: bytes) -> None:
     files.write(3, DEATH_NOTE, content)
-    assert read_death_note(files, 3) == {}
+    assert read_death_note(files, 3) is None
 
 
 def test_a_death_note_before_one_that_was_cut_off_counts(files: TrialFiles) -> None:
-    note = {FAILURE: "oom: 8.1 GB resident, budget 8 GB", PEAK_RSS_MB: 8294.4}
+    text = "oom: 8.1 GB resident, budget 8 GB"
+    note = {FAILURE: recorded(text), PEAK_RSS_MB: 8294.4}
     files.write(3, DEATH_NOTE, json.dumps(note).encode())
     files.write(3, DEATH_NOTE, b'{"failure"')
-    assert read_death_note(files, 3) == note
+    assert read_death_note(files, 3) == DeathNote(failure(text), 8294.4)
 
 
 @pytest.mark.parametrize("name", [BEST_EPOCH, PROGRESS])
@@ -584,11 +605,11 @@ def test_a_full_disk_is_the_reason_of_a_trial_that_could_not_write(
     for file in (name, TRACEBACK):
         (root / "00000" / f"{file}.unfinished").symlink_to("/dev/full")
     monkeypatch.setattr("ray.tune.report", reports.append)
-    params = {NUMBER: 0, ORIGIN: 0, EARLIER: [], PROTECTED: False, DONOR: None}
+    params = {METADATA: TrialMetadata(number=0)}
     run_trial(params, tiny_space, trial_data, TrialLimits(8.0), str(root))
-    assert reports[-1][FAILURE].startswith(f"storage: `{root}` cannot be used: ")
-    assert "No space left on device" in reports[-1][FAILURE]
-    assert TrialEnd(0, "failed", 1, None, reports[-1][FAILURE]).is_cut_short
+    assert str(reports[-1][FAILURE]).startswith(f"storage: `{root}` cannot be used: ")
+    assert "No space left on device" in str(reports[-1][FAILURE])
+    assert TrialEnd(0, TrialOutcome.FAILED, 1, None, reports[-1][FAILURE]).is_cut_short
 
 
 def test_a_trial_that_fails_after_it_let_others_go_first_costs_what_it_took(
@@ -602,19 +623,19 @@ def test_a_trial_that_fails_after_it_let_others_go_first_costs_what_it_took(
             raise RuntimeError("a fault")
 
     monkeypatch.setattr("ray.tune.report", report)
-    params = {NUMBER: 0, ORIGIN: 0, EARLIER: [], PROTECTED: False, DONOR: None, SPENT: 100.0}
+    params = {METADATA: TrialMetadata(number=0, spent_seconds=100.0)}
     started = time.monotonic()
     run_trial(params, tiny_space, trial_data, TrialLimits(8.0), str(tmp_path))
     passed = time.monotonic() - started
     *_, last, failed = reports
-    assert failed[FAILURE] == "error: RuntimeError: a fault"
+    assert str(failed[FAILURE]) == "error: RuntimeError: a fault"
     assert failed[SECONDS] == last[SECONDS]
     assert 100.0 < last[SECONDS] <= 100.0 + passed + 0.01  # rounded
 
 
 @pytest.mark.parametrize("against", ["parameters", "latency"])
 def test_the_last_report_says_what_the_model_costs_if_that_is_asked(
-    trial_data: TrialData, small_config: Build, place: TrialContext, against: Against
+    trial_data: TrialData, small_config: Build, place: TrialContext, against: CostName
 ) -> None:
     reports = Reports()
     train(small_config(), trial_data, reports, place, against)

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from rich.console import Console
+
+from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.errors import SaturatedError
+from quantum_rerank.training.trial_data import TrialData
+from tuning.conclusion.conclude import load_best
+from tuning.conclusion.confirmation import Confirmation, Confirmed, best_objective
+from tuning.conclusion.trained_trial import TrainedTrial
+from tuning.records import StopKind, StopReason
+from tuning.reporting.outcome_tables import print_confirmed
+from tuning.study.run_folder import load_study
+from tuning.workers.tasks import Tasks
+
+BEFORE: dict[int, list[Any]] = defaultdict(list)  # the best are nobody's clones
+
+
+@pytest.fixture
+def best(ended_run: Path) -> list[TrainedTrial]:
+    return load_best(load_study(ended_run).trials, 2, ended_run, [])
+
+
+@pytest.fixture
+def study(ended_run: Path) -> optuna.Study:
+    return load_study(ended_run)
+
+
+def test_each_is_trained_on_the_same_fresh_seeds_and_the_best_mean_comes_first(
+    best: list[TrainedTrial], study: optuna.Study, tasks: Callable[..., Tasks]
+) -> None:
+    seeds_seen: list[int] = []
+    found = Confirmation(2, BEFORE, tasks(), study, []).confirm(best)
+    assert {one.trial.number for one in found} == {trial.number for trial in best}
+    assert found[0].mean >= found[1].mean
+    for one in found:
+        assert len(one.objectives) == 2
+        config = one.trial.config
+        assert config.seed not in seeds_seen
+    known = study.user_attrs["confirmed"]
+    seeds = {tuple(values) for values in known.values()}
+    assert len(seeds) == 1
+    assert not {str(trial.config.seed) for trial in best} & set(*seeds)
+
+
+def test_a_seed_gives_what_a_training_with_it_gives(
+    best: list[TrainedTrial],
+    study: optuna.Study,
+    tasks: Callable[..., Tasks],
+    trial_data: TrialData,
+) -> None:
+    (one,) = Confirmation(1, BEFORE, tasks(), study, []).confirm(best[:1])
+    (seed,) = study.user_attrs["confirmed"][str(best[0].number)]
+    config = best[0].config.model_copy(update={"seed": int(seed)})
+    assert one.objectives == (best_objective(config, [], trial_data),)
+
+
+def test_what_an_earlier_session_trained_is_not_trained_again(
+    best: list[TrainedTrial], study: optuna.Study, tasks: Callable[..., Tasks]
+) -> None:
+    ticks: list[int] = []
+    first = tasks(lambda: ticks.append(1))
+
+    def stop_after_three() -> None:
+        ticks.append(1)
+        if len(ticks) == 3:
+            interrupted.stop_signal.stop(StopReason(StopKind.INTERRUPT))
+
+    interrupted = tasks(stop_after_three)
+    notes: list[str] = []
+    assert [
+        one.objectives for one in Confirmation(2, BEFORE, interrupted, study, notes).confirm(best)
+    ] == [
+        (),
+        (),
+    ]
+    assert notes == ["Not all of the best trials were confirmed on fresh seeds."]
+    ticks.clear()
+    found = Confirmation(2, BEFORE, first, study, []).confirm(best)
+    assert len(ticks) == 1
+    assert all(len(one.objectives) == 2 for one in found)
+
+
+def test_a_trial_of_which_a_seed_fails_comes_after_those_that_have_all(
+    best: list[TrainedTrial],
+    study: optuna.Study,
+    tasks: Callable[..., Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = best
+    is_first_try = True
+
+    def some_fail(config: ExperimentConfig, before: Any, data: TrialData) -> float:
+        nonlocal is_first_try
+        if config.model_copy(update={"seed": first.config.seed}) != first.config:
+            return 0.6
+        if is_first_try:
+            is_first_try = False
+            raise SaturatedError("the affinities are all the same")
+        return 0.7
+
+    monkeypatch.setattr("tuning.conclusion.confirmation.best_objective", some_fail)
+    notes: list[str] = []
+    found = Confirmation(2, BEFORE, tasks(), study, notes).confirm(best)
+    assert [(one.trial.number, one.objectives) for one in found] == [
+        (second.number, (0.6, 0.6)),
+        (first.number, ()),
+    ]
+    assert notes[0].endswith(": the affinities are all the same")
+    assert notes[1:] == ["Not all of the best trials were confirmed on fresh seeds."]
+    # Another session trains what is missing.
+    found = Confirmation(2, BEFORE, tasks(), study, []).confirm(best)
+    assert [(one.trial.number, one.mean) for one in found] == [
+        (first.number, pytest.approx(0.7)),
+        (second.number, 0.6),
+    ]
+
+
+def test_where_every_trial_failed_on_a_seed_they_keep_their_order(
+    best: list[TrainedTrial],
+    study: optuna.Study,
+    tasks: Callable[..., Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def all_fail(config: ExperimentConfig, before: Any, data: TrialData) -> float:
+        raise SaturatedError("the affinities are all the same")
+
+    monkeypatch.setattr("tuning.conclusion.confirmation.best_objective", all_fail)
+    found = Confirmation(1, BEFORE, tasks(), study, []).confirm(best)
+    assert [(one.trial.number, one.objectives) for one in found] == [(b.number, ()) for b in best]
+
+
+def test_without_seeds_a_complete_trial_stays_before_a_higher_one_that_was_stopped(
+    ended_run: Path, study: optuna.Study, tasks: Callable[..., Tasks]
+) -> None:
+    best = load_best(study.trials, 3, ended_run, [])
+    assert [trial.state for trial in best] == ["complete", "complete", "pruned"]
+    stopped = replace(best[2], validation=replace(best[2].validation, objective=0.99))
+    found = Confirmation(0, BEFORE, tasks(), study, []).confirm([*best[:2], stopped])
+    assert [one.trial.number for one in found] == [trial.number for trial in best]
+
+
+def test_without_seeds_the_trials_keep_their_order_and_objective(
+    best: list[TrainedTrial], study: optuna.Study, tasks: Callable[..., Tasks]
+) -> None:
+    notes: list[str] = []
+    found = Confirmation(0, BEFORE, tasks(), study, notes).confirm(best)
+    assert [one.trial.number for one in found] == [trial.number for trial in best]
+    assert [one.mean for one in found] == [trial.validation.objective for trial in best]
+    assert notes == []
+
+
+def test_mean_and_spread_are_those_of_the_seeds(best: list[TrainedTrial]) -> None:
+    one = Confirmed(best[0], (0.4, 0.5, 0.6))
+    assert (one.mean, one.spread) == (pytest.approx(0.5), pytest.approx(0.1))
+    assert Confirmed(best[0], (0.4,)).spread == 0.0
+
+
+def test_the_table_shows_what_each_came_to(best: list[TrainedTrial]) -> None:
+    console = Console(file=io.StringIO(), width=120)
+    print_confirmed([Confirmed(best[0], (0.4, 0.5, 0.6)), Confirmed(best[1], ())], console)
+    shown = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "The best trials on 3 fresh seeds" in shown
+    assert shown.endswith("0.5000 0.1000 0.4000 0.6000")

@@ -1,0 +1,1 @@
+"""Options and checks of the commands."""

@@ -1,0 +1,235 @@
+"""Request for a search on the command line, with all its mistakes found before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from rich.console import Console
+
+from quantum_rerank.config import parse_columns
+from quantum_rerank.errors import ConfigError
+from tuning.commands.budget_options import changed_budget, option_of, parse_number
+from tuning.commands.options import WandbChoice
+from tuning.limits.concurrency import Concurrency, Node, fit_cluster, fit_trials
+from tuning.reporting.tracking import Mode, resolve_mode
+from tuning.reporting.wandb_environment import refuse_unusable_settings
+from tuning.session.preflight import (
+    Mistakes,
+    refuse_run_at_work,
+    refuse_unusable_data,
+    refuse_unusable_output,
+    refuse_unusable_places,
+    weights_gone,
+)
+from tuning.space import Space
+from tuning.space.changes import with_collections, with_columns
+from tuning.space.file import load_space
+from tuning.study.storage import (
+    PATIENCE_SECONDS,
+    SQLITE,
+    StorageConfig,
+    check_root,
+    check_storage,
+    new_study_name,
+)
+from tuning.study.warm_start import EarlierRun, read_earlier
+from tuning.workers.cluster import ray_cluster, this_machine
+from tuning.workers.environment import refuse_unfit_environment
+from tuning.workers.local_nodes import shares
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """Options of the command line, for a search that starts or is resumed.
+
+    Attributes:
+        space_file: Space file of a new search; None for one that is resumed.
+        run_folder: Folder of a run that is resumed; None for a new search.
+        data: Collections that replace those of the space.
+        columns: Names of a table's columns.
+        output: Folder of a new run; None for a new one below `runs/`.
+        warm_start: Folders of earlier runs.
+        address: Address of the Ray cluster to join.
+        nodes: Nodes to start on this machine.
+        changes: Key of the budget -> its text on the command line.
+        storage: Storage of the study.
+        storage_path: Root of the trials' files.
+        patience: Seconds to wait for study storage.
+        wandb: W&B mode, or `auto`.
+        dry_run: Whether to print the plan and stop.
+    """
+
+    space_file: Path | None = None
+    run_folder: Path | None = None
+    data: list[str] = field(default_factory=list)
+    columns: str | None = None
+    output: Path | None = None
+    warm_start: list[Path] = field(default_factory=list)
+    address: str | None = None
+    nodes: int | None = None
+    changes: Mapping[str, str] = field(default_factory=dict)
+    storage: str | None = None
+    storage_path: str | None = None
+    patience: float = PATIENCE_SECONDS
+    wandb: WandbChoice = "auto"
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class CheckedSearch:
+    """Search without mistakes, as far as it could be checked before it starts.
+
+    Attributes:
+        space: Space of the search.
+        folder: Folder of the run.
+        storage: Storage of a new run; None for one that is resumed.
+        earlier: Earlier runs.
+        concurrency: Trials at once.
+        local_nodes: Nodes to start on this machine; empty unless asked for.
+        mode: W&B mode.
+        note: Sentence worth a line before the search starts; empty for none.
+    """
+
+    space: Space
+    folder: Path
+    storage: StorageConfig | None
+    earlier: list[EarlierRun]
+    concurrency: Concurrency
+    local_nodes: list[Node]
+    mode: Mode
+    note: str
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Space and folder of a search; the space is None where it has mistakes."""
+
+    space: Space | None
+    folder: Path
+    storage: StorageConfig | None = None
+
+
+def check_request(request: SearchRequest, console: Console) -> CheckedSearch:
+    """Check everything that a search needs to start; a dry run loads its data as well.
+
+    Args:
+        request: Options of the command line.
+        console: Console for progress messages.
+
+    Raises:
+        ConfigError: All mistakes, or the only one as it is.
+    """
+    if request.nodes is not None and request.address is not None:
+        raise ConfigError("--nodes starts a cluster, --address joins one: give one of the two.")
+    mistakes = Mistakes()
+    mode = mistakes.attempt(lambda: _usable_mode(request.wandb))
+    is_divided = request.nodes is not None
+    mistakes.attempt(lambda: refuse_unfit_environment(request.address, is_divided))
+    earlier = [mistakes.attempt(partial(read_earlier, run)) for run in request.warm_start]
+    if request.run_folder is not None:
+        target = _resumed_run(request, request.run_folder.resolve(), mistakes)
+    else:
+        target = _new_run(request, cast(Path, request.space_file), mistakes)
+    local_nodes = mistakes.attempt(lambda: _local_nodes(request.nodes)) or []
+    # Before anything is loaded, so that a hopeless budget fails at once.
+    concurrency = _concurrency(request, target, local_nodes, mistakes, console)
+    note = _note(request, target, mistakes)
+    mistakes.raise_any()
+    assert target.space and concurrency and mode  # else there was a mistake
+    return CheckedSearch(
+        space=target.space,
+        folder=target.folder,
+        storage=target.storage,
+        earlier=[run for run in earlier if run],
+        concurrency=concurrency,
+        local_nodes=local_nodes,
+        mode=mode,
+        note=note,
+    )
+
+
+def _resumed_run(request: SearchRequest, folder: Path, mistakes: Mistakes) -> _Target:
+    changes, patience = request.changes, request.patience
+    space = mistakes.attempt(lambda: changed_budget(folder, changes, patience))
+    if space is not None and request.dry_run:
+        mistakes.attempt(lambda: refuse_run_at_work(folder))
+    return _Target(space, folder)
+
+
+def _new_run(request: SearchRequest, file: Path, mistakes: Mistakes) -> _Target:
+    numbers = {key: parse_number(key, text) for key, text in request.changes.items()}
+    for key, text in request.changes.items():
+        if text.startswith("+"):
+            option = f"{option_of(key)} {text}"
+            raise ConfigError(f"`{option}` adds to a run; name the run with --resume.")
+    columns = parse_columns(request.columns) if request.columns else {}
+
+    def changed() -> Space:
+        return with_columns(with_collections(load_space(file, numbers), request.data), columns)
+
+    space = mistakes.attempt(changed)
+    name = space.header.name if space else file.stem
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = (request.output or Path("runs") / f"{name}-{stamp}").resolve()
+    mistakes.attempt(lambda: refuse_unusable_output(folder))
+    return _Target(space, folder, mistakes.attempt(lambda: _storage(request, name, folder)))
+
+
+def _storage(request: SearchRequest, name: str, folder: Path) -> StorageConfig:
+    """Return where a new run keeps its study and its trials' files."""
+    storage = check_storage(request.storage or SQLITE)
+    path = request.storage_path
+    study = new_study_name(storage, name, folder)
+    return StorageConfig(storage, study, "" if path is None else check_root(path))
+
+
+def _usable_mode(option: WandbChoice) -> Mode:
+    """Return W&B's mode; ConfigError where W&B refuses it or its environment."""
+    mode = resolve_mode(option)
+    refuse_unusable_settings(mode)
+    return mode
+
+
+def _local_nodes(count: int | None) -> list[Node]:
+    return shares(this_machine(), count) if count else []
+
+
+def _concurrency(
+    request: SearchRequest,
+    target: _Target,
+    local_nodes: list[Node],
+    mistakes: Mistakes,
+    console: Console,
+) -> Concurrency | None:
+    if target.space is None:
+        return None
+    memory_gb = target.space.header.budget.trial_memory_gb
+
+    def fit() -> Concurrency:
+        if local_nodes:
+            return fit_cluster(local_nodes, memory_gb)
+        if request.address is None:
+            return fit_trials([this_machine()], memory_gb)
+        console.print(f"Asking the cluster at {request.address} for its nodes ...")
+        with ray_cluster(request.address) as nodes:
+            return fit_cluster(nodes, memory_gb)
+
+    return mistakes.attempt(fit)
+
+
+def _note(request: SearchRequest, target: _Target, mistakes: Mistakes) -> str:
+    """Return what is worth a line before the start: missing weights, a model to download."""
+    space, folder, storage = target.space, target.folder, target.storage
+    note = ""
+    if space is not None and request.run_folder is not None:
+        note = mistakes.attempt(lambda: weights_gone(folder, space, request.patience)) or ""
+    if request.dry_run and storage is not None:
+        mistakes.attempt(lambda: refuse_unusable_places(storage, folder, keep=False))
+    if request.dry_run and space is not None:
+        note = mistakes.attempt(lambda: refuse_unusable_data(space, folder)) or note
+    return note

@@ -1,0 +1,55 @@
+"""Baselines of the best trial: other models, trained with its parameters."""
+
+from __future__ import annotations
+
+from quantum_rerank.similarity import Head
+from quantum_rerank.training.models import train_weights, untrained_head
+from quantum_rerank.training.trial_data import TrialData
+from tuning.conclusion.confirmation import Ancestors
+from tuning.conclusion.trained_trial import TrainedTrial
+from tuning.workers.tasks import Tasks
+
+_CONTROLS = ("hybrid", "mlp_twin", "quantum_only")
+
+
+def baselines_of(model: str) -> tuple[str, ...]:
+    """Return the models that a winner is compared with: the hybrid and its controls.
+
+    Args:
+        model: Model of the winner, which is left out.
+
+    >>> baselines_of("hybrid"), baselines_of("mlp_twin")
+    (('mlp_twin', 'quantum_only'), ('hybrid', 'quantum_only'))
+    """
+    return tuple(control for control in _CONTROLS if control != model)
+
+
+def train_baselines(
+    best: TrainedTrial, ancestors: Ancestors, data: TrialData, tasks: Tasks, notes: list[str]
+) -> dict[str, tuple[Head, float]]:
+    """Train the baselines of the best trial side by side.
+
+    A training that fails or is cut short is noted and left out: the search's result stands.
+
+    Args:
+        best: Best trial.
+        ancestors: Trainings before it, which are done for each baseline too.
+        data: Data of the search.
+        tasks: Runs the trainings.
+        notes: Sentences for the user, to which failures are added.
+
+    Returns:
+        Model -> head, and the fusion weight that was fitted to it.
+    """
+
+    def failed(model: str, reason: str) -> None:
+        notes.append(f"{model} could not be trained: {reason}")
+
+    heads: dict[str, tuple[Head, float]] = {}
+    models = baselines_of(best.config.model)
+    arguments = {model: (best.config, ancestors, model) for model in models}
+    for model, (weights, fusion_weight) in tasks.finished(train_weights, arguments, failed):
+        head = untrained_head(best.config, model, data)
+        head.load_state_dict(weights)
+        heads[model] = (head, fusion_weight)
+    return {model: heads[model] for model in models if model in heads}

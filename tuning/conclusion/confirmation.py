@@ -1,0 +1,139 @@
+"""Confirmation of the best trials on fresh seeds: a maximum over many trials is partly luck."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
+
+from quantum_rerank.config import ExperimentConfig, override
+from quantum_rerank.training.models import train_model
+from quantum_rerank.training.trial_data import TrialData
+from tuning.conclusion.trained_trial import TrainedTrial
+from tuning.study import attributes
+from tuning.workers.tasks import Tasks
+
+if TYPE_CHECKING:
+    import optuna
+
+Ancestors = Sequence[tuple[ExperimentConfig, int]]
+"""Configurations that trained a trial's weights before it, each with its last epoch."""
+
+_FIRST_SEED = 1_000_003  # first of the seeds that no trial of a search has
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """Validation objectives of a trial's configuration on fresh seeds.
+
+    Attributes:
+        trial: Trial that was trained again.
+        objectives: Objective on each seed; empty where not all seeds were trained.
+    """
+
+    trial: TrainedTrial
+    objectives: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean over seeds; the trial's own objective where there are none."""
+        return fmean(self.objectives) if self.objectives else self.trial.validation.objective
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation over seeds, 0 where there are fewer than two."""
+        return stdev(self.objectives) if len(self.objectives) > 1 else 0.0
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """Training of the best trials' configurations on fresh seeds.
+
+    Attributes:
+        n_seeds: Number of seeds; the same for every trial.
+        ancestors: Number of a trial -> trainings before it, which are done again too.
+        tasks: Runs the trainings.
+        study: Study of the search, which holds the objectives of earlier sessions.
+        notes: Sentences for the user, to which problems are added.
+    """
+
+    n_seeds: int
+    ancestors: Mapping[int, Ancestors]
+    tasks: Tasks
+    study: optuna.Study
+    notes: list[str]
+
+    def confirm(self, best: Sequence[TrainedTrial]) -> list[Confirmed]:
+        """Return the best trials, the one with the best mean over seeds first.
+
+        Trials of which a seed failed come last. Where the search ends before all seeds were
+        trained, the trials keep their order.
+
+        Args:
+            best: Best trials, in order.
+        """
+        seeds = [_FIRST_SEED + index for index in range(self.n_seeds)]
+        is_complete = self._train(best, seeds)
+        objectives = attributes.confirmed(self.study)
+        confirmed = [
+            Confirmed(trial, _on_all(seeds, objectives.get(str(trial.number), {})))
+            for trial in best
+        ]
+        if self.n_seeds and not all(trial.objectives for trial in confirmed):
+            self.notes.append("Not all of the best trials were confirmed on fresh seeds.")
+        if not is_complete:  # trials that had less time would come last
+            return [Confirmed(trial, ()) for trial in best]
+        return sorted(
+            confirmed, key=lambda trial: trial.mean if trial.objectives else -math.inf, reverse=True
+        )
+
+    def _train(self, best: Sequence[TrainedTrial], seeds: Sequence[int]) -> bool:
+        """Train what earlier sessions have not; return whether every training ended."""
+        objectives = attributes.confirmed(self.study)
+        missing = {
+            (trial.number, seed): self._arguments(trial, seed)
+            for trial in best
+            for seed in seeds
+            if str(seed) not in objectives.get(str(trial.number), {})
+        }
+        left = set(missing)
+
+        def failed(key: tuple[int, int], reason: str) -> None:
+            left.remove(key)
+            self.notes.append(f"Trial {key[0]} on seed {key[1]}: {reason}")
+
+        for (number, seed), value in self.tasks.finished(best_objective, missing, failed):
+            left.remove((number, seed))
+            of_trial = {**objectives.get(str(number), {}), str(seed): value}
+            objectives = {**objectives, str(number): of_trial}
+            attributes.write_confirmed(self.study, objectives)
+        return not left
+
+    def _arguments(self, trial: TrainedTrial, seed: int) -> tuple[ExperimentConfig, Ancestors]:
+        ancestors = self.ancestors[trial.number]
+        return (
+            override(trial.config, {"seed": seed}),
+            [(override(config, {"seed": seed}), last) for config, last in ancestors],
+        )
+
+
+def _on_all(seeds: Sequence[int], objectives: Mapping[str, float]) -> tuple[float, ...]:
+    """Return the objectives on every seed; empty where one is missing."""
+    present = [objectives[str(seed)] for seed in seeds if str(seed) in objectives]
+    return tuple(present) if len(present) == len(seeds) else ()
+
+
+def best_objective(config: ExperimentConfig, ancestors: Ancestors, data: TrialData) -> float:
+    """Return the validation objective of a training's best epoch, on one thread.
+
+    Args:
+        config: Configuration to train.
+        ancestors: Trainings before it, which its weights go on from.
+        data: Data of the search.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    return train_model(config, config.model, data, ancestors=ancestors).validation.objective

@@ -1,0 +1,1 @@
+"""One session of a search, from its checks to its summary."""

@@ -1,0 +1,197 @@
+"""Checks before a search starts. A dry run makes all of them and leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from quantum_rerank.console import new_folder
+from quantum_rerank.embeddings import source_of
+from quantum_rerank.embeddings.availability import refuse_unusable_encoder
+from quantum_rerank.embeddings.cache import EmbeddingCache, default_cache_folder
+from quantum_rerank.errors import ConfigError, FilesError, QuantumRerankError
+from quantum_rerank.folder_lock import LOCK, locked
+from quantum_rerank.training.run_collections import split_collections
+from tuning.space import Space
+from tuning.study.run_folder import (
+    LOG,
+    RECORD,
+    is_unbegun,
+    load_study,
+    read_record,
+    recorded_places,
+    refuse_other_fingerprints,
+)
+from tuning.study.storage import StorageConfig, connect, connect_to_read, refuse_long_path
+from tuning.study.trial_files import BEST_EPOCH, TrialFiles
+from tuning.study.view import StudyView
+
+T = TypeVar("T")
+
+
+class Mistakes:
+    """Collects what is wrong with a search, so that all of it is shown at once."""
+
+    def __init__(self) -> None:
+        self._errors: list[QuantumRerankError] = []
+
+    def attempt(self, check: Callable[[], T]) -> T | None:
+        """Return what a check returns; None, and the mistake is kept, where it fails."""
+        try:
+            return check()
+        except QuantumRerankError as error:
+            self._errors.append(error)
+            return None
+
+    def raise_any(self) -> None:
+        """Raise the only mistake as it is, several as one ConfigError."""
+        if len(self._errors) == 1:
+            raise self._errors[0]
+        if self._errors:
+            lines = [line for error in self._errors for line in str(error).splitlines()]
+            raise ConfigError(list(dict.fromkeys(lines)))
+
+
+def refuse_unusable_data(space: Space, folder: Path) -> str:
+    """Load every collection and look for the encoder; nothing is embedded or downloaded.
+
+    Args:
+        space: What is to be searched.
+        folder: Of the run; where it is continued, its data must be those it was started with.
+
+    Returns:
+        What happens before the first text is embedded, as a sentence; empty if nothing.
+
+    Raises:
+        ConfigError: Everything that is wrong with the data and with the encoder.
+    """
+    mistakes, config = Mistakes(), space.base.data
+    loaded = mistakes.attempt(lambda: split_collections(config))
+    collections = list(loaded.collections.values()) if loaded else []
+    note = mistakes.attempt(lambda: refuse_unusable_encoder(config, collections))
+    if not config.encoder.startswith("npy:"):
+        mistakes.attempt(refuse_unusable_cache)
+    if loaded and note == "" and (folder / RECORD).exists():
+        recorded = read_record(folder)
+        fingerprint, encoder = loaded.fingerprint, source_of(config).fingerprint
+        mistakes.attempt(lambda: refuse_other_fingerprints(recorded, fingerprint, encoder, folder))
+    mistakes.raise_any()
+    return note or ""
+
+
+def refuse_unusable_cache() -> None:
+    """Check that embeddings can be kept; a cache that is made for it is removed again.
+
+    Raises:
+        OutputError: Its folder cannot be written, or the user has no home for it.
+    """
+    folder = default_cache_folder()
+    with _removed_again(folder, made=[".lock"]):
+        EmbeddingCache(folder)
+
+
+def refuse_unusable_output(folder: Path) -> None:
+    """Check that a run's new folder can be made, written to and locked; it is removed again.
+
+    Raises:
+        OutputError: It holds something, or cannot be written to or locked.
+    """
+    with _removed_again(folder):
+        new_folder(folder, but=[LOG])
+        lock = folder / LOCK
+        had_lock = lock.exists()
+        with locked(folder):
+            pass
+        if not had_lock:
+            lock.unlink()
+
+
+def refuse_unusable_places(places: StorageConfig, folder: Path, keep: bool = True) -> None:
+    """Check that the study's storage answers and that the trials' files can be written.
+
+    Args:
+        places: Where a new run is to keep them.
+        folder: Of the run.
+        keep: Whether folders and tables that were made for it stay: not after a dry run.
+
+    Raises:
+        OutputError: A database does not answer.
+        ConfigError: The root of the trials' files cannot be used, or a path is too long.
+    """
+    refuse_long_path(folder, places)
+    if not places.file:
+        if keep:
+            connect(folder, places)
+        else:
+            connect_to_read(places)
+    if not places.trials:
+        return
+    root = Path(places.trials)
+    try:
+        with _removed_again(root) if "://" not in places.trials and not keep else _kept():
+            TrialFiles(places.trials).refuse_unusable(keep_root=keep)
+    except FilesError as error:
+        raise ConfigError(str(error)) from None
+
+
+def refuse_run_at_work(folder: Path) -> None:
+    """Check that no other process works in a run's folder.
+
+    Raises:
+        OutputError: Another process holds it, or it cannot be written to or locked.
+    """
+    with locked(folder):
+        pass
+
+
+def weights_gone(folder: Path, space: Space, patience: float) -> str:
+    """Name the best trials of a run whose weights are no longer there.
+
+    Args:
+        folder: Of a run that is continued.
+        space: Of the run.
+        patience: Seconds to wait for a study that is locked or away.
+
+    Returns:
+        A sentence, or nothing where the weights of all of them are there.
+
+    Raises:
+        FilesError: The root of the trials' files cannot be reached.
+    """
+    if is_unbegun(folder):
+        return ""
+    best = StudyView.of(load_study(folder, patience)).ranked()
+    files = TrialFiles(recorded_places(folder).root(folder))
+    numbers = [trial.number for trial in best[: space.header.top_k]]
+    gone = [number for number in numbers if not files.holds(number, BEST_EPOCH)]
+    if not gone:
+        return ""
+    paths = ", ".join(f"`{files.shown(number, BEST_EPOCH)}`" for number in gone)
+    return (
+        f"The weights of {len(gone)} of the best {len(numbers)} trials are gone ({paths}), so they "
+        "can be neither confirmed nor exported. Stop and put them back, or go on without them."
+    )
+
+
+@contextmanager
+def _removed_again(folder: Path, made: Sequence[str] = ()) -> Iterator[None]:
+    """Remove a folder, and those above it, as far as they were not there before and are empty.
+
+    made: names of files in the folder that go with it.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    finally:
+        for name in made if folder in missing and folder.is_dir() else ():
+            (folder / name).unlink(missing_ok=True)
+        for path in missing:
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    yield

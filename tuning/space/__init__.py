@@ -1,0 +1,37 @@
+"""Search spaces: what is searched, on which data, within which budget."""
+
+from tuning.space.header import Budget, Factor, Header, Objective, SamplerConfig, SchedulerConfig
+from tuning.space.parameters import (
+    CategoricalParameter,
+    FloatParameter,
+    IntParameter,
+    Parameter,
+    Params,
+    Scalar,
+    Suggester,
+)
+from tuning.space.registries import SAMPLERS, SCHEDULERS, SamplerFactory, SchedulerFactory
+from tuning.space.search_space import Space, never_drawn, searchable_keys
+
+__all__ = [
+    "SAMPLERS",
+    "SCHEDULERS",
+    "Budget",
+    "CategoricalParameter",
+    "Factor",
+    "FloatParameter",
+    "Header",
+    "IntParameter",
+    "Objective",
+    "Parameter",
+    "Params",
+    "SamplerConfig",
+    "SamplerFactory",
+    "Scalar",
+    "SchedulerConfig",
+    "SchedulerFactory",
+    "Space",
+    "Suggester",
+    "never_drawn",
+    "searchable_keys",
+]

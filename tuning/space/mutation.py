@@ -1,0 +1,32 @@
+"""Parameters that a clone of population based training may change."""
+
+from __future__ import annotations
+
+from tuning.space.search_space import Space
+
+# Weights have the shapes, and moments the meaning, that these keys gave them.
+_SHAPING = (
+    "model",
+    "circuit.",
+    "mlp.hidden_layers",
+    "mlp.outputs",
+    "linear.rank",
+    "fusion.gate",
+    "fusion.centroids",
+)
+
+
+# All that these do is done before the first epoch, which a clone never sees.
+_AT_START = ("warmup.steps", "warmup.batch_size", "warmup.learning_rate", "fusion.initial_weight")
+
+
+def mutable_keys(space: Space) -> list[str]:
+    """The parameters that may differ between a clone and its donor, in the order of the space.
+
+    Neither may what shapes the weights, nor what decides whether a shape is searched at all.
+    """
+    copied = {name for name in space.parameters if name.startswith(_SHAPING)}
+    for name in reversed(list(space.parameters)):  # a condition stands above what waits for it
+        if name in copied:
+            copied.update(space.parameters[name].when)
+    return [name for name in space.parameters if name not in copied and name not in _AT_START]

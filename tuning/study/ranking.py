@@ -1,0 +1,41 @@
+"""Order of trials: by their objective, and beside a cost where the search has one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from optuna.trial import TrialState
+
+from tuning.study.trials import highest
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+
+def ranking_key(trial: FrozenTrial) -> tuple[bool, float, int]:
+    """Return the key by which trials rank, the best highest.
+
+    Complete trials rank above others, then the best epoch decides, then the lower number.
+    """
+    value = highest(trial)
+    is_complete = trial.state == TrialState.COMPLETE
+    return is_complete, float("-inf") if value is None else value, -trial.number
+
+
+def cost(trial: FrozenTrial) -> float | None:
+    """Return the cost of a trial's model; None unless it is complete in a search with a cost."""
+    return trial.values[1] if trial.values and len(trial.values) == 2 else None
+
+
+def front(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the Pareto front, the cheapest trial first; empty in a search without a cost.
+
+    Of several trials with the same objective and cost, the first is on it.
+    """
+    weighed = [trial for trial in trials if cost(trial) is not None]
+    best: list[FrozenTrial] = []
+    for trial in sorted(weighed, key=lambda t: (t.values[1], -t.values[0], t.number)):
+        if not best or trial.values[0] > best[-1].values[0]:
+            best.append(trial)
+    return best

@@ -1,0 +1,106 @@
+"""Reading a study without disturbing its search."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from quantum_rerank.errors import OutputError
+from tuning.study.run_folder import find_study, refuse_no_study, unreadable
+from tuning.study.storage import (
+    SQLITE,
+    STUDY,
+    StorageConfig,
+    connect,
+    connect_to_read,
+    of_this_optuna,
+)
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+
+_BUSY_SECONDS = 10.0  # that the study may be locked by its search; a write takes milliseconds
+
+
+def read_study(folder: Path, places: StorageConfig) -> tuple[dict[str, Any], list[FrozenTrial]]:
+    """The attributes and trials of a run's study; empty while it is being made.
+
+    Raises: OutputError if there is no study, it is damaged, or its database does not answer.
+    """
+    refuse_no_study(folder, places)
+    if places.storage == SQLITE:
+        return read_file(folder / STUDY)
+    from optuna.exceptions import StorageInternalError
+
+    try:
+        reader = connect(folder, places) if places.file else connect_to_read(places)
+        study = find_study(reader, folder, places)
+        return dict(study.user_attrs), study.get_trials(deepcopy=False)
+    except (StorageInternalError, ValueError) as error:
+        raise unreadable(error, folder, places) from None
+
+
+def read_file(path: Path) -> tuple[dict[str, Any], list[FrozenTrial]]:
+    """The attributes and trials of a study in SQLite, all of the same moment.
+
+    Raises: OutputError if it is damaged, or stays locked.
+    """
+    with closing(sqlite3.connect(":memory:")) as memory:
+        try:
+            copy_database(path, memory)
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorname == "SQLITE_BUSY":
+                raise OutputError(f"`{path}` is being written to. Try again.") from None
+            raise OutputError(f"`{path}` is damaged: {error}.") from None
+        with of_this_optuna(str(path)):
+            return _study_in(memory)
+
+
+def copy_database(path: Path, into: sqlite3.Connection) -> None:
+    """Copy a database as it was last committed, writing nothing beside it.
+
+    Raises: sqlite3.DatabaseError.
+    """
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as source:
+        try:
+            # Locked before it is copied, since a copy would wait for its lock without end.
+            source.execute("BEGIN")
+            source.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_READONLY_ROLLBACK":
+                raise
+            _copy_undoing(path, into)
+        else:
+            source.backup(into)
+
+
+def _copy_undoing(path: Path, into: sqlite3.Connection) -> None:
+    """Copy a database that a killed process had half written, as it was before."""
+    with TemporaryDirectory(prefix="study-") as scratch:
+        for file in (path, path.with_name(f"{path.name}-journal")):
+            shutil.copy(file, scratch)
+        with closing(sqlite3.connect(Path(scratch) / path.name)) as copy:
+            copy.backup(into)
+
+
+def _study_in(memory: sqlite3.Connection) -> tuple[dict[str, Any], list[FrozenTrial]]:
+    import optuna
+    from sqlalchemy.exc import DatabaseError
+    from sqlalchemy.pool import StaticPool
+
+    only = {"creator": lambda: memory, "poolclass": StaticPool}
+    try:
+        storage = optuna.storages.RDBStorage("sqlite://", engine_kwargs=only)
+        names = optuna.get_all_study_names(storage)
+        if not names:
+            return {}, []
+        study = optuna.load_study(study_name=names[0], storage=storage)
+        return dict(study.user_attrs), study.get_trials(deepcopy=False)
+    except DatabaseError as error:
+        raise OutputError(f"The study is damaged: {error.orig}.") from None

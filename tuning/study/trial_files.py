@@ -1,0 +1,153 @@
+"""Files of trials: a folder per trial below one root, local or remote.
+
+What is written is whole or not there, and the version before it stays until it
+is: a worker may be killed at any moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from quantum_rerank.errors import ConfigError, FilesError
+
+BEST_EPOCH, PROGRESS = "best.safetensors", "progress.safetensors"
+DONORS = "donors"  # below the root: a folder per configuration, what its clones start from
+_OLDER, _UNFINISHED = ".before", ".unfinished"
+
+
+def donated(epoch: int) -> str:
+    """The name of a training as it was after an epoch, kept for those that may clone it."""
+    return f"epoch-{epoch:05d}.safetensors"
+
+
+def origin_record(run: str, trial: int, configuration: int) -> dict[str, Any]:
+    """Return the origin that a trial's files name.
+
+    Args:
+        run: Identifier of the run.
+        trial: Number of the trial.
+        configuration: Number of the first attempt at its configuration.
+    """
+    return {"run": run, "trial": trial, "configuration": configuration}
+
+
+class TrialFiles:
+    """Files of trials, by the trial's number and a name.
+
+    root: a folder, or a URI that pyarrow knows (`s3://bucket/runs/7`, `gs://...`).
+
+    Every method raises FilesError where the root cannot be reached or is full.
+    """
+
+    def __init__(self, root: str) -> None:
+        from pyarrow.fs import FileSystem, LocalFileSystem
+
+        self._uri = root
+        if "://" in root:
+            with self._named():
+                self._files, self._root = FileSystem.from_uri(root)
+        else:
+            self._files, self._root = LocalFileSystem(), str(Path(root).resolve())
+
+    @property
+    def root(self) -> str:
+        """Root of the files, as it was given."""
+        return self._uri
+
+    def write(self, trial: int, name: str, content: bytes) -> None:
+        """Put a file in place; the one that was there stays as its older version."""
+        path = self._path(trial, name)
+        with self._named():
+            self._files.create_dir(self._path(trial), recursive=True)
+            with self._files.open_output_stream(path + _UNFINISHED) as file:
+                file.write(content)
+            if self._is_file(path):
+                self._files.move(path, path + _OLDER)
+            self._files.move(path + _UNFINISHED, path)
+
+    def versions(self, trial: int, name: str) -> Iterator[bytes]:
+        """Yield the versions of a file, the newest first."""
+        path = self._path(trial, name)
+        for version in (path, path + _OLDER):
+            with self._named():
+                try:
+                    with self._files.open_input_stream(version) as file:
+                        content = file.read()
+                except FileNotFoundError:
+                    continue
+            yield content
+
+    def holds(self, trial: int, name: str) -> bool:
+        """Return whether a file is there, in its newest version or the one before it."""
+        path = self._path(trial, name)
+        with self._named():
+            return self._is_file(path) or self._is_file(path + _OLDER)
+
+    def shown(self, trial: int, name: str) -> str:
+        """Return the place of a file for messages; of a URI, its path alone."""
+        return self._path(trial, name)
+
+    def remove(self, trial: int) -> None:
+        """Delete a trial's folder, if it has one."""
+        with self._named(), suppress(FileNotFoundError):
+            self._files.delete_dir(self._path(trial))
+
+    def remove_file(self, trial: int, name: str) -> None:
+        """Delete a file in all its versions, if it is there."""
+        with self._named():
+            for version in (name, name + _OLDER, name + _UNFINISHED):
+                if self._is_file(self._path(trial, version)):
+                    self._files.delete_file(self._path(trial, version))
+
+    def refuse_unusable(self, keep_root: bool = True) -> None:
+        """Raise FilesError unless the root can be written to, ConfigError if it holds something.
+
+        Args:
+            keep_root: Whether a root that was not there before is left, for the trials to come.
+        """
+        from pyarrow.fs import FileSelector, FileType
+
+        probe = f"{self._root}/.writable"
+        with self._named():
+            is_new = self._files.get_file_info(self._root).type == FileType.NotFound
+            self._files.create_dir(self._root, recursive=True)
+            with self._files.open_output_stream(probe) as file:
+                file.write(b"1")
+            self._files.delete_file(probe)
+            is_used = bool(self._files.get_file_info(FileSelector(self._root)))
+            if is_new and not keep_root:
+                self._files.delete_dir(self._root)
+        if is_used:
+            raise ConfigError(
+                f"`--storage-path {self._uri}` is not empty; it may hold the trials of another "
+                "run. Name a new folder in it."
+            )
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say of an error where the files are."""
+        try:
+            yield
+        except (OSError, ValueError) as error:  # pyarrow's are both
+            raise FilesError(f"`{self._uri}` cannot be used: {one_line(error)}.") from None
+
+    def below(self, name: str) -> TrialFiles:
+        """Other files of the same trials, in a folder beside theirs."""
+        path, mark, query = self._uri.partition("?") if "://" in self._uri else (self._uri, "", "")
+        return TrialFiles(f"{path.rstrip('/')}/{name}{mark}{query}")
+
+    def _path(self, trial: int, name: str = "") -> str:
+        return f"{self._root}/{trial:05d}" + (f"/{name}" if name else "")
+
+    def _is_file(self, path: str) -> bool:
+        from pyarrow.fs import FileType
+
+        return bool(self._files.get_file_info(path).type == FileType.File)
+
+
+def one_line(error: Exception) -> str:
+    """Return the first line of an error."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
