@@ -17,7 +17,7 @@ from tuning.space import CategoricalParameter, FloatParameter, IntParameter, Par
 from tuning.space.file import load_space
 from tuning.space.mutation import mutable_keys
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHIPPED = [ROOT / "search_spaces" / name for name in ("default.yaml", "smoke.yaml")]
 
 HEADER = """\

@@ -395,7 +395,7 @@ def test_what_came_in_is_in_the_study_as_it_was_but_not_of_the_search(
 
 
 def test_what_came_in_fills_the_scheduler_s_rungs(study: optuna.Study, tiny_space: Space) -> None:
-    rule = make_rule(tiny_space, StudyView(study.trials).rung_values())
+    rule = make_rule(tiny_space, lambda: StudyView(study.trials))
     assert isinstance(rule, SuccessiveHalving)
     assert rule.rungs() == [{1: 3, 2: 2}]
     assert rule.stops(9, 1, 0.25)
