@@ -397,8 +397,10 @@ def test_an_index_that_is_opened_scores_as_the_one_that_was_made(
         )
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("model", "engine"),
+    [*(("hybrid", engine) for engine in ENGINES), *((model, "statevector") for model in MODELS)],
+)
 def test_every_engine_gives_the_same_scores_and_reads_the_same_index(
     write: Write, model: str, engine: str, tmp_path: Path
 ) -> None:
