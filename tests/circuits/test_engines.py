@@ -79,10 +79,10 @@ def reference(ansatz: Ansatz) -> Observed:
 
 
 def assert_close(observed: Observed, expected: Observed, ansatz: Ansatz, **tolerance: Any) -> None:
-    for field, actual, wanted in zip(Observed._fields, observed, expected, strict=True):
+    for field, actual, target in zip(Observed._fields, observed, expected, strict=True):
         where = f"{field} of {ansatz}"
         torch.testing.assert_close(
-            actual, wanted, **tolerance, msg=lambda text, where=where: f"{where}: {text}"
+            actual, target, **tolerance, msg=lambda text, where=where: f"{where}: {text}"
         )
 
 

@@ -24,14 +24,14 @@ def cnot(state: NDArray[np.float64], control: int, target: int) -> NDArray[np.fl
 def test_a_layer_s_cnots_one_by_one_are_one_reordering() -> None:
     for n_qubits in SIZES:
         ansatz = Ansatz(n_qubits, 1)
-        before = np.random.default_rng(n_qubits).normal(size=2**n_qubits)
-        after = before
+        state = np.random.default_rng(n_qubits).normal(size=2**n_qubits)
+        after = state
         for gate in ansatz.gates:
             if gate.name == "CNOT":
                 after = cnot(after, *gate.wires)
         order, inverse = cnot_orders(ansatz)
-        np.testing.assert_array_equal(before[order], after)
-        np.testing.assert_array_equal(after[inverse], before)
+        np.testing.assert_array_equal(state[order], after)
+        np.testing.assert_array_equal(after[inverse], state)
 
 
 def test_the_orders_undo_each_other() -> None:
