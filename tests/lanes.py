@@ -1,4 +1,4 @@
-"""How tests are spread over the two processes of `make test`."""
+"""Distribution of the tests over the two processes of `make test`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-RAY_LANE = "ray"
+TRAINING_LANE = "training"
 
 
 class Lanes(LoadScopeScheduling):
-    """One file at a time for each process; all files whose searches train for one process.
+    """Scheduler of pytest-xdist that keeps all files whose searches train in one process.
 
-    Two such searches side by side would need the memory of four trainings. A search whose trials
-    train nothing (`quick_search`) may run beside one. The files are handed out in the order in
-    which they were collected (see `longest_first`).
+    Two such searches at the same time would need the memory of four trainings. Other files
+    with Ray may run beside them. Files are assigned in the order of collection, see
+    `longest_first`.
     """
 
     def __init__(self, config: pytest.Config, log: Any = None) -> None:
@@ -27,30 +27,22 @@ class Lanes(LoadScopeScheduling):
         self._root = config.rootpath
 
     def _split_scope(self, nodeid: str) -> str:
-        """The name of the lane that a test belongs to."""
+        """Return the name of a test's lane."""
         path = nodeid.partition("::")[0]
-        return RAY_LANE if _trains(self._root / path) else path
+        return TRAINING_LANE if _names(self._root / path, "pytest.mark.training") else path
 
 
 def longest_first(items: Iterable[pytest.Item]) -> list[pytest.Item]:
-    """Order tests so that no long file is begun last: searches, then slow tests, then others."""
+    """Order tests by duration: searches first, then slow tests, then the rest."""
     return sorted(items, key=lambda item: _rank(item.path))
 
 
 def _rank(path: Path) -> int:
-    if _trains(path):
-        return 0
-    if _names(path, "pytest.mark.ray"):
-        return 1
-    return 2 if _names(path, "pytest.mark.slow") else 3
-
-
-def _trains(path: Path) -> bool:
-    """Whether a file has tests with Ray whose trials may train."""
-    return _names(path, "pytest.mark.ray") and not _names(path, "quick_search")
+    marks = ("training", "ray", "slow")
+    return next((n for n, mark in enumerate(marks) if _names(path, f"pytest.mark.{mark}")), 3)
 
 
 @cache
 def _names(path: Path, text: str) -> bool:
-    """Whether a text stands in a file."""
+    """Return True if a file contains a text."""
     return text in path.read_text(encoding="utf-8")

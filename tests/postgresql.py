@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for tests, on a loopback port, which can be stopped and started."""
+"""PostgreSQL server for tests, on a loopback port, that can be stopped and restarted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _USER = "nobody"  # PostgreSQL refuses to run as root
 
 
 class PostgresServer:
-    """A server over a new, empty database, into which everyone may log in."""
+    """Server with a new, empty database that accepts every login."""
 
     def __init__(self, folder: Path, programs: Path) -> None:
         self._folder, self._programs = folder, programs
@@ -35,7 +35,7 @@ class PostgresServer:
         self._call("pg_ctl", "start", "--wait", "--options", options, "--log", log)
 
     def stop(self, mode: str = "fast") -> None:
-        """End the server; `immediate`: without a word to anybody, as when its machine goes down."""
+        """Stop the server; `immediate` closes no connection, like a machine that goes down."""
         self._call("pg_ctl", "stop", "--wait", "--mode", mode)
 
     def _call(self, program: str, *arguments: str) -> None:
@@ -53,7 +53,7 @@ class PostgresServer:
 
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
-    """A running server; skips the test where PostgreSQL is not installed."""
+    """Run a server; skip the test if PostgreSQL is not installed."""
     programs = _programs()
     if programs is None:
         pytest.skip("no PostgreSQL server is installed: there is no initdb")
@@ -71,7 +71,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 def _programs() -> Path | None:
-    """Where initdb and pg_ctl are; Debian does not put them on the path."""
-    found = [Path(path).parent for path in [shutil.which("initdb")] if path]
-    found += sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    return next((folder for folder in found if (folder / "pg_ctl").exists()), None)
+    """Return the folder of initdb and pg_ctl; Debian does not put them on the path."""
+    folders = [Path(path).parent for path in [shutil.which("initdb")] if path]
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return next((folder for folder in folders if (folder / "pg_ctl").exists()), None)

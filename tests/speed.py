@@ -1,4 +1,4 @@
-"""How slow this machine is, so that what must have a deadline has one that it can meet."""
+"""Speed of this machine, for deadlines that must be met on a slow or busy one too."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 import time
 from functools import cache
 
-# How long Ray and W&B wait for their own processes to start and to answer. Their defaults of
-# some seconds are too short for a machine that has much else to do.
+# Time limits of Ray and W&B for the start and the answers of their processes. The defaults of
+# some seconds are too short on a busy machine.
 PATIENT = {
     "RAY_raylet_start_wait_time_s": "1800",
     "RAY_worker_register_timeout_seconds": "1800",
@@ -17,15 +17,15 @@ PATIENT = {
     "WANDB__SERVICE_WAIT": "1800",
 }
 
-_REFERENCE_SECONDS = 2.5  # of the same work on two idle cores of an AMD EPYC
+_REFERENCE_SECONDS = 2.5  # for the same work on two idle cores of an AMD EPYC
 
 
 @cache
 def slowness() -> float:
-    """Measure how much slower this machine is than two idle cores of a server, at least 1.
+    """Return how many times slower this machine is than two idle cores of a server, at least 1.
 
-    The work is what most of the time of a short search goes into: a new Python process that
-    imports torch. It is measured once per process, under whatever load there is.
+    The work is a new Python process that imports torch, which dominates a short search. It is
+    measured once per process, under the current load.
     """
     started = time.monotonic()
     subprocess.run([sys.executable, "-c", "import torch"], check=True)

@@ -52,9 +52,9 @@ def written() -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("key", config_keys())
-def test_every_number_of_the_files_is_the_schema_default(key: str) -> None:
-    assert written()[key] == leaves(DEFAULTS)[key]
+def test_every_number_of_the_files_is_the_schema_default() -> None:
+    for key in config_keys():
+        assert written()[key] == leaves(DEFAULTS)[key]
 
 
 def test_the_files_write_no_key_that_the_schema_does_not_have() -> None:
@@ -250,20 +250,19 @@ def test_overriding_leaves_the_given_values_alone() -> None:
     assert values == {"mlp": {"hidden_layers": [256, 128]}}
 
 
-@pytest.mark.parametrize("key", config_keys())
-def test_a_value_set_by_its_dotted_key_stands_there(key: str) -> None:
-    value = leaves(DEFAULTS)[key]
-    assert leaves(apply_overrides({}, {key: value})) == {key: value}
+def test_a_value_set_by_its_dotted_key_stands_there() -> None:
+    for key in config_keys():
+        value = leaves(DEFAULTS)[key]
+        assert leaves(apply_overrides({}, {key: value})) == {key: value}
 
 
-@pytest.mark.parametrize("layers", [[], [7], [256, 128], [8, 4, 2]])
-@pytest.mark.parametrize("before", [[], [7], [9, 9, 9, 9]])
-def test_a_flat_configuration_overrides_any_other_into_itself(
-    before: list[int], layers: list[int]
-) -> None:
-    wanted = override(ExperimentConfig(), {"mlp.hidden_layers": layers, "model": "mlp_twin"})
-    other = override(ExperimentConfig(), {"mlp.hidden_layers": before, "seed": 1})
-    assert override(other, flat(wanted)) == wanted
+def test_a_flat_configuration_overrides_any_other_into_itself() -> None:
+    for layers in ([], [7], [256, 128], [8, 4, 2]):
+        values = {"mlp.hidden_layers": layers, "model": "mlp_twin"}
+        expected = override(ExperimentConfig(), values)
+        for previous in ([], [7], [9, 9, 9, 9]):
+            other = override(ExperimentConfig(), {"mlp.hidden_layers": previous, "seed": 1})
+            assert override(other, flat(expected)) == expected
 
 
 def test_a_flat_configuration_holds_plain_values_only() -> None:
@@ -316,19 +315,17 @@ def test_every_engine_can_be_named(engine: str) -> None:
     assert override(ExperimentConfig(), {"circuit.engine": engine}).circuit.engine == engine
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 32, 256])
-@pytest.mark.parametrize("n_qubits", [2, 4, 8, 10, 12])
-def test_auto_is_the_fastest_engine_for_the_circuit_and_a_batch_of_triplets(
-    n_qubits: int, batch_size: int
-) -> None:
-    sizes = {"circuit.n_qubits": n_qubits, "training.batch_size": batch_size}
-    auto = override(ExperimentConfig(), {"circuit.engine": "auto", **sizes})
-    fastest = fastest_engine(n_qubits, 3 * batch_size)
-    named = override(ExperimentConfig(), {"circuit.engine": fastest, **sizes})
-    assert auto.resolved() == named
-    assert auto.resolved().resolved() == named
-    # The configuration itself is left as it was written.
-    assert auto.circuit.engine == "auto"
+def test_auto_is_the_fastest_engine_for_the_circuit_and_a_batch_of_triplets() -> None:
+    for batch_size in [1, 4, 32, 256]:
+        for n_qubits in [2, 4, 8, 10, 12]:
+            sizes = {"circuit.n_qubits": n_qubits, "training.batch_size": batch_size}
+            auto = override(ExperimentConfig(), {"circuit.engine": "auto", **sizes})
+            fastest = fastest_engine(n_qubits, 3 * batch_size)
+            named = override(ExperimentConfig(), {"circuit.engine": fastest, **sizes})
+            assert auto.resolved() == named
+            assert auto.resolved().resolved() == named
+            # The configuration itself is left as it was written.
+            assert auto.circuit.engine == "auto"
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -115,20 +115,20 @@ def test_a_head_that_was_training_is_indexed_without_dropout(
     np.testing.assert_allclose(index.states, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("block_bytes", [1, 200, 2**22])
 @pytest.mark.parametrize("rows", [None, [3], [4, 0, 0, 2, 1], (), range(2, 4), np.array([1, 3])])
 def test_blocks_contain_the_requested_rows_in_their_order(
-    index: DocumentIndex, rows: Any, block_bytes: int, monkeypatch: pytest.MonkeyPatch
+    index: DocumentIndex, rows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(document_index, "_BLOCK_BYTES", block_bytes)
-    blocks = list(index.blocks(rows))
-    expected = list(range(N)) if rows is None else list(rows)
-    vectors = [row for block, _ in blocks for row in block]
-    states = [row for _, block in blocks for row in block]
-    assert len(vectors) == len(states) == len(expected)
-    for place, row in enumerate(expected):
-        np.testing.assert_array_equal(vectors[place], index.embeddings[row])
-        np.testing.assert_array_equal(states[place], index.states[row])
+    for block_bytes in [1, 200, 2**22]:
+        monkeypatch.setattr(document_index, "_BLOCK_BYTES", block_bytes)
+        blocks = list(index.blocks(rows))
+        expected = list(range(N)) if rows is None else list(rows)
+        vectors = [row for block, _ in blocks for row in block]
+        states = [row for _, block in blocks for row in block]
+        assert len(vectors) == len(states) == len(expected)
+        for place, row in enumerate(expected):
+            np.testing.assert_array_equal(vectors[place], index.embeddings[row])
+            np.testing.assert_array_equal(states[place], index.states[row])
 
 
 def test_blocks_of_all_rows_are_views_of_the_files(index: DocumentIndex) -> None:

@@ -130,15 +130,22 @@ def test_a_child_ranks_like_its_parent_by_every_model_and_engine(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [{}, {"TOKENIZERS_PARALLELISM": "true"}], ids=["unset", "true"])
-@every_encoder
-def test_a_child_ranks_like_its_parent_under_any_tokenizers_setting(
-    bundle_of: Callable[..., Path], encoder: str, more: dict[str, str]
+@pytest.mark.parametrize(
+    ("encoder", "parallelism"),
+    [
+        ("minilm", {"TOKENIZERS_PARALLELISM": "true"}),
+        pytest.param("minilm", {}, marks=pytest.mark.extended),
+        pytest.param("wordllama", {}, marks=pytest.mark.extended),
+        pytest.param("wordllama", {"TOKENIZERS_PARALLELISM": "true"}, marks=pytest.mark.extended),
+    ],
+)
+def test_a_child_ranks_like_its_parent_with_any_setting_of_the_tokenizers(
+    bundle_of: Callable[..., Path], encoder: str, parallelism: dict[str, str]
 ) -> None:
-    rank_in_children([(str(bundle_of(encoder, "hybrid")), None)], **more)
+    rank_in_children([(str(bundle_of(encoder, "hybrid")), None)], **parallelism)
 
 
-@pytest.mark.long
+@pytest.mark.extended
 @pytest.mark.parametrize("model", MODELS)
 def test_a_child_ranks_like_its_parent_by_every_model_over_minilm(
     bundle_of: Callable[..., Path], model: str
@@ -268,14 +275,17 @@ def serve_and_kill(folder: Path, bundles: list[Path], is_used_before: bool) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("encoder", "is_used_before"), [("minilm", True), ("wordllama", False)])
-def test_gunicorn_workers_use_a_model_that_was_loaded_before_the_fork(
+@pytest.mark.parametrize(
+    ("encoder", "is_used_before"),
+    [pytest.param("minilm", True, marks=pytest.mark.extended), ("wordllama", False)],
+)
+def test_workers_of_gunicorn_answer_from_a_model_that_was_loaded_before_they_were_forked(
     bundle_of: Callable[..., Path], tmp_path: Path, encoder: str, is_used_before: bool
 ) -> None:
     serve_and_kill(tmp_path, [bundle_of(encoder, "hybrid")], is_used_before)
 
 
-@pytest.mark.long
+@pytest.mark.extended
 @every_encoder
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("is_used_before", [False, True])

@@ -1,4 +1,4 @@
-"""How `make test` spreads its tests, tried with test files and processes of their own."""
+"""Distribution of the tests of `make test`, tested with separate files and processes."""
 
 from __future__ import annotations
 
@@ -31,23 +31,30 @@ def test_something(number):
     with Path("ran.txt").open("a") as file:
         file.write(f"{os.environ['PYTEST_XDIST_WORKER']} {Path(__file__).name}\\n")
 """
-MARKED = {"a": "", "b": "slow", "c": "ray", "d": "", "e": "ray", "f": "slow", "quick": "ray"}
+MARKS = {
+    "a": "",
+    "b": "slow",
+    "c": "training",
+    "d": "",
+    "e": "training",
+    "f": "slow",
+    "quick": "ray",
+}
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
-    """Process and file of each test of six files, in the order in which they ran."""
+    """Run seven files; return the process and the file of each test, in order."""
     folder = tmp_path_factory.mktemp("lanes")
     (folder / "conftest.py").write_text(CONFTEST)
-    marks = "".join(f"    {name}\n" for name in ("ray", "slow"))
+    marks = "".join(f"    {name}\n" for name in ("training", "ray", "slow"))
     (folder / "pytest.ini").write_text(f"[pytest]\nmarkers =\n{marks}")
-    for name, mark in MARKED.items():
+    for name, mark in MARKS.items():
         line = f"pytestmark = pytest.mark.{mark}\n" if mark else ""
-        comment = "# its trials are those of quick_search\n" if name == "quick" else ""
-        (folder / f"test_{name}.py").write_text(f"{FILE}\n{line}{comment}")
+        (folder / f"test_{name}.py").write_text(f"{FILE}\n{line}")
     command = [sys.executable, "-m", "pytest", "-q", "--numprocesses", "2"]
-    ours = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    environment = {**ours, "PYTHONPATH": str(ROOT)}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    environment = {**inherited, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -65,11 +72,11 @@ def test_no_file_is_split(ran: list[tuple[str, str]]) -> None:
     for process, file in ran:
         processes[file].add(process)
     assert {file: len(names) for file, names in processes.items()} == dict.fromkeys(
-        (f"test_{name}.py" for name in MARKED), 1
+        (f"test_{name}.py" for name in MARKS), 1
     )
 
 
-def test_files_with_searches_are_begun_first(ran: list[tuple[str, str]]) -> None:
+def test_files_with_searches_start_first(ran: list[tuple[str, str]]) -> None:
     files = defaultdict(list)
     for process, file in ran:
         if file not in files[process]:

@@ -403,8 +403,10 @@ def test_an_opened_index_gives_the_same_scores(write: Write, model: str, tmp_pat
         )
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("model", "engine"),
+    [*(("hybrid", engine) for engine in ENGINES), *((model, "statevector") for model in MODELS)],
+)
 def test_every_engine_gives_the_same_scores_and_reads_the_same_index(
     write: Write, model: str, engine: str, tmp_path: Path
 ) -> None:

@@ -1,10 +1,10 @@
-"""Ends searches by each budget and signal while trials are in flight, and times the end.
+"""End searches by each budget and signal while trials are running, and time the end.
 
     python -m tests.chaos.ending
 
-Every second trial hangs and never reports. The search is ended when one of them has started and
-another trial has reported. Within 30 s of that, more on a slow machine, everything must be told,
-and the best so far exported.
+Every second trial hangs and never reports. The search is ended after one of them has started and
+another trial has reported. Within 30 s of that, more on a slow machine, every trial must be
+recorded as finished and the best one exported.
 """
 
 from __future__ import annotations
@@ -37,61 +37,61 @@ from tuning.study.trials import is_cut_short
 
 MOST_SECONDS = 30.0
 HOURS = 24.0
-# What ends the search: a budget, of hours by a clock that is put forward, or a signal.
+# Causes of the end: budgets, the hours by a clock that jumps ahead, and signals.
 BUDGETS = {"hours": f"hours: {HOURS}", "core-hours": f"core_hours: {15 / 3600}"}
 SIGNALS = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM}
 
 
-def some_hang(params: dict[str, Any], **given: Any) -> None:
-    """`run_trial`, where every second one hangs."""
-    with_fault(hang if hangs(metadata_of(params).origin) else None, params, given)
+def some_hang(params: dict[str, Any], **arguments: Any) -> None:
+    """Run a trial; every second one hangs."""
+    with_fault(hang if hangs(metadata_of(params).origin) else None, params, arguments)
 
 
 def hangs(origin: int) -> bool:
-    """Whether a trial hangs, by the number of its first attempt."""
+    """Return True if a trial hangs, by the number of its first attempt."""
     return origin % 2 == 1
 
 
 def main(
     by: Annotated[
-        list[str] | None, typer.Option(help="Only this: hours, core-hours, Ctrl-C or SIGTERM.")
+        list[str] | None,
+        typer.Option(help="Only hours, core-hours, Ctrl-C or SIGTERM."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print how long the end of each search took, from its reason to the last file."""
-    slowness()  # is measured now, and not beside the searches
+    """Print the seconds from the cause of each search's end to its last file."""
+    slowness()  # measured before the searches, not beside them
     rows: list[tuple[str, ...]] = []
     broken: list[str] = []
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         write_domains(Path(name))
-        for what in by or (*BUDGETS, *SIGNALS):
-            row, wrong = ended_by(what, Path(name))
+        for cause in by or (*BUDGETS, *SIGNALS):
+            row, faults = ended_by(cause, Path(name))
             rows.append(row)
-            broken += [f"{what}: {text}" for text in wrong]
+            broken += [f"{cause}: {text}" for text in faults]
     columns = ("ended by", "s to the end", "complete", "pruned", "cut short")
     record = {"rows": [dict(zip(columns, row, strict=True)) for row in rows], "broken": broken}
-    show(record, [table("The end of a search, trials in flight", columns, rows)], as_json)
+    show(record, [table("The end of a search with running trials", columns, rows)], as_json)
     for line in broken:
         Console(stderr=True).print(f"BROKEN: {line}", markup=False)
     raise typer.Exit(1 if broken else 0)
 
 
-def ended_by(what: str, root: Path) -> tuple[tuple[str, ...], list[str]]:
-    """One search that is ended while it runs: its row, and what is wrong with its end."""
-    folder = root / what
+def ended_by(cause: str, root: Path) -> tuple[tuple[str, ...], list[str]]:
+    """Run a search and end it while it runs; return its table row and its faults."""
+    folder = root / cause
     folder.mkdir()
-    more = BUDGETS.get(what, f"hours: {HOURS}")
-    budget = f"{{trials: 1000, epochs: 1000, trial_memory_gb: 1.2, {more}}}"
-    space = write_space(root, root, budget, "fixed: {training.early_stopping_patience: 1000}")
-    text = space.read_text().replace("confirm_seeds: 1", "confirm_seeds: 0")
-    space.write_text(text.replace(", 8192", ""))
-    its_time = threading.Event()
-    watcher = threading.Thread(target=watch, args=(folder, its_time, SIGNALS.get(what)))
-    watcher.daemon = True  # the search may fail before its time
+    limit = BUDGETS.get(cause, f"hours: {HOURS}")
+    budget = f"{{trials: 1000, epochs: 1000, trial_memory_gb: 1.2, {limit}}}"
+    fixed = "{training.early_stopping_patience: 1000}"
+    space = write_space(root, root, budget, fixed=fixed, confirm_seeds="0")
+    is_time = threading.Event()
+    watcher = threading.Thread(target=watch, args=(folder, is_time, SIGNALS.get(cause)))
+    watcher.daemon = True  # the search may fail earlier
     watcher.start()
 
     def clock() -> float:
-        is_over = what == "hours" and its_time.is_set()
+        is_over = cause == "hours" and is_time.is_set()
         return time.monotonic() + (3600.0 * HOURS if is_over else 0.0)
 
     with contextlib.redirect_stderr(io.StringIO()):
@@ -103,27 +103,27 @@ def ended_by(what: str, root: Path) -> tuple[tuple[str, ...], list[str]]:
     states = [trial.state for trial in trials]
     cut = [t for t in trials if is_cut_short(t)]
     counts = (states.count(TrialState.COMPLETE), states.count(TrialState.PRUNED), len(cut))
-    wrong = []
+    faults = []
     if not ended:
-        wrong.append("ran to its end")
+        faults.append("the search was not ended early")
     if seconds > MOST_SECONDS * slowness():
-        wrong.append(f"took {seconds:.1f} s")
+        faults.append(f"the end took {seconds:.1f} s")
     if not all(state.is_finished() for state in states):
-        wrong.append("a trial is not told")
+        faults.append("a trial is not finished")
     if not (folder / BEST / "manifest.json").exists():
-        wrong.append("nothing is exported")
+        faults.append("there is no bundle")
     if not cut:
-        wrong.append("no trial was in flight")
-    return (what, f"{seconds:.1f}", *map(str, counts)), wrong
+        faults.append("no trial was running")
+    return (cause, f"{seconds:.1f}", *map(str, counts)), faults
 
 
-def watch(folder: Path, its_time: threading.Event, number: signal.Signals | None) -> None:
-    """Wait for a report and for the start of a trial that hangs; then it is time."""
-    while not its_time.wait(0.05):
+def watch(folder: Path, is_time: threading.Event, number: signal.Signals | None) -> None:
+    """Wait for a report and for the start of a trial that hangs, then end the search."""
+    while not is_time.wait(0.05):
         events = read_events(folder)
         hanging = [e for e in events if e["event"] == "started" and hangs(e["trial"])]
         if hanging and any(event["event"] == "reported" for event in events):
-            its_time.set()
+            is_time.set()
     if number is not None:
         os.kill(os.getpid(), number)
 

@@ -1,11 +1,11 @@
-"""Trials that misbehave in a real search, two at a time: only the guilty fail.
+"""Run searches with faulty trials and check that only those fail.
 
     python -m tests.chaos.faults
 
-Some leak, some take 10 GB at once, some start a process that does, some hang (with
-and without holding Python's lock), some raise. Who hangs is found by a clock that goes
-with the epochs of the others, not with the speed of the machine. Then a search whose trial
-Ray's own memory monitor kills.
+Some trials leak memory, take 10 GB at once or start a process that does, hang (with and without
+holding Python's lock) or raise. Hanging trials are detected by a clock that advances with the
+epochs of the other trials, not with the speed of the machine. A further search has a trial that
+Ray's memory monitor kills.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ from tuning.study.view import StudyView
 from tuning.workers.trainable import run_trial
 
 BUDGET_GB, TRIALS, EPOCHS, WATCH_SECONDS = 1.2, 14, 12, 0.25
-# Of HangingClock. All steps together are shorter than what is taken for a driver that stood still.
+FEW_TRIALS, FEW_EPOCHS = 5, 3
+# For HangingClock. All steps together are shorter than the time after which a driver counts as
+# having been stopped.
 STEP_SECONDS, STEPS_WITHOUT_EPOCH = 0.06, 5
 HANGS = "CHAOS_HANGS"  # environment variable: a folder with a file for each trial that hangs
 _TAKE_1_5_GB = "import time; taken = b'1' * 1_500_000_000; time.sleep(1e6)"
@@ -56,7 +58,7 @@ def leak(_: Any) -> None:
 def gulp(_: Any) -> None:
     taken = np.ones(1_250_000_000)  # 10 GB
     time.sleep(1e6)
-    raise RuntimeError(f"nobody ended {taken.nbytes} bytes")
+    raise RuntimeError(f"a process of {taken.nbytes} bytes was not ended")
 
 
 def fork(_: Any) -> None:
@@ -78,10 +80,10 @@ def fail(_: Any) -> None:
 def take_6_gb(_: Any) -> None:
     taken = np.ones(750_000_000)
     time.sleep(1e6)
-    raise RuntimeError(f"nobody ended {taken.nbytes} bytes")
+    raise RuntimeError(f"a process of {taken.nbytes} bytes was not ended")
 
 
-# Trial -> what it does in the place of an epoch.
+# Trial -> function that replaces its epochs.
 FAULTS: dict[int, Callable[[Any], None]] = {
     2: leak, 3: hang, 4: gulp, 6: fork, 7: hang_with_the_lock, 9: fail,
 }  # fmt: skip
@@ -90,23 +92,23 @@ EXPECTED = {
     leak: "oom", gulp: "oom", fork: "oom", hang: "timeout", hang_with_the_lock: "timeout",
     fail: "error",
 }  # fmt: skip
-GREEDY = 3  # of the search that Ray's memory monitor watches
+GREEDY = 3  # in the search with Ray's memory monitor
 
 
-def misbehaving(params: dict[str, Any], **given: Any) -> None:
-    """`run_trial`, with a fault for some."""
-    with_faults_of(FAULTS, params, given)
+def faulty(params: dict[str, Any], **arguments: Any) -> None:
+    """Run a trial; some have a fault."""
+    with_faults_of(FAULTS, params, arguments)
 
 
-def misbehaving_few(params: dict[str, Any], **given: Any) -> None:
-    """`run_trial`, with a fault of each kind for one trial."""
-    with_faults_of(FEW_FAULTS, params, given)
+def faulty_few(params: dict[str, Any], **arguments: Any) -> None:
+    """Run a trial; a few have a fault, each another one."""
+    with_faults_of(FEW_FAULTS, params, arguments)
 
 
 def with_faults_of(
-    faults: Mapping[int, Callable[[Any], None]], params: dict[str, Any], given: dict[str, Any]
+    faults: Mapping[int, Callable[[Any], None]], params: dict[str, Any], arguments: dict[str, Any]
 ) -> None:
-    """`run_trial`, with the fault of its trial, if it has any. A trial that hangs says so."""
+    """Run a trial with its fault, if it has any; mark it with a file if it hangs."""
     fault = faults.get(metadata_of(params).origin)
 
     def announced(trainer: Any) -> None:
@@ -114,34 +116,34 @@ def with_faults_of(
         assert fault is not None
         fault(trainer)
 
-    with_fault(announced if fault in (hang, hang_with_the_lock) else fault, params, given)
+    with_fault(announced if fault in (hang, hang_with_the_lock) else fault, params, arguments)
 
 
-def greedy(params: dict[str, Any], **given: Any) -> None:
-    """`run_trial`, with one that takes more than the node has, within its own budget."""
-    with_fault(take_6_gb if metadata_of(params).origin == GREEDY else None, params, given)
+def greedy(params: dict[str, Any], **arguments: Any) -> None:
+    """Run a trial; a single one takes more than the node has, but not more than its budget."""
+    with_fault(take_6_gb if metadata_of(params).origin == GREEDY else None, params, arguments)
 
 
 def with_fault(
-    fault: Callable[[Any], None] | None, params: dict[str, Any], given: dict[str, Any]
+    fault: Callable[[Any], None] | None, params: dict[str, Any], arguments: dict[str, Any]
 ) -> None:
-    """`run_trial`, with something else in the place of each epoch, if given."""
+    """Run a trial whose epochs are replaced by a fault, if it has any."""
     from quantum_rerank.training.trainer import Trainer
 
-    honest = Trainer._run_epoch
-    Trainer._run_epoch = fault or honest  # type: ignore[assignment,method-assign]
+    original = Trainer._run_epoch
+    Trainer._run_epoch = fault or original  # type: ignore[assignment,method-assign]
     try:
-        run_trial(params, **given)
+        run_trial(params, **arguments)
     finally:
-        Trainer._run_epoch = honest  # type: ignore[method-assign]
+        Trainer._run_epoch = original  # type: ignore[method-assign]
 
 
 class HangingClock:
-    """The time of a search in steps of its epochs, so that only a trial that hangs is late.
+    """Clock that advances with the epochs of a search, so that only hanging trials are late.
 
-    A step is over when a trial hangs and every other one has reported since the last step. An
-    epoch, or the start of a worker, may take as long as the machine needs for it. There are as
-    many steps for each trial that hangs as it takes to notice that.
+    It advances by a step when a trial hangs and every other one has reported since the last
+    step. An epoch or the start of a worker may take any time. Each hanging trial allows as many
+    steps as its detection needs.
     """
 
     def __init__(self, folder: Path, hangs: Path) -> None:
@@ -149,7 +151,7 @@ class HangingClock:
         self._steps, self._n_events = 0, 0
 
     def __call__(self) -> float:
-        """Seconds since the search began."""
+        """Return the seconds since the start of the search."""
         if self._steps < 2 * STEPS_WITHOUT_EPOCH * len(list(self._hangs.iterdir())):
             self._step()
         return STEP_SECONDS * self._steps
@@ -165,13 +167,13 @@ class HangingClock:
 
 
 def main(
-    few: Annotated[bool, typer.Option(help="Only a fault of each kind, in 5 trials.")] = False,
+    few: Annotated[bool, typer.Option(help="Only three faults, in 5 trials.")] = False,
     monitor: Annotated[
-        bool, typer.Option(help="Also a search under Ray's memory monitor; needs 10 GB.")
+        bool, typer.Option(help="Also run a search with Ray's memory monitor; needs 10 GB.")
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Print what became of each trial, and whether any innocent one failed."""
+    """Print the end of each trial; fail if a trial without a fault failed."""
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         root = Path(name)
         write_domains(root)
@@ -187,16 +189,17 @@ def main(
 
 
 def with_faults(root: Path, few: bool) -> tuple[list[tuple[str, ...]], list[str]]:
-    """A search with every fault; its trials as rows, and what is wrong with them."""
-    faults, trials = (FEW_FAULTS, 5) if few else (FAULTS, TRIALS)
+    """Run a search with every fault; return its trials as table rows and the wrong ends."""
+    faults, trials, epochs = (FAULTS, TRIALS, EPOCHS)
+    if few:
+        faults, trials, epochs = (FEW_FAULTS, FEW_TRIALS, FEW_EPOCHS)
     folder, hangs = root / "faults", root / "hangs"
     hangs.mkdir()
     os.environ[HANGS] = str(hangs)
-    more = f"trials: {trials}, epochs: {EPOCHS}, trial_memory_gb: {BUDGET_GB}"
     minutes = STEP_SECONDS * STEPS_WITHOUT_EPOCH / 60
-    budget = f"{{{more}, epoch_minutes: {minutes:g}, failures_in_a_row: 9}}"
-    trial_of = misbehaving_few if few else misbehaving
-    run(root, folder, budget, trial_of, HangingClock(folder, hangs))
+    limits = f"trial_memory_gb: {BUDGET_GB}, epoch_minutes: {minutes:g}, failures_in_a_row: 9"
+    budget = f"{{trials: {trials}, epochs: {epochs}, {limits}}}"
+    run(root, folder, budget, faulty_few if few else faulty, HangingClock(folder, hangs))
     rows, broken = [], []
     for trial in load_study(folder).trials:
         failure = attributes.failure(trial)
@@ -206,14 +209,14 @@ def with_faults(root: Path, few: bool) -> tuple[list[tuple[str, ...]], list[str]
         peak = trial.user_attrs.get(PEAK_RSS_MB, 0.0)
         rows.append((str(trial.number), name, trial.state.name, reason, f"{peak:.0f}"))
         if (str(failure.kind) if failure else "") != (EXPECTED[fault] if fault else ""):
-            broken.append(f"trial {trial.number} ({name or 'innocent'}) ended with `{reason}`")
+            broken.append(f"trial {trial.number} ({name or 'no fault'}) ended with `{reason}`")
     if len(rows) != trials:
         broken.append(f"{len(rows)} trials, not {trials}")
     return rows, broken
 
 
 def with_memory_monitor(root: Path) -> list[str]:
-    """A search on a node that Ray keeps below a limit; what is wrong with its trials."""
+    """Run a search on a node that Ray keeps below a memory limit; return the wrong ends."""
     memory = psutil.virtual_memory()
     limit = (memory.total - memory.available + 3.5e9) / memory.total
     os.environ |= {"RAY_memory_usage_threshold": f"{limit:.3f}"}
@@ -222,7 +225,7 @@ def with_memory_monitor(root: Path) -> list[str]:
     run(root, folder, "{trials: 6, epochs: 8, trial_memory_gb: 8, retries: 1}", greedy)
     trials = load_study(folder).trials
     continued = StudyView(trials).superseded()
-    # Ray may end innocent workers as well; those trials must have been continued to their end.
+    # Ray may kill other workers as well; their trials must have been continued to their end.
     given_up = {
         StudyView(trials).attempts(t.number)[-1]: str(attributes.failure(t))
         for t in trials
@@ -240,10 +243,15 @@ def run(
     trial: Callable[..., None],
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """A search to its end, in this process, its output thrown away."""
-    space = write_space(root, root, budget, "fixed: {training.batch_size: 1}")
-    text = space.read_text().replace(", 8192", "").replace("name: asha, ", "name: none, ")
-    space.write_text(text.replace("confirm_seeds: 1", "confirm_seeds: 0"))
+    """Run a search in this process until its end and discard its output."""
+    space = write_space(
+        root,
+        root,
+        budget,
+        fixed="{training.batch_size: 1}",
+        scheduler="{name: none}",
+        confirm_seeds="0",
+    )
     folder.mkdir()
     with contextlib.redirect_stderr(io.StringIO()):
         quiet = Console(file=io.StringIO())

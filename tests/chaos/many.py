@@ -1,9 +1,9 @@
-"""A study of many short trials: what the driver needs for each must not grow with their number.
+"""Run a study of many short trials and measure the driver's costs for each.
 
     python -m tests.chaos.many --trials 1000
 
-The trials sleep instead of training; searcher, scheduler, study, W&B files and Ray
-are those of every search.
+The costs must not grow with the number of trials. The trials sleep instead of training;
+searcher, scheduler, study, W&B files and Ray are real.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ AT = (100, 300, 1000)
 
 @dataclass(frozen=True)
 class Sample:
-    """When how many trials had ended, and what the driver used."""
+    """Number of trials that had ended at a time, and the driver's processor time and memory."""
 
     seconds: float
     ended: int
@@ -45,7 +45,7 @@ class Sample:
 
 
 def sleeping(params: dict[str, Any], **_: Any) -> None:
-    """A trial that takes its time and reports one epoch."""
+    """Sleep and report an epoch, as a trial."""
     from ray import tune
 
     time.sleep(TRIAL_SECONDS)
@@ -54,9 +54,9 @@ def sleeping(params: dict[str, Any], **_: Any) -> None:
 
 
 def main(
-    trials: Annotated[int, typer.Option(help="How many.")] = 1000, as_json: AsJson = False
+    trials: Annotated[int, typer.Option(help="Number of trials.")] = 1000, as_json: AsJson = False
 ) -> None:
-    """Print time per trial and the driver's processor time and memory, as trials grow in number."""
+    """Print time per trial and the driver's processor time and memory by number of trials."""
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         root = Path(name)
         write_domains(root)
@@ -66,14 +66,14 @@ def main(
         samples = watched(space, folder)
     points = [number for number in AT if number <= trials]
     rows: list[tuple[str, ...]] = []
-    before = next(sample for sample in samples if sample.ended)  # the workers are there
+    previous = next(sample for sample in samples if sample.ended)  # the workers have started
     for point in points:
         now = next(sample for sample in samples if sample.ended >= point)
-        n = now.ended - before.ended
-        per_trial = (now.seconds - before.seconds) / n
-        cpu = 1e3 * (now.cpu_seconds - before.cpu_seconds) / n
+        n = now.ended - previous.ended
+        per_trial = (now.seconds - previous.seconds) / n
+        cpu = 1e3 * (now.cpu_seconds - previous.cpu_seconds) / n
         rows.append((str(point), f"{per_trial:.3f}", f"{cpu:.0f}", f"{now.mb:.0f}"))
-        before = now
+        previous = now
     columns = ("trials", "s a trial since the row above", "driver ms of them", "driver MB")
     title = f"trials of {TRIAL_SECONDS} s on {psutil.cpu_count()} cores"
     record = {"rows": [dict(zip(columns, row, strict=True)) for row in rows]}
@@ -81,7 +81,7 @@ def main(
 
 
 def watched(space: Path, folder: Path) -> list[Sample]:
-    """Run the search in this process, sampled every second."""
+    """Run the search in this process and take a sample every second."""
     samples: list[Sample] = []
     over = threading.Event()
     process, started = psutil.Process(), time.monotonic()

@@ -1,4 +1,4 @@
-"""When to kill: what all that kill processes at random moments share."""
+"""Random moments at which processes are killed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tests.speed import slowness
 
 
 def let_run(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Return after some seconds, more on a slow machine, or when a process has ended."""
+    """Wait for some seconds, more on a slow machine, or until a process has ended."""
     until = time.monotonic() + seconds * slowness()
     while process.poll() is None and time.monotonic() < until:
         time.sleep(0.001)
 
 
 def changed_ns(path: Path) -> int:
-    """When a file last changed, in ns since 1970; 0 where it has gone, being whole by now."""
+    """Return the time of a file's last change in ns since 1970; 0 if it no longer exists."""
     try:
         return path.stat().st_mtime_ns
     except FileNotFoundError:

@@ -1,12 +1,11 @@
-"""Kills a training again and again, and sees that it ends with the same weights.
+"""Kill a training repeatedly and check that it ends with the same weights.
 
     python -m tests.chaos.training --rounds 20
 
-One training runs undisturbed; the same one is then killed with SIGKILL at a moment of every
-round (as it starts, within an epoch, between two, while its progress is written) and gone on
-with by --resume. In the end both must be the same bit for bit, on one thread: every model's
-last weights, moments and generators, every model's best weights, those that were exported, and
-all metrics.
+A training runs undisturbed. The same training is then killed with SIGKILL in every round (at
+its start, within an epoch, between two epochs, while a checkpoint is written) and continued with
+--resume. On one thread both must end the same bit for bit: the last weights, moments and
+generators of every model, the best weights of every model, the exported weights and all metrics.
 """
 
 from __future__ import annotations
@@ -37,23 +36,24 @@ from tests.integration.conftest import command, environment, write_domains
 from tests.speed import slowness
 
 MOMENTS = ("within an epoch", "between epochs", "writing", "start")
-MODELS = ("quantum_only", "mlp_twin", "hybrid")  # as they are trained; cosine has one epoch
-EPOCHS, EPOCHS_A_ROUND = 24, 12  # of each model: the training must outlast its kills
-# What no two trainings share.
+MODELS = ("quantum_only", "mlp_twin", "hybrid")  # in order of training; cosine has one epoch
+EPOCHS, EPOCHS_A_ROUND = 24, 12  # of each model: the training must take longer than its kills
+# Metrics that differ between any two trainings.
 TIMES = ("wall_seconds", "seconds", "peak_memory_gb")
 TIMED_TARGETS = ("time", "peak memory")
 
 
 def main(
-    rounds: Annotated[int, typer.Option(help="How often the training is killed.")] = 20,
-    seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
+    rounds: Annotated[int, typer.Option(help="Number of kills.")] = 20,
+    epochs: Annotated[int, typer.Option(help=f"Besides {EPOCHS_A_ROUND} a round.")] = EPOCHS,
+    seed: Annotated[int, typer.Option(help="Seed of the moments.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Print what each round found, and whether both trainings ended alike."""
-    slowness()  # is measured now, and not when it is time to kill
+    """Print the state after each round and compare both trainings."""
+    slowness()  # measured before the kills, not between them
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         root = Path(name)
-        config = write_training(root, EPOCHS + EPOCHS_A_ROUND * rounds)
+        config = write_training(root, epochs + EPOCHS_A_ROUND * rounds)
         calm, killed = root / "calm", root / "killed"
         run_to_end(["--config", str(config), "--output", str(calm)])
         rows, broken = kill_rounds(config, killed, rounds, random.Random(seed))
@@ -61,11 +61,11 @@ def main(
             run_to_end(arguments(config, killed))
         compared = differences(calm, killed)
     columns = ("round", "killed while", "after s", "epochs on disk", "unfinished write")
-    broken += [f"{what} differs" for what, same in compared.items() if not same]
-    alike = [(what, "the same" if same else "DIFFERS") for what, same in compared.items()]
+    broken += [f"{name} differs" for name, same in compared.items() if not same]
+    alike = [(name, "the same" if same else "DIFFERS") for name, same in compared.items()]
     tables = [
         table(f"{len(rows)} kills", columns, rows),
-        table("Undisturbed and killed", ("what", "bit for bit"), alike),
+        table("Undisturbed and killed", ("content", "bit for bit"), alike),
     ]
     show({"rounds": len(rows), "same": compared, "broken": broken}, tables, as_json)
     for line in broken:
@@ -74,7 +74,7 @@ def main(
 
 
 def write_training(root: Path, epochs: int) -> Path:
-    """Three small domains, and a training in which all that draws or remembers is at work."""
+    """Write three small domains and a training that uses every random draw and every state."""
     write_domains(root)
     values = {
         "circuit": {"n_qubits": 3, "engine": "statevector"},
@@ -106,9 +106,9 @@ def write_training(root: Path, epochs: int) -> Path:
 
 
 def arguments(config: Path, folder: Path) -> list[str]:
-    """Of a run that starts, or goes on if it had come far enough to be gone on with."""
-    begun = (folder / RUN_FILE).exists()
-    return ["--output", str(folder), *(["--resume"] if begun else ["--config", str(config)])]
+    """Return the options of a training that starts, or resumes if it can."""
+    has_started = (folder / RUN_FILE).exists()
+    return ["--output", str(folder), *(["--resume"] if has_started else ["--config", str(config)])]
 
 
 def training(options: Sequence[str], output: Any) -> subprocess.Popen[bytes]:
@@ -118,7 +118,7 @@ def training(options: Sequence[str], output: Any) -> subprocess.Popen[bytes]:
 
 
 def run_to_end(options: Sequence[str]) -> None:
-    """Train to the end; whatever keeps a training from it is this command's end too."""
+    """Run a training until its end; exit if it fails."""
     with tempfile.TemporaryFile() as output:
         code = training(options, output).wait()
         output.seek(0)
@@ -129,10 +129,10 @@ def run_to_end(options: Sequence[str]) -> None:
 def kill_rounds(
     config: Path, folder: Path, rounds: int, rng: random.Random
 ) -> tuple[list[tuple[str, ...]], list[str]]:
-    """Start the training or go on with it, and kill it, round after round and model after model."""
+    """Start or resume the training and kill it in every round, model by model."""
     rows: list[tuple[str, ...]] = []
     broken: list[str] = []
-    before: dict[str, int] = {}
+    previous: dict[str, int] = {}
     for number in range(rounds):
         moment, started = MOMENTS[number % len(MOMENTS)], time.monotonic()
         waited_for = MODELS[number * len(MODELS) // rounds :]
@@ -143,13 +143,13 @@ def kill_rounds(
         if (code := process.wait()) != -signal.SIGKILL:
             if code:
                 broken.append(f"round {number}: exit code {code}")
-            break  # it had ended before its moment came
+            break  # it has ended earlier
         now = dict(resumable_epochs(folder / CHECKPOINTS))
-        lost = [model for model, epoch in before.items() if now.get(model, -1) < epoch]
+        lost = [model for model, epoch in previous.items() if now.get(model, -1) < epoch]
         broken += [
-            f"round {number}: {model} went back from epoch {before[model]}" for model in lost
+            f"round {number}: {model} went back from epoch {previous[model]}" for model in lost
         ]
-        before = now
+        previous = now
         cut = " ".join(path.stem for path in (folder / CHECKPOINTS).glob(f"*{UNFINISHED}"))
         shown = "  ".join(f"{model} {epoch}" for model, epoch in now.items())
         rows.append((str(number), moment, f"{after:.1f}", shown, cut))
@@ -164,7 +164,7 @@ def wait_for(
     process: subprocess.Popen[bytes],
     rng: random.Random,
 ) -> None:
-    """Return at a moment of the training of one of these models, or when all has ended."""
+    """Wait for a moment in the training of one of the models, or until it has ended."""
     called = time.time_ns()
 
     def written(ending: str) -> bool:
@@ -176,7 +176,7 @@ def wait_for(
         "between epochs": ("", 0.0),
         "writing": (UNFINISHED, 0.0),
     }[moment]
-    passes = rng.randrange(3) if moment == "writing" else 0  # writes that are let through
+    passes = rng.randrange(3) if moment == "writing" else 0  # writes before the kill
     while process.poll() is None and ending is not None:
         if written(ending):
             if not passes:
@@ -187,7 +187,7 @@ def wait_for(
 
 
 def resumable_epochs(folder: Path) -> Iterator[tuple[str, int]]:
-    """Of each model, how many epochs the newest version has that can be read."""
+    """Yield each model with the epochs of its newest readable checkpoint."""
     for model in sorted({path.name.partition(".")[0] for path in folder.glob("*")}):
         for _, content in CheckpointFile(folder / f"{model}.safetensors").versions():
             try:

@@ -1,10 +1,10 @@
-"""Kills workers and nodes of a search again and again, and sees that every trial ends told.
+"""Kill workers and nodes of a search repeatedly and check that every trial is finished.
 
     python -m tests.chaos.workers --rounds 20
 
-A real Ray cluster of several nodes on this machine; in every round, some epochs after the last
-one, a random worker is killed with SIGKILL, or a node is removed and another one joins. The
-cluster must outlive the search.
+The search runs on a Ray cluster of several nodes on this machine. In every round, some epochs
+after the last, a random worker is killed with SIGKILL, or a node is removed and another joins.
+The cluster must outlive the search.
 """
 
 from __future__ import annotations
@@ -36,31 +36,30 @@ from tuning.study.run_folder import load_study
 from tuning.study.trials import is_cut_short
 
 NODES, TRIALS_TO_RUN = 2, 120
-EPOCHS_BETWEEN = (1, 25)  # two strikes, of all trials together
+EPOCHS_BETWEEN = (1, 25)  # between two kills, of all trials together
 
 
 def main(
-    rounds: Annotated[int, typer.Option(help="How often something is killed.")] = 20,
-    trials: Annotated[int, typer.Option(help="Trials of the search.")] = TRIALS_TO_RUN,
-    node_every: Annotated[int, typer.Option(help="Every so many strikes take a node.")] = 4,
-    layers: Annotated[int, typer.Option(help="Of each circuit: fewer are faster.")] = LAYERS,
-    seed: Annotated[int, typer.Option(help="Of what is killed, and when.")] = 0,
+    rounds: Annotated[int, typer.Option(help="Number of kills.")] = 20,
+    trials: Annotated[int, typer.Option(help="Number of trials.")] = TRIALS_TO_RUN,
+    node_every: Annotated[int, typer.Option(help="Kill a node in every n-th round.")] = 4,
+    layers: Annotated[int, typer.Option(help="Layers of each circuit: fewer are faster.")] = LAYERS,
+    seed: Annotated[int, typer.Option(help="Seed of the kills.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Print what was killed in each round, and what the search made of it."""
+    """Print the kills of each round and the ends of the trials; fail if anything was lost."""
     from ray.cluster_utils import Cluster
 
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         root = Path(name)
-        folder, space = root / "run", write_search(root, trials, layers=layers)
-        space.write_text(space.read_text().replace("confirm_seeds: 1", "confirm_seeds: 0"))
+        folder, space = root / "run", write_search(root, trials, layers=layers, confirm_seeds=0)
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
         nodes = [cluster.add_node(num_cpus=1) for _ in range(NODES)]
         try:
             process = start(space, folder, cluster.address, root / "output.txt")
             takes_node = [number % node_every == node_every - 1 for number in range(rounds)]
-            rows = strike_until_the_end(process, cluster, nodes, folder, takes_node, rng)
+            rows = kill_until_the_end(process, cluster, nodes, folder, takes_node, rng)
             code = process.wait()
             outlived = cluster.head_node.any_processes_alive()
         finally:
@@ -68,12 +67,12 @@ def main(
         broken = [] if code == 0 else [f"exit code {code}: {(root / 'output.txt').read_text()}"]
         broken += [] if outlived else ["the cluster ended with the search"]
         broken += broken_at_the_end(folder, trials)
-        told = load_study(folder).get_trials(deepcopy=False)
-        lost = [t.number for t in told if is_cut_short(t)]
-        failures = {n: str(failure) for n, failure in attributes.failures(told).items()}
-    struck = sum(row[1] != "nothing" for row in rows)
-    record = {"struck": struck, "trials": len(told), "failures": failures, "broken": broken}
-    title = f"{struck} strikes: {len(told)} attempts told, {len(lost)} of them lost and continued"
+        attempts = load_study(folder).get_trials(deepcopy=False)
+        lost = [t.number for t in attempts if is_cut_short(t)]
+        failures = {n: str(failure) for n, failure in attributes.failures(attempts).items()}
+    kills = sum(row[1] != "nothing" for row in rows)
+    record = {"kills": kills, "trials": len(attempts), "failures": failures, "broken": broken}
+    title = f"{kills} kills: {len(attempts)} attempts, {len(lost)} of them lost and continued"
     show(record, [table(title, ("round", "killed", "after s", "ended by then"), rows)], as_json)
     for line in broken:
         Console(stderr=True).print(f"BROKEN: {line}", markup=False)
@@ -81,7 +80,7 @@ def main(
 
 
 def start(space: Path, folder: Path, address: str, output: Path) -> subprocess.Popen[bytes]:
-    """The search, on the cluster; what it prints goes into a file."""
+    """Start the search on the cluster; its output goes into a file."""
     arguments = ("--space", space, "--output", folder, "--address", address, "--wandb", "offline")
     with output.open("wb") as file:
         return subprocess.Popen(
@@ -92,7 +91,7 @@ def start(space: Path, folder: Path, address: str, output: Path) -> subprocess.P
         )
 
 
-def strike_until_the_end(
+def kill_until_the_end(
     process: subprocess.Popen[bytes],
     cluster: Any,
     nodes: list[Any],
@@ -100,7 +99,7 @@ def strike_until_the_end(
     takes_node: Sequence[bool],
     rng: random.Random,
 ) -> list[tuple[str, ...]]:
-    """Kill something after every few epochs: a worker or a node, as each strike says."""
+    """Kill a worker or a node after every few epochs; return table rows."""
     rows = []
     started, n_epochs = time.monotonic(), 0
     for number, is_node in enumerate(takes_node):
@@ -110,15 +109,15 @@ def strike_until_the_end(
         if process.poll() is not None:
             break
         n_epochs = trained_epochs(folder)
-        what = strike_a_node(cluster, nodes, rng) if is_node else strike_a_worker(cluster, rng)
+        killed = kill_node(cluster, nodes, rng) if is_node else kill_worker(cluster, rng)
         ended = sum(event["event"] == "ended" for event in read_events(folder))
-        rows.append((str(number), what, f"{time.monotonic() - started:.1f}", str(ended)))
+        rows.append((str(number), killed, f"{time.monotonic() - started:.1f}", str(ended)))
         Console(stderr=True).print("  ".join(rows[-1]), markup=False)
     return rows
 
 
-def strike_a_worker(cluster: Any, rng: random.Random) -> str:
-    """Kill a random worker of the cluster that trains."""
+def kill_worker(cluster: Any, rng: random.Random) -> str:
+    """Kill a random worker that runs a trial."""
     workers = [p for p in psutil.process_iter(["cmdline"]) if _trains(p, cluster.address)]
     if not workers:
         return "nothing"
@@ -130,8 +129,8 @@ def strike_a_worker(cluster: Any, rng: random.Random) -> str:
     return f"worker {worker.pid}"
 
 
-def strike_a_node(cluster: Any, nodes: list[Any], rng: random.Random) -> str:
-    """Remove a random node with all its workers; another one joins."""
+def kill_node(cluster: Any, nodes: list[Any], rng: random.Random) -> str:
+    """Remove a random node with all its workers and add another."""
     node = nodes.pop(rng.randrange(len(nodes)))
     cluster.remove_node(node, allow_graceful=False)
     nodes.append(cluster.add_node(num_cpus=1))
@@ -139,7 +138,7 @@ def strike_a_node(cluster: Any, nodes: list[Any], rng: random.Random) -> str:
 
 
 def _trains(process: psutil.Process, address: str) -> bool:
-    """Whether a process runs trials, for a node of the cluster at an address."""
+    """Return True if a process runs trials for the cluster at an address."""
     if not (process.info["cmdline"] or [""])[0].startswith("ray::ImplicitFunc"):
         return False
     try:

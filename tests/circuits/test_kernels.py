@@ -32,7 +32,8 @@ for entangler in ("cnot_chain", "zz_ring"):
 
 
 @pytest.mark.slow
-def test_the_process_that_compiles_computes_the_same_bits_as_those_that_find_it_compiled(
+@pytest.mark.extended
+def test_compiled_and_cached_kernels_compute_the_same_bits(
     tmp_path: Path,
 ) -> None:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}

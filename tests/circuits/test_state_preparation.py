@@ -11,7 +11,7 @@ from quantum_rerank.similarity import build_head
 
 
 def prepared(amplitudes: Tensor) -> Tensor:
-    """What PennyLane's simulator makes of the circuit's gates."""
+    """Return the state that PennyLane's simulator prepares by the circuit's gates."""
     gates, angles = preparing_circuit(amplitudes)
 
     @qml.qnode(qml.device("default.qubit", wires=len(amplitudes).bit_length() - 1))
@@ -43,9 +43,9 @@ STATES = [
 
 @pytest.mark.parametrize("state", STATES)
 def test_the_circuit_makes_the_state_up_to_a_global_phase(state: Tensor) -> None:
-    found = prepared(state)
-    assert found.norm().item() == pytest.approx(1.0)
-    assert torch.vdot(found, state.to(found.dtype)).abs().item() == pytest.approx(1.0, abs=1e-6)
+    made = prepared(state)
+    assert made.norm().item() == pytest.approx(1.0)
+    assert torch.vdot(made, state.to(made.dtype)).abs().item() == pytest.approx(1.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("state", STATES)

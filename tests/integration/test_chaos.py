@@ -1,4 +1,4 @@
-"""The short form of `make chaos`; that of its kills of drivers is in test_search."""
+"""Short forms of `make chaos`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import pytest
 
 from tests.integration.conftest import run
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.training]
+
+WORKERS = "workers --rounds 2 --node-every 2 --trials 4 --layers 2"
+ENDING = "ending --by hours"
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "workers --rounds 2 --node-every 2 --trials 4 --layers 2",
         "faults --few --no-monitor",
-        "ending --by hours",
+        pytest.param(WORKERS, marks=pytest.mark.extended),
+        pytest.param(ENDING, marks=pytest.mark.extended),
     ],
     ids=lambda line: line.partition(" ")[0],
 )

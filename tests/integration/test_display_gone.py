@@ -1,4 +1,4 @@
-"""Searches whose reader goes away, whose terminal closes, or whose names look like markup."""
+"""Searches whose standard output or terminal is closed, or whose names look like markup."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from tuning.study.run_folder import LOG, SUMMARY, load_study
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 HANG_SECONDS = 1800
-BUDGET = "{trials: 3, epochs: 2, trial_memory_gb: 1.2}"
+BUDGET = "{trials: 2, epochs: 1, trial_memory_gb: 1.2}"
+N_TRIALS = 2
 DROPPED = "Standard output cannot be written any more"
 
 
@@ -32,13 +33,16 @@ def summary(folder: Path) -> dict:
     return json.loads((folder / SUMMARY).read_text())
 
 
-def test_a_search_whose_reader_goes_away_comes_to_its_end(tmp_path: Path) -> None:
+def test_a_search_continues_when_its_standard_output_is_closed(tmp_path: Path) -> None:
     space, folder = write_quick_space(tmp_path / "data", BUDGET), tmp_path / "run"
     with subprocess.Popen(
         quick_search(space, folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**environment(), "PYTHONUNBUFFERED": "1", "QUICK_EPOCHS": "2"},
+        env={
+            **environment(),
+            "PYTHONUNBUFFERED": "1",
+        },
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -48,44 +52,50 @@ def test_a_search_whose_reader_goes_away_comes_to_its_end(tmp_path: Path) -> Non
         process.stdout.close()
         process.stderr.close()
         assert process.wait(HANG_SECONDS) == NO_MODEL
-    assert summary(folder)["n_trials"] == 3
+    assert summary(folder)["n_trials"] == N_TRIALS
     assert (folder / LOG).read_text().count(DROPPED) == 1
 
 
-def in_a_terminal_that_closes(
-    arguments: list[str], prepare: Callable[[], object], **settings: str
+def run_in_a_closing_terminal(
+    arguments: list[str], prepare: Callable[[], object], **variables: str
 ) -> int:
-    """Run a command in a terminal until it says that trial 0 ended, then close it.
+    """Run a command in a terminal that is closed once trial 0 has ended.
 
-    prepare: called in the process of the command, before it.
-    Returns: its exit code.
+    Args:
+        arguments: Command line.
+        prepare: Function called in the process of the command before it starts.
+        variables: Further environment variables.
+
+    Returns:
+        Exit code of the command.
     """
     process, terminal = pty.fork()
     if not process:
         prepare()
-        own = {"PYTHONUNBUFFERED": "1", "TERM": "xterm", **settings}
-        os.execve(arguments[0], arguments, {**environment(), **own})
-    seen = b""
-    while b"trial   0 " not in seen or b"complete" not in seen:
-        seen += os.read(terminal, 65536)
+        settings = {"PYTHONUNBUFFERED": "1", "TERM": "xterm", **variables}
+        os.execve(arguments[0], arguments, {**environment(), **settings})
+    output = b""
+    while b"trial   0 " not in output or b"complete" not in output:
+        output += os.read(terminal, 65536)
     os.close(terminal)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
-def test_a_search_under_nohup_outlives_its_terminal(tmp_path: Path) -> None:
+@pytest.mark.extended
+def test_a_search_under_nohup_continues_when_its_terminal_closes(tmp_path: Path) -> None:
     space, folder = write_quick_space(tmp_path / "data", BUDGET), tmp_path / "run"
-    code = in_a_terminal_that_closes(
+    code = run_in_a_closing_terminal(
         quick_search(space, folder), lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
     )
     assert code == NO_MODEL
-    assert summary(folder)["n_trials"] == 3
+    assert summary(folder)["n_trials"] == N_TRIALS
     assert (folder / LOG).read_text().count(DROPPED) == 1
 
 
-def test_a_terminal_that_closes_ends_a_search_in_order(tmp_path: Path) -> None:
+def test_a_search_ends_in_order_when_its_terminal_closes(tmp_path: Path) -> None:
     budget = "{trials: 1000, epochs: 1, trial_memory_gb: 1.2}"
     space, folder = write_quick_space(tmp_path / "data", budget), tmp_path / "run"
-    code = in_a_terminal_that_closes(
+    code = run_in_a_closing_terminal(
         quick_search(space, folder),
         lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         QUICK_SECONDS="0.5",
@@ -95,7 +105,8 @@ def test_a_terminal_that_closes_ends_a_search_in_order(tmp_path: Path) -> None:
     assert all(trial.state.is_finished() for trial in load_study(folder).trials)
 
 
-def test_names_that_look_like_markup_or_control_a_terminal_are_text(tmp_path: Path) -> None:
+@pytest.mark.extended
+def test_names_that_look_like_markup_or_terminal_codes_are_printed_as_text(tmp_path: Path) -> None:
     name = "a[/b] [red]\x1b]0;owned"
     budget = "{trials: 1, epochs: 1, trial_memory_gb: 1.2}"
     space = write_quick_space(tmp_path / f"data {name}", budget, name)

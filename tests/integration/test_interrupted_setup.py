@@ -1,4 +1,4 @@
-"""Searches that are interrupted between the command's start and their first trial."""
+"""Searches that are interrupted before their first trial starts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RANDOM_MOMENTS = 20
 
 
 def interrupted(folder: Path, data: Path, number: int, wait: Callable[[], object]) -> int:
-    """Start a search, send it a signal once `wait` returns, and return its exit code."""
+    """Start a search, send it a signal after `wait` has returned, and return its exit code."""
     space = write_quick_space(data, BUDGET, encoder="wordllama")
     process = subprocess.Popen(
         command(
@@ -42,7 +42,7 @@ def interrupted(folder: Path, data: Path, number: int, wait: Callable[[], object
         ),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        # A trial that comes to its start in spite of the signal does not end at once.
+        # A trial that starts in spite of the signal must not end at once.
         env={**environment(), "QUANTUM_RERANK_CACHE": str(data / "cache"), "QUICK_SECONDS": "1"},
     )
     try:
@@ -53,8 +53,8 @@ def interrupted(folder: Path, data: Path, number: int, wait: Callable[[], object
         process.kill()
 
 
-def until_there(path: Path) -> Callable[[], None]:
-    """Wait for a file."""
+def until_exists(path: Path) -> Callable[[], None]:
+    """Return a function that waits for a file."""
 
     def wait() -> None:
         until = time.monotonic() + HANG_SECONDS
@@ -65,8 +65,8 @@ def until_there(path: Path) -> Callable[[], None]:
     return wait
 
 
-def require_whole(folder: Path) -> None:
-    """A folder is as if nothing had been begun, or holds a run that can be continued."""
+def assert_consistent(folder: Path) -> None:
+    """Fail unless a folder is empty but for the log, or holds a run that can be resumed."""
     if not (folder / RECORD).exists():
         new_folder(folder, but=[LOG])
         return
@@ -78,30 +78,30 @@ def require_whole(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "number", "code"),
     [
-        (LOG, signal.SIGINT, 130),  # the data are being loaded and embedded
-        (RECORD, signal.SIGTERM, 143),  # the study is about to be made
-        (STUDY, signal.SIGINT, 130),  # Ray is about to start
-        (EVENTS, signal.SIGINT, 130),  # the first trial is about to start
+        (LOG, signal.SIGINT, 130),  # while the data are loaded and embedded
+        pytest.param(RECORD, signal.SIGTERM, 143, marks=pytest.mark.extended),  # before the study
+        (STUDY, signal.SIGINT, 130),  # while Ray starts
+        pytest.param(EVENTS, signal.SIGINT, 130, marks=pytest.mark.extended),  # before a trial
     ],
 )
-def test_an_interrupted_set_up_ends_with_its_code_and_leaves_nothing_half_done(
+def test_an_interrupted_set_up_ends_with_its_code_and_leaves_a_consistent_folder(
     tmp_path: Path, file: str, number: signal.Signals, code: int
 ) -> None:
     folder = tmp_path / "run"
-    assert interrupted(folder, tmp_path / "data", number, until_there(folder / file)) == code
-    require_whole(folder)
+    assert interrupted(folder, tmp_path / "data", number, until_exists(folder / file)) == code
+    assert_consistent(folder)
 
 
-@pytest.mark.long
+@pytest.mark.extended
 @pytest.mark.parametrize("moment", range(RANDOM_MOMENTS))
-def test_no_moment_of_a_set_up_loses_an_interruption(tmp_path: Path, moment: int) -> None:
-    """Between the command's start and a time after which its first trial has begun."""
+def test_a_set_up_can_be_interrupted_at_any_moment(tmp_path: Path, moment: int) -> None:
+    """Interrupt at a random moment, at the latest after the first trial has started."""
     folder = tmp_path / "run"
     rng = random.Random(moment)
     seconds = rng.uniform(0.0, 15.0)
     code = interrupted(folder, tmp_path / "data", signal.SIGINT, lambda: time.sleep(seconds))
     ended = (folder / SUMMARY).exists()
-    # Before Python has set its own handler, the system ends the process.
+    # The system ends the process if Python has not installed its handler yet.
     assert code in ((130, 0) if ended else (130, -signal.SIGINT)), f"{code} after {seconds:.1f} s"
     if folder.exists():
-        require_whole(folder)
+        assert_consistent(folder)

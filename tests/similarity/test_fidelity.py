@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from itertools import product
 
 import pytest
 import torch
@@ -11,7 +10,12 @@ from quantum_rerank.circuits import Ansatz, CircuitConfig, make_engine
 from quantum_rerank.circuits.ansatz import ENTANGLERS
 from quantum_rerank.similarity.fidelity import TrainedCircuit, fidelity
 
-ANSATZE = [Ansatz(*sizes) for sizes in product(range(2, 6), range(1, 5), ENTANGLERS)]
+# Of each entangler every width and every depth, not every pair of them.
+ANSATZE = [
+    Ansatz(n_qubits, 1 + (n_qubits + shift) % 4, entangler)
+    for shift, entangler in enumerate(ENTANGLERS)
+    for n_qubits in range(2, 6)
+]
 
 
 def random_states(n: int, seed: int, dimension: int = 8) -> Tensor:
@@ -136,7 +140,7 @@ def test_near_the_identity_no_angle_and_no_weight_is_dead(ansatz: Ansatz) -> Non
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])
-@pytest.mark.parametrize("ansatz", ANSATZE[:12], ids=str)
+@pytest.mark.parametrize("ansatz", ANSATZE[::4], ids=str)
 def test_a_whole_turn_more_of_any_angle_changes_no_fidelity(ansatz: Ansatz, scale: float) -> None:
     circuit = circuit_of(ansatz, engine="statevector")
     with torch.no_grad():
