@@ -32,7 +32,9 @@ def main(
 ) -> None:
     """Export a trial of a finished search again, as a bundle that reranks by itself.
 
-    Example: export runs/default --output runs/trial-7 --trial 7
+    Example:
+
+        quantum-rerank export runs/default --output runs/trial-7 --trial 7
     """
     from quantum_rerank.embeddings import source_of
     from quantum_rerank.training.data_manager import prepare

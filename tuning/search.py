@@ -75,7 +75,9 @@ def tune(
     disk; 2 a mistake in the options or files; 3 trials failed in a row for the same reason, or
     none has left a model; 130 Ctrl-C; 143 SIGTERM; 129 SIGHUP.
 
-    Example: tune --space search_spaces/default.yaml --trials 40 --hours 2
+    Example:
+
+        quantum-rerank tune --space search_spaces/default.yaml --trials 40 --hours 2
     """
     changes = budget_changes(
         trials=trials, hours=hours, core_hours=core_hours, trial_memory_gb=trial_memory_gb
@@ -119,7 +121,9 @@ def resume(
 
     Exit codes: as of `tune`.
 
-    Example: resume runs/default --trials +20
+    Example:
+
+        quantum-rerank resume runs/default --trials +20
     """
     changes = budget_changes(
         trials=trials, hours=hours, core_hours=core_hours, trial_memory_gb=trial_memory_gb
@@ -149,7 +153,9 @@ def rerun(
 
     Exit codes: 0 every epoch is the same; 1 an epoch differs; 2 a mistake in the options.
 
-    Example: rerun runs/default --trial 7
+    Example:
+
+        quantum-rerank rerun runs/default --trial 7
     """
     name_places(run_folder, storage, storage_path)
     is_same = print_rerun(load_rerun(run_folder, trial), make_console())

@@ -52,7 +52,9 @@ def main(
     Exit codes: 0 shown (with --watch: until the search was over); 2 the folder holds no run;
     130 Ctrl-C.
 
-    Example: status runs/default --watch 10
+    Example:
+
+        quantum-rerank status runs/default --watch 10
     """
     console = make_console()
     name_places(run_folder, storage, storage_path)
