@@ -197,29 +197,21 @@ def main(
     Start a search with --space FILE. Resume one with --resume RUN, however it ended: finished
     trials stay, interrupted ones continue from their last epoch; add --trials +20, --hours +2 or
     --core-hours +4 to one that has used its budget. Train one trial of a run again with
-    --rerun RUN --trial NUMBER.
-
-    Trials run in parallel on Ray, Optuna proposes them, and ASHA stops weak ones early. The
-    folder of the run ends with summary.json, trials.csv, the study, wandb/ and best/, the bundle
-    of the winner. Ctrl-C once ends the search in order and exports the best so far; twice stops
-    it now.
-
-    With --warm-start RUN sampler and scheduler start with the comparable trials of earlier
-    searches: the same objective, data and settings, and values that the space holds. Where no
-    trial is comparable, such as on other data, the best configurations of RUN are among the
-    first trials.
+    --rerun RUN --trial NUMBER. Take over comparable trials of an earlier run with
+    --warm-start RUN. Ctrl-C once ends a search in order and exports the best so far; twice
+    stops it now.
 
     Exit codes: 0 done (also when a budget ended it); 1 an external failure, such as a full disk,
     or with --rerun an epoch that differs; 2 a mistake in the options or files; 3 trials failed in
     a row for the same reason, or none has left a model; 130 Ctrl-C; 143 SIGTERM; 129 SIGHUP.
     """
-    given = [name for name, value in locals().items() if value]
+    named = [name for name, value in locals().items() if value]
     if space is None:
-        _refuse_without_space(given)
+        _refuse_without_space(named)
     if rerun_run is not None or trial is not None:
         if rerun_run is None or trial is None:
             raise ConfigError("--rerun RUN and --trial NUMBER belong together.")
-        _refuse_beside_rerun(given)
+        _refuse_beside_rerun(named)
         return rerun(rerun_run, trial, storage, storage_path)
     budget = (trials, hours, core_hours, trial_memory_gb)
     run_options = (dry_run, address, nodes, *budget, storage, storage_path, patience, wandb)
@@ -232,18 +224,18 @@ def main(
     return tune(space, data, columns, output, warm_start, *run_options)
 
 
-def _refuse_without_space(given: list[str]) -> None:
+def _refuse_without_space(names: list[str]) -> None:
     """Raise ConfigError for an option that only a new search has."""
     for name in ("warm_start", "data", "columns"):
-        if name in given:
+        if name in names:
             option = option_of(name)
             raise ConfigError(f"{option} is for a search that starts: give --space with it.")
 
 
-def _refuse_beside_rerun(given: list[str]) -> None:
+def _refuse_beside_rerun(provided: list[str]) -> None:
     """Raise ConfigError for options that the training of one trial does not take."""
     taken = ("rerun_run", "trial", "storage", "storage_path", "patience", "wandb")
-    names = [name.replace("resume_run", "resume") for name in given if name not in taken]
+    names = [name.replace("resume_run", "resume") for name in provided if name not in taken]
     options = [option_of(name) for name in names]
     if options:
         raise ConfigError(f"--rerun trains one trial alone: leave out {', '.join(options)}.")

@@ -49,11 +49,11 @@ def load_space(path: Path, overrides: Mapping[str, Any] | None = None) -> Space:
     parameters, problems = _read_parameters(written, source)
     if overrides and isinstance(values.get("budget"), dict):
         values["budget"] = {**values["budget"], **overrides}
-    given = {f"budget.{key}": f"--{key.replace('_', '-')}" for key in overrides or {}}
-    header, found = _read_header(values, source, given)
-    problems += found
-    base, found = _read_base(header, source) if header else (None, [])
-    problems += found
+    options = {f"budget.{key}": f"--{key.replace('_', '-')}" for key in overrides or {}}
+    header, more = _read_header(values, source, options)
+    problems += more
+    base, more = _read_base(header, source) if header else (None, [])
+    problems += more
     names = _names(written)
     fixed = header.fixed if header else {}
     checker = _Checker(parameters, names, base or ExperimentConfig(), source, fixed)
@@ -70,12 +70,12 @@ def load_space(path: Path, overrides: Mapping[str, Any] | None = None) -> Space:
 
 
 def _read_header(
-    values: Mapping[str, Any], source: YamlSource, given: Mapping[str, str]
+    values: Mapping[str, Any], source: YamlSource, options: Mapping[str, str]
 ) -> tuple[Header | None, list[str]]:
     try:
         header = Header.model_validate(values)
     except ValidationError as error:
-        return None, describe(error, Header, [source], given)
+        return None, describe(error, Header, [source], options)
     problems = list(_unable_to_weigh(header, source))
     return header, problems or [f"{what} ({at})." for what, at in _bad_schedule(header, source)]
 
@@ -221,36 +221,36 @@ def _names(written: Any) -> set[str]:
     }
 
 
-def _parameter_sentence(name: str, found: Any, source: YamlSource) -> str:
-    location = tuple(part for part in found["loc"] if part not in _KINDS)
+def _parameter_sentence(name: str, mistake: Any, source: YamlSource) -> str:
+    location = tuple(part for part in mistake["loc"] if part not in _KINDS)
     # pydantic reports a value that is no scalar once for each type that a scalar may have.
-    path: list[Any] = ["", *found["loc"]]
+    path: list[Any] = ["", *mistake["loc"]]
     is_scalar = path[-1] in _SCALARS and isinstance(path[-2], int)
     if is_scalar and location[-1] in _SCALARS:
         location = location[:-1]
     key = ".".join(str(part) for part in (name, *location))
     place = source.at(("parameters", name, *location))
     if is_scalar:
-        return f"`{key}` is {shown(found['input'])}, but {_A_SCALAR} ({place})."
-    if found["type"] == "extra_forbidden":
-        kind = next(part for part in found["loc"] if part in _KINDS)
+        return f"`{key}` is {shown(mistake['input'])}, but {_A_SCALAR} ({place})."
+    if mistake["type"] == "extra_forbidden":
+        kind = next(part for part in mistake["loc"] if part in _KINDS)
         hint = nearest(str(location[-1]), _KINDS[kind].model_fields)
         return f"`{key}` is not a known key ({place}). {hint}"
-    if found["type"] == "missing":
+    if mistake["type"] == "missing":
         return f"`{key}` is missing ({place}), but is required."
-    if found["type"] == "union_tag_not_found":
+    if mistake["type"] == "union_tag_not_found":
         return f"`{name}.type` is missing ({place}). Write one of float, int, categorical."
-    if found["type"] == "list_type" and (inner := _inner_names(location[-1], found["input"])):
+    if mistake["type"] == "list_type" and (inner := _inner_names(location[-1], mistake["input"])):
         hint = f"Keys are dotted: write `{inner[0]}: [...]`."
         return f"`{key}` is a nested section ({place}). {hint}"
-    if found["type"] == "model_attributes_type":
+    if mistake["type"] == "model_attributes_type":
         hint = "A value that never changes belongs in `fixed`."
         rule = "must have a type and a range"
-        return f"`{key}` is {shown(found['input'])}, but {rule} ({place}). {hint}"
-    if found["type"] == "union_tag_invalid":
+        return f"`{key}` is {shown(mistake['input'])}, but {rule} ({place}). {hint}"
+    if mistake["type"] == "union_tag_invalid":
         return f"`{name}.type` must be one of float, int, categorical ({place})."
-    rule = found["msg"].replace("Input should be", "must be", 1)
-    return f"`{key}` is {shown(found['input'])}, but {rule} ({place})."
+    rule = mistake["msg"].replace("Input should be", "must be", 1)
+    return f"`{key}` is {shown(mistake['input'])}, but {rule} ({place})."
 
 
 def _contradictions(name: str, parameter: Parameter) -> Iterator[str]:
@@ -330,12 +330,12 @@ class _Checker:
 
         Parameters that wait for one that is never drawn are not named again.
         """
-        found = never_drawn(name, self.parameters)
-        if found is None or any(
+        conflict = never_drawn(name, self.parameters)
+        if conflict is None or any(
             never_drawn(other, self.parameters) for other in self.parameters[name].when
         ):
             return
-        other, by_waiter = found
+        other, by_waiter = conflict
         needs = ", and ".join(
             f"`{waiter}` needs `{other}` in {values}" for waiter, values in by_waiter.items()
         )
@@ -360,24 +360,24 @@ class _Checker:
                 )
                 return
             conditions[length] = max(lengths)
-        known = {key: value for key, value in conditions.items() if key in searchable_keys()}
+        searchable = {key: value for key, value in conditions.items() if key in searchable_keys()}
         for value in parameter.extremes():
             try:
-                override(self.base, {**known, name: value})
+                override(self.base, {**searchable, name: value})
             except ConfigError as error:
                 at = self._at(name)
                 yield f"`{name}` may become {value!r}, which no run takes ({at}): {error}"
 
     def _lengths(self, key: str, parameter: Parameter) -> list[int]:
         """The lengths that a list can have where one of its elements is drawn."""
-        drawn, own = self.parameters.get(key), flat(self.base)[key]
+        drawn, base_length = self.parameters.get(key), flat(self.base)[key]
         if key in parameter.when:
             lengths: list[Any] = parameter.when[key]
         elif drawn is None:
-            lengths = [own]
+            lengths = [base_length]
         else:
             is_always_drawn = drawn.when.items() <= parameter.when.items()
-            lengths = drawn.extremes() if is_always_drawn else [*drawn.extremes(), own]
+            lengths = drawn.extremes() if is_always_drawn else [*drawn.extremes(), base_length]
         return [length for length in lengths if isinstance(length, int)]
 
 

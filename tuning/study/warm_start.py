@@ -147,14 +147,14 @@ def gather(
     encoder: fingerprint of what the data's vectors come from, if it is known.
     """
     seen: set[str] = set()
-    found = []
+    gathered = []
     for run in runs:
         why_none = _why_no_value_compares(space, run, fingerprint, encoder)
         taken = _taken_over(space, run, why_none, seen)
         seen |= {prior.key for prior in taken.priors}
         seen |= {proposal.key for proposal in taken.proposals}
-        found.append(taken)
-    return found
+        gathered.append(taken)
+    return gathered
 
 
 def _taken_over(space: Space, run: EarlierRun, why_none: str, seen: set[str]) -> TakenOver:
@@ -220,9 +220,9 @@ def as_prior(trial: FrozenTrial, run: EarlierRun, space: Space) -> Prior:
     """
     params, ours = effective(trial, run, space)
     theirs = flat(run.space.config_for(trial.params, 0))
-    others = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
-    if others := [key for key in others if _matters(key)]:
-        raise LeftOut(f"other {', '.join(f'`{key}`' for key in others)}")
+    differing = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
+    if differing := [key for key in differing if _matters(key)]:
+        raise LeftOut(f"other {', '.join(f'`{key}`' for key in differing)}")
     epochs, had = space.header.budget.epochs, run.space.header.budget.epochs
     if epochs != had and any(_spans_training(ours[key]) for key in _SCHEDULES):
         raise LeftOut(f"learning rate that ends with epoch {had}")
@@ -272,8 +272,8 @@ class Answers:
         return int(self._known(name, IntDistribution(low, high, step=step, log=log)))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        known = self._known(name, CategoricalDistribution(choices))
-        return next(choice for choice in choices if choice == known)
+        value = self._known(name, CategoricalDistribution(choices))
+        return next(choice for choice in choices if choice == value)
 
     def _known(self, name: str, distribution: BaseDistribution) -> Any:
         if name not in self._values:
@@ -289,18 +289,18 @@ def _proposals(space: Space, run: EarlierRun, seen: set[str]) -> Iterator[Propos
     over = (TrialState.COMPLETE, TrialState.PRUNED)
     ended = [t for t in run.trials if t.state in over and curve(t)]
     # What the search starts with anyway is not asked for twice.
-    known = space.start_points()
+    points = space.start_points()
     for trial in sorted(ended, key=ranking_key, reverse=True):
         try:
             params, _ = effective(trial, run, space)
         except LeftOut:
             continue
         params = space.as_drawn(params)
-        if params in known or _key(trial, run) in seen:
+        if params in points or _key(trial, run) in seen:
             continue
-        if len(known) == len(space.header.start_from) + space.header.top_k:
+        if len(points) == len(space.header.start_from) + space.header.top_k:
             return
-        known.append(params)
+        points.append(params)
         yield Proposal(key=_key(trial, run), params=params)
 
 
