@@ -53,8 +53,9 @@ def written() -> dict[str, Any]:
 
 
 def test_every_number_of_the_files_is_the_schema_default() -> None:
+    values, defaults = written(), leaves(DEFAULTS)
     for key in config_keys():
-        assert written()[key] == leaves(DEFAULTS)[key]
+        assert values[key] == defaults[key]
 
 
 def test_the_files_write_no_key_that_the_schema_does_not_have() -> None:
