@@ -76,6 +76,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "export": {
         "training",
+        "evaluation",
         "atomic",
         "records",
         "similarity",

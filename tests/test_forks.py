@@ -122,8 +122,9 @@ def rank_in_children(models: list[tuple[str, str | None]], **more: str) -> None:
 def test_a_child_ranks_like_its_parent_by_every_model_and_engine(
     bundle_of: Callable[..., Path],
 ) -> None:
-    models: list[tuple[str, str | None]] = [(str(bundle_of("wordllama", a)), None) for a in MODELS]
-    models += [(models[MODELS.index("hybrid")][0], engine) for engine in ENGINES]
+    bundles = {name: str(bundle_of("wordllama", name)) for name in MODELS}
+    models: list[tuple[str, str | None]] = [(bundle, None) for bundle in bundles.values()]
+    models += [(bundles["hybrid"], engine) for engine in ENGINES]
     threads = {"circuit.engine": "statevector", "circuit.threads": 2}
     models.append((str(bundle_of("wordllama", "hybrid", **threads)), None))
     rank_in_children(models)

@@ -439,7 +439,9 @@ def test_a_model_trained_with_several_threads_loads_with_a_single_threaded_engin
 
 
 def test_an_unknown_engine_is_refused(write: Write) -> None:
-    with pytest.raises(ConfigError, match=r"`circuit\.engine` is 'abacus', but must be 'lightning"):
+    with pytest.raises(
+        ConfigError, match=r"`circuit\.engine` is 'abacus', but must be one of 'lightning"
+    ):
         Reranker.load(write(), engine="abacus")
 
 

@@ -80,9 +80,7 @@ def test_an_unknown_id_is_refused(register: Register) -> None:
 
 def test_an_unjudged_collection_is_refused_with_its_judged_parts(register: Register) -> None:
     register("trees/test")
-    with pytest.raises(
-        DataError, match=r"has no qrels\. BestTrialMeasures parts of it are trees/test\."
-    ):
+    with pytest.raises(DataError, match=r"has no qrels\. Judged parts of it are trees/test\."):
         load_collection(register("trees", qrels=None))
 
 

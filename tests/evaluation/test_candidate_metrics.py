@@ -5,7 +5,7 @@ import pytest
 
 from quantum_rerank.evaluation import METRICS, CandidateMetrics, Evaluator
 
-BestTrialMeasures = dict[str, int]
+Judgments = dict[str, int]
 
 
 def both_ways(
@@ -15,7 +15,7 @@ def both_ways(
 
     missed: per query, the grades of judged documents that are no candidates.
     """
-    judged: dict[str, BestTrialMeasures] = {
+    judged: dict[str, Judgments] = {
         f"q{q}": {f"d{k}": int(g) for k, g in enumerate(row) if g}
         | {f"missed{m}": grade for m, grade in enumerate(missed[q])}
         for q, row in enumerate(grades)

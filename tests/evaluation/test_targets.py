@@ -24,6 +24,7 @@ from quantum_rerank.evaluation.targets import (
     training_time,
     unseen_gain,
 )
+from quantum_rerank.training.config import TrainingConfig
 from quantum_rerank.training.trainer import EarlyStopping
 
 GOOD = {
@@ -79,7 +80,8 @@ def test_a_target_passes_up_to_its_limit(check: object, at: float, beyond: float
 
 @pytest.mark.parametrize("values", [(0.4, 0.5, 0.5, 0.5), (0.4, 0.5, 0.5005, 0.5009), (0.4, 0.3)])
 def test_a_training_that_early_stopping_ended_has_converged(values: tuple[float, ...]) -> None:
-    stopping, seen = EarlyStopping(patience=3, min_improvement=0.001), list[float]()
+    config = TrainingConfig(early_stopping_patience=3, min_improvement=0.001)
+    stopping, seen = EarlyStopping(config), list[float]()
     while not stopping.should_stop(value := values[min(len(seen), len(values) - 1)]):
         seen.append(max([value, *seen[-1:]]))
     seen.append(max(value, *seen))

@@ -105,13 +105,13 @@ def test_a_training_resumes_after_its_process_was_killed(
         if report.epoch == killed_after:
             raise Killed
 
-    expected = train_model(config, model, trial_data, whole.append, progress=CheckpointFile(path))
+    expected = train_model(config, model, trial_data, whole.append, checkpoint=CheckpointFile(path))
     at_the_end = path.read_bytes()
     killed = CheckpointFile(path.with_name("killed"))
     with pytest.raises(Killed):
-        train_model(config, model, trial_data, watch, progress=killed)
+        train_model(config, model, trial_data, watch, checkpoint=killed)
     torch.manual_seed(123)  # where another program would have left it
-    trained = train_model(config, model, trial_data, again.append, progress=killed)
+    trained = train_model(config, model, trial_data, again.append, checkpoint=killed)
     assert again == whole
     assert first == whole[:killed_after]
     assert (trained.validation, trained.best_epoch, trained.epochs) == (
@@ -129,13 +129,13 @@ def test_a_training_resumes_from_the_previous_version_of_a_damaged_file(
 ) -> None:
     whole: list[EpochReport] = []
     again: list[EpochReport] = []
-    train_model(config, "hybrid", trial_data, whole.append, progress=CheckpointFile(path))
+    train_model(config, "hybrid", trial_data, whole.append, checkpoint=CheckpointFile(path))
     at_the_end = path.read_bytes()
     if damage == "gone":
         path.unlink()
     else:
         path.write_bytes(at_the_end[:-9] if damage == "cut" else b"\0" + at_the_end[1:])
-    train_model(config, "hybrid", trial_data, again.append, progress=CheckpointFile(path))
+    train_model(config, "hybrid", trial_data, again.append, checkpoint=CheckpointFile(path))
     assert again == whole
     assert path.read_bytes() == at_the_end
 
@@ -145,11 +145,11 @@ def test_messages_name_the_skipped_version_the_reason_and_the_one_resumed_from(
     trial_data: TrialData, config: ExperimentConfig, path: Path
 ) -> None:
     messages: list[str] = []
-    train_model(config, "mlp_twin", trial_data, progress=CheckpointFile(path, messages.append))
-    train_model(config, "mlp_twin", trial_data, progress=CheckpointFile(path, messages.append))
+    train_model(config, "mlp_twin", trial_data, checkpoint=CheckpointFile(path, messages.append))
+    train_model(config, "mlp_twin", trial_data, checkpoint=CheckpointFile(path, messages.append))
     assert messages == []  # where all is well, nothing is said
     path.write_bytes(path.read_bytes()[:-9])
-    train_model(config, "mlp_twin", trial_data, progress=CheckpointFile(path, messages.append))
+    train_model(config, "mlp_twin", trial_data, checkpoint=CheckpointFile(path, messages.append))
     why, outcome = messages
     assert why.startswith(f"`{path}` is skipped: The checkpoint (")
     assert "was cut off or altered" in why
@@ -167,7 +167,7 @@ def test_a_training_without_a_readable_checkpoint_starts_again_with_a_message(
     train_model(config, "hybrid", trial_data, whole.append)
     for _ in range(2):
         CheckpointFile(path).write(b"cut")
-    train_model(config, "hybrid", trial_data, again.append, progress=CheckpointFile(path))
+    train_model(config, "hybrid", trial_data, again.append, checkpoint=CheckpointFile(path))
     assert again == whole
     newest, before, outcome = caplog.messages  # where nobody listens, they are logged
     assert newest.startswith(f"`{path}` is skipped: The checkpoint (3 bytes) was cut off")
@@ -179,9 +179,9 @@ def test_a_checkpoint_of_another_configuration_is_reported_before_a_new_start(
     trial_data: TrialData, config: ExperimentConfig, path: Path
 ) -> None:
     messages: list[str] = []
-    train_model(config, "mlp_twin", trial_data, progress=CheckpointFile(path))
+    train_model(config, "mlp_twin", trial_data, checkpoint=CheckpointFile(path))
     wider = override(config, {"mlp.hidden_layers": [9]})
-    train_model(wider, "mlp_twin", trial_data, progress=CheckpointFile(path, messages.append))
+    train_model(wider, "mlp_twin", trial_data, checkpoint=CheckpointFile(path, messages.append))
     assert messages
     assert all("The checkpoint is of another configuration: " in line for line in messages[:-1])
     assert messages[-1].startswith("Starting again from the first epoch")
@@ -192,12 +192,12 @@ def test_a_checkpoint_with_other_settings_of_the_same_shape_is_not_resumed_from(
     trial_data: TrialData, config: ExperimentConfig, path: Path, change: dict[str, float]
 ) -> None:
     messages: list[str] = []
-    train_model(config, "mlp_twin", trial_data, progress=CheckpointFile(path))
+    train_model(config, "mlp_twin", trial_data, checkpoint=CheckpointFile(path))
     train_model(
         override(config, change),
         "mlp_twin",
         trial_data,
-        progress=CheckpointFile(path, messages.append),
+        checkpoint=CheckpointFile(path, messages.append),
     )
     assert all(
         "The checkpoint is of another training: its settings" in line for line in messages[:-1]

@@ -25,7 +25,7 @@ from tuning.space import CategoricalParameter, FloatParameter, IntParameter, Spa
 from tuning.space.file import load_space
 from tuning.study.trial_files import TrialFiles
 from tuning.sweep import app
-from tuning.workers.training import train
+from tuning.workers.training import TrialTask, train
 from tuning.workers.trial_context import TrialContext
 
 DEFAULT = Path(__file__).parents[2] / "search_spaces" / "default.yaml"
@@ -369,10 +369,11 @@ def test_an_agent_logs_the_same_keys_as_a_trial_of_a_search(
     run = run_agent(tmp_path, {"optimizer.mlp_lr": 0.003})
     reports: list[dict[str, Any]] = []
     config = load_space(tmp_path / "space.yaml").config_for({"optimizer.mlp_lr": 0.003}, number=0)
-    # What a trial of a search adds to its training's report: what it costs.
+    # A trial of a search adds its cost to the report of its training.
     cost = {SECONDS: 1.0, PEAK_RSS_MB: 600.0}
-    place = TrialContext(TrialFiles(str(tmp_path / "trials")), 0)
-    train(config, prepared.trial, lambda metrics: reports.append({**metrics, **cost}), place)
+    context = TrialContext(TrialFiles(str(tmp_path / "trials")), 0)
+    task = TrialTask(config, prepared.trial, context)
+    train(task, lambda metrics: reports.append({**metrics, **cost}))
     summary = {key for key in run.record["summary"] if not key.startswith("_")}
     assert summary - {"state"} == set(logged_metrics(reports[-1]))
     assert run.record["summary"][OBJECTIVE] == pytest.approx(reports[-1][OBJECTIVE])

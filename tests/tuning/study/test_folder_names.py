@@ -52,7 +52,7 @@ def test_two_runs_with_like_names_have_a_study_each(
     assert set((tmp_path / "runs").iterdir()) == runs.keys()
     for folder, value in runs.items():
         assert {path.name for path in folder.iterdir()} == {RECORD, STUDY}
-        assert [trial.value for trial in read_snapshot(folder).trials] == [value]
+        assert [trial.value for trial in read_snapshot(folder).view] == [value]
         assert [trial.value for trial in load_study(folder).get_trials()] == [value]
         assert [trial.value for trial in read_earlier(folder).trials] == [value]
 

@@ -158,7 +158,7 @@ def test_a_run_is_read_without_writing(folder: Path, places: StorageConfig) -> N
     study.ask().report(0.5, 1)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     seen = read_snapshot(folder)
-    assert [(t.state.name, t.intermediate_values) for t in seen.trials] == [("RUNNING", {1: 0.5})]
+    assert [(t.state.name, t.intermediate_values) for t in seen.view] == [("RUNNING", {1: 0.5})]
     assert len(seen.sessions) == 1
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
