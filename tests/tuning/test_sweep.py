@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training.trial_data import PreparedData
-from tuning.records import EPOCH, OBJECTIVE, PEAK_RSS_MB, SECONDS
+from tuning.records import EPOCH, OBJECTIVE, PEAK_RSS_MB, SECONDS, TrialMetadata
 from tuning.reporting.sweep_file import inexpressible, sweep_yaml
 from tuning.reporting.tracking import logged_metrics
 from tuning.space import CategoricalParameter, FloatParameter, IntParameter, Space
@@ -371,7 +371,7 @@ def test_an_agent_logs_the_same_keys_as_a_trial_of_a_search(
     config = load_space(tmp_path / "space.yaml").config_for({"optimizer.mlp_lr": 0.003}, number=0)
     # A trial of a search adds its cost to the report of its training.
     cost = {SECONDS: 1.0, PEAK_RSS_MB: 600.0}
-    context = TrialContext(TrialFiles(str(tmp_path / "trials")), 0)
+    context = TrialContext(TrialFiles(str(tmp_path / "trials")), TrialMetadata(number=0))
     task = TrialTask(config, prepared.trial, context)
     train(task, lambda metrics: reports.append({**metrics, **cost}))
     summary = {key for key in run.record["summary"] if not key.startswith("_")}
