@@ -19,16 +19,21 @@ import math
 import os
 import signal
 import time
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 import tuning.search
 from quantum_rerank.console import run
 from tests.integration.conftest import DIM
+from tuning.commands import running
+from tuning.records import StopReason, metadata_of
 from tuning.session.search import search
+from tuning.session.search_state import SearchOptions
+from tuning.space import Space
 
 N_TEXTS = 24
 
@@ -57,7 +62,7 @@ def quick(params: dict[str, Any], **_: Any) -> None:
         time.sleep(float(os.environ.get("QUICK_SECONDS", "0")))
         while file and epoch == n_epochs and not Path(file).exists():
             time.sleep(0.05)
-        objective = 0.5 + 0.1 * math.sin(params["trial.number"] + epoch)
+        objective = 0.5 + 0.1 * math.sin(metadata_of(params).number + epoch)
         tune.report(
             {
                 "epoch": epoch,
@@ -116,6 +121,13 @@ NO_MODEL = 3
 """Exit code of a whole search whose trials leave no weights, as those here."""
 
 
+def quick_search(
+    space: Space, folder: Path, console: Console, options: SearchOptions
+) -> StopReason | None:
+    """Run a search whose trials do not train."""
+    return search(space, folder, console, replace(options, train=quick, clock=SuspendedClock()))
+
+
 if __name__ == "__main__":
-    tuning.search.search = partial(search, trial=quick, clock=SuspendedClock())
+    running.search = quick_search
     run(tuning.search.app)
