@@ -134,10 +134,10 @@ def test_a_child_ranks_like_its_parent_by_every_model_and_engine(
 @pytest.mark.parametrize(
     ("encoder", "parallelism"),
     [
-        ("minilm", {"TOKENIZERS_PARALLELISM": "true"}),
-        pytest.param("minilm", {}, marks=pytest.mark.extended),
+        ("wordllama", {"TOKENIZERS_PARALLELISM": "true"}),
         pytest.param("wordllama", {}, marks=pytest.mark.extended),
-        pytest.param("wordllama", {"TOKENIZERS_PARALLELISM": "true"}, marks=pytest.mark.extended),
+        pytest.param("minilm", {}, marks=pytest.mark.extended),
+        pytest.param("minilm", {"TOKENIZERS_PARALLELISM": "true"}, marks=pytest.mark.extended),
     ],
 )
 def test_a_child_ranks_like_its_parent_with_any_setting_of_the_tokenizers(

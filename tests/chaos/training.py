@@ -45,7 +45,6 @@ TIMED_TARGETS = ("time", "peak memory")
 
 def main(
     rounds: Annotated[int, typer.Option(help="Number of kills.")] = 20,
-    epochs: Annotated[int, typer.Option(help=f"Besides {EPOCHS_A_ROUND} a round.")] = EPOCHS,
     seed: Annotated[int, typer.Option(help="Seed of the moments.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -53,7 +52,7 @@ def main(
     slowness()  # measured before the kills, not between them
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         root = Path(name)
-        config = write_training(root, epochs + EPOCHS_A_ROUND * rounds)
+        config = write_training(root, EPOCHS + EPOCHS_A_ROUND * rounds)
         calm, killed = root / "calm", root / "killed"
         run_to_end(["--config", str(config), "--output", str(calm)])
         rows, broken = kill_rounds(config, killed, rounds, random.Random(seed))

@@ -44,6 +44,23 @@ RUN: tuple[tuple[str, tuple[float, ...]], ...] = (
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def migrations_read_once() -> Iterator[None]:
+    """Let Optuna read its migration scripts once, not half a second at each open of a storage."""
+    from optuna.storages._rdb.storage import _VersionManager
+
+    read, scripts = _VersionManager._create_alembic_script, list[Any]()
+
+    def read_once(manager: _VersionManager) -> Any:
+        if not scripts:
+            scripts.append(read(manager))
+        return scripts[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_VersionManager, "_create_alembic_script", read_once)
+        yield
+
+
 @pytest.fixture
 def tiny_space(small_config: Callable[..., ExperimentConfig]) -> Space:
     """Four parameters, one of them conditional; the base is the first trial."""
