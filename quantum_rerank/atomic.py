@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from quantum_rerank.errors import OutputError
 
-PARTIAL, PREVIOUS = ".partial", ".previous"
+PARTIAL, PREVIOUS = ".unfinished", ".before"
 """Suffixes of a file that is being written, and of the version that it replaces."""
 
 

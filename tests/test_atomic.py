@@ -66,7 +66,7 @@ def test_a_complete_folder_replaces_another(tmp_path: Path, stands: bool) -> Non
 
 @pytest.mark.parametrize("stands", [False, True])
 def test_a_folder_left_between_two_renames_is_removed(tmp_path: Path, stands: bool) -> None:
-    made(tmp_path / "best.previous", "older")
+    made(tmp_path / f"best{PREVIOUS}", "older")
     if stands:
         made(tmp_path / "best", "old")
     replace_folder(made(tmp_path / ".best", "new"), tmp_path / "best")

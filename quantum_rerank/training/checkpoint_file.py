@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from quantum_rerank.atomic import LocalFiles, output_errors, read_versions, write_version
 from quantum_rerank.config import ExperimentConfig
-from quantum_rerank.errors import BundleError, OutputError
+from quantum_rerank.errors import BundleError
 from quantum_rerank.training.checkpoint import (
     MADE_BY,
     checkpoint_bytes,
@@ -23,7 +22,6 @@ from quantum_rerank.training.trainer import EpochReport, Trainer
 
 SAVING_SHARE = 0.02
 """Share of a training's time that is spent on writing checkpoints."""
-PREVIOUS, UNFINISHED = ".before", ".unfinished"  # suffixes
 
 log = logging.getLogger(__name__)
 
@@ -49,24 +47,13 @@ class CheckpointFile:
         Raises:
             OutputError: The file cannot be written.
         """
-        unfinished = self._path.with_name(self._path.name + UNFINISHED)
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with unfinished.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())  # or the names could be on the disk before the bytes
-            if self._path.exists():
-                self._path.replace(self._path.with_name(self._path.name + PREVIOUS))
-            unfinished.replace(self._path)
-        except OSError as error:
-            raise OutputError(f"`{self._path}` cannot be written: {error.strerror}.") from None
+        with output_errors(self._path):
+            write_version(LocalFiles(), str(self._path), content)
 
     def versions(self) -> Iterator[tuple[Path, bytes]]:
         """Yield the path and the bytes of each version, the newest first."""
-        for path in (self._path, self._path.with_name(self._path.name + PREVIOUS)):
-            with suppress(FileNotFoundError):
-                yield path, path.read_bytes()
+        for path, content in read_versions(LocalFiles(), str(self._path)):
+            yield Path(path), content
 
 
 class SaveThrottle:

@@ -25,9 +25,10 @@ import typer
 from rich.console import Console
 
 from benchmarks.measuring import AsJson, show, table
+from quantum_rerank.atomic import PARTIAL
 from quantum_rerank.errors import BundleError
 from quantum_rerank.export.bundle import WEIGHTS
-from quantum_rerank.training.checkpoint_file import UNFINISHED, CheckpointFile
+from quantum_rerank.training.checkpoint_file import CheckpointFile
 from quantum_rerank.training.run_record import CHECKPOINTS, RUN_FILE
 from quantum_rerank.training.run_results import BEST_MODELS, BUNDLE, METRICS_FILE
 from quantum_rerank.training.serialization import loads
@@ -149,7 +150,7 @@ def kill_rounds(
             f"round {number}: {model} went back from epoch {previous[model]}" for model in lost
         ]
         previous = now
-        cut = " ".join(path.stem for path in (folder / CHECKPOINTS).glob(f"*{UNFINISHED}"))
+        cut = " ".join(path.stem for path in (folder / CHECKPOINTS).glob(f"*{PARTIAL}"))
         shown = "  ".join(f"{model} {epoch}" for model, epoch in now.items())
         rows.append((str(number), moment, f"{after:.1f}", shown, cut))
         Console(stderr=True).print("  ".join(rows[-1]), markup=False, highlight=False)
@@ -173,7 +174,7 @@ def wait_for(
         "start": (None, 3.0),
         "within an epoch": ("", 1.0),
         "between epochs": ("", 0.0),
-        "writing": (UNFINISHED, 0.0),
+        "writing": (PARTIAL, 0.0),
     }[moment]
     passes = rng.randrange(3) if moment == "writing" else 0  # writes before the kill
     while process.poll() is None and ending is not None:

@@ -20,7 +20,7 @@ class StopSignal:
         self._reason: StopReason | None = None
         self._since = 0.0
         self.is_at_once = False
-        """Whether trials are stopped now instead of at their next report."""
+        """True if trials are stopped now instead of at their next report."""
 
     def stop(self, reason: StopReason) -> None:
         """End the search, unless it has ended already."""

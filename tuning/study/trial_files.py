@@ -11,11 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from quantum_rerank.atomic import PARTIAL, read_versions, version_paths, write_version
 from quantum_rerank.errors import ConfigError, FilesError
 
 BEST_EPOCH, PROGRESS = "best.safetensors", "progress.safetensors"
 DONORS = "donors"  # below the root: a folder per configuration, what its clones start from
-_OLDER, _UNFINISHED = ".before", ".unfinished"
 
 
 def donated(epoch: int) -> str:
@@ -51,6 +51,7 @@ class TrialFiles:
                 self._files, self._root = FileSystem.from_uri(root)
         else:
             self._files, self._root = LocalFileSystem(), str(Path(root).resolve())
+        self._versioned = _ArrowFiles(self._files)
 
     @property
     def root(self) -> str:
@@ -58,33 +59,20 @@ class TrialFiles:
         return self._uri
 
     def write(self, trial: int, name: str, content: bytes) -> None:
-        """Put a file in place; the one that was there stays as its older version."""
-        path = self._path(trial, name)
+        """Write a file; the one that was there stays as its older version."""
         with self._named():
-            self._files.create_dir(self._path(trial), recursive=True)
-            with self._files.open_output_stream(path + _UNFINISHED) as file:
-                file.write(content)
-            if self._is_file(path):
-                self._files.move(path, path + _OLDER)
-            self._files.move(path + _UNFINISHED, path)
+            write_version(self._versioned, self._path(trial, name), content)
 
     def versions(self, trial: int, name: str) -> Iterator[bytes]:
         """Yield the versions of a file, the newest first."""
-        path = self._path(trial, name)
-        for version in (path, path + _OLDER):
-            with self._named():
-                try:
-                    with self._files.open_input_stream(version) as file:
-                        content = file.read()
-                except FileNotFoundError:
-                    continue
-            yield content
+        with self._named():
+            for _, content in read_versions(self._versioned, self._path(trial, name)):
+                yield content
 
     def holds(self, trial: int, name: str) -> bool:
         """Return whether a file is there, in its newest version or the one before it."""
-        path = self._path(trial, name)
         with self._named():
-            return self._is_file(path) or self._is_file(path + _OLDER)
+            return any(map(self._versioned.is_file, version_paths(self._path(trial, name))))
 
     def shown(self, trial: int, name: str) -> str:
         """Return the place of a file for messages; of a URI, its path alone."""
@@ -98,9 +86,10 @@ class TrialFiles:
     def remove_file(self, trial: int, name: str) -> None:
         """Delete a file in all its versions, if it is there."""
         with self._named():
-            for version in (name, name + _OLDER, name + _UNFINISHED):
-                if self._is_file(self._path(trial, version)):
-                    self._files.delete_file(self._path(trial, version))
+            path = self._path(trial, name)
+            for version in (*version_paths(path), path + PARTIAL):
+                if self._versioned.is_file(version):
+                    self._files.delete_file(version)
 
     def refuse_unusable(self, keep_root: bool = True) -> None:
         """Raise FilesError unless the root can be written to, ConfigError if it holds something.
@@ -142,10 +131,33 @@ class TrialFiles:
     def _path(self, trial: int, name: str = "") -> str:
         return f"{self._root}/{trial:05d}" + (f"/{name}" if name else "")
 
-    def _is_file(self, path: str) -> bool:
+
+class _ArrowFiles:
+    """File system of pyarrow, as `atomic.FileSystem`."""
+
+    def __init__(self, files: Any) -> None:
+        self._files = files
+
+    def is_file(self, path: str) -> bool:
+        """Return whether a file exists."""
         from pyarrow.fs import FileType
 
         return bool(self._files.get_file_info(path).type == FileType.File)
+
+    def read(self, path: str) -> bytes:
+        """Return the content of a file."""
+        with self._files.open_input_stream(path) as file:
+            return bytes(file.read())
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file and its folder."""
+        self._files.create_dir(path.rpartition("/")[0], recursive=True)
+        with self._files.open_output_stream(path) as file:
+            file.write(content)
+
+    def move(self, source: str, target: str) -> None:
+        """Rename a file, replacing the target."""
+        self._files.move(source, target)
 
 
 def one_line(error: Exception) -> str:

@@ -16,11 +16,11 @@ PACKAGES = (
     "filelock", "numba", "numpy", "pennylane", "pennylane_lightning", "pyarrow", "pydantic",
     "safetensors", "torch",
 )  # fmt: skip
-"""What a trial imports; our own packages are shipped."""
+"""Packages that a trial imports. The packages of this project are shipped by Ray."""
 
 _WAY_OUT = (
     "Share the folder among all nodes under the same path, install the dependencies on each "
-    "(clusters/Dockerfile), or leave the node out (README, Several machines); then go on with "
+    "(clusters/Dockerfile), or leave the node out (docs/clusters.md); then go on with "
     "--resume."
 )
 UNSEEN = "does not see the folder of trials"
