@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.conftest import run
 
-pytestmark = [pytest.mark.ray, pytest.mark.training]
+pytestmark = [pytest.mark.ray, pytest.mark.training, pytest.mark.extended]
 
 WORKERS = "workers --rounds 2 --node-every 2 --trials 4 --layers 2"
 ENDING = "ending --by hours"
@@ -14,11 +14,7 @@ ENDING = "ending --by hours"
 
 @pytest.mark.parametrize(
     "line",
-    [
-        "faults --few --no-monitor",
-        pytest.param(WORKERS, marks=pytest.mark.extended),
-        pytest.param(ENDING, marks=pytest.mark.extended),
-    ],
+    ["faults --few --no-monitor", WORKERS, ENDING],
     ids=lambda line: line.partition(" ")[0],
 )
 def test_nothing_is_lost(line: str) -> None:

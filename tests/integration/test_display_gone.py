@@ -92,6 +92,7 @@ def test_a_search_under_nohup_continues_when_its_terminal_closes(tmp_path: Path)
     assert (folder / LOG).read_text().count(DROPPED) == 1
 
 
+@pytest.mark.extended
 def test_a_search_ends_in_order_when_its_terminal_closes(tmp_path: Path) -> None:
     budget = "{trials: 1000, epochs: 1, trial_memory_gb: 1.2}"
     space, folder = write_quick_space(tmp_path / "data", budget), tmp_path / "run"

@@ -80,7 +80,7 @@ def assert_consistent(folder: Path) -> None:
     [
         (LOG, signal.SIGINT, 130),  # while the data are loaded and embedded
         pytest.param(RECORD, signal.SIGTERM, 143, marks=pytest.mark.extended),  # before the study
-        (STUDY, signal.SIGINT, 130),  # while Ray starts
+        pytest.param(STUDY, signal.SIGINT, 130, marks=pytest.mark.extended),  # while Ray starts
         pytest.param(EVENTS, signal.SIGINT, 130, marks=pytest.mark.extended),  # before a trial
     ],
 )

@@ -77,6 +77,7 @@ def test_a_trial_whose_worker_is_killed_continues_in_another_worker(
     assert continued.params == lost.params
 
 
+@pytest.mark.extended
 def test_a_search_continues_when_its_storage_server_restarts(start: Start, tmp_path: Path) -> None:
     with postgres_server() as server:
         search = start("--storage", server.url)

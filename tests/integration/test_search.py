@@ -361,6 +361,7 @@ def assert_valid_clones(trials: list[FrozenTrial]) -> None:
         assert values[epoch] > stopped.intermediate_values[epoch]
 
 
+@pytest.mark.extended
 def test_a_population_replaces_its_worst_members_by_clones_of_the_best(
     make_space: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -466,6 +467,7 @@ def imported_trials(search: FinishedSearch) -> dict[str, FrozenTrial]:
     return {trial.user_attrs["warm_start"]: trial for trial in trials}
 
 
+@pytest.mark.extended
 def test_a_warm_start_imports_the_trials_of_an_earlier_search(
     finished_search: FinishedSearch, warm_search: FinishedSearch
 ) -> None:
@@ -483,6 +485,7 @@ def test_a_warm_start_imports_the_trials_of_an_earlier_search(
         assert trial.params == original.params
 
 
+@pytest.mark.extended
 def test_imported_trials_count_for_asha_but_not_for_the_budget(
     warm_search: FinishedSearch,
 ) -> None:
@@ -497,6 +500,7 @@ def test_imported_trials_count_for_asha_but_not_for_the_budget(
     assert Reranker.load(warm_search.folder / "best").manifest.config.model == "hybrid"
 
 
+@pytest.mark.extended
 def test_an_imported_trial_is_trained_again_from_its_own_run_only(
     finished_search: FinishedSearch, warm_search: FinishedSearch
 ) -> None:
@@ -523,6 +527,7 @@ def test_a_search_with_a_warm_start_is_extended_by_more_trials(
     assert len(imported_trials(extended)) == len(imported_trials(warm_search))
 
 
+@pytest.mark.extended
 def test_a_search_with_a_cost_ends_with_a_pareto_front(
     make_space: Callable[..., Path], tmp_path: Path
 ) -> None:

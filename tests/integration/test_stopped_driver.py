@@ -76,6 +76,7 @@ def test_the_time_in_which_a_driver_was_stopped_fails_no_trial(tmp_path: Path) -
     assert summary["states"]["complete"] == 1
 
 
+@pytest.mark.extended
 def test_a_search_out_of_time_ends_while_a_trial_is_running(tmp_path: Path) -> None:
     with waiting_search(tmp_path, hours=1) as process:
         stop_for_an_hour(process)
@@ -87,6 +88,7 @@ def test_a_search_out_of_time_ends_while_a_trial_is_running(tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(Path(sys.prefix) != ROOT / ".venv", reason="uv runs what is in .venv")
+@pytest.mark.extended
 def test_a_search_started_by_uv_has_workers(tmp_path: Path) -> None:
     pytest.importorskip("uv")
     budget = "{trials: 1, epochs: 1, trial_memory_gb: 1.2}"

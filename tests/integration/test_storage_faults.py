@@ -28,7 +28,7 @@ from tuning.study.trial_files import PROGRESS
 from tuning.study.trials import is_cut_short
 from tuning.study.view import StudyView
 
-pytestmark = [pytest.mark.ray, pytest.mark.training]
+pytestmark = [pytest.mark.ray, pytest.mark.training, pytest.mark.extended]
 
 N_TRIALS, EPOCHS = 3, 6
 MakeSpace = Callable[..., Path]
@@ -124,9 +124,7 @@ def fill(disk: Path) -> Path:
     return filler
 
 
-@pytest.mark.parametrize(
-    "content", ["the trials' files", pytest.param("the whole run", marks=pytest.mark.extended)]
-)
+@pytest.mark.parametrize("content", ["the trials' files", "the whole run"])
 def test_a_full_disk_stops_a_search_and_fails_no_trial(
     start: Start, space: Path, small_disk: Path, tmp_path: Path, content: str
 ) -> None:
@@ -156,7 +154,6 @@ def locked_file(folder: Path) -> Iterator[None]:
         yield
 
 
-@pytest.mark.extended
 def test_a_search_waits_for_a_locked_storage_and_can_be_resumed_after_waiting_too_long(
     start: Start, space: Path, patience: float, tmp_path: Path
 ) -> None:
@@ -180,7 +177,6 @@ def server() -> Iterator[PostgresServer]:
         yield running
 
 
-@pytest.mark.extended
 def test_a_search_waits_for_a_restarted_server_and_stops_when_it_stays_away(
     start: Start, space: Path, server: PostgresServer, tmp_path: Path
 ) -> None:
@@ -203,7 +199,6 @@ def test_a_search_waits_for_a_restarted_server_and_stops_when_it_stays_away(
     resume(folder)
 
 
-@pytest.mark.extended
 def test_a_search_resumes_from_a_journal_whose_last_line_is_incomplete(
     start: Start, make_space: MakeSpace, tmp_path: Path
 ) -> None:
@@ -218,7 +213,6 @@ def test_a_search_resumes_from_a_journal_whose_last_line_is_incomplete(
     resume(folder, 3)
 
 
-@pytest.mark.extended
 def test_a_damaged_checkpoint_costs_only_epochs(
     start: Start, make_space: MakeSpace, tmp_path: Path
 ) -> None:
@@ -241,7 +235,6 @@ def test_a_damaged_checkpoint_costs_only_epochs(
         assert {epoch: trial.intermediate_values[epoch] for epoch in values} == values
 
 
-@pytest.mark.extended
 def test_runs_are_written_offline_when_wandb_does_not_answer(
     start: Start, make_space: MakeSpace, tmp_path: Path
 ) -> None:
