@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +26,8 @@ from quantum_rerank.training.data_manager import prepare
 
 Folder = Callable[..., Path]
 DIM = 16
+Ended = Callable[..., tuple[int, str]]
+
 SMALL = {
     "circuit.n_qubits": 2,
     "circuit.n_layers": 2,
@@ -458,14 +459,12 @@ def test_a_folder_stays_usable_after_a_mistake_in_the_data(
     assert CliRunner().invoke(app, right, catch_exceptions=False).exit_code == 0
 
 
-@pytest.mark.slow
 def test_a_missing_folder_ends_the_command_with_one_message(
-    arguments: Callable[..., list[str]], tmp_path: Path
+    arguments: Callable[..., list[str]], ended: Ended, tmp_path: Path
 ) -> None:
     line = arguments(tmp_path / "first", data=f"beir:{tmp_path / 'nowhere'}")
-    command = [sys.executable, "-m", "quantum_rerank.cli.train", *line]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 2
-    assert ended.stderr.count("error: ") == 1
-    assert "nowhere/corpus.jsonl` does not exist" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    code, stderr = ended(app, *line)
+    assert code == 2
+    assert stderr.count("error: ") == 1
+    assert "nowhere/corpus.jsonl` does not exist" in stderr
+    assert "Traceback" not in stderr
