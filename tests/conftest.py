@@ -186,77 +186,82 @@ def prompted_minilm(tmp_path_factory: pytest.TempPathFactory) -> Prompted:
     return make
 
 
+def write_beir(
+    folder: Path,
+    corpus: Mapping[str, str] = CORPUS,
+    queries: Mapping[str, str] = QUERIES,
+    **qrels: Mapping[str, Mapping[str, int]],
+) -> Path:
+    """Write a BEIR folder, by default of 24 documents and 16 queries."""
+    (folder / "qrels").mkdir(parents=True)
+    for file, texts in (("corpus", corpus), ("queries", queries)):
+        lines = [json.dumps({"_id": key, "text": text}) for key, text in texts.items()]
+        (folder / f"{file}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    for split, judged in (qrels or {"test": QRELS}).items():
+        rows = ["query-id\tcorpus-id\tscore"]
+        rows += [f"{q}\t{d}\t{grade}" for q in judged for d, grade in judged[q].items()]
+        (folder / "qrels" / f"{split}.tsv").write_text("\n".join(rows), encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
 def beir_folder(tmp_path: Path) -> Folder:
-    """Return a function that writes a BEIR folder, by default of 24 documents and 16 queries."""
-
-    def write(
-        name: str = "trees",
-        corpus: Mapping[str, str] = CORPUS,
-        queries: Mapping[str, str] = QUERIES,
-        **qrels: Mapping[str, Mapping[str, int]],
-    ) -> Path:
-        folder = tmp_path / name
-        (folder / "qrels").mkdir(parents=True)
-        for file, texts in (("corpus", corpus), ("queries", queries)):
-            lines = [json.dumps({"_id": key, "text": text}) for key, text in texts.items()]
-            (folder / f"{file}.jsonl").write_text("\n".join(lines), encoding="utf-8")
-        for split, judged in (qrels or {"test": QRELS}).items():
-            rows = ["query-id\tcorpus-id\tscore"]
-            rows += [f"{q}\t{d}\t{grade}" for q in judged for d, grade in judged[q].items()]
-            (folder / "qrels" / f"{split}.tsv").write_text("\n".join(rows), encoding="utf-8")
-        return folder
-
-    return write
+    """Return a function that writes a BEIR folder of a name into the test's folder."""
+    return lambda name="trees", *texts, **qrels: write_beir(tmp_path / name, *texts, **qrels)
 
 
-@pytest.fixture
-def data_config(beir_folder: Folder, tmp_path: Path) -> DataConfig:
-    """Configuration of two training domains, one held out for validation and one for test.
+def write_domains(root: Path) -> DataConfig:
+    """Write four BEIR folders with vectors: two to train on, one to validate, one to test.
 
     A query's vector is that of its best document plus noise, so that cosine ranks the best
     document first for most queries.
     """
     names = ("park", "forest", "garden", "orchard")
     for number, name in enumerate(names):
-        collection = load_collection(f"beir:{beir_folder(name)}")
+        collection = load_collection(f"beir:{write_beir(root / name)}")
         rng = np.random.default_rng(number)
         documents = rng.normal(size=(len(collection.corpus), DIMENSION))
         row_of = {document: row for row, document in enumerate(collection.corpus)}
         best = [row_of[max(judged, key=judged.__getitem__)] for judged in QRELS.values()]
         queries = documents[best] + rng.normal(size=(len(best), DIMENSION))
-        vectors = tmp_path / "vectors" / f"beir-{name}"
+        vectors = root / "vectors" / f"beir-{name}"
         vectors.mkdir(parents=True)
         np.save(vectors / "corpus.npy", documents)
         np.save(vectors / "queries.npy", queries)
-    park, forest, garden, orchard = (f"beir:{tmp_path / name}" for name in names)
+    park, forest, garden, orchard = (f"beir:{root / name}" for name in names)
     return DataConfig(
         seen=(park, forest),
         unseen_validation=(garden,),
         unseen_test=(orchard,),
         candidates=12,
-        encoder=f"npy:{tmp_path / 'vectors'}",
+        encoder=f"npy:{root / 'vectors'}",
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def data_config(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
+    """Configuration of the four domains of `write_domains`; tests only read their files."""
+    return write_domains(tmp_path_factory.mktemp("domains"))
+
+
+@pytest.fixture(scope="session")
 def prepared(data_config: DataConfig) -> PreparedData:
     """Data of the four domains of `data_config`."""
     return prepare(data_config, embedding_source(data_config.encoder))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def trial_data(prepared: PreparedData) -> TrialData:
     return prepared.trial
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def query_set(trial_data: TrialData) -> QuerySet:
     """Training queries of one domain."""
     return trial_data.train[0]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_config() -> Callable[..., ExperimentConfig]:
     """Return a function that builds a small configuration: 2 qubits, 2 layers, 3 epochs."""
 

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -56,8 +57,9 @@ run(app)
 
 @pytest.fixture(scope="module")
 def program() -> Callable[[str], subprocess.CompletedProcess[str]]:
-    """Run a command line that ends in the way it is asked to."""
+    """Run a command line, once for all tests, that ends in the way it is asked to."""
 
+    @cache
     def call(what: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", PROGRAM, what]
         return subprocess.run(

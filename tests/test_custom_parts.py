@@ -184,6 +184,7 @@ print(next(make_trainer(config, trial_data).epochs()).metrics["train_loss"])
 """
 
 
+@pytest.mark.extended
 def test_a_loss_of_an_installed_package_is_found_by_its_entry_point(
     data_config: DataConfig, tmp_path: Path
 ) -> None:

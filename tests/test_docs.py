@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,9 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
+from quantum_rerank.cli.train import app as train
 from quantum_rerank.config import ExperimentConfig, build_config
 from quantum_rerank.registry import Registry
 from tests import shell_blocks
@@ -33,6 +36,7 @@ PAGES = [
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 RUNS = ("first", "clicks")  # runs/NAME: the trained models that Python blocks load
+LONG_WALKS = ("using.md", "wandb.md")  # run commands that tests of the commands run too
 COPIED = ("configs", "search_spaces", "examples", "clusters")
 MAX_EXAMPLE_LINES = 60
 
@@ -67,12 +71,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a training that takes seconds."""
     folder = tmp_path_factory.mktemp("trained") / "run"
-    run(
-        f"quantum-rerank train --config configs/training_config.yaml --model cosine"
-        f" --data csv:examples/clicks.csv --set training.max_epochs=1 --set warmup.steps=10"
-        f" --output {folder}",
-        ROOT,
-    )
+    command = f"--config {ROOT}/configs/training_config.yaml --data csv:{ROOT}/examples/clicks.csv"
+    small = "--model cosine --set training.max_epochs=1 --set warmup.steps=10"
+    line = [*command.split(), *small.split(), "--output", str(folder)]
+    CliRunner().invoke(train, line, catch_exceptions=False)
     return folder
 
 
@@ -141,8 +143,11 @@ def needs(page: Path, language: str, *marks: str) -> bool:
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if needs(page, "python", "") or needs(page, "sh", "run")],
-    ids=lambda page: page.name,
+    [
+        pytest.param(page, id=page.name, marks=[pytest.mark.extended] * (page.name in LONG_WALKS))
+        for page in PAGES
+        if needs(page, "python", "") or needs(page, "sh", "run")
+    ],
 )
 def test_the_blocks_of_a_page_run_in_order(page: Path, checkout: Path, trained: Path) -> None:
     for name in RUNS:
@@ -285,7 +290,7 @@ def test_examples_are_short(example: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "custom_model.py",
+        pytest.param("custom_model.py", marks=pytest.mark.extended),
         pytest.param("own_data.py", marks=pytest.mark.extended),
         pytest.param("tune.py", marks=[pytest.mark.extended, pytest.mark.ray]),
     ],
@@ -295,9 +300,10 @@ def test_an_example_runs(name: str, checkout: Path) -> None:
 
 
 def test_the_example_of_reranking_prints_scores_in_falling_order(
-    checkout: Path, trained: Path
+    trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output = run([sys.executable, "examples/rerank.py", str(trained)], checkout)
+    runpy.run_path(str(ROOT / "examples" / "rerank.py"))["main"](str(trained))
+    output = capsys.readouterr().out
     scores = [float(score) for score in re.findall(r"^(\d\.\d{3})  \w+$", output, re.MULTILINE)]
     assert scores == sorted(scores, reverse=True)
     assert len(scores) == 3

@@ -118,7 +118,7 @@ def rank_in_children(models: list[tuple[str, str | None]], **more: str) -> None:
     assert not ended.stderr  # the tokenizers do not warn of the fork
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_child_ranks_like_its_parent_by_every_model_and_engine(
     bundle_of: Callable[..., Path],
 ) -> None:

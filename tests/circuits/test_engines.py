@@ -21,19 +21,22 @@ TOLERANCE = {"rtol": 0.0, "atol": 1e-9}
 SINGLE = {"rtol": 0.0, "atol": 1e-5, "check_dtype": False}
 EXACT = {"rtol": 0.0, "atol": 0.0}
 COMPLEX = {"float64": torch.complex128, "float32": torch.complex64}
-# Of each entangler: every width and every depth, not every pair of them, and the largest circuit.
+# Of each entangler: every width and every depth, not every pair of them.
 CIRCUITS = {
-    entangler: [
-        *(Ansatz(n_qubits, 1 + (n_qubits + shift) % 4, entangler) for n_qubits in range(2, 7)),
-        Ansatz(12, 8, entangler),
-    ]
+    entangler: [Ansatz(n_qubits, 1 + (n_qubits + shift) % 4, entangler) for n_qubits in range(2, 7)]
     for shift, entangler in enumerate(ENTANGLERS)
 }
+LARGEST = Ansatz(12, 8, "zz_ring")
 SMALL = Ansatz(3, 2, "zz_ring")
 
 every_engine = pytest.mark.parametrize("name", ENGINES)
 every_entangler = pytest.mark.parametrize("entangler", ENTANGLERS)
 WITH_THREADS = [*((name, 1) for name in ENGINES), ("statevector", 3)]
+
+
+def circuits(entangler: str) -> list[Ansatz]:
+    """Return the small circuits of an entangler, and the largest circuit if it has it."""
+    return [*CIRCUITS[entangler], *([LARGEST] if LARGEST.entangler == entangler else [])]
 
 
 def random_angles(ansatz: Ansatz, batch: int = 3) -> Tensor:
@@ -90,7 +93,7 @@ def assert_close(observed: Observed, expected: Observed, ansatz: Ansatz, **toler
 @every_entangler
 @every_engine
 def test_states_fidelities_and_gradients_equal_the_reference(name: str, entangler: str) -> None:
-    for ansatz in CIRCUITS[entangler]:
+    for ansatz in circuits(entangler):
         observed = observe(make_engine(name, ansatz), random_angles(ansatz))
         assert_close(observed, reference(ansatz), ansatz, **TOLERANCE)
 
@@ -98,7 +101,7 @@ def test_states_fidelities_and_gradients_equal_the_reference(name: str, entangle
 @every_entangler
 @every_engine
 def test_single_precision_stays_close_to_the_reference(name: str, entangler: str) -> None:
-    for ansatz in CIRCUITS[entangler]:
+    for ansatz in circuits(entangler):
         engine = make_engine(name, ansatz, precision="float32")
         observed = observe(engine, random_angles(ansatz))
         assert observed.states.dtype == torch.complex64
@@ -108,7 +111,7 @@ def test_single_precision_stays_close_to_the_reference(name: str, entangler: str
 @every_entangler
 @every_engine
 def test_gradients_equal_finite_differences(name: str, entangler: str) -> None:
-    for ansatz in CIRCUITS[entangler][:-1]:
+    for ansatz in CIRCUITS[entangler]:
         engine = make_engine(name, ansatz)
         angles = random_angles(ansatz, batch=2)
         computed = gradient(fidelities(engine.states(angles))[0, 1], angles)
@@ -134,10 +137,9 @@ def test_every_state_has_norm_one(name: str, entangler: str) -> None:
         torch.testing.assert_close(norms, torch.ones(3, dtype=torch.float64), **TOLERANCE)
 
 
-@every_entangler
 @every_engine
-def test_gradients_pass_torch_s_own_check(name: str, entangler: str) -> None:
-    ansatz = Ansatz(2, 2, entangler)
+def test_gradients_pass_torch_s_own_check(name: str) -> None:
+    ansatz = Ansatz(2, 2, "zz_ring")
     # Goes back through the same states once per amplitude.
     assert torch.autograd.gradcheck(
         make_engine(name, ansatz).states, random_angles(ansatz, batch=2)
@@ -160,7 +162,7 @@ def test_states_have_the_engine_s_precision_and_gradients_that_of_the_angles(
 # `statevector` takes 128 texts at a time, and 32 of 12 qubits.
 @pytest.mark.parametrize(
     ("ansatz", "batch"),
-    [(SMALL, 1), (SMALL, 300), (Ansatz(3, 2), 300), (Ansatz(12, 2, "zz_ring"), 40)],
+    [(SMALL, 1), (SMALL, 300), (Ansatz(3, 2), 300), (Ansatz(12, 2, "zz_ring"), 33)],
     ids=str,
 )
 @every_engine

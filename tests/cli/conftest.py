@@ -74,12 +74,13 @@ def ended_gated_training(setting: Setting) -> Path:
     return setting.train(setting.root / "gated-run", gate)
 
 
-@pytest.fixture
-def changed_vectors(setting: Setting, tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def changed_vectors(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a training, of whose vectors some were computed anew since."""
-    shutil.copytree(setting.root / "vectors", tmp_path / "vectors")
-    run = setting.train(tmp_path / "run", {"data.encoder": f"npy:{tmp_path / 'vectors'}"})
-    path = tmp_path / "vectors" / "beir-herbs" / "corpus.npy"
+    root = tmp_path_factory.mktemp("changed")
+    shutil.copytree(setting.root / "vectors", root / "vectors")
+    run = setting.train(root / "run", {"data.encoder": f"npy:{root / 'vectors'}"})
+    path = root / "vectors" / "beir-herbs" / "corpus.npy"
     np.save(path, np.random.default_rng(7).normal(size=np.load(path).shape))
     return run
 

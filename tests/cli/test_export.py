@@ -63,14 +63,13 @@ def test_the_other_models_of_a_training_can_be_exported(
     assert manifest.metrics["unseen_test"] == recorded["unseen_test"][model]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("model", ["hybrid", "hybrid_amplitude"])
 def test_the_circuit_of_a_text_is_written_as_a_program(
-    tmp_path: Path, small_config: Callable[..., ExperimentConfig], model: str
+    words_encoder: str, tmp_path: Path, small_config: Callable[..., ExperimentConfig], model: str
 ) -> None:
     torch.manual_seed(0)
-    encoder, texts = TextEncoder("minilm"), ["fear of spiders", "two\nlines"]
-    config = override(small_config(), {"data.encoder": "minilm", "model": model})
+    encoder, texts = TextEncoder(words_encoder), ["fear of spiders", "two\nlines"]
+    config = override(small_config(), {"data.encoder": words_encoder, "model": model})
     vectors = encoder.encode(texts)
     head = build_head(config, vectors.shape[1])
     example = ExampleTexts(texts[0], vectors[0], (texts[1],), vectors[1:])

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,12 @@ from quantum_rerank.similarity import MODELS, score
 from quantum_rerank.training import run_record
 from quantum_rerank.training.best_model import read_best_model
 from quantum_rerank.training.data_manager import prepare
+from tests.conftest import write_beir
 
 Folder = Callable[..., Path]
 DIM = 16
+Ended = Callable[..., tuple[int, str]]
+
 SMALL = {
     "circuit.n_qubits": 2,
     "circuit.n_layers": 2,
@@ -37,15 +40,20 @@ SMALL = {
 }
 
 
-@pytest.fixture
-def arguments(beir_folder: Folder, tmp_path: Path) -> Callable[..., list[str]]:
-    """The command line of a training of a second on 16 queries."""
-    folder = beir_folder("trees")
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of vectors of the 24 documents and 16 queries of `trees`."""
+    vectors = tmp_path_factory.mktemp("vectors")
     rng = np.random.default_rng(0)
-    vectors = tmp_path / "vectors"
-    vectors.mkdir()
     np.save(vectors / "corpus.npy", rng.normal(size=(24, DIM)))
     np.save(vectors / "queries.npy", rng.normal(size=(16, DIM)))
+    return vectors
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory: pytest.TempPathFactory, vectors: Path) -> Callable[..., list[str]]:
+    """The command line of a training of a second on 16 queries."""
+    folder = write_beir(tmp_path_factory.mktemp("data") / "trees")
 
     def line(output: Path, *more: str, data: str | None = None) -> list[str]:
         settings = {**SMALL, "data.encoder": f"npy:{vectors}"}
@@ -68,11 +76,21 @@ class Trained:
         return record
 
 
-@pytest.fixture
-def trained(arguments: Callable[..., list[str]], tmp_path: Path) -> Trained:
-    result = CliRunner().invoke(app, arguments(tmp_path / "first"), catch_exceptions=False)
+@pytest.fixture(scope="module")
+def first_training(
+    arguments: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Trained:
+    """The training that `trained` copies."""
+    folder = tmp_path_factory.mktemp("training") / "first"
+    result = CliRunner().invoke(app, arguments(folder), catch_exceptions=False)
     assert result.exit_code == 0
-    return Trained(tmp_path / "first", result.output)
+    return Trained(folder, result.output)
+
+
+@pytest.fixture
+def trained(first_training: Trained, tmp_path: Path) -> Trained:
+    folder = shutil.copytree(first_training.folder, tmp_path / "first")
+    return replace(first_training, folder=folder)
 
 
 def test_every_model_is_scored_once_on_the_test_queries(trained: Trained) -> None:
@@ -387,17 +405,17 @@ def test_a_run_that_cannot_be_resumed_is_refused(
 
 
 def test_a_run_is_not_resumed_with_other_vectors_in_the_same_folder(
-    trained: Trained, tmp_path: Path
+    trained: Trained, vectors: Path
 ) -> None:
     cut_short(trained.folder)
-    file = tmp_path / "vectors" / "corpus.npy"
+    file = vectors / "corpus.npy"
     previous = file.read_bytes()
     np.save(file, np.random.default_rng(1).normal(size=(24, DIM)))
     line = ["--output", str(trained.folder), "--resume"]
     error = CliRunner().invoke(app, line).exception
+    file.write_bytes(previous)
     assert isinstance(error, DataError)
     assert "was trained with the encoder `npy:" in str(error)
-    file.write_bytes(previous)
     assert CliRunner().invoke(app, line, catch_exceptions=False).exit_code == 0
 
 
@@ -458,14 +476,12 @@ def test_a_folder_stays_usable_after_a_mistake_in_the_data(
     assert CliRunner().invoke(app, right, catch_exceptions=False).exit_code == 0
 
 
-@pytest.mark.slow
 def test_a_missing_folder_ends_the_command_with_one_message(
-    arguments: Callable[..., list[str]], tmp_path: Path
+    arguments: Callable[..., list[str]], ended: Ended, tmp_path: Path
 ) -> None:
     line = arguments(tmp_path / "first", data=f"beir:{tmp_path / 'nowhere'}")
-    command = [sys.executable, "-m", "quantum_rerank.cli.train", *line]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 2
-    assert ended.stderr.count("error: ") == 1
-    assert "nowhere/corpus.jsonl` does not exist" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    code, stderr = ended(app, *line)
+    assert code == 2
+    assert stderr.count("error: ") == 1
+    assert "nowhere/corpus.jsonl` does not exist" in stderr
+    assert "Traceback" not in stderr

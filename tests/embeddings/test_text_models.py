@@ -99,6 +99,7 @@ def test_an_encoder_from_outside_is_one_class_and_one_entry(tmp_path: Path) -> N
         TextEncoder("letters", tmp_path).encode(["oak", "myrrh"])
 
 
+@pytest.mark.extended
 def test_an_encoder_of_an_installed_package_is_found_by_its_entry_point(tmp_path: Path) -> None:
     (tmp_path / "toy_lengths.py").write_text(TOY, encoding="utf-8")
     folder = tmp_path / "toy_lengths-1.0.dist-info"
@@ -153,7 +154,7 @@ def test_wordllama_reads_upper_case_as_lower_case() -> None:
     np.testing.assert_array_equal(vectors[0], vectors[1])
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_wordllama_does_not_change_the_log_of_the_process() -> None:
     installed("wordllama")
     code = (

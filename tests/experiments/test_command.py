@@ -86,7 +86,7 @@ def test_finished_experiments_train_nothing_and_write_the_same_files(copied: Pat
     assert (copied / "docs/experiments.json").read_bytes() == figures
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_killed_experiments_resume_with_the_missing_results(copied: Path) -> None:
     lost = "results/cran/tuned/1.json"
     figures = (copied / "docs/experiments.json").read_text(encoding="utf-8")
@@ -99,7 +99,7 @@ def test_killed_experiments_resume_with_the_missing_results(copied: Path) -> Non
     assert json.loads(again)["collections"] == json.loads(figures)["collections"]
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_changed_configuration_is_trained_again(copied: Path) -> None:
     previous = written(copied)
     (copied / "tuned.yaml").write_text("mlp.dropout: 0.3\n", encoding="utf-8")

@@ -42,7 +42,7 @@ def running(
     return results
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_closing_the_generator_stops_the_workers(running: Running) -> None:
     running.close()
     assert not multiprocessing.active_children()

@@ -191,14 +191,6 @@ def test_every_model_of_plain_torch_can_be_exported(model: str) -> None:
 
 
 @pytest.mark.parametrize("entangler", ENTANGLERS)
-def test_a_hybrid_of_plain_torch_can_be_exported(entangler: str) -> None:
-    one = torch_head(entangler)
-    program = torch.export.export(Represent(one), (texts(4),)).module()
-    again = texts(4, seed=1)
-    torch.testing.assert_close(program(again), one.represent(again))
-
-
-@pytest.mark.parametrize("entangler", ENTANGLERS)
 def test_an_exported_hybrid_takes_any_number_of_texts(entangler: str) -> None:
     one = torch_head(entangler)
     any_number = {"embeddings": {0: torch.export.Dim("texts")}}

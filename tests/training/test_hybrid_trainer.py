@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,11 +26,12 @@ from quantum_rerank.training.validation import GATE_FALL, Validator
 @pytest.fixture
 def shared(trial_data: TrialData) -> TrialData:
     """The same data in read-only arrays, as an object store of many processes gives them."""
-    for queries in (*trial_data.train, *trial_data.validation):
+    copied = deepcopy(trial_data)
+    for queries in (*copied.train, *copied.validation):
         arrays = (queries.queries, queries.documents, queries.candidates, queries.cosine)
         for array in (*arrays, *queries.positives):
             array.flags.writeable = False
-    return trial_data
+    return copied
 
 
 # Every model with every loss; the score of the loss alternates.

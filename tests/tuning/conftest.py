@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,28 @@ def migrations_read_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def sqlite_without_waits() -> Iterator[None]:
+    """Let SQLite leave its files to the system's cache, which only a power cut loses."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def without_waits(connection: Any, _: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", without_waits)
+    yield
+    event.remove(Engine, "connect", without_waits)
+
+
 @pytest.fixture
 def tiny_space(small_config: Callable[..., ExperimentConfig]) -> Space:
     """Four parameters, one of them conditional; the base is the first trial."""
+    return make_tiny_space(small_config())
+
+
+def make_tiny_space(base: ExperimentConfig) -> Space:
     header = Header(
         name="tiny",
         base="base.yaml",
@@ -74,7 +94,7 @@ def tiny_space(small_config: Callable[..., ExperimentConfig]) -> Space:
     )
     return Space(
         header,
-        small_config(),
+        base,
         {
             "loss.name": CategoricalParameter(type="categorical", choices=["triplet", "infonce"]),
             "loss.margin": FloatParameter(
@@ -87,41 +107,33 @@ def tiny_space(small_config: Callable[..., ExperimentConfig]) -> Space:
 
 
 @pytest.fixture
-def data_keys(prepared: PreparedData, tmp_path: Path) -> dict[str, Any]:
-    """Where the data of `prepared` lies, as keys of a configuration."""
-    return {
-        "data.seen": [f"beir:{tmp_path / name}" for name in ("park", "forest")],
-        "data.unseen_validation": [f"beir:{tmp_path / 'garden'}"],
-        "data.unseen_test": [f"beir:{tmp_path / 'orchard'}"],
-        "data.candidates": 12,
-        "data.encoder": f"npy:{tmp_path / 'vectors'}",
-    }
+def ended_run(tmp_path: Path, first_ended_run: Path) -> Path:
+    """The folder of a run: two trials complete, one pruned, one failed without weights."""
+    return shutil.copytree(first_ended_run, tmp_path / "run")
 
 
-@pytest.fixture
-def ended_run(
-    tmp_path: Path,
-    tiny_space: Space,
+@pytest.fixture(scope="session")
+def first_ended_run(
+    tmp_path_factory: pytest.TempPathFactory,
+    small_config: Callable[..., ExperimentConfig],
     data_config: DataConfig,
     prepared: PreparedData,
-    trial_data: TrialData,
 ) -> Path:
-    """The folder of a run: two trials complete, one pruned, one failed without weights."""
+    """The run that `ended_run` copies."""
     from optuna.trial import TrialState
 
-    folder = tmp_path / "run"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("run")
+    base = small_config().model_copy(update={"data": data_config})
+    space = make_tiny_space(base)
     files = TrialFiles(str(folder / TRIALS))
-    study = open_study(folder, tiny_space.header.name)
-    enqueue_missing(study, tiny_space)
-    base = tiny_space.base.model_copy(update={"data": data_config})
-    searched = replace(tiny_space, base=base)
-    write_record(searched, prepared, folder)
+    study = open_study(folder, space.header.name)
+    enqueue_missing(study, space)
+    write_record(space, prepared, folder)
     run = recorded_run(read_record(folder))
     for turn, (state, values) in enumerate(RUN):
-        study.sampler = make_sampler(tiny_space, turn)
+        study.sampler = make_sampler(space, turn)
         trial = study.ask()
-        params = tiny_space.suggest(trial)
+        params = space.suggest(trial)
         for epoch, value in enumerate(values, start=1):
             trial.report(value, epoch)
         trial.set_user_attr(SECONDS, 1.5)
@@ -129,12 +141,12 @@ def ended_run(
         if state == "FAIL":
             trial.set_user_attr(FAILURE, recorded("nan: the loss became nan"))
         else:
-            config = searched.config_for(params, trial.number)
-            trainer = make_trainer(config, trial_data)
+            config = space.config_for(params, trial.number)
+            trainer = make_trainer(config, prepared.trial)
             next(trainer.epochs())
             assert trainer.best is not None
             maker = origin_record(run, trial.number, trial.number)
-            content = best_model_bytes(trainer.best, config, trial_data.embedding_dim, maker)
+            content = best_model_bytes(trainer.best, config, prepared.trial.embedding_dim, maker)
             files.write(trial.number, BEST_EPOCH, content)
             trial.set_user_attr(CHECKPOINT, trainer.best.epoch)
         told = values[-1] if state == "COMPLETE" else None

@@ -9,7 +9,7 @@ import torch
 from optuna.trial import TrialState, create_trial
 from typer.testing import CliRunner
 
-from quantum_rerank.config import build_config, override
+from quantum_rerank.config import DataConfig, override
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.export import read_bundle
@@ -22,7 +22,7 @@ from tuning.conclusion.export import TrialEvidence, cosine_objective, export_tri
 from tuning.conclusion.trained_trial import load_trial
 from tuning.records import CHECKPOINT
 from tuning.study.attributes import CONTINUES, WARM_START
-from tuning.study.run_folder import RECORD, SUMMARY, load_study, read_record, recorded_space
+from tuning.study.run_folder import SUMMARY, load_study, read_record, recorded_space
 from tuning.study.storage import TRIALS
 from tuning.study.trial_files import BEST_EPOCH, TrialFiles
 from tuning.study.view import StudyView
@@ -82,10 +82,10 @@ def test_a_trial_is_loaded_with_the_weights_of_its_best_epoch(
 
 
 def test_a_trial_is_exported_with_its_metrics(
-    ended_run: Path, prepared: PreparedData, tmp_path: Path
+    ended_run: Path, data_config: DataConfig, prepared: PreparedData, tmp_path: Path
 ) -> None:
     trial = load_trial(ended_run, StudyView(load_study(ended_run).get_trials()).ranked()[0])
-    source = embedding_source(f"npy:{tmp_path / 'vectors'}")
+    source = embedding_source(data_config.encoder)
     test = {"test": {"ndcg@10": 0.5}}
     bundle = export_trial(tmp_path / "best", trial, prepared, source, TrialEvidence(test))
     head, manifest = read_bundle(bundle)
@@ -218,29 +218,13 @@ def test_weights_of_a_later_attempt_are_of_the_first_one_s_configuration(
     assert (loaded.number, loaded.config) == (4, space.config_for(first.params, 1))
 
 
-@pytest.fixture
-def exportable(ended_run: Path, data_keys: dict[str, Any]) -> Path:
-    """The run again, with its record and its checkpoints saying where its data lies."""
-    files = TrialFiles(str(ended_run / TRIALS))
-    for trial in StudyView(load_study(ended_run).get_trials()).ranked():
-        record = loads(next(files.versions(trial.number, BEST_EPOCH)), "the checkpoint")
-        config = override(load_trial(ended_run, trial).config, data_keys)
-        content = dumps({**record, "config": config.model_dump(mode="json")})
-        files.remove(trial.number)
-        files.write(trial.number, BEST_EPOCH, content)
-    run = json.loads((ended_run / RECORD).read_text())
-    base = override(build_config(run["base"]), data_keys).model_dump(mode="json")
-    (ended_run / RECORD).write_text(json.dumps({**run, "base": base}))
-    return ended_run
-
-
 def test_the_best_trial_of_a_run_can_be_exported_again(
-    exportable: Path, prepared: PreparedData, tmp_path: Path
+    ended_run: Path, prepared: PreparedData, tmp_path: Path
 ) -> None:
     tested = [{"number": 1, "test": {"ndcg@10": 0.75}, "unseen_test": {"ndcg@10": 0.5}}]
-    (exportable / SUMMARY).write_text(json.dumps({"tested": tested}))
+    (ended_run / SUMMARY).write_text(json.dumps({"tested": tested}))
     output = tmp_path / "again"
-    result = CliRunner().invoke(app, [str(exportable), "--output", str(output)])
+    result = CliRunner().invoke(app, [str(ended_run), "--output", str(output)])
     assert result.exception is None
     assert "Exported trial 1 (epoch 1)" in result.output
     manifest = read_bundle(output)[1]
@@ -250,26 +234,26 @@ def test_the_best_trial_of_a_run_can_be_exported_again(
 
 
 def test_a_trial_is_exported_again_with_what_it_came_to_on_fresh_seeds(
-    exportable: Path, prepared: PreparedData, tmp_path: Path
+    ended_run: Path, prepared: PreparedData, tmp_path: Path
 ) -> None:
     summary = {"tested": [{"number": 1}], "confirmed": [{"number": 1, "values": [0.7, 0.8]}]}
-    (exportable / SUMMARY).write_text(json.dumps(summary))
+    (ended_run / SUMMARY).write_text(json.dumps(summary))
     for number, objectives in ((1, (0.7, 0.8)), (0, ())):
         output = tmp_path / f"trial-{number}"
-        arguments = [str(exportable), "--output", str(output), "--trial", str(number)]
+        arguments = [str(ended_run), "--output", str(output), "--trial", str(number)]
         assert CliRunner().invoke(app, arguments).exception is None
         seeds = load_model(output).seeds
         assert seeds.objectives == objectives
-    trial = load_trial(exportable, load_study(exportable).trials[1])
+    trial = load_trial(ended_run, load_study(ended_run).trials[1])
     model = load_model(tmp_path / "trial-1")
     assert model.seeds.cosine == cosine_objective(trial.config, prepared.trial) > 0.0
 
 
 def test_another_trial_can_be_exported_and_has_no_test_metrics(
-    exportable: Path, tmp_path: Path
+    ended_run: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "again"
-    result = CliRunner().invoke(app, [str(exportable), "--output", str(output), "--trial", "2"])
+    result = CliRunner().invoke(app, [str(ended_run), "--output", str(output), "--trial", "2"])
     assert result.exception is None
     assert list(read_bundle(output)[1].metrics) == ["validation"]
 
@@ -284,9 +268,9 @@ def test_a_trial_without_weights_cannot_be_exported(
     assert f"no trial {number} with kept weights" in str(error)
 
 
-def test_a_summary_that_was_cut_off_is_named(exportable: Path, tmp_path: Path) -> None:
-    (exportable / SUMMARY).write_text('{"tested": [')
-    arguments = [str(exportable), "--output", str(tmp_path / "again")]
+def test_a_summary_that_was_cut_off_is_named(ended_run: Path, tmp_path: Path) -> None:
+    (ended_run / SUMMARY).write_text('{"tested": [')
+    arguments = [str(ended_run), "--output", str(tmp_path / "again")]
     error = CliRunner().invoke(app, arguments).exception
     assert isinstance(error, BundleError)
     assert "was cut off" in str(error)

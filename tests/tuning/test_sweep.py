@@ -16,6 +16,7 @@ import yaml  # type: ignore[import-untyped]  # what `wandb sweep` reads files wi
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from quantum_rerank.config import DataConfig
 from quantum_rerank.errors import OutputError
 from quantum_rerank.training.trial_data import PreparedData
 from tuning.records import EPOCH, OBJECTIVE, PEAK_RSS_MB, SECONDS, TrialMetadata
@@ -319,14 +320,15 @@ parameters:
 class AgentRun:
     """What the agent printed, and what W&B reads back of its run."""
 
+    folder: Path
     printed: str
     record: dict[str, Any]
 
 
-def run_agent(folder: Path, values: Mapping[str, Any]) -> AgentRun:
+def run_agent(folder: Path, data: DataConfig, values: Mapping[str, Any]) -> AgentRun:
     """Run the agent as `wandb agent` does, without a server."""
     (folder / "base.yaml").write_text("model: hybrid\n")
-    (folder / "space.yaml").write_text(SPACE.format(folder))
+    (folder / "space.yaml").write_text(SPACE.format(Path(data.encoder.removeprefix("npy:")).parent))
     given = {"wandb_version": 1} | {key: {"value": value} for key, value in values.items()}
     YAML().dump(given, folder / "sweep-params.yaml")
     command = [sys.executable, "-m", "tuning.sweep", "agent", "--wandb", "offline"]
@@ -344,37 +346,47 @@ def run_agent(folder: Path, values: Mapping[str, Any]) -> AgentRun:
     (path,) = (folder / "sweep").rglob("*.wandb")
     inspect = [WANDB, "leet", "inspect", "--summary", "--json", str(path)]
     record = json.loads(subprocess.run(inspect, capture_output=True, check=True).stdout)
-    return AgentRun(ended.stdout, record)
+    return AgentRun(folder, ended.stdout, record)
+
+
+SWEPT = {"optimizer.mlp_lr": 0.003, "loss.name": "infonce"}
+UNUSED = {"loss.margin": 0.3}
+
+
+@pytest.fixture(scope="module")
+def agent_run(data_config: DataConfig, tmp_path_factory: pytest.TempPathFactory) -> AgentRun:
+    """The run of a sweep's values, one of which does not hold."""
+    return run_agent(tmp_path_factory.mktemp("agent"), data_config, SWEPT | UNUSED)
 
 
 @pytest.mark.slow
 def test_an_agent_takes_the_values_of_the_sweep_and_names_those_it_cannot_use(
-    prepared: PreparedData, tmp_path: Path
+    agent_run: AgentRun,
 ) -> None:
-    values = {"optimizer.mlp_lr": 0.003, "loss.name": "infonce", "loss.margin": 0.3}
-    run = run_agent(tmp_path, values)
-    config = run.record["config"]
+    config = agent_run.record["config"]
+    values = SWEPT | UNUSED
     assert {key: config[key] for key in values} == values
     assert config["circuit.n_qubits"] == 2
     assert config["unused"] == ["loss.margin"]
-    assert "do not hold: loss.margin." in run.printed
-    assert run.record["run_id"] == "run123"
-    assert (run.record["exit_code"], run.record["summary"]["state"]) == (0, "complete")
+    assert "do not hold: loss.margin." in agent_run.printed
+    assert agent_run.record["run_id"] == "run123"
+    state = agent_run.record["summary"]["state"]
+    assert (agent_run.record["exit_code"], state) == (0, "complete")
 
 
 @pytest.mark.slow
 def test_an_agent_logs_the_same_keys_as_a_trial_of_a_search(
-    prepared: PreparedData, tmp_path: Path
+    agent_run: AgentRun, prepared: PreparedData, tmp_path: Path
 ) -> None:
-    run = run_agent(tmp_path, {"optimizer.mlp_lr": 0.003})
     reports: list[dict[str, Any]] = []
-    config = load_space(tmp_path / "space.yaml").config_for({"optimizer.mlp_lr": 0.003}, number=0)
+    config = load_space(agent_run.folder / "space.yaml").config_for(SWEPT, number=0)
     # A trial of a search adds its cost to the report of its training.
     cost = {SECONDS: 1.0, PEAK_RSS_MB: 600.0}
     context = TrialContext(TrialFiles(str(tmp_path / "trials")), TrialMetadata(number=0))
     task = TrialTask(config, prepared.trial, context)
     train(task, lambda metrics: reports.append({**metrics, **cost}))
-    summary = {key for key in run.record["summary"] if not key.startswith("_")}
+    logged = agent_run.record["summary"]
+    summary = {key for key in logged if not key.startswith("_")}
     assert summary - {"state"} == set(logged_metrics(reports[-1]))
-    assert run.record["summary"][OBJECTIVE] == pytest.approx(reports[-1][OBJECTIVE])
-    assert run.record["summary"][EPOCH] == reports[-1][EPOCH]
+    assert logged[OBJECTIVE] == pytest.approx(reports[-1][OBJECTIVE])
+    assert logged[EPOCH] == reports[-1][EPOCH]

@@ -392,7 +392,9 @@ def resumed(search: Search) -> tuple[optuna.Trial, int]:
     return trial, max(values, default=start) + 1
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.extended) for seed in (1, 2))]
+)
 def test_a_search_that_was_killed_ends_with_every_member_accounted_for(
     tmp_path: Path, tiny_space: Space, seed: int
 ) -> None:

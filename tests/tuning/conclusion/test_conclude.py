@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 
+from quantum_rerank.config import DataConfig
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import FilesError
 from quantum_rerank.export.trained_model import load_model
@@ -150,7 +151,7 @@ def test_a_disk_that_fills_at_the_export_is_no_mistake_of_the_user(
     prepared: PreparedData,
     tiny_space: Space,
     tasks: Callable[[], Tasks],
-    tmp_path: Path,
+    data_config: DataConfig,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -159,7 +160,7 @@ def test_a_disk_that_fills_at_the_export_is_no_mistake_of_the_user(
     monkeypatch.setattr("quantum_rerank.atomic.tempfile.TemporaryDirectory", full)
     header = tiny_space.header.model_copy(update={"confirm_seeds": 0})
     space = Space(header, tiny_space.base, tiny_space.parameters)
-    source = embedding_source(f"npy:{tmp_path / 'vectors'}")
+    source = embedding_source(data_config.encoder)
     study, console = load_study(ended_run), Console(file=StringIO())
     with pytest.raises(FilesError, match="cannot be written: No space left on device"):
         Conclusion(space, study, prepared, source, ended_run, tasks(), console).run()
@@ -217,9 +218,9 @@ def test_a_search_ends_with_its_winner_held_against_every_target(
     prepared: PreparedData,
     tiny_space: Space,
     tasks: Callable[[], Tasks],
-    tmp_path: Path,
+    data_config: DataConfig,
 ) -> None:
-    source = embedding_source(f"npy:{tmp_path / 'vectors'}")
+    source = embedding_source(data_config.encoder)
     study, console = load_study(ended_run), Console(file=StringIO())
     outcome = Conclusion(tiny_space, study, prepared, source, ended_run, tasks(), console).run()
     summary = summarise(outcome, 12.0, prepared.fingerprint)

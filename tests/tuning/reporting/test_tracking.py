@@ -159,13 +159,13 @@ def test_where_the_server_does_not_answer_the_runs_are_written_offline(
 ) -> None:
     monkeypatch.setattr(tracking, "_AWAY_SECONDS", 1.0)
     tracker = WandbTracker("quantum-rerank", "tiny", tmp_path, "online")
-    for number, config in enumerate(CONFIGS):
+    for number, config in enumerate(CONFIGS[:2]):
         tracker.trial_started(number, config)
         tracker.trial_reported(number, 1, {EPOCH: 1, OBJECTIVE: 0.5})
-    for end in ENDS:
+    for end in ENDS[:2]:
         tracker.trial_ended(end)
     tracker.close(seconds=1800.0)
-    assert sorted(runs_in(tmp_path)) == ["tiny-00000", "tiny-00001", "tiny-00002"]
+    assert sorted(runs_in(tmp_path)) == ["tiny-00000", "tiny-00001"]
     assert all(path.parent.name.startswith("offline-") for path in tmp_path.rglob("*.wandb"))
     said = [str(warning.message) for warning in recwarn]
     assert sum("W&B does not answer" in text for text in said) == 1
@@ -180,13 +180,13 @@ def test_an_id_in_the_environment_does_not_make_all_trials_one_run(
     monkeypatch.setenv("WANDB_TAGS", "mine,yours")
     wandb.teardown()  # it reads the environment once, when it is set up
     tracker = WandbTracker("quantum-rerank", "tiny", tmp_path, "offline")
-    for end in ENDS:
+    for end in ENDS[:2]:
         tracker.trial_started(end.number, CONFIGS[end.number])
         tracker.trial_ended(end)
     tracker.close()
     wandb.teardown()
     runs = runs_in(tmp_path)
-    assert len({run["run_id"] for run in runs.values()}) == len(runs) == 3
+    assert len({run["run_id"] for run in runs.values()}) == len(runs) == 2
     assert {"mine", "yours", "hybrid"} <= set(runs["tiny-00000"]["tags"])
 
 

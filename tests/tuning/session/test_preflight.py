@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from quantum_rerank.folder_lock import locked
 from tests.tuning.test_search import write_clicks
 from tuning.search import app
 from tuning.session.preflight import refuse_unusable_output
+from tuning.study.run_folder import RECORD
 from tuning.study.storage import TRIALS
 from tuning.study.trial_files import BEST_EPOCH, TrialFiles
 
@@ -199,12 +201,15 @@ def test_a_mistake_of_the_space_does_not_hide_one_of_the_command_line(
 
 
 def test_a_run_whose_data_have_changed_is_told_before_it_is_continued(
-    ended_run: Path, data_config: DataConfig
+    ended_run: Path, data_config: DataConfig, tmp_path: Path
 ) -> None:
-    folder = Path(data_config.seen[0].removeprefix("beir:"))
+    park, record = Path(data_config.seen[0].removeprefix("beir:")), ended_run / RECORD
+    folder = shutil.copytree(park, tmp_path / "park")
+    record.write_text(record.read_text().replace(str(park), str(folder)))
+    arguments = ["--resume", str(ended_run), "--dry-run", "--wandb", "disabled"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
     corpus = folder / "corpus.jsonl"
     corpus.write_text(corpus.read_text().replace("The leaf of the oak.", "The oak's leaf."))
-    arguments = ["--resume", str(ended_run), "--dry-run", "--wandb", "disabled"]
     error = CliRunner().invoke(app, arguments).exception
     assert isinstance(error, DataError)
     assert "have changed" in str(error)

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from quantum_rerank.config import override
+from quantum_rerank.config import DataConfig
 from quantum_rerank.errors import DataError, SearchError
 from quantum_rerank.interruption import Interrupted
 from quantum_rerank.training.trial_data import PreparedData
@@ -118,9 +119,10 @@ def test_once_the_trials_are_over_the_second_signal_stops_here_and_now(
 
 
 @pytest.fixture
-def space(tiny_space: Space, data_keys: dict[str, Any]) -> Space:
+def space(tiny_space: Space, data_config: DataConfig) -> Space:
     """The tiny space over the data of `prepared`."""
-    return Space(tiny_space.header, override(tiny_space.base, data_keys), tiny_space.parameters)
+    base = tiny_space.base.model_copy(update={"data": data_config})
+    return replace(tiny_space, base=base)
 
 
 def start(space: Space, folder: Path) -> StopReason | None:

@@ -2,55 +2,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from optuna.trial import create_trial
 
-from quantum_rerank.evaluation.ranking import score_on
-from quantum_rerank.plain_console import PlainConsole
-from quantum_rerank.training.trial_data import PreparedData
-from tests.tuning.reasons import recorded
-from tuning.conclusion.confirmation import Confirmed
 from tuning.conclusion.outcome import Outcome
-from tuning.conclusion.outcome import Tested as Scored
-from tuning.conclusion.trained_trial import load_trial
-from tuning.records import FAILURE, StopKind, StopReason
-from tuning.reporting.outcome_tables import print_outcome, taken_over_table
+from tuning.records import StopKind, StopReason
 from tuning.reporting.summary import summarise, write_trials
-from tuning.space import Space
 from tuning.study.attributes import WARM_START
-from tuning.study.run_folder import load_study
-from tuning.study.view import StudyView
 from tuning.study.warm_start import Prior, TakenOver
-
-
-@pytest.fixture
-def outcome(ended_run: Path, tiny_space: Space, prepared: PreparedData) -> Outcome:
-    """What the ended run came to: its two best trials and cosine, scored on test."""
-    trials = load_study(ended_run).get_trials()
-    roles = {"test": prepared.test, "unseen_test": prepared.unseen_test}
-
-    def tested(position: int, weight: float | None = None) -> Scored:
-        trial = load_trial(ended_run, StudyView(trials).ranked()[position])
-        w = trial.validation.fusion_weight if weight is None else weight
-        return Scored(trial, {role: score_on(trial.head, w, sets) for role, sets in roles.items()})
-
-    # At fusion weight 0 any head is plain cosine.
-    cosine = tested(0, weight=0.0).scores
-    best = [tested(0), tested(1)]
-    confirmed = [Confirmed(best[0].trial, (0.5, 0.7)), Confirmed(best[1].trial, (0.3, 0.5))]
-    return Outcome(
-        tiny_space, trials, confirmed, best, best[1], {"cosine": cosine}, notes=["A note."]
-    )
-
-
-def printed(outcome: Outcome) -> list[str]:
-    console = PlainConsole(file=(file := StringIO()), width=200)
-    print_outcome(outcome, console)
-    return file.getvalue().splitlines()
 
 
 def test_a_summary_counts_how_trials_ended(outcome: Outcome) -> None:
@@ -98,7 +60,6 @@ def test_a_search_without_a_kept_trial_has_a_summary_all_the_same(outcome: Outco
     assert (summary["best"], summary["default_config"], summary["tested"]) == (None, None, [])
     assert summary["ended_early"] == "Ctrl-C"
     assert summary["states"] == {"complete": 0, "pruned": 0, "failed": 1}
-    assert any("cosine" in line for line in printed(none))
 
 
 def test_the_table_of_trials_has_a_row_per_trial_with_its_parameters(
@@ -120,44 +81,6 @@ def test_a_table_of_no_trials_is_written_too(tmp_path: Path) -> None:
     assert (tmp_path / "trials.csv").read_text().strip() in ("", '""')
 
 
-def test_what_failed_is_printed_last_with_its_reason(outcome: Outcome) -> None:
-    lines = printed(outcome)
-    (title,) = (n for n, line in enumerate(lines) if "Trials by validation objective" in line)
-    rows = [line.split() for line in lines[title + 2 : title + 6]]
-    assert [row[0] for row in rows][-1] == "3"
-    assert rows[-1][1] == "failed"
-    assert lines[title + 5].rstrip().endswith("nan: the loss became nan")
-
-
-@pytest.mark.parametrize("role", ["test", "unseen_test"])
-def test_the_leaderboard_of_a_role_holds_every_system(outcome: Outcome, role: str) -> None:
-    lines = printed(outcome)
-    (title,) = (n for n, line in enumerate(lines) if line.startswith(f"{role}: held-out queries"))
-    board = "\n".join(lines[title : title + 8])
-    assert all(name in board for name in ("cosine", "trial 1", "trial 0"))
-
-
-def test_the_best_trial_is_held_against_every_other_system(outcome: Outcome) -> None:
-    lines = printed(outcome)
-    heads = [number for number, line in enumerate(lines) if line.lstrip().startswith("best minus")]
-    assert len(heads) == 2
-    for head in heads:
-        others = [line.lstrip().split("  ")[0] for line in lines[head + 1 : head + 3]]
-        assert others == ["cosine", "default (trial 0)"]
-
-
-def test_a_reason_is_printed_as_it_is(outcome: Outcome) -> None:
-    failed = outcome.trials[3]
-    failed.user_attrs[FAILURE] = recorded("error: [errno 28] no space in [/tmp]")
-    shown = printed(replace(outcome, notes=["See [/tmp]."]))
-    assert any("[errno 28] no space in [/tmp]" in line for line in shown)
-    assert shown[-1] == "See [/tmp]."
-
-
-def test_notes_come_last(outcome: Outcome) -> None:
-    assert printed(outcome)[-1] == "A note."
-
-
 def test_what_came_in_from_earlier_runs_is_told_beside_the_search_s_own(
     outcome: Outcome, tmp_path: Path
 ) -> None:
@@ -174,10 +97,6 @@ def test_what_came_in_from_earlier_runs_is_told_beside_the_search_s_own(
             "left_out": {"failed": 2, "not over": 1},
         }
     ]
-    console = PlainConsole(file=(file := StringIO()), width=200)
-    console.print(taken_over_table([taken]))
-    row = file.getvalue().splitlines()[2].split()
-    assert row == ["1", "0", "0", "3", "/runs/old", "failed:", "2;", "not", "over:", "1"]
     came_in = create_trial(value=0.5, user_attrs={WARM_START: prior.key})
     write_trials([*outcome.trials, came_in], tmp_path / "trials.csv")
     table = pd.read_csv(tmp_path / "trials.csv", keep_default_na=False)
