@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from tuning.commands.budget_options import budget_changes
+from tuning.study.storage import PATIENCE_SECONDS
+
 WandbChoice = Literal["auto", "online", "offline", "disabled"]
 
+_SPACE = typer.Option(help="Search space, such as search_spaces/default.yaml.")
+SpaceFile = Annotated[Path, _SPACE]
+OptionalSpaceFile = Annotated[Path | None, _SPACE]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a search.")]
 Data = Annotated[
     list[str] | None,
@@ -78,3 +88,61 @@ TrustedStoragePath = Annotated[
         help="Root of the trials' files, to trust it, where it is not in the folder.",
     ),
 ]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of every search, whether it is started or resumed; their help says what each is."""
+
+    dry_run: DryRun = False
+    address: Address = None
+    nodes: Nodes = None
+    trials: Trials = None
+    hours: Hours = None
+    core_hours: CoreHours = None
+    trial_memory_gb: TrialMemory = None
+    storage: Storage = None
+    storage_path: StoragePath = None
+    patience: Patience = PATIENCE_SECONDS
+    wandb: Wandb = "auto"
+
+    @property
+    def budget(self) -> dict[str, str]:
+        """Key of the budget -> its text on the command line."""
+        return budget_changes(
+            trials=self.trials,
+            hours=self.hours,
+            core_hours=self.core_hours,
+            trial_memory_gb=self.trial_memory_gb,
+        )
+
+
+@dataclass(frozen=True)
+class ResumeOptions(RunOptions):
+    """Options of a search that is resumed: its storage is named only to trust it."""
+
+    storage: TrustedStorage = None
+    storage_path: TrustedStoragePath = None
+
+
+def with_flat_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace the parameter `options` of a command by the fields of its dataclass.
+
+    Args:
+        command: Function whose keyword parameter `options` is a dataclass of typer options.
+
+    Returns:
+        The function as typer takes it, with one parameter per option.
+    """
+    parameters = dict(inspect.signature(command, eval_str=True).parameters)
+    options = parameters.pop("options").annotation
+    fields = inspect.signature(options, eval_str=True).parameters
+
+    @wraps(command)
+    def flat(**arguments: Any) -> None:
+        values = {name: arguments.pop(name) for name in fields}
+        command(**arguments, options=options(**values))
+
+    signature = inspect.Signature([*parameters.values(), *fields.values()])
+    flat.__signature__ = signature  # type: ignore[attr-defined]
+    return flat

@@ -8,22 +8,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from quantum_rerank.console import new_folder
-from quantum_rerank.embeddings import source_of
-from quantum_rerank.embeddings.availability import refuse_unusable_encoder
-from quantum_rerank.embeddings.cache import EmbeddingCache, default_cache_folder
 from quantum_rerank.errors import ConfigError, FilesError, QuantumRerankError
 from quantum_rerank.folder_lock import LOCK, locked
-from quantum_rerank.training.run_collections import split_collections
 from tuning.space import Space
-from tuning.study.run_folder import (
-    LOG,
-    RECORD,
-    is_unbegun,
-    load_study,
-    read_record,
-    recorded_places,
-    refuse_other_fingerprints,
-)
+from tuning.study.run_folder import LOG, is_unbegun, load_study, recorded_places
 from tuning.study.storage import StorageConfig, connect, connect_to_read, refuse_long_path
 from tuning.study.trial_files import BEST_EPOCH, TrialFiles
 from tuning.study.view import StudyView
@@ -54,51 +42,13 @@ class Mistakes:
             raise ConfigError(list(dict.fromkeys(lines)))
 
 
-def refuse_unusable_data(space: Space, folder: Path) -> str:
-    """Load every collection and look for the encoder; nothing is embedded or downloaded.
-
-    Args:
-        space: What is to be searched.
-        folder: Of the run; where it is continued, its data must be those it was started with.
-
-    Returns:
-        What happens before the first text is embedded, as a sentence; empty if nothing.
-
-    Raises:
-        ConfigError: Everything that is wrong with the data and with the encoder.
-    """
-    mistakes, config = Mistakes(), space.base.data
-    loaded = mistakes.attempt(lambda: split_collections(config))
-    collections = list(loaded.collections.values()) if loaded else []
-    note = mistakes.attempt(lambda: refuse_unusable_encoder(config, collections))
-    if not config.encoder.startswith("npy:"):
-        mistakes.attempt(refuse_unusable_cache)
-    if loaded and note == "" and (folder / RECORD).exists():
-        recorded = read_record(folder)
-        fingerprint, encoder = loaded.fingerprint, source_of(config).fingerprint
-        mistakes.attempt(lambda: refuse_other_fingerprints(recorded, fingerprint, encoder, folder))
-    mistakes.raise_any()
-    return note or ""
-
-
-def refuse_unusable_cache() -> None:
-    """Check that embeddings can be kept; a cache that is made for it is removed again.
-
-    Raises:
-        OutputError: Its folder cannot be written, or the user has no home for it.
-    """
-    folder = default_cache_folder()
-    with _removed_again(folder, made=[".lock"]):
-        EmbeddingCache(folder)
-
-
 def refuse_unusable_output(folder: Path) -> None:
     """Check that a run's new folder can be made, written to and locked; it is removed again.
 
     Raises:
         OutputError: It holds something, or cannot be written to or locked.
     """
-    with _removed_again(folder):
+    with removed_again(folder):
         new_folder(folder, but=[LOG])
         lock = folder / LOCK
         had_lock = lock.exists()
@@ -130,7 +80,7 @@ def refuse_unusable_places(places: StorageConfig, folder: Path, keep: bool = Tru
         return
     root = Path(places.trials)
     try:
-        with _removed_again(root) if "://" not in places.trials and not keep else _kept():
+        with removed_again(root) if "://" not in places.trials and not keep else _kept():
             TrialFiles(places.trials).refuse_unusable(keep_root=keep)
     except FilesError as error:
         raise ConfigError(str(error)) from None
@@ -176,7 +126,7 @@ def weights_gone(folder: Path, space: Space, patience: float) -> str:
 
 
 @contextmanager
-def _removed_again(folder: Path, made: Sequence[str] = ()) -> Iterator[None]:
+def removed_again(folder: Path, made: Sequence[str] = ()) -> Iterator[None]:
     """Remove a folder, and those above it, as far as they were not there before and are empty.
 
     made: names of files in the folder that go with it.
