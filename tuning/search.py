@@ -44,18 +44,18 @@ def tune(
     """Search for the best hybrid reranker of a space, and export it.
 
     Trials run in parallel on Ray, Optuna proposes them, and ASHA stops weak ones early. The
-    folder of the run ends with summary.json, trials.csv, the study, wandb/ and best/, the bundle
-    of the winner. Ctrl-C once ends the search in order and exports the best so far; twice stops
-    it now.
+    folder of the run then holds summary.json, trials.csv, the study, wandb/ and best/, the bundle
+    of the best trial. Ctrl-C ends the search and exports the best trial so far; a second Ctrl-C
+    stops it at once.
 
-    With --warm-start RUN sampler and scheduler start with the comparable trials of earlier
-    searches: the same objective, data and settings, and values that the space holds. Where
-    no trial is comparable, such as on other data, the best configurations of RUN are among the
-    first trials.
+    With --warm-start RUN, the sampler and the scheduler start with the trials of an earlier
+    search that are comparable: the same objective, data and settings, and values within the space.
+    If no trial is comparable, as on other data, the best configurations of RUN are among the first
+    trials.
 
     Exit codes: 0 done (also when a budget ended it); 1 an external failure, such as a full
-    disk; 2 a mistake in the options or files; 3 trials failed in a row for the same reason, or
-    none has left a model; 130 Ctrl-C; 143 SIGTERM; 129 SIGHUP.
+    disk; 2 a mistake in the options or files; 3 consecutive trials failed for the same reason, or
+    no trial has a model; 130 Ctrl-C; 143 SIGTERM; 129 SIGHUP.
 
     Example:
 
@@ -75,9 +75,9 @@ def tune(
 
 @with_flat_options
 def resume(run_folder: RunFolder, *, options: ResumeOptions) -> None:
-    """Resume a search, however it ended: finished trials stay, interrupted ones continue.
+    """Resume a search. Finished trials stay, interrupted trials continue from their last epoch.
 
-    Add to the budget of a search that has used it: --trials +20, --hours +2, --core-hours +4.
+    A search that has used its budget needs more: --trials +20, --hours +2 or --core-hours +4.
 
     Exit codes: as of `tune`.
 
@@ -94,9 +94,9 @@ def rerun(
     storage: TrustedStorage = None,
     storage_path: TrustedStoragePath = None,
 ) -> None:
-    """Train one trial of a run again, and compare every epoch with the run's.
+    """Train one trial of a search again, and compare the objective of every epoch.
 
-    Exit codes: 0 every epoch is the same; 1 an epoch differs; 2 a mistake in the options.
+    Exit codes: 0 all epochs are equal; 1 an epoch differs; 2 a mistake in the options.
 
     Example:
 
@@ -119,11 +119,11 @@ def main(
     output: Output = None,
     resume_run: Annotated[
         Path | None,
-        typer.Option("--resume", help="Folder of a run to continue, however it ended."),
+        typer.Option("--resume", help="Folder of a search to resume."),
     ] = None,
     rerun_run: Annotated[
         Path | None,
-        typer.Option("--rerun", help="Folder of a run whose --trial is trained again, alone."),
+        typer.Option("--rerun", help="Folder of a search, to train its --trial again."),
     ] = None,
     trial: Annotated[int | None, typer.Option(help="Number of the trial, for --rerun.")] = None,
     warm_start: WarmStart = None,
@@ -132,16 +132,15 @@ def main(
 ) -> None:
     """Search for the best hybrid reranker of a space, and export it.
 
-    Start a search with --space FILE. Resume one with --resume RUN, however it ended: finished
-    trials stay, interrupted ones continue from their last epoch; add --trials +20, --hours +2 or
-    --core-hours +4 to one that has used its budget. Train one trial of a run again with
-    --rerun RUN --trial NUMBER. Take over comparable trials of an earlier run with
-    --warm-start RUN. Ctrl-C once ends a search in order and exports the best so far; twice
-    stops it now.
+    Start a search with --space FILE. Resume one with --resume RUN: finished trials stay,
+    interrupted trials continue from their last epoch. A search that has used its budget needs
+    --trials +20, --hours +2 or --core-hours +4. Train one trial again with --rerun RUN
+    --trial NUMBER. Start with the comparable trials of an earlier search with --warm-start RUN.
+    Ctrl-C ends a search and exports the best trial so far; a second Ctrl-C stops it at once.
 
     Exit codes: 0 done (also when a budget ended it); 1 an external failure, such as a full disk,
-    or with --rerun an epoch that differs; 2 a mistake in the options or files; 3 trials failed in
-    a row for the same reason, or none has left a model; 130 Ctrl-C; 143 SIGTERM; 129 SIGHUP.
+    or with --rerun an epoch that differs; 2 a mistake in the options or files; 3 consecutive trials
+    failed for the same reason, or no trial has a model; 130 Ctrl-C; 143 SIGTERM; 129 SIGHUP.
     """
     named = [name for name, value in (locals() | vars(options)).items() if value]
     if space is None:

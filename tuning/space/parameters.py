@@ -12,14 +12,8 @@ from pydantic import Field
 from quantum_rerank.config import Section
 
 Scalar = bool | int | float | str
-
-
 Params = dict[str, Any]
-
-
 _CLOSE = 1e-9  # between two floats that are meant to be the same
-
-
 _CLOSE_SHARE = 1e-12  # of a quotient of two floats: what their roundings may change
 
 
@@ -36,21 +30,24 @@ class Suggester(Protocol):
 
 
 class _Parameter(Section):
-    when: dict[str, Annotated[list[Scalar], Field(min_length=1)]] = Field(default_factory=dict)
+    when: dict[str, Annotated[list[Scalar], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="condition: other parameter -> its values for which this parameter is drawn",
+    )
 
     def as_drawn(self, value: Any) -> Any:
-        """A value that was written down, to the last digit as a sampler draws it."""
+        """Return a value of a file to the last digit as a sampler draws it."""
         return value
 
 
 class FloatParameter(_Parameter):
     """A real number between two bounds, both included."""
 
-    type: Literal["float"]
-    low: float
-    high: float
-    log: bool = False
-    step: float | None = Field(None, gt=0)
+    type: Literal["float"] = Field(description="type of the parameter")
+    low: float = Field(description="lower bound, included")
+    high: float = Field(description="upper bound, included")
+    log: bool = Field(False, description="draw on a logarithmic scale")
+    step: float | None = Field(None, gt=0, description="distance between two values")
 
     def suggest(self, trial: Suggester, name: str) -> float:
         return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
@@ -62,7 +59,7 @@ class FloatParameter(_Parameter):
         return bool(abs(steps - round(steps)) < _CLOSE)
 
     def as_drawn(self, value: Any) -> Any:
-        """See `_Parameter`: what a file writes as 0.3 may be 0.1 + 2 * 0.1."""
+        """See `_Parameter`: 0.3 in a file may be 0.1 + 2 * 0.1."""
         if not self.step or not self.admits(value):
             return value
         return self._at(round((value - self.low) / self.step), self.step)
@@ -71,7 +68,7 @@ class FloatParameter(_Parameter):
         return [self.low, self.high]
 
     def n_values(self) -> int | None:
-        """Count the values without listing them; None where there is no `step`."""
+        """Count the values without listing them; None without a `step`."""
         if self.step is None:
             return None
         # As fractions: a quotient of floats may be infinite, and has no floor then.
@@ -79,7 +76,7 @@ class FloatParameter(_Parameter):
         return math.floor(n_steps + max(Fraction(_CLOSE), n_steps * Fraction(_CLOSE_SHARE))) + 1
 
     def values(self) -> list[Any]:
-        """All values that it takes; none that could be listed without a `step`."""
+        """List the values; empty without a `step`."""
         if self.step is None:
             return []
         return [self._at(index, self.step) for index in range(self.n_values() or 0)]
@@ -91,11 +88,11 @@ class FloatParameter(_Parameter):
 class IntParameter(_Parameter):
     """A whole number between two bounds, both included."""
 
-    type: Literal["int"]
-    low: int
-    high: int
-    log: bool = False
-    step: int = Field(1, gt=0)
+    type: Literal["int"] = Field(description="type of the parameter")
+    low: int = Field(description="lower bound, included")
+    high: int = Field(description="upper bound, included")
+    log: bool = Field(False, description="draw on a logarithmic scale")
+    step: int = Field(1, gt=0, description="distance between two values")
 
     def suggest(self, trial: Suggester, name: str) -> int:
         return trial.suggest_int(name, self.low, self.high, step=self.step, log=self.log)
@@ -122,8 +119,8 @@ class IntParameter(_Parameter):
 class CategoricalParameter(_Parameter):
     """One of some values."""
 
-    type: Literal["categorical"]
-    choices: list[Scalar]
+    type: Literal["categorical"] = Field(description="type of the parameter")
+    choices: list[Scalar] = Field(description="values to choose from")
 
     def suggest(self, trial: Suggester, name: str) -> Any:
         return trial.suggest_categorical(name, self.choices)
