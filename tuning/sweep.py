@@ -52,7 +52,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 def sweep() -> None:
     """Run a search space as a W&B sweep.
 
-    W&B proposes the trials, and an agent on each machine trains them. Example:
+    W&B proposes the trials, and an agent on each machine trains them.
+
+    Example:
 
         quantum-rerank sweep export --space search_spaces/default.yaml \\
             --output sweep.yaml
