@@ -13,6 +13,7 @@ from quantum_rerank.cli.model_options import BatchSize, Device, EncoderName, Mod
 from quantum_rerank.cli.reading_options import Columns, with_reading_options
 from quantum_rerank.console import run, say
 from quantum_rerank.errors import DataError, OutputError
+from quantum_rerank.plural import counted
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -101,7 +102,7 @@ def rerank(
         say(f"{first_stage.texts.collection or input_}: {line}", stderr=True)
     _write(reranking.lines(tag), output)
     if output != STDOUT:
-        say(f"Reranked {len(first_stage.requests)} queries into {output}.", stderr=True)
+        say(f"Reranked {counted(len(first_stage.requests), 'query')} into {output}.", stderr=True)
 
 
 def _write(lines: Iterable[str], output: Path) -> None:

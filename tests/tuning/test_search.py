@@ -357,7 +357,7 @@ def test_a_dry_run_shows_the_nodes_that_would_be_started(
     result = start("--dry-run", "--nodes", "2", "--output", tmp_path / "run")
     assert result.exit_code == 0, result.output
     assert "node-0: 2 cores, 10.0 GiB, 2 at once" in result.output
-    assert "node-1: 1 cores, 10.0 GiB, 1 at once" in result.output
+    assert "node-1: 1 core, 10.0 GiB, 1 at once" in result.output
 
 
 @pytest.mark.parametrize(
