@@ -17,14 +17,14 @@ def refuse_unusable_data(space: Space, folder: Path) -> str:
     """Load every collection and look for the encoder; nothing is embedded or downloaded.
 
     Args:
-        space: What is to be searched.
-        folder: Of the run; where it is continued, its data must be those it was started with.
+        space: Space of the search.
+        folder: Folder of the run; the data of a resumed run must not have changed.
 
     Returns:
-        What happens before the first text is embedded, as a sentence; empty if nothing.
+        A sentence on a model that will be downloaded; empty for none.
 
     Raises:
-        ConfigError: Everything that is wrong with the data and with the encoder.
+        ConfigError: All mistakes in the data and the encoder.
     """
     mistakes, config = Mistakes(), space.base.data
     loaded = mistakes.attempt(lambda: split_collections(config))
@@ -41,10 +41,10 @@ def refuse_unusable_data(space: Space, folder: Path) -> str:
 
 
 def refuse_unusable_cache() -> None:
-    """Check that embeddings can be kept; a cache that is made for it is removed again.
+    """Check that embeddings can be cached; a new cache is removed again.
 
     Raises:
-        OutputError: Its folder cannot be written, or the user has no home for it.
+        OutputError: The folder of the cache cannot be written to, or the user has no home.
     """
     folder = default_cache_folder()
     with removed_again(folder, made=[".lock"]):

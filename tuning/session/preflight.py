@@ -20,13 +20,13 @@ T = TypeVar("T")
 
 
 class Mistakes:
-    """Collects what is wrong with a search, so that all of it is shown at once."""
+    """Collector of mistakes, so that all of them are reported at once."""
 
     def __init__(self) -> None:
         self._errors: list[QuantumRerankError] = []
 
     def attempt(self, check: Callable[[], T]) -> T | None:
-        """Return what a check returns; None, and the mistake is kept, where it fails."""
+        """Return the result of a check; None if it fails, whose error is collected."""
         try:
             return check()
         except QuantumRerankError as error:
@@ -43,10 +43,13 @@ class Mistakes:
 
 
 def refuse_unusable_output(folder: Path) -> None:
-    """Check that a run's new folder can be made, written to and locked; it is removed again.
+    """Check that a new folder can be created, written to and locked; it is removed again.
+
+    Args:
+        folder: Folder of the run.
 
     Raises:
-        OutputError: It holds something, or cannot be written to or locked.
+        OutputError: The folder is not empty, or cannot be written to or locked.
     """
     with removed_again(folder):
         new_folder(folder, but=[LOG])
@@ -59,16 +62,16 @@ def refuse_unusable_output(folder: Path) -> None:
 
 
 def refuse_unusable_places(places: StorageConfig, folder: Path, keep: bool = True) -> None:
-    """Check that the study's storage answers and that the trials' files can be written.
+    """Check that the study's storage answers and that the files of trials can be written.
 
     Args:
-        places: Where a new run is to keep them.
-        folder: Of the run.
-        keep: Whether folders and tables that were made for it stay: not after a dry run.
+        places: Storage of a new run.
+        folder: Folder of the run.
+        keep: Whether to keep the folders and tables that the check creates.
 
     Raises:
         OutputError: A database does not answer.
-        ConfigError: The root of the trials' files cannot be used, or a path is too long.
+        ConfigError: The root of the files of trials cannot be used, or a path is too long.
     """
     refuse_long_path(folder, places)
     if not places.file:
@@ -87,28 +90,28 @@ def refuse_unusable_places(places: StorageConfig, folder: Path, keep: bool = Tru
 
 
 def refuse_run_at_work(folder: Path) -> None:
-    """Check that no other process works in a run's folder.
+    """Check that no other process uses a run's folder.
+
+    Args:
+        folder: Folder of the run.
 
     Raises:
-        OutputError: Another process holds it, or it cannot be written to or locked.
+        OutputError: Another process uses it, or it cannot be written to or locked.
     """
     with locked(folder):
         pass
 
 
 def weights_gone(folder: Path, space: Space, patience: float) -> str:
-    """Name the best trials of a run whose weights are no longer there.
+    """Return a sentence on the best trials of a run whose weights are missing; empty if none is.
 
     Args:
-        folder: Of a run that is continued.
-        space: Of the run.
-        patience: Seconds to wait for a study that is locked or away.
-
-    Returns:
-        A sentence, or nothing where the weights of all of them are there.
+        folder: Folder of a run that is resumed.
+        space: Space of the run.
+        patience: Seconds to wait for storage that is locked or unreachable.
 
     Raises:
-        FilesError: The root of the trials' files cannot be reached.
+        FilesError: The root of the files of trials cannot be reached.
     """
     if is_unbegun(folder):
         return ""
@@ -127,9 +130,11 @@ def weights_gone(folder: Path, space: Space, patience: float) -> str:
 
 @contextmanager
 def removed_again(folder: Path, made: Sequence[str] = ()) -> Iterator[None]:
-    """Remove a folder, and those above it, as far as they were not there before and are empty.
+    """Remove a folder, and its parents, after the block if they are new and empty.
 
-    made: names of files in the folder that go with it.
+    Args:
+        folder: Folder that the block may create.
+        made: Names of files in a new folder that are removed too.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:

@@ -50,9 +50,11 @@ class FloatParameter(_Parameter):
     step: float | None = Field(None, gt=0, description="distance between two values")
 
     def suggest(self, trial: Suggester, name: str) -> float:
+        """Suggest a value of a trial."""
         return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
 
     def admits(self, value: Any) -> bool:
+        """Return whether the parameter can have a value."""
         if not _is_number(value) or not self.low <= value <= self.high:
             return False
         steps = (value - self.low) / self.step if self.step else 0.0
@@ -65,6 +67,7 @@ class FloatParameter(_Parameter):
         return self._at(round((value - self.low) / self.step), self.step)
 
     def extremes(self) -> list[Any]:
+        """Return the values that are validated against the schema."""
         return [self.low, self.high]
 
     def n_values(self) -> int | None:
@@ -95,9 +98,11 @@ class IntParameter(_Parameter):
     step: int = Field(1, gt=0, description="distance between two values")
 
     def suggest(self, trial: Suggester, name: str) -> int:
+        """See `FloatParameter.suggest`."""
         return trial.suggest_int(name, self.low, self.high, step=self.step, log=self.log)
 
     def admits(self, value: Any) -> bool:
+        """See `FloatParameter.admits`."""
         in_bounds = _is_whole(value) and self.low <= value <= self.high
         return in_bounds and (value - self.low) % self.step == 0
 
@@ -106,6 +111,7 @@ class IntParameter(_Parameter):
         return int(value) if _is_whole(value) else value
 
     def extremes(self) -> list[Any]:
+        """See `FloatParameter.extremes`."""
         return [self.low, self.high]
 
     def n_values(self) -> int:
@@ -113,6 +119,7 @@ class IntParameter(_Parameter):
         return max((self.high - self.low) // self.step + 1, 0)
 
     def values(self) -> list[Any]:
+        """List the values."""
         return list(range(self.low, self.high + 1, self.step))
 
 
@@ -123,12 +130,15 @@ class CategoricalParameter(_Parameter):
     choices: list[Scalar] = Field(description="values to choose from")
 
     def suggest(self, trial: Suggester, name: str) -> Any:
+        """See `FloatParameter.suggest`."""
         return trial.suggest_categorical(name, self.choices)
 
     def admits(self, value: Any) -> bool:
+        """See `FloatParameter.admits`."""
         return value in self.choices
 
     def extremes(self) -> list[Any]:
+        """See `FloatParameter.extremes`."""
         return list(self.choices)
 
     def n_values(self) -> int:
@@ -136,6 +146,7 @@ class CategoricalParameter(_Parameter):
         return len(self.choices)
 
     def values(self) -> list[Any]:
+        """List the choices."""
         return list(self.choices)
 
 
