@@ -266,7 +266,7 @@ def test_a_mistake_in_a_parameter_is_named_with_its_file_and_line(
             "  mlp.hidden_layers.0: {type: int, low: 8, high: 16}",
             "`mlp.hidden_layers.length` has empty choices",
         ),
-        ("mlp.hidden_layers.length: {type: int, low: -1, high: 2}", "length`: -1 is not a valid value"),
+        ("mlp.hidden_layers.length: {type: int, low: -1, high: 2}", "-1 is not a valid value"),
         (
             "optimizer.mlp_lr: {type: float, low: 0.1, high: 0.5}\n"
             "  loss.margin: {type: float, low: 0.1, high: 0.9, when: {optimizer.mlp_lr: [0.2]}}",
