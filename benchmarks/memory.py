@@ -32,9 +32,10 @@ from quantum_rerank.evaluation.query_set import QuerySet
 from quantum_rerank.training.query_sets import build_query_set
 from quantum_rerank.training.trial_data import TrialData
 from tuning.limits.memory_watchdog import MemoryWatchdog
+from tuning.records import TrialMetadata
 from tuning.study.trial_files import TrialFiles
 from tuning.workers.cluster import ray_cluster
-from tuning.workers.training import train
+from tuning.workers.training import TrialTask, train
 from tuning.workers.trial_context import TrialContext
 
 EMBEDDING_DIM, N_QUERIES, N_CANDIDATES = 384, 50, 100
@@ -154,7 +155,8 @@ def _resident_bytes() -> int:
 
 def _train(config: ExperimentConfig, data: TrialData) -> None:
     with TemporaryDirectory() as folder:
-        train(config, data, lambda _: None, TrialContext(TrialFiles(folder), 0))
+        context = TrialContext(TrialFiles(folder), TrialMetadata(number=0))
+        train(TrialTask(config, data, context), lambda _: None)
 
 
 def trial_data(n_documents: int) -> TrialData:

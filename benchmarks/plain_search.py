@@ -19,6 +19,7 @@ import typer
 
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.machine import cores
+from tuning.space import CategoricalParameter
 from tuning.space.file import load_space
 
 
@@ -60,6 +61,7 @@ def main(space: Path, folder: Path) -> None:
     distributions = {
         name: (tune.loguniform if parameter.log else tune.uniform)(parameter.low, parameter.high)
         for name, parameter in loaded.parameters.items()
+        if not isinstance(parameter, CategoricalParameter)
     }
     ray.init(num_cpus=cores(), include_dashboard=False, log_to_driver=False)
     started = time.time()

@@ -161,7 +161,7 @@ def run_plain(space: dict[str, Any]) -> dict[str, Any]:
         path = Path(temporary) / "space.yaml"
         path.write_text(json.dumps(space), encoding="utf-8")
         began, wall = run_command(["benchmarks.plain_search", path, temporary])
-        took = json.loads((Path(temporary) / "took.json").read_text())
+        took: dict[str, Any] = json.loads((Path(temporary) / "took.json").read_text())
         return took | {"wall": wall, "ends": took["ended"] - began}
 
 

@@ -49,7 +49,7 @@ class QNodePerPair(nn.Module):
                 angle = () if gate.column is None else (angles[gate.column],)
                 getattr(qml, gate.name)(*angle, wires=gate.wires)
 
-        @qml.qnode(device, interface="torch", diff_method="adjoint")
+        @qml.qnode(device, interface="torch", diff_method="adjoint")  # type: ignore[untyped-decorator]
         def overlap(left: Tensor, right: Tensor) -> Any:
             apply(left)
             qml.adjoint(apply)(right)
@@ -138,7 +138,7 @@ def _with_update(model: FusedSimilarity, loss: Callable[[], Tensor]) -> Callable
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        loss().backward()
+        loss().backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
 

@@ -2,8 +2,8 @@
 
     python docs/generate_reference.py
 
-Types, bounds and defaults come from the schema. The meaning of a key is the comment beside it in
-configs/*.yaml, or the field's description.
+Types, bounds and defaults come from the schema. The meaning of a configuration key is the comment
+beside it in configs/*.yaml; that of a search space's key is the description of its field.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ OUTPUT = ROOT / "docs" / "reference.md"
 
 _CONFIGS = ("training_config.yaml", "optimizer_config.yaml", "data_config.yaml")
 _KEY = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+):(?P<value>[^#]*)(?:#\s*(?P<comment>.*))?$")
-_IS_A_LIST = re.compile(r"or [^:;(]*$")  # of the other values, which the table has already
 _BOUNDS = {
     "minimum": "at least",
     "exclusiveMinimum": "above",
@@ -38,34 +37,9 @@ _INTRODUCTION = """\
 This page is written by `python docs/generate_reference.py`.
 
 A configuration file nests its sections. On the command line (`--set`) and in a search space a
-key is dotted, such as `circuit.n_qubits`.
+key is dotted, such as `circuit.n_qubits`. Angles are in radians. The fidelity of a query and
+a document is the squared overlap of their states; [Models and losses](models.md) explains the rest.
 """
-_MEANINGS = {  # of keys without a comment or a description
-    "model": "the model to train, see [Models](models.md#models)",
-    "circuit.entangler": "gates between the qubits of a layer",
-    "optimizer.name": "optimizer of both parameter groups",
-    "optimizer.schedule": "learning rate schedule of the MLP",
-    "loss.name": "the loss, see [Training](models.md#training)",
-    "name": "name of the search, its W&B group and its folder",
-    "base": "configuration file of every value that is not searched, relative to the space",
-    "data": "keys of the section `data`, without the prefix",
-    "start_from": "first trials, each a mapping of dotted keys that differ from the base",
-    "objective.metric": "validation metric of a trial's best epoch",
-    "objective.mode": "the metric is maximised",
-    "budget.trials": "number of trials",
-    "sampler.name": "how values are proposed, see [Samplers](search-spaces.md#samplers)",
-    "sampler.seed": "seed of the proposals",
-    "scheduler.name": "how weak trials are stopped, see [Schedulers](search-spaces.md#schedulers)",
-    "scheduler.grace_period": "first epoch at which a trial may be stopped",
-    "scheduler.reduction_factor": "one in this many trials continues at a rung",
-    "when": "parameter -> values at which this one is drawn",
-    "type": "kind of the parameter",
-    "low": "smallest value",
-    "high": "largest value, included",
-    "log": "draw on a logarithmic scale",
-    "step": "distance between two values",
-    "choices": "the values",
-}
 _PARAMETERS: dict[str, type[BaseModel]] = {
     "float": space.FloatParameter,
     "int": space.IntParameter,
@@ -75,7 +49,7 @@ _PARAMETERS: dict[str, type[BaseModel]] = {
 
 def comments(path: Path) -> dict[str, str]:
     """Return the comment beside each key of a YAML file, by dotted key."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     parents: list[tuple[int, str]] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if not (match := _KEY.match(line)):
@@ -83,9 +57,9 @@ def comments(path: Path) -> dict[str, str]:
         indent = len(match["indent"])
         parents = [parent for parent in parents if parent[0] < indent]
         parents.append((indent, match["key"]))
-        if (comment := match["comment"]) and not _IS_A_LIST.match(comment):
-            found[".".join(key for _, key in parents)] = comment.strip()
-    return found
+        if comment := match["comment"]:
+            texts[".".join(key for _, key in parents)] = comment.strip()
+    return texts
 
 
 def values_of(schema: Mapping[str, Any]) -> str:
@@ -141,7 +115,7 @@ def rows(
         is_factory = not required and "default" not in field
         values = registered_names(model, key) or values_of(field)
         name = f"{prefix}{key}"
-        meaning = meanings.get(name) or field.get("description") or _MEANINGS.get(name, "")
+        meaning = meanings.get(name) or field.get("description", "")
         yield f"`{name}`", values, "empty" if is_factory else default, meaning
 
 

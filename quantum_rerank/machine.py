@@ -8,12 +8,15 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from quantum_rerank.plural import counted
+
 
 def machine() -> str:
     """Return the processor, the number of cores, and the versions that decide the speed."""
     packages = ("numpy", "torch", "numba", "pennylane-lightning")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    return f"{_processor()}, {cores()} cores, Python {platform.python_version()}, {versions}"
+    python = f"Python {platform.python_version()}"
+    return f"{_processor()}, {counted(cores(), 'core')}, {python}, {versions}"
 
 
 def cores() -> int:

@@ -33,7 +33,8 @@ ROOMS: dict[str, set[str]] = {
     "yaml_source": {"paths", "errors"},
     "atomic": {"errors"},
     "records": {"errors"},
-    "machine": set(),
+    "plural": set(),
+    "machine": {"plural"},
     # Of other packages, `config` imports the sections and registries alone; see the test below.
     "config": {
         "circuits",
@@ -75,6 +76,7 @@ ROOMS: dict[str, set[str]] = {
         "errors",
     },
     "export": {
+        "plural",
         "training",
         "evaluation",
         "atomic",

@@ -25,12 +25,12 @@ def main(
     run_folder: RunFolder,
     output: Annotated[Path, typer.Option(help="New folder for the bundle.")],
     trial: Annotated[
-        int | None, typer.Option(help="Number of another trial than the best.")
+        int | None, typer.Option(help="Number of the trial. Default: the best.")
     ] = None,
     storage: TrustedStorage = None,
     storage_path: TrustedStoragePath = None,
 ) -> None:
-    """Export a trial of a finished search again, as a bundle that reranks by itself.
+    """Export a trial of a finished search as a bundle.
 
     Example:
 

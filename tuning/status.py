@@ -29,28 +29,27 @@ def main(
     watch: Annotated[
         float | None,
         typer.Option(
-            min=0.1, metavar="SECONDS", help="Look again this often, until the search is over."
+            min=0.1,
+            metavar="SECONDS",
+            help="Refresh every so many seconds, until the search is over.",
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One line of JSON instead; with --watch, one each time.")
+        bool, typer.Option("--json", help="Print one line of JSON; with --watch, one per refresh.")
     ] = False,
     storage: TrustedStorage = None,
     storage_path: TrustedStoragePath = None,
 ) -> None:
     """Show the status of a search: its trials, best objective, cost, time left, failures.
 
-    The search may run in another terminal, or be over. Its folder is only read; the search does
-    not notice.
+    The search may be running, or over. The command only reads its folder and study.
 
-    A run may keep its study in a database. No connection is made to a database where this user
-    has not started a search, until it is named with --storage. It is then remembered.
+    If the study is in a database that this user has not used yet, name it once with --storage.
 
-    The time left is a forecast for the trials to come, by the epochs that trials reached and by
-    their seconds, within the budgets; the conclusion comes on top.
+    The time left is estimated from the epochs and seconds of the trials so far, within the
+    budgets. Confirmation and test come on top.
 
-    Exit codes: 0 shown (with --watch: until the search was over); 2 the folder holds no run;
-    130 Ctrl-C.
+    Exit codes: 0 success; 2 the folder holds no search; 130 Ctrl-C.
 
     Example:
 

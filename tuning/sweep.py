@@ -1,4 +1,4 @@
-"""A space as a W&B sweep, and the program that the agents of the sweep run.
+"""W&B sweeps: a search space as a sweep, and the program that its agents run.
 
     python -m tuning.sweep export --space search_spaces/default.yaml --output sweep.yaml
     wandb sweep sweep.yaml
@@ -25,7 +25,7 @@ from quantum_rerank.errors import OutputError
 from quantum_rerank.output_streams import write_result
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.trial_data import TrialData
-from tuning.commands.options import Wandb
+from tuning.commands.options import SpaceFile, Wandb
 from tuning.limits.failures import failure_of, memory_excess
 from tuning.records import EPOCH, OBJECTIVE, Failure, TrialEnd, TrialMetadata, TrialOutcome
 from tuning.reporting.sweep_file import sweep_yaml
@@ -45,17 +45,34 @@ from tuning.workers.trainable import OUT_OF_MEMORY_EXIT_CODE
 from tuning.workers.training import TrialTask, train_within
 from tuning.workers.trial_context import TrialContext
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+
+@app.callback()
+def sweep() -> None:
+    """Run a search space as a W&B sweep.
+
+    W&B proposes the trials, and an agent on each machine trains them.
+
+    Example:
+
+        quantum-rerank sweep export --space search_spaces/default.yaml \\
+            --output sweep.yaml
+
+        wandb sweep sweep.yaml
+
+        wandb agent ENTITY/PROJECT/SWEEP
+    """
 
 
 @app.command()
 def export(
-    space: Annotated[Path, typer.Option(help="Search space, such as search_spaces/default.yaml.")],
+    space: SpaceFile,
     output: Annotated[
-        Path | None, typer.Option(help="File to write; printed if not given.")
+        Path | None, typer.Option(help="File to write. Default: standard output.")
     ] = None,
 ) -> None:
-    """Write a space as the equal W&B sweep, and name what a sweep cannot express."""
+    """Write a search space as a W&B sweep, and name the settings that a sweep does not support."""
     text = sweep_yaml(load_space(space), space)
     if output is None:
         write_result([text])
@@ -71,7 +88,7 @@ def export(
 def agent(
     space: Annotated[Path, typer.Option(help="Space that the sweep was exported from.")],
     wandb: Wandb = "auto",
-    folder: Annotated[Path, typer.Option(help="Folder of W&B's files.")] = Path("runs/sweep"),
+    folder: Annotated[Path, typer.Option(help="Folder for the files of W&B.")] = Path("runs/sweep"),
 ) -> None:
     """Run one trial with the values of the sweep (called by `wandb agent`)."""
     searched = load_space(space)

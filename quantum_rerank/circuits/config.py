@@ -39,7 +39,7 @@ class CircuitConfig(Section):
     entangler: Entangler = "cnot_chain"
     engine: Annotated[str, name_of(ENGINES, AUTO)] = "lightning.qubit"
     precision: Literal["float64", "float32"] = "float64"
-    threads: int = Field(1, ge=1, le=256, description="of the engine statevector")
+    threads: int = Field(1, ge=1, le=256)
     start: Literal["full", "near_identity"] = "full"
     angles: Literal["bounded", "wrapped"] = "bounded"
 

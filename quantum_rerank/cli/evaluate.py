@@ -30,7 +30,7 @@ Data = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON.")]
 Strict = Annotated[
-    bool, typer.Option("--strict", help="Count targets without a measurement as failed.")
+    bool, typer.Option("--strict", help="Count targets that are not known as failed.")
 ]
 
 
@@ -46,11 +46,11 @@ def evaluate(
     as_json: AsJson = False,
     strict: Strict = False,
 ) -> None:
-    """Evaluate a model against every target: its value, and pass, fail or not known.
+    """Evaluate a model against the targets: print their values, and pass, fail or not known.
 
-    A collection of the training is split as it was then, and refused if it has changed. All
-    queries of another collection belong to an unseen domain. A target without a measurement (one
-    seed, no unseen domain, weights without their history) is not known: neither pass nor fail.
+    A collection of the training keeps its split; if it has changed, the command refuses it. All
+    queries of another collection count as an unseen domain. A target that cannot be measured (with
+    one seed, no unseen domain, or weights without a training history) is not known.
 
     Exit codes: 0 no target failed; 2 invalid input; 3 a target failed or, with --strict, is not
     known. Examples:

@@ -34,7 +34,7 @@ FormatOption = Annotated[
 ]
 ModelName = Annotated[
     str | None,
-    typer.Option("--model", help="Another model of a training than the configured one."),
+    typer.Option("--model", help="Model of a training. Default: the configured model."),
 ]
 Texts = Annotated[
     list[str] | None,
@@ -47,18 +47,20 @@ RoleOption = Annotated[
     ),
 ]
 Trial = Annotated[
-    int | None, typer.Option("--trial", help="Number of another trial of a search than the best.")
+    int | None, typer.Option("--trial", help="Number of a trial of a search. Default: the best.")
 ]
 Storage = Annotated[
     str | None,
     typer.Option(
-        "--storage", help="Database of a search's study; trust it if another user named it."
+        "--storage",
+        help="Database of the search, to trust it. Needed once for another user's search.",
     ),
 ]
 StoragePath = Annotated[
     str | None,
     typer.Option(
-        "--storage-path", help="Root of the trials' files, outside of the folder; trust it."
+        "--storage-path",
+        help="Folder or URI of the files of trials, to trust it, if it is outside of the search's.",
     ),
 ]
 
@@ -80,11 +82,10 @@ def export(
 ) -> None:
     """Export a trained model from the best epoch of its training.
 
-    Of a search the best trial is exported, or the one that --trial names. A bundle needs the
-    collections of the training: some of their texts are stored in it with their scores. A
-    circuit has the angles that the model predicts for one text, or, for `hybrid_amplitude`,
-    prepares the predicted amplitudes; the fidelity of two texts is that of their circuits'
-    states. Examples:
+    MODEL may be a search, of which the best trial is exported, or --trial. A bundle needs the
+    collections of the training: it stores some of their texts with their scores. With --format
+    qasm, each --text becomes a circuit that prepares its state; the fidelity of two texts is that
+    of their states. Examples:
 
         quantum-rerank export RUN --trial 7 --output trial-7
 

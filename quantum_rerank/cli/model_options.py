@@ -30,5 +30,5 @@ Device = Annotated[
 ]
 
 BatchSize = Annotated[
-    int, typer.Option("--batch-size", min=1, help="Number of texts in a batch of the encoder.")
+    int, typer.Option("--batch-size", min=1, help="Texts per batch of the encoder.")
 ]

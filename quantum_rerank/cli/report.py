@@ -25,7 +25,7 @@ Html = Annotated[
     Path | None, typer.Option("--html", help="New file for the report as a page with charts.")
 ]
 Worst = Annotated[
-    int, typer.Option("--worst", min=0, help="Number of queries with the largest loss.")
+    int, typer.Option("--worst", min=0, help="Number of queries with the largest loss to list.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing page.")]
 
@@ -34,10 +34,10 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing page
 def report(runs: Runs, html: Html = None, worst: Worst = 10, force: Force = False) -> None:
     """Compare finished trainings and searches.
 
-    Trainings that differ only in their seed form one group: their spread is reported, and models
-    are compared query by query on the mean over seeds, with a 95 % interval over queries. The
-    queries with the largest loss to cosine are listed, with their texts if the collections are
-    available. Example:
+    Trainings that differ only in their seed form a group, whose spread is reported. Models are
+    compared per query, on the mean over seeds, with a 95 % confidence interval over queries. The
+    queries with the largest loss relative to cosine are listed, with their texts if the
+    collections are available. Example:
 
         for seed in 1 2 3; do quantum-rerank train --data icd10:5 \\
             --set seed=$seed --output runs/seed-$seed; done

@@ -9,22 +9,16 @@ from typing import Annotated, Literal
 import typer
 
 from quantum_rerank.atomic import output_errors, write_text
-from quantum_rerank.cli.model_options import BatchSize, Device, EncoderName
+from quantum_rerank.cli.model_options import BatchSize, Device, EncoderName, ModelPath
 from quantum_rerank.cli.reading_options import Columns, with_reading_options
 from quantum_rerank.console import run, say
 from quantum_rerank.errors import DataError, OutputError
+from quantum_rerank.plural import counted
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 STDOUT = Path("-")
 
-Bundle = Annotated[
-    Path,
-    typer.Argument(
-        metavar="BUNDLE",
-        help="The model: a bundle, the folder of a run, or a file of weights (`*.safetensors`).",
-    ),
-]
 Input = Annotated[
     Path,
     typer.Option(
@@ -43,20 +37,20 @@ Data = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="The collection of the texts that a TREC run names, such as `beir:FOLDER`. If the "
-        "model embeds texts, a folder of `beir:` or `trec:` needs no judgments; other sources "
-        "give judged queries only.",
+        help="Collection with the texts of a TREC run, such as `beir:FOLDER`. A folder of `beir:` "
+        "or `trec:` needs no judgments if the model embeds texts; other sources have judged "
+        "queries only.",
     ),
 ]
-Top = Annotated[int, typer.Option("--top", min=1, help="Documents of a query to rerank.")]
-Tag = Annotated[str, typer.Option("--tag", help="Name of the run, its sixth column.")]
+Top = Annotated[int, typer.Option("--top", min=1, help="Number of documents per query to rerank.")]
+Tag = Annotated[str, typer.Option("--tag", help="Name of the run, the sixth column of a TREC run.")]
 Identical = Annotated[
     Literal["auto", "id", "text", "none"] | None,
     typer.Option(
         "--ignore-identical",
-        help="Documents of a TREC run that are the query itself, and left out: those with its id "
-        "(`auto`: unless no text of the collection agrees with its id), those with its text, or "
-        "none. Default: the setting of the training.",
+        help="Documents of a TREC run that are left out as the query itself: those with its id, "
+        "its text, or none. `auto` is `id` if ids and texts of the collection agree. Default: the "
+        "setting of the training.",
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing output file.")]
@@ -64,7 +58,7 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing outp
 
 @app.command()
 def rerank(
-    bundle: Bundle,
+    bundle: ModelPath,
     input_: Input,
     output: Output,
     data: Data = None,
@@ -80,15 +74,15 @@ def rerank(
     """Rerank the documents that a first-stage retrieval returned for each query.
 
     A TREC run (`query Q0 document rank score tag`) is read in the order of trec_eval: by
-    falling score, and of equal scores the larger document id first. Documents below --top keep
-    their order, below those that were reranked. Scores are written so that they fall strictly
-    with the rank. Example:
+    descending score, and by descending document id for equal scores. Documents below --top keep
+    their order, after the reranked documents. The written scores decrease strictly with the rank.
+    Example:
 
         quantum-rerank rerank runs/first --input bm25.run \\
             --data beir:FOLDER --output reranked.run
 
-    A line of JSONL needs no collection. It is written with its documents in the new order, each
-    with its new `score`; a previous `score` becomes `retrieval_score`, and all other keys stay:
+    A line of JSONL holds its texts and needs no collection. The output has the documents in the
+    new order, each with its new `score`; a previous `score` becomes `retrieval_score`:
 
         {"query": "fear", "documents": [{"id": "7", "text": "Phobia", "score": 9}]}
     """
@@ -108,7 +102,7 @@ def rerank(
         say(f"{first_stage.texts.collection or input_}: {line}", stderr=True)
     _write(reranking.lines(tag), output)
     if output != STDOUT:
-        say(f"Reranked {len(first_stage.requests)} queries into {output}.", stderr=True)
+        say(f"Reranked {counted(len(first_stage.requests), 'query')} into {output}.", stderr=True)
 
 
 def _write(lines: Iterable[str], output: Path) -> None:

@@ -67,10 +67,10 @@ def train(
     set_: Overrides = None,
     resume: Resume = False,
 ) -> None:
-    """Train one hybrid reranker, and its baselines on the same data, seed and epochs.
+    """Train one reranker, and its baselines on the same data, seed and epochs.
 
-    The best epoch of every model is chosen on validation queries; the test queries are scored
-    once. Example:
+    The best epoch of every model is selected on validation queries. The test queries are scored
+    once, at the end. Example:
 
         quantum-rerank train --config configs/training_config.yaml \\
             --data icd10:5 --output runs/first

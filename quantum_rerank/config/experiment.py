@@ -24,7 +24,10 @@ _LARGEST_SEED = 2**63 - 1  # torch's generator takes no more
 
 
 class ExperimentConfig(Section):
-    """Everything that decides the outcome of one training."""
+    """Everything that decides the outcome of one training.
+
+    The files in `configs/` have the meaning of each key, and the reason for its default.
+    """
 
     model: Annotated[str, name_of(MODELS)] = "hybrid"
     seed: int = Field(7, ge=0, le=_LARGEST_SEED)

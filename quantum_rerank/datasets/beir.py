@@ -10,13 +10,10 @@ Information Retrieval Models", 2021.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from quantum_rerank.datasets import parquet_file
-from quantum_rerank.datasets.checks import checked
-from quantum_rerank.datasets.collection import Collection, text_counts
-from quantum_rerank.datasets.config import DataConfig
 from quantum_rerank.datasets.json_lines import (
     Record,
     id_of,
@@ -26,73 +23,49 @@ from quantum_rerank.datasets.json_lines import (
     title_of,
     with_title,
 )
-from quantum_rerank.datasets.judgments import SPLITS, Judgment, read_judgments, whole_grade
+from quantum_rerank.datasets.judgments import (
+    SPLITS,
+    Judgment,
+    Judgments,
+    read_judgments,
+    whole_grade,
+)
 from quantum_rerank.datasets.raw_lines import COMPRESSED, file_among, uncompressed_name
-from quantum_rerank.datasets.source import CollectionTexts, FolderSource
+from quantum_rerank.datasets.source import JudgedFolder
 from quantum_rerank.datasets.text_files import add_text, shortened, texts_by_id
 from quantum_rerank.errors import DataError
-from quantum_rerank.paths import expanded
 
 HEADER = ["query-id", "corpus-id", "score"]
 COLUMNS = ("_id", "title", "text")
 """Columns of texts in Parquet files."""
 
 
-class BeirFolder(FolderSource):
-    """The source `beir:FOLDER`."""
+class BeirFolder(JudgedFolder):
+    """The source `beir:FOLDER`. Files of splits: train.tsv, dev.tsv or valid.tsv, test.tsv."""
 
-    def load(self, argument: str, config: DataConfig) -> Collection:
-        """Load a folder.
-
-        With two or more of `train.tsv`, `dev.tsv` (or `valid.tsv`) and `test.tsv` they are the
-        official splits, and queries judged in other files are left out. Otherwise all judged
-        queries are pooled and split by seed.
-
-        See `Source.load`.
-        """
-        root = expanded(argument)
-        files = _judgment_files(root)
-        corpus, queries = _texts(root)
-        splits = {path: SPLITS.get(uncompressed_name(path).stem) for path in files}
-        judgments = read_judgments(splits, _judgment, _is_header)
-        judged, counts = judgments.judged(queries)
-        return checked(
-            Collection(
-                domain=self.domain(argument),
-                corpus=corpus,
-                queries=judged,
-                qrels=judgments.qrels,
-                official=judgments.official,
-                skipped=counts,
+    def judgment_files(self, root: Path) -> Sequence[Path]:
+        """See `JudgedFolder.judgment_files`."""
+        paths = {name: file_among(root, *_file_names(name)) for name in ("corpus", "queries")}
+        missing = [f"`{root / name}.jsonl` does not exist" for name in paths if not paths[name]]
+        if not (root / "qrels").exists():
+            missing.append(f"`{root / 'qrels'}` does not exist")
+        if missing:
+            raise DataError(f"{'; '.join(missing)}. A BEIR folder has all three.")
+        files = sorted(p for end in ("", *COMPRESSED) for p in (root / "qrels").glob(f"*.tsv{end}"))
+        if not files:
+            raise DataError(
+                f"`{root / 'qrels'}` has no judgments: no file *.tsv, such as test.tsv."
             )
-        )
+        return files
 
-    def texts(self, argument: str, config: DataConfig) -> CollectionTexts:
-        """Load the corpus and all queries of a folder, which needs no judgments.
+    def read_texts(self, root: Path) -> tuple[dict[str, str], dict[str, str]]:
+        """See `JudgedFolder.read_texts`."""
+        return _read(root, "corpus", document), _read(root, "queries", _query)
 
-        See `Source.texts`.
-        """
-        corpus, queries = _texts(expanded(argument))
-        return CollectionTexts(corpus, queries, text_counts(corpus, queries))
-
-
-def _judgment_files(root: Path) -> list[Path]:
-    """Return the files of judgments; DataError names all that a folder lacks."""
-    paths = {name: file_among(root, *_file_names(name)) for name in ("corpus", "queries")}
-    missing = [f"`{root / name}.jsonl` does not exist" for name, path in paths.items() if not path]
-    if not (root / "qrels").exists():
-        missing.append(f"`{root / 'qrels'}` does not exist")
-    if missing:
-        raise DataError(f"{'; '.join(missing)}. A BEIR folder has all three.")
-    files = sorted(p for end in ("", *COMPRESSED) for p in (root / "qrels").glob(f"*.tsv{end}"))
-    if not files:
-        raise DataError(f"`{root / 'qrels'}` has no judgments: no file *.tsv, such as test.tsv.")
-    return files
-
-
-def _texts(root: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Return corpus and queries by id."""
-    return _read(root, "corpus", document), _read(root, "queries", _query)
+    def read_judgments(self, files: Sequence[Path]) -> Judgments:
+        """See `JudgedFolder.read_judgments`."""
+        splits = {path: SPLITS.get(uncompressed_name(path).stem) for path in files}
+        return read_judgments(splits, _judgment, _is_header)
 
 
 def _file_names(name: str) -> tuple[str, str]:

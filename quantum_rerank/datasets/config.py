@@ -24,10 +24,8 @@ class ColumnsConfig(Section):
     query: str = Field("query", min_length=1)
     document: str = Field("document", min_length=1)
     label: str = Field("label", min_length=1)
-    positive: str = Field("positive", min_length=1, description="or `pos`, if it is the default")
-    negative: str = Field(
-        "negative", min_length=1, description="or `neg`, `negative_1`, ..., if it is the default"
-    )
+    positive: str = Field("positive", min_length=1)
+    negative: str = Field("negative", min_length=1)
 
 
 class DataConfig(Section):
@@ -43,32 +41,19 @@ class DataConfig(Section):
     validation_split: float = Field(0.2, gt=0.0, lt=1.0)
     test_split: float = Field(0.2, gt=0.0, lt=1.0)
     split_seed: int = Field(13, ge=0)
-    candidates: int = Field(100, ge=2, description="reranked per query, by falling cosine")
-    ignore_identical: Literal["auto", "id", "text", "none"] = Field(
-        "auto", description="which documents are the query itself, and no candidates of it"
-    )
-    judge_copies_alike: bool = Field(
-        False, description="documents of one text have the highest grade that one of them has"
-    )
+    candidates: int = Field(100, ge=2)
+    ignore_identical: Literal["auto", "id", "text", "none"] = "auto"
+    judge_copies_alike: bool = False
     encoder: str = Field("minilm", min_length=1)
     columns: ColumnsConfig = ColumnsConfig()
-    separator: Literal["auto", "comma", "semicolon", "tab", "pipe"] = Field(
-        "auto", description="of the source csv; auto: the one that separates the header's columns"
-    )
-    quoting: Literal["auto", "double", "none"] = Field(
-        "auto",
-        description='of the source csv; auto: none between tabs, elsewhere double ("a")',
-    )
-    max_unmatched_judgments: float = Field(
-        0.05, ge=0.0, le=1.0, description="share that may name absent texts, and is left out"
-    )
-    query_prompt: str | None = Field(
-        None, description="text before each query; null: the encoder's own, '': none"
-    )
-    document_prompt: str | None = Field(None, description="the same, of documents")
-    device: str = Field("cpu", min_length=1, description="of the encoder; auto: the fastest")
-    encoder_batch_size: int = Field(32, ge=1, description="texts that the encoder takes at once")
-    show_progress_bar: bool = Field(True, description="of the embedding")
+    separator: Literal["auto", "comma", "semicolon", "tab", "pipe"] = "auto"
+    quoting: Literal["auto", "double", "none"] = "auto"
+    max_unmatched_judgments: float = Field(0.05, ge=0.0, le=1.0)
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+    device: str = Field("cpu", min_length=1)
+    encoder_batch_size: int = Field(32, ge=1)
+    show_progress_bar: bool = True
 
     @field_validator("query_prompt", "document_prompt", mode="before")
     @classmethod

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from quantum_rerank.datasets.checks import checked
 from quantum_rerank.datasets.collection import Collection
 from quantum_rerank.datasets.config import DataConfig
 from quantum_rerank.datasets.json_lines import is_missing
@@ -41,17 +40,7 @@ class IrDataset(Source):
                 f"`ir_datasets:{argument}` cannot be read: {shortened(first_line, 120)}. Its "
                 "files are downloaded from their publishers: see https://ir-datasets.com."
             ) from None
-        judgments = _judgments(argument, rows)
-        judged, counts = judgments.judged(queries)
-        return checked(
-            Collection(
-                domain=self.domain(argument),
-                corpus=corpus,
-                queries=judged,
-                qrels=judgments.qrels,
-                skipped=counts,
-            )
-        )
+        return _judgments(argument, rows).collection(self.domain(argument), corpus, queries)
 
 
 def _text(record: Any) -> str:

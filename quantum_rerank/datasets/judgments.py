@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from itertools import combinations
 from pathlib import Path
 
+from quantum_rerank.datasets.checks import checked
+from quantum_rerank.datasets.collection import Collection
 from quantum_rerank.datasets.counts import Tally
 from quantum_rerank.datasets.text_files import each_line, shortened
 from quantum_rerank.errors import DataError
@@ -81,6 +83,31 @@ class Judgments:
             "queries judged outside of the official splits left out": n_unofficial,
         }
         return judged, self.counts | {name: count for name, count in counts.items() if count}
+
+    def collection(
+        self, domain: str, corpus: Mapping[str, str], queries: Mapping[str, str]
+    ) -> Collection:
+        """Return the collection of these judgments; queries without one are left out.
+
+        Args:
+            domain: Domain of the collection.
+            corpus: Document id -> text.
+            queries: Query id -> text.
+
+        Raises:
+            DataError: The collection is invalid, see `checked`.
+        """
+        judged, counts = self.judged(queries)
+        return checked(
+            Collection(
+                domain=domain,
+                corpus=corpus,
+                queries=judged,
+                qrels=self.qrels,
+                official=self.official,
+                skipped=counts,
+            )
+        )
 
     def keep_official(self, splits: Mapping[str, set[str]]) -> None:
         """Leave out the judgments of queries that are in no official split.

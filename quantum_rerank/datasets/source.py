@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from quantum_rerank.datasets.collection import Collection
+from quantum_rerank.datasets.collection import Collection, text_counts
 from quantum_rerank.datasets.config import DataConfig
+from quantum_rerank.datasets.judgments import Judgments
 from quantum_rerank.datasets.raw_lines import uncompressed_name
 from quantum_rerank.datasets.unmatched import require_matched
 from quantum_rerank.paths import expanded
@@ -95,3 +96,52 @@ class FolderSource(Source):
     def domain(self, argument: str) -> str:
         """See `Source.domain`."""
         return super().domain(expanded(argument).resolve().name)
+
+
+class JudgedFolder(FolderSource):
+    """A source of folders with files of texts and files of judgments."""
+
+    @abstractmethod
+    def judgment_files(self, root: Path) -> Sequence[Path]:
+        """Return the files of judgments of a folder.
+
+        Raises:
+            DataError: The folder lacks files; the message has all of them.
+        """
+
+    @abstractmethod
+    def read_texts(self, root: Path) -> tuple[dict[str, str], dict[str, str]]:
+        """Return corpus and queries of a folder, each as id -> text.
+
+        Raises:
+            DataError: A file is missing or invalid.
+        """
+
+    @abstractmethod
+    def read_judgments(self, files: Sequence[Path]) -> Judgments:
+        """Read files of judgments.
+
+        Raises:
+            DataError: A file is invalid.
+        """
+
+    def load(self, argument: str, config: DataConfig) -> Collection:
+        """Load a folder. Two or more files of splits are the official splits.
+
+        With them, queries judged in other files are left out. Otherwise all judged queries are
+        pooled and split by seed.
+
+        See `Source.load`.
+        """
+        root = expanded(argument)
+        files = self.judgment_files(root)
+        texts = self.read_texts(root)
+        return self.read_judgments(files).collection(self.domain(argument), *texts)
+
+    def texts(self, argument: str, config: DataConfig) -> CollectionTexts:
+        """Load the corpus and all queries of a folder, which needs no judgments.
+
+        See `Source.texts`.
+        """
+        corpus, queries = self.read_texts(expanded(argument))
+        return CollectionTexts(corpus, queries, text_counts(corpus, queries))

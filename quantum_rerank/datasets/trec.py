@@ -16,56 +16,52 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quantum_rerank.datasets import beir
-from quantum_rerank.datasets.checks import checked
-from quantum_rerank.datasets.collection import Collection, text_counts
-from quantum_rerank.datasets.config import DataConfig
 from quantum_rerank.datasets.json_lines import id_of, parse_record, require_keys, text_of
-from quantum_rerank.datasets.judgments import SPLITS, Judgment, read_judgments, whole_grade
+from quantum_rerank.datasets.judgments import (
+    SPLITS,
+    Judgment,
+    Judgments,
+    read_judgments,
+    whole_grade,
+)
 from quantum_rerank.datasets.raw_lines import COMPRESSED, file_among, uncompressed_name
-from quantum_rerank.datasets.source import CollectionTexts, FolderSource
+from quantum_rerank.datasets.source import JudgedFolder
 from quantum_rerank.datasets.text_files import shortened, texts_by_id
 from quantum_rerank.datasets.topics import read_topics
 from quantum_rerank.errors import DataError
-from quantum_rerank.paths import expanded
 
 
-class TrecFolder(FolderSource):
-    """The source `trec:FOLDER`."""
+class TrecFolder(JudgedFolder):
+    """The source `trec:FOLDER`. Files of splits: qrels.train.txt, qrels.dev.txt, qrels.test.txt."""
 
-    def load(self, argument: str, config: DataConfig) -> Collection:
-        """Load a folder. See `Source.load`."""
-        root = expanded(argument)
+    def judgment_files(self, root: Path) -> Sequence[Path]:
+        """See `JudgedFolder.judgment_files`."""
         paths = (path for end in ("", *COMPRESSED) for path in root.glob(f"qrels*.txt{end}"))
         files = sorted(path for path in paths if path.is_file())
-        corpus, topics = _texts(root, [] if files else ["qrels.txt or qrels.SPLIT.txt"])
-        judgments = read_judgments({path: _split(path) for path in files}, judgment)
-        judged, counts = judgments.judged(topics)
-        return checked(
-            Collection(
-                domain=self.domain(argument),
-                corpus=corpus,
-                queries=judged,
-                qrels=judgments.qrels,
-                official=judgments.official,
-                skipped=counts,
-            )
-        )
+        if not files:
+            _text_files(root, ["qrels.txt or qrels.SPLIT.txt"])
+        return files
 
-    def texts(self, argument: str, config: DataConfig) -> CollectionTexts:
-        """Load the corpus and all queries of a folder, which needs no judgments.
+    def read_texts(self, root: Path) -> tuple[dict[str, str], dict[str, str]]:
+        """See `JudgedFolder.read_texts`."""
+        corpus, queries = _text_files(root)
+        topics = texts_by_id(queries, _tab_separated) if _is_tsv(queries) else read_topics(queries)
+        return texts_by_id(corpus, _tab_separated if _is_tsv(corpus) else _document), topics
 
-        See `Source.texts`.
-        """
-        corpus, topics = _texts(expanded(argument))
-        return CollectionTexts(corpus, topics, text_counts(corpus, topics))
+    def read_judgments(self, files: Sequence[Path]) -> Judgments:
+        """See `JudgedFolder.read_judgments`."""
+        return read_judgments({path: _split(path) for path in files}, judgment)
 
 
-def _texts(root: Path, missing: Sequence[str] = ()) -> tuple[dict[str, str], dict[str, str]]:
-    """Return corpus and queries by id.
+def _text_files(root: Path, missing: Sequence[str] = ()) -> tuple[Path, Path]:
+    """Return the files of corpus and queries.
 
     Args:
         root: Folder.
         missing: Other files that the folder lacks, named in the same error.
+
+    Raises:
+        DataError: The folder lacks a file.
     """
     corpus = file_among(root, "corpus.tsv", "corpus.jsonl")
     queries = file_among(root, "queries.tsv", "topics.txt", "topics.xml")
@@ -74,8 +70,7 @@ def _texts(root: Path, missing: Sequence[str] = ()) -> tuple[dict[str, str], dic
         names = [name for name, path in files.items() if path is None] + list(missing)
         problems = "; ".join(f"`{root}` has no {name}" for name in names)
         raise DataError(f"{problems}. A TREC folder has a corpus, queries and qrels.")
-    topics = texts_by_id(queries, _tab_separated) if _is_tsv(queries) else read_topics(queries)
-    return texts_by_id(corpus, _tab_separated if _is_tsv(corpus) else _document), topics
+    return corpus, queries
 
 
 def _is_tsv(path: Path) -> bool:

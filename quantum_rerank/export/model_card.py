@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from quantum_rerank.config import DataConfig, ExperimentConfig
 from quantum_rerank.export.manifest import Manifest
+from quantum_rerank.plural import counted
 from quantum_rerank.similarity import MODELS
 
 _USE = """```python
@@ -56,7 +57,7 @@ def _components(config: ExperimentConfig) -> dict[str, str]:
     circuit = config.circuit
     return {
         "state": f"State: {circuit.n_qubits} qubits, simulated exactly.",
-        "circuit": f"Circuit: {circuit.n_layers} layers.",
+        "circuit": f"Circuit: {counted(circuit.n_layers, 'layer')}.",
         "entangler": f"Entangler: `{circuit.entangler}`.",
         "mlp": f"MLP: {list(config.mlp.hidden_layers)}.",
         "linear": f"Rank: {config.linear.rank}.",

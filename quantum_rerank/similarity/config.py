@@ -17,9 +17,7 @@ class MlpConfig(Section):
 
     hidden_layers: tuple[Width, ...] = Field((256, 128), max_length=6)
     dropout: float = Field(0.1, ge=0.0, lt=1.0)
-    outputs: int = Field(
-        0, ge=0, le=8192, description="of mlp_twin and rbf; 0: as many as the circuit has angles"
-    )
+    outputs: int = Field(0, ge=0, le=8192)
 
 
 class LinearConfig(Section):
@@ -38,7 +36,7 @@ class FusionConfig(Section):
 
     initial_weight: float = Field(0.5, gt=0.0, lt=1.0)
     gate: Literal["none", "distance"] = "none"
-    centroids: int = Field(32, ge=1, le=1024, description="of the gate")
+    centroids: int = Field(32, ge=1, le=1024)
 
 
 class ModelConfig(Protocol):

@@ -62,7 +62,7 @@ class WarmupConfig(Section):
     batch_size: int = Field(128, ge=2)
     learning_rate: Rate = 0.001
     temperature: float = Field(0.05, gt=0.0)
-    weight: float = Field(0.0, ge=0.0, description="stays in the loss as a regulariser")
+    weight: float = Field(0.0, ge=0.0)
 
 
 class LossConfig(Section):
@@ -72,14 +72,12 @@ class LossConfig(Section):
     score: Literal["fused", "fidelity"] = "fidelity"
     margin: float = Field(0.5, ge=0.0, le=2.0)
     temperature: float = Field(0.02, gt=0.0)
-    negatives: int = Field(31, ge=1, description="sampled per query; triplet always takes one")
-    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="of the InfoNCE losses")
-    grade_temperature: float = Field(0.1, gt=0.0, description="of listnet's target")
-    spread_weight: float = Field(0.0, ge=0.0, description="of a term against saturation")
-    spread_target: float = Field(0.05, ge=0.0, le=0.5, description="of affinities, their deviation")
-    simcse_weight: float = Field(
-        0.0, ge=0.0, le=10.0, description="of texts under two dropout masks"
-    )
+    negatives: int = Field(31, ge=1)
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+    grade_temperature: float = Field(0.1, gt=0.0)
+    spread_weight: float = Field(0.0, ge=0.0)
+    spread_target: float = Field(0.05, ge=0.0, le=0.5)
+    simcse_weight: float = Field(0.0, ge=0.0, le=10.0)
     simcse_temperature: float = Field(0.05, gt=0.0)
 
 
@@ -91,11 +89,9 @@ class NegativesConfig(Section):
     """
 
     kind: Literal["random", "semi_hard", "hard"] = "random"
-    pool: int = Field(32, ge=1, description="hardest candidates to draw from")
-    refresh_epochs: int = Field(5, ge=1, description="until they are mined anew")
-    false_negative_margin: float = Field(
-        -2.0, ge=-2.0, le=2.0, description="left alone: cosine above the answer's minus this"
-    )
+    pool: int = Field(32, ge=1)
+    refresh_epochs: int = Field(5, ge=1)
+    false_negative_margin: float = Field(-2.0, ge=-2.0, le=2.0)
 
 
 class OptimizerConfig(Section):
@@ -106,14 +102,14 @@ class OptimizerConfig(Section):
     circuit_lr: Rate = 0.01
     weight_decay: float = Field(1e-5, ge=0.0, le=1.0)
     circuit_weight_decay: float = Field(0.0, ge=0.0, le=1.0)
-    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="of sgd")
+    momentum: float = Field(0.9, ge=0.0, lt=1.0)
     gradient_clipping: float = Field(1.0, gt=0.0)
     schedule: ScheduleName = "constant"
     circuit_schedule: Annotated[str, name_of(SCHEDULES, SAME)] = SAME
     linear_warmup_epochs: float = Field(0.0, ge=0.0)
     step_epochs: int = Field(30, ge=1)
     step_factor: float = Field(0.1, gt=0.0, le=1.0)
-    plateau_epochs: int = Field(4, ge=1, description="without a better validation objective")
+    plateau_epochs: int = Field(4, ge=1)
     plateau_factor: float = Field(0.5, gt=0.0, le=1.0)
 
     @field_validator("linear_warmup_epochs")
@@ -137,9 +133,9 @@ class TrainingConfig(Section):
     max_epochs: int = Field(100, ge=1)
     early_stopping_patience: int = Field(10, ge=1)
     min_improvement: float = Field(0.001, ge=0.0)
-    ema_decay: float = Field(0.0, ge=0.0, lt=1.0, description="decay an epoch; 0 for none")
+    ema_decay: float = Field(0.0, ge=0.0, lt=1.0)
     max_batch_documents: int = Field(1500, ge=2)
-    balance: float = Field(0.0, ge=0.0, le=1.0, description="1: every domain equally often")
-    difficulty: float = Field(0.0, ge=0.0, le=1.0, description="1: queries drawn by past loss")
-    embedding_noise: float = Field(0.0, ge=0.0, le=1.0, description="its length; texts have 1")
+    balance: float = Field(0.0, ge=0.0, le=1.0)
+    difficulty: float = Field(0.0, ge=0.0, le=1.0)
+    embedding_noise: float = Field(0.0, ge=0.0, le=1.0)
     objective: Literal["ndcg@10", "mrr@10", "map"] = "ndcg@10"

@@ -408,7 +408,7 @@ def test_skipped_and_cut_texts_are_counted(
     result = CliRunner().invoke(app, list(map(str, line)), catch_exceptions=False)
     assert "herbs: 1 documents without text kept" in result.stderr
     assert "herbs: 1 texts cut after 100,000 characters" in result.stderr
-    assert "Reranked 1 queries" in result.stderr
+    assert "Reranked 1 query" in result.stderr
 
 
 @pytest.mark.parametrize("tag", ["", " ", "my run", "mine\n"])

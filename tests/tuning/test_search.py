@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,28 @@ def test_neither_a_space_nor_a_run_is_a_mistake_with_the_way_out() -> None:
     assert isinstance(error, ConfigError)
     assert "--space" in str(error)
     assert "--resume" in str(error)
+
+
+@pytest.mark.parametrize("option", ["--space", "--resume"])
+def test_a_bad_space_or_run_is_reported_without_importing_heavy_libraries(
+    tmp_path: Path, option: str
+) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text("name: 3\n")
+    path = space if option == "--space" else tmp_path
+    script = f"""
+import sys
+from quantum_rerank.errors import QuantumRerankError
+from tuning.search import app
+try:
+    app({[option, str(path), "--dry-run"]}, standalone_mode=False)
+except QuantumRerankError:
+    print([name for name in ("torch", "ray", "wandb", "pennylane") if name in sys.modules])
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert result.stdout == "[]\n", result.stderr
 
 
 @pytest.mark.parametrize("option", ["--space", "--output"])
@@ -333,7 +357,7 @@ def test_a_dry_run_shows_the_nodes_that_would_be_started(
     result = start("--dry-run", "--nodes", "2", "--output", tmp_path / "run")
     assert result.exit_code == 0, result.output
     assert "node-0: 2 cores, 10.0 GiB, 2 at once" in result.output
-    assert "node-1: 1 cores, 10.0 GiB, 1 at once" in result.output
+    assert "node-1: 1 core, 10.0 GiB, 1 at once" in result.output
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,17 @@ Value = TypeVar("Value", int, float)
 def explored(
     space: Space, donor: Mapping[str, Any], scheduler: SchedulerConfig, rng: np.random.Generator
 ) -> Params:
-    """Return a donor's parameters with the mutable ones drawn anew, or moved a little.
+    """Return the parameters of a donor with the mutable ones drawn again or changed a little.
 
-    A number is multiplied by one of the scheduler's factors, within its bounds; a choice
-    becomes one beside it. What the donor did not have, since its condition did not hold, is
+    A number is multiplied by one of the scheduler's factors, within its bounds; a choice becomes a
+    neighbouring one. A parameter that the donor did not have, since its condition did not hold, is
     drawn (Jaderberg et al., "Population Based Training", arXiv:1711.09846, section 4.1).
+
+    Args:
+        space: Space of the search.
+        donor: Parameters of the donor.
+        scheduler: Settings of population based training.
+        rng: Source of randomness.
     """
     return space.suggest(_Explorer(donor, set(mutable_keys(space)), scheduler, rng))
 

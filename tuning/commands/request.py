@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -14,14 +13,17 @@ from rich.console import Console
 from quantum_rerank.config import parse_columns
 from quantum_rerank.errors import ConfigError
 from tuning.commands.budget_options import changed_budget, option_of, parse_number
-from tuning.commands.options import WandbChoice
+from tuning.commands.options import RunOptions, WandbChoice
 from tuning.limits.concurrency import Concurrency, Node, fit_cluster, fit_trials
 from tuning.reporting.tracking import Mode, resolve_mode
-from tuning.reporting.wandb_environment import refuse_unusable_settings
+from tuning.reporting.wandb_environment import (
+    drop_settings_of_one_run,
+    refuse_unusable_settings,
+    where_runs_are_written,
+)
 from tuning.session.preflight import (
     Mistakes,
     refuse_run_at_work,
-    refuse_unusable_data,
     refuse_unusable_output,
     refuse_unusable_places,
     weights_gone,
@@ -29,8 +31,9 @@ from tuning.session.preflight import (
 from tuning.space import Space
 from tuning.space.changes import with_collections, with_columns
 from tuning.space.file import load_space
+from tuning.study.named_places import remember
+from tuning.study.run_folder import name_places
 from tuning.study.storage import (
-    PATIENCE_SECONDS,
     SQLITE,
     StorageConfig,
     check_root,
@@ -45,39 +48,25 @@ from tuning.workers.local_nodes import shares
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """Options of the command line, for a search that starts or is resumed.
+    """Request for a search that starts or is resumed.
 
     Attributes:
+        options: Options of both.
         space_file: Space file of a new search; None for one that is resumed.
         run_folder: Folder of a run that is resumed; None for a new search.
         data: Collections that replace those of the space.
         columns: Names of a table's columns.
         output: Folder of a new run; None for a new one below `runs/`.
         warm_start: Folders of earlier runs.
-        address: Address of the Ray cluster to join.
-        nodes: Nodes to start on this machine.
-        changes: Key of the budget -> its text on the command line.
-        storage: Storage of the study.
-        storage_path: Root of the trials' files.
-        patience: Seconds to wait for study storage.
-        wandb: W&B mode, or `auto`.
-        dry_run: Whether to print the plan and stop.
     """
 
+    options: RunOptions
     space_file: Path | None = None
     run_folder: Path | None = None
     data: list[str] = field(default_factory=list)
     columns: str | None = None
     output: Path | None = None
     warm_start: list[Path] = field(default_factory=list)
-    address: str | None = None
-    nodes: int | None = None
-    changes: Mapping[str, str] = field(default_factory=dict)
-    storage: str | None = None
-    storage_path: str | None = None
-    patience: float = PATIENCE_SECONDS
-    wandb: WandbChoice = "auto"
-    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,7 +81,7 @@ class CheckedSearch:
         concurrency: Trials at once.
         local_nodes: Nodes to start on this machine; empty unless asked for.
         mode: W&B mode.
-        note: Sentence worth a line before the search starts; empty for none.
+        notes: Sentences to print before the search starts.
     """
 
     space: Space
@@ -102,7 +91,7 @@ class CheckedSearch:
     concurrency: Concurrency
     local_nodes: list[Node]
     mode: Mode
-    note: str
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -117,6 +106,8 @@ class _Target:
 def check_request(request: SearchRequest, console: Console) -> CheckedSearch:
     """Check everything that a search needs to start; a dry run loads its data as well.
 
+    A mistake in the space or in a run's folder is reported without importing torch, Ray or W&B.
+
     Args:
         request: Options of the command line.
         console: Console for progress messages.
@@ -124,20 +115,25 @@ def check_request(request: SearchRequest, console: Console) -> CheckedSearch:
     Raises:
         ConfigError: All mistakes, or the only one as it is.
     """
-    if request.nodes is not None and request.address is not None:
+    options = request.options
+    if options.nodes is not None and options.address is not None:
         raise ConfigError("--nodes starts a cluster, --address joins one: give one of the two.")
+    _trust_places(request)
+    dropped = drop_settings_of_one_run()
     mistakes = Mistakes()
-    mode = mistakes.attempt(lambda: _usable_mode(request.wandb))
-    is_divided = request.nodes is not None
-    mistakes.attempt(lambda: refuse_unfit_environment(request.address, is_divided))
+    is_divided = options.nodes is not None
+    mistakes.attempt(lambda: refuse_unfit_environment(options.address, is_divided))
     earlier = [mistakes.attempt(partial(read_earlier, run)) for run in request.warm_start]
     if request.run_folder is not None:
-        target = _resumed_run(request, request.run_folder.resolve(), mistakes)
+        target = _resumed_run(options, request.run_folder.resolve(), mistakes)
     else:
         target = _new_run(request, cast(Path, request.space_file), mistakes)
-    local_nodes = mistakes.attempt(lambda: _local_nodes(request.nodes)) or []
+    if target.space is None:
+        mistakes.raise_any()
+    mode = mistakes.attempt(lambda: _usable_mode(options.wandb))
+    local_nodes = mistakes.attempt(lambda: _local_nodes(options.nodes)) or []
     # Before anything is loaded, so that a hopeless budget fails at once.
-    concurrency = _concurrency(request, target, local_nodes, mistakes, console)
+    concurrency = _concurrency(options, target, local_nodes, mistakes, console)
     note = _note(request, target, mistakes)
     mistakes.raise_any()
     assert target.space and concurrency and mode  # else there was a mistake
@@ -149,21 +145,30 @@ def check_request(request: SearchRequest, console: Console) -> CheckedSearch:
         concurrency=concurrency,
         local_nodes=local_nodes,
         mode=mode,
-        note=note,
+        notes=[*note, *_tracking_notes(mode, target.folder, dropped)],
     )
 
 
-def _resumed_run(request: SearchRequest, folder: Path, mistakes: Mistakes) -> _Target:
-    changes, patience = request.changes, request.patience
-    space = mistakes.attempt(lambda: changed_budget(folder, changes, patience))
-    if space is not None and request.dry_run:
+def _trust_places(request: SearchRequest) -> None:
+    """Trust the places that the command line names: of a run, or the database of earlier runs."""
+    options = request.options
+    if request.run_folder is not None:
+        name_places(request.run_folder, options.storage, options.storage_path)
+    elif request.warm_start and options.storage is not None:
+        remember(StorageConfig(check_storage(options.storage)), Path())
+
+
+def _resumed_run(options: RunOptions, folder: Path, mistakes: Mistakes) -> _Target:
+    space = mistakes.attempt(lambda: changed_budget(folder, options.budget, options.patience))
+    if space is not None and options.dry_run:
         mistakes.attempt(lambda: refuse_run_at_work(folder))
     return _Target(space, folder)
 
 
 def _new_run(request: SearchRequest, file: Path, mistakes: Mistakes) -> _Target:
-    numbers = {key: parse_number(key, text) for key, text in request.changes.items()}
-    for key, text in request.changes.items():
+    changes = request.options.budget
+    numbers = {key: parse_number(key, text) for key, text in changes.items()}
+    for key, text in changes.items():
         if text.startswith("+"):
             option = f"{option_of(key)} {text}"
             raise ConfigError(f"`{option}` adds to a run; name the run with --resume.")
@@ -177,13 +182,12 @@ def _new_run(request: SearchRequest, file: Path, mistakes: Mistakes) -> _Target:
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     folder = (request.output or Path("runs") / f"{name}-{stamp}").resolve()
     mistakes.attempt(lambda: refuse_unusable_output(folder))
-    return _Target(space, folder, mistakes.attempt(lambda: _storage(request, name, folder)))
+    return _Target(space, folder, mistakes.attempt(lambda: _storage(request.options, name, folder)))
 
 
-def _storage(request: SearchRequest, name: str, folder: Path) -> StorageConfig:
-    """Return where a new run keeps its study and its trials' files."""
-    storage = check_storage(request.storage or SQLITE)
-    path = request.storage_path
+def _storage(options: RunOptions, name: str, folder: Path) -> StorageConfig:
+    """Return the storage of a new run's study and of its trials' files."""
+    storage, path = check_storage(options.storage or SQLITE), options.storage_path
     study = new_study_name(storage, name, folder)
     return StorageConfig(storage, study, "" if path is None else check_root(path))
 
@@ -200,7 +204,7 @@ def _local_nodes(count: int | None) -> list[Node]:
 
 
 def _concurrency(
-    request: SearchRequest,
+    options: RunOptions,
     target: _Target,
     local_nodes: list[Node],
     mistakes: Mistakes,
@@ -213,23 +217,33 @@ def _concurrency(
     def fit() -> Concurrency:
         if local_nodes:
             return fit_cluster(local_nodes, memory_gb)
-        if request.address is None:
+        if options.address is None:
             return fit_trials([this_machine()], memory_gb)
-        console.print(f"Asking the cluster at {request.address} for its nodes ...")
-        with ray_cluster(request.address) as nodes:
+        console.print(f"Asking the cluster at {options.address} for its nodes ...")
+        with ray_cluster(options.address) as nodes:
             return fit_cluster(nodes, memory_gb)
 
     return mistakes.attempt(fit)
 
 
-def _note(request: SearchRequest, target: _Target, mistakes: Mistakes) -> str:
-    """Return what is worth a line before the start: missing weights, a model to download."""
+def _note(request: SearchRequest, target: _Target, mistakes: Mistakes) -> list[str]:
+    """Return notes on missing weights, and on a model that will be downloaded."""
     space, folder, storage = target.space, target.folder, target.storage
-    note = ""
+    options, note = request.options, ""
     if space is not None and request.run_folder is not None:
-        note = mistakes.attempt(lambda: weights_gone(folder, space, request.patience)) or ""
-    if request.dry_run and storage is not None:
+        note = mistakes.attempt(lambda: weights_gone(folder, space, options.patience)) or ""
+    if options.dry_run and storage is not None:
         mistakes.attempt(lambda: refuse_unusable_places(storage, folder, keep=False))
-    if request.dry_run and space is not None:
+    if options.dry_run and space is not None:
+        from tuning.session.data_checks import refuse_unusable_data
+
         note = mistakes.attempt(lambda: refuse_unusable_data(space, folder)) or note
-    return note
+    return [note] if note else []
+
+
+def _tracking_notes(mode: Mode, folder: Path, dropped: list[str]) -> list[str]:
+    """Return notes on where W&B's runs go, and on the variables that are not used for them."""
+    notes = [where_runs_are_written(mode, folder)]
+    if dropped and mode != "disabled":
+        notes.append(f"Not used, since every trial is a run of its own: {', '.join(dropped)}.")
+    return notes

@@ -12,18 +12,14 @@ from rich.console import Console
 from quantum_rerank.console import INTERRUPTED_EXIT_CODE, new_folder, pasted, say
 from quantum_rerank.folder_lock import locked
 from quantum_rerank.interruption import Interrupted, hangups_blocked
-from quantum_rerank.plain_console import make_console
-from tuning.commands.request import CheckedSearch, SearchRequest, check_request
+from tuning.commands.request import CheckedSearch, SearchRequest
 from tuning.limits.concurrency import Node
 from tuning.records import StopKind, StopReason
 from tuning.reporting.plan import print_plan
-from tuning.reporting.wandb_environment import drop_settings_of_one_run, where_runs_are_written
 from tuning.session.preflight import refuse_unusable_places
 from tuning.session.search import search
 from tuning.session.search_state import SearchOptions
-from tuning.study.named_places import remember
-from tuning.study.run_folder import BEST, LOG, RECORD, name_places
-from tuning.study.storage import StorageConfig, check_storage
+from tuning.study.run_folder import BEST, LOG, RECORD
 from tuning.workers.local_nodes import local_nodes
 
 DIAGNOSIS_EXIT_CODE = 3
@@ -35,36 +31,37 @@ EXIT_CODES = {
 }
 
 
-def run_request(request: SearchRequest) -> None:
+def run_request(request: SearchRequest, checked: CheckedSearch, console: Console) -> None:
     """Run the search that a command line asks for, or print its plan.
+
+    Args:
+        request: Options of the command line.
+        checked: Search that `check_request` made of them.
+        console: Console to print to.
 
     Raises:
         typer.Exit: The search ended with another exit code than 0.
-        ConfigError: The request has mistakes.
     """
-    console = make_console()
-    dropped = drop_settings_of_one_run()
-    _trust_places(request)
-    checked = check_request(request, console)
-    if request.dry_run:
+    options = request.options
+    if options.dry_run:
         folders = request.warm_start
         print_plan(checked.space, checked.concurrency, checked.folder, console, folders)
-        _print_notes(checked, dropped, console)
+        _print_notes(checked, console)
         return
     if checked.storage is not None:
         new_folder(checked.folder, but=[LOG])
         refuse_unusable_places(checked.storage, checked.folder)
-    with locked(checked.folder), _joined(checked.local_nodes, request.address) as address:
-        _print_notes(checked, dropped, console)
-        options = SearchOptions(
+    with locked(checked.folder), _joined(checked.local_nodes, options.address) as address:
+        _print_notes(checked, console)
+        search_options = SearchOptions(
             address=address,
             wandb_mode=checked.mode,
             storage=checked.storage,
-            patience=request.patience,
+            patience=options.patience,
             earlier=checked.earlier,
         )
         try:
-            reason = search(checked.space, checked.folder, console, options)
+            reason = search(checked.space, checked.folder, console, search_options)
         except Interrupted as interrupted:
             say(f"Stopped by {interrupted.name}. {_way_on(checked.folder)}")
             raise typer.Exit(interrupted.exit_code) from None
@@ -83,21 +80,9 @@ def exit_code(reason: StopReason | None, has_model: bool) -> int:
     return code or (0 if has_model else DIAGNOSIS_EXIT_CODE)
 
 
-def _trust_places(request: SearchRequest) -> None:
-    """Trust the places that the command line names: of a run, or the database of earlier runs."""
-    if request.run_folder is not None:
-        name_places(request.run_folder, request.storage, request.storage_path)
-    elif request.warm_start and request.storage is not None:
-        remember(StorageConfig(check_storage(request.storage)), Path())
-
-
-def _print_notes(checked: CheckedSearch, dropped: list[str], console: Console) -> None:
-    """Print where W&B's runs go, and which variables of the environment are not used for them."""
-    lines = [checked.note, where_runs_are_written(checked.mode, checked.folder)]
-    if dropped and checked.mode != "disabled":
-        lines.append(f"Not used, since every trial is a run of its own: {', '.join(dropped)}.")
-    for line in filter(None, lines):
-        console.print(line, soft_wrap=True)
+def _print_notes(checked: CheckedSearch, console: Console) -> None:
+    for note in checked.notes:
+        console.print(note, soft_wrap=True)
 
 
 @contextmanager

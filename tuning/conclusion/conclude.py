@@ -19,6 +19,7 @@ from quantum_rerank.evaluation import COSINE, Scores
 from quantum_rerank.evaluation.measurements import SeedObjectives
 from quantum_rerank.evaluation.ranking import score_on
 from quantum_rerank.evaluation.role_scores import score_against_cosine
+from quantum_rerank.plural import counted
 from quantum_rerank.similarity import Head
 from quantum_rerank.training.models import untrained_head
 from quantum_rerank.training.trial_data import PreparedData
@@ -98,7 +99,8 @@ class Conclusion:
     ) -> list[Confirmed]:
         n_seeds = self.space.header.confirm_seeds if len(best) > 1 else 0
         if n_seeds and not self.tasks.stop_signal():
-            self.console.print(f"Training the best {len(best)} trials on {n_seeds} fresh seeds ...")
+            seeds = counted(n_seeds, "fresh seed")
+            self.console.print(f"Training the best {len(best)} trials on {seeds} ...")
         confirmation = Confirmation(n_seeds, ancestors, self.tasks, self.study, self.notes)
         return confirmation.confirm(best)
 

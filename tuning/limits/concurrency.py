@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from quantum_rerank.errors import ConfigError
+from quantum_rerank.plural import counted
 
 GIB = 1024**3
 WORKER_GIB = 0.75
@@ -87,7 +88,7 @@ def fit_trials(nodes: Sequence[Node], trial_memory_gb: float) -> Concurrency:
     free = sum(node.free_gib for node in nodes)
     if fitting >= 1:
         bound = "cores" if fitting == cpus else "memory"
-        reason = f"{cpus} cores, {free:.1f} GiB free: bounded by {bound}"
+        reason = f"{counted(cpus, 'core')}, {free:.1f} GiB free: bounded by {bound}"
         return Concurrency(fitting, trial_memory_gb, reason)
     room = max(node.free_gib for node in nodes) - DRIVER_GIB
     if room < WORKER_GIB:
@@ -122,12 +123,12 @@ def fit_cluster(nodes: Sequence[Node], trial_memory_gb: float) -> Concurrency:
         largest = max(nodes, key=lambda node: (node.cpus > 0, node.free_gib), default=Node(0, 0.0))
         raise ConfigError(
             f"No node has a core and {trial_memory_gb:g} GiB for a trial: the largest of "
-            f"{len(nodes)} hands out {largest.cpus} cores and {largest.free_gib:.1f} GiB. Lower "
-            "`budget.trial_memory_gb` with --trial-memory-gb, or add a larger node; "
+            f"{len(nodes)} has {counted(largest.cpus, 'core')} and {largest.free_gib:.1f} GiB. "
+            "Lower `budget.trial_memory_gb` with --trial-memory-gb, or add a larger node; "
             "`ray status` shows those that have joined."
         )
     bound = "cores" if fitting == cpus else "memory"
-    reason = f"{cpus} cores of {len(nodes)} nodes: bounded by {bound}"
+    reason = f"{counted(cpus, 'core')} of {counted(len(nodes), 'node')}: bounded by {bound}"
     return Concurrency(fitting, trial_memory_gb, reason, tuple(nodes))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.config import flat
+from quantum_rerank.plural import counted
 from quantum_rerank.similarity import MODELS
 from tuning.reporting.forecast import Forecast
 from tuning.space import Space
@@ -43,8 +44,8 @@ def describe_config(config: Mapping[str, Any]) -> str:
     """
     words = [str(config[key]) for key in (_MODEL, _LOSS) if key in config]
     if _has_circuit(config.get(_MODEL)):
-        units = {_QUBITS: "qubits", _LAYERS: "layers"}
-        words += [f"{config[key]} {unit}" for key, unit in units.items() if key in config]
+        units = {_QUBITS: "qubit", _LAYERS: "layer"}
+        words += [counted(config[key], unit) for key, unit in units.items() if key in config]
     return ", ".join(words)
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from quantum_rerank.plural import counted
 from tuning.limits.concurrency import Concurrency
 from tuning.space import SchedulerConfig, Space
 
@@ -64,11 +65,12 @@ def _searched(space: Space) -> dict[str, str]:
 def _limits(space: Space, concurrency: Concurrency) -> dict[str, str]:
     """Return the rows on budgets and machines."""
     budget = space.header.budget
+    epochs = counted(budget.epochs, "epoch")
     core_hours = f", {budget.core_hours:g} core-hours" if budget.core_hours else ""
     return {
-        "budget": f"{budget.trials} trials of at most {budget.epochs} epochs and "
+        "budget": f"{counted(budget.trials, 'trial')} of at most {epochs} and "
         f"{concurrency.trial_memory_gb:g} GiB, {budget.hours:g} h in all{core_hours}",
-        "at once": f"{concurrency.trials} trials ({concurrency.reason})",
+        "at once": f"{counted(concurrency.trials, 'trial')} ({concurrency.reason})",
         "nodes": "\n".join(_nodes(concurrency)),
     }
 
@@ -90,7 +92,7 @@ def _nodes(concurrency: Concurrency) -> Iterator[str]:
     """Yield a line per node: its cores and memory, and the trials that Ray places on it."""
     for node in concurrency.nodes[:_NODES_SHOWN]:
         room = node.room(concurrency.trial_memory_gb)
-        yield f"{node.name}: {node.cpus} cores, {node.free_gib:.1f} GiB, {room} at once"
+        yield f"{node.name}: {counted(node.cpus, 'core')}, {node.free_gib:.1f} GiB, {room} at once"
     if len(concurrency.nodes) > _NODES_SHOWN:
         yield f"and {len(concurrency.nodes) - _NODES_SHOWN} more"
 
@@ -100,7 +102,7 @@ def _rule(scheduler: SchedulerConfig) -> Iterator[str]:
     yield scheduler.name
     if scheduler.name == "pbt":
         every = scheduler.interval_epochs
-        yield f"{scheduler.population} members, compared after every {every} epochs"
+        yield f"{scheduler.population} members, compared after every {counted(every, 'epoch')}"
         yield f"clones of the highest {scheduler.quantile:.0%} replace the lowest"
     if scheduler.name in ("asha", "hyperband", "median"):
         yield f"from epoch {scheduler.grace_period}"

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from quantum_rerank.console import pasted
+from quantum_rerank.plural import counted
 from tuning.records import EPOCH, OBJECTIVE
 from tuning.reporting.descriptions import duration, time_left
 from tuning.reporting.events import Event
@@ -118,7 +119,7 @@ def _cost_text(cost: Cost) -> str:
 
 
 def _left_text(status: RunStatus) -> str:
-    to_come = f"{status.progress.to_come} trials to come"
+    to_come = f"{counted(status.progress.to_come, 'trial')} to come"
     if status.life.state != "running":
         left = f"{to_come}, {duration(status.cost.left)} of the time budget"
         return left if status.progress.to_come else ""

@@ -1,4 +1,4 @@
-"""A space as a W&B sweep."""
+"""Conversion of a search space to a W&B sweep."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ _SCHEDULERS = {
 
 
 def sweep_yaml(space: Space, path: Path) -> str:
-    """The sweep as YAML; a comment on top names what was lost on the way."""
+    """Return the sweep as YAML, with a comment on the settings that a sweep does not support.
+
+    Args:
+        space: Search space.
+        path: File of the space, which the agents read.
+    """
     from ruamel.yaml import YAML
 
     header = space.header
@@ -60,7 +65,7 @@ def sweep_yaml(space: Space, path: Path) -> str:
 
 
 def inexpressible(space: Space) -> Iterator[str]:
-    """Yield a line for each part of a space that a W&B sweep cannot express."""
+    """Yield a line for each part of a space that a W&B sweep does not support."""
     for name, parameter in space.parameters.items():
         for other, values in parameter.when.items():
             yield f"{name} only when {other} in {values}: drawn always, and then not used"
@@ -93,13 +98,13 @@ def _inexact_ranges(space: Space) -> Iterator[str]:
 
 
 def _grid_values(parameter: Parameter) -> dict[str, Any]:
-    """All values: a sweep's grid would leave out the highest of a range with steps."""
+    """Return all values: W&B's own grid would leave out the highest of a range with steps."""
     values = parameter.values()
     return {"value": values[0]} if len(values) == 1 else {"values": values}
 
 
 def _distribution(parameter: Parameter) -> dict[str, Any]:
-    """A parameter as a sweep draws it; W&B refuses a range whose ends are equal."""
+    """Return the distribution of a sweep; W&B refuses a range with equal bounds."""
     if isinstance(parameter, CategoricalParameter):
         return {"values": parameter.choices}
     if parameter.n_values() == 1 or parameter.low == parameter.high:
@@ -116,7 +121,7 @@ def _distribution(parameter: Parameter) -> dict[str, Any]:
 
 
 def _stepped(parameter: FloatParameter | IntParameter) -> dict[str, Any]:
-    """A range with steps: quantized where its values are multiples of the step, else listed."""
+    """Return a range with steps: quantised if its values are multiples of the step, else listed."""
     if not _are_multiples(parameter):
         return {"values": parameter.values()}
     n_steps, step = (parameter.n_values() or 1) - 1, parameter.step
@@ -143,10 +148,10 @@ def _has_lost_steps(parameter: FloatParameter | IntParameter) -> bool:
 
 
 def _plain(number: float) -> int | float:
-    """A number without a fraction that is zero, as W&B's own examples are written."""
+    """Return a number without a fraction of zero."""
     return int(number) if number.is_integer() else number
 
 
 def _on_one_line(path: Path) -> str:
-    """A path in a comment: a line break in it would end the comment."""
+    """Return a path for a comment, which a line break would end."""
     return str(path) if str(path).isprintable() else repr(str(path))

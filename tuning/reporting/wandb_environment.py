@@ -1,7 +1,7 @@
-"""W&B's environment variables at the start of a search: dropped, refused, or told.
+"""Checks of W&B's environment variables before a search starts.
 
-A search writes a run per trial. Variables that belong to one run would give all of them the
-same id, name or sweep; values that W&B refuses would end tracking at the first trial.
+A search has a W&B run per trial. Variables of a single run would give all of them the same id,
+name or sweep; values that W&B refuses would end tracking at the first trial.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _NOT_IN_A_NAME = "/\\#?%: "
 
 
 def drop_settings_of_one_run(environment: MutableMapping[str, str] = os.environ) -> list[str]:
-    """Remove the variables that would make all trials one run.
+    """Remove the variables that would make all trials one W&B run.
 
     Args:
-        environment: Of this process, which W&B reads when it is set up.
+        environment: Environment of this process, which W&B reads.
 
     Returns:
         The names of the variables that were set.
@@ -56,14 +56,14 @@ def drop_settings_of_one_run(environment: MutableMapping[str, str] = os.environ)
 def refuse_unusable_settings(
     mode: Mode, environment: MutableMapping[str, str] = os.environ
 ) -> None:
-    """Check what W&B will read from the environment before anything is trained.
+    """Check the variables that W&B reads from the environment.
 
     Args:
-        mode: What `resolve_mode` came to; nothing is read where W&B is disabled.
-        environment: Of this process.
+        mode: W&B mode; nothing is checked if it is `disabled`.
+        environment: Environment of this process.
 
     Raises:
-        ConfigError: Names every variable that W&B refuses, and the way out.
+        ConfigError: Variables that W&B refuses, each with the way out.
     """
     if mode == "disabled":
         return
@@ -77,7 +77,7 @@ def refuse_unusable_settings(
 
 
 def _refused(environment: MutableMapping[str, str]) -> Iterator[str]:
-    """A sentence for each variable whose value W&B would not take."""
+    """Yield a sentence for each variable whose value W&B refuses."""
     settings = import_wandb().Settings
     for name, value in sorted(environment.items()):
         if not name.startswith("WANDB_"):
@@ -106,7 +106,12 @@ def _bad_entity(value: str) -> str:
 
 
 def where_runs_are_written(mode: Mode, folder: Path) -> str:
-    """Say in one line in which mode and where W&B's runs of a search are written."""
+    """Return a sentence on the W&B mode and the place of the runs.
+
+    Args:
+        mode: W&B mode.
+        folder: Folder of the run.
+    """
     if mode == "disabled":
         return "W&B: disabled, no runs are written."
     name, files = project(), folder / "wandb"

@@ -8,22 +8,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from quantum_rerank.console import new_folder
-from quantum_rerank.embeddings import source_of
-from quantum_rerank.embeddings.availability import refuse_unusable_encoder
-from quantum_rerank.embeddings.cache import EmbeddingCache, default_cache_folder
 from quantum_rerank.errors import ConfigError, FilesError, QuantumRerankError
 from quantum_rerank.folder_lock import LOCK, locked
-from quantum_rerank.training.run_collections import split_collections
 from tuning.space import Space
-from tuning.study.run_folder import (
-    LOG,
-    RECORD,
-    is_unbegun,
-    load_study,
-    read_record,
-    recorded_places,
-    refuse_other_fingerprints,
-)
+from tuning.study.run_folder import LOG, is_unbegun, load_study, recorded_places
 from tuning.study.storage import StorageConfig, connect, connect_to_read, refuse_long_path
 from tuning.study.trial_files import BEST_EPOCH, TrialFiles
 from tuning.study.view import StudyView
@@ -32,13 +20,13 @@ T = TypeVar("T")
 
 
 class Mistakes:
-    """Collects what is wrong with a search, so that all of it is shown at once."""
+    """Collector of mistakes, so that all of them are reported at once."""
 
     def __init__(self) -> None:
         self._errors: list[QuantumRerankError] = []
 
     def attempt(self, check: Callable[[], T]) -> T | None:
-        """Return what a check returns; None, and the mistake is kept, where it fails."""
+        """Return the result of a check; None if it fails, whose error is collected."""
         try:
             return check()
         except QuantumRerankError as error:
@@ -54,51 +42,16 @@ class Mistakes:
             raise ConfigError(list(dict.fromkeys(lines)))
 
 
-def refuse_unusable_data(space: Space, folder: Path) -> str:
-    """Load every collection and look for the encoder; nothing is embedded or downloaded.
+def refuse_unusable_output(folder: Path) -> None:
+    """Check that a new folder can be created, written to and locked; it is removed again.
 
     Args:
-        space: What is to be searched.
-        folder: Of the run; where it is continued, its data must be those it was started with.
-
-    Returns:
-        What happens before the first text is embedded, as a sentence; empty if nothing.
+        folder: Folder of the run.
 
     Raises:
-        ConfigError: Everything that is wrong with the data and with the encoder.
+        OutputError: The folder is not empty, or cannot be written to or locked.
     """
-    mistakes, config = Mistakes(), space.base.data
-    loaded = mistakes.attempt(lambda: split_collections(config))
-    collections = list(loaded.collections.values()) if loaded else []
-    note = mistakes.attempt(lambda: refuse_unusable_encoder(config, collections))
-    if not config.encoder.startswith("npy:"):
-        mistakes.attempt(refuse_unusable_cache)
-    if loaded and note == "" and (folder / RECORD).exists():
-        recorded = read_record(folder)
-        fingerprint, encoder = loaded.fingerprint, source_of(config).fingerprint
-        mistakes.attempt(lambda: refuse_other_fingerprints(recorded, fingerprint, encoder, folder))
-    mistakes.raise_any()
-    return note or ""
-
-
-def refuse_unusable_cache() -> None:
-    """Check that embeddings can be kept; a cache that is made for it is removed again.
-
-    Raises:
-        OutputError: Its folder cannot be written, or the user has no home for it.
-    """
-    folder = default_cache_folder()
-    with _removed_again(folder, made=[".lock"]):
-        EmbeddingCache(folder)
-
-
-def refuse_unusable_output(folder: Path) -> None:
-    """Check that a run's new folder can be made, written to and locked; it is removed again.
-
-    Raises:
-        OutputError: It holds something, or cannot be written to or locked.
-    """
-    with _removed_again(folder):
+    with removed_again(folder):
         new_folder(folder, but=[LOG])
         lock = folder / LOCK
         had_lock = lock.exists()
@@ -109,16 +62,16 @@ def refuse_unusable_output(folder: Path) -> None:
 
 
 def refuse_unusable_places(places: StorageConfig, folder: Path, keep: bool = True) -> None:
-    """Check that the study's storage answers and that the trials' files can be written.
+    """Check that the study's storage answers and that the files of trials can be written.
 
     Args:
-        places: Where a new run is to keep them.
-        folder: Of the run.
-        keep: Whether folders and tables that were made for it stay: not after a dry run.
+        places: Storage of a new run.
+        folder: Folder of the run.
+        keep: Whether to keep the folders and tables that the check creates.
 
     Raises:
         OutputError: A database does not answer.
-        ConfigError: The root of the trials' files cannot be used, or a path is too long.
+        ConfigError: The root of the files of trials cannot be used, or a path is too long.
     """
     refuse_long_path(folder, places)
     if not places.file:
@@ -130,35 +83,35 @@ def refuse_unusable_places(places: StorageConfig, folder: Path, keep: bool = Tru
         return
     root = Path(places.trials)
     try:
-        with _removed_again(root) if "://" not in places.trials and not keep else _kept():
+        with removed_again(root) if "://" not in places.trials and not keep else _kept():
             TrialFiles(places.trials).refuse_unusable(keep_root=keep)
     except FilesError as error:
         raise ConfigError(str(error)) from None
 
 
 def refuse_run_at_work(folder: Path) -> None:
-    """Check that no other process works in a run's folder.
+    """Check that no other process uses a run's folder.
+
+    Args:
+        folder: Folder of the run.
 
     Raises:
-        OutputError: Another process holds it, or it cannot be written to or locked.
+        OutputError: Another process uses it, or it cannot be written to or locked.
     """
     with locked(folder):
         pass
 
 
 def weights_gone(folder: Path, space: Space, patience: float) -> str:
-    """Name the best trials of a run whose weights are no longer there.
+    """Return a sentence on the best trials of a run whose weights are missing; empty if none is.
 
     Args:
-        folder: Of a run that is continued.
-        space: Of the run.
-        patience: Seconds to wait for a study that is locked or away.
-
-    Returns:
-        A sentence, or nothing where the weights of all of them are there.
+        folder: Folder of a run that is resumed.
+        space: Space of the run.
+        patience: Seconds to wait for storage that is locked or unreachable.
 
     Raises:
-        FilesError: The root of the trials' files cannot be reached.
+        FilesError: The root of the files of trials cannot be reached.
     """
     if is_unbegun(folder):
         return ""
@@ -176,10 +129,12 @@ def weights_gone(folder: Path, space: Space, patience: float) -> str:
 
 
 @contextmanager
-def _removed_again(folder: Path, made: Sequence[str] = ()) -> Iterator[None]:
-    """Remove a folder, and those above it, as far as they were not there before and are empty.
+def removed_again(folder: Path, made: Sequence[str] = ()) -> Iterator[None]:
+    """Remove a folder, and its parents, after the block if they are new and empty.
 
-    made: names of files in the folder that go with it.
+    Args:
+        folder: Folder that the block may create.
+        made: Names of files in a new folder that are removed too.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:

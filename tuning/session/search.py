@@ -22,6 +22,7 @@ from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import FilesError, SearchError
 from quantum_rerank.interruption import Interruption, hangups_blocked
 from quantum_rerank.output_streams import as_a_display
+from quantum_rerank.plural import counted
 from quantum_rerank.training.data_description import describe
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.trial_data import PreparedData
@@ -372,7 +373,7 @@ def _print_start(
         console.print(taken_over_table(taken_over))
     if n_finished := len(view.finished()):
         spent = ledger.elapsed()
-        console.print(f"Resuming: {n_finished} trials are finished, {spent:.0f} s spent.")
+        console.print(f"Resuming: {counted(n_finished, 'finished trial')}, {spent:.0f} s spent.")
 
 
 def _write_up(search: Search, outcome: Outcome, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""Reading a space file: every mistake is found before anything starts, and shown at once."""
+"""Reader of space files, which reports every mistake at once, before anything starts."""
 
 from __future__ import annotations
 
@@ -39,9 +39,14 @@ _A_SCALAR = "must be text, a finite number, true or false"
 
 
 def load_space(path: Path, overrides: Mapping[str, Any] | None = None) -> Space:
-    """Read and check a space file; `overrides` replace values of its budget.
+    """Read and check a space file.
 
-    Raises: ConfigError with every mistake found, each with file, line, value and rule.
+    Args:
+        path: Space file.
+        overrides: Key of the budget -> value that replaces the file's.
+
+    Raises:
+        ConfigError: All mistakes, each with file, line, value and rule.
     """
     source = load_yaml(path)
     values = dict(source.values)
@@ -95,11 +100,11 @@ def _bad_schedule(header: Header, source: YamlSource) -> Iterator[tuple[str, str
     if scheduler.name != "pbt":
         return
     if scheduler.population >= budget.trials:
-        rule = f"must be below `budget.trials`, {budget.trials}: a clone is a trial too"
+        rule = f"must be below `budget.trials`, {budget.trials}: clones count as trials"
         yield f"`scheduler.population` is {scheduler.population}, but {rule}", at("population")
     if scheduler.interval_epochs >= budget.epochs:
         interval = scheduler.interval_epochs
-        rule = f"must be below `budget.epochs`, {budget.epochs}: nobody is cloned at the end"
+        rule = f"must be below `budget.epochs`, {budget.epochs}: no clone starts at the last epoch"
         yield f"`scheduler.interval_epochs` is {interval}, but {rule}", at("interval_epochs")
     if len(header.start_from) > scheduler.population:
         rule = f"must be at least {len(header.start_from)}: each point of `start_from` is a member"
@@ -107,25 +112,25 @@ def _bad_schedule(header: Header, source: YamlSource) -> Iterator[tuple[str, str
 
 
 def _unable_to_weigh(header: Header, source: YamlSource) -> Iterator[str]:
-    """Yield a sentence for each part of a space that cannot weigh two objectives."""
+    """Report the settings that do not support a second objective."""
     if header.objective.cost is None:
         return
     subject = f"`objective.cost` ({source.at(('objective', 'cost'))})"
     scheduler, sampler = header.scheduler.name, header.sampler.name
     if scheduler != "none":
         yield (
-            f"{subject} weighs trials that had all their epochs, but `scheduler.name` is "
+            f"{subject} needs trials with all their epochs, but `scheduler.name` is "
             f"{scheduler}, which stops some. Write `scheduler: {{name: none}}`, or leave it out."
         )
     if sampler == "cmaes":
         yield (
-            f"{subject} is a second objective, but `sampler.name` is cmaes, which knows one. "
-            "Take tpe, gp, random, qmc or grid, or leave it out."
+            f"{subject} is a second objective, but `sampler.name` is cmaes, which supports one. "
+            "Use tpe, gp, random, qmc or grid, or leave it out."
         )
 
 
 def _read_base(header: Header, source: YamlSource) -> tuple[ExperimentConfig | None, list[str]]:
-    """The base configuration with what the space sets in every trial."""
+    """Return the base configuration, with the values that the space sets in every trial."""
     file = source.path.parent / expanded(header.base)
     if not file.is_file():
         return None, [f"`base` names `{file}`, which does not exist ({source.at(('base',))})."]
@@ -154,7 +159,7 @@ def _read_base(header: Header, source: YamlSource) -> tuple[ExperimentConfig | N
 
 
 def _read_parameters(written: Any, source: YamlSource) -> tuple[dict[str, Parameter], list[str]]:
-    """Parse each parameter by itself, so that one mistake does not hide another."""
+    """Parse each parameter separately, so that one mistake does not hide another."""
     if not isinstance(written, dict) or not written:
         return {}, [f"`parameters` must name at least one ({source.at(('parameters',))})."]
     parameters: dict[str, Parameter] = {}
@@ -167,7 +172,7 @@ def _read_parameters(written: Any, source: YamlSource) -> tuple[dict[str, Parame
         try:
             parameters[name] = _PARAMETER.validate_python(value)
         except ValidationError as error:
-            sentences = [_parameter_sentence(name, found, source) for found in error.errors()]
+            sentences = [_parameter_sentence(name, mistake, source) for mistake in error.errors()]
             problems += dict.fromkeys(sentences)  # one for all members of a union
         else:
             problems += [f"{text} ({place})." for text in _contradictions(name, parameters[name])]
@@ -175,7 +180,7 @@ def _read_parameters(written: Any, source: YamlSource) -> tuple[dict[str, Parame
 
 
 def _with_conditions_as_drawn(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
-    """Parameters that wait for values as they are drawn: 2 where a file says 2.0."""
+    """Convert the values in conditions to the values that are drawn: 2 for 2.0."""
 
     def as_drawn(name: str, values: list[Any]) -> list[Any]:
         awaited = parameters.get(name)
@@ -190,7 +195,7 @@ def _with_conditions_as_drawn(parameters: Mapping[str, Parameter]) -> dict[str, 
 
 
 def _nested_sentence(name: str, value: Any, source: YamlSource, block: str) -> str:
-    """Name the dotted keys of what a file writes as a nested section; nothing if it does not."""
+    """Return an error that names the dotted keys of a nested section; empty if there is none."""
     inner = _inner_names(name, value)
     if not inner:
         return ""
@@ -203,7 +208,7 @@ def _nested_sentence(name: str, value: Any, source: YamlSource, block: str) -> s
 
 
 def _inner_names(name: str, value: Any) -> list[str]:
-    """The dotted names in a section that is written as a nested mapping; none in a parameter."""
+    """Return the dotted keys of a section that is written as a nested mapping."""
     keys = (*config_keys(), *searchable_keys())
     is_section = any(key.startswith(f"{name}.") for key in keys)
     if not isinstance(value, Mapping) or not is_section or "type" in value:
@@ -213,7 +218,7 @@ def _inner_names(name: str, value: Any) -> list[str]:
 
 
 def _names(written: Any) -> set[str]:
-    """Every name that the parameters of a file have, those in nested sections by dotted keys."""
+    """Return the names of all parameters in a file; keys of nested sections are dotted."""
     if not isinstance(written, Mapping):
         return set()
     return {
@@ -265,15 +270,15 @@ def _contradictions(name: str, parameter: Parameter) -> Iterator[str]:
         yield f"`{name}` has log: true with low {low}, but a logarithm needs low above 0"
     no_step = 1 if isinstance(parameter, IntParameter) else None
     if parameter.log and parameter.step != no_step:
-        yield f"`{name}` has both log and step; take one of them"
+        yield f"`{name}` has both log and step; remove one of them"
 
 
 @dataclass(frozen=True)
 class _Checker:
-    """Finds unknown keys, conditions that point nowhere, and ranges that leave the schema.
+    """Checks of parameters: unknown keys, invalid conditions, and values outside of the schema.
 
-    written: every name in the file, also of parameters that could not be parsed and
-        have been reported already.
+    Attributes:
+        written: Names of all parameters in the file, with those that could not be parsed.
     """
 
     parameters: Mapping[str, Parameter]
@@ -317,18 +322,18 @@ class _Checker:
             yield f"`{name}` depends on `{other}`, which must stand above it ({place})."
         elif isinstance(drawn := self.parameters.get(other), FloatParameter) and not drawn.step:
             yield (
-                f"`{name}` waits for values of `{other}`, which has endlessly many ({place}). "
+                f"`{name}` waits for values of `{other}`, which has infinitely many ({place}). "
                 f"Give `{other}` a `step`, or choices."
             )
         elif other in self.parameters:
             refused = [value for value in values if not self.parameters[other].admits(value)]
             if refused:
-                yield f"`{name}` waits for {refused} of `{other}`, which never comes ({place})."
+                yield f"`{name}` waits for {refused}, which are not values of `{other}` ({place})."
 
     def _exclusive_conditions(self, name: str) -> Iterator[str]:
-        """Find a parameter whose conditions need two values of one other parameter.
+        """Report a parameter whose conditions need two values of another parameter at once.
 
-        Parameters that wait for one that is never drawn are not named again.
+        Parameters that depend on such a parameter are not reported again.
         """
         conflict = never_drawn(name, self.parameters)
         if conflict is None or any(
@@ -345,7 +350,7 @@ class _Checker:
         )
 
     def _out_of_schema(self, name: str, parameter: Parameter) -> Iterator[str]:
-        """Try the ends of a range, or every choice, in a real configuration."""
+        """Validate the bounds of a range, or all choices, in a real configuration."""
         conditions = {other: values[-1] for other, values in parameter.when.items()}
         owner, _, place_in_list = name.rpartition(".")
         if place_in_list.isdigit():
@@ -366,10 +371,10 @@ class _Checker:
                 override(self.base, {**searchable, name: value})
             except ConfigError as error:
                 at = self._at(name)
-                yield f"`{name}` may become {value!r}, which no run takes ({at}): {error}"
+                yield f"`{name}`: {value!r} is not a valid value ({at}): {error}"
 
     def _lengths(self, key: str, parameter: Parameter) -> list[int]:
-        """The lengths that a list can have where one of its elements is drawn."""
+        """Return the lengths that a list can have if one of its elements is drawn."""
         drawn, base_length = self.parameters.get(key), flat(self.base)[key]
         if key in parameter.when:
             lengths: list[Any] = parameter.when[key]
@@ -382,9 +387,12 @@ class _Checker:
 
 
 def _bad_start_points(space: Space, names: set[str], source: YamlSource) -> Iterator[str]:
-    """Find the mistakes in `start_from`, as far as the parameters could be read.
+    """Report the mistakes in `start_from`.
 
-    names: of all parameters in the file, also of those that could not be read.
+    Args:
+        space: Space with the parameters that could be parsed.
+        names: Names of all parameters in the file.
+        source: Space file.
     """
     all_read = space.parameters.keys() == names
     for index, (entry, point) in enumerate(
@@ -402,13 +410,12 @@ def _bad_start_points(space: Space, names: set[str], source: YamlSource) -> Iter
                 yield f"start_from: `{key}` is given, but its condition does not hold ({place})."
         outside = [k for k, v in point.items() if not space.parameters[k].admits(v)]
         for name in outside:
-            rule = "which the space does not hold"
-            yield f"start_from: `{name}` is {point[name]!r}, {rule} ({place})."
+            yield f"start_from: `{name}` is {point[name]!r}, not a value of the space ({place})."
         if all_read and not outside:
             try:
                 override(space.base, point)
             except ConfigError as error:
-                yield f"start_from: no run takes these values together ({place}): {error}"
+                yield f"start_from: the values are not valid together ({place}): {error}"
 
 
 def _endless_grid(space: Space, source: YamlSource) -> Iterator[str]:
@@ -427,7 +434,7 @@ def _endless_grid(space: Space, source: YamlSource) -> Iterator[str]:
     for name, count in counts.items():
         if count is None:
             place = source.at(("parameters", name))
-            yield f"`{name}` has endlessly many values ({place}). For a grid give it a `step`."
+            yield f"`{name}` has infinitely many values ({place}). For a grid give it a `step`."
 
 
 def _nothing_to_mutate(space: Space, source: YamlSource) -> Iterator[str]:

@@ -16,52 +16,92 @@ Factor = Annotated[float, Field(gt=0.0)]
 class Objective(Section):
     """Objective to maximise: the validation score of a trial's best epoch."""
 
-    metric: Literal["ndcg@10", "mrr@10", "map"] = "ndcg@10"
-    mode: Literal["max"] = "max"
+    metric: Literal["ndcg@10", "mrr@10", "map"] = Field(
+        "ndcg@10", description="validation metric, of the best epoch of a trial"
+    )
+    mode: Literal["max"] = Field("max", description="direction: the metric is maximised")
     cost: Literal["parameters", "latency"] | None = Field(
-        None, description="a cost that is minimised beside it: see `tuning.workers.cost`"
+        None,
+        description="second objective, minimised: the number of trained parameters, or the "
+        "milliseconds of a query with 100 candidates",
     )
 
     @property
     def directions(self) -> list[Literal["maximize", "minimize"]]:
-        """As Optuna names them: of the score, and of the cost where there is one."""
+        """Optuna's directions: of the score and, if there is one, of the cost."""
         return ["maximize", "minimize"] if self.cost else ["maximize"]
 
 
 class Budget(Section):
     """Budget of a search."""
 
-    trials: int = Field(ge=1)
-    epochs: int = Field(ge=1, description="of each trial, at most")
-    hours: float = Field(24.0, gt=0.0, description="of the whole search")
-    trial_memory_gb: float = Field(8.0, gt=0.0, description="memory of each trial")
-    trial_hours: float | None = Field(None, gt=0.0, description="of each trial")
-    epoch_minutes: float | None = Field(None, gt=0.0, description="of each epoch: ends what hangs")
-    core_hours: float | None = Field(None, gt=0.0, description="of all trials together")
-    retries: int = Field(3, ge=0, description="of a trial whose worker was lost")
-    failures_in_a_row: int = Field(5, ge=1, description="for the same reason, then the search ends")
+    trials: int = Field(ge=1, description="number of trials")
+    epochs: int = Field(ge=1, description="largest number of epochs of a trial")
+    hours: float = Field(24.0, gt=0.0, description="hours of the search, after which it ends")
+    trial_memory_gb: float = Field(
+        8.0, gt=0.0, description="GiB of memory of a trial; a trial that uses more fails"
+    )
+    trial_hours: float | None = Field(
+        None, gt=0.0, description="hours of a trial, after which it fails"
+    )
+    epoch_minutes: float | None = Field(
+        None, gt=0.0, description="minutes of an epoch, after which the trial fails as hanging"
+    )
+    core_hours: float | None = Field(
+        None, gt=0.0, description="core-hours of all trials together, after which the search ends"
+    )
+    retries: int = Field(3, ge=0, description="restarts of a trial whose worker was lost")
+    failures_in_a_row: int = Field(
+        5, ge=1, description="consecutive trials with the same failure after which the search ends"
+    )
 
 
 class SamplerConfig(Section):
     """Sampler, which proposes the next trial."""
 
-    name: Annotated[str, name_of(SAMPLERS)] = "tpe"
-    seed: int = Field(0, ge=0)
-    startup_trials: int = Field(8, ge=0, description="drawn at random before TPE takes over")
+    name: Annotated[str, name_of(SAMPLERS)] = Field(
+        "tpe", description="sampler, see [Samplers](search-spaces.md#samplers)"
+    )
+    seed: int = Field(0, ge=0, description="seed of the sampler")
+    startup_trials: int = Field(
+        8,
+        ge=0,
+        description="random trials before tpe, gp or cmaes uses the results; trials that the "
+        "scheduler median compares with at least",
+    )
 
 
 class SchedulerConfig(Section):
     """Scheduler, which stops weak trials."""
 
-    name: Annotated[str, name_of(SCHEDULERS)] = "asha"
-    grace_period: int = Field(3, ge=1)
-    reduction_factor: float = Field(3.0, gt=1.0)
-    brackets: int = Field(3, ge=1, description="of hyperband")
-    population: int = Field(8, ge=2, description="of pbt: members at work, clones in their places")
-    interval_epochs: int = Field(3, ge=1, description="of pbt: between two comparisons")
-    quantile: float = Field(0.25, gt=0.0, le=0.5, description="of pbt: share replaced by clones")
-    resample_probability: float = Field(0.25, ge=0.0, le=1.0, description="of pbt: or else moved")
-    factors: tuple[Factor, ...] = Field((0.8, 1.2), min_length=1, description="of pbt: moved by")
+    name: Annotated[str, name_of(SCHEDULERS)] = Field(
+        "asha", description="scheduler, see [Schedulers](search-spaces.md#schedulers)"
+    )
+    grace_period: int = Field(
+        3, ge=1, description="epochs before a trial may be stopped; not used by pbt"
+    )
+    reduction_factor: float = Field(
+        3.0, gt=1.0, description="asha and hyperband: the best 1 / factor continue at each rung"
+    )
+    brackets: int = Field(3, ge=1, description="hyperband: number of brackets")
+    population: int = Field(8, ge=2, description="pbt: members that train side by side")
+    interval_epochs: int = Field(3, ge=1, description="pbt: epochs between two comparisons")
+    quantile: float = Field(
+        0.25,
+        gt=0.0,
+        le=0.5,
+        description="pbt: share of the members that is replaced by clones of the best ones",
+    )
+    resample_probability: float = Field(
+        0.25,
+        ge=0.0,
+        le=1.0,
+        description="pbt: probability that a clone draws a parameter again instead of changing it "
+        "by a factor",
+    )
+    factors: tuple[Factor, ...] = Field(
+        (0.8, 1.2), min_length=1, description="pbt: factors by which a clone changes a parameter"
+    )
 
     def share(self, n_members: int) -> int:
         """Return how many of some members are in the lowest, or the highest, quantile."""
@@ -80,16 +120,26 @@ class SchedulerConfig(Section):
 class Header(Section):
     """All of a space file but its parameters."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    base: str
-    data: dict[str, Any] = Field(default_factory=dict)
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="name of the search, of its folder and of its W&B group",
+    )
+    base: str = Field(
+        description="configuration file for all values that are not searched, relative to this file"
+    )
+    data: dict[str, Any] = Field(
+        default_factory=dict, description="keys of the section `data`, without the prefix"
+    )
     fixed: dict[str, Any] = Field(
-        default_factory=dict, description="dotted keys that differ from the base in every trial"
+        default_factory=dict, description="dotted keys that replace the base's in every trial"
     )
     objective: Objective = Objective()
     budget: Budget
     sampler: SamplerConfig = SamplerConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
-    start_from: list[dict[str, Any]] = Field(default_factory=list)
-    top_k: int = Field(3, ge=1, description="trials that are confirmed, then scored on test")
-    confirm_seeds: int = Field(5, ge=0, description="fresh seeds on which each of them is trained")
+    start_from: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="first trials, each a mapping of dotted keys that replace the base's",
+    )
+    top_k: int = Field(3, ge=1, description="best trials that are confirmed on fresh seeds")
+    confirm_seeds: int = Field(5, ge=0, description="number of fresh seeds")

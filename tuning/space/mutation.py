@@ -21,10 +21,7 @@ _AT_START = ("warmup.steps", "warmup.batch_size", "warmup.learning_rate", "fusio
 
 
 def mutable_keys(space: Space) -> list[str]:
-    """The parameters that may differ between a clone and its donor, in the order of the space.
-
-    Neither may what shapes the weights, nor what decides whether a shape is searched at all.
-    """
+    """Return the parameters in which a clone may differ from its donor, in the space's order."""
     copied = {name for name in space.parameters if name.startswith(_SHAPING)}
     for name in reversed(list(space.parameters)):  # a condition stands above what waits for it
         if name in copied:

@@ -12,14 +12,8 @@ from pydantic import Field
 from quantum_rerank.config import Section
 
 Scalar = bool | int | float | str
-
-
 Params = dict[str, Any]
-
-
 _CLOSE = 1e-9  # between two floats that are meant to be the same
-
-
 _CLOSE_SHARE = 1e-12  # of a quotient of two floats: what their roundings may change
 
 
@@ -36,42 +30,48 @@ class Suggester(Protocol):
 
 
 class _Parameter(Section):
-    when: dict[str, Annotated[list[Scalar], Field(min_length=1)]] = Field(default_factory=dict)
+    when: dict[str, Annotated[list[Scalar], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="condition: other parameter -> its values for which this parameter is drawn",
+    )
 
     def as_drawn(self, value: Any) -> Any:
-        """A value that was written down, to the last digit as a sampler draws it."""
+        """Return a value of a file to the last digit as a sampler draws it."""
         return value
 
 
 class FloatParameter(_Parameter):
     """A real number between two bounds, both included."""
 
-    type: Literal["float"]
-    low: float
-    high: float
-    log: bool = False
-    step: float | None = Field(None, gt=0)
+    type: Literal["float"] = Field(description="type of the parameter")
+    low: float = Field(description="lower bound, included")
+    high: float = Field(description="upper bound, included")
+    log: bool = Field(False, description="draw on a logarithmic scale")
+    step: float | None = Field(None, gt=0, description="distance between two values")
 
     def suggest(self, trial: Suggester, name: str) -> float:
+        """Suggest a value of a trial."""
         return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
 
     def admits(self, value: Any) -> bool:
+        """Return whether the parameter can have a value."""
         if not _is_number(value) or not self.low <= value <= self.high:
             return False
         steps = (value - self.low) / self.step if self.step else 0.0
         return bool(abs(steps - round(steps)) < _CLOSE)
 
     def as_drawn(self, value: Any) -> Any:
-        """See `_Parameter`: what a file writes as 0.3 may be 0.1 + 2 * 0.1."""
+        """See `_Parameter`: 0.3 in a file may be 0.1 + 2 * 0.1."""
         if not self.step or not self.admits(value):
             return value
         return self._at(round((value - self.low) / self.step), self.step)
 
     def extremes(self) -> list[Any]:
+        """Return the values that are validated against the schema."""
         return [self.low, self.high]
 
     def n_values(self) -> int | None:
-        """Count the values without listing them; None where there is no `step`."""
+        """Count the values without listing them; None without a `step`."""
         if self.step is None:
             return None
         # As fractions: a quotient of floats may be infinite, and has no floor then.
@@ -79,7 +79,7 @@ class FloatParameter(_Parameter):
         return math.floor(n_steps + max(Fraction(_CLOSE), n_steps * Fraction(_CLOSE_SHARE))) + 1
 
     def values(self) -> list[Any]:
-        """All values that it takes; none that could be listed without a `step`."""
+        """List the values; empty without a `step`."""
         if self.step is None:
             return []
         return [self._at(index, self.step) for index in range(self.n_values() or 0)]
@@ -91,16 +91,18 @@ class FloatParameter(_Parameter):
 class IntParameter(_Parameter):
     """A whole number between two bounds, both included."""
 
-    type: Literal["int"]
-    low: int
-    high: int
-    log: bool = False
-    step: int = Field(1, gt=0)
+    type: Literal["int"] = Field(description="type of the parameter")
+    low: int = Field(description="lower bound, included")
+    high: int = Field(description="upper bound, included")
+    log: bool = Field(False, description="draw on a logarithmic scale")
+    step: int = Field(1, gt=0, description="distance between two values")
 
     def suggest(self, trial: Suggester, name: str) -> int:
+        """See `FloatParameter.suggest`."""
         return trial.suggest_int(name, self.low, self.high, step=self.step, log=self.log)
 
     def admits(self, value: Any) -> bool:
+        """See `FloatParameter.admits`."""
         in_bounds = _is_whole(value) and self.low <= value <= self.high
         return in_bounds and (value - self.low) % self.step == 0
 
@@ -109,6 +111,7 @@ class IntParameter(_Parameter):
         return int(value) if _is_whole(value) else value
 
     def extremes(self) -> list[Any]:
+        """See `FloatParameter.extremes`."""
         return [self.low, self.high]
 
     def n_values(self) -> int:
@@ -116,22 +119,26 @@ class IntParameter(_Parameter):
         return max((self.high - self.low) // self.step + 1, 0)
 
     def values(self) -> list[Any]:
+        """List the values."""
         return list(range(self.low, self.high + 1, self.step))
 
 
 class CategoricalParameter(_Parameter):
     """One of some values."""
 
-    type: Literal["categorical"]
-    choices: list[Scalar]
+    type: Literal["categorical"] = Field(description="type of the parameter")
+    choices: list[Scalar] = Field(description="values to choose from")
 
     def suggest(self, trial: Suggester, name: str) -> Any:
+        """See `FloatParameter.suggest`."""
         return trial.suggest_categorical(name, self.choices)
 
     def admits(self, value: Any) -> bool:
+        """See `FloatParameter.admits`."""
         return value in self.choices
 
     def extremes(self) -> list[Any]:
+        """See `FloatParameter.extremes`."""
         return list(self.choices)
 
     def n_values(self) -> int:
@@ -139,6 +146,7 @@ class CategoricalParameter(_Parameter):
         return len(self.choices)
 
     def values(self) -> list[Any]:
+        """List the choices."""
         return list(self.choices)
 
 

@@ -21,10 +21,12 @@ from tuning.space.parameters import Parameter, Params, Scalar, Suggester, _is_sa
 
 @dataclass(frozen=True)
 class Space:
-    """A checked search space.
+    """Checked search space.
 
-    base: the configuration that every trial starts from, data and epochs included.
-    parameters: dotted key -> parameter, in the order of the file.
+    Attributes:
+        header: Sections of the space file beside its parameters.
+        base: Configuration that every trial starts from, with data and number of epochs.
+        parameters: Dotted key -> parameter, in the order of the file.
     """
 
     header: Header
@@ -32,7 +34,11 @@ class Space:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
 
     def suggest(self, trial: Suggester) -> Params:
-        """Ask for a value of every parameter whose condition holds."""
+        """Suggest a value for every parameter whose condition holds.
+
+        Args:
+            trial: Trial of Optuna, or a stand-in.
+        """
         chosen: Params = {}
         for name, parameter in self.parameters.items():
             if _holds(parameter, chosen):
@@ -40,7 +46,11 @@ class Space:
         return chosen
 
     def active(self, values: Mapping[str, Any]) -> Params:
-        """Of values given for all parameters, those whose condition holds."""
+        """Select the values of the parameters whose condition holds.
+
+        Args:
+            values: Parameter -> value.
+        """
         chosen: Params = {}
         for name, parameter in self.parameters.items():
             if _holds(parameter, chosen) and name in values:
@@ -48,11 +58,11 @@ class Space:
         return chosen
 
     def grid(self) -> dict[str, list[Any]]:
-        """Every value of every parameter; none of one that could not be tried in full."""
+        """Return the values of every parameter; empty for a float without a step."""
         return {name: parameter.values() for name, parameter in self.parameters.items()}
 
     def points(self) -> list[Params]:
-        """Every configuration of the grid once, with the parameters whose condition holds."""
+        """Return every configuration of the grid once, without parameters whose condition fails."""
         points: list[Params] = [{}]
         for name, values in self.grid().items():
             parameter = self.parameters[name]
@@ -64,7 +74,12 @@ class Space:
         return points
 
     def config_for(self, params: Mapping[str, Any], number: int) -> ExperimentConfig:
-        """The configuration of a trial; its seed follows from the search's and its number."""
+        """Return the configuration of a trial.
+
+        Args:
+            params: Parameters of the trial.
+            number: Number of the trial, which is added to the seed of the base.
+        """
         return override(self.base, {**params, "seed": self.base.seed + number}).resolved()
 
     @property
@@ -73,7 +88,7 @@ class Space:
         return self.header.scheduler.name == "pbt"
 
     def perturbation_epochs(self) -> range:
-        """The epochs at which the members of a population are compared; none without one."""
+        """Return the epochs after which members of a population are compared."""
         scheduler = self.header.scheduler
         if not self.is_population:
             return range(0)
@@ -83,18 +98,18 @@ class Space:
         )
 
     def start_points(self) -> list[Params]:
-        """The trials of `start_from`: the base's own values, and what an entry changes."""
+        """Return the parameters of the trials in `start_from`."""
         base_values = flat(self.base)
         points = [self.active({**base_values, **entry}) for entry in self.header.start_from]
         return [self.as_drawn(point) for point in points]
 
     def as_drawn(self, params: Params) -> Params:
-        """Parameters that were written down, to the last digit as a sampler draws them."""
+        """Convert the parameters of a file to the values that a sampler draws."""
         return {name: self.parameters[name].as_drawn(value) for name, value in params.items()}
 
 
 def searchable_keys() -> list[str]:
-    """Every key that a space may name, with the places of lists written out.
+    """Return every key that a space may name, with the elements of lists.
 
     >>> [key for key in searchable_keys() if key.startswith("mlp.hidden_layers")][:3]
     ['mlp.hidden_layers.length', 'mlp.hidden_layers.0', 'mlp.hidden_layers.1']
@@ -113,18 +128,18 @@ def searchable_keys() -> list[str]:
 def never_drawn(
     name: str, parameters: Mapping[str, Parameter]
 ) -> tuple[str, dict[str, list[Scalar]]] | None:
-    """Find the parameter whose values keep another from ever being drawn.
+    """Find the conditions that keep a parameter from ever being drawn.
 
-    A parameter is drawn only where its conditions hold, and those of every parameter that it
-    waits for, and so on. All of them together are a list of values for each name.
+    A parameter is drawn only if its conditions hold, those of the parameters in its conditions,
+    and so on. Together they are lists of values for each name.
 
     Args:
-        name: The parameter that may never be drawn.
-        parameters: All of the space, each below those that it waits for.
+        name: Name of the parameter.
+        parameters: All parameters of the space.
 
     Returns:
-        The name of the parameter that would need two values at once, and who asks it for which
-        values. None if the conditions can hold together.
+        Name of the parameter that would need two values at once, with the values that each
+        dependent parameter needs; None if the conditions can hold together.
     """
     required: dict[str, dict[str, list[Scalar]]] = {}
     waiting, seen = [name], set[str]()

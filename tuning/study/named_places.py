@@ -1,10 +1,10 @@
-"""Storages outside of run folders that this user has named: databases, roots of files.
+"""Databases and folders outside of run folders that this user trusts.
 
-A run folder may come from anybody, and its record may name any server. A connection sends that
-server the user's password, and a resumed search writes and removes files. So a place is used
-only after this user has started a search there, or has named it on a command line. This is
-kept in a file of the user's own, `~/.local/state/quantum-rerank/places` (`XDG_STATE_HOME`), as
-one place a line, without passwords.
+A run folder may come from anybody, and its record may name any server. A connection sends the
+user's password to that server, and a resumed search writes and removes files. So such storage is
+used only after this user has started a search there, or has named it on a command line. The
+file `~/.local/state/quantum-rerank/places` (`XDG_STATE_HOME`) lists it, one entry a line, without
+passwords.
 """
 
 from __future__ import annotations
@@ -21,16 +21,26 @@ _STATE = "XDG_STATE_HOME"
 
 
 def outside(places: StorageConfig, folder: Path) -> list[str]:
-    """Return what of a run's places does not lie in its folder."""
+    """Return the parts of a run's storage that are outside of its folder.
+
+    Args:
+        places: Storage of the run.
+        folder: Folder of the run.
+    """
     storage = [] if places.file else [places.storage]
     is_inside = not places.trials or _is_below(places.trials, folder)
     return storage if is_inside else [*storage, places.trials]
 
 
 def remember(places: StorageConfig, folder: Path) -> None:
-    """Note that this user has named the places of a run.
+    """Trust the storage of a run from now on.
 
-    Raises: OutputError if the user's file cannot be written.
+    Args:
+        places: Storage of the run.
+        folder: Folder of the run.
+
+    Raises:
+        OutputError: The user's file cannot be written.
     """
     if not (new := set(outside(places, folder)) - _named()):
         return
@@ -48,7 +58,15 @@ def remember(places: StorageConfig, folder: Path) -> None:
 
 
 def refuse_unnamed(places: StorageConfig, folder: Path) -> None:
-    """Raise OutputError where a run keeps something at a place that this user has not named."""
+    """Check that this user trusts the storage of a run.
+
+    Args:
+        places: Storage of the run.
+        folder: Folder of the run.
+
+    Raises:
+        OutputError: A part of the storage is outside of the folder and is not trusted.
+    """
     unnamed = set(outside(places, folder)) - _named()
     if not unnamed:
         return
@@ -69,21 +87,23 @@ def refuse_unnamed(places: StorageConfig, folder: Path) -> None:
 def name_as_recorded(
     recorded: StorageConfig, folder: Path, storage: str | None, trials: str | None
 ) -> None:
-    """Trust what a command line names, which has to be what the run has recorded.
+    """Trust the storage that a command line names, which must be the recorded one.
 
     Args:
-        recorded: the places of the run in the folder.
-        storage: what `--storage` named, if it was given.
-        trials: what `--storage-path` named, if it was given.
+        recorded: Storage of the run.
+        folder: Folder of the run.
+        storage: Value of `--storage`.
+        trials: Value of `--storage-path`.
 
-    Raises: ConfigError if the run has recorded another place.
+    Raises:
+        ConfigError: The run has recorded other storage.
     """
     there = {"--storage": recorded.storage, "--storage-path": recorded.trials}
-    given = {
+    named = {
         "--storage": storage and check_storage(storage),
         "--storage-path": trials and check_root(trials),
     }
-    for option, place in given.items():
+    for option, place in named.items():
         if place and place != there[option]:
             is_at = f"`{masked(there[option])}`" if there[option] else "the folder itself"
             raise ConfigError(
@@ -91,7 +111,7 @@ def name_as_recorded(
                 "A run stays where it was started: give the same, or leave the option out."
             )
     trusted = StorageConfig(
-        given["--storage"] or StorageConfig.storage, trials=given["--storage-path"] or ""
+        named["--storage"] or StorageConfig.storage, trials=named["--storage-path"] or ""
     )
     remember(trusted, folder)
 
@@ -109,7 +129,7 @@ def _named() -> set[str]:
 
 
 def _place(line: str) -> str:
-    """Return the place of a line; nothing if it is damaged."""
+    """Return the entry of a line; empty if the line is damaged."""
     try:
         return str(json.loads(line))
     except ValueError:

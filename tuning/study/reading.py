@@ -28,9 +28,14 @@ _BUSY_SECONDS = 10.0  # that the study may be locked by its search; a write take
 
 
 def read_study(folder: Path, places: StorageConfig) -> tuple[dict[str, Any], list[FrozenTrial]]:
-    """The attributes and trials of a run's study; empty while it is being made.
+    """Return the attributes and the trials of a run's study; empty while it is created.
 
-    Raises: OutputError if there is no study, it is damaged, or its database does not answer.
+    Args:
+        folder: Folder of the run.
+        places: Storage of the run.
+
+    Raises:
+        OutputError: There is no study, or it cannot be read.
     """
     refuse_no_study(folder, places)
     if places.storage == SQLITE:
@@ -46,9 +51,10 @@ def read_study(folder: Path, places: StorageConfig) -> tuple[dict[str, Any], lis
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], list[FrozenTrial]]:
-    """The attributes and trials of a study in SQLite, all of the same moment.
+    """Return the attributes and the trials of a study in SQLite, all of one moment.
 
-    Raises: OutputError if it is damaged, or stays locked.
+    Raises:
+        OutputError: The study is damaged, or stays locked.
     """
     with closing(sqlite3.connect(":memory:")) as memory:
         try:
@@ -62,9 +68,14 @@ def read_file(path: Path) -> tuple[dict[str, Any], list[FrozenTrial]]:
 
 
 def copy_database(path: Path, into: sqlite3.Connection) -> None:
-    """Copy a database as it was last committed, writing nothing beside it.
+    """Copy a database as it was last committed, without writing to its folder.
 
-    Raises: sqlite3.DatabaseError.
+    Args:
+        path: Database.
+        into: Connection to copy to.
+
+    Raises:
+        sqlite3.DatabaseError: The database is damaged, or stays locked.
     """
     uri = f"{path.resolve().as_uri()}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as source:

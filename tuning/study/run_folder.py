@@ -1,4 +1,4 @@
-"""The folder of a search: what lies where in it, and its study."""
+"""Folder of a run: its files, its record and its study."""
 
 from __future__ import annotations
 
@@ -43,9 +43,15 @@ _RUN, _PLACES, _ENCODER = "run", "storage", "encoder_fingerprint"  # keys of the
 def write_record(
     space: Space, prepared: PreparedData, folder: Path, places: StorageConfig | None = None
 ) -> None:
-    """Write down what is searched on which data, before it starts.
+    """Write the record of a search before it starts: its space, data and storage.
 
-    Places outside of the folder become places that this user has named: see `named_places`.
+    Storage outside of the folder is trusted from then on, see `named_places`.
+
+    Args:
+        space: Space of the search.
+        prepared: Data of the search.
+        folder: Folder of the run.
+        places: Storage of the run.
     """
     places = places or StorageConfig()
     remember(places, folder)
@@ -65,7 +71,11 @@ def write_record(
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Return the record of a run; OutputError if it is missing or damaged."""
+    """Return the record of a run.
+
+    Raises:
+        OutputError: The record is missing or damaged.
+    """
     require_exists(folder, OutputError)
     try:
         return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
@@ -76,24 +86,43 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def recorded_run(record: Mapping[str, Any]) -> str:
-    """The identifier of a run, which its trials' files carry too."""
+    """Return the identifier of a run, which the files of its trials have too."""
     return str(record.get(_RUN, ""))
 
 
 def recorded_encoder(record: Mapping[str, Any]) -> str:
-    """Fingerprint of what a run's vectors came from; empty where an earlier version wrote none."""
+    """Return the fingerprint of the encoder of a run; empty if it has none."""
     return str(record.get(_ENCODER, ""))
 
 
 def refuse_other_data(record: Mapping[str, Any], prepared: PreparedData, folder: Path) -> None:
-    """Raise DataError where data or vectors are no longer those that a run was started with."""
+    """Check that data and vectors are those that a run was started with.
+
+    Args:
+        record: Record of the run.
+        prepared: Data as loaded now.
+        folder: Folder of the run.
+
+    Raises:
+        DataError: Data or vectors have changed.
+    """
     refuse_other_fingerprints(record, prepared.fingerprint, prepared.encoder_fingerprint, folder)
 
 
 def refuse_other_fingerprints(
     record: Mapping[str, Any], data: str, encoder: str, folder: Path
 ) -> None:
-    """As `refuse_other_data`, by fingerprints; an empty one is not compared."""
+    """Check the fingerprints of data and encoder, see `refuse_other_data`.
+
+    Args:
+        record: Record of the run.
+        data: Fingerprint of the data; not compared if empty.
+        encoder: Fingerprint of the encoder; not compared if empty.
+        folder: Folder of the run.
+
+    Raises:
+        DataError: Data or vectors have changed.
+    """
     for what, recorded, now in (
         ("data", str(record["data_fingerprint"]), data),
         ("vectors of the data", recorded_encoder(record), encoder),
@@ -106,7 +135,11 @@ def refuse_other_fingerprints(
 
 
 def recorded_space(record: Mapping[str, Any]) -> Space:
-    """The space that a run was started with."""
+    """Return the space that a run was started with.
+
+    Raises:
+        OutputError: The record is damaged, or of another version.
+    """
     parameters = TypeAdapter(dict[str, Annotated[Parameter, Field(discriminator="type")]])
     try:
         return Space(
@@ -123,7 +156,8 @@ def recorded_space(record: Mapping[str, Any]) -> Space:
 def recorded_places(folder: Path) -> StorageConfig:
     """Return the storage of a run; its folder if nothing else is recorded.
 
-    Raises: OutputError if what is written is damaged, or is a place that this user has not named.
+    Raises:
+        OutputError: The record is damaged, or names storage that this user does not trust.
     """
     places = _written_places(folder)
     refuse_unnamed(places, folder)
@@ -131,13 +165,15 @@ def recorded_places(folder: Path) -> StorageConfig:
 
 
 def name_places(folder: Path, storage: str | None = None, trials: str | None = None) -> None:
-    """Take the places of a run, as far as a command line names them, for trusted ones.
+    """Trust the storage of a run, as far as a command line names it.
 
     Args:
-        storage: what `--storage` named, if it was given.
-        trials: what `--storage-path` named, if it was given.
+        folder: Folder of the run.
+        storage: Value of `--storage`.
+        trials: Value of `--storage-path`.
 
-    Raises: ConfigError if the run has recorded others.
+    Raises:
+        ConfigError: The run has recorded other storage.
     """
     if storage is not None or trials is not None:
         name_as_recorded(_written_places(folder), folder, storage, trials)
@@ -162,10 +198,15 @@ def open_study(
     places: StorageConfig | None = None,
     patience: float = PATIENCE_SECONDS,
 ) -> optuna.Study:
-    """The study of a search, made if there is none.
+    """Open the study of a search, and create it if it does not exist.
 
-    directions: see `Objective.directions`.
-    patience: seconds to wait, now and later, while it is locked or its server away.
+    Args:
+        folder: Folder of the run.
+        name: Name of the study, unless its storage has another.
+        directions: Directions of the objectives, see `Objective.directions`.
+        places: Storage of the run.
+        patience: Seconds to wait, now and in later calls, for storage that is locked or
+            unreachable.
     """
     import optuna
 
@@ -179,7 +220,15 @@ def open_study(
 
 
 def load_study(folder: Path, patience: float = PATIENCE_SECONDS) -> optuna.Study:
-    """Open the study of a run folder; OutputError if it holds none."""
+    """Open the study of a run.
+
+    Args:
+        folder: Folder of the run.
+        patience: Seconds to wait for storage that is locked or unreachable.
+
+    Raises:
+        OutputError: There is no study, or it is damaged.
+    """
     import optuna
     from sqlalchemy.exc import DatabaseError
 
@@ -194,7 +243,8 @@ def load_study(folder: Path, patience: float = PATIENCE_SECONDS) -> optuna.Study
 def has_study(folder: Path) -> bool:
     """Return whether a search, which loads its data first, has created its study.
 
-    Raises: OutputError if a database does not answer.
+    Raises:
+        OutputError: A database does not answer.
     """
     if not (folder / RECORD).exists():
         return False
@@ -214,7 +264,15 @@ def is_unbegun(folder: Path) -> bool:
 
 
 def refuse_no_study(folder: Path, places: StorageConfig) -> None:
-    """Raise OutputError where a study is a file, and is not there."""
+    """Check that the file of a study exists; a database is not checked.
+
+    Args:
+        folder: Folder of the run.
+        places: Storage of the run.
+
+    Raises:
+        OutputError: The file does not exist.
+    """
     if places.file and not (folder / places.file).is_file():
         raise OutputError(f"`{folder}` holds no run: there is no {places.file} in it.")
 
@@ -222,7 +280,16 @@ def refuse_no_study(folder: Path, places: StorageConfig) -> None:
 def find_study(
     storage: optuna.storages.BaseStorage | None, folder: Path, places: StorageConfig
 ) -> optuna.Study:
-    """The study of a run in its storage; OutputError if it is not there."""
+    """Return the study of a run in its storage.
+
+    Args:
+        storage: Storage that was opened; None if there is none.
+        folder: Folder of the run.
+        places: Storage of the run.
+
+    Raises:
+        OutputError: The storage has no such study.
+    """
     import optuna
 
     if storage is not None:
@@ -234,7 +301,13 @@ def find_study(
 
 
 def unreadable(error: Exception, folder: Path, places: StorageConfig) -> OutputError:
-    """Return the error for a study that cannot be read."""
+    """Return the error for a study that cannot be read.
+
+    Args:
+        error: Error of Optuna or SQLAlchemy.
+        folder: Folder of the run.
+        places: Storage of the run.
+    """
     where = folder / places.file if places.file else masked(places.storage)
     cause = error.__cause__ or error
     if is_locked(error):

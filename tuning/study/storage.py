@@ -39,11 +39,12 @@ _WOULD_WRITE = "25006"  # tables, that is: there are none
 
 @dataclass(frozen=True)
 class StorageConfig:
-    """Storage of a run's study and of its trials' files.
+    """Storage of a run's study and of the files of its trials.
 
-    storage: `sqlite`, `journal` or the URL of a PostgreSQL database.
-    study: the study's name there.
-    trials: root of the trials' files, a folder or a URI; empty for RUN/trials.
+    Attributes:
+        storage: `sqlite`, `journal` or the URL of a PostgreSQL database.
+        study: Name of the study.
+        trials: Root of the files of trials, a folder or a URI; empty for RUN/trials.
     """
 
     storage: str = SQLITE
@@ -56,12 +57,19 @@ class StorageConfig:
         return _FILES.get(self.storage, "")
 
     def root(self, folder: Path) -> str:
-        """The root of the trials' files, for `TrialFiles`."""
+        """Return the root of the files of trials.
+
+        Args:
+            folder: Folder of the run.
+        """
         return self.trials or str(folder / TRIALS)
 
 
 def check_storage(text: str) -> str:
-    """Return the value of `--storage`; ConfigError if it is none, or has a password in it.
+    """Return the value of `--storage` after a check.
+
+    Raises:
+        ConfigError: The value is not a storage, or contains a password.
 
     >>> check_storage("postgresql://me@host/studies")
     'postgresql://me@host/studies'
@@ -89,7 +97,10 @@ def check_storage(text: str) -> str:
 
 
 def check_root(text: str) -> str:
-    """Return the value of `--storage-path`: a URI, or a folder as an absolute path.
+    """Return the value of `--storage-path`: a URI, or the absolute path of a folder.
+
+    Raises:
+        ConfigError: The URI contains a secret.
 
     >>> check_root("s3://bucket/runs/7")
     's3://bucket/runs/7'
@@ -107,9 +118,14 @@ def check_root(text: str) -> str:
 
 
 def check_recorded(places: StorageConfig, record: Path) -> StorageConfig:
-    """Return the places of a run as they are, unless no search can have recorded them.
+    """Return the storage of a run after a check.
 
-    Raises: OutputError that names the record, and repeats no password.
+    Args:
+        places: Storage that the record of the run names.
+        record: File of the record.
+
+    Raises:
+        OutputError: No search can have written this storage. The message has no password.
     """
     try:
         check_storage(places.storage)
@@ -121,7 +137,7 @@ def check_recorded(places: StorageConfig, record: Path) -> StorageConfig:
 
 
 def masked(place: str) -> str:
-    """Return a place with its passwords replaced, as it may be shown.
+    """Return a URL or path with its passwords masked.
 
     >>> masked("postgresql://me:secret@host/studies?sslpassword=secret&sslmode=require")
     'postgresql://me:***@host/studies?sslpassword=***&sslmode=require'
@@ -132,7 +148,15 @@ def masked(place: str) -> str:
 
 
 def refuse_long_path(folder: Path, places: StorageConfig) -> None:
-    """Raise ConfigError where SQLite could not open a study, since its path is too long."""
+    """Check that SQLite can open the file of a study.
+
+    Args:
+        folder: Folder of the run.
+        places: Storage of the run.
+
+    Raises:
+        ConfigError: The path is too long for SQLite.
+    """
     n_bytes = len(os.fsencode(folder / STUDY))
     if places.storage == SQLITE and n_bytes > _LONGEST_PATH:
         raise ConfigError(
@@ -144,13 +168,13 @@ def refuse_long_path(folder: Path, places: StorageConfig) -> None:
 
 @contextmanager
 def of_this_optuna(where: str) -> Iterator[None]:
-    """Name a study that another version of Optuna has written.
+    """Report a study that another version of Optuna has written.
 
     Args:
-        where: The study's file or URL.
+        where: File or URL of the study.
 
     Raises:
-        OutputError: The installed Optuna cannot read its tables or its lines.
+        OutputError: The installed Optuna cannot read the study.
     """
     try:
         yield
@@ -171,7 +195,7 @@ def of_this_optuna(where: str) -> Iterator[None]:
 
 
 def sqlite_url(path: Path) -> str:
-    """The URL of an SQLite file for other programs, with what URLs reserve escaped.
+    """Return the URL of an SQLite file for other programs, with reserved characters escaped.
 
     >>> sqlite_url(Path("/runs/lr=1%?/study.db"))
     'sqlite:////runs/lr%3D1%25%3F/study.db'
@@ -180,19 +204,30 @@ def sqlite_url(path: Path) -> str:
 
 
 def new_study_name(storage: str, space: str, folder: Path) -> str:
-    """A name for a run's study: that of its space, in a shared database that of no other."""
+    """Return a name for the study of a new run; it is unique in a shared database.
+
+    Args:
+        storage: Storage of the study.
+        space: Name of the space.
+        folder: Folder of the run.
+    """
     return space if storage in _FILES else f"{space}-{folder.name}-{secrets.token_hex(4)}"
 
 
 def connect(
     folder: Path, places: StorageConfig, patience: float = PATIENCE_SECONDS
 ) -> optuna.storages.BaseStorage:
-    """Open what holds a run's study, and make it if there is none.
+    """Open the storage of a run's study, and create it if it does not exist.
 
-    A file that is locked is waited for, a database that does not answer only once it has.
+    Args:
+        folder: Folder of the run.
+        places: Storage of the run.
+        patience: Seconds to wait, now and in later calls, for storage that is locked or
+            unreachable.
 
-    Raises: OutputError if a database does not answer; OSError or SQLAlchemy's if a file
-        cannot be opened.
+    Raises:
+        OutputError: A database does not answer.
+        OSError: A file cannot be opened; SQLAlchemy has errors of its own for this.
     """
     import optuna
 
@@ -214,9 +249,16 @@ def connect(
 
 
 def connect_to_read(places: StorageConfig) -> optuna.storages.BaseStorage | None:
-    """Open a run's database so that nothing can be written; None if it never held a study.
+    """Open a run's database for reading only.
 
-    Raises: OutputError if it does not answer.
+    Args:
+        places: Storage of the run.
+
+    Returns:
+        The storage; None if the database never held a study.
+
+    Raises:
+        OutputError: The database does not answer.
     """
     from sqlalchemy import NullPool
     from sqlalchemy.exc import DBAPIError
@@ -239,7 +281,7 @@ def is_locked(error: Exception) -> bool:
 
 
 def is_away(error: Exception) -> bool:
-    """Return whether a server is stopped, starting, or out of reach, which may pass."""
+    """Return whether a server is stopped, starting or unreachable, which may pass."""
     from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError
 
     cause = _cause(error)
@@ -267,7 +309,7 @@ def _sqlite_file(path: Path, patience: float) -> optuna.storages.BaseStorage:
 
 
 def _server(url: str, options: Mapping[str, str], **pool: Any) -> optuna.storages.BaseStorage:
-    """The studies of a PostgreSQL database, whose connections are closed with it."""
+    """Open the studies of a PostgreSQL database; its connections close with the storage."""
     from optuna.storages import get_storage
     from sqlalchemy.exc import DBAPIError
 

@@ -1,23 +1,20 @@
-"""Results of earlier searches that a search takes over before its first trial.
+"""Results of earlier searches that a new search starts with.
 
-A trial of an earlier run is comparable, and comes in with its values, if it would be the same
-training here: the same objective on the same data, and the same effective configuration, key
-by key, once its values are put into the new space; every parameter that the space asks for
-must have a value in it that the space holds. Seeds may differ, as they do within a search, and
-engines, which agree to 1e-6. A run of which nothing is comparable gives the best of its
-configurations that the space holds, to be trained anew.
+A trial of an earlier run is comparable if it would be the same training in the new search: the
+same objective and data, and the same effective configuration, key by key, after its values are
+put into the new space. Every parameter that the space draws must have a value within the space.
+Seeds may differ, as they do within a search, and engines, which agree to 1e-6. If no trial of a
+run is comparable, its best configurations within the space are queued to be trained.
 
-A budget of other epochs: values count up to the new one's end, and a trial that had fewer than
-it would be given here is one that was stopped there (where nothing improved any more, it was
-at its end anyway). Where the learning rate follows the budget, nothing of it compares; nor does
-what was stopped where the objective is weighed against a cost, nor any latency. A clone of a
-population does not either, since its weights were another's; its configuration may be proposed.
+If the number of epochs differs, values up to the new budget's end count, and a trial with fewer
+epochs counts as pruned there (unless early stopping had ended it). Not comparable are: trials
+whose learning rate schedule depends on the number of epochs, pruned trials and latencies in a
+search with a second objective, and clones of a population, which started from another trial's
+weights.
 
-What comes in is in the study, where samplers see it, and fills the scheduler's rungs, as an
-extended search's own earlier trials do: a value at an epoch of the same training is what a rung
-compares, and whoever was already worse need not be trained to the end again to find out. It
-counts in no budget, and its weights stay where it was trained: no search can export it.
-`cmaes` takes it for its startup trials only, and a `grid` tries all of its points anyway.
+Comparable trials are added to the study, from which samplers learn, and to the scheduler's rungs,
+as in a resumed search. They count in no budget, and their weights stay in the earlier run, so they
+cannot be exported. `cmaes` uses them as startup trials only, and `grid` tries all points anyway.
 """
 
 from __future__ import annotations
@@ -67,9 +64,14 @@ STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 
 @dataclass(frozen=True)
 class EarlierRun:
-    """An earlier search: its space, its data's fingerprint, and its trials as they are now.
+    """Earlier search.
 
-    encoder: fingerprint of what its vectors came from; empty where nobody knows.
+    Attributes:
+        folder: Folder of the run.
+        space: Space of the run.
+        fingerprint: Fingerprint of its data.
+        trials: Its trials, as they are now.
+        encoder: Fingerprint of its encoder; empty if unknown.
     """
 
     folder: Path
@@ -80,9 +82,14 @@ class EarlierRun:
 
 
 class Prior(Section):
-    """A trial of an earlier run as one of the new space.
+    """Trial of an earlier run, as a trial of the new search.
 
-    key: `RUN#NUMBER`; values: epoch -> objective; cost: where the objective is weighed.
+    Attributes:
+        key: Key of the trial, `RUN#NUMBER`.
+        state: State in the new search.
+        params: Parameters.
+        values: Epoch -> best objective so far.
+        cost: Second objective; None without one.
     """
 
     key: str
@@ -93,14 +100,21 @@ class Prior(Section):
 
 
 class Proposal(Section):
-    """A configuration of an earlier run that is to be trained anew."""
+    """Configuration of an earlier run that the new search trains."""
 
     key: str
     params: Params
 
 
 class TakenOver(Section):
-    """Results that were taken over from one run; left_out: reason -> trials."""
+    """Results that were taken over from one run.
+
+    Attributes:
+        run: Folder of the run.
+        priors: Trials that are added to the study.
+        proposals: Configurations that are queued.
+        left_out: Reason -> number of trials that are not taken over.
+    """
 
     run: str
     priors: list[Prior] = Field(default_factory=list)
@@ -108,11 +122,11 @@ class TakenOver(Section):
     left_out: dict[str, int] = Field(default_factory=dict)
 
     def count(self, state: str) -> int:
-        """Trials in a state that came in with their values."""
+        """Return the number of added trials in a state."""
         return sum(prior.state == state for prior in self.priors)
 
     def summary(self) -> dict[str, Any]:
-        """The numbers of it, for `summary.json`."""
+        """Return the numbers for `summary.json`."""
         states = {state: self.count(state) for state in STATES}
         return {"run": self.run, **states, "proposed": len(self.proposals)} | {
             "left_out": self.left_out
@@ -124,9 +138,13 @@ class LeftOut(Exception):
 
 
 def read_earlier(folder: Path) -> EarlierRun:
-    """Read a run, live or over, without disturbing it.
+    """Read a run, which may be running.
 
-    Raises: OutputError if the folder holds none, a damaged one, or one of another version.
+    Args:
+        folder: Folder of the run.
+
+    Raises:
+        OutputError: The folder holds no run, a damaged one, or one of another version.
     """
     record = read_record(folder)
     try:
@@ -142,9 +160,13 @@ def read_earlier(folder: Path) -> EarlierRun:
 def gather(
     space: Space, runs: Iterable[EarlierRun], fingerprint: str, encoder: str = ""
 ) -> list[TakenOver]:
-    """Return the results of each run that a space can use; a trial is taken over once.
+    """Return the results of earlier runs that a search can use, each trial once.
 
-    encoder: fingerprint of what the data's vectors come from, if it is known.
+    Args:
+        space: Space of the search.
+        runs: Earlier runs.
+        fingerprint: Fingerprint of the search's data.
+        encoder: Fingerprint of its encoder; empty if unknown.
     """
     seen: set[str] = set()
     gathered = []
@@ -199,10 +221,7 @@ def _spans_training(schedule: Plain) -> bool:
 
 
 def _require_values(trial: FrozenTrial) -> None:
-    """Raise LeftOut unless a trial is over, by itself or by the scheduler, with an epoch.
-
-    Nor does a clone count: its curve is its donor's weights' as much as its own numbers'.
-    """
+    """Raise LeftOut unless a trial is finished, has an epoch, and is not a clone."""
     if not trial.state.is_finished():
         raise LeftOut("not over")
     if trial.state == TrialState.FAIL:
@@ -214,9 +233,15 @@ def _require_values(trial: FrozenTrial) -> None:
 
 
 def as_prior(trial: FrozenTrial, run: EarlierRun, space: Space) -> Prior:
-    """A trial of an earlier run as it would stand in a search over another space.
+    """Return a trial of an earlier run as a trial of another space.
 
-    Raises: LeftOut if it would be another training there.
+    Args:
+        trial: Trial of the earlier run.
+        run: Earlier run.
+        space: Space of the new search.
+
+    Raises:
+        LeftOut: It would be another training there.
     """
     params, ours = effective(trial, run, space)
     theirs = flat(run.space.config_for(trial.params, 0))
@@ -241,10 +266,15 @@ def as_prior(trial: FrozenTrial, run: EarlierRun, space: Space) -> Prior:
 def effective(
     trial: FrozenTrial, run: EarlierRun, space: Space
 ) -> tuple[Params, Mapping[str, Plain]]:
-    """A trial's configuration in terms of another space: its parameters, and all keys.
+    """Return the parameters of a trial in another space, and all keys of its configuration there.
 
-    Raises: LeftOut if a parameter has no value in it, or one that the space does not hold, or
-        if its values do not go together with those of the space's base.
+    Args:
+        trial: Trial of the earlier run.
+        run: Earlier run.
+        space: Space of the new search.
+
+    Raises:
+        LeftOut: A parameter has no value within the space, or the values are not valid together.
     """
     answers = Answers(space, flat(run.space.config_for(trial.params, 0)))
     params = space.suggest(answers)
@@ -255,7 +285,12 @@ def effective(
 
 
 class Answers:
-    """Stands for a trial that is given known values, and keeps what it was asked for."""
+    """Stand-in for a trial with given values, which records the distributions.
+
+    Args:
+        space: Space that the values must be in.
+        values: Parameter -> value.
+    """
 
     def __init__(self, space: Space, values: Mapping[str, Any]) -> None:
         self._space, self._values = space, values
@@ -285,7 +320,7 @@ class Answers:
 
 
 def _proposals(space: Space, run: EarlierRun, seen: set[str]) -> Iterator[Proposal]:
-    """The best configurations of a run that a space holds, as many as it confirms."""
+    """Yield the best configurations of a run within a space, at most `top_k`."""
     over = (TrialState.COMPLETE, TrialState.PRUNED)
     ended = [t for t in run.trials if t.state in over and curve(t)]
     # What the search starts with anyway is not asked for twice.
@@ -314,7 +349,12 @@ def _matters(key: str) -> bool:
 
 
 def write_taken_over(taken: Sequence[TakenOver], folder: Path) -> None:
-    """Keep what comes in beside the study, so that a session that was killed can make up for it."""
+    """Write the results to the folder of a run, so that a killed session can be made up for.
+
+    Args:
+        taken: Results by run.
+        folder: Folder of the new run.
+    """
     content = [run.model_dump(mode="json") for run in taken]
     write_json(folder / TAKEN_OVER, content)
 
@@ -331,9 +371,14 @@ def read_taken_over(folder: Path) -> list[TakenOver]:
 
 
 def add_missing(study: optuna.Study, space: Space, taken: Sequence[TakenOver]) -> None:
-    """Add what comes in to a study, and queue what is proposed, each once.
+    """Add the trials to a study, and queue the proposals, each once.
 
-    Safe to be called again after a death in the middle of it.
+    It can be called again after an interruption.
+
+    Args:
+        study: Study of the new search.
+        space: Its space.
+        taken: Results by run.
     """
     keys = (WARM_START, PROPOSED_BY)
     added = {trial.user_attrs.get(key) for trial in StudyView.of(study) for key in keys}

@@ -40,9 +40,16 @@ _QUIET = {
 def ray_cluster(address: str | None) -> Iterator[list[Node]]:
     """Join a running Ray cluster, or start one on this machine and stop it afterwards.
 
-    One that is started here can be used by this process alone; see `private_access`.
+    Only this process can use a cluster that is started here; see `private_access`.
 
-    Raises: ConfigError if no cluster answers at the address, or it refuses this user's token.
+    Args:
+        address: Address of a cluster, or `auto`; None to start one.
+
+    Yields:
+        The nodes of the cluster.
+
+    Raises:
+        ConfigError: No cluster answers at the address, or it refuses this user's token.
     """
     keep_ray_quiet()
     import ray
@@ -91,7 +98,7 @@ def _start_or_join(address: str | None) -> None:
 
 
 def keep_ray_quiet() -> None:
-    """Settings that Ray and its workers take from the environment; to be made before its import."""
+    """Set the environment variables of Ray and its workers, before Ray is imported."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
 
@@ -113,7 +120,7 @@ def _our_machine() -> dict[str, Any]:
 
 
 def _our_code() -> dict[str, Any]:
-    """This project's packages, for nodes on which they are not installed."""
+    """Return this project's packages, for nodes on which they are not installed."""
     import quantum_rerank
     import tuning
 
@@ -121,9 +128,9 @@ def _our_code() -> dict[str, Any]:
 
 
 def _survive_memory_monitor() -> None:
-    """Take a worker that Ray's memory monitor killed for a worker that died.
+    """Treat a worker that Ray's memory monitor killed as a lost worker.
 
-    Ray Tune's actor manager knows no OutOfMemoryError: one would end the whole search.
+    Ray Tune does not handle OutOfMemoryError: it would end the whole search.
     """
     from ray.air.execution._internal.actor_manager import RayActorManager
     from ray.exceptions import OutOfMemoryError, RayActorError
@@ -142,9 +149,9 @@ def _survive_memory_monitor() -> None:
 
 
 def _write_our_own_obituaries() -> None:
-    """Keep Ray from printing pages about a trial that failed: the display has its reason in a line.
+    """Keep Ray from printing the traceback of a failed trial: the display shows its reason.
 
-    Ray's full account stays in its log folder.
+    The traceback stays in Ray's log folder.
     """
     from ray._private import worker
 
@@ -153,9 +160,9 @@ def _write_our_own_obituaries() -> None:
 
 
 def silent_progress() -> Any:
-    """A callback in the place of Ray Tune's own, which prints trials that ended without a report.
+    """Return a callback that replaces Ray Tune's, which prints trials that ended without a report.
 
-    It would also keep every trial's last result.
+    Ray's callback would also keep the last result of every trial.
     """
     from ray.tune.progress_reporter import TrialProgressCallback
 
@@ -178,7 +185,7 @@ def silent_progress() -> Any:
 
 
 def _refuse_silence(address: str) -> None:
-    """Raise at once where nobody listens; Ray would wait for minutes."""
+    """Check that a cluster answers at an address; Ray would wait for minutes."""
     host, _, port = address.rpartition(":")
     if not port.isdigit():
         if address in ("auto", "local") or "://" in address:
@@ -197,7 +204,7 @@ def _refuse_silence(address: str) -> None:
 
 
 def this_machine() -> Node:
-    """Cores that this process may use, and memory that is free, within its container's limits."""
+    """Return the cores and the free memory of this machine, within the limits of its container."""
     import psutil
 
     free = min(psutil.virtual_memory().available, container_memory_left())
@@ -205,14 +212,14 @@ def this_machine() -> Node:
 
 
 def ray_logs() -> Path:
-    """The folder of Ray's logs on this machine."""
+    """Return the folder of Ray's logs on this machine."""
     from ray._private import worker
 
     return Path(worker._global_node.get_logs_dir_path())
 
 
 def cluster_nodes() -> list[Node]:
-    """The live machines of the cluster that was joined, by name, with the memory Ray hands out."""
+    """Return the live nodes of the joined cluster by name, with the memory that Ray assigns."""
     import ray
 
     nodes = [

@@ -1,4 +1,4 @@
-"""Cost of a model in use: the second objective of a search that has one."""
+"""Cost of a model in use, the second objective of a search."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ _REPEATS, _UNMEASURED = 50, 5
 
 
 def cost_of(head: Head, against: CostName, embedding_dim: int) -> float:
-    """Return the number of a head's trained parameters, or its latency in milliseconds.
+    """Return the number of trained parameters of a model, or its latency in milliseconds.
+
+    Args:
+        head: Model.
+        against: Kind of the cost.
+        embedding_dim: Length of an embedding.
 
     >>> from quantum_rerank.config import ExperimentConfig, override
     >>> from quantum_rerank.similarity import build_head
@@ -29,10 +34,18 @@ def cost_of(head: Head, against: CostName, embedding_dim: int) -> float:
 
 
 def latency(head: Head, embedding_dim: int, seed: int = 0) -> float:
-    """Milliseconds to represent a query and score 100 candidates, the median of 50 queries.
+    """Measure the time to represent a query and score 100 candidates.
 
-    As it is served: the candidates' states are there already. On the caller's threads;
-    trials that run beside it are heard, which the median softens but does not undo.
+    The candidates' states are computed before, as in use. Trials that run at the same time slow it
+    down; the median reduces their effect.
+
+    Args:
+        head: Model.
+        embedding_dim: Length of an embedding.
+        seed: Seed of the random embeddings.
+
+    Returns:
+        Milliseconds, the median of 50 queries.
     """
     import numpy as np
 

@@ -1,7 +1,7 @@
 """Checks of the environment that Ray needs: temporary folder, sockets and home.
 
-Clusters and containers set variables for other programs; what cannot work is named by its
-variable before anything is loaded.
+Clusters and containers set variables for other programs; an unusable value is reported with the
+name of its variable, before anything is loaded.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ _SHORT = "Set RAY_TMPDIR to a folder with a shorter path, such as /tmp."
 
 
 def refuse_unfit_environment(address: str | None, is_divided: bool = False) -> None:
-    """Check what Ray and the search need of the machine that the search is started on.
+    """Check the environment of this machine.
 
     Args:
-        address: Of a cluster that is joined, whose nodes have their folders already; None where
-            Ray is started here.
+        address: Address of the cluster to join; None if Ray is started here.
         is_divided: Whether several nodes are started here, in a folder of their own.
 
     Raises:
-        ConfigError: Names each variable or folder that cannot work, and the way out.
+        ConfigError: Variables or folders that cannot be used, each with a way out.
     """
     problems = [*_without_home(), *_without_scratch()]
     if address is None:
@@ -39,7 +38,7 @@ def refuse_unfit_environment(address: str | None, is_divided: bool = False) -> N
 
 
 def _without_home() -> Iterator[str]:
-    """W&B, Ray and the embedding cache ask for the user's home."""
+    """Report a missing home folder, which W&B, Ray and the embedding cache use."""
     try:
         Path.home()
     except RuntimeError:
@@ -50,7 +49,7 @@ def _without_home() -> Iterator[str]:
 
 
 def _without_scratch() -> Iterator[str]:
-    """Python's temporary files, for what a session keeps no longer than it runs."""
+    """Report a missing folder for Python's temporary files."""
     try:
         tempfile.gettempdir()
     except OSError:
@@ -61,7 +60,7 @@ def _without_scratch() -> Iterator[str]:
 
 
 def _nearest(path: Path) -> Path:
-    """The nearest folder above a path that is there."""
+    """Return the nearest existing folder above a path."""
     return next(parent for parent in path.parents if parent.exists())
 
 
@@ -86,6 +85,6 @@ def _unusable_for_ray(is_divided: bool) -> Iterator[str]:
 
 
 def _bind(path: Path) -> None:
-    """Make a socket, which not every file system can hold."""
+    """Create a socket, which some file systems do not support."""
     with socket.socket(socket.AF_UNIX) as end:
         end.bind(str(path))

@@ -1,4 +1,4 @@
-"""Several nodes on this machine: a real Ray cluster to try out what a search does on many."""
+"""Ray cluster of several nodes on this machine, to try a distributed search."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ _OBJECTS_GB = 9.0  # at most: Ray refuses to start with more than /dev/shm has, 
 
 
 def shares(machine: Node, count: int) -> list[Node]:
-    """Divide a machine among nodes: whole cores as evenly as they go, memory in equal parts.
+    """Divide a machine among nodes: cores as evenly as possible, memory in equal parts.
 
-    Raises: ConfigError if a node would have no core.
+    Args:
+        machine: Machine to divide.
+        count: Number of nodes.
+
+    Raises:
+        ConfigError: A node would have no core.
 
     >>> [(node.name, node.cpus, node.free_gib) for node in shares(Node(3, 13.5), 2)]
     [('node-0', 2, 6.0), ('node-1', 1, 6.0)]
@@ -37,12 +42,19 @@ def shares(machine: Node, count: int) -> list[Node]:
 
 @contextmanager
 def local_nodes(nodes: list[Node]) -> Iterator[str]:
-    """Start a Ray node with the cores and the memory of each; yields the cluster's address.
+    """Start Ray nodes on this machine.
 
-    Only this process can use them; see `private_access`. They end with the block and, since
-    Ray's reaper watches over them, with this process, whatever ends it.
+    Only this process can use them, see `private_access`. They end with the block or with this
+    process, since Ray's reaper watches them.
 
-    Raises: SearchError if a node does not start.
+    Args:
+        nodes: Cores and memory of each node.
+
+    Yields:
+        The address of the cluster.
+
+    Raises:
+        SearchError: A node does not start.
     """
     keep_ray_quiet()
     with private_access(), _own_folder():
@@ -59,10 +71,9 @@ def local_nodes(nodes: list[Node]) -> Iterator[str]:
 
 @contextmanager
 def _own_folder() -> Iterator[None]:
-    """A folder for Ray's session and logs.
+    """Set a new folder for Ray's session and logs.
 
-    In the common one it would take the place of a cluster that runs here, which
-    `--address auto` would then no longer find.
+    In the default folder, `--address auto` would find this cluster instead of one that runs here.
     """
     variable = "RAY_TMPDIR"
     previous = os.environ.get(variable)

@@ -27,12 +27,16 @@ UNSEEN = "does not see the folder of trials"
 
 
 def refuse_unfit_nodes(root: str, seconds: float = 60.0) -> None:
-    """Ask every node that can run trials for what a trial imports and for its files' folder.
+    """Check on every node that trials can run there: packages, and the folder of their files.
 
-    All nodes look at the same time, beside whatever else runs on them.
-    root: the folder of all trials' files; of a URI nothing is asked.
+    All nodes are checked at the same time, beside other work on them.
 
-    Raises: ConfigError that names the nodes that are not fit, and the way out.
+    Args:
+        root: Root of the files of trials; a URI is not checked.
+        seconds: Time to wait for an answer.
+
+    Raises:
+        ConfigError: Nodes that cannot run trials, with the reasons and the way out.
     """
     import ray
     from ray.exceptions import NodeDiedError, TaskUnschedulableError
@@ -71,9 +75,10 @@ def refuse_unfit_nodes(root: str, seconds: float = 60.0) -> None:
 
 
 def what_is_missing(marker: str | None) -> list[str]:
-    """Return what keeps this node from running trials; empty if it is fit.
+    """Return the reasons for which this node cannot run trials; empty if it can.
 
-    marker: a file that the driver has put beside those of trials, under a name that is new.
+    Args:
+        marker: File that the driver has created in the folder of trials; None for no check.
     """
     problems = [f"lacks the package `{name}`" for name in PACKAGES if not _is_installed(name)]
     if marker is None:
@@ -98,7 +103,7 @@ def _is_installed(name: str) -> bool:
 
 
 def _by_problem(problems: Mapping[str, list[str]], root: str) -> list[str]:
-    """A line per problem, with the nodes that have it."""
+    """Return a line per problem, with the nodes that have it."""
     nodes = defaultdict(list)
     for name, of_node in problems.items():
         for problem in of_node:

@@ -204,8 +204,8 @@ def test_a_cluster_takes_as_many_trials_as_fit_each_of_its_nodes(
 @pytest.mark.parametrize(
     ("nodes", "largest"),
     [
-        ([Node(4, 5.0), Node(2, 7.9), Node(0, 99.0)], "the largest of 3 hands out 2 cores and 7.9"),
-        ([Node(0, 99.0)], "the largest of 1 hands out 0 cores"),
+        ([Node(4, 5.0), Node(2, 7.9), Node(0, 99.0)], "the largest of 3 has 2 cores and 7.9"),
+        ([Node(0, 99.0)], "the largest of 1 has 0 cores"),
         ([], "the largest of 0"),
     ],
 )

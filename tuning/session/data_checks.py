@@ -1,0 +1,51 @@
+"""Checks of a search's data and encoder, which a dry run makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from quantum_rerank.embeddings import source_of
+from quantum_rerank.embeddings.availability import refuse_unusable_encoder
+from quantum_rerank.embeddings.cache import EmbeddingCache, default_cache_folder
+from quantum_rerank.training.run_collections import split_collections
+from tuning.session.preflight import Mistakes, removed_again
+from tuning.space import Space
+from tuning.study.run_folder import RECORD, read_record, refuse_other_fingerprints
+
+
+def refuse_unusable_data(space: Space, folder: Path) -> str:
+    """Load every collection and look for the encoder; nothing is embedded or downloaded.
+
+    Args:
+        space: Space of the search.
+        folder: Folder of the run; the data of a resumed run must not have changed.
+
+    Returns:
+        A sentence on a model that will be downloaded; empty for none.
+
+    Raises:
+        ConfigError: All mistakes in the data and the encoder.
+    """
+    mistakes, config = Mistakes(), space.base.data
+    loaded = mistakes.attempt(lambda: split_collections(config))
+    collections = list(loaded.collections.values()) if loaded else []
+    note = mistakes.attempt(lambda: refuse_unusable_encoder(config, collections))
+    if not config.encoder.startswith("npy:"):
+        mistakes.attempt(refuse_unusable_cache)
+    if loaded and note == "" and (folder / RECORD).exists():
+        recorded = read_record(folder)
+        fingerprint, encoder = loaded.fingerprint, source_of(config).fingerprint
+        mistakes.attempt(lambda: refuse_other_fingerprints(recorded, fingerprint, encoder, folder))
+    mistakes.raise_any()
+    return note or ""
+
+
+def refuse_unusable_cache() -> None:
+    """Check that embeddings can be cached; a new cache is removed again.
+
+    Raises:
+        OutputError: The folder of the cache cannot be written to, or the user has no home.
+    """
+    folder = default_cache_folder()
+    with removed_again(folder, made=[".lock"]):
+        EmbeddingCache(folder)
