@@ -39,21 +39,16 @@ def build_query_set(
         documents: (m, dim) float32, in the order of the collection.
         query_ids: The queries to select.
         n_candidates: Candidates for each query.
-        for_training: Add documents that were judged not relevant to the candidates, see
-            `with_judged`. Queries of other roles have the candidates of the first retrieval
-            alone, on which every system is compared.
+        for_training: Add documents that were judged not relevant to the candidates. Other
+            queries have those of the first retrieval alone, on which all systems are compared.
 
     Raises:
         DataError: A query has no documents to rank but itself.
     """
     row_of_query = {query: row for row, query in enumerate(collection.queries)}
-    row_of_document = {document: row for row, document in enumerate(collection.corpus)}
     selected = queries[[row_of_query[query] for query in query_ids]]
     qrels = {query: dict(collection.qrels[query]) for query in query_ids}
-    positives, own_documents, not_relevant = (
-        _rows_by_query(query_ids, named, row_of_document)
-        for named in (qrels, collection.own_documents, collection.not_relevant)
-    )
+    positives, own_documents, not_relevant = _judged_rows(collection, query_ids)
     candidates, cosine = _nearest_others(
         selected,
         documents,
@@ -85,6 +80,15 @@ def build_query_set(
         own_documents=own_documents,
         not_relevant=not_relevant,
     )
+
+
+def _judged_rows(collection: Collection, query_ids: Sequence[str]) -> list[tuple[Rows, ...]]:
+    """Return the rows of relevant, own and not relevant documents of each query."""
+    row_of_document = {document: row for row, document in enumerate(collection.corpus)}
+    return [
+        _rows_by_query(query_ids, documents, row_of_document)
+        for documents in (collection.qrels, collection.own_documents, collection.not_relevant)
+    ]
 
 
 def _rows_by_query(
