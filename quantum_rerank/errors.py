@@ -26,6 +26,15 @@ from collections.abc import Sequence
 USAGE_EXIT_CODE = 2
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error without a full stop; its type if it has no text.
+
+    >>> first_line(OSError("No space left.\\nTraceback ...")), first_line(KeyError())
+    ('No space left', 'KeyError')
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 class QuantumRerankError(Exception):
     """The base class of all errors of this package."""
 

@@ -130,16 +130,9 @@ def test_a_child_ranks_like_its_parent_by_every_model_and_engine(
     rank_in_children(models)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("encoder", "parallelism"),
-    [
-        ("wordllama", {"TOKENIZERS_PARALLELISM": "true"}),
-        pytest.param("wordllama", {}, marks=pytest.mark.extended),
-        pytest.param("minilm", {}, marks=pytest.mark.extended),
-        pytest.param("minilm", {"TOKENIZERS_PARALLELISM": "true"}, marks=pytest.mark.extended),
-    ],
-)
+@pytest.mark.extended
+@every_encoder
+@pytest.mark.parametrize("parallelism", [{}, {"TOKENIZERS_PARALLELISM": "true"}])
 def test_a_child_ranks_like_its_parent_with_any_setting_of_the_tokenizers(
     bundle_of: Callable[..., Path], encoder: str, parallelism: dict[str, str]
 ) -> None:

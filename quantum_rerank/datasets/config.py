@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from quantum_rerank.datasets.text_files import is_encodable
 from quantum_rerank.section import Section
 
 HOW_EMBEDDED = ("device", "encoder_batch_size", "show_progress_bar")
@@ -62,19 +63,10 @@ class DataConfig(Section):
             raise PydanticCustomError(
                 "prompt", "must be a text: put it in quotes, or YAML takes `query: ` for a key"
             )
-        if isinstance(prompt, str) and not _is_encodable(prompt):
+        if isinstance(prompt, str) and not is_encodable(prompt):
             raise PydanticCustomError("prompt", "must be a text: it has half a surrogate pair")
         if prompt and str(info.data.get("encoder", "")).startswith("npy:"):
             raise PydanticCustomError(
                 "prompt", "must be null where `data.encoder` is npy:, whose vectors are ready"
             )
         return prompt
-
-
-def _is_encodable(text: str) -> bool:
-    """Return whether UTF-8 can hold a text: it has no half of a surrogate pair."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

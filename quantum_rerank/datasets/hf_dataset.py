@@ -18,7 +18,7 @@ from quantum_rerank.datasets.judgments import SPLITS
 from quantum_rerank.datasets.source import FolderSource
 from quantum_rerank.datasets.text_files import Problems, shortened
 from quantum_rerank.datasets.typed_table import columns_read, pairs_of_row
-from quantum_rerank.errors import DataError, MissingPackage
+from quantum_rerank.errors import DataError, MissingPackage, first_line
 from quantum_rerank.paths import expanded
 
 _MARKERS = ("dataset_dict.json", "state.json")  # files that `save_to_disk` writes into a folder
@@ -58,6 +58,5 @@ def _parts(root: Path) -> Mapping[str, Any]:
     try:
         loaded = load_from_disk(str(root))
     except Exception as error:  # of the package, of pyarrow and of the operating system
-        first_line = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError(f"`{root}` cannot be read: {shortened(first_line, 120)}.") from None
+        raise DataError(f"`{root}` cannot be read: {shortened(first_line(error), 120)}.") from None
     return dict(loaded) if isinstance(loaded, DatasetDict) else {"": loaded}

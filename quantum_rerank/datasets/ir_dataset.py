@@ -13,7 +13,7 @@ from quantum_rerank.datasets.json_lines import is_missing
 from quantum_rerank.datasets.judgments import Judgments
 from quantum_rerank.datasets.source import Source
 from quantum_rerank.datasets.text_files import shortened
-from quantum_rerank.errors import DataError, MissingPackage
+from quantum_rerank.errors import DataError, MissingPackage, first_line
 
 PARTS = ("docs", "queries", "qrels")
 
@@ -35,10 +35,9 @@ class IrDataset(Source):
             queries = {query.query_id: _text(query) for query in dataset.queries_iter()}
             rows = [(row.query_id, row.doc_id, row.relevance) for row in dataset.qrels_iter()]
         except (OSError, RuntimeError, ValueError, ImportError) as error:
-            first_line = next(iter(str(error).splitlines()), type(error).__name__)
             raise DataError(
-                f"`ir_datasets:{argument}` cannot be read: {shortened(first_line, 120)}. Its "
-                "files are downloaded from their publishers: see https://ir-datasets.com."
+                f"`ir_datasets:{argument}` cannot be read: {shortened(first_line(error), 120)}. "
+                "Its files are downloaded from their publishers: see https://ir-datasets.com."
             ) from None
         return _judgments(argument, rows).collection(self.domain(argument), corpus, queries)
 

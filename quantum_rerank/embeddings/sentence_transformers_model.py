@@ -13,7 +13,7 @@ from quantum_rerank.embeddings.coverage import Coverage, TextReader, unknown_tok
 from quantum_rerank.embeddings.roles import PROMPT_NAMES
 from quantum_rerank.embeddings.settings import AUTO, EncoderSettings, Role
 from quantum_rerank.embeddings.text_models import MODEL_FILE_SUFFIXES, encoder_names, hub_name
-from quantum_rerank.errors import EmbeddingError, MissingPackage
+from quantum_rerank.errors import EmbeddingError, MissingPackage, first_line
 from quantum_rerank.paths import expanded
 
 _UNLIMITED = 2**30  # tokens; libraries write larger numbers for "no limit"
@@ -104,10 +104,8 @@ class SentenceTransformersModel:
             raise self._unloadable(error) from None
 
     def _unloadable(self, error: Exception) -> EmbeddingError:
-        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         return EmbeddingError(
-            f"The encoder `{self._name}` cannot be loaded: {first_line.rstrip('.')}. "
-            f"{encoder_names()}"
+            f"The encoder `{self._name}` cannot be loaded: {first_line(error)}. {encoder_names()}"
         )
 
 

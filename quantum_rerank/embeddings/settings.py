@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from quantum_rerank.errors import EmbeddingError
+from quantum_rerank.errors import EmbeddingError, first_line
 
 CPU, AUTO = "cpu", "auto"
 
@@ -58,8 +58,7 @@ def require_device(device: str) -> None:
         usable = [CPU]
         usable += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
         usable += ["mps"] if torch.backends.mps.is_available() else []
-        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else ""
         raise EmbeddingError(
-            f"The device `{device}` cannot be used here: {reason or type(error).__name__}. "
+            f"The device `{device}` cannot be used here: {first_line(error)}. "
             f"Give {', '.join(f'`{name}`' for name in usable)}, or `auto`."
         ) from None

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from quantum_rerank.circuits.ansatz import ENTANGLERS
 from quantum_rerank.config import (
     CircuitConfig,
     ExperimentConfig,
@@ -190,7 +189,7 @@ def test_every_model_of_plain_torch_can_be_exported(model: str) -> None:
     torch.testing.assert_close(program(texts(4, seed=1)), one.represent(texts(4, seed=1)))
 
 
-@pytest.mark.parametrize("entangler", ENTANGLERS)
+@pytest.mark.parametrize("entangler", ["zz_ring", "none"])
 def test_an_exported_hybrid_takes_any_number_of_texts(entangler: str) -> None:
     one = torch_head(entangler)
     any_number = {"embeddings": {0: torch.export.Dim("texts")}}

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from quantum_rerank.config import ExperimentConfig, flat
 from quantum_rerank.console import pasted
-from quantum_rerank.errors import ConfigError, MissingPackage
+from quantum_rerank.errors import ConfigError, MissingPackage, first_line
 from tuning.records import EPOCH, FINAL, OBJECTIVE, Listener, TrialEnd, TrialOutcome
 
 Mode = Literal["online", "offline", "disabled"]
@@ -220,9 +220,9 @@ class WandbTracker(Listener):
 
     def _go_on_offline(self, error: Exception) -> None:
         if self._mode == "online":
-            why = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
             text = (
-                f"W&B does not answer ({why}): the search goes on offline. Upload it later with "
+                f"W&B does not answer ({first_line(error)}): the search goes on "
+                "offline. Upload it later with "
                 f"`wandb sync {pasted(self._folder / 'wandb')}/*run-*`."
             )
             warnings.warn(text, stacklevel=2)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import optuna
 from rich.console import Console
@@ -19,7 +18,7 @@ from rich.console import Console
 from quantum_rerank.atomic import write_json
 from quantum_rerank.console import pasted
 from quantum_rerank.embeddings import source_of
-from quantum_rerank.errors import FilesError, SearchError
+from quantum_rerank.errors import FilesError, SearchError, first_line
 from quantum_rerank.interruption import Interruption, hangups_blocked
 from quantum_rerank.output_streams import as_a_display
 from quantum_rerank.plural import counted
@@ -122,7 +121,7 @@ def search(
         except study_or_disk_errors() as error:
             log.exception("The session failed")
             raise SearchError(
-                f"The search stopped: {_first_line(error)}. Every finished trial is in the study: "
+                f"The search stopped: {_reason(error)}. Every finished trial is in the study: "
                 f"fix the cause, then go on with `{pasted(*_RESUME, folder)}`."
             ) from None
         except KeyboardInterrupt as interrupted:
@@ -395,8 +394,8 @@ def _write_up(search: Search, outcome: Outcome, console: Console) -> None:
     console.print(f"Wrote {folder}: {seconds} s, at most {peak} MiB a trial.", soft_wrap=True)
 
 
-def _first_line(error: Exception) -> str:
-    """Return the first line of an error; Optuna's own says less than the one that caused it."""
+def _reason(error: Exception) -> str:
+    """Return the first line of an error; of Optuna's, that of its cause, which says more."""
     if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ is not None:
-        return _first_line(cast(Exception, error.__cause__))
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        return first_line(error.__cause__)
+    return first_line(error)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from quantum_rerank.errors import ConfigError, MissingPackage, OutputError
+from quantum_rerank.errors import ConfigError, MissingPackage, OutputError, first_line
 from quantum_rerank.paths import expanded
 from tuning.study.retrying import RetryingStorage, retry_call
 
@@ -337,10 +337,9 @@ def _server(url: str, options: Mapping[str, str], **pool: Any) -> optuna.storage
     except DBAPIError as error:
         if _sqlstate(error) == _WOULD_WRITE:
             raise
-        why = (str(error.orig).splitlines() or [type(error.orig).__name__])[0].rstrip(".")
         raise OutputError(
-            f"`{masked(url)}` does not answer: {why}. Start the server, or mend the URL; a "
-            "password is taken from PGPASSWORD or ~/.pgpass."
+            f"`{masked(url)}` does not answer: {first_line(error.orig or error)}. "
+            "Start the server, or correct the URL. The password is that of PGPASSWORD or ~/.pgpass."
         ) from None
     weakref.finalize(studies, studies.engine.dispose)
     return get_storage(studies)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from quantum_rerank.atomic import PARTIAL, read_versions, version_paths, write_version
-from quantum_rerank.errors import ConfigError, FilesError
+from quantum_rerank.errors import ConfigError, FilesError, first_line
 
 BEST_EPOCH, PROGRESS = "best.safetensors", "progress.safetensors"
 DONORS = "donors"  # below the root: a folder per configuration, what its clones start from
@@ -121,7 +121,7 @@ class TrialFiles:
         try:
             yield
         except (OSError, ValueError) as error:  # pyarrow's are both
-            raise FilesError(f"`{self._uri}` cannot be used: {one_line(error)}.") from None
+            raise FilesError(f"`{self._uri}` cannot be used: {first_line(error)}.") from None
 
     def below(self, name: str) -> TrialFiles:
         """Other files of the same trials, in a folder beside theirs."""
@@ -158,8 +158,3 @@ class _ArrowFiles:
     def move(self, source: str, target: str) -> None:
         """Rename a file, replacing the target."""
         self._files.move(source, target)
-
-
-def one_line(error: Exception) -> str:
-    """Return the first line of an error."""
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from quantum_rerank.errors import ConfigError
+from quantum_rerank.errors import ConfigError, first_line
 from quantum_rerank.machine import container_memory_left, cores
 from tuning.limits.concurrency import GIB, Node
 from tuning.workers.private_access import private_access
@@ -81,19 +81,18 @@ def _start_or_join(address: str | None) -> None:
             **(_our_machine() if local else {"runtime_env": _our_code()}),
         )
     except (ConnectionError, AuthenticationError) as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise ConfigError(
-            f"The Ray cluster at `{address}` cannot be joined: {reason}. Start one with `ray start "
-            "--head`, or leave --address out. A cluster that asks for a token needs "
+            f"The Ray cluster at `{address}` cannot be joined: {first_line(error)}. Start one "
+            "with `ray start --head`, or leave --address out. A cluster with tokens needs "
             "RAY_AUTH_MODE=token, and its token in RAY_AUTH_TOKEN, in the file of "
             "RAY_AUTH_TOKEN_PATH or in ~/.ray/auth_token."
         ) from None
     except (OSError, RuntimeError, ValueError) as error:  # whatever keeps a node from starting
         where = "on this machine" if local else f"at `{address}`"
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ConfigError(
-            f"Ray did not start {where}: {reason}. Look at the folders of TMPDIR and RAY_TMPDIR, "
-            "at the size of the shared memory (--shm-size of a container), and at RAY_* variables."
+            f"Ray did not start {where}: {first_line(error)}. Look at the folders of "
+            "TMPDIR and RAY_TMPDIR, at the size of the shared memory (--shm-size of a "
+            "container), and at RAY_* variables."
         ) from None
 
 

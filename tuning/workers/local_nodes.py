@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from quantum_rerank.errors import ConfigError, SearchError
+from quantum_rerank.errors import ConfigError, SearchError, first_line
 from tuning.limits.concurrency import DRIVER_GIB, GIB, Node
 from tuning.workers.cluster import keep_ray_quiet
 from tuning.workers.private_access import private_access
@@ -100,8 +100,7 @@ def _start(cluster: Any, node: Node) -> None:
             include_dashboard=False,
         )
     except Exception as error:  # Ray raises no kind of its own, on a machine that is too busy
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise SearchError(
-            f"{node.name} did not start on this machine: {reason}. Close other programs, "
-            "or take fewer nodes."
+            f"{node.name} did not start on this machine: {first_line(error)}. Close "
+            "other programs, or take fewer nodes."
         ) from None
