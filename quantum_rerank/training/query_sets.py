@@ -30,15 +30,14 @@ def build_query_set(
 ) -> QuerySet:
     """Select some queries of an embedded collection and find their nearest documents.
 
-    A query's own documents are not among its candidates. Every query has the same number of
-    candidates, which is lower than `n_candidates` if the corpus is too small.
+    A query's own documents are not among its candidates.
 
     Args:
         collection: The texts and judgments.
         queries: (all queries, dim) float32, in the order of the collection.
         documents: (m, dim) float32, in the order of the collection.
         query_ids: The queries to select.
-        n_candidates: Candidates for each query.
+        n_candidates: Candidates for each query, fewer if the corpus is too small.
         for_training: Add documents that were judged not relevant to the candidates. Other
             queries have those of the first retrieval alone, on which all systems are compared.
 
