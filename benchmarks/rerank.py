@@ -116,7 +116,9 @@ def _timed(score: Score, query: Embeddings, rows: list[int], documents: Embeddin
 
 
 def main(
-    corpus: Annotated[int, typer.Option(help="Number of documents in the index.")] = 10_000,
+    corpus: Annotated[
+        int, typer.Option(min=1000, help="Number of documents in the index.")
+    ] = 10_000,
     repeats: int = 200,
     as_json: AsJson = False,
 ) -> None:

@@ -134,7 +134,7 @@ def _print_results(finished: FinishedRun, folder: Path, console: Console) -> Non
     n_trained = {name: model.n_trained for name, model in results.measured.items()}
     for role in finished.prepared.test_roles:
         systems = {name: model.test[role] for name, model in results.measured.items()}
-        console.print(leaderboard(f"{role} queries, scored once", systems))
+        console.print(leaderboard(role, systems))
         baselines = {name: scores for name, scores in systems.items() if name != results.model}
         system = systems[results.model]
         console.print(difference_table(results.model, system, baselines, n_trained))

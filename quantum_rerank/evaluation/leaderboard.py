@@ -65,16 +65,16 @@ def over_domains(
     )
 
 
-def leaderboard(title: str, systems: Mapping[str, Scores]) -> Table:
+def leaderboard(role: str, systems: Mapping[str, Scores]) -> Table:
     """Return a table of systems, best NDCG@10 first, each compared with cosine.
 
     Args:
-        title: Title of the table.
+        role: Role of the queries, such as `test` or `unseen_test`.
         systems: Name -> scores. `cosine` must be among them.
     """
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=None)
+    table = Table(title=f"Leaderboard on {role} queries", title_justify="left", box=None)
     table.add_column("system", no_wrap=True)
     for metric in METRICS:
         table.add_column(metric.upper(), justify="right")

@@ -135,7 +135,7 @@ def test_the_bundle_gives_the_scores_of_its_examples(trained: Trained) -> None:
 
 
 def test_the_trained_model_is_compared_with_every_other(trained: Trained) -> None:
-    assert "test queries, scored once" in trained.printed
+    assert "Leaderboard on test queries" in trained.printed
     lines = [line.strip() for line in trained.printed.splitlines()]
     (head,) = (number for number, line in enumerate(lines) if line.startswith("hybrid minus"))
     others = [line.split()[0] for line in lines[head + 1 : head + 4]]

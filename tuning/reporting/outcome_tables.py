@@ -12,6 +12,7 @@ from rich.text import Text
 from quantum_rerank.evaluation import COSINE, Scores, difference_table, leaderboard
 from quantum_rerank.evaluation.target_table import target_table
 from quantum_rerank.evaluation.targets import read_target_records
+from quantum_rerank.plural import counted
 from tuning.conclusion.confirmation import Confirmed
 from tuning.conclusion.outcome import Outcome
 from tuning.reporting.descriptions import describe_trial
@@ -43,7 +44,7 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         systems = _systems(outcome, role)
         if COSINE not in systems:
             continue
-        console.print(leaderboard(f"{role}: held-out queries", systems))
+        console.print(leaderboard(role, systems))
         if outcome.tested:
             best = outcome.tested[0].scores[role]
             rivals = {name: scores for name, scores in systems.items() if scores is not best}
@@ -75,7 +76,7 @@ def print_confirmed(confirmed: Sequence[Confirmed], console: Console) -> None:
         return
     n_seeds = len(trials[0].objectives)
     table = Table(
-        title=f"The best trials on {n_seeds} fresh seeds: validation objective",
+        title=f"Validation objective of the best trials on {counted(n_seeds, 'fresh seed')}",
         title_justify="left",
         box=None,
     )
@@ -91,7 +92,7 @@ def print_confirmed(confirmed: Sequence[Confirmed], console: Console) -> None:
 def taken_over_table(taken: Sequence[TakenOver]) -> Table:
     """Return a row per earlier run: trials that were taken over, and those left out by reason."""
     table = Table(title="Warm start", title_justify="left", box=None)
-    for name in (*PRIOR_STATES, "to train anew", "left out"):
+    for name in (*PRIOR_STATES, "queued", "left out"):
         table.add_column(name, justify="right")
     for name in ("run", "reasons"):
         table.add_column(name, overflow="fold")
@@ -120,7 +121,7 @@ def _trial_table(outcome: Outcome) -> Table:
     table = Table(title="Trials by validation objective", title_justify="left", box=None)
     for name in ("trial", "state", "epochs", "objective", "s", "MiB"):
         table.add_column(name, justify="left" if name == "state" else "right")
-    table.add_column("configuration, or reason of the failure", overflow="fold")
+    table.add_column("configuration or failure", overflow="fold")
     for trial in sorted(
         outcome.trials, key=lambda t: (t.state.name != "FAIL", ranking_key(t)), reverse=True
     ):

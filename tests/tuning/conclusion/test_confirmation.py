@@ -169,5 +169,5 @@ def test_the_table_shows_what_each_came_to(best: list[TrainedTrial]) -> None:
     console = Console(file=io.StringIO(), width=120)
     print_confirmed([Confirmed(best[0], (0.4, 0.5, 0.6)), Confirmed(best[1], ())], console)
     shown = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
-    assert "The best trials on 3 fresh seeds" in shown
+    assert "best trials on 3 fresh seeds" in shown
     assert shown.endswith("0.5000 0.1000 0.4000 0.6000")

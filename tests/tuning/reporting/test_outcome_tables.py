@@ -31,7 +31,8 @@ def test_what_failed_is_printed_last_with_its_reason(outcome: Outcome) -> None:
 @pytest.mark.parametrize("role", ["test", "unseen_test"])
 def test_the_leaderboard_of_a_role_holds_every_system(outcome: Outcome, role: str) -> None:
     lines = printed(outcome)
-    (title,) = (n for n, line in enumerate(lines) if line.startswith(f"{role}: held-out queries"))
+    start = f"Leaderboard on {role} queries"
+    (title,) = (n for n, line in enumerate(lines) if line.startswith(start))
     board = "\n".join(lines[title : title + 8])
     assert all(name in board for name in ("cosine", "trial 1", "trial 0"))
 
