@@ -31,8 +31,8 @@ class Objective(Section):
 class Budget(Section):
     """Budget of a search."""
 
-    trials: int = Field(ge=1)
-    epochs: int = Field(ge=1, description="of each trial, at most")
+    trials: int = Field(ge=1, le=1_000_000)
+    epochs: int = Field(ge=1, le=1_000_000, description="of each trial, at most")
     hours: float = Field(24.0, gt=0.0, description="of the whole search")
     trial_memory_gb: float = Field(8.0, gt=0.0, description="memory of each trial")
     trial_hours: float | None = Field(None, gt=0.0, description="of each trial")
@@ -55,9 +55,11 @@ class SchedulerConfig(Section):
 
     name: Annotated[str, name_of(SCHEDULERS)] = "asha"
     grace_period: int = Field(3, ge=1)
-    reduction_factor: float = Field(3.0, gt=1.0)
+    reduction_factor: float = Field(3.0, ge=1.1)
     brackets: int = Field(3, ge=1, description="of hyperband")
-    population: int = Field(8, ge=2, description="of pbt: members at work, clones in their places")
+    population: int = Field(
+        8, ge=2, le=10_000, description="of pbt: members at work, clones in their places"
+    )
     interval_epochs: int = Field(3, ge=1, description="of pbt: between two comparisons")
     quantile: float = Field(0.25, gt=0.0, le=0.5, description="of pbt: share replaced by clones")
     resample_probability: float = Field(0.25, ge=0.0, le=1.0, description="of pbt: or else moved")
@@ -80,7 +82,7 @@ class SchedulerConfig(Section):
 class Header(Section):
     """All of a space file but its parameters."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
     base: str
     data: dict[str, Any] = Field(default_factory=dict)
     fixed: dict[str, Any] = Field(
@@ -91,5 +93,9 @@ class Header(Section):
     sampler: SamplerConfig = SamplerConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     start_from: list[dict[str, Any]] = Field(default_factory=list)
-    top_k: int = Field(3, ge=1, description="trials that are confirmed, then scored on test")
-    confirm_seeds: int = Field(5, ge=0, description="fresh seeds on which each of them is trained")
+    top_k: int = Field(
+        3, ge=1, le=1000, description="trials that are confirmed, then scored on test"
+    )
+    confirm_seeds: int = Field(
+        5, ge=0, le=1000, description="fresh seeds on which each of them is trained"
+    )

@@ -123,7 +123,7 @@ class CategoricalParameter(_Parameter):
     """One of some values."""
 
     type: Literal["categorical"]
-    choices: list[Scalar]
+    choices: list[Scalar] = Field(max_length=1000)
 
     def suggest(self, trial: Suggester, name: str) -> Any:
         return trial.suggest_categorical(name, self.choices)
