@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quantum_rerank.config import ExperimentConfig, flat
-from quantum_rerank.console import pasted
 from quantum_rerank.errors import ConfigError, MissingPackage
+from quantum_rerank.plain_text import pasted
 from tuning.records import EPOCH, FINAL, OBJECTIVE, Listener, TrialEnd, TrialOutcome
 
 Mode = Literal["online", "offline", "disabled"]

@@ -17,11 +17,11 @@ import optuna
 from rich.console import Console
 
 from quantum_rerank.atomic import write_json
-from quantum_rerank.console import pasted
 from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import FilesError, SearchError
 from quantum_rerank.interruption import Interruption, hangups_blocked
 from quantum_rerank.output_streams import as_a_display
+from quantum_rerank.plain_text import pasted
 from quantum_rerank.training.data_description import describe
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.trial_data import PreparedData
