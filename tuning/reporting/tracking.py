@@ -24,6 +24,7 @@ from quantum_rerank.config import ExperimentConfig, flat
 from quantum_rerank.errors import ConfigError, MissingPackage
 from quantum_rerank.plain_text import pasted
 from tuning.records import EPOCH, FINAL, OBJECTIVE, Listener, TrialEnd, TrialOutcome
+from tuning.reporting import wandb_service
 
 Mode = Literal["online", "offline", "disabled"]
 
@@ -178,10 +179,10 @@ class WandbTracker(Listener):
     def close(self, seconds: float = 60.0) -> None:
         """Write what is queued and close open runs, or give up after so many seconds."""
         self._tasks.put(None)
-        self._thread.join(timeout=seconds)
-        if self._thread.is_alive():
-            text = f"W&B did not finish within {seconds:g} s; its files may lack the end."
+        if reason := wandb_service.finish(self._thread, seconds):
+            text = f"W&B is given up: {reason}. Its files may lack the end of the last trials."
             warnings.warn(text, stacklevel=2)
+        wandb_service.limit_exit(wandb_service.STOPPED_SECONDS)
 
     def _open(self, number: int, config: ExperimentConfig) -> None:
         run = self._runs[number] = self._start(f"{self._group}-{number:05d}")
@@ -220,10 +221,9 @@ class WandbTracker(Listener):
 
     def _go_on_offline(self, error: Exception) -> None:
         if self._mode == "online":
-            why = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
             text = (
-                f"W&B does not answer ({why}): the search goes on offline. Upload it later with "
-                f"`wandb sync {pasted(self._folder / 'wandb')}/*run-*`."
+                f"W&B does not answer ({_reason(error)}): the search goes on offline. "
+                f"Upload it later with `wandb sync {pasted(self._folder / 'wandb')}/*run-*`."
             )
             warnings.warn(text, stacklevel=2)
         self._mode = "offline"
@@ -236,10 +236,16 @@ class WandbTracker(Listener):
                 task()
             except Exception as error:  # no error of W&B may reach a trial
                 self._failed = True
-                warnings.warn(f"W&B is given up for this search: {error}", stacklevel=1)
+                reason = _reason(error)
+                warnings.warn(f"W&B is given up for this search: {reason}", stacklevel=1)
         with contextlib.suppress(Exception):
             for run in self._runs.values():
                 run.finish(exit_code=1)
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error, or its kind if it has no message."""
+    return next(iter(str(error).splitlines()), "").rstrip(".") or type(error).__name__
 
 
 def _logged_in() -> bool:
