@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -36,40 +35,43 @@ def program(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def service(program: Path) -> Iterator[psutil.Popen]:
-    with psutil.Popen([str(program), "600"]) as process:
-        while process not in wandb_service.services():  # until it has become that program
+def service(program: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([str(program), "600"]) as process:
+        while (
+            psutil.Process(process.pid) not in wandb_service.services()
+        ):  # until it has become that program
             time.sleep(0.01)
         yield process
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+        process.kill()
 
 
-def waiting(service: psutil.Popen) -> threading.Thread:
+def waiting(service: subprocess.Popen[bytes]) -> threading.Thread:
     """Return a thread that waits for the service as W&B does, without a limit."""
     thread = threading.Thread(target=service.wait, daemon=True)
     thread.start()
     return thread
 
 
-def test_a_stopped_process_of_wandb_is_continued(service: psutil.Popen) -> None:
+def test_a_stopped_process_of_wandb_is_continued(service: subprocess.Popen[bytes]) -> None:
     assert wandb_service.continue_stopped() == []
     service.send_signal(signal.SIGSTOP)
-    while service.status() != psutil.STATUS_STOPPED:
+    while psutil.Process(service.pid).status() != psutil.STATUS_STOPPED:
         time.sleep(0.01)
     assert wandb_service.continue_stopped() == [service.pid]
-    while service.status() == psutil.STATUS_STOPPED:
+    while psutil.Process(service.pid).status() == psutil.STATUS_STOPPED:
         time.sleep(0.01)
 
 
-def test_a_process_that_does_not_answer_is_killed_with_a_reason(service: psutil.Popen) -> None:
+def test_a_process_that_does_not_answer_is_killed_with_a_reason(
+    service: subprocess.Popen[bytes],
+) -> None:
     reason = wandb_service.finish(waiting(service), 0.3)
     assert reason == "wandb-core did not answer within 0.3 s"
     assert service.wait() == -signal.SIGKILL
 
 
 def test_a_process_that_stays_stopped_is_killed_sooner_and_named(
-    service: psutil.Popen, monkeypatch: pytest.MonkeyPatch
+    service: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wandb_service, "STOPPED_SECONDS", 0.3)
     monkeypatch.setattr(wandb_service, "continue_stopped", lambda: [service.pid])
@@ -78,7 +80,7 @@ def test_a_process_that_stays_stopped_is_killed_sooner_and_named(
     assert service.wait() == -signal.SIGKILL
 
 
-def test_a_thread_that_ends_in_time_has_no_reason(service: psutil.Popen) -> None:
+def test_a_thread_that_ends_in_time_has_no_reason(service: subprocess.Popen[bytes]) -> None:
     service.kill()
     assert wandb_service.finish(waiting(service), 3600.0) == ""
 
