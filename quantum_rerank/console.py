@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,8 +14,8 @@ from quantum_rerank import output_streams
 from quantum_rerank.errors import USAGE_EXIT_CODE, OutputError, QuantumRerankError
 from quantum_rerank.folder_lock import LOCK
 from quantum_rerank.interruption import Interrupted, Interruption
-from quantum_rerank.output_streams import shown
 from quantum_rerank.paths import expanded
+from quantum_rerank.plain_text import shown
 
 if TYPE_CHECKING:
     import typer
@@ -132,30 +130,6 @@ def _expanded(value: Any) -> Any:
     if isinstance(value, list):
         return [_expanded(item) for item in value]
     return expanded(value) if isinstance(value, Path) else value
-
-
-def pasted(*words: object) -> str:
-    """Return a command that can be pasted into a shell, whatever its paths contain.
-
-    Args:
-        words: Words of the command, not quoted.
-
-    >>> pasted("python", "-m", "tuning.search", "--resume", "runs/lr=1 or 2?")
-    "python -m tuning.search --resume 'runs/lr=1 or 2?'"
-    """
-    return " ".join(_quoted(str(word)) for word in words)
-
-
-def _quoted(word: str) -> str:
-    """Return a quoted word; line breaks and the like become escapes of bash and zsh."""
-    if word.isprintable():
-        return shlex.quote(word)
-    escaped = "".join(c if c.isprintable() and c not in "'\\" else _escape(c) for c in word)
-    return f"$'{escaped}'"
-
-
-def _escape(character: str) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def new_folder(path: Path, but: Sequence[str] = ()) -> Path:

@@ -10,7 +10,6 @@ import errno
 import io
 import logging
 import os
-import re
 import select
 import signal
 import sys
@@ -27,7 +26,6 @@ READER_GONE_EXIT_CODE = 128 + signal.SIGPIPE
 
 _READER_GONE = (errno.EPIPE, errno.EIO)  # of a pipe, and of a terminal that was closed
 _NAMES = {1: "standard output", 2: "standard error"}
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +38,6 @@ class _Policy:
 
 
 _policy = _Policy()  # of the process, as its standard streams are
-
-
-def shown(text: str) -> str:
-    """Replace control characters, so that a name cannot send commands to a terminal.
-
-    >>> shown("run\\x1b[2J")
-    'run�[2J'
-    """
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def install() -> None:

@@ -23,7 +23,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from quantum_rerank.output_streams import shown
+from quantum_rerank.plain_text import shown
 
 Item = TypeVar("Item")
 

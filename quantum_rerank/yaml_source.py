@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.paths import expanded
+from quantum_rerank.yaml_limits import MAX_DIGITS, check_limits, read_text
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
 Location = tuple[str | int, ...]
+
+_SHOWN_ENDS = 100
 
 
 @dataclass(frozen=True)
@@ -46,25 +49,23 @@ def load_yaml(path: Path) -> YamlSource:
     """Read a YAML 1.2 file whose root is a mapping.
 
     Raises:
-        ConfigError: The file cannot be read, is not valid YAML, or has another root.
+        ConfigError: The file cannot be read, is not valid YAML, exceeds a limit, or has another
+            root.
     """
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     path = expanded(path)
+    text = read_text(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"`{path}` does not exist. Give the path of a YAML file.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"`{path}` cannot be read: {error}.") from None
-    try:
+        check_limits(path, _reader().parse(text))
         root = _reader().load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         raise ConfigError(f"{path}, line {line}: not valid YAML: {error.problem}.") from None
     except YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}.") from None
+        problem = str(error).splitlines()[0]
+        raise ConfigError(f"{path}: not valid YAML: {problem}.") from None
     if not isinstance(root, Mapping):
         raise ConfigError(f"{path}, line 1: the file must hold `key: value` pairs.")
     lines: dict[Location, int] = {}
@@ -80,6 +81,9 @@ def _reader() -> YAML:
 
     class Constructor(RoundTripConstructor):
         def construct_object(self, node: Any, deep: bool = False) -> Any:
+            if node.tag.endswith(":int") and len(node.value) > MAX_DIGITS:
+                problem = f"a number may have at most {MAX_DIGITS} digits"
+                raise ConstructorError(None, None, problem, node.start_mark)
             try:
                 return super().construct_object(node, deep)
             except YAMLError:
@@ -101,7 +105,7 @@ def _plain(node: Any, location: Location, lines: dict[Location, int]) -> Any:
             inner = (*location, str(key))
             try:
                 lines[inner] = node.lc.key(key)[0] + 1  # type: ignore[attr-defined]
-            except KeyError:  # from a merge key (<<), which has no lines
+            except (KeyError, TypeError):  # from a merge key (<<), which has no lines
                 lines[inner] = lines.get(location, 1)
             mapping[str(key)] = _plain(value, inner, lines)
         return mapping
@@ -133,7 +137,10 @@ def nearest(key: str, valid: Iterable[str]) -> str:
 def shown(value: Any) -> str:
     """Return a value as a YAML file would contain it, for an error message.
 
+    The middle of a long value is left out.
+
     >>> shown(None), shown("text"), shown(0.5)
     ('null', "'text'", '0.5')
     """
-    return "null" if value is None else repr(value)
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= 2 * _SHOWN_ENDS else f"{text[:_SHOWN_ENDS]}...{text[-_SHOWN_ENDS:]}"

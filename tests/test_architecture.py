@@ -27,10 +27,12 @@ ROOMS: dict[str, set[str]] = {
     "forks": set(),
     "folder_lock": {"errors"},
     "output_streams": set(),
+    "plain_text": set(),
     "interruption": set(),
-    "plain_console": {"output_streams"},
-    "console": {"folder_lock", "interruption", "output_streams", "paths", "errors"},
-    "yaml_source": {"paths", "errors"},
+    "plain_console": {"plain_text"},
+    "console": {"folder_lock", "interruption", "output_streams", "paths", "plain_text", "errors"},
+    "yaml_limits": {"errors"},
+    "yaml_source": {"yaml_limits", "paths", "errors"},
     "atomic": {"errors"},
     "records": {"errors"},
     "plural": set(),
@@ -174,7 +176,7 @@ LAYERS: dict[str, set[str]] = {
 LAYER_ROOMS: dict[str, set[str]] = {
     "space": {"config", "errors", "paths", "registry", "yaml_source"},
     "records": {"config"},
-    "study": {"atomic", "config", "errors", "paths", "training"},
+    "study": {"atomic", "config", "errors", "paths", "plain_text", "training"},
 }
 
 # Outside packages that only these modules may import.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,23 @@ def test_includes_are_found_beside_the_file_that_names_them(tmp_path: Path) -> N
     write(tmp_path, "parts/all.yaml", "include: [seed.yaml]\n")
     path = write(tmp_path, "run.yaml", "include: [parts/all.yaml]\n")
     assert load_config(path).seed == 3
+
+
+@pytest.mark.parametrize(("width", "rule"), [(2, "10 files deep"), (99, "more than 100 files")])
+def test_includes_that_multiply_are_refused_at_once(tmp_path: Path, width: int, rule: str) -> None:
+    depth = 24 if width == 2 else 3
+    for level in range(depth):
+        below = [f"{level + 1}.yaml"] * width
+        write(tmp_path, f"{level}.yaml", f"include: [{', '.join(below)}]\n")
+    write(tmp_path, f"{depth}.yaml", "seed: 1\n")
+    with pytest.raises(ConfigError, match=rule):
+        load_config(tmp_path / "0.yaml")
+
+
+def test_an_include_that_is_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(ConfigError, match=r"pipe\.yaml` is no regular file"):
+        load_config(write(tmp_path, "run.yaml", "include: [pipe.yaml]\n"))
 
 
 def test_an_include_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from quantum_rerank.output_streams import READER_GONE_EXIT_CODE, shown
+from quantum_rerank.output_streams import READER_GONE_EXIT_CODE
 
 PROGRAM = """
 import sys
@@ -175,8 +175,3 @@ def test_no_escape_sequence_of_a_text_reaches_the_terminal(kind: str) -> None:
     printed, stderr = process.communicate()
     assert b"[2J" in printed + stderr
     assert b"\x1b" not in printed + stderr
-
-
-def test_control_characters_are_replaced_and_text_stays() -> None:
-    assert shown("a\tb\nü日本 \U0001f600") == "a\tb\nü日本 \U0001f600"
-    assert shown("\x1b]0;t\x07\r\x9b\x7f") == "�]0;t����"

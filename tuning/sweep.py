@@ -18,11 +18,12 @@ from typing import Annotated, Any
 import typer
 
 from quantum_rerank.config import ExperimentConfig
-from quantum_rerank.console import pasted, say
 from quantum_rerank.console import run as run_command
+from quantum_rerank.console import say
 from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import OutputError
 from quantum_rerank.output_streams import write_result
+from quantum_rerank.plain_text import pasted
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.trial_data import TrialData
 from tuning.commands.options import SpaceFile, Wandb

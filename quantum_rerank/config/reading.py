@@ -14,6 +14,8 @@ from quantum_rerank.errors import ConfigError
 from quantum_rerank.paths import expanded
 from quantum_rerank.yaml_source import Location, YamlSource, load_yaml, nearest, shown
 
+_MAX_FILES = 100  # read for one configuration, each inclusion counted
+_MAX_INCLUDE_DEPTH = 10
 _UNSEEN = ("unseen_validation", "unseen_test")
 
 
@@ -35,7 +37,11 @@ def load_config(
     Raises:
         ConfigError: Every mistake of every file, each with file and line.
     """
-    sources = list(_with_includes(path, ())) if path else []
+    sources: list[YamlSource] = []
+    for source in _with_includes(path, ()) if path else ():
+        sources.append(source)
+        if len(sources) > _MAX_FILES:
+            raise ConfigError(f"`{path}` includes more than {_MAX_FILES} files. Include fewer.")
     values = ExperimentConfig().model_dump(mode="json")
     for source in sources:
         values = _merge(values, _naming_all(source.values))
@@ -203,6 +209,9 @@ def _with_includes(path: Path, seen: tuple[Path, ...]) -> Iterator[YamlSource]:
         raise ConfigError(f"`include` must be a list of files ({source.at(('include',))}).")
     for name in included:
         child = source.path.parent / expanded(str(name))
+        if len(seen) >= _MAX_INCLUDE_DEPTH:
+            depth = f"more than {_MAX_INCLUDE_DEPTH} files deep"
+            raise ConfigError(f"`include` goes {depth} ({source.at(('include',))}). Include fewer.")
         if child.resolve() in (*seen, source.path.resolve()):
             raise ConfigError(f"`{child}` includes itself ({source.at(('include',))}).")
         yield from _with_includes(child, (*seen, source.path.resolve()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from quantum_rerank.training.checkpoint import checkpoint_bytes, take_over
 from quantum_rerank.training.gating import place_gate
 from quantum_rerank.training.losses import make_loss
 from quantum_rerank.training.negatives import Negatives
-from quantum_rerank.training.trainer import Trainer
+from quantum_rerank.training.trainer import EpochReport, Trainer
 from quantum_rerank.training.trial_data import TrialData
 from quantum_rerank.training.validation import Validator
 
@@ -22,7 +22,12 @@ Ancestors = Sequence[tuple[ExperimentConfig, int]]
 """Configurations that trained the same weights one after another, each with its last epoch."""
 
 
-def make_descendant(config: ExperimentConfig, ancestors: Ancestors, data: TrialData) -> Trainer:
+def make_descendant(
+    config: ExperimentConfig,
+    ancestors: Ancestors,
+    data: TrialData,
+    watch: Callable[[EpochReport], None] = lambda _: None,
+) -> Trainer:
     """Assemble a training that continues from the weights of its ancestors.
 
     The ancestors are trained here one after another, each from the weights of its predecessor
@@ -32,6 +37,7 @@ def make_descendant(config: ExperimentConfig, ancestors: Ancestors, data: TrialD
         config: The configuration of the training.
         ancestors: The earliest first; without ancestors this is `make_trainer`.
         data: The data of all of them.
+        watch: Called with the report of every epoch of an ancestor.
 
     Returns:
         A trainer whose next epoch is the one after the ancestors' last.
@@ -45,6 +51,7 @@ def make_descendant(config: ExperimentConfig, ancestors: Ancestors, data: TrialD
         if weights:
             take_over(trainer, weights)
         for report in trainer.epochs():
+            watch(report)
             if report.epoch == last:
                 break
         weights = checkpoint_bytes(trainer, {})

@@ -96,7 +96,7 @@ def train_model(
         config: The configuration of the training.
         model: The model to train.
         data: Training and validation data.
-        watch: Called with the report of every epoch.
+        watch: Called with the report of every epoch, those of its ancestors too.
         ancestors: Configurations that trained the weights before, see `make_descendant`.
         checkpoint: The file that the training is saved to, and resumed from if it exists.
     """
@@ -104,7 +104,7 @@ def train_model(
     if not MODELS[model].is_trainable:  # its only epoch would come after theirs
         ancestors = ()
     trained_before = [(_to_train(ancestor, model), last) for ancestor, last in ancestors]
-    trainer = make_descendant(config, trained_before, data)
+    trainer = make_descendant(config, trained_before, data, watch)
     history = []
     epochs = resumable_epochs(trainer, checkpoint, config) if checkpoint else trainer.epochs()
     for report in epochs:
@@ -196,8 +196,9 @@ def train_weights(
     ancestors: Ancestors,
     model: str,
     data: TrialData,
+    watch: Callable[[EpochReport], None] = lambda _: None,
 ) -> tuple[dict[str, Tensor], float]:
     """Train a model on one thread; return its weights and fusion weight for another process."""
     torch.set_num_threads(1)
-    trained = train_model(config, model, data, ancestors=ancestors)
+    trained = train_model(config, model, data, watch, ancestors)
     return trained.head.state_dict(), trained.validation.fusion_weight

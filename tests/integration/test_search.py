@@ -16,8 +16,8 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from quantum_rerank.console import pasted
 from quantum_rerank.export import read_bundle
+from quantum_rerank.plain_text import pasted
 from quantum_rerank.reranker import Reranker
 from tests.chaos.driver import broken_curves, read_events, wait_for
 from tests.integration.conftest import (

@@ -9,9 +9,10 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from quantum_rerank.console import INTERRUPTED_EXIT_CODE, new_folder, pasted, say
+from quantum_rerank.console import INTERRUPTED_EXIT_CODE, new_folder, say
 from quantum_rerank.folder_lock import locked
 from quantum_rerank.interruption import Interrupted, hangups_blocked
+from quantum_rerank.plain_text import pasted
 from tuning.commands.request import CheckedSearch, SearchRequest
 from tuning.limits.concurrency import Node
 from tuning.records import StopKind, StopReason

@@ -12,13 +12,13 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from quantum_rerank.atomic import replace_folder
-from quantum_rerank.console import pasted
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import BundleError, FilesError, OutputError
 from quantum_rerank.evaluation import COSINE, Scores
 from quantum_rerank.evaluation.measurements import SeedObjectives
 from quantum_rerank.evaluation.ranking import score_on
 from quantum_rerank.evaluation.role_scores import score_against_cosine
+from quantum_rerank.plain_text import pasted
 from quantum_rerank.plural import counted
 from quantum_rerank.similarity import Head
 from quantum_rerank.training.models import untrained_head

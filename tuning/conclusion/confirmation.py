@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.training.models import train_model
+from quantum_rerank.training.trainer import EpochReport
 from quantum_rerank.training.trial_data import TrialData
 from tuning.conclusion.trained_trial import TrainedTrial
 from tuning.study import attributes
@@ -125,15 +126,21 @@ def _on_all(seeds: Sequence[int], objectives: Mapping[str, float]) -> tuple[floa
     return tuple(present) if len(present) == len(seeds) else ()
 
 
-def best_objective(config: ExperimentConfig, ancestors: Ancestors, data: TrialData) -> float:
+def best_objective(
+    config: ExperimentConfig,
+    ancestors: Ancestors,
+    data: TrialData,
+    watch: Callable[[EpochReport], None] = lambda _: None,
+) -> float:
     """Return the validation objective of a training's best epoch, on one thread.
 
     Args:
         config: Configuration to train.
         ancestors: Trainings before it, which its weights go on from.
         data: Data of the search.
+        watch: Called with the report of every epoch.
     """
     import torch
 
     torch.set_num_threads(1)
-    return train_model(config, config.model, data, ancestors=ancestors).validation.objective
+    return train_model(config, config.model, data, watch, ancestors).validation.objective

@@ -9,9 +9,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from quantum_rerank.console import pasted
 from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.evaluation.measurements import SeedObjectives
+from quantum_rerank.plain_text import pasted
 from quantum_rerank.training.trial_data import TrialData
 from tuning.conclusion.export import TrialEvidence, cosine_objective
 from tuning.conclusion.trained_trial import TrainedTrial

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
-from quantum_rerank.console import pasted
 from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import OutputError
+from quantum_rerank.plain_text import pasted
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.hybrid_trainer import make_descendant
 from tuning.conclusion.confirmation import Ancestors

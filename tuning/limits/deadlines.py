@@ -3,27 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from quantum_rerank.config import ExperimentConfig
 from tuning.records import Clock, Failure, FailureKind, Listener, TrialEnd
 
 
+@dataclass(frozen=True)
+class TimeLimits:
+    """Limits of the time of a training.
+
+    Attributes:
+        trial_hours: Limit of the training as a whole; None for none.
+        epoch_minutes: Limit between two reports; the first one includes the start of the worker
+            and the warm-up. None for no limit.
+    """
+
+    trial_hours: float | None = None
+    epoch_minutes: float | None = None
+
+    def exceeded(self, seconds: float, epoch_seconds: float) -> Failure | None:
+        """Return the failure of a training that has exceeded its time.
+
+        Args:
+            seconds: Time since its start.
+            epoch_seconds: Time since its last report.
+
+        >>> str(TimeLimits(epoch_minutes=2.0).exceeded(500.0, 121.0))
+        'timeout: no epoch ended within 2 min'
+        """
+        hours, minutes = self.trial_hours, self.epoch_minutes
+        if hours and seconds > hours * 3600.0:
+            return Failure(FailureKind.TIMEOUT, f"longer than {hours:g} h")
+        if minutes and epoch_seconds > minutes * 60.0:
+            return Failure(FailureKind.TIMEOUT, f"no epoch ended within {minutes:g} min")
+        return None
+
+
 class Deadlines(Listener):
     """Listener that knows which trials have exceeded their time.
 
     Args:
-        trial_hours: Limit of a trial as a whole; None for none.
-        epoch_minutes: Limit between two reports; the first one includes the start of the worker
-            and the warm-up. None for no limit.
+        limits: Limits of each trial.
         clock: Seconds.
     """
 
-    def __init__(
-        self, trial_hours: float | None, epoch_minutes: float | None, clock: Clock
-    ) -> None:
-        self._trial_hours, self._epoch_minutes = trial_hours, epoch_minutes
-        self._clock = clock
+    def __init__(self, limits: TimeLimits, clock: Clock) -> None:
+        self._limits, self._clock = limits, clock
         self._started: dict[int, float] = {}
         self._reported: dict[int, float] = {}
         self._checked: dict[int, float] = {}
@@ -42,12 +69,8 @@ class Deadlines(Listener):
             self._started[number] = started + now - self._checked.get(number, started)
             self._reported[number] = now
         self._checked[number] = now
-        hours, minutes = self._trial_hours, self._epoch_minutes
-        if hours and now - self._started.get(number, now) > hours * 3600.0:
-            return Failure(FailureKind.TIMEOUT, f"longer than {hours:g} h")
-        if minutes and now - self._reported.get(number, now) > minutes * 60.0:
-            return Failure(FailureKind.TIMEOUT, f"no epoch ended within {minutes:g} min")
-        return None
+        started, reported = self._started.get(number, now), self._reported.get(number, now)
+        return self._limits.exceeded(now - started, now - reported)
 
     def trial_started(self, number: int, config: ExperimentConfig) -> None:
         """Start the time of a trial."""

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from quantum_rerank.console import pasted
+from quantum_rerank.plain_text import pasted
 from quantum_rerank.plural import counted
 from tuning.records import EPOCH, OBJECTIVE
 from tuning.reporting.descriptions import duration, time_left

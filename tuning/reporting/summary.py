@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from quantum_rerank.atomic import write_text
 from quantum_rerank.evaluation import COSINE, Scores
 from quantum_rerank.evaluation.targets import target_records
+from quantum_rerank.plain_text import table_cell
 from tuning.conclusion.confirmation import Confirmed
 from tuning.conclusion.outcome import Outcome, Tested
 from tuning.conclusion.targets import target_results
@@ -87,7 +88,8 @@ def write_trials(trials: Iterable[FrozenTrial], path: Path) -> None:
         }
         for trial in trials
     ]
-    write_text(path, pd.DataFrame(rows).to_csv(index=False))
+    table = pd.DataFrame(rows).map(table_cell).rename(columns=table_cell)
+    write_text(path, table.to_csv(index=False))
 
 
 def _count_states(trials: list[FrozenTrial]) -> dict[str, int]:

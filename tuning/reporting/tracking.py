@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quantum_rerank.config import ExperimentConfig, flat
-from quantum_rerank.console import pasted
 from quantum_rerank.errors import ConfigError, MissingPackage, first_line
+from quantum_rerank.plain_text import pasted
 from tuning.records import EPOCH, FINAL, OBJECTIVE, Listener, TrialEnd, TrialOutcome
+from tuning.reporting import wandb_service
 
 Mode = Literal["online", "offline", "disabled"]
 
@@ -178,10 +179,10 @@ class WandbTracker(Listener):
     def close(self, seconds: float = 60.0) -> None:
         """Write what is queued and close open runs, or give up after so many seconds."""
         self._tasks.put(None)
-        self._thread.join(timeout=seconds)
-        if self._thread.is_alive():
-            text = f"W&B did not finish within {seconds:g} s; its files may lack the end."
+        if reason := wandb_service.finish(self._thread, seconds):
+            text = f"W&B is given up: {reason}. Its files may lack the end of the last trials."
             warnings.warn(text, stacklevel=2)
+        wandb_service.limit_exit(wandb_service.STOPPED_SECONDS)
 
     def _open(self, number: int, config: ExperimentConfig) -> None:
         run = self._runs[number] = self._start(f"{self._group}-{number:05d}")
@@ -221,9 +222,8 @@ class WandbTracker(Listener):
     def _go_on_offline(self, error: Exception) -> None:
         if self._mode == "online":
             text = (
-                f"W&B does not answer ({first_line(error)}): the search goes on "
-                "offline. Upload it later with "
-                f"`wandb sync {pasted(self._folder / 'wandb')}/*run-*`."
+                f"W&B does not answer ({first_line(error)}): the search goes on offline. "
+                f"Upload it later with `wandb sync {pasted(self._folder / 'wandb')}/*run-*`."
             )
             warnings.warn(text, stacklevel=2)
         self._mode = "offline"
@@ -236,7 +236,8 @@ class WandbTracker(Listener):
                 task()
             except Exception as error:  # no error of W&B may reach a trial
                 self._failed = True
-                warnings.warn(f"W&B is given up for this search: {error}", stacklevel=1)
+                reason = first_line(error)
+                warnings.warn(f"W&B is given up for this search: {reason}", stacklevel=1)
         with contextlib.suppress(Exception):
             for run in self._runs.values():
                 run.finish(exit_code=1)

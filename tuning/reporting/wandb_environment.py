@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from quantum_rerank.console import pasted
 from quantum_rerank.errors import ConfigError
+from quantum_rerank.plain_text import pasted
 from tuning.reporting.tracking import MODES, Mode, has_key, import_wandb, project
 
 # Of one run, or of the process that has it.

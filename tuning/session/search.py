@@ -16,11 +16,11 @@ import optuna
 from rich.console import Console
 
 from quantum_rerank.atomic import write_json
-from quantum_rerank.console import pasted
 from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import FilesError, SearchError, first_line
 from quantum_rerank.interruption import Interruption, hangups_blocked
 from quantum_rerank.output_streams import as_a_display
+from quantum_rerank.plain_text import pasted
 from quantum_rerank.plural import counted
 from quantum_rerank.training.data_description import describe
 from quantum_rerank.training.data_manager import prepare
@@ -30,7 +30,7 @@ from tuning.conclusion.conclude import Conclusion
 from tuning.conclusion.outcome import Outcome
 from tuning.limits.budgets import CoreBudget, TimeBudget
 from tuning.limits.concurrency import Concurrency, Node, fit_cluster, fit_trials
-from tuning.limits.deadlines import Deadlines
+from tuning.limits.deadlines import Deadlines, TimeLimits
 from tuning.limits.failures import FailureStreak
 from tuning.limits.memory import MemoryWarnings
 from tuning.limits.retention import CheckpointPruner, DonorPruner
@@ -163,7 +163,14 @@ class _Session:
             with signals_conclude(state.stop_signal, state.display):
                 run_to_the_end(state)
                 write_trials(state.view(), self._folder / "trials.csv")
-                tasks = Tasks(prepared.trial, concurrency, state.stop_signal, ledger.tick)
+                tasks = Tasks(
+                    prepared.trial,
+                    concurrency,
+                    state.stop_signal,
+                    ledger.tick,
+                    _time_limits(self._space),
+                    AttendedClock(self._clock),
+                )
                 outcome = Conclusion(
                     space=self._space,
                     study=study,
@@ -238,7 +245,7 @@ class _Session:
         tracker = WandbTracker(project(), self._folder.name, self._folder, self._options.wandb_mode)
         # Trials do not lose time while the search waits for its study, or does not run.
         attended = AttendedClock(lambda: self._clock() - waited(study))
-        deadlines = Deadlines(budget.trial_hours, budget.epoch_minutes, attended)
+        deadlines = Deadlines(_time_limits(self._space), attended)
         listeners: list[Listener] = [
             ledger,
             FailureStreak(budget.failures_in_a_row, stop_signal),
@@ -330,6 +337,11 @@ def _limits(space: Space, ledger: Ledger) -> list[Callable[[], StopReason | None
     if budget.core_hours:
         limits.append(CoreBudget(budget.core_hours, ledger.core_seconds))
     return limits
+
+
+def _time_limits(space: Space) -> TimeLimits:
+    budget = space.header.budget
+    return TimeLimits(budget.trial_hours, budget.epoch_minutes)
 
 
 def _display(

@@ -133,7 +133,8 @@ def _read_base(header: Header, source: YamlSource) -> tuple[ExperimentConfig | N
     """Return the base configuration, with the values that the space sets in every trial."""
     file = source.path.parent / expanded(header.base)
     if not file.is_file():
-        return None, [f"`base` names `{file}`, which does not exist ({source.at(('base',))})."]
+        reason = "is no regular file" if file.exists() else "does not exist"
+        return None, [f"`base` names `{file}`, which {reason} ({source.at(('base',))})."]
     nested = [_nested_sentence(key, header.fixed[key], source, "fixed") for key in header.fixed]
     if problems := [problem for problem in nested if problem]:
         return None, problems

@@ -35,8 +35,8 @@ class Objective(Section):
 class Budget(Section):
     """Budget of a search."""
 
-    trials: int = Field(ge=1, description="number of trials")
-    epochs: int = Field(ge=1, description="largest number of epochs of a trial")
+    trials: int = Field(ge=1, le=1_000_000, description="number of trials")
+    epochs: int = Field(ge=1, le=1_000_000, description="largest number of epochs of a trial")
     hours: float = Field(24.0, gt=0.0, description="hours of the search, after which it ends")
     trial_memory_gb: float = Field(
         8.0, gt=0.0, description="GiB of memory of a trial; a trial that uses more fails"
@@ -81,10 +81,10 @@ class SchedulerConfig(Section):
         3, ge=1, description="epochs before a trial may be stopped; not used by pbt"
     )
     reduction_factor: float = Field(
-        3.0, gt=1.0, description="asha and hyperband: the best 1 / factor continue at each rung"
+        3.0, ge=1.1, description="asha and hyperband: the best 1 / factor continue at each rung"
     )
     brackets: int = Field(3, ge=1, description="hyperband: number of brackets")
-    population: int = Field(8, ge=2, description="pbt: members that train side by side")
+    population: int = Field(8, ge=2, le=10_000, description="pbt: members that train side by side")
     interval_epochs: int = Field(3, ge=1, description="pbt: epochs between two comparisons")
     quantile: float = Field(
         0.25,
@@ -122,6 +122,7 @@ class Header(Section):
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        max_length=100,
         description="name of the search, of its folder and of its W&B group",
     )
     base: str = Field(
@@ -141,5 +142,7 @@ class Header(Section):
         default_factory=list,
         description="first trials, each a mapping of dotted keys that replace the base's",
     )
-    top_k: int = Field(3, ge=1, description="best trials that are confirmed on fresh seeds")
-    confirm_seeds: int = Field(5, ge=0, description="number of fresh seeds")
+    top_k: int = Field(
+        3, ge=1, le=1000, description="best trials that are confirmed on fresh seeds"
+    )
+    confirm_seeds: int = Field(5, ge=0, le=1000, description="number of fresh seeds")

@@ -127,7 +127,7 @@ class CategoricalParameter(_Parameter):
     """One of some values."""
 
     type: Literal["categorical"] = Field(description="type of the parameter")
-    choices: list[Scalar] = Field(description="values to choose from")
+    choices: list[Scalar] = Field(max_length=1000, description="values to choose from")
 
     def suggest(self, trial: Suggester, name: str) -> Any:
         """See `FloatParameter.suggest`."""

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from pathlib import Path
 
 from quantum_rerank.errors import ConfigError, OutputError
+from quantum_rerank.plain_text import pasted
 from tuning.study.storage import StorageConfig, check_root, check_storage, masked
 
 _STATE = "XDG_STATE_HOME"
@@ -70,17 +70,18 @@ def refuse_unnamed(places: StorageConfig, folder: Path) -> None:
     unnamed = set(outside(places, folder)) - _named()
     if not unnamed:
         return
-    run = shlex.quote(str(folder))
     shown = " and ".join(f"`{masked(place)}`" for place in sorted(unnamed))
-    options = " ".join(
-        f"{option} {shlex.quote(masked(place))}"
+    options = [
+        word
         for option, place in (("--storage", places.storage), ("--storage-path", places.trials))
         if place in unnamed
-    )
+        for word in (option, masked(place))
+    ]
+    command = pasted("python", "-m", "tuning.status", folder, *options)
     raise OutputError(
         f"The record of `{folder}` names {shown}, where this user has not started a search. "
         "Nothing was read from there or sent there, since a run folder may come from anybody. If "
-        f"you trust it, name it once: `python -m tuning.status {run} {options}`."
+        f"you trust it, name it once: `{command}`."
     )
 
 

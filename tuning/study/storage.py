@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shlex
 import sqlite3
 import weakref
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from quantum_rerank.errors import ConfigError, MissingPackage, OutputError, first_line
 from quantum_rerank.paths import expanded
+from quantum_rerank.plain_text import pasted
 from tuning.study.retrying import RetryingStorage, retry_call
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def of_this_optuna(where: str) -> Iterator[None]:
             url = sqlite_url(Path(where)) if "://" not in where else where
             way_out = (
                 "Install the version that wrote it, or upgrade the study with "
-                f"`optuna storage upgrade --storage {shlex.quote(url)}`"
+                f"`optuna storage upgrade --storage {pasted(url)}`"
             )
         raise OutputError(f"{wrote}, which is installed. {way_out}.") from None
 

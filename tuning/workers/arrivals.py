@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quantum_rerank.errors import SearchError
-from quantum_rerank.output_streams import shown
+from quantum_rerank.plain_text import shown
 from tuning.records import Clock
 
 WARNED_SECONDS = 60.0

@@ -6,14 +6,14 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from quantum_rerank.errors import ConfigError, first_line
 from quantum_rerank.machine import container_memory_left, cores
 from tuning.limits.concurrency import GIB, Node
-from tuning.workers.private_access import private_access
+from tuning.workers.private_access import private_access, private_folder
 
 _MACHINE = "machine"  # what Ray knows this one as, of which trials take a share each
 _QUIET = {
@@ -57,7 +57,10 @@ def ray_cluster(address: str | None) -> Iterator[list[Node]]:
     local = address is None
     if address is not None:
         _refuse_silence(address)
-    with private_access() if local else nullcontext():
+    with ExitStack() as resources:
+        if local:
+            resources.enter_context(private_access())
+            resources.enter_context(private_folder())
         _start_or_join(address)
         _write_our_own_obituaries()
         _survive_memory_monitor()

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from quantum_rerank.errors import ConfigError
+from tuning.workers.private_access import ray_folder
 
 _SOCKET_BYTES = 107  # of a path, on Linux
 # What Ray puts below the temporary folder: its session, named by time and process, and sockets.
@@ -66,9 +67,9 @@ def _nearest(path: Path) -> Path:
 
 def _unusable_for_ray(is_divided: bool) -> Iterator[str]:
     variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), "")
-    folder = Path(os.environ.get(variable, "/tmp"))  # noqa: S108 as Ray itself takes it
+    folder = ray_folder().parent
     named = f"{variable}, `{folder}`," if variable else f"`{folder}`, where Ray keeps its sockets,"
-    subfolder = "/nodes-00000000" if is_divided else ""
+    subfolder = "/nodes-00000000" if is_divided else f"/{ray_folder().name}"
     n_bytes = len(os.fsencode(f"{folder}{subfolder}{_SOCKET}"))
     if n_bytes > _SOCKET_BYTES:
         too_many = n_bytes - _SOCKET_BYTES

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from quantum_rerank.config import ExperimentConfig
-from tuning.limits.deadlines import Deadlines
+from tuning.limits.deadlines import Deadlines, TimeLimits
 from tuning.records import LONGEST_TURN_SECONDS, OBJECTIVE, AttendedClock, TrialEnd, TrialOutcome
 
 CONFIG = ExperimentConfig()
@@ -30,7 +30,7 @@ def clock() -> Clock:
 @pytest.fixture
 def deadlines(clock: Clock) -> Deadlines:
     """Of two hours a trial and ten minutes an epoch; trial 0 has just started."""
-    found = Deadlines(2.0, 10.0, clock)
+    found = Deadlines(TimeLimits(2.0, 10.0), clock)
     found.trial_started(0, CONFIG)
     return found
 
@@ -86,7 +86,7 @@ def test_a_trial_that_ended_is_never_overdue(deadlines: Deadlines, clock: Clock)
 
 
 def test_without_limits_no_trial_is_overdue(clock: Clock) -> None:
-    deadlines = Deadlines(None, None, clock)
+    deadlines = Deadlines(TimeLimits(), clock)
     deadlines.trial_started(0, CONFIG)
     clock.now += 999 * HOUR
     assert deadlines.overdue(0, is_running=True) is None
@@ -111,7 +111,7 @@ def test_the_time_in_which_others_go_first_is_not_a_trial_s(
 
 def attended(clock: Clock) -> Deadlines:
     """Deadlines as a search has them, whose loop looks at them all the time."""
-    deadlines = Deadlines(2.0, 10.0, AttendedClock(clock))
+    deadlines = Deadlines(TimeLimits(2.0, 10.0), AttendedClock(clock))
     deadlines.trial_started(0, CONFIG)
     return deadlines
 

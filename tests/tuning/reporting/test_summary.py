@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from optuna.trial import create_trial
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import TrialState, create_trial
 
 from tuning.conclusion.outcome import Outcome
 from tuning.records import StopKind, StopReason
@@ -74,6 +76,19 @@ def test_the_table_of_trials_has_a_row_per_trial_with_its_parameters(
     assert list(table["reason"]) == ["", "", "", "nan: the loss became nan"]
     assert list(table["best_epoch"]) == ["1", "1", "1", ""]
     assert set(outcome.space.parameters) <= set(table.columns)
+
+
+def test_a_formula_in_a_study_is_text_in_the_table_of_trials(tmp_path: Path) -> None:
+    trial = create_trial(
+        state=TrialState.FAIL,
+        params={"=1+2": "@SUM(A1)"},
+        distributions={"=1+2": CategoricalDistribution(["@SUM(A1)"])},
+        user_attrs={WARM_START: "=cmd|' /C calc'!A0"},
+    )
+    write_trials([trial], tmp_path / "trials.csv")
+    with (tmp_path / "trials.csv").open(newline="") as file:
+        cells = {cell for row in csv.reader(file) for cell in row}
+    assert {"'=1+2", "'@SUM(A1)", "'=cmd|' /C calc'!A0"} <= cells
 
 
 def test_a_table_of_no_trials_is_written_too(tmp_path: Path) -> None:

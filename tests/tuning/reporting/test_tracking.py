@@ -138,6 +138,21 @@ def test_whatever_goes_wrong_is_said_once_and_harms_nobody(
     assert "W&B is given up for this search" in str(warning.message)
 
 
+@pytest.mark.filterwarnings("default:W&B is given up:UserWarning")
+def test_an_error_without_a_message_is_named_by_its_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise TimeoutError
+
+    monkeypatch.setattr(tracking, "start_run", fail)
+    tracker = WandbTracker("quantum-rerank", "tiny", tmp_path, "offline")
+    tracker.trial_started(0, CONFIGS[0])
+    tracker.close(seconds=1800.0)
+    (warning,) = recwarn
+    assert str(warning.message) == "W&B is given up for this search: TimeoutError"
+
+
 @pytest.fixture
 def no_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """W&B's address is one where nobody listens; wandb reads it once, when it is set up."""

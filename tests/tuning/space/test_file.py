@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -923,3 +924,33 @@ def test_a_start_point_is_checked_beside_a_broken_parameter(write: Write) -> Non
     found = problems(write(HEADER + lines + start))
     assert any("start_from: `loss.nam` is not a parameter" in problem for problem in found)
     assert not any("start_from: `circuit.n_layers`" in problem for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (("epochs: 3", "epochs: 100000000"), "`budget.epochs` is 100000000, but must be less"),
+        (("trials: 4", "trials: 100000000"), "`budget.trials` is 100000000, but must be less"),
+        (("name: tiny", f"name: {'a' * 101}"), "`name` is "),
+        (("name: tiny", "name: tiny\nconfirm_seeds: 100000"), "`confirm_seeds` is 100000"),
+        (
+            ("name: tiny", "name: tiny\nscheduler: {reduction_factor: 1.0000000000000002}"),
+            "`scheduler.reduction_factor` is 1.0000000000000002, but must be greater",
+        ),
+        (
+            ("[triplet, infonce]", f"[{', '.join(f'c{n}' for n in range(1001))}]"),
+            "`loss.name.choices` is ",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_size_beyond_its_limit_is_named(write: Write, change: tuple[str, str], rule: str) -> None:
+    (problem, *_) = problems(write(HEADER.replace(*change)))
+    assert problem.startswith(rule)
+    assert len(problem) < 500
+
+
+def test_a_base_that_is_a_pipe_is_refused_at_once(write: Write, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (problem,) = problems(write(HEADER.replace("base.yaml", "pipe.yaml")))
+    assert "which is no regular file" in problem

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +16,11 @@ from quantum_rerank.errors import ConfigError
 from tuning.limits.concurrency import Node
 from tuning.workers.cluster import ray_cluster
 from tuning.workers.local_nodes import local_nodes, shares
-from tuning.workers.private_access import private_access
+from tuning.workers.private_access import private_access, private_folder, ray_folder
 
 AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+
+SECRETS = ("AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY", "PGPASSWORD", "HF_TOKEN")
 
 # Another program of this machine that tries to join, with one attempt where Ray would make 20.
 CLIENT = """
@@ -53,6 +56,33 @@ def test_what_the_user_has_set_is_restored(monkeypatch: pytest.MonkeyPatch) -> N
     }
 
 
+def test_the_folder_of_ray_is_this_user_s_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    folder = ray_folder()
+    folder.mkdir(mode=0o777)
+    with private_folder():
+        assert os.environ["RAY_TMPDIR"] == str(folder)
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert os.environ["RAY_TMPDIR"] == str(tmp_path)
+
+
+def test_a_folder_of_ray_that_another_has_put_there_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "elsewhere").mkdir(mode=0o755)
+    ray_folder().symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="is no folder of this user"), private_folder():
+        pass
+    assert stat.S_IMODE((tmp_path / "elsewhere").stat().st_mode) == 0o755
+    ray_folder().unlink()
+    ray_folder().touch()
+    with pytest.raises(ConfigError, match="cannot be created"), private_folder():
+        pass
+
+
 def listening() -> Iterator[tuple[str, str]]:
     """Address and process of every socket that this process and its children listen at."""
     this = psutil.Process()
@@ -75,6 +105,11 @@ def is_loopback(address: str) -> bool:
     return bool((mapped or parsed).is_loopback)
 
 
+def is_open_to_others(path: Path) -> bool:
+    """Return whether another user can reach a folder: no folder above it is closed to them."""
+    return all(folder.stat().st_mode & 0o077 for folder in (path, *path.parents))
+
+
 def join(address: str, **authentication: str) -> str:
     """What becomes of a client that joins a cluster with another environment."""
     inherited = {name: text for name, text in os.environ.items() if name not in AUTHENTICATION}
@@ -93,6 +128,8 @@ def test_a_cluster_of_this_machine_listens_on_loopback_and_asks_for_its_token(
 
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # of the user's other clusters
+    for name in SECRETS:
+        monkeypatch.setenv(name, f"hidden-{name}")
     nodes: AbstractContextManager[str | None] = nullcontext()
     if n_nodes:
         nodes = local_nodes(shares(Node(2, 8.0), n_nodes))
@@ -109,7 +146,10 @@ def test_a_cluster_of_this_machine_listens_on_loopback_and_asks_for_its_token(
         session = Path(ray._private.worker._global_node.get_session_dir_path())
         files = [path for path in session.rglob("*") if path.is_file()]
         assert files
-        assert not [path for path in files if token.encode() in path.read_bytes()]
+        secrets = [token, *(f"hidden-{name}" for name in SECRETS)]
+        written = b"".join(path.read_bytes() for path in files)
+        assert not [secret for secret in secrets if secret.encode() in written]
+        assert not is_open_to_others(session)
     assert not (tmp_path / ".ray").exists()
 
 

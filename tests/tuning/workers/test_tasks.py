@@ -3,17 +3,21 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tuning.limits.concurrency import Concurrency
+from tuning.limits.deadlines import TimeLimits
 from tuning.limits.stop_signal import StopSignal
 from tuning.records import StopKind, StopReason
 from tuning.workers.cluster import ray_cluster
 from tuning.workers.tasks import Tasks
+
+Watch = Callable[[object], None]
 
 pytestmark = pytest.mark.ray
 
@@ -33,13 +37,15 @@ def tasks(at_once: int = 2, memory_gb: float = 1.0, ticks: list[int] | None = No
 def test_each_call_gets_its_arguments_and_what_all_share(cluster: None) -> None:
     ticks: list[int] = []
     given = {name: (value,) for value, name in enumerate("abcde")}
-    found = dict(tasks(ticks=ticks).finished(lambda own, shared: own + shared, given, pytest.fail))
+    found = dict(
+        tasks(ticks=ticks).finished(lambda own, shared, _: own + shared, given, pytest.fail)
+    )
     assert found == {"a": 10, "b": 11, "c": 12, "d": 13, "e": 14}
     assert ticks
 
 
 def test_what_fails_is_told_with_its_last_line_and_the_rest_goes_on(cluster: None) -> None:
-    def divide(own: int, shared: int) -> float:
+    def divide(own: int, shared: int, watch: Watch) -> float:
         return shared / own
 
     failed: dict[int, str] = {}
@@ -49,7 +55,7 @@ def test_what_fails_is_told_with_its_last_line_and_the_rest_goes_on(cluster: Non
 
 
 def test_a_call_above_its_memory_fails_alone(cluster: None) -> None:
-    def take(gb: float, shared: int) -> int:
+    def take(gb: float, shared: int, watch: Watch) -> int:
         taken = np.ones(int(gb * 2**30 / 8))
         while gb > 1.0:
             time.sleep(0.1)  # until its worker is ended
@@ -62,7 +68,7 @@ def test_a_call_above_its_memory_fails_alone(cluster: None) -> None:
 
 
 def test_a_call_whose_worker_was_lost_is_made_once_more(cluster: None, tmp_path: Path) -> None:
-    def lose_worker(times: int, own: str, shared: int) -> str:
+    def lose_worker(times: int, own: str, shared: int, watch: Watch) -> str:
         marks = len(list(tmp_path.glob(f"{own}-*")))
         (tmp_path / f"{own}-{marks}").touch()
         if marks < times:
@@ -76,7 +82,7 @@ def test_a_call_whose_worker_was_lost_is_made_once_more(cluster: None, tmp_path:
 
 
 def test_no_more_run_at_once_than_fit(cluster: None, tmp_path: Path) -> None:
-    def alone(own: int, shared: int) -> bool:
+    def alone(own: int, shared: int, watch: Watch) -> bool:
         mark = tmp_path / "running"
         was_free = not mark.exists()
         mark.write_text(str(own))
@@ -89,7 +95,7 @@ def test_no_more_run_at_once_than_fit(cluster: None, tmp_path: Path) -> None:
 
 
 def test_what_still_runs_is_ended_with_the_search(cluster: None, tmp_path: Path) -> None:
-    def endless(own: int, shared: int) -> None:
+    def endless(own: int, shared: int, watch: Watch) -> None:
         (tmp_path / str(own)).write_text(str(os.getpid()))
         while True:
             time.sleep(0.1)
@@ -106,6 +112,54 @@ def test_what_still_runs_is_ended_with_the_search(cluster: None, tmp_path: Path)
         pid = int(file.read_text())
         while _runs(pid):
             time.sleep(0.05)
+
+
+@pytest.mark.parametrize("limits", [TimeLimits(epoch_minutes=9.0), TimeLimits(trial_hours=0.1)])
+def test_a_worker_that_hangs_fails_by_its_deadline_and_the_rest_goes_on(
+    cluster: None, tmp_path: Path, limits: TimeLimits
+) -> None:
+    def stop_or_end(call: str, shared: int, watch: Watch) -> str:
+        (tmp_path / call).write_text(str(os.getpid()))
+        if call == "stopped":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return call
+
+    def clock() -> float:  # the hour has passed once only the hanging call is left
+        is_last = len(trained) == 3 and (tmp_path / "stopped").exists()
+        return 3600.0 if is_last else 0.0
+
+    trained: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    given = {call: (call,) for call in ("stopped", "first", "second", "third")}
+    limited = replace(tasks(), limits=limits, clock=clock)
+    for call, value in limited.finished(stop_or_end, given, failed.__setitem__):
+        trained[call] = value
+    assert failed == {"stopped": str(limits.exceeded(3600.0, 3600.0))}
+    pid = int((tmp_path / "stopped").read_text())
+    while _runs(pid):
+        time.sleep(0.05)
+
+
+def test_a_worker_whose_epochs_end_in_time_is_not_overdue(cluster: None, tmp_path: Path) -> None:
+    def train(call: int, shared: int, watch: Watch) -> int:
+        for epoch in range(3):
+            watch(None)
+            (tmp_path / "epoch").write_text(str(epoch))
+            while (tmp_path / "epoch").exists():  # until the clock has been turned
+                time.sleep(0.01)
+        return call
+
+    def turn_clock() -> None:
+        if (tmp_path / "epoch").exists() and len(turns) < 9:
+            turns.append(1)
+            if len(turns) % 3 == 0:  # the worker has been asked for its epochs twice
+                (tmp_path / "epoch").unlink()
+
+    turns: list[int] = []
+    minute = TimeLimits(epoch_minutes=1.0)
+    limited = replace(tasks(), limits=minute, clock=lambda: 45.0 * (len(turns) // 3))
+    limited = replace(limited, on_tick=turn_clock)
+    assert dict(limited.finished(train, {0: (0,)}, pytest.fail)) == {0: 0}
 
 
 def _runs(pid: int) -> bool:
