@@ -118,7 +118,7 @@ def test_a_search_on_two_nodes_uses_both_and_stops_them(start: Start, tmp_path: 
     process = start(*arguments, module="tests.integration.quick_search")
     text, _ = process.communicate()
     assert process.returncode == NO_MODEL, text
-    assert re.search(r"nodes +node-0: 1 cores", text), text
+    assert re.search(r"nodes +node-0: 1 core", text), text
     assert "2 trials (2 cores of 2 nodes" in text
     assert all(trial.state == TrialState.COMPLETE for trial in load_study(folder).trials)
     assert not list(folder.rglob(".seen*"))
