@@ -8,8 +8,10 @@ import time
 from functools import cache
 
 # Time limits of Ray and W&B for the start and the answers of their processes. The defaults of
-# some seconds are too short on a busy machine.
+# some seconds are too short on a busy machine, on which workers of Ray's default niceness of 15
+# would hardly run.
 PATIENT = {
+    "RAY_worker_niceness": "0",
     "RAY_raylet_start_wait_time_s": "1800",
     "RAY_worker_register_timeout_seconds": "1800",
     "RAY_gcs_rpc_server_connect_timeout_s": "60",
