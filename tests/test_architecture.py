@@ -25,14 +25,15 @@ ROOMS: dict[str, set[str]] = {
     "paths": {"errors"},
     "arguments": {"errors"},
     "forks": set(),
-    "folder_lock": {"errors"},
+    "regular_files": set(),
+    "folder_lock": {"regular_files", "errors"},
     "output_streams": set(),
     "interruption": set(),
     "plain_console": {"output_streams"},
     "console": {"folder_lock", "interruption", "output_streams", "paths", "errors"},
-    "yaml_source": {"paths", "errors"},
-    "atomic": {"errors"},
-    "records": {"errors"},
+    "yaml_source": {"regular_files", "paths", "errors"},
+    "atomic": {"regular_files", "errors"},
+    "records": {"regular_files", "errors"},
     "machine": set(),
     # Of other packages, `config` imports the sections and registries alone; see the test below.
     "config": {
@@ -46,7 +47,7 @@ ROOMS: dict[str, set[str]] = {
         "paths",
         "errors",
     },
-    "datasets": {"section", "registry", "paths", "errors"},
+    "datasets": {"section", "registry", "regular_files", "paths", "errors"},
     "circuits": {"section", "registry", "lazy_exports", "errors"},
     "embeddings": {
         "datasets",
@@ -56,6 +57,7 @@ ROOMS: dict[str, set[str]] = {
         "paths",
         "plain_console",
         "registry",
+        "regular_files",
         "errors",
     },
     "similarity": {"circuits", "section", "registry", "lazy_exports", "errors"},
@@ -72,6 +74,7 @@ ROOMS: dict[str, set[str]] = {
         "paths",
         "section",
         "registry",
+        "regular_files",
         "errors",
     },
     "export": {
@@ -85,6 +88,7 @@ ROOMS: dict[str, set[str]] = {
         "config",
         "forks",
         "paths",
+        "regular_files",
         "errors",
     },
     "document_index": {
@@ -93,6 +97,7 @@ ROOMS: dict[str, set[str]] = {
         "similarity",
         "arguments",
         "paths",
+        "regular_files",
         "errors",
     },
     "reranker": {
@@ -172,7 +177,7 @@ LAYERS: dict[str, set[str]] = {
 LAYER_ROOMS: dict[str, set[str]] = {
     "space": {"config", "errors", "paths", "registry", "yaml_source"},
     "records": {"config"},
-    "study": {"atomic", "config", "errors", "paths", "training"},
+    "study": {"atomic", "config", "errors", "paths", "regular_files", "training"},
 }
 
 # Outside packages that only these modules may import.

@@ -15,6 +15,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantum_rerank.regular_files import require_regular
+
 FloatRows = NDArray[np.float32]
 
 MAPPED_FROM = 2**26
@@ -34,6 +36,7 @@ def open_mapped(path: Path) -> NDArray[Any]:
         A plain ndarray. Ray would copy a memmap into every process, but writes an ndarray to
         shared memory once.
     """
+    require_regular(path.resolve())
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from optuna.trial import FrozenTrial
 from quantum_rerank.console import pasted
 from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.evaluation.measurements import SeedObjectives
+from quantum_rerank.regular_files import read_json, reason
 from quantum_rerank.training.trial_data import TrialData
 from tuning.conclusion.export import TrialEvidence, cosine_objective
 from tuning.conclusion.trained_trial import TrainedTrial
@@ -27,10 +27,12 @@ def read_summary(folder: Path) -> dict[str, Any]:
         BundleError: The file is damaged.
     """
     try:
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        summary = read_json(folder / SUMMARY)
         return {**summary, "tested": list(summary["tested"])}
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise BundleError(f"`{folder / SUMMARY}` cannot be read: {reason(error)}.") from None
     except (TypeError, ValueError, KeyError):
         raise BundleError(f"`{folder / SUMMARY}` was cut off.") from None
 

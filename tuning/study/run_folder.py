@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from quantum_rerank.atomic import write_json
 from quantum_rerank.config import build_config
 from quantum_rerank.errors import DataError, OutputError
 from quantum_rerank.paths import require_exists
+from quantum_rerank.regular_files import read_json, reason
 from tuning.space import Header, Parameter, Space
 from tuning.study.named_places import name_as_recorded, refuse_unnamed, remember
 from tuning.study.storage import (
@@ -68,10 +68,12 @@ def read_record(folder: Path) -> dict[str, Any]:
     """Return the record of a run; OutputError if it is missing or damaged."""
     require_exists(folder, OutputError)
     try:
-        return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+        return dict(read_json(folder / RECORD))
     except FileNotFoundError:
         raise OutputError(f"`{folder}` holds no run: there is no {RECORD} in it.") from None
-    except (OSError, TypeError, ValueError):
+    except OSError as error:
+        raise OutputError(f"`{folder / RECORD}` cannot be read: {reason(error)}.") from None
+    except (TypeError, ValueError):
         raise OutputError(f"`{folder / RECORD}` is damaged.") from None
 
 
