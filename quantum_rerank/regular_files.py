@@ -105,12 +105,19 @@ def read_regular(path: str | os.PathLike[str], limit: int = MAX_RECORD) -> bytes
         OSError: The file is larger, is a link or no regular file, or cannot be read.
     """
     with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > limit:
-            raise OSError(
-                errno.EFBIG, f"it has {size:,} bytes, but the limit is {limit:,}", str(path)
-            )
+        require_at_most(limit, file, path)
         return file.read(limit)
+
+
+def require_at_most(limit: int, file: io.BufferedRandom, path: str | os.PathLike[str]) -> None:
+    """Check the size of an open file.
+
+    Raises:
+        OSError: The file has more bytes than the limit.
+    """
+    size = os.fstat(file.fileno()).st_size
+    if size > limit:
+        raise OSError(errno.EFBIG, f"it has {size:,} bytes, but the limit is {limit:,}", str(path))
 
 
 def read_tail(path: str | os.PathLike[str], limit: int) -> bytes:

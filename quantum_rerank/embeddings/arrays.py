@@ -121,12 +121,13 @@ def _normalised_blocks(array: NDArray[Any], path: Path) -> Iterator[Embeddings]:
 
 
 def _hash_of(path: Path) -> bytes:
-    """Return the BLAKE2b hash of a file, which is fast without hardware support for SHA-256."""
+    """Return the BLAKE2b hash of an array's file, fast without hardware support for SHA-256."""
     try:
+        open_mapped(path)  # a file that is longer than its array could be without end
         with open_regular(path.resolve()) as file:
             return hashlib.file_digest(file, "blake2b").digest()
-    except OSError as error:
-        raise EmbeddingError(f"`{path}` cannot be read: {error.strerror}.") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise EmbeddingError(f"`{path}` cannot be read: {reason(error)}.") from None
 
 
 def _open_rows(path: Path, n_rows: int) -> NDArray[Any]:

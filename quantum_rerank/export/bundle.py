@@ -41,6 +41,7 @@ from quantum_rerank.regular_files import (
     read_json,
     read_regular,
     reason,
+    require_at_most,
     write_regular,
 )
 from quantum_rerank.similarity import Head, build_for_weights, require_finite, score
@@ -246,4 +247,5 @@ def _checked_sha256(path: Path) -> str:
 
 def _sha256(path: Path) -> str:
     with open_regular(path) as file:
+        require_at_most(MAX_WEIGHTS, file, path)
         return hashlib.file_digest(file, "sha256").hexdigest()
