@@ -16,7 +16,8 @@ from quantum_rerank.training.trial_data import TrialData
 from tuning.conclusion.export import TrialEvidence, cosine_objective
 from tuning.conclusion.trained_trial import TrainedTrial
 from tuning.study import attributes
-from tuning.study.run_folder import SUMMARY, load_study
+from tuning.study.reading import read_trials
+from tuning.study.run_folder import SUMMARY
 from tuning.study.view import StudyView
 
 
@@ -48,7 +49,7 @@ def select_trial(folder: Path, summary: Mapping[str, Any], number: int | None) -
     Raises:
         OutputError: The run has no such trial with weights.
     """
-    view = StudyView.of(load_study(folder))
+    view = StudyView(read_trials(folder))
     trials = view.ranked()
     tested = summary.get("tested", [])
     if number is None and tested:

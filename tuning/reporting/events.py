@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, Field
 
 from quantum_rerank.config import ExperimentConfig, flat
 from quantum_rerank.regular_files import open_regular, read_tail
@@ -94,6 +96,30 @@ def write_log(path: Path) -> Iterator[None]:
             file.close()
 
 
+def _plausible(time: datetime) -> datetime:
+    """Return a time in UTC; ValueError for one that no search can have had."""
+    if not 2000 <= time.year < 2200:
+        raise ValueError
+    return time.astimezone(UTC)
+
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Line(BaseModel, extra="allow"):
+    """Line of events.jsonl: the types of the facts that something is computed from."""
+
+    time: Annotated[datetime, AfterValidator(_plausible)]
+    event: str
+    trial: Annotated[int, Field(ge=0)] | None = None
+    epoch: Annotated[int, Field(ge=0)] = 0
+    objective: _Finite | None = None
+    seconds: Annotated[_Finite, Field(ge=0.0)] = 0.0
+    config: dict[str, Any] = {}
+    state: str = ""
+    reason: str = ""
+
+
 @dataclass(frozen=True)
 class Event:
     """Line of events.jsonl.
@@ -121,10 +147,10 @@ def read_events(path: Path) -> list[Event]:
 
 
 def _event(line: str) -> Event | None:
+    """Return the event of a line; None if it is damaged, or a fact is of another type."""
     try:
-        facts = dict(json.loads(line))
-        time = datetime.fromisoformat(facts.pop("time")).astimezone(UTC)
-        trial = facts.pop("trial", None)
-        return Event(time, str(facts.pop("event")), None if trial is None else int(trial), facts)
-    except (ValueError, TypeError, KeyError):
+        facts = _Line.model_validate_json(line).model_dump(exclude_unset=True)
+    except ValueError:
         return None
+    time, kind, trial = facts.pop("time"), facts.pop("event"), facts.pop("trial", None)
+    return Event(time, kind, trial, facts)

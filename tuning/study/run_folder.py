@@ -16,7 +16,9 @@ from quantum_rerank.config import build_config
 from quantum_rerank.errors import DataError, OutputError
 from quantum_rerank.paths import require_exists
 from quantum_rerank.regular_files import read_json, reason
-from tuning.space import Header, Parameter, Space
+from tuning.space import Budget, Header, Parameter, Space
+from tuning.study import attributes
+from tuning.study.checking import require_sound
 from tuning.study.named_places import name_as_recorded, refuse_unnamed, remember
 from tuning.study.storage import (
     PATIENCE_SECONDS,
@@ -26,11 +28,13 @@ from tuning.study.storage import (
     connect,
     connect_to_read,
     is_locked,
+    is_read_only,
     masked,
 )
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
     from quantum_rerank.training.trial_data import PreparedData
 
@@ -122,6 +126,26 @@ def recorded_space(record: Mapping[str, Any]) -> Space:
         ) from None
 
 
+def last_budget(budget: Budget, study: Mapping[str, Any], folder: Path) -> Budget:
+    """Return the budget of a run's last session.
+
+    Args:
+        budget: Budget of its space.
+        study: Attributes of its study.
+        folder: Folder of the run, for the message.
+
+    Raises: OutputError if what the study has is no budget.
+    """
+    try:
+        return Budget.model_validate(budget.model_dump() | attributes.budget_changes(study))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise OutputError(
+            f"The study of `{folder}` is damaged: `budget.{place}`: {first['msg'].lower()}."
+        ) from None
+
+
 def recorded_places(folder: Path) -> StorageConfig:
     """Return the storage of a run; its folder if nothing else is recorded.
 
@@ -182,15 +206,34 @@ def open_study(
 
 def load_study(folder: Path, patience: float = PATIENCE_SECONDS) -> optuna.Study:
     """Open the study of a run folder; OutputError if it holds none."""
-    import optuna
+    from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import DatabaseError
 
     places = recorded_places(folder)
     refuse_no_study(folder, places)
     try:
-        return find_study(connect(folder, places, patience), folder, places)
-    except (DatabaseError, optuna.exceptions.StorageInternalError, ValueError) as error:
+        study = find_study(connect(folder, places, patience), folder, places)
+        checked_trials(study, shown(folder, places))
+    except OutputError:
+        raise
+    except (DatabaseError, StorageInternalError, OSError) as error:
         raise unreadable(error, folder, places) from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # Optuna trusts the values in its tables.
+        raise unreadable(error, folder, places) from None
+    return study
+
+
+def checked_trials(study: optuna.Study, where: str) -> list[FrozenTrial]:
+    """Return the trials of a study, all of which have been checked.
+
+    where: file or URL of the study, for the message.
+
+    Raises: OutputError if it is damaged: see `require_sound`.
+    """
+    trials = study.get_trials(deepcopy=False)
+    require_sound(study.user_attrs, trials, len(study.directions), where)
+    return trials
 
 
 def has_study(folder: Path) -> bool:
@@ -231,14 +274,21 @@ def find_study(
         names = [places.study] if places.study else optuna.get_all_study_names(storage)
         with suppress(IndexError, KeyError):
             return optuna.load_study(study_name=names[0], storage=storage)
-    where = folder / places.file if places.file else masked(places.storage)
-    raise OutputError(f"`{where}` holds no study.")
+    raise OutputError(f"`{shown(folder, places)}` holds no study.")
+
+
+def shown(folder: Path, places: StorageConfig) -> str:
+    """Return the file or the URL of a study, for messages."""
+    return str(folder / places.file) if places.file else masked(places.storage)
 
 
 def unreadable(error: Exception, folder: Path, places: StorageConfig) -> OutputError:
     """Return the error for a study that cannot be read."""
-    where = folder / places.file if places.file else masked(places.storage)
-    cause = error.__cause__ or error
+    where, cause = shown(folder, places), error.__cause__ or error
     if is_locked(error):
         return OutputError(f"`{where}` is being written to. Try again.")
+    if is_read_only(error):
+        return OutputError(f"`{where}` cannot be written: {getattr(cause, 'orig', cause)}.")
+    if isinstance(error, OSError):
+        return OutputError(f"`{where}` cannot be used: {reason(error)}.")
     return OutputError(f"`{where}` is damaged: {getattr(cause, 'orig', cause)}.")
