@@ -12,6 +12,7 @@ from quantum_rerank.console import pasted
 from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.evaluation.measurements import SeedObjectives
 from quantum_rerank.regular_files import read_json, reason
+from quantum_rerank.reports.records import require_search_record
 from quantum_rerank.training.trial_data import TrialData
 from tuning.conclusion.export import TrialEvidence, cosine_objective
 from tuning.conclusion.trained_trial import TrainedTrial
@@ -29,7 +30,8 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """
     try:
         summary = read_json(folder / SUMMARY)
-        return {**summary, "tested": list(summary["tested"])}
+        require_search_record(dict(summary), str(folder / SUMMARY))
+        return dict(summary)
     except FileNotFoundError:
         return {}
     except OSError as error:
