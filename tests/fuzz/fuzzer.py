@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import shutil
@@ -91,14 +92,15 @@ def replay(root: Path, seed: str) -> list[Finding]:
 def _mutation(root: Path, reader: str, seed: str, tally: Tally) -> Iterator[Finding]:
     rng = random.Random(seed)
     work, victims = root / "work", root / "victims"
-    _restore(root)
     where, patterns = _READ[reader]
+    _restore(root)
     text = _mutate(work / where, patterns, rng, victims)
     tally.mutations += 1
     before = _snapshot(victims)
     mutated = root / "mutated"
     shutil.rmtree(mutated, ignore_errors=True)
     _copy(work / where, mutated)
+    gc.freeze()  # or each child would copy the pages of every object that it looks at
     for command in COMMANDS[reader]:
         ending = run_command(command, work / where, root / "work")
         faults = set(ending.faults)

@@ -70,12 +70,13 @@ def run_command(command: Callable[[Path], None], folder: Path, allowed: Path) ->
 
 def _wait(pid: int) -> tuple[int | None, Any]:
     """Wait for a child; None if it had to be killed."""
-    deadline = time.monotonic() + WALL_SECONDS
+    deadline, pause = time.monotonic() + WALL_SECONDS, 0.002
     while time.monotonic() < deadline:
         ended, status, usage = os.wait4(pid, os.WNOHANG)
         if ended:
             return status, usage
-        time.sleep(0.002)
+        time.sleep(pause)
+        pause = min(pause * 1.2, 0.05)
     os.kill(pid, signal.SIGKILL)
     return None, os.wait4(pid, 0)[2]
 
