@@ -53,6 +53,7 @@ chaos: install     ## kill trainings, searches, workers, nodes and storages; fai
 	for name in training driver workers faults ending many; do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos.$$name $(ARGS) || exit 1; \
 	done
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(ARGS)
 
 clean:             ## remove the installation and the built files
 	rm -rf .venv build site *.egg-info

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from quantum_rerank.errors import OutputError
+from quantum_rerank.regular_files import MAX_WEIGHTS, open_regular, read_regular
 
 PARTIAL, PREVIOUS = ".unfinished", ".before"
 """Suffixes of a file that is being written, and of the version that it replaces."""
@@ -129,7 +130,7 @@ class LocalFiles:
 
     def read(self, path: str) -> bytes:
         """Return the content of a file."""
-        return Path(path).read_bytes()
+        return read_regular(path, MAX_WEIGHTS)
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file and its folder, and wait until the content is on the disk."""
@@ -185,7 +186,7 @@ def version_paths(path: str) -> tuple[str, str]:
 
 
 def _write_to_disk(path: Path, parts: Iterable[bytes]) -> None:
-    with path.open("wb") as file:
+    with open_regular(path, "wb") as file:
         file.writelines(parts)
         file.flush()
         os.fsync(file.fileno())  # or the name could be on the disk before the content

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 INTERRUPTED_EXIT_CODE = 130
 _format_warning = warnings.formatwarning
 _PROBE = ".writable"  # stays where a command is interrupted right then
-_OF_A_PATH = (errno.EACCES, errno.ENAMETOOLONG, errno.ELOOP)
+_OF_A_PATH = (errno.EACCES, errno.ENAMETOOLONG, errno.ELOOP, errno.EFBIG, errno.EISDIR)
 
 
 def run(app: typer.Typer) -> None:

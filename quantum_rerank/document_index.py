@@ -28,6 +28,7 @@ from quantum_rerank.atomic import require_free, staged_folder
 from quantum_rerank.embeddings import Embeddings, first_equal, unit_rows
 from quantum_rerank.errors import BundleError, DataError, EmbeddingError
 from quantum_rerank.paths import as_path, require_exists
+from quantum_rerank.regular_files import read_json, reason, require_regular, write_regular
 from quantum_rerank.similarity import Head, represent
 
 SCHEMA_VERSION = 1
@@ -104,7 +105,7 @@ class DocumentIndex:
                 "n_documents": len(embeddings),
                 "files": {file: _facts(staging / file) for file in files},
             }
-            (staging / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            write_regular(staging / RECORD, f"{json.dumps(record, indent=2)}\n".encode())
         return cls.open(folder, bundle_sha256)
 
     @classmethod
@@ -125,6 +126,8 @@ class DocumentIndex:
         folder = as_path(folder, "folder")
         record = _checked_record(folder, bundle_sha256)
         embeddings, states = (_mapped(folder / name, record) for name in (EMBEDDINGS, STATES))
+        _require_rows(folder / EMBEDDINGS, embeddings, np.float32)
+        _require_rows(folder / STATES, states, np.inexact)
         if not len(embeddings) == len(states) == record.get("n_documents"):
             raise BundleError(
                 f"`{folder}` is damaged: {len(embeddings)} vectors, {len(states)} states, "
@@ -217,11 +220,13 @@ def _reserved(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.me
 def _checked_record(folder: Path, bundle_sha256: str) -> dict[str, Any]:
     require_exists(folder, BundleError)
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = read_json(folder / RECORD)
     except FileNotFoundError:
         raise BundleError(f"`{folder}` is not a document index: it has no {RECORD}.") from None
     except (OSError, ValueError) as error:
-        raise BundleError(f"`{folder / RECORD}` cannot be read: {error}. {_AGAIN}") from None
+        raise BundleError(
+            f"`{folder / RECORD}` cannot be read: {reason(error)}. {_AGAIN}"
+        ) from None
     schema_version = record.get("schema_version") if isinstance(record, dict) else None
     if schema_version != SCHEMA_VERSION:
         raise BundleError(
@@ -239,14 +244,15 @@ def _checked_record(folder: Path, bundle_sha256: str) -> dict[str, Any]:
 
 def _mapped(path: Path, record: dict[str, Any]) -> np.memmap[Any, Any]:
     """Map an array into memory and check it against the record."""
-    if not path.is_file():
+    if not path.exists():
         raise BundleError(f"`{path}` is missing. {_AGAIN}")
     files = record.get("files")
     expected = files.get(path.name) if isinstance(files, dict) else None
     try:
+        require_regular(path)
         array, actual = open_memmap(path, mode="r"), _facts(path)
     except Exception as error:  # a header is parsed as Python, which fails in many ways
-        raise BundleError(f"`{path}` was cut off or altered: {error}. {_AGAIN}") from None
+        raise BundleError(f"`{path}` was cut off or altered: {reason(error)}. {_AGAIN}") from None
     if actual != expected:
         raise BundleError(
             f"`{path}` was cut off or altered: it is {actual}, but {RECORD} says {expected}. "
@@ -255,13 +261,23 @@ def _mapped(path: Path, record: dict[str, Any]) -> np.memmap[Any, Any]:
     return array
 
 
+def _require_rows(path: Path, array: NDArray[Any], kind: type[Any]) -> None:
+    """Check that an array has rows of numbers of some kind."""
+    if array.ndim != 2 or not array.size or not np.issubdtype(array.dtype, kind):
+        raise BundleError(
+            f"`{path}` was altered: it holds {array.dtype} of the shape {array.shape}. {_AGAIN}"
+        )
+
+
 def _duplicates(folder: Path, record: dict[str, Any]) -> NDArray[np.int64]:
     """Return the rows that are equal to earlier ones, (m, 2)."""
     files = record.get("files")
     if not isinstance(files, dict) or DUPLICATES not in files:
         return _none()
-    pairs = np.array(_mapped(folder / DUPLICATES, record))
-    if not _are_duplicates(pairs, record["n_documents"]):
+    mapped = _mapped(folder / DUPLICATES, record)
+    fits = mapped.shape[1:] == (2,) and len(mapped) < record["n_documents"]
+    pairs = np.array(mapped) if fits else _none()  # not copied before its size is checked
+    if not fits or not _are_duplicates(pairs, record["n_documents"]):
         raise BundleError(f"`{folder / DUPLICATES}` was altered. {_AGAIN}")
     return pairs
 

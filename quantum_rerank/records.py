@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from quantum_rerank.errors import BundleError
+from quantum_rerank.regular_files import read_json, reason
 
 
 def read_record(path: Path, keys: Collection[str] = (), way_out: str = "") -> dict[str, Any]:
@@ -25,9 +25,9 @@ def read_record(path: Path, keys: Collection[str] = (), way_out: str = "") -> di
         BundleError: The file cannot be read, is not a JSON object, or lacks a key.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
     except (OSError, ValueError) as error:
-        raise BundleError(f"`{path}` cannot be read: {error}.") from None
+        raise BundleError(f"`{path}` cannot be read: {reason(error)}.") from None
     if not isinstance(record, dict):
         raise BundleError(f"`{path}` is not a JSON object, so it is not the record of a run.")
     if missing := [key for key in keys if key not in record]:

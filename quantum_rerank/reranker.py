@@ -288,7 +288,16 @@ class Reranker:
             BundleError: The index was written with another model, or a file in it is missing,
                 cut off, altered, or of another version.
         """
-        return DocumentIndex.open(as_path(folder, "folder"), self._bundle_sha256())
+        index = DocumentIndex.open(as_path(folder, "folder"), self._bundle_sha256())
+        dim = self.manifest.embedding_dim
+        state = represent(self._head, np.full((1, dim), dim**-0.5, np.float32)).numpy()
+        stored = (index.embeddings.shape[1], index.states.shape[1], index.states.dtype)
+        if stored != (dim, state.shape[1], state.dtype):
+            raise BundleError(
+                f"`{folder}` was altered: {index!r} has other vectors or states than the model. "
+                "Index the documents again, into a new folder."
+            )
+        return index
 
     def rank_indexed(
         self,

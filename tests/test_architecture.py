@@ -25,16 +25,17 @@ ROOMS: dict[str, set[str]] = {
     "paths": {"errors"},
     "arguments": {"errors"},
     "forks": set(),
-    "folder_lock": {"errors"},
+    "regular_files": set(),
+    "folder_lock": {"regular_files", "errors"},
     "output_streams": set(),
     "plain_text": set(),
     "interruption": set(),
-    "plain_console": {"plain_text"},
+    "plain_console": {"output_streams", "plain_text"},
     "console": {"folder_lock", "interruption", "output_streams", "paths", "plain_text", "errors"},
     "yaml_limits": {"errors"},
-    "yaml_source": {"yaml_limits", "paths", "errors"},
-    "atomic": {"errors"},
-    "records": {"errors"},
+    "yaml_source": {"regular_files", "yaml_limits", "paths", "errors"},
+    "atomic": {"regular_files", "errors"},
+    "records": {"regular_files", "errors"},
     "plural": set(),
     "machine": {"plural"},
     # Of other packages, `config` imports the sections and registries alone; see the test below.
@@ -49,7 +50,7 @@ ROOMS: dict[str, set[str]] = {
         "paths",
         "errors",
     },
-    "datasets": {"section", "registry", "paths", "errors"},
+    "datasets": {"section", "registry", "regular_files", "paths", "errors"},
     "circuits": {"section", "registry", "lazy_exports", "errors"},
     "embeddings": {
         "datasets",
@@ -59,6 +60,7 @@ ROOMS: dict[str, set[str]] = {
         "paths",
         "plain_console",
         "registry",
+        "regular_files",
         "errors",
     },
     "similarity": {"circuits", "section", "registry", "lazy_exports", "errors"},
@@ -75,6 +77,7 @@ ROOMS: dict[str, set[str]] = {
         "paths",
         "section",
         "registry",
+        "regular_files",
         "errors",
     },
     "export": {
@@ -89,6 +92,7 @@ ROOMS: dict[str, set[str]] = {
         "config",
         "forks",
         "paths",
+        "regular_files",
         "errors",
     },
     "document_index": {
@@ -97,6 +101,7 @@ ROOMS: dict[str, set[str]] = {
         "similarity",
         "arguments",
         "paths",
+        "regular_files",
         "errors",
     },
     "reranker": {
@@ -176,7 +181,15 @@ LAYERS: dict[str, set[str]] = {
 LAYER_ROOMS: dict[str, set[str]] = {
     "space": {"config", "errors", "paths", "registry", "yaml_source"},
     "records": {"config"},
-    "study": {"atomic", "config", "errors", "paths", "plain_text", "training"},
+    "study": {
+        "atomic",
+        "config",
+        "errors",
+        "paths",
+        "plain_text",
+        "regular_files",
+        "training",
+    },
 }
 
 # Outside packages that only these modules may import.

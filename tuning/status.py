@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 
 from quantum_rerank.console import run
+from quantum_rerank.errors import OutputError
 from quantum_rerank.folder_lock import holder
 from quantum_rerank.plain_console import make_console
 from tuning.commands.options import RunFolder, TrustedStorage, TrustedStoragePath
@@ -49,7 +50,8 @@ def main(
     The time left is estimated from the epochs and seconds of the trials so far, within the
     budgets. Confirmation and test come on top.
 
-    Exit codes: 0 success; 2 the folder holds no search; 130 Ctrl-C.
+    Exit codes: 0 success; 2 the folder holds no search, or a part of it cannot be read and the
+    rest is shown; 130 Ctrl-C.
 
     Example:
 
@@ -79,6 +81,13 @@ def _show(status: RunStatus, as_json: bool, console: Console) -> None:
         typer.echo(json.dumps(as_record(status)))
     else:
         console.print(render(status))
+    _refuse_problems(status)
+
+
+def _refuse_problems(status: RunStatus) -> None:
+    """Raise OutputError, once what can be read is shown, for what cannot."""
+    if status.problems:
+        raise OutputError("\n".join(status.problems))
 
 
 def _show_again(
@@ -99,6 +108,7 @@ def _show_live(status: RunStatus, folder: Path, seconds: float, console: Console
             time.sleep(seconds)
             status = run_status(read_snapshot(folder))
             live.update(render(status), refresh=True)
+            _refuse_problems(status)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from quantum_rerank.errors import DataError
+from quantum_rerank.regular_files import open_regular
 
 MAX_LINE = 2**28
 """Longest line, in bytes, or in characters of UTF-16."""
@@ -82,7 +83,7 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             MAX_LINE.
     """
     try:
-        with path.open("rb") as stored:
+        with open_regular(path.resolve()) as stored:
             yield from _numbered(_unpacked(stored, path), path)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: the compressed data are damaged: {error}.") from None

@@ -22,6 +22,7 @@ from quantum_rerank.embeddings.cache import (
 from quantum_rerank.embeddings.mapped import MAPPED_FROM, blocks, open_mapped
 from quantum_rerank.embeddings.unit_rows import are_unit, normalised
 from quantum_rerank.errors import EmbeddingError
+from quantum_rerank.regular_files import open_regular, reason
 
 _CORPUS, _QUERIES = "corpus.npy", "queries.npy"
 
@@ -120,12 +121,13 @@ def _normalised_blocks(array: NDArray[Any], path: Path) -> Iterator[Embeddings]:
 
 
 def _hash_of(path: Path) -> bytes:
-    """Return the BLAKE2b hash of a file, which is fast without hardware support for SHA-256."""
+    """Return the BLAKE2b hash of an array's file, fast without hardware support for SHA-256."""
     try:
-        with path.open("rb") as file:
+        open_mapped(path)  # a file that is longer than its array could be without end
+        with open_regular(path.resolve()) as file:
             return hashlib.file_digest(file, "blake2b").digest()
-    except OSError as error:
-        raise EmbeddingError(f"`{path}` cannot be read: {error.strerror}.") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise EmbeddingError(f"`{path}` cannot be read: {reason(error)}.") from None
 
 
 def _open_rows(path: Path, n_rows: int) -> NDArray[Any]:
@@ -148,8 +150,7 @@ def _open(path: Path) -> NDArray[Any]:
     except FileNotFoundError:
         raise EmbeddingError(f"`{path}` does not exist.") from None
     except (OSError, ValueError, EOFError) as error:
-        reason = str(error).rstrip(".")
-        raise EmbeddingError(f"`{path}` is not a readable array: {reason}.") from None
+        raise EmbeddingError(f"`{path}` is not a readable array: {reason(error)}.") from None
 
 
 def _is_ready(array: NDArray[Any]) -> bool:

@@ -20,6 +20,7 @@ from quantum_rerank.embeddings.coverage import Coverage
 from quantum_rerank.embeddings.mapped import open_mapped, write_rows
 from quantum_rerank.errors import OutputError
 from quantum_rerank.paths import expanded
+from quantum_rerank.regular_files import read_json, require_regular
 
 CACHE_VARIABLE = "QUANTUM_RERANK_CACHE"
 
@@ -158,6 +159,7 @@ def _mapped(path: Path) -> Embeddings | None:
 def _read(path: Path) -> Embeddings | None:
     """Return the array of a file; None if it does not exist or is truncated."""
     try:
+        require_regular(path)
         array: Embeddings = np.load(path, allow_pickle=False)
     except (FileNotFoundError, ValueError, EOFError):
         return None
@@ -167,7 +169,7 @@ def _read(path: Path) -> Embeddings | None:
 def _read_coverage(path: Path) -> Coverage | None:
     """Return the counts of a file; None if it does not exist, is damaged, or of another version."""
     try:
-        return Coverage(**json.loads(path.read_text(encoding="utf-8")))
+        return Coverage(**read_json(path))
     except (FileNotFoundError, TypeError, ValueError):
         return None
 

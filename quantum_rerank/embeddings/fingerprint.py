@@ -9,6 +9,9 @@ from functools import cached_property
 from quantum_rerank.embeddings.roles import ModelRoles, model_roles
 from quantum_rerank.embeddings.settings import EncoderSettings, Role
 from quantum_rerank.embeddings.text_models import MODEL_FILE_SUFFIXES, TextModel
+from quantum_rerank.regular_files import open_regular
+
+_BLOCK = 2**24  # bytes
 
 
 class EncoderFingerprint:
@@ -44,7 +47,9 @@ class EncoderFingerprint:
         for file in sorted(folder.rglob("*")):
             if file.suffix in MODEL_FILE_SUFFIXES:
                 digest.update(file.relative_to(folder).as_posix().encode())
-                digest.update(file.read_bytes())
+                with open_regular(file.resolve()) as content:
+                    while block := content.read(_BLOCK):
+                        digest.update(block)
         return digest.hexdigest()
 
     @cached_property

@@ -15,6 +15,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantum_rerank.regular_files import require_regular
+
 FloatRows = NDArray[np.float32]
 
 MAPPED_FROM = 2**26
@@ -33,8 +35,19 @@ def open_mapped(path: Path) -> NDArray[Any]:
     Returns:
         A plain ndarray. Ray would copy a memmap into every process, but writes an ndarray to
         shared memory once.
+
+    Raises:
+        OSError: The file cannot be read, or is no regular file.
+        ValueError: The file is no array, or has another size than its header declares.
     """
-    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    require_regular(path.resolve())
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    n_bytes = array.offset + array.nbytes if isinstance(array, np.memmap) else -1
+    if n_bytes != path.stat().st_size:
+        raise ValueError(
+            f"the file has {path.stat().st_size:,} bytes, but declares {n_bytes:,} in its header"
+        )
+    return np.asarray(array)
 
 
 def blocks(vectors: NDArray[Any], n_rows: int = BLOCK) -> Iterator[tuple[int, NDArray[Any]]]:

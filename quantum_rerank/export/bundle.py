@@ -35,7 +35,16 @@ from quantum_rerank.export.manifest import (
 from quantum_rerank.export.model_card import model_card
 from quantum_rerank.forks import prepare_for_forks
 from quantum_rerank.paths import as_path, require_exists
-from quantum_rerank.similarity import Head, build_head, score
+from quantum_rerank.regular_files import (
+    MAX_WEIGHTS,
+    open_regular,
+    read_json,
+    read_regular,
+    reason,
+    require_at_most,
+    write_regular,
+)
+from quantum_rerank.similarity import Head, build_for_weights, require_finite, score
 
 WEIGHTS, MANIFEST, CARD = "model.safetensors", "manifest.json", "README.md"
 _WITHIN = ("bundle", "best")  # the folder of a bundle in that of a training, and of a search
@@ -121,11 +130,11 @@ def write_bundle(folder: Path, weights: Mapping[str, Tensor], manifest: Manifest
     with staged_folder(folder) as staging:
         tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
         # Not `save_file`, whose error on a full disk is no OSError.
-        (staging / WEIGHTS).write_bytes(save(tensors))
-        (staging / CARD).write_text(model_card(manifest), encoding="utf-8")
+        write_regular(staging / WEIGHTS, save(tensors))
+        write_regular(staging / CARD, model_card(manifest).encode())
         record = manifest_record(manifest, {WEIGHTS: _sha256(staging / WEIGHTS)})
         text = json.dumps(record, indent=2, ensure_ascii=False)
-        (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        write_regular(staging / MANIFEST, f"{text}\n".encode())
     return folder
 
 
@@ -161,27 +170,29 @@ def read_bundle(folder: str | os.PathLike[str], engine: str | None = None) -> tu
     record = _checked_record(folder)
     try:
         manifest = read_manifest(record)
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError, ConfigError) as error:
         raise BundleError(f"`{folder / MANIFEST}` is damaged: {error!r}.") from None
     config = manifest.config
     if engine is not None:
         # The number of threads suited the engine and the machine of the training.
         config = override(config, {"circuit.engine": engine, "circuit.threads": 1})
-    head = build_head(config.resolved(), manifest.embedding_dim)
-    _load_weights(head, folder / WEIGHTS)
-    return head.eval(), manifest
+    return _loaded_head(config, manifest.embedding_dim, folder / WEIGHTS).eval(), manifest
 
 
-def _load_weights(head: Head, path: Path) -> None:
+def _loaded_head(config: ExperimentConfig, embedding_dim: int, path: Path) -> Head:
     from safetensors.torch import load
 
     try:
-        weights = load(path.read_bytes())
+        content = read_regular(path, MAX_WEIGHTS)
+        head = build_for_weights(config.resolved(), embedding_dim, len(content))
+        weights = load(content)
         # Assigned, not copied: torch copies large tensors with OpenMP's threads, after which a
         # forked process could not use them.
         head.load_state_dict(_in_types_of(head, weights), assign=True)
+        require_finite(head)
     except Exception as error:  # safetensors and torch each raise their own types
-        raise BundleError(f"`{path}` does not fit its manifest: {error}.") from None
+        raise BundleError(f"`{path}` does not fit its manifest: {reason(error)}.") from None
+    return head
 
 
 def _in_types_of(head: Head, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -204,9 +215,7 @@ def _checked_record(folder: Path) -> dict[str, Any]:
     files = record.get("files")
     if not isinstance(files, dict) or WEIGHTS not in files:
         raise BundleError(f"`{folder / MANIFEST}` must name the hash of {WEIGHTS}.")
-    if not (folder / WEIGHTS).is_file():
-        raise BundleError(f"`{folder / WEIGHTS}` is missing.")
-    if _sha256(folder / WEIGHTS) != files[WEIGHTS]:
+    if _checked_sha256(folder / WEIGHTS) != files[WEIGHTS]:
         raise BundleError(
             f"`{folder / WEIGHTS}` was cut off or altered: its hash is not the one in {MANIFEST}."
         )
@@ -218,13 +227,25 @@ def _read_record(folder: Path) -> dict[str, Any]:
     if folder.is_file():
         raise BundleError(f"`{folder}` is a file, but a bundle is a folder with {MANIFEST}.")
     try:
-        record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        record = read_json(folder / MANIFEST)
     except FileNotFoundError:
         raise BundleError(f"`{folder}` is not a bundle: it has no {MANIFEST}.") from None
     except (OSError, ValueError) as error:
-        raise BundleError(f"`{folder / MANIFEST}` cannot be read: {error}.") from None
+        raise BundleError(f"`{folder / MANIFEST}` cannot be read: {reason(error)}.") from None
     return record if isinstance(record, dict) else {}
 
 
+def _checked_sha256(path: Path) -> str:
+    """Return the hash of a file of a bundle; BundleError if it cannot be read."""
+    try:
+        return _sha256(path)
+    except FileNotFoundError:
+        raise BundleError(f"`{path}` is missing.") from None
+    except OSError as error:
+        raise BundleError(f"`{path}` cannot be read: {reason(error)}.") from None
+
+
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with open_regular(path) as file:
+        require_at_most(MAX_WEIGHTS, file, path)
+        return hashlib.file_digest(file, "sha256").hexdigest()

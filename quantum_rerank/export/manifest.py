@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
 
 from quantum_rerank.config import ExperimentConfig, build_config
+from quantum_rerank.similarity.size import MAX_DIMENSION
 
 SCHEMA_VERSION = 1
 _PACKAGES = ("quantum-rerank", "torch", "pennylane", "pennylane-lightning", "sentence-transformers")
@@ -56,6 +59,13 @@ class Manifest:
     sha256: str = ""
 
 
+_DIMENSION = TypeAdapter(Annotated[int, Field(ge=1, le=MAX_DIMENSION, strict=True)])
+_WEIGHT = TypeAdapter(Annotated[float, Field(ge=0.0, le=1.0)])  # which no NaN is
+_METRICS = TypeAdapter(dict[str, dict[str, float]])
+_EXAMPLES = TypeAdapter(tuple[Example, ...])
+_VERSIONS = TypeAdapter(dict[str, str])
+
+
 def manifest_record(manifest: Manifest, files: Mapping[str, str]) -> dict[str, Any]:
     """Return a manifest as a JSON object with its own hash.
 
@@ -88,25 +98,18 @@ def read_manifest(record: Mapping[str, Any]) -> Manifest:
         ConfigError: The configuration is not valid.
         KeyError: A key is missing.
         TypeError: A value has another type.
-        ValueError: A value has another type.
+        ValueError: A value has another type, or a number is out of its range.
     """
     return Manifest(
         config=build_config(record["config"]),
-        embedding_dim=int(record["embedding_dim"]),
-        fusion_weight=float(record["fusion_weight"]),
+        embedding_dim=_DIMENSION.validate_python(record["embedding_dim"]),
+        fusion_weight=_WEIGHT.validate_python(record["fusion_weight"]),
         encoder_fingerprint=str(record["encoder_fingerprint"]),
         data_fingerprint=str(record["data_fingerprint"]),
-        metrics=record["metrics"],
-        examples=tuple(
-            Example(
-                query=example["query"],
-                documents=tuple(example["documents"]),
-                scores=tuple(example["scores"]),
-            )
-            for example in record["examples"]
-        ),
-        versions=record["versions"],
-        training=record.get("training", {}),  # missing if it was empty
+        metrics=_METRICS.validate_python(record["metrics"]),
+        examples=_EXAMPLES.validate_python(record["examples"]),
+        versions=_VERSIONS.validate_python(record["versions"]),
+        training=dict(record.get("training", {})),  # missing if it was empty
         sha256=record["manifest_sha256"],
     )
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.embeddings import EmbeddingSource, source_of
 from quantum_rerank.errors import BundleError, DataError, EmbeddingError
 from quantum_rerank.evaluation.measurements import SeedObjectives, TrainingSummary
 from quantum_rerank.export.bundle import MANIFEST, bundle_in, read_bundle
 from quantum_rerank.records import read_record
+from quantum_rerank.regular_files import MAX_WEIGHTS, read_regular, reason
 from quantum_rerank.similarity import Head
 from quantum_rerank.training.best_model import read_best_model
 from quantum_rerank.training.run_record import FINGERPRINTS, RUN_FILE
@@ -166,15 +169,19 @@ def require_same_width(model: TrainedModel, width: int, encoder: ModelEncoder) -
 def _from_bundle(folder: Path) -> TrainedModel:
     head, manifest = read_bundle(folder)
     training = dict(manifest.training)
-    seeds = training.pop("seeds", {})
+    try:
+        seeds = _from_json(SeedObjectives, dict(training.pop("seeds", {})))
+        summary = _from_json(TrainingSummary, training)
+    except (TypeError, ValueError):
+        raise BundleError(f"`{folder / MANIFEST}` is damaged: its `training` is invalid.") from None
     return TrainedModel(
         head=head,
         config=manifest.config,
         fusion_weight=manifest.fusion_weight,
         embedding_dim=manifest.embedding_dim,
         metrics=manifest.metrics,
-        training_summary=_from_json(TrainingSummary, training),
-        seeds=_from_json(SeedObjectives, seeds),
+        training_summary=summary,
+        seeds=seeds,
         encoder_fingerprint=manifest.encoder_fingerprint,
         data_fingerprint=manifest.data_fingerprint,
     )
@@ -183,9 +190,9 @@ def _from_bundle(folder: Path) -> TrainedModel:
 def _from_best_model(path: Path) -> TrainedModel:
     name = f"`{path}`"
     try:
-        content = path.read_bytes()
+        content = read_regular(path.resolve(), MAX_WEIGHTS)
     except OSError as error:
-        raise BundleError(f"{name} cannot be read: {error.strerror}.") from None
+        raise BundleError(f"{name} cannot be read: {reason(error)}.") from None
     record = _run_record(path)
     head, validation, config, epoch = read_best_model(content, name, _origin(path, record))
     return TrainedModel(
@@ -221,4 +228,4 @@ def _from_json(kind: type[Any], record: Mapping[str, Any]) -> Any:
     """Return a dataclass from its JSON, in which tuples are lists."""
     names = {field.name for field in fields(kind)}
     values = {name: value for name, value in record.items() if name in names}
-    return kind(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
+    return TypeAdapter(kind).validate_python(values)

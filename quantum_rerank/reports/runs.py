@@ -13,6 +13,7 @@ from quantum_rerank.config import HOW_EMBEDDED, build_config, flat
 from quantum_rerank.errors import BundleError, DataError
 from quantum_rerank.evaluation import NDCG
 from quantum_rerank.records import read_record
+from quantum_rerank.reports.records import require_search_record, require_training_record
 from quantum_rerank.training.run_results import METRICS_FILE
 
 SUMMARY_FILE = "summary.json"  # of a search
@@ -148,9 +149,13 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[TrainingRun], list[SearchRu
 
 def _read_run(folder: Path) -> TrainingRun | SearchRun:
     if (path := folder / METRICS_FILE).is_file():
-        return TrainingRun(folder, read_record(path, _TRAINING_KEYS, "Train again."))
+        record = read_record(path, _TRAINING_KEYS, "Train again.")
+        require_training_record(record, str(path))
+        return TrainingRun(folder, record)
     if (path := folder / SUMMARY_FILE).is_file():
-        return SearchRun(folder, read_record(path, _SEARCH_KEYS, "Search again."))
+        summary = read_record(path, _SEARCH_KEYS, "Search again.")
+        require_search_record(summary, str(path))
+        return SearchRun(folder, summary)
     if not folder.exists():
         raise DataError(f"`{folder}` does not exist.")
     raise DataError(

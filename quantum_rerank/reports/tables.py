@@ -205,4 +205,6 @@ def _ndcg(roles: Mapping[str, Any], role: str) -> str:
 
 def _spread(system: Mapping[str, Any], confirmed: Mapping[int, Mapping[str, Any]]) -> str:
     trial = confirmed.get(system.get("number", -1))
-    return f"{trial['mean']:.4f}, standard deviation {trial['std']:.4f}" if trial else "-"
+    if trial is None or not {"mean", "std"} <= trial.keys():
+        return "-"
+    return f"{trial['mean']:.4f}, standard deviation {trial['std']:.4f}"

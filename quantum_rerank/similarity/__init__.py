@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from quantum_rerank.similarity.gate import FALLS, DistanceGate
     from quantum_rerank.similarity.heads import Head, build_head
+    from quantum_rerank.similarity.loading import build_for_weights, require_finite
 else:
     __getattr__ = lazy_exports(
         __name__,
@@ -27,10 +28,12 @@ else:
             "DistanceGate": "gate",
             "FusedSimilarity": "fusion",
             "Head": "heads",
+            "build_for_weights": "loading",
             "build_head": "heads",
             "fuse": "fusion",
             "gated": "fusion",
             "represent": "fusion",
+            "require_finite": "loading",
             "score": "fusion",
             "score_represented": "fusion",
         },
@@ -47,10 +50,12 @@ __all__ = [
     "LinearConfig",
     "MlpConfig",
     "ModelConfig",
+    "build_for_weights",
     "build_head",
     "fuse",
     "gated",
     "represent",
+    "require_finite",
     "score",
     "score_represented",
 ]

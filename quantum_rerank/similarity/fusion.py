@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from quantum_rerank.errors import BundleError
 from quantum_rerank.similarity.heads import Head
 
 FloatArray = NDArray[np.float64]
@@ -157,11 +158,19 @@ def score_represented(
 
     Returns:
         (n,), at most 1.
+
+    Raises:
+        BundleError: A score is not finite, since weights or states are too large or were altered.
     """
     with torch.inference_mode():
         affinity = head.compare(_double(query_state), _double(document_states)).numpy()
     cosine = np.vecdot(documents, query).astype(np.float64)[None]
     scores: FloatArray = fuse(cosine, gated(head, query[None], cosine, affinity), weight)[0]
+    if not np.isfinite(scores).all():
+        raise BundleError(
+            "The model gives scores that are not finite: its weights, or the states of an index, "
+            "are too large or were altered. Export the model again, or index the documents again."
+        )
     return scores
 
 

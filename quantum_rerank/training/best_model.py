@@ -8,10 +8,10 @@ from typing import Any
 
 from quantum_rerank.config import ExperimentConfig, build_config
 from quantum_rerank.errors import BundleError
-from quantum_rerank.similarity import Head, build_head
+from quantum_rerank.similarity import Head, build_for_weights, require_finite
 from quantum_rerank.training.serialization import dumps, loads, require_maker
 from quantum_rerank.training.trainer import BestModel
-from quantum_rerank.training.validation import Validation
+from quantum_rerank.training.validation import Validation, checked_validation
 
 _MADE_BY = "made_by"  # key of the training's identity
 
@@ -55,12 +55,15 @@ def read_best_model(
     require_maker(record.get(_MADE_BY), made_by, name)
     try:
         config = build_config(record["config"])
-        head = build_head(config.resolved(), record["embedding_dim"])
+        embedding_dim = int(record["embedding_dim"])
+        head = build_for_weights(config.resolved(), embedding_dim, len(content))
         head.load_state_dict(record["head"])
-        validation = Validation(**record["validation"])
+        require_finite(head)
+        validation = checked_validation(record["validation"])
+        epoch = int(record["epoch"])
     except Exception as error:  # pydantic and torch each have their own kinds
-        raise BundleError(f"{name} cannot be read: {error}.") from None
-    return head.eval(), validation, config, int(record["epoch"])
+        raise BundleError(f"{name} cannot be read: {str(error).rstrip('.')}.") from None
+    return head.eval(), validation, config, epoch
 
 
 def maker_of(content: bytes, name: str) -> dict[str, Any]:

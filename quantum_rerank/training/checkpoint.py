@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 from quantum_rerank.config import ExperimentConfig, flat
@@ -53,7 +55,7 @@ def restore(
             shape or setting.
     """
     state, record = _read(content)
-    stored, current = _layout(state), _layout(trainer.state_dict())
+    stored, current = _described(_layout, state), _layout(trainer.state_dict())
     for name in current | stored:
         there, here = stored.get(name, "absent"), current.get(name, "absent")
         if there != here:
@@ -63,7 +65,8 @@ def restore(
                 "start the training again."
             )
     require_maker(record.get(MADE_BY), made_by, _NAME)
-    trainer.load_state_dict(state)
+    with _unchanged_by_errors(trainer):
+        trainer.load_state_dict(state)
     return record
 
 
@@ -81,14 +84,26 @@ def take_over(trainer: Trainer, content: bytes, made_by: Mapping[str, Any] | Non
     """
     state, record = _read(content)
     require_maker(record.get(MADE_BY), made_by, _NAME)
-    stored, current = _shapes(state), _shapes(trainer.state_dict())
+    stored, current = _described(_shapes, state), _shapes(trainer.state_dict())
     different = sorted(name for name in current | stored if stored.get(name) != current.get(name))
     if different:
         raise BundleError(
             f"{_NAME} is of another model: {different[0]} is not the same in both. Take over "
             "from a training with the same circuit and layers."
         )
-    trainer.take_over(state)
+    with _unchanged_by_errors(trainer):
+        trainer.take_over(state)
+
+
+@contextmanager
+def _unchanged_by_errors(trainer: Trainer) -> Iterator[None]:
+    """Raise any error of the block as a BundleError, with the trainer as it was before."""
+    before = deepcopy(trainer.state_dict())
+    try:
+        yield
+    except Exception as error:  # torch and every part of a trainer have their own kinds
+        trainer.load_state_dict(before)
+        raise BundleError(f"{_NAME} was altered: {error!r:.200}. Train again.") from None
 
 
 def settings_fingerprint(config: ExperimentConfig) -> str:
@@ -104,7 +119,20 @@ def settings_fingerprint(config: ExperimentConfig) -> str:
 def _read(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the state and the record of a checkpoint."""
     values = loads(content, _NAME)
-    return values["state"], dict(json.loads(values["record"]))
+    try:
+        return dict(values["state"]), dict(json.loads(values["record"]))
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise BundleError(f"{_NAME} was altered: it has no state. Train again.") from None
+
+
+def _described(
+    describe: Callable[[Mapping[str, Any]], dict[str, Any]], state: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Describe the state of a file; BundleError if parts of it are missing."""
+    try:
+        return describe(state)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise BundleError(f"{_NAME} was altered: parts of its state are missing.") from None
 
 
 def _shapes(state: Mapping[str, Any]) -> dict[str, list[Any]]:

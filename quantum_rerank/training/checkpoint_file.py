@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
 
 from quantum_rerank.atomic import LocalFiles, output_errors, read_versions, write_version
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import BundleError
+from quantum_rerank.regular_files import reason
 from quantum_rerank.training.checkpoint import (
     MADE_BY,
     checkpoint_bytes,
@@ -22,6 +25,8 @@ from quantum_rerank.training.trainer import EpochReport, Trainer
 
 SAVING_SHARE = 0.02
 """Share of a training's time that is spent on writing checkpoints."""
+
+_REPORTS = TypeAdapter(Annotated[list[EpochReport], Field(min_length=1)])
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +56,16 @@ class CheckpointFile:
             write_version(LocalFiles(), str(self._path), content)
 
     def versions(self) -> Iterator[tuple[Path, bytes]]:
-        """Yield the path and the bytes of each version, the newest first."""
-        for path, content in read_versions(LocalFiles(), str(self._path)):
-            yield Path(path), content
+        """Yield the path and the bytes of each version, the newest first.
+
+        Raises:
+            BundleError: A version exists and cannot be read.
+        """
+        try:
+            for path, content in read_versions(LocalFiles(), str(self._path)):
+                yield Path(path), content
+        except OSError as error:
+            raise BundleError(f"`{self._path}` cannot be read: {reason(error)}.") from None
 
 
 class SaveThrottle:
@@ -116,8 +128,8 @@ def _restored(
     for path, content in file.versions():
         try:
             record = restore(trainer, content, maker)
-            reports = [EpochReport(**report) for report in record["reports"]]
-        except BundleError as error:  # cut off, altered, of another configuration or version
+            reports = _REPORTS.validate_python(record.get("reports"))
+        except (BundleError, ValueError) as error:  # cut off, altered, of another version
             file.notify(f"`{path}` is skipped: {error}")
             skipped = True
             continue

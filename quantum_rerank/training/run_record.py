@@ -18,6 +18,7 @@ from quantum_rerank.config import ExperimentConfig, build_config
 from quantum_rerank.errors import DataError, OutputError
 from quantum_rerank.paths import require_exists
 from quantum_rerank.records import read_record
+from quantum_rerank.regular_files import read_json
 from quantum_rerank.training.checkpoint_file import CheckpointFile
 
 RUN_FILE, CHECKPOINTS = "run.json", "checkpoints"
@@ -127,8 +128,8 @@ def checkpoint_file(folder: Path, model: str, report: Callable[[str], None]) -> 
 
 def seconds_spent(folder: Path, model: str) -> float:
     """Return the seconds that earlier processes have trained a model, lost epochs included."""
-    with suppress(OSError, ValueError):
-        return float((folder / CHECKPOINTS / f"{model}.seconds").read_text())
+    with suppress(OSError, TypeError, ValueError):
+        return float(read_json(folder / CHECKPOINTS / f"{model}.seconds"))
     return 0.0
 
 

@@ -76,13 +76,16 @@ def loads(content: bytes, name: str) -> dict[str, Any]:
     def insert_tensor(value: dict[str, Any]) -> Any:
         return tensors[value[_TENSOR]] if _TENSOR in value else value
 
-    record = json.loads(tensors[_JSON].numpy().tobytes(), object_hook=insert_tensor)
-    if record["schema_version"] != SCHEMA_VERSION:
+    try:
+        record = dict(json.loads(tensors[_JSON].numpy().tobytes(), object_hook=insert_tensor))
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise BundleError(f"{name} is damaged: its values cannot be read.") from None
+    if record.get("schema_version") != SCHEMA_VERSION:
         raise BundleError(
-            f"{name} has the schema version {record['schema_version']}, but this package "
+            f"{name} has the schema version {record.get('schema_version')}, but this package "
             f"reads {SCHEMA_VERSION}. Use the package that wrote it, or train again."
         )
-    return dict(record)
+    return record
 
 
 def require_maker(recorded: object, expected: Mapping[str, Any] | None, name: str) -> None:

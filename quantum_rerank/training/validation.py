@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +35,26 @@ class Validation:
     objective: float
     fusion_weight: float
     metrics: dict[str, float]
+
+
+def checked_validation(record: Mapping[str, Any]) -> Validation:
+    """Return the validation that a file has.
+
+    Raises:
+        KeyError: A value is missing.
+        TypeError: A value is not a number.
+        ValueError: A number is not finite, or the fusion weight is not between 0 and 1.
+    """
+    validation = Validation(
+        float(record["objective"]),
+        float(record["fusion_weight"]),
+        {str(name): float(value) for name, value in record["metrics"].items()},
+    )
+    if not 0.0 <= validation.fusion_weight <= 1.0:
+        raise ValueError(f"the fusion weight is {validation.fusion_weight}, not between 0 and 1")
+    if not math.isfinite(validation.objective):
+        raise ValueError("the objective is not finite")
+    return validation
 
 
 class Validator:

@@ -18,6 +18,7 @@ from quantum_rerank.training.checkpoint_file import CheckpointFile, SaveThrottle
 from quantum_rerank.training.models import train_model
 from quantum_rerank.training.trainer import EpochReport
 from quantum_rerank.training.trial_data import TrialData
+from tests.conftest import FullDisk
 
 EPOCHS = 4
 
@@ -81,10 +82,9 @@ def test_between_the_two_renames_the_previous_version_is_readable(path: Path) ->
     assert contents(path) == [b"1"]
 
 
-def test_a_full_disk_is_an_error_with_the_name_of_the_file(path: Path) -> None:
-    path.parent.mkdir()
-    path.with_name("hybrid.safetensors.unfinished").symlink_to("/dev/full")
-    with pytest.raises(OutputError, match=r"hybrid\.safetensors` cannot be written: No space left"):
+def test_a_full_disk_is_an_error_with_the_name_of_the_file(path: Path, full_disk: FullDisk) -> None:
+    message = r"hybrid\.safetensors` cannot be written: File too large"
+    with full_disk(100), pytest.raises(OutputError, match=message):
         CheckpointFile(path).write(b"1" * 10_000)
 
 

@@ -11,8 +11,13 @@ from pydantic import ValidationError
 from quantum_rerank.config import describe
 from quantum_rerank.errors import ConfigError
 from tuning.space import Budget, Space
-from tuning.study import attributes
-from tuning.study.run_folder import is_unbegun, load_study, read_record, recorded_space
+from tuning.study.run_folder import (
+    is_unbegun,
+    last_budget,
+    load_study,
+    read_record,
+    recorded_space,
+)
 
 
 def budget_changes(**options: object) -> dict[str, str]:
@@ -63,9 +68,10 @@ def changed_budget(folder: Path, changes: Mapping[str, str], patience: float) ->
             leads to a budget that is not valid.
     """
     space = recorded_space(read_record(folder))
-    budget = space.header.budget.model_dump()
+    last = space.header.budget
     if not is_unbegun(folder):
-        budget |= attributes.budget_changes(load_study(folder, patience).user_attrs)
+        last = last_budget(last, load_study(folder, patience).user_attrs, folder)
+    budget = last.model_dump()
     for key, text in changes.items():
         budget[key] = _base(budget, key, text, folder) + parse_number(key, text)
     try:

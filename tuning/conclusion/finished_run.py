@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,14 @@ from optuna.trial import FrozenTrial
 from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.evaluation.measurements import SeedObjectives
 from quantum_rerank.plain_text import pasted
+from quantum_rerank.regular_files import read_json, reason
+from quantum_rerank.reports.records import require_search_record
 from quantum_rerank.training.trial_data import TrialData
 from tuning.conclusion.export import TrialEvidence, cosine_objective
 from tuning.conclusion.trained_trial import TrainedTrial
 from tuning.study import attributes
-from tuning.study.run_folder import SUMMARY, load_study
+from tuning.study.reading import read_trials
+from tuning.study.run_folder import SUMMARY
 from tuning.study.view import StudyView
 
 
@@ -27,10 +29,13 @@ def read_summary(folder: Path) -> dict[str, Any]:
         BundleError: The file is damaged.
     """
     try:
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-        return {**summary, "tested": list(summary["tested"])}
+        summary = read_json(folder / SUMMARY)
+        require_search_record(dict(summary), str(folder / SUMMARY))
+        return dict(summary)
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise BundleError(f"`{folder / SUMMARY}` cannot be read: {reason(error)}.") from None
     except (TypeError, ValueError, KeyError):
         raise BundleError(f"`{folder / SUMMARY}` was cut off.") from None
 
@@ -46,7 +51,7 @@ def select_trial(folder: Path, summary: Mapping[str, Any], number: int | None) -
     Raises:
         OutputError: The run has no such trial with weights.
     """
-    view = StudyView.of(load_study(folder))
+    view = StudyView(read_trials(folder))
     trials = view.ranked()
     tested = summary.get("tested", [])
     if number is None and tested:

@@ -18,7 +18,8 @@ from tuning.conclusion.confirmation import Ancestors
 from tuning.records import Donor, comparison_value
 from tuning.space import Space
 from tuning.study import attributes
-from tuning.study.run_folder import load_study, read_record, recorded_space, refuse_other_data
+from tuning.study.reading import read_trials
+from tuning.study.run_folder import read_record, recorded_space, refuse_other_data
 from tuning.study.trials import curve, is_cut_short, parameters
 from tuning.study.view import StudyView
 
@@ -95,7 +96,7 @@ def load_rerun(folder: Path, number: int) -> Rerun:
         OutputError: The run has no such trial, or the trial neither reached an epoch nor failed.
     """
     space = recorded_space(read_record(folder))
-    view = StudyView.of(load_study(folder))
+    view = StudyView(read_trials(folder))
     if not 0 <= number < len(view):
         raise OutputError(f"`{folder}` has no trial {number}: they go from 0 to {len(view) - 1}.")
     trial = view[number]

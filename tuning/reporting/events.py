@@ -9,11 +9,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, Field
 
 from quantum_rerank.config import ExperimentConfig, flat
+from quantum_rerank.regular_files import open_regular, read_tail
 from tuning.records import EPOCH, OBJECTIVE, SECONDS, Listener, TrialEnd
+
+_MAX_EVENTS = 2**25
+"""Bytes of events.jsonl that are read: its end, of some 100,000 reports."""
 
 
 class EventLog(Listener):
@@ -28,8 +35,8 @@ class EventLog(Listener):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
-            with path.open("ab") as file:  # a process was killed within its last line
+        if path.exists() and read_tail(path, 1) not in (b"", b"\n"):
+            with open_regular(path, "ab") as file:  # a process was killed within its last line
                 file.write(b"\n")
 
     def trial_started(self, number: int, config: ExperimentConfig) -> None:
@@ -56,8 +63,8 @@ class EventLog(Listener):
         finite = {k: v for k, v in facts.items() if not isinstance(v, float) or math.isfinite(v)}
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": now, "event": event, **finite})
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with open_regular(self._path, "ab") as file:
+            file.write(f"{line}\n".encode())
 
 
 @contextmanager
@@ -67,7 +74,8 @@ def write_log(path: Path) -> Iterator[None]:
     Where the log cannot be written, such as on a full disk, no tracebacks are printed meanwhile,
     not even those of W&B: the search reports it once, as its own error.
     """
-    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    file = TextIOWrapper(open_regular(path, "ab"), "utf-8", "backslashreplace")
+    handler = logging.StreamHandler(file)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in ("tuning", "quantum_rerank")]
     previous = [(logger.level, logger.propagate) for logger in loggers]
@@ -85,7 +93,31 @@ def write_log(path: Path) -> Iterator[None]:
             logger.setLevel(level)
             logger.propagate = propagate
         with suppress(OSError):  # lines that are still to be written
-            handler.close()
+            file.close()
+
+
+def _plausible(time: datetime) -> datetime:
+    """Return a time in UTC; ValueError for one that no search can have had."""
+    if not 2000 <= time.year < 2200:
+        raise ValueError
+    return time.astimezone(UTC)
+
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Line(BaseModel, extra="allow"):
+    """Line of events.jsonl: the types of the facts that something is computed from."""
+
+    time: Annotated[datetime, AfterValidator(_plausible)]
+    event: str
+    trial: Annotated[int, Field(ge=0)] | None = None
+    epoch: Annotated[int, Field(ge=0)] = 0
+    objective: _Finite | None = None
+    seconds: Annotated[_Finite, Field(ge=0.0)] = 0.0
+    config: dict[str, Any] = {}
+    state: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,17 +140,17 @@ class Event:
 def read_events(path: Path) -> list[Event]:
     """Return the events of a run in order, without lines that are damaged or not whole yet."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        text = read_tail(path, _MAX_EVENTS).decode("utf-8", errors="replace")
     except FileNotFoundError:
         return []
-    return [event for line in lines if (event := _event(line)) is not None]
+    return [event for line in text.split("\n") if (event := _event(line)) is not None]
 
 
 def _event(line: str) -> Event | None:
+    """Return the event of a line; None if it is damaged, or a fact is of another type."""
     try:
-        facts = dict(json.loads(line))
-        time = datetime.fromisoformat(facts.pop("time")).astimezone(UTC)
-        trial = facts.pop("trial", None)
-        return Event(time, str(facts.pop("event")), None if trial is None else int(trial), facts)
-    except (ValueError, TypeError, KeyError):
+        facts = _Line.model_validate_json(line).model_dump(exclude_unset=True)
+    except ValueError:
         return None
+    time, kind, trial = facts.pop("time"), facts.pop("event"), facts.pop("trial", None)
+    return Event(time, kind, trial, facts)

@@ -161,7 +161,10 @@ class FailureCount:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Status of a run; the forecast is None unless it runs and an epoch was reported."""
+    """Status of a run; the forecast is None unless it runs and an epoch was reported.
+
+    `problems` are sentences on what of the folder could not be read.
+    """
 
     folder: str
     name: str
@@ -173,6 +176,7 @@ class RunStatus:
     running: Sequence[RunningTrial]
     failures: Sequence[FailureCount]
     events: Sequence[Event]
+    problems: Sequence[str] = ()
 
 
 def run_status(snapshot: Snapshot) -> RunStatus:
@@ -192,6 +196,7 @@ def run_status(snapshot: Snapshot) -> RunStatus:
         running=running,
         failures=failure_counts(snapshot.view),
         events=snapshot.events[-_LAST_EVENTS:],
+        problems=snapshot.problems,
     )
 
 

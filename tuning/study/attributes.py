@@ -35,9 +35,9 @@ _INHERITED = (START_POINT, CLONES, AT_EPOCH, REPLACES)  # by the next attempt
 _MEASURED = (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS, CHECKPOINT, RESTARTED, WARNING)
 
 # Attributes of a study.
-_BUDGET = "budget"  # the budget as it was extended
-_CONFIRMED = "confirmed"  # number -> seed -> objective
-_SESSION = "session."  # one record per session, numbered
+BUDGET = "budget"  # the budget as it was extended
+CONFIRMED = "confirmed"  # number -> seed -> objective
+SESSION = "session."  # one record per session, numbered
 
 
 def failure(trial: FrozenTrial) -> Failure | None:
@@ -144,22 +144,22 @@ def unscheduled_epoch(trial: FrozenTrial) -> int | None:
 
 def budget_changes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the budget as the last session had it; empty before the first session."""
-    return dict(attributes.get(_BUDGET, {}))
+    return dict(attributes.get(BUDGET, {}))
 
 
 def write_budget(study: optuna.Study, budget: Mapping[str, Any]) -> None:
     """Write the budget of a session."""
-    study.set_user_attr(_BUDGET, dict(budget))
+    study.set_user_attr(BUDGET, dict(budget))
 
 
 def confirmed(study: optuna.Study) -> dict[str, dict[str, float]]:
     """Return trial number -> seed -> objective of the trainings on fresh seeds so far."""
-    return dict(study.user_attrs.get(_CONFIRMED, {}))
+    return dict(study.user_attrs.get(CONFIRMED, {}))
 
 
 def write_confirmed(study: optuna.Study, objectives: Mapping[str, Mapping[str, float]]) -> None:
     """Write the objectives of the trainings on fresh seeds."""
-    study.set_user_attr(_CONFIRMED, dict(objectives))
+    study.set_user_attr(CONFIRMED, dict(objectives))
 
 
 def sessions(attributes: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
@@ -168,9 +168,9 @@ def sessions(attributes: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
     Each has `started` (UTC), `host`, `pid`, `seconds`, `core_seconds`; and `ended`, the reason,
     unless the session was killed.
     """
-    return [dict(attributes[key]) for key in sorted(attributes) if key.startswith(_SESSION)]
+    return [dict(attributes[key]) for key in sorted(attributes) if key.startswith(SESSION)]
 
 
 def write_session(study: optuna.Study, index: int, record: Mapping[str, Any]) -> None:
     """Write the record of a session, the first of which has the index 1."""
-    study.set_user_attr(f"{_SESSION}{index:04d}", dict(record))
+    study.set_user_attr(f"{SESSION}{index:04d}", dict(record))

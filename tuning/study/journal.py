@@ -14,6 +14,8 @@ from optuna.storages.journal import (
     JournalFileOpenLock,
 )
 
+from quantum_rerank.regular_files import open_regular, require_regular
+
 
 class WholeLines(BaseJournalBackend):
     """Optuna's journal, of which a line is whole or not there.
@@ -24,6 +26,7 @@ class WholeLines(BaseJournalBackend):
     """
 
     def __init__(self, path: Path) -> None:
+        require_regular(path)
         self._path = path
         self._lock = JournalFileOpenLock(str(path))
         self._journal = JournalFileBackend(str(path), self._lock)
@@ -47,14 +50,14 @@ def append_whole(path: Path, lines: bytes) -> None:
 
     Raises: OSError.
     """
-    with path.open("r+b", buffering=0) as file:
-        end = _end_of_lines(path)
+    with open_regular(path, "r+b") as buffered:
+        file, end = buffered.raw, _end_of_lines(path)
         file.truncate(end)
         file.seek(end)
         try:
             left = lines
             while left:
-                left = left[file.write(left) :]
+                left = left[file.write(left) or 0 :]
             os.fsync(file.fileno())
         except OSError:
             file.truncate(end)
@@ -63,7 +66,7 @@ def append_whole(path: Path, lines: bytes) -> None:
 
 def _end_of_lines(path: Path, block: int = 4096) -> int:
     """Return the number of bytes of a file that are whole lines."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         end = file.seek(0, os.SEEK_END)
         while end > 0:
             start = max(end - block, 0)

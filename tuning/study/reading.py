@@ -10,7 +10,16 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.errors import OutputError
-from tuning.study.run_folder import find_study, refuse_no_study, unreadable
+from quantum_rerank.regular_files import open_regular, reason, require_at_most
+from tuning.study.database import MAX_STUDY, open_database, require_tables
+from tuning.study.run_folder import (
+    checked_trials,
+    find_study,
+    recorded_places,
+    refuse_no_study,
+    shown,
+    unreadable,
+)
 from tuning.study.storage import (
     SQLITE,
     STUDY,
@@ -45,9 +54,18 @@ def read_study(folder: Path, places: StorageConfig) -> tuple[dict[str, Any], lis
     try:
         reader = connect(folder, places) if places.file else connect_to_read(places)
         study = find_study(reader, folder, places)
-        return dict(study.user_attrs), study.get_trials(deepcopy=False)
-    except (StorageInternalError, ValueError) as error:
+        return dict(study.user_attrs), checked_trials(study, shown(folder, places))
+    except (StorageInternalError, OSError, ValueError) as error:
         raise unreadable(error, folder, places) from None
+
+
+def read_trials(folder: Path) -> list[FrozenTrial]:
+    """Return the trials of a run's study, which is only read.
+
+    Raises:
+        OutputError: See `read_study`.
+    """
+    return read_study(folder, recorded_places(folder))[1]
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], list[FrozenTrial]]:
@@ -59,12 +77,14 @@ def read_file(path: Path) -> tuple[dict[str, Any], list[FrozenTrial]]:
     with closing(sqlite3.connect(":memory:")) as memory:
         try:
             copy_database(path, memory)
+        except OSError as error:
+            raise OutputError(f"`{path}` cannot be read: {reason(error)}.") from None
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorname == "SQLITE_BUSY":
+            if getattr(error, "sqlite_errorname", "") == "SQLITE_BUSY":
                 raise OutputError(f"`{path}` is being written to. Try again.") from None
             raise OutputError(f"`{path}` is damaged: {error}.") from None
         with of_this_optuna(str(path)):
-            return _study_in(memory)
+            return _study_in(memory, path)
 
 
 def copy_database(path: Path, into: sqlite3.Connection) -> None:
@@ -75,16 +95,18 @@ def copy_database(path: Path, into: sqlite3.Connection) -> None:
         into: Connection to copy to.
 
     Raises:
-        sqlite3.DatabaseError: The database is damaged, or stays locked.
+        OSError: The file is larger than MAX_STUDY, or no regular file.
+        sqlite3.DatabaseError: The database is damaged, stays locked, or holds views or triggers.
     """
-    uri = f"{path.resolve().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as source:
+    with open_regular(path) as file:
+        require_at_most(MAX_STUDY, file, path)
+    with closing(open_database(path, _BUSY_SECONDS, read_only=True)) as source:
         try:
             # Locked before it is copied, since a copy would wait for its lock without end.
             source.execute("BEGIN")
-            source.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            require_tables(source)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorname != "SQLITE_READONLY_ROLLBACK":
+            if getattr(error, "sqlite_errorname", "") != "SQLITE_READONLY_ROLLBACK":
                 raise
             _copy_undoing(path, into)
         else:
@@ -96,11 +118,12 @@ def _copy_undoing(path: Path, into: sqlite3.Connection) -> None:
     with TemporaryDirectory(prefix="study-") as scratch:
         for file in (path, path.with_name(f"{path.name}-journal")):
             shutil.copy(file, scratch)
-        with closing(sqlite3.connect(Path(scratch) / path.name)) as copy:
+        with closing(open_database(Path(scratch) / path.name, _BUSY_SECONDS)) as copy:
+            require_tables(copy)
             copy.backup(into)
 
 
-def _study_in(memory: sqlite3.Connection) -> tuple[dict[str, Any], list[FrozenTrial]]:
+def _study_in(memory: sqlite3.Connection, path: Path) -> tuple[dict[str, Any], list[FrozenTrial]]:
     import optuna
     from sqlalchemy.exc import DatabaseError
     from sqlalchemy.pool import StaticPool
@@ -112,6 +135,10 @@ def _study_in(memory: sqlite3.Connection) -> tuple[dict[str, Any], list[FrozenTr
         if not names:
             return {}, []
         study = optuna.load_study(study_name=names[0], storage=storage)
-        return dict(study.user_attrs), study.get_trials(deepcopy=False)
+        return dict(study.user_attrs), checked_trials(study, str(path))
+    except (OutputError, AssertionError, RuntimeError):  # of another version
+        raise
     except DatabaseError as error:
-        raise OutputError(f"The study is damaged: {error.orig}.") from None
+        raise OutputError(f"`{path}` is damaged: {error.orig}.") from None
+    except Exception as error:  # Optuna and SQLAlchemy trust the values in their tables
+        raise OutputError(f"`{path}` is damaged: {reason(error)}.") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +15,10 @@ from quantum_rerank.atomic import write_json
 from quantum_rerank.config import build_config
 from quantum_rerank.errors import DataError, OutputError
 from quantum_rerank.paths import require_exists
-from tuning.space import Header, Parameter, Space
+from quantum_rerank.regular_files import read_json, reason
+from tuning.space import Budget, Header, Parameter, Space
+from tuning.study import attributes
+from tuning.study.checking import require_sound
 from tuning.study.named_places import name_as_recorded, refuse_unnamed, remember
 from tuning.study.storage import (
     PATIENCE_SECONDS,
@@ -26,11 +28,13 @@ from tuning.study.storage import (
     connect,
     connect_to_read,
     is_locked,
+    is_read_only,
     masked,
 )
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
     from quantum_rerank.training.trial_data import PreparedData
 
@@ -78,10 +82,12 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     require_exists(folder, OutputError)
     try:
-        return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+        return dict(read_json(folder / RECORD))
     except FileNotFoundError:
         raise OutputError(f"`{folder}` holds no run: there is no {RECORD} in it.") from None
-    except (OSError, TypeError, ValueError):
+    except OSError as error:
+        raise OutputError(f"`{folder / RECORD}` cannot be read: {reason(error)}.") from None
+    except (TypeError, ValueError):
         raise OutputError(f"`{folder / RECORD}` is damaged.") from None
 
 
@@ -150,6 +156,26 @@ def recorded_space(record: Mapping[str, Any]) -> Space:
     except (KeyError, ValidationError) as error:
         raise OutputError(
             f"The run's {RECORD} is damaged, or of another version: {error}"
+        ) from None
+
+
+def last_budget(budget: Budget, study: Mapping[str, Any], folder: Path) -> Budget:
+    """Return the budget of a run's last session.
+
+    Args:
+        budget: Budget of its space.
+        study: Attributes of its study.
+        folder: Folder of the run, for the message.
+
+    Raises: OutputError if what the study has is no budget.
+    """
+    try:
+        return Budget.model_validate(budget.model_dump() | attributes.budget_changes(study))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise OutputError(
+            f"The study of `{folder}` is damaged: `budget.{place}`: {first['msg'].lower()}."
         ) from None
 
 
@@ -229,15 +255,34 @@ def load_study(folder: Path, patience: float = PATIENCE_SECONDS) -> optuna.Study
     Raises:
         OutputError: There is no study, or it is damaged.
     """
-    import optuna
+    from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import DatabaseError
 
     places = recorded_places(folder)
     refuse_no_study(folder, places)
     try:
-        return find_study(connect(folder, places, patience), folder, places)
-    except (DatabaseError, optuna.exceptions.StorageInternalError, ValueError) as error:
+        study = find_study(connect(folder, places, patience), folder, places)
+        checked_trials(study, shown(folder, places))
+    except OutputError:
+        raise
+    except (DatabaseError, StorageInternalError, OSError) as error:
         raise unreadable(error, folder, places) from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # Optuna trusts the values in its tables.
+        raise unreadable(error, folder, places) from None
+    return study
+
+
+def checked_trials(study: optuna.Study, where: str) -> list[FrozenTrial]:
+    """Return the trials of a study, all of which have been checked.
+
+    where: file or URL of the study, for the message.
+
+    Raises: OutputError if it is damaged: see `require_sound`.
+    """
+    trials = study.get_trials(deepcopy=False)
+    require_sound(study.user_attrs, trials, len(study.directions), where)
+    return trials
 
 
 def has_study(folder: Path) -> bool:
@@ -296,8 +341,12 @@ def find_study(
         names = [places.study] if places.study else optuna.get_all_study_names(storage)
         with suppress(IndexError, KeyError):
             return optuna.load_study(study_name=names[0], storage=storage)
-    where = folder / places.file if places.file else masked(places.storage)
-    raise OutputError(f"`{where}` holds no study.")
+    raise OutputError(f"`{shown(folder, places)}` holds no study.")
+
+
+def shown(folder: Path, places: StorageConfig) -> str:
+    """Return the file or the URL of a study, for messages."""
+    return str(folder / places.file) if places.file else masked(places.storage)
 
 
 def unreadable(error: Exception, folder: Path, places: StorageConfig) -> OutputError:
@@ -308,8 +357,11 @@ def unreadable(error: Exception, folder: Path, places: StorageConfig) -> OutputE
         folder: Folder of the run.
         places: Storage of the run.
     """
-    where = folder / places.file if places.file else masked(places.storage)
-    cause = error.__cause__ or error
+    where, cause = shown(folder, places), error.__cause__ or error
     if is_locked(error):
         return OutputError(f"`{where}` is being written to. Try again.")
+    if is_read_only(error):
+        return OutputError(f"`{where}` cannot be written: {getattr(cause, 'orig', cause)}.")
+    if isinstance(error, OSError):
+        return OutputError(f"`{where}` cannot be used: {reason(error)}.")
     return OutputError(f"`{where}` is damaged: {getattr(cause, 'orig', cause)}.")

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from quantum_rerank.errors import ConfigError, MissingPackage, OutputError, first_line
 from quantum_rerank.paths import expanded
 from quantum_rerank.plain_text import pasted
+from tuning.study.database import open_database, require_tables_in
 from tuning.study.retrying import RetryingStorage, retry_call
 
 if TYPE_CHECKING:
@@ -280,6 +281,11 @@ def is_locked(error: Exception) -> bool:
     return _sqlite_name(error).startswith("SQLITE_BUSY")
 
 
+def is_read_only(error: Exception) -> bool:
+    """Return whether an SQLite file, or its folder, cannot be written to."""
+    return _sqlite_name(error).startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_CANTOPEN"))
+
+
 def is_away(error: Exception) -> bool:
     """Return whether a server is stopped, starting or unreachable, which may pass."""
     from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError
@@ -297,15 +303,25 @@ def _sqlite_file(path: Path, patience: float) -> optuna.storages.BaseStorage:
     from optuna.storages import RDBStorage, get_storage
     from sqlalchemy.pool import QueuePool
 
-    def connection() -> sqlite3.Connection:
-        # The pool hands a connection from one thread to another, but never to two at once.
-        timeout = min(_BUSY_SECONDS, patience)
-        return sqlite3.connect(path, timeout=timeout, check_same_thread=False)
+    timeout = min(_BUSY_SECONDS, patience)
 
-    # Opened by its path: in a URL, `?`, `%` and braces would mean something else.
+    def connection() -> sqlite3.Connection:
+        return open_database(path, timeout)
+
     engine = {"creator": connection, "poolclass": QueuePool}
     with of_this_optuna(str(path)):
+        retry_call(lambda: _refuse_computing(path, timeout), is_locked, patience)
         return get_storage(retry_call(lambda: RDBStorage("sqlite://", engine), is_locked, patience))
+
+
+def _refuse_computing(path: Path, timeout: float) -> None:
+    """Check the tables of a file; errors are of the kind that SQLAlchemy raises."""
+    from sqlalchemy.exc import DatabaseError
+
+    try:
+        require_tables_in(path, timeout)
+    except sqlite3.DatabaseError as error:
+        raise DatabaseError("", None, error) from None
 
 
 def _server(url: str, options: Mapping[str, str], **pool: Any) -> optuna.storages.BaseStorage:

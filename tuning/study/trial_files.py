@@ -11,7 +11,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from quantum_rerank.atomic import PARTIAL, read_versions, version_paths, write_version
+from quantum_rerank.atomic import (
+    PARTIAL,
+    LocalFiles,
+    read_versions,
+    version_paths,
+    write_version,
+)
 from quantum_rerank.errors import ConfigError, FilesError, first_line
 
 BEST_EPOCH, PROGRESS = "best.safetensors", "progress.safetensors"
@@ -51,7 +57,8 @@ class TrialFiles:
                 self._files, self._root = FileSystem.from_uri(root)
         else:
             self._files, self._root = LocalFileSystem(), str(Path(root).resolve())
-        self._versioned = _ArrowFiles(self._files)
+        is_local = isinstance(self._files, LocalFileSystem)
+        self._versioned = LocalFiles() if is_local else _ArrowFiles(self._files)
 
     @property
     def root(self) -> str:

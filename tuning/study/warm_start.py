@@ -37,6 +37,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from quantum_rerank.atomic import write_json
 from quantum_rerank.config import Plain, Section, flat
 from quantum_rerank.errors import ConfigError, OutputError
+from quantum_rerank.regular_files import read_regular, reason
 from quantum_rerank.training.config import SAME, SCHEDULES
 from tuning.space import Params, Space
 from tuning.study import attributes
@@ -362,10 +363,12 @@ def write_taken_over(taken: Sequence[TakenOver], folder: Path) -> None:
 def read_taken_over(folder: Path) -> list[TakenOver]:
     """Return the results that were taken over; empty if the search has no earlier run."""
     try:
-        text = (folder / TAKEN_OVER).read_text(encoding="utf-8")
+        text = read_regular(folder / TAKEN_OVER)
         return TypeAdapter(list[TakenOver]).validate_json(text)
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise OutputError(f"`{folder / TAKEN_OVER}` cannot be read: {reason(error)}.") from None
     except ValidationError:
         raise OutputError(f"`{folder / TAKEN_OVER}` is damaged.") from None
 

@@ -11,6 +11,7 @@ from quantum_rerank.similarity.config import ModelConfig
 from quantum_rerank.similarity.gate import DistanceGate
 from quantum_rerank.similarity.heads.head import Head
 from quantum_rerank.similarity.models import MODELS
+from quantum_rerank.similarity.size import require_size
 
 
 def build_head(config: ModelConfig, embedding_dim: int) -> Head:
@@ -21,8 +22,9 @@ def build_head(config: ModelConfig, embedding_dim: int) -> Head:
         embedding_dim: Width of the text embeddings.
 
     Raises:
-        ConfigError: No model, or no engine, has the configured name.
+        ConfigError: No model, or no engine, has the configured name, or the model is too large.
     """
+    require_size(config, embedding_dim)
     head = MODELS[MODELS.check(config.model)](config, embedding_dim)
     if config.fusion.gate == "distance":
         head.gate = DistanceGate(config.fusion.centroids, embedding_dim)

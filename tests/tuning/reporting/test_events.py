@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from quantum_rerank.config import ExperimentConfig, flat
+from tests.conftest import FullDisk
 from tests.tuning.reasons import failure
 from tuning.records import OBJECTIVE, SECONDS, TrialEnd, TrialOutcome
 from tuning.reporting.events import EventLog, write_log
@@ -133,10 +134,10 @@ def test_others_do_not_log_into_a_run(tmp_path: Path) -> None:
 
 
 def test_a_log_on_a_full_disk_says_nothing_and_stops_nobody(
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, full_disk: FullDisk, capsys: pytest.CaptureFixture[str]
 ) -> None:
     others = logging.FileHandler("/dev/full")
-    with write_log(Path("/dev/full")):
+    with full_disk(0), write_log(tmp_path / "search.log"):
         logging.getLogger("tuning").error("something happened")
         others.handle(logging.makeLogRecord({"msg": "so it did"}))
     with suppress(OSError):

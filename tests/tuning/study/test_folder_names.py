@@ -14,7 +14,7 @@ from quantum_rerank.training.trial_data import PreparedData
 from tuning.reporting.snapshot import read_snapshot
 from tuning.space import Space
 from tuning.study.ledger import Ledger
-from tuning.study.reading import read_study
+from tuning.study.reading import read_study, read_trials
 from tuning.study.run_folder import RECORD, load_study, open_study, write_record
 from tuning.study.storage import (
     JOURNAL,
@@ -111,7 +111,7 @@ def test_a_study_of_another_optuna_is_told_with_the_way_out(
     of_another_optuna(folder, version)
     for read in (
         load_study,
-        read_snapshot,
+        read_trials,
         read_earlier,
         lambda one: connect(one, StorageConfig()),
     ):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from quantum_rerank.errors import ConfigError, FilesError
+from tests.conftest import FullDisk
 from tuning.study.trial_files import PROGRESS, TrialFiles
 
 NAME = PROGRESS
@@ -147,12 +148,12 @@ def test_a_relative_folder_stays_where_it_was_when_the_process_moves(
 
 @pytest.mark.parametrize("name", ["best", "progress"])
 def test_a_full_disk_is_named_with_the_place_and_what_was_written_before_stays(
-    files: TrialFiles, folder: Path, name: str
+    files: TrialFiles, name: str, full_disk: FullDisk
 ) -> None:
     files.write(7, name, b"1")
-    (folder / f"{name}.unfinished").symlink_to("/dev/full")
-    with pytest.raises(FilesError, match=r"trials` cannot be used: .*No space left on device"):
-        files.write(7, name, b"2")
+    message = r"trials` cannot be used: .*File too large"
+    with full_disk(1), pytest.raises(FilesError, match=message):
+        files.write(7, name, b"22")
     assert list(files.versions(7, name)) == [b"1"]
 
 

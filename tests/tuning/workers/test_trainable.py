@@ -20,6 +20,7 @@ from quantum_rerank.training.serialization import dumps, loads
 from quantum_rerank.training.trainer import EpochReport, Trainer
 from quantum_rerank.training.trial_data import TrialData
 from quantum_rerank.training.validation import SPREAD, Validator
+from tests.conftest import FullDisk
 from tests.tuning.reasons import failure, recorded
 from tuning.records import (
     CHECKPOINT,
@@ -48,7 +49,7 @@ from tuning.workers import training
 from tuning.workers.cost import CostName
 from tuning.workers.trainable import TrialLimits, run_trial
 from tuning.workers.training import TrialTask, cloned, timed
-from tuning.workers.trial_context import TRACEBACK, TrialContext
+from tuning.workers.trial_context import TrialContext
 
 Build = Callable[..., ExperimentConfig]
 EPOCHS = 5
@@ -591,24 +592,21 @@ def test_a_death_note_before_one_that_was_cut_off_counts(files: TrialFiles) -> N
     assert read_death_note(files, 3) == DeathNote(failure(text), 8294.4)
 
 
-@pytest.mark.parametrize("name", [BEST_EPOCH, PROGRESS])
 def test_a_full_disk_is_the_reason_of_a_trial_that_could_not_write(
     tmp_path: Path,
     tiny_space: Space,
     trial_data: TrialData,
     monkeypatch: pytest.MonkeyPatch,
-    name: str,
+    full_disk: FullDisk,
 ) -> None:
     """Not its configuration's fault: it is continued later."""
     root, reports = tmp_path / "trials", list[dict[str, Any]]()
-    (root / "00000").mkdir(parents=True)
-    for file in (name, TRACEBACK):
-        (root / "00000" / f"{file}.unfinished").symlink_to("/dev/full")
     monkeypatch.setattr("ray.tune.report", reports.append)
     params = {METADATA: TrialMetadata(number=0)}
-    run_trial(params, tiny_space, trial_data, TrialLimits(8.0), str(root))
+    with full_disk(10):
+        run_trial(params, tiny_space, trial_data, TrialLimits(8.0), str(root))
     assert str(reports[-1][FAILURE]).startswith(f"storage: `{root}` cannot be used: ")
-    assert "No space left on device" in str(reports[-1][FAILURE])
+    assert "File too large" in str(reports[-1][FAILURE])
     assert TrialEnd(0, TrialOutcome.FAILED, 1, None, reports[-1][FAILURE]).is_cut_short
 
 
