@@ -10,6 +10,9 @@ from quantum_rerank.embeddings.roles import ModelRoles, model_roles
 from quantum_rerank.embeddings.settings import EncoderSettings, Role
 from quantum_rerank.embeddings.text_models import MODEL_FILE_SUFFIXES, TextModel
 
+# Code in a folder is not downloaded, and only run if a user allows it; it determines vectors then.
+_HASHED_SUFFIXES = (*MODEL_FILE_SUFFIXES, ".py")
+
 
 class EncoderFingerprint:
     """A hash of all that determines the vectors of an encoder.
@@ -42,7 +45,7 @@ class EncoderFingerprint:
     def _files(self) -> str:
         digest, folder = hashlib.sha256(), self._model.folder
         for file in sorted(folder.rglob("*")):
-            if file.suffix in MODEL_FILE_SUFFIXES:
+            if file.suffix in _HASHED_SUFFIXES and file.is_file():
                 digest.update(file.relative_to(folder).as_posix().encode())
                 digest.update(file.read_bytes())
         return digest.hexdigest()

@@ -17,7 +17,7 @@ from tuning.commands.budget_options import changed_budget, option_of, parse_numb
 from tuning.commands.options import WandbChoice
 from tuning.limits.concurrency import Concurrency, Node, fit_cluster, fit_trials
 from tuning.reporting.tracking import Mode, resolve_mode
-from tuning.reporting.wandb_environment import refuse_unusable_settings
+from tuning.reporting.wandb_environment import refuse_settings_of_run, refuse_unusable_settings
 from tuning.session.preflight import (
     Mistakes,
     refuse_run_at_work,
@@ -127,7 +127,7 @@ def check_request(request: SearchRequest, console: Console) -> CheckedSearch:
     if request.nodes is not None and request.address is not None:
         raise ConfigError("--nodes starts a cluster, --address joins one: give one of the two.")
     mistakes = Mistakes()
-    mode = mistakes.attempt(lambda: _usable_mode(request.wandb))
+    mode = mistakes.attempt(lambda: _usable_mode(request.wandb, request.run_folder))
     is_divided = request.nodes is not None
     mistakes.attempt(lambda: refuse_unfit_environment(request.address, is_divided))
     earlier = [mistakes.attempt(partial(read_earlier, run)) for run in request.warm_start]
@@ -188,8 +188,10 @@ def _storage(request: SearchRequest, name: str, folder: Path) -> StorageConfig:
     return StorageConfig(storage, study, "" if path is None else check_root(path))
 
 
-def _usable_mode(option: WandbChoice) -> Mode:
+def _usable_mode(option: WandbChoice, run_folder: Path | None) -> Mode:
     """Return W&B's mode; ConfigError where W&B refuses it or its environment."""
+    if run_folder is not None and option != "disabled":
+        refuse_settings_of_run(run_folder)  # before W&B reads them
     mode = resolve_mode(option)
     refuse_unusable_settings(mode)
     return mode
