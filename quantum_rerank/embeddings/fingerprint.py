@@ -13,6 +13,9 @@ from quantum_rerank.regular_files import open_regular
 
 _BLOCK = 2**24  # bytes
 
+# Code in a folder is not downloaded, and only run if a user allows it; it determines vectors then.
+_HASHED_SUFFIXES = (*MODEL_FILE_SUFFIXES, ".py")
+
 
 class EncoderFingerprint:
     """A hash of all that determines the vectors of an encoder.
@@ -45,7 +48,7 @@ class EncoderFingerprint:
     def _files(self) -> str:
         digest, folder = hashlib.sha256(), self._model.folder
         for file in sorted(folder.rglob("*")):
-            if file.suffix in MODEL_FILE_SUFFIXES:
+            if file.suffix in _HASHED_SUFFIXES and file.is_file():
                 digest.update(file.relative_to(folder).as_posix().encode())
                 with open_regular(file.resolve()) as content:
                     while block := content.read(_BLOCK):

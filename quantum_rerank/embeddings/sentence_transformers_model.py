@@ -99,7 +99,9 @@ class SentenceTransformersModel:
         try:
             device = None if self._settings.device == AUTO else self._settings.device
             # Without `local_files_only` the hub may be queried about a local folder too.
-            return SentenceTransformer(folder, device=device, local_files_only=True)
+            return SentenceTransformer(
+                folder, device=device, local_files_only=True, trust_remote_code=False
+            )
         except Exception as error:  # safetensors, torch and tokenizers raise errors of their own
             raise self._unloadable(error) from None
 

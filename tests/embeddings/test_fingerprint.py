@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,16 @@ def test_the_fingerprint_depends_on_weights_and_settings(tmp_path: Path) -> None
     with_settings = TextEncoder(str(tmp_path)).fingerprint
     settings.write_text('{"pooling": "max"}')
     assert TextEncoder(str(tmp_path)).fingerprint != with_settings
+
+
+def test_the_fingerprint_depends_on_code_and_skips_what_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"one")
+    plain = TextEncoder(str(tmp_path)).fingerprint
+    (tmp_path / "folder.json").mkdir()
+    os.mkfifo(tmp_path / "pipe.json")
+    assert TextEncoder(str(tmp_path)).fingerprint == plain
+    (tmp_path / "modeling.py").write_text("")
+    assert TextEncoder(str(tmp_path)).fingerprint != plain
 
 
 def test_the_fingerprint_does_not_depend_on_the_folder(tmp_path: Path) -> None:

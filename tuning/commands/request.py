@@ -18,6 +18,7 @@ from tuning.limits.concurrency import Concurrency, Node, fit_cluster, fit_trials
 from tuning.reporting.tracking import Mode, resolve_mode
 from tuning.reporting.wandb_environment import (
     drop_settings_of_one_run,
+    refuse_settings_of_run,
     refuse_unusable_settings,
     where_runs_are_written,
 )
@@ -130,7 +131,7 @@ def check_request(request: SearchRequest, console: Console) -> CheckedSearch:
         target = _new_run(request, cast(Path, request.space_file), mistakes)
     if target.space is None:
         mistakes.raise_any()
-    mode = mistakes.attempt(lambda: _usable_mode(options.wandb))
+    mode = mistakes.attempt(lambda: _usable_mode(options.wandb, request.run_folder))
     local_nodes = mistakes.attempt(lambda: _local_nodes(options.nodes)) or []
     # Before anything is loaded, so that a hopeless budget fails at once.
     concurrency = _concurrency(options, target, local_nodes, mistakes, console)
@@ -192,8 +193,10 @@ def _storage(options: RunOptions, name: str, folder: Path) -> StorageConfig:
     return StorageConfig(storage, study, "" if path is None else check_root(path))
 
 
-def _usable_mode(option: WandbChoice) -> Mode:
+def _usable_mode(option: WandbChoice, run_folder: Path | None) -> Mode:
     """Return W&B's mode; ConfigError where W&B refuses it or its environment."""
+    if run_folder is not None and option != "disabled":
+        refuse_settings_of_run(run_folder)  # before W&B reads them
     mode = resolve_mode(option)
     refuse_unusable_settings(mode)
     return mode

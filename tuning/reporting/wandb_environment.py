@@ -7,12 +7,12 @@ name or sweep; values that W&B refuses would end tracking at the first trial.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from quantum_rerank.errors import ConfigError
+from quantum_rerank.errors import ConfigError, OutputError
 from quantum_rerank.plain_text import pasted
 from tuning.reporting.tracking import MODES, Mode, has_key, import_wandb, project
 
@@ -74,6 +74,29 @@ def refuse_unusable_settings(
         raise ConfigError(problems)
     if mode == "online" and not has_key():
         raise ConfigError("wandb is not logged in. Run `wandb login`, or pass --wandb offline.")
+
+
+def refuse_settings_of_run(folder: Path, environment: Mapping[str, str] = os.environ) -> None:
+    """Check that W&B reads no settings file from a run's folder.
+
+    W&B reads `wandb/settings` below the working directory. The file may name the server to which
+    the API key is sent, and a run folder may come from anybody.
+
+    Args:
+        folder: Folder of the run.
+        environment: Of this process.
+
+    Raises:
+        OutputError: There is such a file.
+    """
+    root = Path(environment.get("WANDB_DIR") or ".")
+    for name in ("wandb", ".wandb"):
+        file = (root / name / "settings").resolve()
+        if file.is_relative_to(folder.resolve()) and file.exists():
+            raise OutputError(
+                f"`{file}` lies in the folder of the run, but would tell W&B where to send your "
+                "API key. Remove it, start the command in another folder, or pass --wandb disabled."
+            )
 
 
 def _refused(environment: MutableMapping[str, str]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from tuning.records import Clock
 Key = TypeVar("Key")
 _FAILED_EXIT_CODE = 137
 _LOST = "its worker was lost, and lost again in a second attempt"
+_START_SECONDS = 300.0  # that a worker on this machine has to start, which is not the call's time
 
 
 class CallWorker:
@@ -66,19 +67,19 @@ class _Busy(Generic[Key]):
         call: The call.
         result: Reference of the result.
         answer: Reference of the number of epochs that it was asked for.
-        is_up: False until a worker on a cluster has answered; its time has not begun.
-        n_epochs: Epochs that it had ended when it answered last.
         started: When the call began.
         reported: When an epoch ended last.
+        is_up: False until the worker has answered; the time of its call has not begun.
+        n_epochs: Epochs that it had ended when it answered last.
     """
 
     actor: Any
     call: _Call[Key]
     result: Any
     answer: Any
-    is_up: bool
     started: float
     reported: float
+    is_up: bool = False
     n_epochs: int = 0
 
 
@@ -134,12 +135,10 @@ class TaskPool(Generic[Key]):
             yield from self._outcome(busy)
         self._read_answers()
         for busy in list(self._busy):
-            now = self.clock()
-            failure = self.limits.exceeded(now - busy.started, now - busy.reported)
-            if failure and busy.is_up:
+            if reason := self._overdue(busy):
                 self._busy.remove(busy)
                 self._replace(busy)
-                yield busy.call.key, None, str(failure)
+                yield busy.call.key, None, reason
 
     def close(self) -> None:
         """Kill all workers, with what they run."""
@@ -149,6 +148,15 @@ class TaskPool(Generic[Key]):
             ray.kill(busy.actor)
         self._busy.clear()
         self._calls.clear()
+
+    def _overdue(self, busy: _Busy[Key]) -> str:
+        """Return the reason for which a worker has to be killed, or nothing."""
+        now = self.clock()
+        if busy.is_up:
+            return str(self.limits.exceeded(now - busy.started, now - busy.reported) or "")
+        if self.waits_for_nodes or now - busy.started < _START_SECONDS:
+            return ""
+        return f"its worker did not start within {_START_SECONDS:g} s"
 
     def _outcome(self, busy: _Busy[Key]) -> Iterator[tuple[Key, Any, str]]:
         """Yield the outcome of a call; a call whose worker was lost is made once more."""
@@ -194,7 +202,7 @@ class TaskPool(Generic[Key]):
 
         if self._calls:
             return self._calls.popleft()
-        for busy in self._busy:
+        for busy in self._busy if self.waits_for_nodes else ():
             if not busy.is_up:
                 ray.kill(busy.actor)
                 self._busy.remove(busy)
@@ -211,8 +219,7 @@ class TaskPool(Generic[Key]):
         now = self.clock()
         call.n_attempts += 1
         result = actor.run.remote(self.function, *call.arguments, self.shared)
-        is_up = not self.waits_for_nodes
-        self._busy.append(_Busy(actor, call, result, actor.n_epochs.remote(), is_up, now, now))
+        self._busy.append(_Busy(actor, call, result, actor.n_epochs.remote(), now, now))
 
     def _read_answers(self) -> None:
         """Note which workers have ended an epoch since they were asked last."""

@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from typer.testing import CliRunner
 
-from quantum_rerank.errors import ConfigError
+from quantum_rerank.errors import ConfigError, OutputError
+from tuning import search
+from tuning.commands import request
 from tuning.reporting import wandb_environment
 from tuning.reporting.tracking import group_name
 from tuning.reporting.wandb_environment import (
     drop_settings_of_one_run,
+    refuse_settings_of_run,
     refuse_unusable_settings,
     where_runs_are_written,
 )
@@ -121,3 +126,40 @@ def test_a_group_s_name_is_printable_short_and_its_own() -> None:
     assert all(len(f"{name}-00000") <= 128 for name in long)
     assert group_name("two\nlines").isprintable()
     assert group_name("two\nlines") != group_name("two_lines")
+
+
+@pytest.mark.parametrize("name", ["wandb", ".wandb"])
+@pytest.mark.parametrize("is_named", [False, True], ids=["working directory", "WANDB_DIR"])
+def test_a_server_that_a_run_folder_names_to_wandb_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_named: bool
+) -> None:
+    settings = tmp_path / "run" / name / "settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("[default]\nbase_url = http://stranger\n")
+    environment = {"WANDB_DIR": str(tmp_path / "run")} if is_named else {}
+    monkeypatch.chdir(tmp_path if is_named else tmp_path / "run")
+    with pytest.raises(OutputError, match="where to send your API key"):
+        refuse_settings_of_run(tmp_path / "run", environment)
+
+
+def test_settings_of_wandb_outside_of_the_run_are_the_user_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "settings").write_text("[default]\n")
+    monkeypatch.chdir(tmp_path)
+    refuse_settings_of_run(tmp_path / "run", {})
+
+
+def test_a_resumed_run_names_no_server_to_wandb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(_: object) -> NoReturn:
+        raise AssertionError("W&B was asked before its settings were checked.")
+
+    monkeypatch.setattr(request, "resolve_mode", asked)
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "settings").write_text("[default]\nbase_url = http://stranger\n")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(search.app, ["--resume", "."])
+    assert "where to send your API key" in str(result.exception)
