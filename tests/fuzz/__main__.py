@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.measuring import AsJson, show, table
-from tests.fuzz.fuzzer import FAULTS, READERS, Finding, fuzz, replay
+from tests.fuzz.fuzzer import FAULTS, READERS, Finding, Tally, fuzz, replay
 from tests.fuzz.subjects import isolate, make_subjects
 
 _LINES = 12  # of the output of a finding
@@ -31,27 +31,22 @@ def main(
     as_json: AsJson = False,
 ) -> None:
     """Print the number of faults of each reader, and every finding."""
+    readers = reader or READERS
     errors = Console(stderr=True, markup=False, highlight=False)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         root = Path(name).resolve()
         isolate(root)
         make_subjects(root)
-        if again is not None:
-            findings = replay(root, again)
-            rows = []
-        else:
-            findings, rows = [], list[tuple[str, ...]]()
-            for kind, tally, new in fuzz(root, reader or READERS, mutations, seed):
-                counts = [tally.faults[fault] for fault in FAULTS]
-                rows.append(
-                    (kind, *map(str, (tally.mutations, tally.commands, tally.refused, *counts)))
-                )
-                findings += new
+        tallies: dict[str, Tally] = {}
+        findings = replay(root, again) if again else fuzz(root, readers, mutations, seed, tallies)
+        n_findings = 0
         for finding in findings:
             _print(finding, errors)
+            n_findings += 1
+    rows = [(name, *map(str, tally.numbers())) for name, tally in tallies.items()]
     columns = ("reader", "mutations", "commands", "refused", *FAULTS)
     show({"rows": rows}, [table(f"{mutations} mutations", columns, rows)], as_json)
-    raise typer.Exit(1 if findings else 0)
+    raise typer.Exit(1 if n_findings else 0)
 
 
 def _print(finding: Finding, errors: Console) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,19 @@ from quantum_rerank.reranker import Reranker
 from tests.fuzz.subjects import DOMAINS, RUN, SPACE
 from tuning.study.run_folder import BEST
 from tuning.study.trial_files import BEST_EPOCH
+
+# Commands import these themselves, which would take its time after each fork.
+for _module in (
+    "psutil",
+    "quantum_rerank.cli.training_display",
+    "quantum_rerank.datasets.csv_table",
+    "quantum_rerank.datasets.parquet_table",
+    "quantum_rerank.reports.page",
+    "quantum_rerank.reports.report",
+    "quantum_rerank.workflows.evaluate",
+    "scipy.stats",
+):
+    import_module(_module)
 
 Command = Callable[[Path], None]
 QUERY = np.ones(32, dtype=np.float32)

@@ -53,6 +53,11 @@ class Tally:
     refused: int = 0
     faults: Counter[str] = field(default_factory=Counter)
 
+    def numbers(self) -> tuple[int, ...]:
+        """Return the numbers of a row of the table."""
+        counts = (self.faults[fault] for fault in FAULTS)
+        return self.mutations, self.commands, self.refused, *counts
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -66,22 +71,21 @@ class Finding:
 
 
 def fuzz(
-    root: Path, readers: Sequence[str], mutations: int, seed: int
-) -> Iterator[tuple[str, Tally, list[Finding]]]:
-    """Yield each reader with its counts and findings.
+    root: Path, readers: Sequence[str], mutations: int, seed: int, tallies: dict[str, Tally]
+) -> Iterator[Finding]:
+    """Yield each finding at once.
 
     Args:
         root: Folder of `make_subjects`.
         readers: Names of the readers.
         mutations: Number of mutations, divided among the readers.
         seed: Seed of all mutations.
+        tallies: Receives reader -> its counts.
     """
     for number, reader in enumerate(readers):
-        tally, findings = Tally(), list[Finding]()
+        tally = tallies[reader] = Tally()
         for index in range(number, mutations, len(readers)):
-            for finding in _mutation(root, reader, f"{seed}-{reader}-{index}", tally):
-                findings.append(finding)
-        yield reader, tally, findings
+            yield from _mutation(root, reader, f"{seed}-{reader}-{index}", tally)
 
 
 def replay(root: Path, seed: str) -> list[Finding]:

@@ -61,7 +61,7 @@ _SMALL = {
     "mlp.hidden_layers": [8],
     "warmup.steps": 0,
     "loss.negatives": 3,
-    "training.batch_size": 32,
+    "training.batch_size": 8,
     "training.max_epochs": 2,
 }
 
@@ -89,7 +89,7 @@ def isolate(root: Path) -> None:
 
 def make_subjects(root: Path) -> None:
     """Write all folders below a root; the paths in them are absolute."""
-    write_domains(root / DATA)
+    write_domains(root / DATA, times=0.1)
     _write_tables(root / DATA)
     config = _config(root)
     source = source_of(config.data)
@@ -98,7 +98,7 @@ def make_subjects(root: Path) -> None:
     _write_training(root, config)
     _write_run(root, space, prepared)
     reranker = Reranker.load(root / RUN / BEST)
-    vectors = np.load(root / DATA / "vectors" / "beir-seen" / "corpus.npy")[:40]
+    vectors = np.load(root / DATA / "vectors" / "beir-seen" / "corpus.npy")[:20]
     reranker.index_embeddings(np.concatenate([vectors, vectors[:2]]), root / INDEX)
 
 
@@ -109,7 +109,7 @@ def _config(root: Path) -> ExperimentConfig:
         "data.unseen_validation": [near],
         "data.unseen_test": [far],
         "data.encoder": f"npy:{root / DATA / 'vectors'}",
-        "data.candidates": 10,
+        "data.candidates": 5,
     }
     return override(ExperimentConfig(), _SMALL | data)
 

@@ -54,7 +54,7 @@ class FinishedSearch:
         return load_study(self.folder).trials
 
 
-def write_domain(folder: Path, name: str, seed: int, times: int = 1) -> None:
+def write_domain(folder: Path, name: str, seed: int, times: float = 1) -> None:
     """Write a BEIR folder and vectors, in which a query lies near its document.
 
     Args:
@@ -64,7 +64,7 @@ def write_domain(folder: Path, name: str, seed: int, times: int = 1) -> None:
         times: Multiple of the size of a small domain.
     """
     rng = np.random.default_rng(seed)
-    n_documents, n_queries = times * N_DOCUMENTS, times * N_QUERIES
+    n_documents, n_queries = int(times * N_DOCUMENTS), int(times * N_QUERIES)
     (folder / name / "qrels").mkdir(parents=True)
     documents = rng.normal(size=(n_documents, DIM)).astype(np.float32)
     answers = rng.choice(n_documents, n_queries, replace=False)
@@ -82,7 +82,7 @@ def write_domain(folder: Path, name: str, seed: int, times: int = 1) -> None:
     np.save(vectors / "queries.npy", queries)
 
 
-def write_domains(folder: Path, times: int = 1) -> None:
+def write_domains(folder: Path, times: float = 1) -> None:
     """Write the domains of `write_space`, a multiple of the size of the small ones."""
     for seed, name in enumerate(("seen", "near", "far")):
         write_domain(folder, name, seed, times)
