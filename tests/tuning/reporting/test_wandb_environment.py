@@ -152,14 +152,14 @@ def test_settings_of_wandb_outside_of_the_run_are_the_user_s(
 
 
 def test_a_resumed_run_names_no_server_to_wandb(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ended_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def asked(_: object) -> NoReturn:
         raise AssertionError("W&B was asked before its settings were checked.")
 
     monkeypatch.setattr(request, "resolve_mode", asked)
-    (tmp_path / "wandb").mkdir()
-    (tmp_path / "wandb" / "settings").write_text("[default]\nbase_url = http://stranger\n")
-    monkeypatch.chdir(tmp_path)
+    (ended_run / "wandb").mkdir(exist_ok=True)
+    (ended_run / "wandb" / "settings").write_text("[default]\nbase_url = http://stranger\n")
+    monkeypatch.chdir(ended_run)
     result = CliRunner().invoke(search.app, ["--resume", "."])
     assert "where to send your API key" in str(result.exception)
