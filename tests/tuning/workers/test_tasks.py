@@ -124,10 +124,12 @@ def test_a_worker_that_hangs_fails_by_its_deadline_and_the_rest_goes_on(
             os.kill(os.getpid(), signal.SIGSTOP)
         return call
 
-    def clock() -> float:  # the hour has passed once only the hanging call is left
-        is_last = len(trained) == 3 and (tmp_path / "stopped").exists()
-        return 3600.0 if is_last else 0.0
+    def clock() -> float:  # an hour passes at each look once only the hanging call is left
+        if len(trained) == 3 and (tmp_path / "stopped").exists():
+            hours.append(1)
+        return 3600.0 * len(hours)
 
+    hours: list[int] = []
     trained: dict[str, str] = {}
     failed: dict[str, str] = {}
     given = {call: (call,) for call in ("stopped", "first", "second", "third")}
