@@ -138,6 +138,7 @@ ROOMS: dict[str, set[str]] = {
         "atomic",
         "records",
         "paths",
+        "regular_files",
         "errors",
     },
     "cli": {ANY},
@@ -330,6 +331,38 @@ def test_the_imports_have_no_cycle() -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
+
+
+# Methods that open a file whatever it is, and the modules that may call them: for files of the
+# system, of the user, or that the module has just made.
+OPENING = {"open", "read_text", "read_bytes", "write_text", "write_bytes"}
+MAY_OPEN = {
+    "quantum_rerank.machine",
+    "quantum_rerank.yaml_source",
+    "quantum_rerank.embeddings.memory",
+    "tuning.limits.memory",
+    "tuning.study.named_places",
+    "tuning.workers.arrivals",
+    "quantum_rerank.document_index",
+    "quantum_rerank.reports.page",
+    "quantum_rerank.workflows.export",
+    "tuning.sweep",
+}
+CLASSES = ("os", "DocumentIndex", "cls")  # which have an `open` of their own
+
+
+def test_files_are_opened_through_one_module() -> None:
+    """Elsewhere a link, a FIFO or a device in a foreign folder would be followed."""
+    openings = {
+        (module, node.func.attr)
+        for module in modules().keys() - MAY_OPEN
+        for node in ast.walk(syntax_tree(module))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in OPENING
+        and not (isinstance(node.func.value, ast.Name) and node.func.value.id in CLASSES)
+    }
+    assert not openings
 
 
 def test_the_table_has_no_room_that_allows_what_is_not_a_room() -> None:

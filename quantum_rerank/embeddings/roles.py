@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from quantum_rerank.embeddings.settings import Role
+from quantum_rerank.regular_files import read_json
 
 PROMPT_NAMES = {Role.QUERY: ("query",), Role.DOCUMENT: ("document", "passage", "corpus")}
 """Names by which sentence-transformers looks up the prompt of a role; the first match counts."""
@@ -66,6 +66,6 @@ def _read_object(path: Path) -> Mapping[str, Any]:
 def _read_json(path: Path) -> Any:
     """Return the content of a file, or None if it does not exist or is damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path.resolve())
     except (OSError, ValueError):
         return None  # a damaged file is refused when the model is loaded

@@ -15,6 +15,7 @@ from quantum_rerank.errors import DivergedError, SaturatedError
 from quantum_rerank.evaluation import COSINE
 from quantum_rerank.export import ExportedModel, export_model
 from quantum_rerank.folder_lock import locked
+from quantum_rerank.regular_files import write_regular
 from quantum_rerank.training import run_record
 from quantum_rerank.training.best_model import best_model_bytes
 from quantum_rerank.training.data_manager import prepare
@@ -231,4 +232,4 @@ def _write_best_models(setup: _Setup, results: RunResults) -> None:
         best = BestModel(trained.best_epoch, trained.head.state_dict(), trained.validation)
         origin = model_origin(name, prepared.fingerprint)
         content = best_model_bytes(best, trained.config, prepared.trial.embedding_dim, origin)
-        (folder / f"{name}.safetensors").write_bytes(content)
+        write_regular(folder / f"{name}.safetensors", content)

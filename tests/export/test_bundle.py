@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -12,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load, save
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.embeddings import ExampleTexts
 from quantum_rerank.errors import BundleError, OutputError
 from quantum_rerank.export import ExportedModel, export_model, read_bundle, write_bundle
+from quantum_rerank.export.manifest import manifest_sha256
 from quantum_rerank.similarity import MODELS, build_head, score
 
 DIM = 6
@@ -389,3 +392,74 @@ def test_the_card_contains_the_prompts(
     card = (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
     assert 'Text before each query: `"query:\\n"`.' in card
     assert "Text before each document" not in card
+
+
+def rehashed(bundle: Path, **values: Any) -> None:
+    """Change a manifest as somebody does who knows its hashes."""
+    record = json.loads((bundle / "manifest.json").read_text()) | values
+    record["files"]["model.safetensors"] = hashlib.sha256(
+        (bundle / "model.safetensors").read_bytes()
+    ).hexdigest()
+    record["manifest_sha256"] = manifest_sha256(record)
+    (bundle / "manifest.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"embedding_dim": -1},
+        {"embedding_dim": 0},
+        {"embedding_dim": float("inf")},
+        {"embedding_dim": 2_000_000_000},
+        {"embedding_dim": "6"},
+        {"fusion_weight": float("nan")},
+        {"fusion_weight": 1.5},
+        {"fusion_weight": -5},
+        {"metrics": [1]},
+        {"examples": [{"query": 1, "documents": 5, "scores": None}]},
+        {"versions": "x"},
+        {"training": "x"},
+    ],
+)
+def test_values_out_of_range_are_refused_though_the_hashes_fit(
+    bundle: Path, values: dict[str, Any]
+) -> None:
+    rehashed(bundle, **values)
+    with pytest.raises(BundleError, match="is damaged"):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    ("section", "settings"),
+    [("mlp", {"hidden_layers": [8192] * 6}), ("linear", {"rank": 8192})],
+)
+def test_a_model_that_is_larger_than_its_file_is_not_built(
+    export: Export, section: str, settings: dict[str, Any]
+) -> None:
+    bundle = export("hybrid" if section == "mlp" else "low_rank_bilinear")
+    config = json.loads((bundle / "manifest.json").read_text())["config"]
+    config[section] |= settings
+    rehashed(bundle, config=config, embedding_dim=6 if section == "mlp" else 4096)
+    with pytest.raises(BundleError, match=r"weights (for|are declared)"):
+        read_bundle(bundle)
+
+
+def test_weights_that_are_not_finite_are_refused(bundle: Path) -> None:
+    tensors = load((bundle / "model.safetensors").read_bytes())
+    tensors = {name: torch.full_like(tensor, float("nan")) for name, tensor in tensors.items()}
+    (bundle / "model.safetensors").write_bytes(save(tensors))
+    rehashed(bundle)
+    with pytest.raises(BundleError, match="not finite"):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "model.safetensors"])
+def test_links_and_fifos_in_a_bundle_are_refused(bundle: Path, name: str) -> None:
+    (bundle / name).unlink()
+    (bundle / name).symlink_to("/dev/zero")
+    with pytest.raises(BundleError, match="it is a link"):
+        read_bundle(bundle)
+    (bundle / name).unlink()
+    os.mkfifo(bundle / name)
+    with pytest.raises(BundleError, match="not a regular file"):
+        read_bundle(bundle)

@@ -60,7 +60,10 @@ def edit(path: Path, rng: random.Random) -> str:
     }
     if (mutation := mutations.get(path.suffix)) is None:
         return ""
-    mutation(path, rng)
+    try:
+        mutation(path, rng)
+    except Exception:  # the value does not fit into the format
+        return ""
     return f"{mutation.__name__.strip('_')} of {path.name}"
 
 

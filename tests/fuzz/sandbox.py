@@ -91,6 +91,7 @@ def _in_child(
         null = os.open(os.devnull, os.O_RDONLY)
         for descriptor, source in ((0, null), (1, output), (2, output)):
             os.dup2(source, descriptor)
+        sys.stdout, sys.stderr = (os.fdopen(n, "w", errors="replace") for n in (1, 2))
         _limit()
         sys.addaudithook(_watch(allowed, events))
         os.chdir(allowed)

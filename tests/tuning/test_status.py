@@ -412,6 +412,19 @@ def test_watching_waits_for_a_search_that_loads_its_data(
     assert (run.folder / STUDY).exists()
 
 
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_of_a_damaged_study_the_rest_is_shown_with_what_is_wrong(
+    begin: Callable[[], Run], arguments: list[str]
+) -> None:
+    run = begin()
+    run.events.write("session_started", trials_to_go=6)
+    run.study.set_user_attr("session.0001", {"seconds": "x"})
+    result = CliRunner().invoke(status.app, [str(run.folder), *arguments])
+    assert "trials_to_go" in result.output or "6 trials to go" in result.output
+    assert isinstance(result.exception, OutputError)
+    assert "`session.0001" in str(result.exception)
+
+
 @pytest.mark.parametrize("arguments", [[], ["--json"], ["--watch", "1"]])
 def test_a_folder_without_a_run_is_refused_in_words(tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "other.txt").write_text("something else")
