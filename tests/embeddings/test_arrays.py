@@ -219,11 +219,13 @@ def test_the_fingerprint_of_arrays_depends_on_nested_subfolders(
 
 def test_the_fingerprint_of_arrays_is_stable_across_versions(tmp_path: Path) -> None:
     (tmp_path / "beir-trees").mkdir()
-    for name in ("queries.npy", "beir-trees/corpus.npy", "beir-trees/queries.npy"):
-        (tmp_path / name).write_bytes(name.encode())
+    for number, name in enumerate(
+        ("queries.npy", "beir-trees/corpus.npy", "beir-trees/queries.npy")
+    ):
+        np.save(tmp_path / name, np.arange(number, number + 6, dtype="<f4").reshape(3, 2))
     assert (
         ArraySource(tmp_path).fingerprint
-        == "npy:fce29dd5388e9d04d379d398a2d3426c16b4c5f7e34705b10695326fd518130c"
+        == "npy:ca2891f62730f3d793c54b823a1ed86d5a812fc8ae1bb3f17322b6c7cb667617"
     )
 
 
@@ -245,8 +247,7 @@ def test_the_fingerprint_of_arrays_ignores_the_folder_and_other_files(
 
 
 def test_the_fingerprint_of_arrays_reads_files_in_blocks(tmp_path: Path) -> None:
-    with (tmp_path / "corpus.npy").open("wb") as file:
-        file.truncate(2**26)
+    np.lib.format.open_memmap(tmp_path / "corpus.npy", "w+", np.float32, (2**17, 128))
     tracemalloc.start()
     assert ArraySource(tmp_path).fingerprint.startswith("npy:")
     peak = tracemalloc.get_traced_memory()[1]
