@@ -33,22 +33,27 @@ _LINK = "it is a link, which may lead anywhere. Replace it by the file itself"
 _SPECIAL = "it is not a regular file, but a FIFO, a socket or a device"
 
 
-def open_regular(path: str | os.PathLike[str], mode: Mode = "rb") -> io.BufferedRandom:
-    """Open a regular file, without following a link in the place of its name.
+def open_regular(
+    path: str | os.PathLike[str], mode: Mode = "rb", follow_link: bool = False
+) -> io.BufferedRandom:
+    """Open a regular file, by default without following a link in the place of its name.
 
     Args:
         path: File. The folders above it may be links.
         mode: Mode as of `open`; `wb` empties the file.
+        follow_link: Whether the name may be a link, as in a folder that the user has arranged.
 
     Raises:
         OSError: The path is a link, a FIFO, a socket or a device, or cannot be opened.
     """
     # Without O_NONBLOCK, opening a FIFO would wait for its other end.
-    flags = _FLAGS[mode] | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = _FLAGS[mode] | os.O_NONBLOCK | os.O_CLOEXEC
+    if not follow_link:
+        flags |= os.O_NOFOLLOW
     try:
         descriptor = os.open(path, flags, 0o666)
     except OSError:
-        require_regular(path)
+        require_regular(path, follow_link)
         raise
     try:
         _refuse_special(os.fstat(descriptor).st_mode, path)
@@ -60,14 +65,18 @@ def open_regular(path: str | os.PathLike[str], mode: Mode = "rb") -> io.Buffered
         raise
 
 
-def require_regular(path: str | os.PathLike[str]) -> None:
+def require_regular(path: str | os.PathLike[str], follow_link: bool = False) -> None:
     """Check a file that a library opens by its path. A missing file is accepted.
+
+    Args:
+        path: File.
+        follow_link: Whether the name may be a link.
 
     Raises:
         OSError: The path is a link, a FIFO, a socket, a device or a folder, or cannot be reached.
     """
     try:
-        mode = os.lstat(path).st_mode
+        mode = Path(path).stat(follow_symlinks=follow_link).st_mode
     except FileNotFoundError:
         return
     _refuse_special(mode, path)
@@ -94,17 +103,20 @@ def require_regular_tree(folder: Path, exempt: tuple[str, ...] = ()) -> None:
                     left.append(Path(entry.path))
 
 
-def read_regular(path: str | os.PathLike[str], limit: int = MAX_RECORD) -> bytes:
+def read_regular(
+    path: str | os.PathLike[str], limit: int = MAX_RECORD, follow_link: bool = False
+) -> bytes:
     """Read a regular file.
 
     Args:
         path: File.
         limit: Largest size in bytes.
+        follow_link: Whether the name may be a link.
 
     Raises:
         OSError: The file is larger, is a link or no regular file, or cannot be read.
     """
-    with open_regular(path) as file:
+    with open_regular(path, follow_link=follow_link) as file:
         require_at_most(limit, file, path)
         return file.read(limit)
 
@@ -135,18 +147,18 @@ def read_tail(path: str | os.PathLike[str], limit: int) -> bytes:
         return file.read(limit)
 
 
-def read_json(path: str | os.PathLike[str], limit: int = MAX_RECORD) -> Any:
-    """Read a JSON file of UTF-8.
+def read_json(path: str | os.PathLike[str], follow_link: bool = False) -> Any:
+    """Read a JSON file of UTF-8, of MAX_RECORD bytes at most.
 
     Args:
         path: File.
-        limit: Largest size in bytes.
+        follow_link: Whether the name may be a link.
 
     Raises:
         OSError: The file is larger, is a link or no regular file, or cannot be read.
         ValueError: The content is not JSON, or is nested too deeply.
     """
-    text = read_regular(path, limit).decode("utf-8")
+    text = read_regular(path, follow_link=follow_link).decode("utf-8")
     try:
         return json.loads(text)
     except RecursionError:

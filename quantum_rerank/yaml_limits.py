@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from quantum_rerank.errors import ConfigError
+from quantum_rerank.regular_files import open_regular
 
 MAX_BYTES = 256 * 1024
 MAX_NODES = 4000
@@ -32,7 +33,7 @@ def read_text(path: Path) -> str:
     try:
         if path.exists() and not path.is_file():  # reading a pipe may block for ever
             raise ConfigError(f"`{path}` is no regular file. Give the path of a YAML file.")
-        with path.open("rb") as file:
+        with open_regular(path, follow_link=True) as file:
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise ConfigError(f"`{path}` has more than {MAX_BYTES:,} bytes. Shorten it.")

@@ -32,7 +32,7 @@ ROOMS: dict[str, set[str]] = {
     "interruption": set(),
     "plain_console": {"output_streams", "plain_text"},
     "console": {"folder_lock", "interruption", "output_streams", "paths", "plain_text", "errors"},
-    "yaml_limits": {"errors"},
+    "yaml_limits": {"regular_files", "errors"},
     "yaml_source": {"regular_files", "yaml_limits", "paths", "errors"},
     "atomic": {"regular_files", "errors"},
     "records": {"regular_files", "errors"},

@@ -83,7 +83,7 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             MAX_LINE.
     """
     try:
-        with open_regular(path.resolve()) as stored:
+        with open_regular(path, follow_link=True) as stored:
             yield from _numbered(_unpacked(stored, path), path)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: the compressed data are damaged: {error}.") from None

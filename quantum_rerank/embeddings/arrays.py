@@ -124,7 +124,7 @@ def _hash_of(path: Path) -> bytes:
     """Return the BLAKE2b hash of an array's file, fast without hardware support for SHA-256."""
     try:
         open_mapped(path)  # a file that is longer than its array could be without end
-        with open_regular(path.resolve()) as file:
+        with open_regular(path, follow_link=True) as file:
             return hashlib.file_digest(file, "blake2b").digest()
     except (OSError, ValueError, EOFError) as error:
         raise EmbeddingError(f"`{path}` cannot be read: {reason(error)}.") from None

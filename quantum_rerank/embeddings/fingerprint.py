@@ -50,7 +50,7 @@ class EncoderFingerprint:
         for file in sorted(folder.rglob("*")):
             if file.suffix in _HASHED_SUFFIXES and file.is_file():
                 digest.update(file.relative_to(folder).as_posix().encode())
-                with open_regular(file.resolve()) as content:
+                with open_regular(file, follow_link=True) as content:
                     while block := content.read(_BLOCK):
                         digest.update(block)
         return digest.hexdigest()

@@ -40,7 +40,7 @@ def open_mapped(path: Path) -> NDArray[Any]:
         OSError: The file cannot be read, or is no regular file.
         ValueError: The file is no array, or has another size than its header declares.
     """
-    require_regular(path.resolve())
+    require_regular(path, follow_link=True)
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     n_bytes = array.offset + array.nbytes if isinstance(array, np.memmap) else -1
     if n_bytes != path.stat().st_size:

@@ -66,6 +66,6 @@ def _read_object(path: Path) -> Mapping[str, Any]:
 def _read_json(path: Path) -> Any:
     """Return the content of a file, or None if it does not exist or is damaged."""
     try:
-        return read_json(path.resolve())
+        return read_json(path, follow_link=True)
     except (OSError, ValueError):
         return None  # a damaged file is refused when the model is loaded

@@ -190,7 +190,7 @@ def _from_bundle(folder: Path) -> TrainedModel:
 def _from_best_model(path: Path) -> TrainedModel:
     name = f"`{path}`"
     try:
-        content = read_regular(path.resolve(), MAX_WEIGHTS)
+        content = read_regular(path, MAX_WEIGHTS, follow_link=True)
     except OSError as error:
         raise BundleError(f"{name} cannot be read: {reason(error)}.") from None
     record = _run_record(path)

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.measuring import AsJson, show, table
-from tests.fuzz.fuzzer import FAULTS, READERS, Finding, Tally, fuzz, replay
+from tests.fuzz.fuzzer import FAULTS, READERS, Finding, Tally, fuzz, replay, require_intact
 from tests.fuzz.subjects import isolate, make_subjects
 
 _LINES = 12  # of the output of a finding
@@ -37,6 +37,7 @@ def main(
         root = Path(name).resolve()
         isolate(root)
         make_subjects(root)
+        require_intact(root)
         tallies: dict[str, Tally] = {}
         findings = replay(root, again) if again else fuzz(root, readers, mutations, seed, tallies)
         n_findings = 0

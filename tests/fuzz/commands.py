@@ -140,7 +140,7 @@ def load_data(folder: Path) -> None:
 
 
 def load_vectors(folder: Path) -> None:
-    original = folder.parent / "data"
+    original = folder.parent
     source = ArraySource(folder)
     for name in DOMAINS:
         collection = load_collection(f"beir:{original / name}")

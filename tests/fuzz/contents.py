@@ -130,7 +130,9 @@ def _cell_value(column: str, value: Any, rng: random.Random) -> Any:
     odd = mutated_tree(value, rng)
     if isinstance(odd, str):
         return odd.encode(errors="replace").decode()
-    return odd if isinstance(odd, float) or (odd in range(-(2**63), 2**63)) else str(odd)[:1000]
+    if odd is None or isinstance(odd, float):
+        return odd
+    return odd if isinstance(odd, int) and abs(odd) < 2**63 else str(odd)[:1000]
 
 
 def _weights(path: Path, rng: random.Random) -> None:

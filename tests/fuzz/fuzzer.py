@@ -42,6 +42,7 @@ _READ: dict[str, tuple[str, tuple[str, ...]]] = {
     "data": (DATA, ("table.*", "seen/*.jsonl", "seen/qrels/*")),
 }
 READERS = tuple(_READ)
+REFUSED = 2  # exit code
 
 
 @dataclass
@@ -88,6 +89,20 @@ def fuzz(
             yield from _mutation(root, reader, f"{seed}-{reader}-{index}", tally)
 
 
+def require_intact(root: Path) -> None:
+    """Check that no command refuses what is not mutated.
+
+    Raises:
+        RuntimeError: A command refuses its folder, so that its mutations would show nothing.
+    """
+    for reader, commands in COMMANDS.items():
+        for command in commands:
+            _restore(root)
+            ending = run_command(command, root / "work" / _READ[reader][0], root / "work")
+            if ending.faults or ending.code == REFUSED:
+                raise RuntimeError(f"{command.__name__}: {ending}")
+
+
 def replay(root: Path, seed: str) -> list[Finding]:
     """Run one mutation again by the seed of its finding."""
     return list(_mutation(root, seed.split("-")[1], seed, Tally()))
@@ -112,7 +127,7 @@ def _mutation(root: Path, reader: str, seed: str, tally: Tally) -> Iterator[Find
             faults.add("outside")
             _write_victims(victims)
         tally.commands += 1
-        tally.refused += ending.code == 2
+        tally.refused += ending.code == REFUSED
         tally.faults.update(faults)
         if faults:
             ending = Ending(frozenset(faults), ending.code, ending.output)

@@ -103,7 +103,9 @@ def _in_child(
         code = end.code if isinstance(end.code, int) else 0
     except BaseException as error:
         code = 2
-        if type(error).__module__ != "quantum_rerank.errors":
+        if type(error).__module__ == "quantum_rerank.errors":
+            print(f"error: {error}")
+        else:
             traceback.print_exc()
     finally:
         sys.stdout.flush()
