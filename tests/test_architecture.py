@@ -338,7 +338,6 @@ def test_the_imports_have_no_cycle() -> None:
 OPENING = {"open", "read_text", "read_bytes", "write_text", "write_bytes"}
 MAY_OPEN = {
     "quantum_rerank.machine",
-    "quantum_rerank.yaml_source",
     "quantum_rerank.embeddings.memory",
     "tuning.limits.memory",
     "tuning.study.named_places",

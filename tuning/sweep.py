@@ -28,6 +28,7 @@ from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.trial_data import TrialData
 from tuning.commands.options import SpaceFile, Wandb
 from tuning.limits.failures import failure_of, memory_excess
+from tuning.limits.memory_watchdog import OUT_OF_MEMORY_EXIT_CODE
 from tuning.records import EPOCH, OBJECTIVE, Failure, TrialEnd, TrialMetadata, TrialOutcome
 from tuning.reporting.sweep_file import sweep_yaml
 from tuning.reporting.tracking import (
@@ -42,7 +43,6 @@ from tuning.reporting.wandb_environment import refuse_unusable_settings
 from tuning.space import Space
 from tuning.space.file import load_space
 from tuning.study.trial_files import TrialFiles
-from tuning.workers.trainable import OUT_OF_MEMORY_EXIT_CODE
 from tuning.workers.training import TrialTask, train_within
 from tuning.workers.trial_context import TrialContext
 

@@ -18,14 +18,13 @@ from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.datasets import load_collection
 from quantum_rerank.embeddings import source_of
 from quantum_rerank.reranker import Reranker
-from quantum_rerank.training.best_model import best_model_bytes
 from quantum_rerank.training.data_manager import prepare
-from quantum_rerank.training.hybrid_trainer import make_trainer
 from quantum_rerank.training.run_results import BEST_MODELS, BUNDLE, METRICS_FILE
 from quantum_rerank.training.trial_data import PreparedData
 from quantum_rerank.workflows.train import RunListener, train_run
 from tests.integration.conftest import write_domains
-from tuning.records import CHECKPOINT, FAILURE, PEAK_RSS_MB, SECONDS, Failure, FailureKind
+from tests.tuning.trained_trial import train_an_epoch
+from tuning.records import FAILURE, PEAK_RSS_MB, SECONDS, Failure, FailureKind
 from tuning.reporting.events import EventLog
 from tuning.space import Space
 from tuning.space.file import load_space
@@ -43,7 +42,7 @@ from tuning.study.run_folder import (
     write_record,
 )
 from tuning.study.storage import STUDY, TRIALS
-from tuning.study.trial_files import BEST_EPOCH, TrialFiles, origin_record
+from tuning.study.trial_files import TrialFiles
 
 DATA, RUN, TRAINING, KILLED, INDEX, SPACE = "data", "run", "training", "killed", "index", "space"
 DOMAINS = ("seen", "near", "far")
@@ -191,13 +190,7 @@ def _write_run(root: Path, space: Space, prepared: PreparedData) -> None:
         if state == TrialState.FAIL:
             trial.set_user_attr(FAILURE, Failure(FailureKind.WORKER_LOST, "killed").as_record())
         else:
-            trainer = make_trainer(config, prepared.trial)
-            next(trainer.epochs())
-            assert trainer.best is not None
-            maker = origin_record(run, trial.number, trial.number)
-            content = best_model_bytes(trainer.best, config, prepared.trial.embedding_dim, maker)
-            files.write(trial.number, BEST_EPOCH, content)
-            trial.set_user_attr(CHECKPOINT, trainer.best.epoch)
+            train_an_epoch(trial, config, prepared.trial, files, run)
         study.tell(trial, values[-1] if state == TrialState.COMPLETE else None, state)
     shutil.copytree(root / TRAINING / BUNDLE, folder / BEST)
     (folder / LOG).write_text("2026-01-01 INFO tuning: started\n", encoding="utf-8")

@@ -266,7 +266,7 @@ def kill_in_the_middle(
     """Kill the driver of a search while a trial trains; return the trials of its study."""
     budget = f"{{trials: {FEW_TRIALS}, epochs: {LONG_EPOCHS}, trial_memory_gb: 4}}"
     fixed = "{training.batch_size: 4, circuit.n_layers: 4}"
-    options = {"scheduler": "{name: none}", "confirm_seeds": "0"}  # one trial completes last
+    options = {"scheduler": "{name: none}", "confirm_seeds": "0"}  # none is pruned
     space = make_space(budget, start_from="[{}]", fixed=fixed, **options)
     running = watch("tuning.search", "--space", space, "--output", folder)
     with running.stopped_when(lambda: has_complete_and_running_trials(folder)):

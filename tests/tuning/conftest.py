@@ -13,14 +13,13 @@ import pytest
 
 from quantum_rerank.config import DataConfig, ExperimentConfig
 from quantum_rerank.errors import QuantumRerankError
-from quantum_rerank.training.best_model import best_model_bytes
-from quantum_rerank.training.hybrid_trainer import make_trainer
 from quantum_rerank.training.trial_data import PreparedData, TrialData
 from tests.tuning.reasons import recorded
+from tests.tuning.trained_trial import train_an_epoch
 from tuning.algorithms.samplers import make_sampler
 from tuning.limits.concurrency import Concurrency
 from tuning.limits.stop_signal import StopSignal
-from tuning.records import CHECKPOINT, FAILURE, PEAK_RSS_MB, SECONDS
+from tuning.records import FAILURE, PEAK_RSS_MB, SECONDS
 from tuning.space import (
     Budget,
     CategoricalParameter,
@@ -33,7 +32,7 @@ from tuning.space import (
 from tuning.study.resuming import enqueue_missing
 from tuning.study.run_folder import open_study, read_record, recorded_run, write_record
 from tuning.study.storage import TRIALS
-from tuning.study.trial_files import BEST_EPOCH, TrialFiles, origin_record
+from tuning.study.trial_files import TrialFiles
 from tuning.workers.tasks import Tasks
 
 # State, and objective by epoch. Those that did not complete have seen the higher values.
@@ -142,13 +141,7 @@ def first_ended_run(
             trial.set_user_attr(FAILURE, recorded("nan: the loss became nan"))
         else:
             config = space.config_for(params, trial.number)
-            trainer = make_trainer(config, prepared.trial)
-            next(trainer.epochs())
-            assert trainer.best is not None
-            maker = origin_record(run, trial.number, trial.number)
-            content = best_model_bytes(trainer.best, config, prepared.trial.embedding_dim, maker)
-            files.write(trial.number, BEST_EPOCH, content)
-            trial.set_user_attr(CHECKPOINT, trainer.best.epoch)
+            train_an_epoch(trial, config, prepared.trial, files, run)
         told = values[-1] if state == "COMPLETE" else None
         study.tell(trial, told, TrialState[state])
     return folder

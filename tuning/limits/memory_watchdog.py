@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+OUT_OF_MEMORY_EXIT_CODE = 137
+"""Exit code of a process that ends itself above its memory, as one killed by SIGKILL."""
+
 
 class MemoryWatchdog:
     """Thread that watches the memory of a process while a trial runs in it.

@@ -12,6 +12,7 @@ from quantum_rerank.errors import ConfigError, SearchError, first_line
 from tuning.limits.concurrency import DRIVER_GIB, GIB, Node
 from tuning.workers.cluster import keep_ray_quiet
 from tuning.workers.private_access import private_access
+from tuning.workers.variables import replace_variables
 
 _LOOPBACK = "127.0.0.1"
 _OBJECTS = 0.3  # of a node's memory, for what its trials share: Ray's own default
@@ -76,17 +77,14 @@ def _own_folder() -> Iterator[None]:
     In the default folder, `--address auto` would find this cluster instead of one that runs here.
     """
     variable = "RAY_TMPDIR"
-    previous = os.environ.get(variable)
     with tempfile.TemporaryDirectory(
-        prefix="nodes-", dir=previous, ignore_cleanup_errors=True
+        prefix="nodes-", dir=os.environ.get(variable), ignore_cleanup_errors=True
     ) as folder:
-        os.environ[variable] = folder
+        previous = replace_variables({variable: folder})
         try:
             yield
         finally:
-            os.environ.pop(variable)
-            if previous is not None:
-                os.environ[variable] = previous
+            replace_variables(previous)
 
 
 def _start(cluster: Any, node: Node) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from quantum_rerank.errors import ConfigError
+from tuning.workers.variables import replace_variables
 
 # Ray's name for whether nodes listen to other machines. Without it, Ray takes 127.0.0.1 for the
 # outer address of the machine, and listens on all interfaces.
@@ -28,10 +29,8 @@ def private_access() -> Iterator[None]:
     the ports, but not use them without the token. A mode or token that the user has set is
     for the user's own clusters, and is restored after the block.
     """
-    changes = {_OTHER_MACHINES: "0", _MODE: "token", _TOKEN: secrets.token_hex(32)}
-    previous = {name: os.environ.get(name) for name in (*changes, _TOKEN_FILE)}
-    os.environ.pop(_TOKEN_FILE, None)
-    os.environ.update(changes)
+    token = {_MODE: "token", _TOKEN: secrets.token_hex(32), _TOKEN_FILE: None}
+    previous = replace_variables({_OTHER_MACHINES: "0", **token})
     from ray._private import ray_constants
 
     could_listen = ray_constants.ENABLE_RAY_CLUSTER  # read once, when Ray was imported
@@ -40,10 +39,7 @@ def private_access() -> Iterator[None]:
     try:
         yield
     finally:
-        for name, value in previous.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        replace_variables(previous)
         ray_constants.ENABLE_RAY_CLUSTER = could_listen
         _read_again()
 
@@ -57,16 +53,13 @@ def private_folder() -> Iterator[None]:
     Raises:
         ConfigError: The folder belongs to another user, or cannot be created.
     """
-    previous = os.environ.get(_FOLDER)
     folder = ray_folder()
     _make_private(folder)
-    os.environ[_FOLDER] = str(folder)
+    previous = replace_variables({_FOLDER: str(folder)})
     try:
         yield
     finally:
-        os.environ.pop(_FOLDER)
-        if previous is not None:
-            os.environ[_FOLDER] = previous
+        replace_variables(previous)
 
 
 def ray_folder() -> Path:

@@ -10,11 +10,10 @@ from typing import Any, Generic, TypeVar
 
 from tuning.limits.deadlines import TimeLimits
 from tuning.limits.memory import TrialMemory, kill_descendants
-from tuning.limits.memory_watchdog import MemoryWatchdog
+from tuning.limits.memory_watchdog import OUT_OF_MEMORY_EXIT_CODE, MemoryWatchdog
 from tuning.records import Clock
 
 Key = TypeVar("Key")
-_FAILED_EXIT_CODE = 137
 _LOST = "its worker was lost, and lost again in a second attempt"
 _START_SECONDS = 300.0  # that a worker on this machine has to start, which is not the call's time
 
@@ -245,4 +244,4 @@ class TaskPool(Generic[Key]):
 
 def _end_this_process(used: int) -> None:
     kill_descendants(os.getpid())
-    os._exit(_FAILED_EXIT_CODE)
+    os._exit(OUT_OF_MEMORY_EXIT_CODE)

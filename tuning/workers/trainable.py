@@ -12,6 +12,7 @@ from quantum_rerank.errors import FilesError
 from quantum_rerank.training.trial_data import TrialData
 from tuning.limits.failures import failure_of
 from tuning.limits.memory import give_back, kill_descendants
+from tuning.limits.memory_watchdog import OUT_OF_MEMORY_EXIT_CODE
 from tuning.records import (
     EPOCH,
     FAILURE,
@@ -25,8 +26,6 @@ from tuning.space import Space
 from tuning.study.trial_files import TrialFiles
 from tuning.workers.training import TrialTask, train_within
 from tuning.workers.trial_context import TRACEBACK, TrialContext
-
-OUT_OF_MEMORY_EXIT_CODE = 137
 
 
 @dataclass(frozen=True)
