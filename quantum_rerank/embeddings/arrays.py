@@ -126,7 +126,7 @@ def _hash_of(path: Path) -> bytes:
         open_mapped(path)  # a file that is longer than its array could be without end
         with open_regular(path, follow_link=True) as file:
             return hashlib.file_digest(file, "blake2b").digest()
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         raise EmbeddingError(f"`{path}` cannot be read: {reason(error)}.") from None
 
 
@@ -149,7 +149,7 @@ def _open(path: Path) -> NDArray[Any]:
         return open_mapped(path)
     except FileNotFoundError:
         raise EmbeddingError(f"`{path}` does not exist.") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         raise EmbeddingError(f"`{path}` is not a readable array: {reason(error)}.") from None
 
 

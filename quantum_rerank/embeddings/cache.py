@@ -152,7 +152,7 @@ def _mapped(path: Path) -> Embeddings | None:
     """Map the array of a file; None if it does not exist or is truncated."""
     try:
         return open_mapped(path)
-    except (FileNotFoundError, ValueError, EOFError):
+    except (FileNotFoundError, ValueError):
         return None
 
 
@@ -160,10 +160,9 @@ def _read(path: Path) -> Embeddings | None:
     """Return the array of a file; None if it does not exist or is truncated."""
     try:
         require_regular(path)
-        array: Embeddings = np.load(path, allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError):
+        return np.array(open_mapped(path))
+    except (FileNotFoundError, ValueError):
         return None
-    return array
 
 
 def _read_coverage(path: Path) -> Coverage | None:

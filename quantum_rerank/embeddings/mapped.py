@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -41,7 +42,10 @@ def open_mapped(path: Path) -> NDArray[Any]:
         ValueError: The file is no array, or has another size than its header declares.
     """
     require_regular(path, follow_link=True)
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (EOFError, OverflowError, TokenError) as error:  # of numpy's reader of the header
+        raise ValueError(f"its header cannot be read: {error}") from None
     n_bytes = array.offset + array.nbytes if isinstance(array, np.memmap) else -1
     if n_bytes != path.stat().st_size:
         raise ValueError(

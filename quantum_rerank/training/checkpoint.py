@@ -70,6 +70,18 @@ def restore(
     return record
 
 
+def record_of(content: bytes) -> dict[str, Any]:
+    """Return the record that was written with a checkpoint.
+
+    Args:
+        content: Bytes of `checkpoint_bytes`.
+
+    Raises:
+        BundleError: The bytes were cut off or altered, or are of another version.
+    """
+    return _read(content)[1]
+
+
 def take_over(trainer: Trainer, content: bytes, made_by: Mapping[str, Any] | None = None) -> None:
     """Load weights and moments of another training into a trainer with its own configuration.
 

@@ -18,6 +18,7 @@ from quantum_rerank.regular_files import reason
 from quantum_rerank.training.checkpoint import (
     MADE_BY,
     checkpoint_bytes,
+    record_of,
     restore,
     settings_fingerprint,
 )
@@ -127,8 +128,8 @@ def _restored(
     skipped = False
     for path, content in file.versions():
         try:
-            record = restore(trainer, content, maker)
-            reports = _REPORTS.validate_python(record.get("reports"))
+            reports = _REPORTS.validate_python(record_of(content).get("reports"))
+            restore(trainer, content, maker)
         except (BundleError, ValueError) as error:  # cut off, altered, of another version
             file.notify(f"`{path}` is skipped: {error}")
             skipped = True

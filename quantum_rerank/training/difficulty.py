@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from quantum_rerank.training.checked import checked_tensor
+
 FloatArray = NDArray[np.float64]
 _NEWEST = 0.5  # share of a query's newest loss in the smoothed loss; dropout makes losses noisy
 
@@ -58,5 +60,10 @@ class Difficulty:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state_dict`."""
-        # Copied, so that the state may be loaded twice.
-        self._losses = [values.numpy().copy() for values in state["losses"]] or self._losses
+        if not self.weight:
+            return
+        pairs = zip(state["losses"], self._losses, strict=True)
+        self._losses = [
+            checked_tensor(values, torch.from_numpy(own), "losses", allow_nan=True).numpy()
+            for values, own in pairs
+        ]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from quantum_rerank.training.checked import checked_count, checked_number
 from quantum_rerank.training.config import TrainingConfig
 
 
@@ -41,4 +42,5 @@ class EarlyStopping:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state_dict`."""
-        self._best, self._waited = state["best"], state["waited"]
+        self._best = checked_number(state["best"], "best")
+        self._waited = checked_count(state["waited"], "waited")

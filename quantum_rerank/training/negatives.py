@@ -15,6 +15,7 @@ from quantum_rerank.evaluation.query_set import QuerySet, Rows
 from quantum_rerank.evaluation.ranking import Candidates, FloatArray
 from quantum_rerank.similarity import FusedSimilarity, fuse
 from quantum_rerank.training.candidates import is_among
+from quantum_rerank.training.checked import checked_tensor
 from quantum_rerank.training.config import LossConfig, NegativesConfig
 
 Mask = NDArray[np.bool_]
@@ -109,11 +110,12 @@ class Negatives:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state_dict`."""
-        masks = [mask.numpy() for mask in state["drawn_from"]]
+        masks = state["drawn_from"]
         self._mined = bool(masks)
-        self._drawn_from = dict(self._usable) | {
-            id(q): mask for q, mask in zip(self._query_sets, masks, strict=False)
-        }
+        self._drawn_from = dict(self._usable)
+        for queries, mask in zip(self._query_sets, masks, strict=self._mined):
+            usable = torch.from_numpy(self._usable[id(queries)])
+            self._drawn_from[id(queries)] = checked_tensor(mask, usable, "drawn_from").numpy()
 
     def _usable_of(self, queries: QuerySet) -> Mask:
         """Mark the candidates that are neither relevant nor suspected, (q, k)."""

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 
 from quantum_rerank.similarity import FusedSimilarity
+from quantum_rerank.training.checked import checked_count, checked_tensor
 from quantum_rerank.training.config import OPTIMIZERS, SAME, SCHEDULES, OptimizerConfig
 from quantum_rerank.training.schedule import RateSchedule, Steps
 
 MLP, CIRCUIT = "mlp", "circuit"
+_LIKE_PARAMETER = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
 
 
 def make_optimizer(model: FusedSimilarity, config: OptimizerConfig) -> torch.optim.Optimizer:
@@ -45,6 +47,18 @@ def make_optimizer(model: FusedSimilarity, config: OptimizerConfig) -> torch.opt
     accepted = inspect.signature(optimizer).parameters
     options: dict[str, Any] = {key: settings[key] for key in settings if key in accepted}
     return optimizer([group for group in groups if group["params"]], **options)
+
+
+def require_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Check moments that were read from a file.
+
+    Raises:
+        ValueError: A moment has another shape or type than its parameter, or is not finite.
+    """
+    for parameter, moments in optimizer.state.items():
+        for name, moment in moments.items():
+            if name in _LIKE_PARAMETER and moment is not None:
+                checked_tensor(moment, parameter.detach(), name)
 
 
 class Schedule:
@@ -97,7 +111,7 @@ class Schedule:
         """Continue from a `state_dict`."""
         for schedule, own_state in zip(self._schedules, state["schedules"], strict=True):
             schedule.load_state_dict(own_state)
-        self.set_step(state["step"])
+        self.set_step(checked_count(state["step"], "step"))
 
 
 def make_schedule(

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from quantum_rerank.atomic import output_errors, write_json
 from quantum_rerank.config import ExperimentConfig, build_config
-from quantum_rerank.errors import DataError, OutputError
+from quantum_rerank.errors import BundleError, DataError, OutputError
 from quantum_rerank.paths import require_exists
 from quantum_rerank.records import read_record
 from quantum_rerank.regular_files import read_json
 from quantum_rerank.training.checkpoint_file import CheckpointFile
+from quantum_rerank.training.models import check_model_names
 
 RUN_FILE, CHECKPOINTS = "run.json", "checkpoints"
 FINGERPRINTS = ("data_fingerprint", "encoder_fingerprint")
@@ -74,9 +75,12 @@ def resumable_run(folder: Path, final_file: str) -> RunRecord:
             "Start a run without --resume, in a new folder."
         )
     content = read_record(folder / RUN_FILE, ("config", "models", *FINGERPRINTS))
+    models = content["models"]
+    if not isinstance(models, list) or not all(isinstance(name, str) for name in models):
+        raise BundleError(f"`{folder / RUN_FILE}` was changed: its models are not a list of names.")
     return RunRecord(
         config=build_config(content["config"]),
-        models=tuple(content["models"]),
+        models=check_model_names(models),
         data_fingerprint=str(content["data_fingerprint"]),
         encoder_fingerprint=str(content["encoder_fingerprint"]),
     )

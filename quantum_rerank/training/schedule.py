@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from quantum_rerank.training.checked import checked_count, checked_number
+
 # Of the one-cycle schedule, as shares of the training and of the full rate: Smith and Topin,
 # "Super-Convergence", arXiv:1708.07120, with the numbers that torch's OneCycleLR has.
 _RISE, _CYCLE_START, _CYCLE_END = 0.3, 1 / 25, 1 / 25e4
@@ -140,8 +142,9 @@ class Plateau(RateSchedule):
         return {"factor": self._factor, "best": self._best, "waited": self._waited}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._factor, self._best = state["factor"], state["best"]
-        self._waited = state["waited"]
+        self._factor = checked_number(state["factor"], "factor")
+        self._best = checked_number(state["best"], "best")
+        self._waited = checked_count(state["waited"], "waited")
 
 
 def one_cycle(step: int, total: int) -> float:

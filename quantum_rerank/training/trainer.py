@@ -16,10 +16,11 @@ from quantum_rerank.errors import DivergedError, SaturatedError
 from quantum_rerank.similarity import FusedSimilarity
 from quantum_rerank.training.batch_loss import BatchLoss
 from quantum_rerank.training.batches import Batch, CorpusBatches, TrainingBatches
+from quantum_rerank.training.checked import checked_count, checked_number, checked_tensors
 from quantum_rerank.training.early_stopping import EarlyStopping
 from quantum_rerank.training.gradients import GradientWatch
-from quantum_rerank.training.optimizers import make_optimizer, make_schedule
-from quantum_rerank.training.validation import SPREAD, Validation, Validator
+from quantum_rerank.training.optimizers import make_optimizer, make_schedule, require_moments
+from quantum_rerank.training.validation import SPREAD, Validation, Validator, checked_validation
 from quantum_rerank.training.weight_average import WeightAverage
 
 _LEAST_SPREAD = 1e-6  # of affinities in [0, 1]: some ten steps of a float32
@@ -110,7 +111,7 @@ class Trainer:
             DivergedError: A loss is not finite, or an epoch's loss has exploded.
             SaturatedError: After an epoch, all candidates of a query have the same affinity.
         """
-        while not self._finished and self._epochs_done < self._config.training.max_epochs:
+        while not self._has_ended:
             self._require_between_epochs()
             self._between_epochs = False
             if not self._epochs_done:
@@ -156,17 +157,19 @@ class Trainer:
         # The keys are indices of parameters, which became strings where the state was JSON.
         moments = {int(index): values for index, values in state["optimizer"]["state"].items()}
         self._optimizer.load_state_dict({**state["optimizer"], "state": moments})
+        require_moments(self._optimizer)
         self._schedule.load_state_dict(state["schedule"])
-        self._average.load_state_dict(state["average"])
+        self._average.load_state_dict(state["average"], self.model.head)
         self._early_stopping.load_state_dict(state["early_stopping"])
         self._batches.load_state_dict(state["batches"])
         self._corpora.load_state_dict(state["warm_up_batches"])
-        best = state["best"]
-        self.best = best and BestModel(
-            best["epoch"], best["head"], Validation(**best["validation"])
-        )
-        self._epochs_done, self._finished = state["epochs_done"], state["finished"]
-        self._first_loss = state["first_loss"]
+        self._epochs_done = checked_count(state["epochs_done"], "epochs_done")
+        self._finished = bool(state["finished"])
+        best, first_loss = state["best"], state["first_loss"]
+        self.best = None if best is None else self._restored_best(best)
+        self._first_loss = None if first_loss is None else checked_number(first_loss, "first_loss")
+        if self.best is None and self._has_ended:
+            raise ValueError("no epoch is left, and none was the best")
         torch.set_rng_state(state["torch_generator"])
         self._between_epochs = True
 
@@ -188,10 +191,22 @@ class Trainer:
         if state["optimizer"]["param_groups"][0].keys() == settings[0].keys():
             moments = {int(index): values for index, values in state["optimizer"]["state"].items()}
             self._optimizer.load_state_dict({"state": moments, "param_groups": settings})
-        self._average.load_state_dict(state["average"])
-        self._epochs_done = state["epochs_done"]
+            require_moments(self._optimizer)
+        self._average.load_state_dict(state["average"], self.model.head)
+        self._epochs_done = checked_count(state["epochs_done"], "epochs_done")
         self._schedule.set_step(self._epochs_done * len(self._batches))
         self._between_epochs = True
+
+    @property
+    def _has_ended(self) -> bool:
+        return self._finished or self._epochs_done >= self._config.training.max_epochs
+
+    def _restored_best(self, best: Mapping[str, Any]) -> BestModel:
+        return BestModel(
+            checked_count(best["epoch"], "best epoch", self._epochs_done),
+            checked_tensors(best["head"], self.model.head.state_dict()),
+            checked_validation(best["validation"]),
+        )
 
     def _require_between_epochs(self) -> None:
         if not self._between_epochs:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from quantum_rerank.similarity import Head
+from quantum_rerank.training.checked import checked_count, checked_tensors
 
 
 class WeightAverage:
@@ -55,9 +56,15 @@ class WeightAverage:
         """Return the average and the number of its epochs."""
         return {"epochs": self._epochs, "weights": self._weights}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a `state_dict`."""
+    def load_state_dict(self, state: Mapping[str, Any], head: Head) -> None:
+        """Continue from a `state_dict`.
+
+        Args:
+            state: Average of weights.
+            head: Head with weights of the same shapes.
+        """
         if not self._decay:
             return
-        self._epochs = state["epochs"]
-        self._weights = {name: weight.clone() for name, weight in state["weights"].items()}
+        self._epochs = checked_count(state["epochs"], "epochs")
+        expected = head.state_dict() if self._epochs else {}
+        self._weights = checked_tensors(state["weights"], expected)

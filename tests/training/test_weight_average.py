@@ -97,7 +97,7 @@ def test_an_average_goes_on_from_its_state() -> None:
     for value in (0.1, 0.3):
         whole.include(filled(one, value))
         part.include(one)
-    again.load_state_dict(part.state_dict())
+    again.load_state_dict(part.state_dict(), one)
     kept = weights_of(part)
     for average in (whole, again):
         average.include(filled(one, 0.7))
