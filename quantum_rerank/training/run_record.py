@@ -78,6 +78,9 @@ def resumable_run(folder: Path, final_file: str) -> RunRecord:
     models = content["models"]
     if not isinstance(models, list) or not all(isinstance(name, str) for name in models):
         raise BundleError(f"`{folder / RUN_FILE}` was changed: its models are not a list of names.")
+    if not isinstance(content["config"], dict) or "data" not in content["config"]:
+        # The default data are not those of this run.
+        raise BundleError(f"`{folder / RUN_FILE}` was changed: its configuration has no data.")
     return RunRecord(
         config=build_config(content["config"]),
         models=check_model_names(models),

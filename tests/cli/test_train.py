@@ -398,6 +398,15 @@ def test_a_run_that_cannot_be_resumed_is_refused(
     ):
         (trained.folder / "run.json").write_text(json.dumps(record | {key: "another"}))
         assert message in refused("--output", folder)
+    for change, message in (
+        ({"models": None}, "its models are not a list of names"),
+        ({"models": ["mlp_twin", 3]}, "its models are not a list of names"),
+        ({"models": ["../mlp_twin"]}, "`../mlp_twin` is not a model"),
+        ({"config": []}, "its configuration has no data"),
+        ({"config": {}}, "its configuration has no data"),
+    ):
+        (trained.folder / "run.json").write_text(json.dumps(record | change))
+        assert message in refused("--output", folder)
     (trained.folder / "run.json").write_text("{}")
     assert "it was changed" in refused("--output", folder)
     (trained.folder / "run.json").write_text('{"config"')

@@ -35,6 +35,20 @@ def resident(path: Path) -> int:
     return total
 
 
+@pytest.mark.parametrize(
+    "header", ["{'descr': '<f4', 'shape': (2**62,", "{'descr': '<f4'", "", "((((", "\x00"]
+)
+def test_an_array_with_a_damaged_header_is_refused(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "rows.npy"
+    np.save(path, ROWS)
+    content = path.read_bytes()
+    start = content.index(b"{")
+    damaged = header.encode().ljust(128 - start - 1) + b"\n"
+    path.write_bytes(content[:start] + damaged + content[128:])
+    with pytest.raises(ValueError, match=r"header|declares|format"):
+        open_mapped(path)
+
+
 @pytest.mark.parametrize("n_rows", [1, 7, 20, 100])
 def test_blocks_are_read_as_one_array(tmp_path: Path, n_rows: int) -> None:
     path = tmp_path / "rows.npy"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from quantum_rerank.embeddings.arrays import ArraySource
 from quantum_rerank.errors import QuantumRerankError
 from quantum_rerank.export.trained_model import load_model
 from quantum_rerank.reranker import Reranker
+from quantum_rerank.training.trainer import Trainer
 from tests.fuzz.subjects import DOMAINS, RUN, SPACE
 from tuning.study.run_folder import BEST
 from tuning.study.trial_files import BEST_EPOCH
@@ -107,6 +109,10 @@ def report(folder: Path) -> None:
 
 
 def resume_training(folder: Path) -> None:
+    """Resume a training for two epochs at most: a changed file may ask for any number."""
+    epochs = Trainer.epochs
+    Trainer.epochs = lambda trainer: islice(epochs(trainer), 2)  # type: ignore[method-assign]
+    Trainer._run_warm_up = lambda trainer: None  # type: ignore[method-assign]
     cli(quantum_rerank.cli.train.app, "--resume", "--output", folder)
 
 

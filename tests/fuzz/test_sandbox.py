@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import socket
@@ -32,6 +33,7 @@ def spin(folder: Path) -> None:
 
 
 def crash(folder: Path) -> None:
+    faulthandler.disable()  # whose trace would stand in the output of all tests
     os.abort()
 
 

@@ -319,6 +319,60 @@ def test_a_checkpoint_with_fewer_parts_is_refused(
         take_over(trainer(), content)
 
 
+NAN, INFINITE = float("nan"), float("inf")
+ALTERED: dict[str, tuple[str, Any, str]] = {
+    "epochs": ("epochs_done", -1, "epochs_done"),
+    "epochs as text": ("epochs_done", "2", "epochs_done"),
+    "first loss": ("first_loss", [], "first_loss"),
+    "waited": ("early_stopping/waited", 0.5, "waited"),
+    "best value": ("early_stopping/best", NAN, "best"),
+    "step": ("schedule/step", -3, "step"),
+    "factor": ("schedule/schedules/0/factor", "1", "factor"),
+    "best epoch": ("best/epoch", 3, "best epoch"),
+    "fusion weight": ("best/validation/fusion_weight", "w", "could not convert"),
+    "fusion weight out of range": ("best/validation/fusion_weight", 2.0, "not between 0 and 1"),
+    "best weights": ("best/head", {}, "missing or unknown"),
+    "no best": ("best", None, "no epoch is left"),
+    "average": ("average/weights", {}, "missing or unknown"),
+    "average's epochs": ("average/epochs", None, "epochs"),
+    "losses": ("batches/difficulty/losses/0", torch.zeros(1, dtype=torch.float64), "losses"),
+    "infinite losses": ("batches/difficulty/losses/0", INFINITE, "losses"),
+    "mined": ("batches/negatives/drawn_from/0", torch.zeros(3, dtype=torch.bool), "drawn_from"),
+    "mined numbers": ("batches/negatives/drawn_from", [torch.zeros(1)], "torch.float32"),
+    "moments": ("optimizer/state/0/exp_avg", torch.zeros(1), "exp_avg"),
+    "moments that are not finite": ("optimizer/state/0/exp_avg_sq", NAN, "exp_avg_sq"),
+    "generator": ("torch_generator", torch.zeros(2), "RNG state"),
+}
+
+
+@pytest.mark.parametrize("name", ALTERED)
+def test_a_checkpoint_with_an_altered_value_is_refused(trainer: Train, name: str) -> None:
+    settings = {
+        "training.max_epochs": 2,
+        "training.ema_decay": 0.5,
+        "training.difficulty": 0.5,
+        "negatives.kind": "hard",
+        "optimizer.schedule": "plateau",
+    }
+    training = after(2, trainer(settings))
+    place, value, message = ALTERED[name]
+    *parents, last = place.split("/")
+    state: Any = training.state_dict()
+    content = state
+    for parent in parents:
+        content = content[int(parent) if isinstance(content, list) or parent == "0" else parent]
+    key = int(last) if isinstance(content, list) else last
+    if isinstance(value, float) and isinstance(content[key], Tensor):
+        value = torch.full_like(content[key], value)
+    content[key] = value
+    altered = serialization.dumps({"record": "{}", "state": state})
+    again = trainer(settings)
+    before = checkpoint_bytes(again, {})
+    with pytest.raises(BundleError, match=f"was altered: .*{message}"):
+        restore(again, altered)
+    assert checkpoint_bytes(again, {}) == before
+
+
 def test_a_failed_epoch_is_neither_serialized_nor_continued(
     trainer: Train,
 ) -> None:
