@@ -218,7 +218,7 @@ def _origin(path: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _run_record(path: Path) -> dict[str, Any]:
-    """Return the record of the run that a file of weights lies in; empty if it lies in none."""
+    """Return the record of the run that has a file of weights; empty if there is none."""
     folder = path.resolve().parent.parent
     record = (folder.parent if folder.name == _TRIALS else folder) / RUN_FILE
     return read_record(record) if record.is_file() else {}

@@ -12,7 +12,7 @@ FALLS: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 2.0)
 class DistanceGate(nn.Module):
     """The share of the fusion weight that a query keeps: w(q) = w / (1 + (fall * z)**2).
 
-    z is how far the query lies beyond the usual training query: one minus its cosine to the
+    z is the distance of the query beyond the usual training query: one minus its cosine to the
     nearest centroid, less the median of the training queries' distances, in their standard
     deviations; 0 for a query that lies nearer. At z = 1 / fall half of the weight is left.
 

@@ -396,7 +396,7 @@ def test_a_trainer_with_a_partly_loaded_state_refuses_to_train(
         next(training.epochs())
 
 
-# A training that goes on from another's.
+# A training that continues from another's.
 
 
 def moments(training: Trainer) -> dict[str, Tensor]:

@@ -243,8 +243,8 @@ def test_every_condition_is_named_in_a_comment(space: Space) -> None:
     [
         ("asha", "hyperband with the same first rung"),
         ("hyperband", "brackets are not kept"),
-        ("median", "nobody is stopped below a median"),
-        ("pbt", "no run goes on from another's weights"),
+        ("median", "no run is stopped below the median"),
+        ("pbt", "no run continues from another's weights"),
     ],
 )
 def test_what_becomes_of_a_scheduler_is_said(tiny_space: Space, name: str, lost: str) -> None:

@@ -41,7 +41,7 @@ class GridSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Return no parameters: each is asked for by itself."""
+        """Return no parameters: each is sampled by itself."""
         return {}
 
     def sample_relative(

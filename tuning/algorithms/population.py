@@ -2,7 +2,7 @@
 
 Members are compared at the same epochs, each as it reaches them (Jaderberg et al., "Population
 Based Training of Neural Networks", arXiv:1711.09846, with truncation selection). One of the
-lowest is PRUNED, and a clone takes its place: a trial of its own, which goes on from the
+lowest is PRUNED, and a clone takes its place: a trial of its own, which continues from the
 weights that one of the highest had at that epoch, with other parameters. All that decides is
 in the study.
 """

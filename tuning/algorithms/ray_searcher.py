@@ -97,7 +97,7 @@ class OptunaSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         space: Space of the search.
         study: Study of the search; its queued trials come first.
         n_trials: Trials to propose at most.
-        listener: Listener that is told of every trial.
+        listener: Listener that receives the events of every trial.
         stop_signal: Returns the reason for which the search ends, or None. Once it has ended,
             nothing is proposed, and trials that were running are FAIL with this reason.
         policy: Decisions about trials.

@@ -80,7 +80,7 @@ class CheckedSearch:
         storage: Storage of a new run; None for one that is resumed.
         earlier: Earlier runs.
         concurrency: Trials at once.
-        local_nodes: Nodes to start on this machine; empty unless asked for.
+        local_nodes: Nodes to start on this machine; empty unless requested.
         mode: W&B mode.
         notes: Sentences to print before the search starts.
     """

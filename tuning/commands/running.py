@@ -88,7 +88,7 @@ def _print_notes(checked: CheckedSearch, console: Console) -> None:
 
 @contextmanager
 def _joined(nodes: list[Node], address: str | None) -> Iterator[str | None]:
-    """Yield the address of the cluster to join, starting nodes on this machine if asked for."""
+    """Yield the address of the cluster to join, starting nodes on this machine if requested."""
     with ExitStack() as resources:
         if nodes:
             with hangups_blocked():  # a closed terminal ends the search, not its nodes

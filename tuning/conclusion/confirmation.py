@@ -136,7 +136,7 @@ def best_objective(
 
     Args:
         config: Configuration to train.
-        ancestors: Trainings before it, which its weights go on from.
+        ancestors: Trainings before it, whose weights it continues from.
         data: Data of the search.
         watch: Called with the report of every epoch.
     """

@@ -28,12 +28,12 @@ class StopSignal:
             self._reason, self._since = reason, self._clock()
 
     def __call__(self) -> StopReason | None:
-        """Return the reason for which the search ends; None while it goes on."""
+        """Return the reason for which the search ends; None while it runs."""
         for limit in self._limits:
             if self._reason is None and (reason := limit()):
                 self.stop(reason)
         return self._reason
 
     def seconds(self) -> float:
-        """Return the seconds since the search was ended; 0 while it goes on."""
+        """Return the seconds since the search was ended; 0 while it runs."""
         return self._clock() - self._since if self() else 0.0

@@ -1,7 +1,7 @@
 """Forecast of the time that a search still takes.
 
 The work left is that of the trials to come and of the running ones: as many epochs as the
-shares of trials that went on from each epoch let expect, at the seconds that epochs took. It is
+shares of trials that continued after each epoch let expect, at the seconds that epochs took. It is
 spread over the trials that run at once. The conclusion (test queries, baselines) comes on top,
 and early trials that nothing has stopped yet make the forecast too long rather than too short.
 """
@@ -83,9 +83,9 @@ class Timeline:
 
 
 def shares_going_on(extents: Collection[TrialExtent], max_epochs: int) -> list[float]:
-    """Return the shares of trials that went on from epoch 1, 2, ..., max_epochs - 1.
+    """Return the shares of trials that continued after epoch 1, 2, ..., max_epochs - 1.
 
-    A trial that runs, or was cut short, went on from every epoch that it has reached, so that
+    A trial that runs, or was cut short, continued after every epoch that it has reached, so that
     slow trials count while they run (Kaplan and Meier, J. Am. Stat. Assoc. 1958). The share is
     1.0 at an epoch that no trial has reached: nothing is known to stop it there.
 

@@ -1,4 +1,4 @@
-"""Forecast of a search while it runs, by what its listeners are told."""
+"""Forecast of a running search, from the events that its listeners receive."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ _LISTED = 1000  # values of a stepped range that no distribution has and that ar
 _SCHEDULERS = {
     "asha": "hyperband with the same first rung and reduction",
     "hyperband": "brackets are not kept; every run has all its epochs",
-    "median": "nobody is stopped below a median; every run has all its epochs",
-    "pbt": "no run goes on from another's weights; every run has all its epochs",
+    "median": "no run is stopped below the median; every run trains all its epochs",
+    "pbt": "no run continues from another's weights; every run trains all its epochs",
 }
 
 

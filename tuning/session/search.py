@@ -99,7 +99,7 @@ def search(
 ) -> StopReason | None:
     """Start a search in its folder, or resume the one that is there.
 
-    Where its output cannot be written any more, the search goes on without its display. Its log
+    If its output can no longer be written, the search continues without its display. Its log
     has every error that ended it.
 
     Args:

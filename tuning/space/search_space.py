@@ -92,7 +92,7 @@ class Space:
         scheduler = self.header.scheduler
         if not self.is_population:
             return range(0)
-        # The last epoch is a trial's end: nothing could go on from there.
+        # The last epoch is a trial's end: nothing could continue from there.
         return range(
             scheduler.interval_epochs, self.header.budget.epochs, scheduler.interval_epochs
         )

@@ -1,6 +1,6 @@
 """Optuna's database storage, of which a trial is made once, though its making be tried again.
 
-Where a connection breaks, nobody knows whether a commit had arrived. Optuna tries up to
+After a connection has broken, it is unknown whether a commit had arrived. Optuna tries up to
 five times to make a trial, each time another one; `RetryingStorage` tries for longer.
 """
 
@@ -25,7 +25,7 @@ TOKEN = "token"  # system attribute of a trial: of all attempts to make it  # no
 class IdempotentCreation(RDBStorage):
     """A trial carries a token; one that is there already is not made again.
 
-    Optuna makes a trial while it holds its study's row, so that nobody else looks meanwhile.
+    Optuna makes a trial while it holds its study's row, so that no other process looks meanwhile.
     """
 
     def _create_new_trial(

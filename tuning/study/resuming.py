@@ -53,5 +53,5 @@ def enqueue_missing(study: optuna.Study, space: Space) -> None:
 
 def enqueue_next_attempt(study: optuna.Study, trial: FrozenTrial) -> None:
     """Queue a trial that continues a trial that was cut short."""
-    # A trial that was killed early has not asked for all of its queued parameters.
+    # A trial that was killed early has not sampled all of its queued parameters.
     study.enqueue_trial(parameters(trial), user_attrs=attributes.of_next_attempt(trial))

@@ -1,4 +1,4 @@
-"""A study that is locked, or whose server is away, is waited for; nothing is told twice."""
+"""Retries of calls to a study that is locked or whose server is unreachable."""
 
 from __future__ import annotations
 

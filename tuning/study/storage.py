@@ -339,7 +339,7 @@ def _server(url: str, options: Mapping[str, str], **pool: Any) -> optuna.storage
         "keepalives_count": 3,
         "tcp_user_timeout": 25_000,
     }
-    # A connection that broke while nobody used it is then replaced, and nobody notices.
+    # A connection that broke while it was idle is then replaced without an error.
     engine = {"connect_args": {**timeouts, **options}, "pool_pre_ping": True, **pool}
     driver = url.replace(f"{_POSTGRESQL}://", f"{_POSTGRESQL}+psycopg://", 1)
     driver = driver.replace("{", "{{").replace("}", "}}")  # Optuna formats what it is given

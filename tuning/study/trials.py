@@ -91,5 +91,5 @@ def exclude_warm_start(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def parameters(trial: FrozenTrial) -> dict[str, Any]:
-    """Return the parameters of a trial, those that were queued but not yet asked for included."""
+    """Return the parameters of a trial, including those that were queued but not yet sampled."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}

@@ -230,7 +230,7 @@ def _require_values(trial: FrozenTrial) -> None:
     if not curve(trial):
         raise LeftOut("no epoch")
     if attributes.donor(trial):
-        raise LeftOut("goes on from another's weights")
+        raise LeftOut("continues from another's weights")
 
 
 def as_prior(trial: FrozenTrial, run: EarlierRun, space: Space) -> Prior:
@@ -324,7 +324,7 @@ def _proposals(space: Space, run: EarlierRun, seen: set[str]) -> Iterator[Propos
     """Yield the best configurations of a run within a space, at most `top_k`."""
     over = (TrialState.COMPLETE, TrialState.PRUNED)
     ended = [t for t in run.trials if t.state in over and curve(t)]
-    # What the search starts with anyway is not asked for twice.
+    # Configurations that the search starts with anyway are not enqueued twice.
     points = space.start_points()
     for trial in sorted(ended, key=ranking_key, reverse=True):
         try:

@@ -90,7 +90,11 @@ def _start_or_join(address: str | None) -> None:
             "RAY_AUTH_MODE=token, and its token in RAY_AUTH_TOKEN, in the file of "
             "RAY_AUTH_TOKEN_PATH or in ~/.ray/auth_token."
         ) from None
-    except (OSError, RuntimeError, ValueError) as error:  # whatever keeps a node from starting
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # any reason that keeps a node from starting
         where = "on this machine" if local else f"at `{address}`"
         raise ConfigError(
             f"Ray did not start {where}: {first_line(error)}. Look at the folders of "

@@ -62,7 +62,7 @@ def refuse_unfit_nodes(root: str, seconds: float = 60.0) -> None:
                 problems.setdefault(names[answer], []).extend(ray.get(answer))
             except (NodeDiedError, TaskUnschedulableError):
                 continue  # nodes may go
-            except Exception as error:  # whatever keeps a node from looking is what is wrong
+            except Exception as error:  # a node that cannot check is itself the fault
                 problems.setdefault(names[answer], []).append(_last_line(error))
         for answer in silent:
             ray.cancel(answer, force=True)

@@ -65,7 +65,7 @@ class _Busy(Generic[Key]):
         actor: The worker.
         call: The call.
         result: Reference of the result.
-        answer: Reference of the number of epochs that it was asked for.
+        answer: Reference of the requested number of epochs.
         started: When the call began.
         reported: When an epoch ended last.
         is_up: False until the worker has answered; the time of its call has not begun.
@@ -170,7 +170,7 @@ class TaskPool(Generic[Key]):
                 return
             self._replace(busy)
             yield busy.call.key, None, _LOST
-        except Exception as error:  # of any kind: the search goes on without it
+        except Exception as error:  # of any kind: the search continues without it
             self._go_on(busy.actor)
             reason = (str(error).splitlines() or [type(error).__name__])[-1]
             yield busy.call.key, None, reason

@@ -1,4 +1,4 @@
-"""The circuit in plain torch operations, on whatever device the angles are.
+"""The circuit in plain torch operations, on the device of the angles.
 
 For a GPU, and for `torch.export`: without compiled loops or a custom gradient.
 """

@@ -204,7 +204,7 @@ def test_a_clone_s_values_are_its_donor_s_too_unless_it_had_to_start_over(
     earlier.trials[1].user_attrs.update({CLONES: 0, AT_EPOCH: 1, RESTARTED: "nothing is left"})
     found = taken(tiny_space, earlier)
     assert [prior.key for prior in found.priors] == ["/runs/old#1", "/runs/old#2"]
-    assert found.left_out["goes on from another's weights"] == 1
+    assert found.left_out["continues from another's weights"] == 1
     proposed = taken(tiny_space, earlier, data="others").proposals
     assert [one.key for one in proposed] == ["/runs/old#0", "/runs/old#1"]
 
