@@ -16,17 +16,13 @@ MAX_DIMENSION = 2**16
 
 
 def declared_weights(config: ModelConfig, embedding_dim: int) -> int:
-    """Return the number of weights of a model's matrices, at least.
-
-    It is 0 for models from outside of this package, which may use the sections in another way.
+    """Return the number of weights of a model's matrices, at least, from its components.
 
     Args:
         config: The model's name and sections.
         embedding_dim: Width of the text embeddings.
     """
     head = MODELS[MODELS.check(config.model)]
-    if not head.__module__.startswith("quantum_rerank."):
-        return 0
     weights = 0
     if "mlp" in head.components:
         widths = (embedding_dim, *config.mlp.hidden_layers, head.n_outputs(config))

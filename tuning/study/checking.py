@@ -101,7 +101,7 @@ def require_sound(
         raise OutputError(f"`{where}` is damaged: {error}.") from None
 
 
-def _require(kind: TypeAdapter[Any] | None, name: str, value: Any) -> None:
+def _require(kind: TypeAdapter[Any] | None, name: str, value: Any, of: str = "the study") -> None:
     """Raise ValueError unless a value is of a kind; anything is accepted without a kind."""
     if kind is None:
         return
@@ -110,15 +110,16 @@ def _require(kind: TypeAdapter[Any] | None, name: str, value: Any) -> None:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         inner = "".join(f".{part}" for part in first["loc"])
-        raise ValueError(f"`{name}{inner}` is {value!r:.60}: {first['msg'].lower()}") from None
+        message = first["msg"].lower()
+        raise ValueError(f"`{name}{inner}` of {of} is {value!r:.60}: {message}") from None
 
 
 def _require_trial(index: int, trial: FrozenTrial, n_objectives: int) -> None:
     if trial.number != index:
         raise ValueError(f"its trial {index} has the number {trial.number}")
     for key, value in trial.user_attrs.items():
-        _require(_OF_TRIALS.get(key), f"{key}` of trial {index}: `{key}", value)
-    _require(_FIXED, f"fixed_params` of trial {index}: `it", _fixed(trial))
+        _require(_OF_TRIALS.get(key), key, value, of=f"trial {index}")
+    _require(_FIXED, "fixed_params", _fixed(trial), of=f"trial {index}")
     for epoch, objective in trial.intermediate_values.items():
         if epoch < 1 or not math.isfinite(objective):
             raise ValueError(f"trial {index} has the objective {objective} at epoch {epoch}")
