@@ -188,6 +188,7 @@ LAYER_ROOMS: dict[str, set[str]] = {
         "errors",
         "paths",
         "plain_text",
+        "records",
         "regular_files",
         "training",
     },

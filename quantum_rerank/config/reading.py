@@ -164,7 +164,8 @@ def _sentence(
     if not rule.startswith("must be"):
         rule = f"is refused: {rule}"
     hint = finding.get("ctx", {}).get("hint", "")
-    return f"`{key}` is {shown(finding['input'])}, but {rule}{place}. {hint}".rstrip()
+    name = f"`{key}`" if key else "The configuration"
+    return f"{name} is {shown(finding['input'])}, but {rule}{place}. {hint}".rstrip()
 
 
 def _right_key(written: str, parent: type[BaseModel]) -> str:

@@ -23,7 +23,7 @@ from torch import Tensor
 from quantum_rerank.atomic import require_free, staged_folder
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.embeddings import ExampleTexts
-from quantum_rerank.errors import BundleError, ConfigError
+from quantum_rerank.errors import BundleError, ConfigError, first_line
 from quantum_rerank.export.manifest import (
     SCHEMA_VERSION,
     Example,
@@ -170,8 +170,10 @@ def read_bundle(folder: str | os.PathLike[str], engine: str | None = None) -> tu
     record = _checked_record(folder)
     try:
         manifest = read_manifest(record)
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError, ConfigError) as error:
-        raise BundleError(f"`{folder / MANIFEST}` is damaged: {error!r}.") from None
+    except KeyError as error:
+        raise BundleError(f"`{folder / MANIFEST}` is damaged: {error} is missing.") from None
+    except (AttributeError, OverflowError, TypeError, ValueError, ConfigError) as error:
+        raise BundleError(f"`{folder / MANIFEST}` is damaged: {first_line(error)}.") from None
     config = manifest.config
     if engine is not None:
         # The number of threads suited the engine and the machine of the training.
@@ -191,7 +193,8 @@ def _loaded_head(config: ExperimentConfig, embedding_dim: int, path: Path) -> He
         head.load_state_dict(_in_types_of(head, weights), assign=True)
         require_finite(head)
     except Exception as error:  # safetensors and torch each raise their own types
-        raise BundleError(f"`{path}` does not fit its manifest: {reason(error)}.") from None
+        text = " ".join(reason(error).split())  # torch's error has a line per tensor
+        raise BundleError(f"`{path}` does not fit its manifest: {text}.") from None
     return head
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from quantum_rerank.config import ExperimentConfig, build_config
+from quantum_rerank.records import checked
 from quantum_rerank.similarity.size import MAX_DIMENSION
 
 SCHEMA_VERSION = 1
@@ -61,9 +62,10 @@ class Manifest:
 
 _DIMENSION = TypeAdapter(Annotated[int, Field(ge=1, le=MAX_DIMENSION, strict=True)])
 _WEIGHT = TypeAdapter(Annotated[float, Field(ge=0.0, le=1.0)])  # which no NaN is
-_METRICS = TypeAdapter(dict[str, dict[str, float]])
+_METRICS: TypeAdapter[Mapping[str, Mapping[str, float]]] = TypeAdapter(dict[str, dict[str, float]])
 _EXAMPLES = TypeAdapter(tuple[Example, ...])
-_VERSIONS = TypeAdapter(dict[str, str])
+_VERSIONS: TypeAdapter[Mapping[str, str]] = TypeAdapter(dict[str, str])
+_TRAINING: TypeAdapter[Mapping[str, Any]] = TypeAdapter(dict[str, Any])
 
 
 def manifest_record(manifest: Manifest, files: Mapping[str, str]) -> dict[str, Any]:
@@ -102,14 +104,15 @@ def read_manifest(record: Mapping[str, Any]) -> Manifest:
     """
     return Manifest(
         config=build_config(record["config"]),
-        embedding_dim=_DIMENSION.validate_python(record["embedding_dim"]),
-        fusion_weight=_WEIGHT.validate_python(record["fusion_weight"]),
+        embedding_dim=checked(_DIMENSION, record["embedding_dim"], "embedding_dim"),
+        fusion_weight=checked(_WEIGHT, record["fusion_weight"], "fusion_weight"),
         encoder_fingerprint=str(record["encoder_fingerprint"]),
         data_fingerprint=str(record["data_fingerprint"]),
-        metrics=_METRICS.validate_python(record["metrics"]),
-        examples=_EXAMPLES.validate_python(record["examples"]),
-        versions=_VERSIONS.validate_python(record["versions"]),
-        training=dict(record.get("training", {})),  # missing if it was empty
+        metrics=checked(_METRICS, record["metrics"], "metrics"),
+        examples=checked(_EXAMPLES, record["examples"], "examples"),
+        versions=checked(_VERSIONS, record["versions"], "versions"),
+        # Missing if it was empty.
+        training=checked(_TRAINING, record.get("training", {}), "training"),
         sha256=record["manifest_sha256"],
     )
 

@@ -12,6 +12,7 @@ from quantum_rerank.config import build_config
 from quantum_rerank.errors import BundleError, ConfigError
 from quantum_rerank.evaluation import NDCG
 from quantum_rerank.evaluation.targets import TargetResult
+from quantum_rerank.records import first_mistake
 
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 _Metrics = dict[str, _Number]
@@ -119,6 +120,4 @@ def _require(kind: type[_Record], record: Mapping[str, Any], name: str) -> None:
     except ConfigError as error:
         raise BundleError(f"`{name}` was altered: {error.problems[0]}") from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "record"
-        raise BundleError(f"`{name}` was altered: `{place}`: {first['msg'].lower()}.") from None
+        raise BundleError(f"`{name}` was altered: {first_mistake(error)}.") from None

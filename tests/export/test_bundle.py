@@ -272,19 +272,23 @@ def signed(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, An
     ("change", "sentence"),
     [
         (lambda record: record.update(embedding_dim=DIM + 1), "does not fit its manifest"),
-        (lambda record: record.update(embedding_dim="wide"), "is damaged"),
-        (lambda record: record["config"]["circuit"].update(n_qubits=60), "is damaged"),
+        (lambda record: record.update(embedding_dim="wide"), "damaged: `embedding_dim` is 'wide'"),
+        (lambda record: record.update(fusion_weight=-5), "damaged: `fusion_weight` is -5"),
+        (lambda record: record.update(metrics=[1]), r"damaged: `metrics` is \[1\]"),
+        (lambda record: record.update(config=[]), r"damaged: The configuration is \[\], but must"),
+        (lambda record: record["config"]["circuit"].update(n_qubits=60), "`circuit.n_qubits` is"),
         (lambda record: record["config"]["circuit"].update(n_qubits=3), "does not fit"),
-        (lambda record: record.pop("examples"), "is damaged"),
-        (lambda record: record["examples"].append("text"), "is damaged"),
+        (lambda record: record.pop("examples"), "damaged: 'examples' is missing"),
+        (lambda record: record["examples"].append("text"), r"damaged: `examples.\d+` is 'text'"),
     ],
 )
 def test_a_contradictory_manifest_with_a_valid_hash_is_refused(
     bundle: Path, change: Callable[[dict[str, Any]], object], sentence: str
 ) -> None:
     rewrite(bundle, signed(change))
-    with pytest.raises(BundleError, match=sentence):
+    with pytest.raises(BundleError, match=sentence) as refused:
         read_bundle(bundle)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_missing_folder_is_reported(tmp_path: Path) -> None:

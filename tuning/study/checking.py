@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from optuna.trial import TrialState
-from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 
 from quantum_rerank.errors import OutputError
+from quantum_rerank.records import checked
 from tuning.records import (
     CHECKPOINT,
     FAILURE,
@@ -101,17 +102,16 @@ def require_sound(
         raise OutputError(f"`{where}` is damaged: {error}.") from None
 
 
-def _require(kind: TypeAdapter[Any] | None, name: str, value: Any, of: str = "the study") -> None:
+def _require(
+    kind: TypeAdapter[Any] | None, name: str, value: Any, of: str = "its attributes"
+) -> None:
     """Raise ValueError unless a value is of a kind; anything is accepted without a kind."""
     if kind is None:
         return
     try:
-        kind.validate_python(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        inner = "".join(f".{part}" for part in first["loc"])
-        message = first["msg"].lower()
-        raise ValueError(f"`{name}{inner}` of {of} is {value!r:.60}: {message}") from None
+        checked(kind, value, name)
+    except ValueError as error:
+        raise ValueError(f"{of}: {error}") from None
 
 
 def _require_trial(index: int, trial: FrozenTrial, n_objectives: int) -> None:

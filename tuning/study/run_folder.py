@@ -15,6 +15,7 @@ from quantum_rerank.atomic import write_json
 from quantum_rerank.config import build_config
 from quantum_rerank.errors import DataError, OutputError
 from quantum_rerank.paths import require_exists
+from quantum_rerank.records import first_mistake
 from quantum_rerank.regular_files import read_json, reason
 from tuning.space import Budget, Header, Parameter, Space
 from tuning.study import attributes
@@ -153,9 +154,13 @@ def recorded_space(record: Mapping[str, Any]) -> Space:
             build_config(record["base"]),
             parameters.validate_python(record["parameters"]),
         )
-    except (KeyError, ValidationError) as error:
+    except KeyError as error:
         raise OutputError(
-            f"The run's {RECORD} is damaged, or of another version: {error}"
+            f"The run's {RECORD} is damaged, or of another version: {error} is missing."
+        ) from None
+    except ValidationError as error:
+        raise OutputError(
+            f"The run's {RECORD} is damaged, or of another version: {first_mistake(error)}."
         ) from None
 
 
@@ -172,10 +177,8 @@ def last_budget(budget: Budget, study: Mapping[str, Any], folder: Path) -> Budge
     try:
         return Budget.model_validate(budget.model_dump() | attributes.budget_changes(study))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
         raise OutputError(
-            f"The study of `{folder}` is damaged: `budget.{place}`: {first['msg'].lower()}."
+            f"The study of `{folder}` is damaged: {first_mistake(error, 'budget')}."
         ) from None
 
 
