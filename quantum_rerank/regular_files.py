@@ -176,9 +176,9 @@ def write_regular(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def reason(error: Exception) -> str:
-    """Return the cause of an error without its number and its path."""
+    """Return the cause of an error in one line, without its number and its path."""
     text = error.strerror if isinstance(error, OSError) else None
-    return (text or str(error) or type(error).__name__).rstrip(".")
+    return " ".join((text or str(error) or type(error).__name__).split()).rstrip(".")
 
 
 def _refuse_special(mode: int, path: str | os.PathLike[str]) -> None:

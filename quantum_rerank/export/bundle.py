@@ -193,8 +193,7 @@ def _loaded_head(config: ExperimentConfig, embedding_dim: int, path: Path) -> He
         head.load_state_dict(_in_types_of(head, weights), assign=True)
         require_finite(head)
     except Exception as error:  # safetensors and torch each raise their own types
-        text = " ".join(reason(error).split())  # torch's error has a line per tensor
-        raise BundleError(f"`{path}` does not fit its manifest: {text}.") from None
+        raise BundleError(f"`{path}` does not fit its manifest: {reason(error)}.") from None
     return head
 
 

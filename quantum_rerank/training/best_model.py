@@ -8,6 +8,7 @@ from typing import Any
 
 from quantum_rerank.config import ExperimentConfig, build_config
 from quantum_rerank.errors import BundleError
+from quantum_rerank.regular_files import reason
 from quantum_rerank.similarity import Head, build_for_weights, require_finite
 from quantum_rerank.training.serialization import dumps, loads, require_maker
 from quantum_rerank.training.trainer import BestModel
@@ -62,7 +63,7 @@ def read_best_model(
         validation = checked_validation(record["validation"])
         epoch = int(record["epoch"])
     except Exception as error:  # pydantic and torch each have their own kinds
-        raise BundleError(f"{name} cannot be read: {str(error).rstrip('.')}.") from None
+        raise BundleError(f"{name} cannot be read: {reason(error)}.") from None
     return head.eval(), validation, config, epoch
 
 
