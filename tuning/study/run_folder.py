@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 SUMMARY, BEST, RECORD = "summary.json", "best", "run.json"
 EVENTS, LOG = "events.jsonl", "search.log"
 PARETO = "pareto.html"
-_RUN, _PLACES, _ENCODER = "run", "storage", "encoder_fingerprint"  # keys of the record
+_RUN, _PLACES, _DATA, _ENCODER = "run", "storage", "data_fingerprint", "encoder_fingerprint"
+_NEEDED = ("space", "parameters", "base", _DATA)  # keys of the record
 
 
 def write_record(
@@ -68,7 +69,7 @@ def write_record(
         },
         "base": space.base.model_dump(mode="json"),
         _PLACES: asdict(places),
-        "data_fingerprint": prepared.fingerprint,
+        _DATA: prepared.fingerprint,
         _ENCODER: prepared.encoder_fingerprint,
         "splits": prepared.splits,
     }
@@ -83,13 +84,19 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     require_exists(folder, OutputError)
     try:
-        return dict(read_json(folder / RECORD))
+        record = dict(read_json(folder / RECORD))
     except FileNotFoundError:
         raise OutputError(f"`{folder}` holds no run: there is no {RECORD} in it.") from None
     except OSError as error:
         raise OutputError(f"`{folder / RECORD}` cannot be read: {reason(error)}.") from None
     except (TypeError, ValueError):
         raise OutputError(f"`{folder / RECORD}` is damaged.") from None
+    if missing := [key for key in _NEEDED if key not in record]:
+        raise OutputError(
+            f"`{folder / RECORD}` is damaged, or of another version: it has no "
+            f"{', '.join(missing)}."
+        )
+    return record
 
 
 def recorded_run(record: Mapping[str, Any]) -> str:
@@ -131,7 +138,7 @@ def refuse_other_fingerprints(
         DataError: Data or vectors have changed.
     """
     for what, recorded, now in (
-        ("data", str(record["data_fingerprint"]), data),
+        ("data", str(record[_DATA]), data),
         ("vectors of the data", recorded_encoder(record), encoder),
     ):
         if now and recorded not in ("", now):
@@ -154,10 +161,6 @@ def recorded_space(record: Mapping[str, Any]) -> Space:
             build_config(record["base"]),
             parameters.validate_python(record["parameters"]),
         )
-    except KeyError as error:
-        raise OutputError(
-            f"The run's {RECORD} is damaged, or of another version: {error} is missing."
-        ) from None
     except ValidationError as error:
         raise OutputError(
             f"The run's {RECORD} is damaged, or of another version: {first_mistake(error)}."

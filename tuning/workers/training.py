@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import BundleError
+from quantum_rerank.records import checked
 from quantum_rerank.training.checkpoint_file import SAVING_SHARE, SaveThrottle
 from quantum_rerank.training.trainer import EpochReport, Trainer
 from quantum_rerank.training.trial_data import TrialData
@@ -31,6 +34,9 @@ from tuning.workers.cost import CostName, cost_of
 from tuning.workers.trial_context import TrialContext
 
 Reporter = Callable[[dict[str, Any]], None]
+_HISTORY: TypeAdapter[list[dict[str, Any]]] = TypeAdapter(
+    Annotated[list[dict[str, bool | int | float | str]], Field(min_length=1)]
+)
 
 
 @dataclass(frozen=True)
@@ -182,11 +188,23 @@ def restored(trainer: Trainer, task: TrialTask) -> tuple[list[dict[str, Any]], s
     unreadable = ""
     for number, content in task.context.checkpoints():
         try:
-            record = restore(trainer, content, task.context.made_by(task.config, number))
-            return list(record["history"]), unreadable
-        except BundleError as error:  # cut off, or of another training
+            history = _recorded_history(content)
+            restore(trainer, content, task.context.made_by(task.config, number))
+        except (BundleError, ValueError) as error:  # cut off, altered, or of another training
             unreadable = f"later progress was lost: {error}"
+            continue
+        return history, unreadable
     return [], unreadable
+
+
+def _recorded_history(content: bytes) -> list[dict[str, Any]]:
+    """Return the reports in a checkpoint; ValueError if they are not what was written."""
+    from quantum_rerank.training.checkpoint import record_of
+
+    history = checked(_HISTORY, record_of(content).get("history"), "history")
+    if not all(metrics.keys() >= {EPOCH, FINAL, TRAINING_SECONDS} for metrics in history):
+        raise ValueError("the checkpoint was altered: a report of its history is not complete")
+    return history
 
 
 def cloned(trainer: Trainer, context: TrialContext) -> dict[str, str]:

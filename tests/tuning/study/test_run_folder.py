@@ -128,15 +128,16 @@ def test_a_record_of_another_version_is_refused_in_words(
         recorded_space(read_record(tmp_path) | change)
 
 
-@pytest.mark.parametrize("missing", ["space", "parameters", "base"])
+@pytest.mark.parametrize("missing", ["space", "parameters", "base", "data_fingerprint"])
 def test_a_record_that_lacks_something_is_refused_in_words(
     tiny_space: Space, prepared: PreparedData, tmp_path: Path, missing: str
 ) -> None:
     write_record(tiny_space, prepared, tmp_path)
     record = read_record(tmp_path)
     del record[missing]
-    with pytest.raises(OutputError, match=f"{RECORD} is damaged, or of another version.*{missing}"):
-        recorded_space(record)
+    (tmp_path / RECORD).write_text(json.dumps(record))
+    with pytest.raises(OutputError, match=f"{RECORD}` is damaged, or of another.*{missing}"):
+        read_record(tmp_path)
 
 
 # The study.
