@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -340,6 +341,31 @@ def test_where_an_attempt_s_own_progress_was_cut_off_an_earlier_one_s_counts(
         make_trainer(config, trial_data), context(files, 4, (0,)), config, trial_data
     )
     assert [metrics[EPOCH] for metrics in again] == [1, 2]
+
+
+@pytest.mark.usefixtures("saved_always")
+@pytest.mark.parametrize(
+    ("history", "reason"),
+    [
+        (None, "`history` is None"),
+        ([], r"`history` is \[\]"),
+        ([{"epoch": 1}], "a report of its history is not complete"),
+        ([{"epoch": [1]}], r"`history.0.epoch.* is \[1\]"),
+    ],
+)
+def test_a_checkpoint_with_an_altered_history_is_passed_over(
+    trial_data: TrialData, config: ExperimentConfig, files: TrialFiles, history: Any, reason: str
+) -> None:
+    with pytest.raises(Killed):
+        train(config, trial_data, Reports(killed_after=3), context(files, 0))
+    content = loads(next(files.versions(0, PROGRESS)), "the checkpoint")
+    record = json.loads(content["record"]) | {"history": history}
+    files.write(0, PROGRESS, dumps(content | {"record": json.dumps(record)}))
+    again, unreadable = restored(
+        make_trainer(config, trial_data), context(files, 0), config, trial_data
+    )
+    assert [metrics[EPOCH] for metrics in again] == [1, 2, 3]  # of the version before it
+    assert re.search(f"later progress was lost: .*{reason}", unreadable)
 
 
 @pytest.mark.usefixtures("saved_always")
