@@ -59,16 +59,19 @@ class TrialPolicy:
     """Decisions of a search about its trials, besides those of sampler and scheduler.
 
     Attributes:
-        retries: How often in a row a trial whose worker was lost is continued.
+        retries: How often in a row a trial whose worker was lost, or which was ended for the
+            memory of its machine, is continued.
         refusal: Returns the failure of a configuration that should not even start, or None.
         death_note: Returns what the worker of a trial left behind before it ended itself.
         population: Population whose members are cloned; None for any other scheduler.
+        has_room: Returns whether the machine has memory for a further trial.
     """
 
     retries: int = 0
     refusal: Callable[[ExperimentConfig], Failure | None] = lambda _: None
     death_note: Callable[[int], DeathNote | None] = lambda _: None
     population: Population | None = None
+    has_room: Callable[[], bool] = lambda: True
 
 
 def _keeping_fault(method: Method) -> Method:
@@ -134,9 +137,11 @@ class OptunaSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         """Return parameters and metadata of the next trial.
 
         Returns:
-            None while a running trial may yet have to be continued; FINISHED once the search is
-            over.
+            None while the machine has no memory for a further trial, or a running trial may yet
+            have to be continued; FINISHED once the search is over.
         """
+        if self._trials and not self._stop_signal() and not self._policy.has_room():
+            return None
         while self._n_left and not self._stop_signal():
             study = StudyView.of(self._study)
             self._study.sampler = make_sampler(self._space, len(study))
@@ -215,8 +220,8 @@ class OptunaSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         values = [last[key] for key in self._objectives] if is_complete else None
         self._study.tell(trial, values, OPTUNA_STATES[outcome])
         self._listener.trial_ended(_trial_end(trial.number, outcome, failure, last))
-        if failure and failure.kind == FailureKind.WORKER_LOST:
-            self._retry(trial.number)
+        if failure and failure.kind in (FailureKind.WORKER_LOST, FailureKind.MEMORY_PRESSURE):
+            self._retry(trial.number, failure.kind)
         if self._policy.population is not None:
             self._policy.population.enqueue_clones(self._study)
 
@@ -246,12 +251,12 @@ class OptunaSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             return {FAILURE: Failure(FailureKind.WORKER_LOST)}
         return {FAILURE: note.failure, PEAK_RSS_MB: note.peak_rss_mb}
 
-    def _retry(self, number: int) -> None:
-        """Queue another attempt at a trial whose worker was lost."""
+    def _retry(self, number: int, kind: FailureKind) -> None:
+        """Queue another attempt at a trial that ended through no fault of its own."""
         if self._stop_signal():
             return  # the next session does
         study = StudyView.of(self._study)
-        if study.times_lost(number) <= self._policy.retries:
+        if study.times_in_a_row(number, kind) <= self._policy.retries:
             enqueue_next_attempt(self._study, study[number])
             self._n_left += 1
 

@@ -15,6 +15,7 @@ from quantum_rerank.errors import ConfigError
 from tuning.commands.budget_options import changed_budget, option_of, parse_number
 from tuning.commands.options import RunOptions, WandbChoice
 from tuning.limits.concurrency import Concurrency, Node, fit_cluster, fit_trials
+from tuning.limits.expected_memory import expected_gib
 from tuning.reporting.tracking import Mode, resolve_mode
 from tuning.reporting.wandb_environment import (
     drop_settings_of_one_run,
@@ -216,15 +217,16 @@ def _concurrency(
     if target.space is None:
         return None
     memory_gb = target.space.header.budget.trial_memory_gb
+    expected = expected_gib(target.space)
 
     def fit() -> Concurrency:
         if local_nodes:
-            return fit_cluster(local_nodes, memory_gb)
+            return fit_cluster(local_nodes, memory_gb, expected)
         if options.address is None:
-            return fit_trials([this_machine()], memory_gb)
+            return fit_trials([this_machine()], memory_gb, expected)
         console.print(f"Asking the cluster at {options.address} for its nodes ...")
         with ray_cluster(options.address) as nodes:
-            return fit_cluster(nodes, memory_gb)
+            return fit_cluster(nodes, memory_gb, expected)
 
     return mistakes.attempt(fit)
 

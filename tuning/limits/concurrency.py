@@ -32,9 +32,9 @@ class Node:
     free_gib: float
     name: str = ""
 
-    def room(self, trial_memory_gb: float) -> int:
-        """Return how many trials Ray places on the node at once, with a core and memory each."""
-        return min(self.cpus, max(int(self.free_gib / trial_memory_gb), 0))
+    def room(self, expected_gib: float) -> int:
+        """Return how many trials fit on the node at once, with a core and memory each."""
+        return min(self.cpus, max(int(self.free_gib / expected_gib), 0))
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,17 @@ class Concurrency:
 
     Attributes:
         trials: Trials at once.
-        trial_memory_gb: Memory of each, in GiB.
+        trial_memory_gb: Memory above which a trial is ended, in GiB.
         reason: Sentence on what bounds the number.
         nodes: Nodes of a cluster; empty where the search has this machine to itself.
+        expected_gib: Memory that a trial is expected to use.
     """
 
     trials: int
     trial_memory_gb: float
     reason: str
     nodes: tuple[Node, ...] = ()
+    expected_gib: float = 0.0
 
     @property
     def is_spread(self) -> bool:
@@ -61,75 +63,88 @@ class Concurrency:
     @property
     def reservation(self) -> dict[str, float]:
         """Memory that Ray sets aside for a trial, so that it is placed where there is room."""
-        return {"memory": self.trial_memory_gb * GIB} if self.is_spread else {}
+        expected = self.expected_gib or self.trial_memory_gb
+        return {"memory": expected * GIB} if self.is_spread else {}
 
 
-def fit_trials(nodes: Sequence[Node], trial_memory_gb: float) -> Concurrency:
+def fit_trials(nodes: Sequence[Node], trial_memory_gb: float, expected_gib: float) -> Concurrency:
     """Return how many trials fit machines that the search has to itself.
 
-    Each trial gets a core and its memory. A machine without room for one trial of that size runs
-    one with the memory that it has.
+    Each trial gets a core, and counts with the memory that it is expected to use; above
+    `trial_memory_gb`, or all that the machine has, it is ended.
 
     Args:
         nodes: Machines.
-        trial_memory_gb: Memory of a trial, in GiB.
+        trial_memory_gb: Limit of a trial, in GiB.
+        expected_gib: Memory that a trial is expected to use.
 
     Raises:
         ConfigError: The budget or the machine is too small for a worker.
 
-    >>> fit_trials([Node(cpus=8, free_gib=18.0)], trial_memory_gb=8.0).trials
-    2
+    >>> fit_trials([Node(cpus=8, free_gib=18.0)], trial_memory_gb=8.0, expected_gib=0.8).trials
+    8
     """
     _refuse_less_than_a_worker(trial_memory_gb)
-    fitting = sum(
-        replace(node, free_gib=node.free_gib - DRIVER_GIB).room(trial_memory_gb) for node in nodes
-    )
+    expected_gib = min(expected_gib, trial_memory_gb)
+    left = [replace(node, free_gib=node.free_gib - DRIVER_GIB) for node in nodes]
+    fitting = sum(node.room(expected_gib) for node in left)
     cpus = sum(node.cpus for node in nodes)
     free = sum(node.free_gib for node in nodes)
-    if fitting >= 1:
-        bound = "cores" if fitting == cpus else "memory"
-        reason = f"{counted(cpus, 'core')}, {free:.1f} GiB free: bounded by {bound}"
-        return Concurrency(fitting, trial_memory_gb, reason)
-    room = max(node.free_gib for node in nodes) - DRIVER_GIB
+    room = max(node.free_gib for node in left)
     if room < WORKER_GIB:
         raise ConfigError(
             f"{free:.1f} GiB of memory are free, but a search needs {DRIVER_GIB + WORKER_GIB:g} "
             "GiB. Close other programs, or use a larger machine."
         )
-    reason = f"{free:.1f} GiB free: less than one trial of {trial_memory_gb:g} GiB needs"
-    return Concurrency(1, round(room, 2), reason)
+    limit = min(trial_memory_gb, round(room, 2))
+    machine = f"{counted(cpus, 'core')}, {free:.1f} GiB free"
+    return _concurrency(max(fitting, 1), cpus, machine, limit, min(expected_gib, limit))
 
 
-def fit_cluster(nodes: Sequence[Node], trial_memory_gb: float) -> Concurrency:
+def fit_cluster(nodes: Sequence[Node], trial_memory_gb: float, expected_gib: float) -> Concurrency:
     """Return how many trials Ray places on a cluster as it is now.
 
-    The memory that a node hands out does not include what Ray itself needs. A trial never has
-    less than its budget: a node without room for one runs none.
+    The memory that a node hands out does not include what Ray itself needs.
 
     Args:
         nodes: Nodes of the cluster.
-        trial_memory_gb: Memory of a trial, in GiB.
+        trial_memory_gb: Limit of a trial, in GiB.
+        expected_gib: Memory that a trial is expected to use, which Ray sets aside for it.
 
     Raises:
         ConfigError: The budget is too small for a worker, or no node has room for a trial.
 
-    >>> fit_cluster([Node(4, 17.0, "large"), Node(8, 9.0, "small")], trial_memory_gb=8.0).trials
-    3
+    >>> nodes = [Node(4, 17.0, "large"), Node(8, 3.0, "small")]
+    >>> fit_cluster(nodes, trial_memory_gb=8.0, expected_gib=1.0).trials
+    7
     """
     _refuse_less_than_a_worker(trial_memory_gb)
-    fitting = sum(node.room(trial_memory_gb) for node in nodes)
+    expected_gib = min(expected_gib, trial_memory_gb)
+    fitting = sum(node.room(expected_gib) for node in nodes)
     cpus = sum(node.cpus for node in nodes)
     if not fitting:
         largest = max(nodes, key=lambda node: (node.cpus > 0, node.free_gib), default=Node(0, 0.0))
         raise ConfigError(
-            f"No node has a core and {trial_memory_gb:g} GiB for a trial: the largest of "
+            f"No node has a core and {expected_gib:.1f} GiB for a trial: the largest of "
             f"{len(nodes)} has {counted(largest.cpus, 'core')} and {largest.free_gib:.1f} GiB. "
-            "Lower `budget.trial_memory_gb` with --trial-memory-gb, or add a larger node; "
-            "`ray status` shows those that have joined."
+            "Search smaller models, or add a larger node; `ray status` shows those that have "
+            "joined."
         )
+    machine = f"{counted(cpus, 'core')} of {counted(len(nodes), 'node')}"
+    return _concurrency(fitting, cpus, machine, trial_memory_gb, expected_gib, nodes)
+
+
+def _concurrency(
+    fitting: int,
+    cpus: int,
+    machine: str,
+    limit: float,
+    expected_gib: float,
+    nodes: Sequence[Node] = (),
+) -> Concurrency:
     bound = "cores" if fitting == cpus else "memory"
-    reason = f"{counted(cpus, 'core')} of {counted(len(nodes), 'node')}: bounded by {bound}"
-    return Concurrency(fitting, trial_memory_gb, reason, tuple(nodes))
+    reason = f"{machine}, {expected_gib:.1f} GiB expected of a trial: bounded by {bound}"
+    return Concurrency(fitting, limit, reason, tuple(nodes), expected_gib)
 
 
 def _refuse_less_than_a_worker(trial_memory_gb: float) -> None:

@@ -62,6 +62,19 @@ def memory_excess(used: int, memory_gb: float) -> Failure:
     return Failure(FailureKind.OOM, f"{used / GIB:.2f} GiB used, budget {memory_gb:g} GiB")
 
 
+def memory_pressure(available: float) -> Failure:
+    """Return the failure of a trial that was ended to relieve the memory of its machine.
+
+    Args:
+        available: Bytes that were free.
+
+    >>> str(memory_pressure(2**29))
+    'memory pressure: 0.50 GiB of the machine were free; it is continued later'
+    """
+    detail = f"{available / GIB:.2f} GiB of the machine were free; it is continued later"
+    return Failure(FailureKind.MEMORY_PRESSURE, detail)
+
+
 def without_weights(failures: Collection[Failure], n_trials: int) -> str:
     """Return in a few words why no trial of a search has left weights.
 
@@ -116,7 +129,7 @@ class FailureStreak(Listener):
         kind = failure.kind if failure else None
         if failure and kind == FailureKind.STORAGE:
             self._stop_signal.stop(StopReason(StopKind.STORAGE, failure.detail))
-        if kind in (FailureKind.INTERRUPTED, FailureKind.STORAGE):
+        if kind in (FailureKind.INTERRUPTED, FailureKind.STORAGE, FailureKind.MEMORY_PRESSURE):
             return
         if kind == FailureKind.WORKER_LOST:
             if self._kind == FailureKind.WORKER_LOST and end.number not in self._since_lost:

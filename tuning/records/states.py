@@ -30,11 +30,17 @@ class FailureKind(StrEnum):
     INTERRUPTED = "interrupted"
     WORKER_LOST = "worker lost"
     STORAGE = "storage"  # a file of the trial could not be written
+    MEMORY_PRESSURE = "memory pressure"  # of other trials or programs on its machine
 
     @property
     def is_cut_short(self) -> bool:
         """Return whether something other than the configuration ended the trial."""
-        return self in (FailureKind.INTERRUPTED, FailureKind.WORKER_LOST, FailureKind.STORAGE)
+        return self in (
+            FailureKind.INTERRUPTED,
+            FailureKind.WORKER_LOST,
+            FailureKind.STORAGE,
+            FailureKind.MEMORY_PRESSURE,
+        )
 
 
 @dataclass(frozen=True)

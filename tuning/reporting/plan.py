@@ -91,7 +91,7 @@ def _parameter_table(space: Space) -> Table:
 def _nodes(concurrency: Concurrency) -> Iterator[str]:
     """Yield a line per node: its cores and memory, and the trials that Ray places on it."""
     for node in concurrency.nodes[:_NODES_SHOWN]:
-        room = node.room(concurrency.trial_memory_gb)
+        room = node.room(concurrency.expected_gib or concurrency.trial_memory_gb)
         yield f"{node.name}: {counted(node.cpus, 'core')}, {node.free_gib:.1f} GiB, {room} at once"
     if len(concurrency.nodes) > _NODES_SHOWN:
         yield f"and {len(concurrency.nodes) - _NODES_SHOWN} more"

@@ -24,15 +24,21 @@ from quantum_rerank.plain_text import pasted
 from quantum_rerank.plural import counted
 from quantum_rerank.training.data_description import describe
 from quantum_rerank.training.data_manager import prepare
-from quantum_rerank.training.trial_data import PreparedData
+from quantum_rerank.training.trial_data import PreparedData, TrialData
 from tuning.algorithms.population import Population
 from tuning.conclusion.conclude import Conclusion
 from tuning.conclusion.outcome import Outcome
 from tuning.limits.budgets import CoreBudget, TimeBudget
-from tuning.limits.concurrency import Concurrency, Node, fit_cluster, fit_trials
+from tuning.limits.concurrency import GIB, Concurrency, Node, fit_cluster, fit_trials
 from tuning.limits.deadlines import Deadlines, TimeLimits
+from tuning.limits.expected_memory import (
+    ExpectedMemory,
+    MemoryRoom,
+    expected_gib,
+    predicted_bytes,
+)
 from tuning.limits.failures import FailureStreak
-from tuning.limits.memory import MemoryWarnings
+from tuning.limits.memory import MemoryWarnings, ranked_documents
 from tuning.limits.retention import CheckpointPruner, DonorPruner
 from tuning.limits.stop_signal import StopSignal
 from tuning.records import (
@@ -86,7 +92,7 @@ from tuning.study.warm_start import (
     write_taken_over,
 )
 from tuning.workers.arrivals import Arrivals, read_failed_starts
-from tuning.workers.cluster import ray_cluster, ray_logs
+from tuning.workers.cluster import free_memory, ray_cluster, ray_logs
 from tuning.workers.node_checks import refuse_unfit_nodes
 from tuning.workers.tasks import Tasks
 
@@ -155,7 +161,7 @@ class _Session:
                 with hangups_blocked():  # a closed terminal ends the search, not its cluster
                     nodes = resources.enter_context(ray_cluster(self._options.address))
                 interruption.listen()  # Ray has its own answer to SIGTERM
-            concurrency = self._fit(nodes)
+            concurrency = self._fit(nodes, prepared.trial)
             runs = [Path(run.run) for run in taken_over]
             print_plan(self._space, concurrency, self._folder, self._console, runs)
             _print_start(StudyView.of(study), prepared, taken_over, ledger, self._console)
@@ -220,13 +226,20 @@ class _Session:
         add_missing(study, self._space, taken_over)
         return taken_over
 
-    def _fit(self, nodes: Sequence[Node]) -> Concurrency:
+    def _fit(self, nodes: Sequence[Node], data: TrialData) -> Concurrency:
         """Return how many trials fit; the nodes of a cluster are checked first."""
         memory_gb = self._space.header.budget.trial_memory_gb
+        expected = expected_gib(self._space, data.embedding_dim, ranked_documents(data))
         if self._options.address is None:
-            return fit_trials(nodes, memory_gb)
+            return fit_trials(nodes, memory_gb, expected)
         refuse_unfit_nodes(recorded_places(self._folder).root(self._folder))
-        return fit_cluster(nodes, memory_gb)
+        return fit_cluster(nodes, memory_gb, expected)
+
+    def _memory(self, data: TrialData, concurrency: Concurrency) -> ExpectedMemory:
+        predict = partial(
+            predicted_bytes, embedding_dim=data.embedding_dim, n_ranked=ranked_documents(data)
+        )
+        return ExpectedMemory(predict, int(concurrency.trial_memory_gb * GIB))
 
     def _assemble(
         self,
@@ -246,8 +259,11 @@ class _Session:
         # Trials do not lose time while the search waits for its study, or does not run.
         attended = AttendedClock(lambda: self._clock() - waited(study))
         deadlines = Deadlines(_time_limits(self._space), attended)
+        expected = self._memory(prepared.trial, concurrency)
+        memory = MemoryRoom(expected, self._space.base, free_memory, self._clock)
         listeners: list[Listener] = [
             ledger,
+            expected,
             FailureStreak(budget.failures_in_a_row, stop_signal),
             events,
             deadlines,
@@ -272,6 +288,7 @@ class _Session:
             display=display,
             tracker=tracker,
             listener=Listeners(listeners),
+            memory=None if concurrency.is_spread else memory,
             population=population,
         )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from quantum_rerank.errors import SearchError
 from tuning.algorithms.population import Population
 from tuning.algorithms.rules import Rule, SuccessiveHalving, make_rule
-from tuning.limits.failures import memory_refusal
+from tuning.limits.failures import memory_pressure, memory_refusal
 from tuning.limits.memory import least_bytes, ranked_documents
 from tuning.records import metadata_of
 from tuning.session.ending import STOPPING_SECONDS
@@ -60,6 +60,7 @@ def _searcher(search: Search, n_trials: int) -> OptunaSearcher:
         refusal=lambda config: memory_refusal(least(config), memory_gb),
         death_note=partial(read_death_note, search.files),
         population=search.population,
+        **({"has_room": search.memory.has_room} if search.memory else {}),
     )
     return OptunaSearcher(
         search.space,
@@ -139,6 +140,16 @@ def _on_tick(search: Search, searcher: OptunaSearcher) -> Callable[[Any], None]:
             searcher.fault = error  # else Ray would wrap it
             raise
 
+    def relieve_memory(controller: Any) -> None:
+        """End the youngest trial, to be continued later, while the machine's memory is low."""
+        if search.memory is None or not search.memory.should_relieve():
+            return
+        running = [trial for trial in controller.get_live_trials() if trial.status == "RUNNING"]
+        youngest = max(running, key=lambda trial: metadata_of(trial.config).number, default=None)
+        if youngest is not None and len(running) > 1:
+            searcher.fail(youngest.trial_id, memory_pressure(search.memory.available()))
+            stop_with_worker(controller, youngest)
+
     def on_tick(controller: Any) -> None:
         if searcher.fault is not None:
             raise searcher.fault
@@ -148,6 +159,7 @@ def _on_tick(search: Search, searcher: OptunaSearcher) -> Callable[[Any], None]:
             raise KeyboardInterrupt
         check_workers(controller.get_live_trials())
         is_overdue = search.stop_signal.seconds() > STOPPING_SECONDS
+        relieve_memory(controller)
         for trial in list(controller.get_live_trials()):
             number, is_running = metadata_of(trial.config).number, trial.status == "RUNNING"
             failure = search.deadlines.overdue(number, is_running)

@@ -127,11 +127,15 @@ class StudyView:
             donor=attributes.donor(trial),
         )
 
-    def times_lost(self, number: int) -> int:
-        """Return how many workers in a row a trial's configuration has lost, this one included."""
+    def times_in_a_row(self, number: int, kind: FailureKind) -> int:
+        """Return how many attempts in a row at a trial's configuration failed in a way.
+
+        Args:
+            number: Number of the latest attempt.
+            kind: Kind of the failures.
+        """
         failures = (attributes.failure(self[attempt]) for attempt in self.attempts(number))
-        lost = takewhile(lambda f: f is not None and f.kind == FailureKind.WORKER_LOST, failures)
-        return sum(1 for _ in lost)
+        return sum(1 for _ in takewhile(lambda f: f is not None and f.kind == kind, failures))
 
     def rung_values(self) -> dict[int, dict[int, float]]:
         """Return configuration -> epoch -> value, as a scheduler compares them.

@@ -211,10 +211,14 @@ def _refuse_silence(address: str) -> None:
 
 def this_machine() -> Node:
     """Return the cores and the free memory of this machine, within the limits of its container."""
+    return Node(cores(), free_memory() / GIB)
+
+
+def free_memory() -> float:
+    """Return the bytes that are free on this machine, within the limit of its container."""
     import psutil
 
-    free = min(psutil.virtual_memory().available, container_memory_left())
-    return Node(cores(), free / GIB)
+    return min(float(psutil.virtual_memory().available), container_memory_left())
 
 
 def ray_logs() -> Path:

@@ -132,71 +132,83 @@ def test_the_watchdog_looks_at_the_beginning_and_the_end_of_a_short_trial() -> N
 @pytest.mark.parametrize(
     ("nodes", "trial_gb", "trials", "bound"),
     [
-        pytest.param([Node(4, 64.0)], 8.0, 4, "cores", id="cores"),
-        pytest.param([Node(8, 18.0)], 8.0, 2, "memory", id="memory"),
-        pytest.param([Node(2, 2 * 8.0 + DRIVER_GIB)], 8.0, 2, "cores", id="exactly enough"),
+        pytest.param([Node(2, 6.0)], 8.0, 2, "cores", id="a small machine"),
+        pytest.param([Node(8, 16.0)], 8.0, 8, "cores", id="a laptop"),
+        pytest.param([Node(32, 64.0)], 8.0, 32, "cores", id="a server"),
+        pytest.param([Node(64, 256.0)], 8.0, 64, "cores", id="a large server"),
+        pytest.param([Node(8, 4 * 0.8 + DRIVER_GIB)], 8.0, 4, "memory", id="exactly enough"),
+        pytest.param([Node(8, 4 * 0.8 + 1.4)], 8.0, 3, "memory", id="not quite"),
         pytest.param([Node(4, 64.0), Node(2, 64.0)], 8.0, 6, "cores", id="two nodes"),
-        pytest.param([Node(4, 64.0), Node(8, 10.0)], 8.0, 5, "memory", id="one of them small"),
         pytest.param([Node(4, 64.0), Node(8, 1.0)], 8.0, 4, "memory", id="one of them useless"),
         pytest.param([Node(8, 0.5), Node(1, 64.0)], 8.0, 1, "memory", id="one of them full"),
     ],
 )
-def test_trials_are_bounded_by_cores_and_by_memory(
+def test_trials_are_bounded_by_cores_and_by_expected_memory(
     nodes: list[Node], trial_gb: float, trials: int, bound: str
 ) -> None:
-    found = fit_trials(nodes, trial_gb)
-    assert (found.trials, found.trial_memory_gb) == (trials, trial_gb)
-    assert found.reason.endswith(f"bounded by {bound}")
+    found = fit_trials(nodes, trial_gb, expected_gib=0.8)
+    assert found.trials == trials
+    assert found.reason.endswith(f"0.8 GiB expected of a trial: bounded by {bound}")
+    room = max(node.free_gib for node in nodes) - DRIVER_GIB
+    assert found.trial_memory_gb == min(trial_gb, room)
 
 
-def test_less_memory_than_one_trial_runs_one_with_what_there_is() -> None:
-    found = fit_trials([Node(4, 5.0), Node(4, 3.0)], trial_memory_gb=8.0)
+def test_less_memory_than_one_trial_is_expected_to_use_runs_one_with_what_there_is() -> None:
+    found = fit_trials([Node(4, 5.0), Node(4, 3.0)], trial_memory_gb=8.0, expected_gib=6.0)
     assert (found.trials, found.trial_memory_gb) == (1, 5.0 - DRIVER_GIB)
-    assert "less than one trial of 8 GiB needs" in found.reason
+    assert found.expected_gib == 5.0 - DRIVER_GIB
+
+
+def test_no_trial_is_expected_to_use_more_than_its_limit() -> None:
+    found = fit_trials([Node(8, 17.5)], trial_memory_gb=1.0, expected_gib=6.0)
+    assert (found.trials, found.trial_memory_gb, found.expected_gib) == (8, 1.0, 1.0)
+    assert fit_cluster([Node(8, 16.0)], 1.0, 6.0).reservation == {"memory": 1.0 * GIB}
 
 
 @pytest.mark.parametrize("trial_gb", [0.1, WORKER_GIB - 0.01])
 def test_a_budget_below_what_a_worker_needs_is_refused_with_the_rule(trial_gb: float) -> None:
     with pytest.raises(ConfigError, match=r"`budget\.trial_memory_gb` is") as caught:
-        fit_trials([Node(4, 64.0)], trial_gb)
+        fit_trials([Node(4, 64.0)], trial_gb, 0.8)
     assert f"is {trial_gb:g}, but a worker needs {WORKER_GIB:g}" in str(caught.value)
 
 
 def test_a_machine_without_room_for_one_worker_is_refused_with_the_rule() -> None:
     needed = DRIVER_GIB + WORKER_GIB
     with pytest.raises(ConfigError, match=f"a search needs {needed:g} GiB") as caught:
-        fit_trials([Node(4, needed - 0.1)], trial_memory_gb=2.0)
+        fit_trials([Node(4, needed - 0.1)], trial_memory_gb=2.0, expected_gib=0.8)
     assert f"{needed - 0.1:.1f} GiB of memory are free" in str(caught.value)
 
 
 def test_a_machine_with_room_for_just_one_worker_runs_one() -> None:
-    assert fit_trials([Node(4, DRIVER_GIB + WORKER_GIB)], trial_memory_gb=2.0).trials == 1
+    assert fit_trials([Node(4, DRIVER_GIB + WORKER_GIB)], 2.0, 0.8).trials == 1
 
 
 def test_a_machine_without_room_takes_nothing_from_the_others() -> None:
     large, full = Node(4, 17.5), Node(4, 0.2)
-    assert fit_trials([large, full], 1.0).trials == fit_trials([large], 1.0).trials == 4
+    assert fit_trials([large, full], 1.0, 1.0).trials == 4
+    assert fit_trials([large], 1.0, 1.0).trials == 4
 
 
 def test_memory_is_reserved_with_ray_only_where_trials_spread() -> None:
-    assert fit_trials([Node(2, 20.0)], 2.0).reservation == {}
-    assert fit_cluster([Node(2, 20.0)], 2.0).reservation == {"memory": 2.0 * GIB}
+    assert fit_trials([Node(2, 20.0)], 2.0, 0.8).reservation == {}
+    assert fit_cluster([Node(2, 20.0)], 2.0, 0.75).reservation == {"memory": 0.75 * GIB}
 
 
 @pytest.mark.parametrize(
     ("nodes", "trials", "bound"),
     [
-        pytest.param([Node(4, 32.0)], 4, "cores", id="exactly enough"),
-        pytest.param([Node(4, 31.9)], 3, "memory", id="not quite"),
-        pytest.param([Node(4, 64.0), Node(8, 17.0)], 6, "memory", id="unequal"),
-        pytest.param([Node(4, 64.0), Node(8, 7.9)], 4, "memory", id="one without room"),
+        pytest.param([Node(4, 32.0)], 4, "cores", id="cores"),
+        pytest.param([Node(4, 4.0)], 4, "cores", id="exactly enough"),
+        pytest.param([Node(4, 3.9)], 3, "memory", id="not quite"),
+        pytest.param([Node(4, 64.0), Node(8, 2.5)], 6, "memory", id="unequal"),
+        pytest.param([Node(4, 64.0), Node(8, 0.9)], 4, "memory", id="one without room"),
         pytest.param([Node(0, 99.0), Node(2, 16.0)], 2, "cores", id="a head that trains nothing"),
     ],
 )
 def test_a_cluster_takes_as_many_trials_as_fit_each_of_its_nodes(
     nodes: list[Node], trials: int, bound: str
 ) -> None:
-    found = fit_cluster(nodes, 8.0)
+    found = fit_cluster(nodes, 8.0, 1.0)
     assert (found.trials, found.trial_memory_gb, found.nodes) == (trials, 8.0, tuple(nodes))
     assert found.reason.endswith(f"bounded by {bound}")
 
@@ -204,7 +216,7 @@ def test_a_cluster_takes_as_many_trials_as_fit_each_of_its_nodes(
 @pytest.mark.parametrize(
     ("nodes", "largest"),
     [
-        ([Node(4, 5.0), Node(2, 7.9), Node(0, 99.0)], "the largest of 3 has 2 cores and 7.9"),
+        ([Node(4, 0.5), Node(2, 0.9), Node(0, 99.0)], "the largest of 3 has 2 cores and 0.9"),
         ([Node(0, 99.0)], "the largest of 1 has 0 cores"),
         ([], "the largest of 0"),
     ],
@@ -212,12 +224,11 @@ def test_a_cluster_takes_as_many_trials_as_fit_each_of_its_nodes(
 def test_a_cluster_without_room_for_a_trial_is_refused_rather_than_waited_for(
     nodes: list[Node], largest: str
 ) -> None:
-    with pytest.raises(ConfigError, match="No node has a core and 8 GiB for a trial") as caught:
-        fit_cluster(nodes, 8.0)
+    with pytest.raises(ConfigError, match=r"No node has a core and 1\.0 GiB for a") as caught:
+        fit_cluster(nodes, 8.0, 1.0)
     assert largest in str(caught.value)
-    assert "--trial-memory-gb" in str(caught.value)
 
 
 def test_a_cluster_is_held_to_what_a_worker_needs_too() -> None:
     with pytest.raises(ConfigError, match=r"`budget\.trial_memory_gb` is 0\.1"):
-        fit_cluster([Node(4, 64.0)], 0.1)
+        fit_cluster([Node(4, 64.0)], 0.1, 0.8)
