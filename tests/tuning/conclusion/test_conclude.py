@@ -222,8 +222,13 @@ def test_a_search_ends_with_its_winner_held_against_every_target(
 ) -> None:
     source = embedding_source(data_config.encoder)
     study, console = load_study(ended_run), Console(file=StringIO())
-    outcome = Conclusion(tiny_space, study, prepared, source, ended_run, tasks(), console).run()
+    base = tiny_space.base.model_copy(update={"data": data_config})
+    space = Space(tiny_space.header, base, tiny_space.parameters)
+    outcome = Conclusion(space, study, prepared, source, ended_run, tasks(), console).run()
     summary = summarise(outcome, 12.0, prepared.fingerprint)
+    lexical = {name: scores["test"].metrics for name, scores in outcome.baselines.items()}
+    assert list(lexical) == ["cosine", "bm25", "bm25_cosine", "mlp_twin", "quantum_only"]
+    assert lexical["bm25_cosine"] != lexical["cosine"]
     known = {v["name"]: v for v in summary["targets"] if v["outcome"] != "not known"}
     # Three epochs are too few for a plateau; the rest was measured.
     assert len(known) >= 8
