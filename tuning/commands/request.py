@@ -33,7 +33,7 @@ from tuning.space import Space
 from tuning.space.changes import with_collections, with_columns
 from tuning.space.file import load_space
 from tuning.study.named_places import remember
-from tuning.study.run_folder import name_places
+from tuning.study.run_folder import is_tracked, name_places, read_record
 from tuning.study.storage import (
     SQLITE,
     StorageConfig,
@@ -195,6 +195,8 @@ def _storage(options: RunOptions, name: str, folder: Path) -> StorageConfig:
 
 def _usable_mode(option: WandbChoice, run_folder: Path | None) -> Mode:
     """Return W&B's mode; ConfigError where W&B refuses it or its environment."""
+    if run_folder is not None and option == "auto" and not is_tracked(read_record(run_folder)):
+        option = "disabled"
     if run_folder is not None and option != "disabled":
         refuse_settings_of_run(run_folder)  # before W&B reads them
     mode = resolve_mode(option)
