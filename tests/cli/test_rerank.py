@@ -474,7 +474,7 @@ def test_texts_that_are_not_read_in_full_are_counted(
     requests.write_text(json.dumps(record), encoding="utf-8")
     line = ["--input", requests, prompted_training, "--output", output]
     result = CliRunner().invoke(app, list(map(str, line)))
-    assert f"{requests}: 1 of 2 documents are longer than the 8 tokens" in result.stderr
+    assert f"{requests}: 1 of 2 documents is longer than the 8 tokens" in result.stderr
     assert "Split long documents into passages" in result.stderr
 
 
