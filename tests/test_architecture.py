@@ -50,7 +50,7 @@ ROOMS: dict[str, set[str]] = {
         "paths",
         "errors",
     },
-    "datasets": {"section", "registry", "regular_files", "paths", "errors"},
+    "datasets": {"section", "registry", "regular_files", "paths", "plural", "errors"},
     "circuits": {"section", "registry", "lazy_exports", "errors"},
     "embeddings": {
         "datasets",

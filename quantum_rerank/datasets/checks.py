@@ -10,6 +10,7 @@ from quantum_rerank.datasets.counts import N_EXAMPLES, Count
 from quantum_rerank.datasets.text_files import is_encodable
 from quantum_rerank.datasets.unmatched import unmatched_lines, without_unmatched
 from quantum_rerank.errors import DataError
+from quantum_rerank.plural import counted
 
 Qrels = Mapping[str, Mapping[str, int]]
 """Query id -> document id -> grade."""
@@ -74,8 +75,8 @@ def _problems(collection: Collection) -> list[str]:
         examples = ", ".join(Count(0, not_unicode).examples)
         more = ", ..." if len(not_unicode) > N_EXAMPLES else ""
         problems.append(
-            f"{len(not_unicode)} texts with half a surrogate pair, which is not Unicode: "
-            f"{examples}{more}. Correct them."
+            f"{counted(len(not_unicode), 'text')} with half a surrogate pair, which is not "
+            f"Unicode: {examples}{more}. Correct them."
         )
     return problems
 

@@ -56,12 +56,22 @@ def count_lines(counts: Mapping[str, int]) -> list[str]:
     """Return a line for each count, with its examples.
 
     Args:
-        counts: Sentence -> count.
+        counts: Sentence, with the counted noun in the plural first -> count.
 
     >>> count_lines({"rows left out": Count(2, ["line 5", "line 9"]), "texts cut": 1})
-    ['2 rows left out (line 5, line 9)', '1 texts cut']
+    ['2 rows left out (line 5, line 9)', '1 text cut']
     """
-    return [f"{count:d} {sentence}{_shown(count)}" for sentence, count in counts.items()]
+    return [
+        f"{count:d} {_singular(sentence) if count == 1 else sentence}{_shown(count)}"
+        for sentence, count in counts.items()
+    ]
+
+
+def _singular(sentence: str) -> str:
+    """Return a sentence on one thing: its first word is a regular plural, or a preposition."""
+    noun, space, rest = sentence.replace(" are ", " is ", 1).partition(" ")
+    noun = f"{noun[:-3]}y" if noun.endswith("ies") else noun.removesuffix("s")
+    return f"{noun}{space}{rest}"
 
 
 def _shown(count: int) -> str:

@@ -9,8 +9,8 @@ from quantum_rerank.datasets.collection import Collection, Unmatched
 from quantum_rerank.datasets.counts import Tally, count_lines
 from quantum_rerank.errors import DataError
 
-MISSING_QUERY = "judgments that name an absent query left out"
-MISSING_DOCUMENT = "judgments that name an absent document counted as not found"
+MISSING_QUERY = "judgments of an absent query left out"
+MISSING_DOCUMENT = "judgments of an absent document counted as not found"
 EMPTY_QUERY = "judgments of a query without text left out"
 NO_QUERY = "rows without a query left out"
 UNMATCHED = (MISSING_QUERY, MISSING_DOCUMENT, EMPTY_QUERY, NO_QUERY)

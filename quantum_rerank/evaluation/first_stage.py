@@ -111,7 +111,7 @@ def without_own_documents(
     n_removed = _n_documents(requests) - _n_documents(remaining)
     if not n_removed:
         return list(requests), texts
-    reason = "documents of the run left out, since they are the query itself"
+    reason = "documents of the run left out as the query itself"
     return remaining, replace(texts, skipped={**texts.skipped, reason: n_removed})
 
 

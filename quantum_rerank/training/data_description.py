@@ -10,6 +10,7 @@ import numpy as np
 from quantum_rerank.datasets import count_lines
 from quantum_rerank.evaluation.query_set import QuerySet
 from quantum_rerank.training.recall import candidate_recall, recall_warnings
+from quantum_rerank.training.run_collections import SplitCollections
 from quantum_rerank.training.trial_data import PreparedData, TrialData
 
 
@@ -19,11 +20,24 @@ def describe(prepared: PreparedData) -> list[str]:
     Args:
         prepared: The data of a run.
     """
-    lines = [
-        "  ".join(f"{key} {_shown(value)}" for key, value in row.items() if value)
-        for row in statistics(prepared)
-    ]
+    lines = [_line(row) for row in statistics(prepared)]
     return lines + describe_skipped(prepared.skipped) + recall_warnings(_of_trial(prepared.trial))
+
+
+def describe_collections(loaded: SplitCollections) -> list[str]:
+    """Return a line for each domain, then lines for skipped texts, before they are embedded.
+
+    Args:
+        loaded: Collections of a run.
+    """
+    collections = loaded.collections
+    rows = [
+        {"domain": collections[spec].domain, "documents": len(collections[spec].corpus)}
+        | {role: len(ids) for role, ids in vars(split).items()}
+        for spec, split in loaded.splits.items()
+    ]
+    skipped = {collection.domain: collection.skipped for collection in collections.values()}
+    return [*map(_line, rows), *describe_skipped(skipped)]
 
 
 def describe_skipped(skipped: Mapping[str, Mapping[str, int]]) -> list[str]:
@@ -77,6 +91,10 @@ def judgment_statistics(query_sets: Sequence[QuerySet]) -> dict[str, float]:
         "graded": float(np.mean(graded)),
         "recall of candidates": candidate_recall(query_sets),
     } | ({"judged not relevant": n_rejected / len(n_relevant)} if n_rejected else {})
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return "  ".join(f"{key} {_shown(value)}" for key, value in row.items() if value)
 
 
 def _of_trial(data: TrialData) -> tuple[QuerySet, ...]:

@@ -87,12 +87,12 @@ REFUSED: dict[str, tuple[dict[str, Lines], str]] = {
     ),
     "positives that are not in the corpus": (
         judged("q3\td77\t1", "q4\td77\t1"),
-        "2 judgments that name an absent document counted as not found (q3 -> d77, q4 -> d77). Add",
+        "2 judgments of an absent document counted as not found (q3 -> d77, q4 -> d77). Add",
     ),
     "queries that are not there": (
         judged("q77\td3\t1", "q78\td3\t0"),
         "2 of 12 judgments (16.7%) name a query or document that is absent or empty, but at most "
-        "5.0% may be left out. 2 judgments that name an absent query left out (q77 -> d3, q78",
+        "5.0% may be left out. 2 judgments of an absent query left out (q77 -> d3, q78",
     ),
     "a domain with one query": (
         {"qrels/test.tsv": [HEADER, "q1\td1\t1"]},
@@ -104,7 +104,7 @@ REFUSED: dict[str, tuple[dict[str, Lines], str]] = {
     ),
     "half a surrogate pair": (
         {"corpus.jsonl": lines([*CORPUS[1:], {"_id": "d0", "text": "oak \ud83c"}])},
-        "1 texts with half a surrogate pair, which is not Unicode: d0.",
+        "1 text with half a surrogate pair, which is not Unicode: d0.",
     ),
     "documents that are not UTF-8": (
         {"corpus.jsonl": [*FILES["corpus.jsonl"], '{"_id": "d", "text": "caf\udce9"}']},
@@ -180,27 +180,27 @@ def test_vectors_that_are_not_finite_are_refused(
 COUNTED: dict[str, tuple[dict[str, Lines], str]] = {
     "a judgment given twice": (
         judged("q3\td3\t1"),
-        "1 judgments given twice, taken once (q3 -> d3)",
+        "1 judgment given twice, taken once (q3 -> d3)",
     ),
-    "a negative judgment": (judged("q3\td4\t-1"), "1 judgments below 0 taken as not relevant"),
+    "a negative judgment": (judged("q3\td4\t-1"), "1 judgment below 0 taken as not relevant"),
     "a query without a positive": (
         {
             **judged("q\td3\t0"),
             "queries.jsonl": lines([*QUERIES, {"_id": "q", "text": "elm"}]),
         },
-        "1 queries without a relevant document left out",
+        "1 query without a relevant document left out",
     ),
     "a query without judgments": (
         {"queries.jsonl": lines([*QUERIES, {"_id": "q", "text": "elm"}])},
-        "1 queries without judgments left out",
+        "1 query without judgments left out",
     ),
     "a document without text": (
         {"corpus.jsonl": lines([*CORPUS[1:], {"_id": "d0", "text": " "}])},
-        "1 documents without text kept",
+        "1 document without text kept",
     ),
     "a huge document": (
         {"corpus.jsonl": lines([*CORPUS[1:], {"_id": "d0", "text": "oak " * 25_001}])},
-        f"1 texts cut after {MAX_CHARACTERS:,} characters",
+        f"1 text cut after {MAX_CHARACTERS:,} characters",
     ),
 }
 
@@ -235,7 +235,7 @@ def test_a_text_of_100_megabytes_is_cut_like_any_other(
     prepared: Callable[..., PreparedData],
 ) -> None:
     changes = {"corpus.jsonl": lines([*CORPUS[1:], {"_id": "d0", "text": "oak " * 25_000_000}])}
-    assert "beir:oaks: 1 texts cut after 100,000 characters" in describe(prepared(changes))
+    assert "beir:oaks: 1 text cut after 100,000 characters" in describe(prepared(changes))
 
 
 def test_valid_data_give_no_message(prepared: Callable[..., PreparedData]) -> None:

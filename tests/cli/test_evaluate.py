@@ -129,9 +129,7 @@ def test_judgments_of_absent_texts_are_left_out_up_to_the_share_of_the_option(
     share = ("--max-unmatched-judgments", "0.5")
     evaluated = validated(ended_training, "--data", f"beir:{tmp_path / 'herbs'}", *share)
     assert (
-        evaluated["skipped"]["beir:herbs"][
-            "judgments that name an absent document counted as not found"
-        ]
+        evaluated["skipped"]["beir:herbs"]["judgments of an absent document counted as not found"]
         == 9
     )
 
@@ -172,8 +170,8 @@ def test_skipped_judgments_are_counted(setting: Any, ended_training: Path, tmp_p
     line = [str(ended_training), "--data", data]
     lines = CliRunner().invoke(app, line, catch_exceptions=False).output.splitlines()
     assert lines[:2] == [
-        "beir:herbs: 1 judgments given twice, taken once (oak?leaf -> oak-leaf)",
-        "beir:herbs: 1 judgments below 0 taken as not relevant",
+        "beir:herbs: 1 judgment given twice, taken once (oak?leaf -> oak-leaf)",
+        "beir:herbs: 1 judgment below 0 taken as not relevant",
     ]
 
 

@@ -256,7 +256,7 @@ def test_a_document_that_is_the_query_itself_is_left_out_of_a_run_and_counted(
     results = read_run(tmp_path / "out.run")
     assert len(results["oak-leaf"]) == n_left
     assert results["oak?bark"] == ["oak-leaf"]
-    counted = "1 documents of the run left out, since they are the query itself"
+    counted = "1 document of the run left out as the query itself"
     assert (counted in result.stderr) == (not options)
 
 
@@ -406,8 +406,8 @@ def test_skipped_and_cut_texts_are_counted(
     line = [ended_training, "--data", f"beir:{tmp_path / 'herbs'}"]
     line = ["--input", tmp_path / "a.run", *line, "--output", tmp_path / "out.run"]
     result = CliRunner().invoke(app, list(map(str, line)), catch_exceptions=False)
-    assert "herbs: 1 documents without text kept" in result.stderr
-    assert "herbs: 1 texts cut after 100,000 characters" in result.stderr
+    assert "herbs: 1 document without text kept" in result.stderr
+    assert "herbs: 1 text cut after 100,000 characters" in result.stderr
     assert "Reranked 1 query" in result.stderr
 
 
@@ -474,7 +474,7 @@ def test_texts_that_are_not_read_in_full_are_counted(
     requests.write_text(json.dumps(record), encoding="utf-8")
     line = ["--input", requests, prompted_training, "--output", output]
     result = CliRunner().invoke(app, list(map(str, line)))
-    assert f"{requests}: 1 of 2 documents are longer than the 8 tokens" in result.stderr
+    assert f"{requests}: 1 of 2 documents is longer than the 8 tokens" in result.stderr
     assert "Split long documents into passages" in result.stderr
 
 

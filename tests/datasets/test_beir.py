@@ -113,9 +113,8 @@ def test_judgments_of_unknown_queries_and_documents_are_both_named(beir_folder: 
         load(beir_folder(test=qrels))
     assert caught.value.problems == (
         "beir:trees: no query has a relevant document.",
-        "beir:trees: 1 judgments that name an absent query left out (who? -> oak-leaf)",
-        "beir:trees: 1 judgments that name an absent document counted as not found "
-        "(oak?leaf -> nothing)",
+        "beir:trees: 1 judgment of an absent query left out (who? -> oak-leaf)",
+        "beir:trees: 1 judgment of an absent document counted as not found (oak?leaf -> nothing)",
     )
 
 
@@ -127,8 +126,8 @@ def test_few_judgments_of_missing_texts_are_left_out_and_counted_with_examples(
     collection = load_collection(f"beir:{folder}", DataConfig(max_unmatched_judgments=0.1))
     assert collection.qrels["oak?leaf"] == {"oak-leaf": 2}
     assert count_lines(collection.skipped) == [
-        "1 judgments that name an absent query left out (who? -> oak-leaf)",
-        "1 judgments that name an absent document counted as not found (oak?leaf -> nothing)",
+        "1 judgment of an absent query left out (who? -> oak-leaf)",
+        "1 judgment of an absent document counted as not found (oak?leaf -> nothing)",
     ]
     assert json.loads(json.dumps(dict(collection.skipped))) == dict(collection.skipped)
 
@@ -163,7 +162,7 @@ def test_at_most_five_examples_of_an_error_are_shown(beir_folder: Folder) -> Non
     with pytest.raises(DataError) as caught:
         load(beir_folder(test=qrels))
     message = str(caught.value)
-    assert "7 judgments that name an absent document counted as not found" in message
+    assert "7 judgments of an absent document counted as not found" in message
     assert message.count("oak?leaf -> ") == 5
     assert "none-4, ...)" in message
 
@@ -181,7 +180,7 @@ def test_a_judged_query_without_text_is_left_out_and_counted(
 
 def test_a_collection_whose_queries_all_lack_text_is_refused(beir_folder: Folder) -> None:
     folder = beir_folder(queries={"oak?leaf": " "}, test=TEST)
-    with pytest.raises(DataError, match=r"1 judgments of a query without text left out \(oak"):
+    with pytest.raises(DataError, match=r"1 judgment of a query without text left out \(oak"):
         load(folder)
 
 

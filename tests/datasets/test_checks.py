@@ -88,7 +88,7 @@ def test_half_a_surrogate_pair_is_refused_in_any_id_or_text(
 ) -> None:
     corpus, queries = dict(CORPUS), dict(QUERIES)
     (corpus if where == "corpus" else queries)[key] = text
-    with pytest.raises(DataError, match="trees: 1 texts with half a surrogate pair"):
+    with pytest.raises(DataError, match="trees: 1 text with half a surrogate pair"):
         checked(Collection("trees", corpus, queries, QRELS))
 
 

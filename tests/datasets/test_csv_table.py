@@ -174,7 +174,7 @@ def test_a_row_with_tabs_ends_with_its_line_despite_quotes(load: Load) -> None:
         '"oak leaf"': {"doc": 1},
     }
     assert count_lines(collection.skipped) == [
-        "1 rows with a text in double quotes, which are read as a part of it "
+        "1 row with a text in double quotes, which are read as a part of it "
         "(`data.quoting: double` removes them) (line 6)"
     ]
 
@@ -202,13 +202,13 @@ def test_quotes_between_commas_are_preserved_if_configured(load: Load) -> None:
 def test_line_breaks_within_texts_are_counted_with_their_lines(load: Load) -> None:
     collection = load(*ROWS, 'oak,"The\nleaf.",1', 'elm,"The leaf.",1')
     assert "The\nleaf." in collection.corpus.values()
-    assert count_lines(collection.skipped) == ["1 rows with line breaks within a text (line 6)"]
+    assert count_lines(collection.skipped) == ["1 row with line breaks within a text (line 6)"]
 
 
 def test_a_row_without_a_query_is_left_out_and_counted_with_its_line(load: Load) -> None:
     collection = load(*ROWS, ",The leaf.,1")
     assert by_text(collection) == by_text(load(*ROWS))
-    assert count_lines(collection.skipped) == ["1 rows without a query left out (line 5)"]
+    assert count_lines(collection.skipped) == ["1 row without a query left out (line 5)"]
 
 
 def test_a_table_with_too_many_rows_without_a_query_is_refused(load: Load) -> None:

@@ -92,9 +92,7 @@ def test_two_grades_of_a_pair_are_refused(register: Register) -> None:
 def test_a_collection_with_judgments_of_missing_documents_only_is_refused(
     register: Register,
 ) -> None:
-    with pytest.raises(
-        DataError, match=r"that name an absent document counted as not found \(q2 -> d2\)"
-    ):
+    with pytest.raises(DataError, match=r"of an absent document counted as not found \(q2 -> d2\)"):
         load_collection(register(docs="d1\tThe leaf of the oak.\n", qrels="q2 0 d2 1\n"))
 
 

@@ -54,8 +54,8 @@ def test_columns_may_have_other_names(tmp_path: Path) -> None:
 def test_missing_values_are_left_out_and_counted(tmp_path: Path) -> None:
     columns = {"query": ["oak", None, "elm"], "document": ["a", "b", None], "label": [1, 1, 1]}
     assert count_lines(load(tmp_path, columns).skipped) == [
-        "1 rows without a query left out (row 2)",
-        "1 rows without a document left out (row 3)",
+        "1 row without a query left out (row 2)",
+        "1 row without a document left out (row 3)",
     ]
 
 

@@ -80,7 +80,7 @@ def test_a_file_may_be_compressed(tmp_path: Path) -> None:
 def test_empty_texts_are_counted_with_their_lines(tmp_path: Path) -> None:
     records = ([QUERY, GOOD, BAD], [" ", GOOD], {"query": "elm", "pos": []}, ["elm", None, ""])
     assert count_lines(load(tmp_path, *records).skipped) == [
-        "1 rows without a query left out (line 2)",
+        "1 row without a query left out (line 2)",
         "3 rows without a document left out (line 3, line 4, line 4)",
     ]
 

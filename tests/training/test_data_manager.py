@@ -316,7 +316,7 @@ def test_texts_that_are_not_read_in_full_are_counted_with_the_data(
     lines = describe(prepared)
     for sentence, count in (
         ("of 35 documents are longer than the 8 tokens", 10),
-        ("documents are written mostly in characters", 1),
+        ("document is written mostly in characters", 1),
         ("of 16 queries are longer than the 8 tokens", 16),
     ):
         (line,) = [line for line in lines if sentence in line]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,16 @@ def test_a_space_is_searched_on_the_collections_that_are_named(
     lines = {line.split()[0]: " ".join(line.split()[1:]) for line in result.output.splitlines()}
     assert lines["seen"] == "csv:clicks.csv, zaragoza:all"
     assert lines["unseen"] == "validation none; test none"
+    assert "domain csv:clicks  documents 12  train 8  validation 2  test 2\n" in result.output
+
+
+def test_a_dry_run_counts_what_is_left_out_of_the_data(tmp_path: Path) -> None:
+    write_clicks(tmp_path / "clicks.csv")
+    with (tmp_path / "clicks.csv").open("a") as file:
+        file.write("what is nothing,,1\n")
+    data = ("--data", f"csv:{tmp_path / 'clicks.csv'}")
+    output = start("--dry-run", "--output", tmp_path / "run", *data).output
+    assert "csv:clicks: 1 row without a document left out (line 14)" in output
 
 
 def test_the_columns_of_a_table_are_named_for_a_search_too(tmp_path: Path) -> None:
@@ -182,6 +193,31 @@ def plan_of(folder: Path, *arguments: str) -> str:
     result = call("--resume", folder, "--dry-run", *arguments)
     assert result.exit_code == 0, result.output
     return " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("was_tracked", "options", "mode"),
+    [
+        (False, (), "disabled"),
+        (False, ("--wandb", "offline"), "offline"),
+        (True, (), "offline"),
+        (True, ("--wandb", "disabled"), "disabled"),
+    ],
+)
+def test_a_run_that_was_started_without_wandb_continues_without_it(
+    ended_run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    was_tracked: bool,
+    options: tuple[str, ...],
+    mode: str,
+) -> None:
+    monkeypatch.setenv("HOME", str(ended_run))  # where W&B finds no login
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    record = json.loads((ended_run / RECORD).read_text())
+    (ended_run / RECORD).write_text(json.dumps(record | {"is_tracked": was_tracked}))
+    arguments = ("--resume", str(ended_run), "--dry-run", *options)
+    assert f"W&B: {mode}" in CliRunner().invoke(app, arguments, catch_exceptions=False).output
 
 
 def test_a_run_is_continued_over_the_space_that_it_was_started_with(ended_run: Path) -> None:

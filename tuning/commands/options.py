@@ -76,7 +76,11 @@ Patience = Annotated[
     typer.Option(min=0.0, help="Seconds to wait for study storage that is locked or unreachable."),
 ]
 Wandb = Annotated[
-    WandbChoice, typer.Option(help="W&B mode. auto: online if logged in to W&B, otherwise offline.")
+    WandbChoice,
+    typer.Option(
+        help="W&B mode. auto: online if logged in to W&B, otherwise offline; disabled where "
+        "the run that is resumed was started so."
+    ),
 ]
 TrustedStorage = Annotated[
     str | None,

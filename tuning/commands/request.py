@@ -34,7 +34,7 @@ from tuning.space import Space
 from tuning.space.changes import with_collections, with_columns
 from tuning.space.file import load_space
 from tuning.study.named_places import remember
-from tuning.study.run_folder import name_places
+from tuning.study.run_folder import is_tracked, name_places, read_record
 from tuning.study.storage import (
     SQLITE,
     StorageConfig,
@@ -136,7 +136,7 @@ def check_request(request: SearchRequest, console: Console) -> CheckedSearch:
     local_nodes = mistakes.attempt(lambda: _local_nodes(options.nodes)) or []
     # Before anything is loaded, so that a hopeless budget fails at once.
     concurrency = _concurrency(options, target, local_nodes, mistakes, console)
-    note = _note(request, target, mistakes)
+    notes = _notes(request, target, mistakes)
     mistakes.raise_any()
     assert target.space and concurrency and mode  # else there was a mistake
     return CheckedSearch(
@@ -147,7 +147,7 @@ def check_request(request: SearchRequest, console: Console) -> CheckedSearch:
         concurrency=concurrency,
         local_nodes=local_nodes,
         mode=mode,
-        notes=[*note, *_tracking_notes(mode, target.folder, dropped)],
+        notes=[*notes, *_tracking_notes(mode, target.folder, dropped)],
     )
 
 
@@ -196,6 +196,8 @@ def _storage(options: RunOptions, name: str, folder: Path) -> StorageConfig:
 
 def _usable_mode(option: WandbChoice, run_folder: Path | None) -> Mode:
     """Return W&B's mode; ConfigError where W&B refuses it or its environment."""
+    if run_folder is not None and option == "auto" and not is_tracked(read_record(run_folder)):
+        option = "disabled"
     if run_folder is not None and option != "disabled":
         refuse_settings_of_run(run_folder)  # before W&B reads them
     mode = resolve_mode(option)
@@ -231,19 +233,20 @@ def _concurrency(
     return mistakes.attempt(fit)
 
 
-def _note(request: SearchRequest, target: _Target, mistakes: Mistakes) -> list[str]:
-    """Return notes on missing weights, and on a model that will be downloaded."""
+def _notes(request: SearchRequest, target: _Target, mistakes: Mistakes) -> list[str]:
+    """Return notes on missing weights; those of a dry run on the data and the encoder too."""
     space, folder, storage = target.space, target.folder, target.storage
-    options, note = request.options, ""
+    options, notes = request.options, list[str]()
     if space is not None and request.run_folder is not None:
-        note = mistakes.attempt(lambda: weights_gone(folder, space, options.patience)) or ""
+        gone = mistakes.attempt(lambda: weights_gone(folder, space, options.patience))
+        notes += [gone] if gone else []
     if options.dry_run and storage is not None:
         mistakes.attempt(lambda: refuse_unusable_places(storage, folder, keep=False))
     if options.dry_run and space is not None:
         from tuning.session.data_checks import refuse_unusable_data
 
-        note = mistakes.attempt(lambda: refuse_unusable_data(space, folder)) or note
-    return [note] if note else []
+        notes += mistakes.attempt(lambda: refuse_unusable_data(space, folder)) or []
+    return notes
 
 
 def _tracking_notes(mode: Mode, folder: Path, dropped: list[str]) -> list[str]:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.evaluation import Scores
 from quantum_rerank.similarity import Head
-from quantum_rerank.training.models import train_weights, untrained_head
-from quantum_rerank.training.trial_data import TrialData
+from quantum_rerank.training.lexical import Bm25
+from quantum_rerank.training.models import (
+    LEXICAL_MODELS,
+    measure_model,
+    train_weights,
+    untrained_head,
+)
+from quantum_rerank.training.trial_data import PreparedData, TrialData
 from tuning.conclusion.confirmation import Ancestors
 from tuning.conclusion.trained_trial import TrainedTrial
 from tuning.workers.tasks import Tasks
@@ -22,6 +32,22 @@ def baselines_of(model: str) -> tuple[str, ...]:
     (('mlp_twin', 'quantum_only'), ('hybrid', 'quantum_only'))
     """
     return tuple(control for control in _CONTROLS if control != model)
+
+
+def lexical_baselines(
+    config: ExperimentConfig, prepared: PreparedData
+) -> dict[str, Mapping[str, Scores]]:
+    """Score BM25 alone and BM25 fused with the cosine, which need no training.
+
+    Args:
+        config: Configuration of the search, for its data and its objective.
+        prepared: Data of the search.
+
+    Returns:
+        Name -> role of test queries -> scores.
+    """
+    bm25 = Bm25(config.data)
+    return {name: measure_model(config, name, prepared, bm25).test for name in LEXICAL_MODELS}
 
 
 def train_baselines(

@@ -23,7 +23,7 @@ from quantum_rerank.plural import counted
 from quantum_rerank.similarity import Head
 from quantum_rerank.training.models import untrained_head
 from quantum_rerank.training.trial_data import PreparedData
-from tuning.conclusion.baselines import baselines_of, train_baselines
+from tuning.conclusion.baselines import baselines_of, lexical_baselines, train_baselines
 from tuning.conclusion.confirmation import Ancestors, Confirmation, Confirmed
 from tuning.conclusion.export import TrialEvidence, cosine_objective, export_trial
 from tuning.conclusion.outcome import Outcome, Tested
@@ -74,13 +74,16 @@ class Conclusion:
         tested = [tested_trial(trial.trial, self.prepared) for trial in confirmed]
         default = self._default(trials, tested)
         cosine = untrained_head(self.space.base, COSINE, self.prepared.trial)
-        baselines = {COSINE: score_roles(cosine, 0.0, self.prepared)}
+        baselines: dict[str, Mapping[str, Scores]] = {
+            COSINE: score_roles(cosine, 0.0, self.prepared)
+        }
         measures = None
         if tested:
             measures = best_trial_measures(confirmed[0], self.prepared)
             self._export(tested[0], measures.seeds)
             baselines |= self._baselines(tested[0].trial, ancestors)
             self.notes.extend(better_elsewhere(view, tested[0]))
+            self.notes.extend(useless(tested[0]))
         return Outcome(
             space=self.space,
             trials=trials,
@@ -135,20 +138,22 @@ class Conclusion:
 
     def _baselines(
         self, winner: TrainedTrial, ancestors: Mapping[int, Ancestors]
-    ) -> dict[str, dict[str, Scores]]:
+    ) -> dict[str, Mapping[str, Scores]]:
         """Train and score the models that the winner is compared with."""
         if self.tasks.stop_signal():
             return {}
+        lexical = lexical_baselines(self.space.base, self.prepared)
         models = ", ".join(baselines_of(winner.config.model))
         self.console.print(f"Training {models} as the best trial was ...")
         trained = train_baselines(
             winner, ancestors[winner.number], self.prepared.trial, self.tasks, self.notes
         )
         self.notes.append(f"With the best trial's numbers, not tuned themselves: {models}.")
-        return {
+        scores = {
             model: score_roles(head, fusion_weight, self.prepared)
             for model, (head, fusion_weight) in trained.items()
         }
+        return lexical | scores
 
     def _stop_reason(self, trials: Sequence[FrozenTrial], has_model: bool) -> StopReason | None:
         """Return why the search ended early, and note it."""
@@ -210,6 +215,16 @@ def better_elsewhere(view: StudyView, best: Tested) -> list[str]:
     return [
         f"An earlier trial was better on validation, {value:.4f}: export it with "
         f"`{command} --output DIR`."
+    ]
+
+
+def useless(best: Tested) -> list[str]:
+    """Return a sentence on a winner that ranks as plain cosine does, if it does."""
+    if best.trial.validation.fusion_weight:
+        return []
+    return [
+        f"Trial {best.trial.number} ranks as the cosine does: on validation no weight of its "
+        "affinity was better than 0. Judge more queries, or harder ones."
     ]
 
 

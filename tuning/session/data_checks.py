@@ -7,13 +7,14 @@ from pathlib import Path
 from quantum_rerank.embeddings import source_of
 from quantum_rerank.embeddings.availability import refuse_unusable_encoder
 from quantum_rerank.embeddings.cache import EmbeddingCache, default_cache_folder
+from quantum_rerank.training.data_description import describe_collections
 from quantum_rerank.training.run_collections import split_collections
 from tuning.session.preflight import Mistakes, removed_again
 from tuning.space import Space
 from tuning.study.run_folder import RECORD, read_record, refuse_other_fingerprints
 
 
-def refuse_unusable_data(space: Space, folder: Path) -> str:
+def refuse_unusable_data(space: Space, folder: Path) -> list[str]:
     """Load every collection and look for the encoder; nothing is embedded or downloaded.
 
     Args:
@@ -21,7 +22,7 @@ def refuse_unusable_data(space: Space, folder: Path) -> str:
         folder: Folder of the run; the data of a resumed run must not have changed.
 
     Returns:
-        A sentence on a model that will be downloaded; empty for none.
+        Lines on the collections, and a sentence on a model that will be downloaded.
 
     Raises:
         ConfigError: All mistakes in the data and the encoder.
@@ -37,7 +38,7 @@ def refuse_unusable_data(space: Space, folder: Path) -> str:
         fingerprint, encoder = loaded.fingerprint, source_of(config).fingerprint
         mistakes.attempt(lambda: refuse_other_fingerprints(recorded, fingerprint, encoder, folder))
     mistakes.raise_any()
-    return note or ""
+    return [*(describe_collections(loaded) if loaded else []), *([note] if note else [])]
 
 
 def refuse_unusable_cache() -> None:

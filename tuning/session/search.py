@@ -71,6 +71,7 @@ from tuning.study.ledger import Ledger
 from tuning.study.resuming import close_running, enqueue_missing
 from tuning.study.retrying import waited
 from tuning.study.run_folder import (
+    BEST,
     EVENTS,
     LOG,
     PARETO,
@@ -214,7 +215,8 @@ class _Session:
         if earlier := self._options.earlier:
             fingerprints = (prepared.fingerprint, prepared.encoder_fingerprint)
             write_taken_over(gather(self._space, earlier, *fingerprints), self._folder)
-        write_record(self._space, prepared, self._folder, self._options.storage)
+        is_tracked = self._options.wandb_mode != "disabled"
+        write_record(self._space, prepared, self._folder, self._options.storage, is_tracked)
 
     def _complete_study(
         self, study: optuna.Study, population: Population | None
@@ -421,6 +423,8 @@ def _write_up(search: Search, outcome: Outcome, console: Console) -> None:
     print_targets(summary, console)
     peak, seconds = summary["peak_trial_rss_mb"], summary["wall_seconds"]
     console.print(f"Wrote {folder}: {seconds} s, at most {peak} MiB a trial.", soft_wrap=True)
+    if (best := folder / BEST).exists():
+        console.print(f'Load the model with `Reranker.load("{best}")`.', soft_wrap=True)
 
 
 def _reason(error: Exception) -> str:

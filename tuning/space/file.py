@@ -134,7 +134,10 @@ def _read_base(header: Header, source: YamlSource) -> tuple[ExperimentConfig | N
     file = source.path.parent / expanded(header.base)
     if not file.is_file():
         reason = "is no regular file" if file.exists() else "does not exist"
-        return None, [f"`base` names `{file}`, which {reason} ({source.at(('base',))})."]
+        return None, [
+            f"`base` names `{file}`, which {reason} ({source.at(('base',))}). "
+            "The path is relative to the folder of the space file."
+        ]
     nested = [_nested_sentence(key, header.fixed[key], source, "fixed") for key in header.fixed]
     if problems := [problem for problem in nested if problem]:
         return None, problems

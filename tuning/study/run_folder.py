@@ -43,11 +43,16 @@ SUMMARY, BEST, RECORD = "summary.json", "best", "run.json"
 EVENTS, LOG = "events.jsonl", "search.log"
 PARETO = "pareto.html"
 _RUN, _PLACES, _DATA, _ENCODER = "run", "storage", "data_fingerprint", "encoder_fingerprint"
+_TRACKED = "is_tracked"
 _NEEDED = ("space", "parameters", "base", _DATA)  # keys of the record
 
 
 def write_record(
-    space: Space, prepared: PreparedData, folder: Path, places: StorageConfig | None = None
+    space: Space,
+    prepared: PreparedData,
+    folder: Path,
+    places: StorageConfig | None = None,
+    is_tracked: bool = True,
 ) -> None:
     """Write the record of a search before it starts: its space, data and storage.
 
@@ -58,6 +63,7 @@ def write_record(
         prepared: Data of the search.
         folder: Folder of the run.
         places: Storage of the run.
+        is_tracked: Whether its trials are logged to W&B.
     """
     places = places or StorageConfig()
     remember(places, folder)
@@ -71,6 +77,7 @@ def write_record(
         _PLACES: asdict(places),
         _DATA: prepared.fingerprint,
         _ENCODER: prepared.encoder_fingerprint,
+        _TRACKED: is_tracked,
         "splits": prepared.splits,
     }
     write_json(folder / RECORD, record)
@@ -102,6 +109,11 @@ def read_record(folder: Path) -> dict[str, Any]:
 def recorded_run(record: Mapping[str, Any]) -> str:
     """Return the identifier of a run, which the files of its trials have too."""
     return str(record.get(_RUN, ""))
+
+
+def is_tracked(record: Mapping[str, Any]) -> bool:
+    """Return whether a run was started with W&B, which a resumed session keeps."""
+    return bool(record.get(_TRACKED, True))
 
 
 def recorded_encoder(record: Mapping[str, Any]) -> str:

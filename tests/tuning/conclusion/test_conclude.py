@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -15,10 +16,17 @@ from quantum_rerank.config import DataConfig
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import FilesError
 from quantum_rerank.export.trained_model import load_model
+from quantum_rerank.training.models import untrained_head
 from quantum_rerank.training.trial_data import PreparedData
 from tests.tuning.reasons import recorded
 from tuning.conclusion import outcome as outcomes
-from tuning.conclusion.conclude import Conclusion, better_elsewhere, load_best
+from tuning.conclusion.conclude import (
+    Conclusion,
+    better_elsewhere,
+    load_best,
+    score_roles,
+    useless,
+)
 from tuning.conclusion.conclude import tested_trial as scored
 from tuning.conclusion.outcome import Outcome
 from tuning.limits.concurrency import Concurrency
@@ -213,6 +221,22 @@ def test_weights_that_are_gone_are_not_called_untrained(
     assert any(f"`{path}` is gone" in note for note in outcome.notes)
 
 
+def test_a_winner_that_ranks_as_the_cosine_is_named_useless(
+    ended_run: Path, prepared: PreparedData
+) -> None:
+    (best,) = load_best(load_study(ended_run).trials, 1, ended_run, [])
+    for weight, said in ((0.0, True), (0.25, False)):
+        validation = replace(best.validation, fusion_weight=weight)
+        tested = scored(replace(best, validation=validation), prepared)
+        assert bool(useless(tested)) is said
+        if said:
+            cosine = untrained_head(best.config, "cosine", prepared.trial)
+            assert tested.scores["test"].metrics == (
+                score_roles(cosine, 0.0, prepared)["test"].metrics
+            )
+            assert "ranks as the cosine does" in useless(tested)[0]
+
+
 def test_a_search_ends_with_its_winner_held_against_every_target(
     ended_run: Path,
     prepared: PreparedData,
@@ -222,8 +246,13 @@ def test_a_search_ends_with_its_winner_held_against_every_target(
 ) -> None:
     source = embedding_source(data_config.encoder)
     study, console = load_study(ended_run), Console(file=StringIO())
-    outcome = Conclusion(tiny_space, study, prepared, source, ended_run, tasks(), console).run()
+    base = tiny_space.base.model_copy(update={"data": data_config})
+    space = Space(tiny_space.header, base, tiny_space.parameters)
+    outcome = Conclusion(space, study, prepared, source, ended_run, tasks(), console).run()
     summary = summarise(outcome, 12.0, prepared.fingerprint)
+    lexical = {name: scores["test"].metrics for name, scores in outcome.baselines.items()}
+    assert list(lexical) == ["cosine", "bm25", "bm25_cosine", "mlp_twin", "quantum_only"]
+    assert lexical["bm25_cosine"] != lexical["cosine"]
     known = {v["name"]: v for v in summary["targets"] if v["outcome"] != "not known"}
     # Three epochs are too few for a plateau; the rest was measured.
     assert len(known) >= 8
