@@ -8,6 +8,7 @@ environment, which Ray's workers have too:
     QUICK_EPOCHS           epochs of each trial (1)
     QUICK_SECONDS          of an epoch (0)
     QUICK_LAST_EPOCH_FILE  a file without which a trial does not end its last epoch
+    QUICK_FULL_FILE        a file with which the machine has no free memory
 
 Each time that its driver is stopped and continued, an hour passes on its clock.
 """
@@ -34,6 +35,7 @@ from tuning.records import StopReason, metadata_of
 from tuning.session.search import search
 from tuning.session.search_state import SearchOptions
 from tuning.space import Space
+from tuning.workers.cluster import free_memory
 
 N_TEXTS = 24
 
@@ -125,7 +127,13 @@ def quick_search(
     space: Space, folder: Path, console: Console, options: SearchOptions
 ) -> StopReason | None:
     """Run a search whose trials do not train."""
-    return search(space, folder, console, replace(options, train=quick, clock=SuspendedClock()))
+    full = Path(os.environ.get("QUICK_FULL_FILE", "/nowhere"))
+
+    def free() -> float:
+        return 0.0 if full.exists() else free_memory()
+
+    quick_options = replace(options, train=quick, clock=SuspendedClock(), free_memory=free)
+    return search(space, folder, console, quick_options)
 
 
 if __name__ == "__main__":

@@ -29,20 +29,21 @@ Start = Callable[..., WatchedProcess]
 def start(watch: Callable[..., WatchedProcess], tmp_path: Path) -> Start:
     """Return a function that starts a search whose trials wait before their last epoch."""
 
-    def search(*arguments: str | Path) -> WatchedProcess:
+    def search(*arguments: str | Path, **environment: str) -> WatchedProcess:
         return watch(
             "tests.integration.quick_search",
             *("--space", write_quick_space(tmp_path / "data", BUDGET)),
             *("--output", tmp_path / "run", "--wandb", "disabled", *arguments),
             QUICK_EPOCHS="2",
             QUICK_LAST_EPOCH_FILE=str(tmp_path / "go"),
+            **environment,
         )
 
     return search
 
 
-def has_reported(folder: Path) -> bool:
-    return any(event["event"] == "reported" for event in read_events(folder))
+def reported(folder: Path) -> set[int]:
+    return {event["trial"] for event in read_events(folder) if event["event"] == "reported"}
 
 
 def worker_processes(driver: int) -> list[psutil.Process]:
@@ -66,7 +67,7 @@ def test_a_trial_whose_worker_is_killed_continues_in_another_worker(
     start: Start, tmp_path: Path
 ) -> None:
     search = start()
-    search.wait_for(lambda: has_reported(tmp_path / "run"))
+    search.wait_for(lambda: bool(reported(tmp_path / "run")))
     worker_processes(search.process.pid)[0].kill()
     (tmp_path / "go").touch()
     trials = complete_trials(search, tmp_path / "run")
@@ -77,11 +78,29 @@ def test_a_trial_whose_worker_is_killed_continues_in_another_worker(
     assert continued.params == lost.params
 
 
+def test_the_youngest_trial_gives_way_while_memory_is_low_and_is_continued(
+    start: Start, tmp_path: Path
+) -> None:
+    full = tmp_path / "full"
+    search = start(QUICK_FULL_FILE=str(full))
+    search.wait_for(lambda: len(reported(tmp_path / "run")) == N_TRIALS)
+    full.touch()
+    search.wait_for(lambda: any(e["event"] == "ended" for e in read_events(tmp_path / "run")))
+    full.unlink()
+    (tmp_path / "go").touch()
+    trials = complete_trials(search, tmp_path / "run")
+    (relieved,) = (trial for trial in trials if FAILURE in trial.user_attrs)
+    assert relieved.number == N_TRIALS - 1
+    assert relieved.user_attrs[FAILURE]["kind"] == FailureKind.MEMORY_PRESSURE
+    (continued,) = (trial for trial in trials if CONTINUES in trial.user_attrs)
+    assert continued.user_attrs[CONTINUES] == relieved.number
+
+
 @pytest.mark.extended
 def test_a_search_continues_when_its_storage_server_restarts(start: Start, tmp_path: Path) -> None:
     with postgres_server() as server:
         search = start("--storage", server.url)
-        search.wait_for(lambda: has_reported(tmp_path / "run"))
+        search.wait_for(lambda: bool(reported(tmp_path / "run")))
         server.stop("immediate")
         server.start()
         (tmp_path / "go").touch()

@@ -398,7 +398,7 @@ def test_a_dry_run_shows_the_nodes_that_would_be_started(
 
 @pytest.mark.parametrize(
     ("machine", "message"),
-    [(Node(1, 21.5), "--nodes 2 needs a core"), (Node(4, 8.0), "No node has a core and 4 GiB")],
+    [(Node(1, 21.5), "--nodes 2 needs a core"), (Node(4, 2.0), "No node has a core and 0.")],
 )
 def test_a_machine_too_small_for_its_nodes_is_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: Node, message: str

@@ -15,7 +15,6 @@ from quantum_rerank.errors import ConfigError
 from tuning.commands.budget_options import changed_budget, option_of, parse_number
 from tuning.commands.options import RunOptions, WandbChoice
 from tuning.limits.concurrency import Concurrency, Node, fit_cluster, fit_trials
-from tuning.limits.expected_memory import expected_gib
 from tuning.reporting.tracking import Mode, resolve_mode
 from tuning.reporting.wandb_environment import (
     drop_settings_of_one_run,
@@ -218,6 +217,8 @@ def _concurrency(
 ) -> Concurrency | None:
     if target.space is None:
         return None
+    from tuning.limits.expected_memory import expected_gib
+
     memory_gb = target.space.header.budget.trial_memory_gb
     expected = expected_gib(target.space)
 

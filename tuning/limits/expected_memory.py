@@ -39,7 +39,7 @@ def predicted_bytes(config: ExperimentConfig, embedding_dim: int, n_ranked: int 
         n_ranked: Documents that a validation ranks.
 
     >>> predicted_bytes(ExperimentConfig(), 384) // 2**20
-    506
+    503
     """
     needed = least_bytes(config, embedding_dim, n_ranked)
     weights = needed - least_bytes(config, 0, 0)

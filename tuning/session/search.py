@@ -93,7 +93,7 @@ from tuning.study.warm_start import (
     write_taken_over,
 )
 from tuning.workers.arrivals import Arrivals, read_failed_starts
-from tuning.workers.cluster import free_memory, ray_cluster, ray_logs
+from tuning.workers.cluster import ray_cluster, ray_logs
 from tuning.workers.node_checks import refuse_unfit_nodes
 from tuning.workers.tasks import Tasks
 
@@ -262,7 +262,7 @@ class _Session:
         attended = AttendedClock(lambda: self._clock() - waited(study))
         deadlines = Deadlines(_time_limits(self._space), attended)
         expected = self._memory(prepared.trial, concurrency)
-        memory = MemoryRoom(expected, self._space.base, free_memory, self._clock)
+        memory = MemoryRoom(expected, self._space.base, self._options.free_memory, self._clock)
         listeners: list[Listener] = [
             ledger,
             expected,

@@ -26,6 +26,7 @@ from tuning.study.trial_files import TrialFiles
 from tuning.study.view import StudyView
 from tuning.study.warm_start import EarlierRun
 from tuning.workers.arrivals import Arrivals
+from tuning.workers.cluster import free_memory
 from tuning.workers.trainable import run_trial
 
 
@@ -40,6 +41,7 @@ class SearchOptions:
         patience: Seconds to wait for study storage that is locked or unreachable.
         earlier: Runs whose results a new search takes over.
         clock: Seconds.
+        free_memory: Returns the bytes that are free on this machine.
         train: Trains one trial in a worker, called as `trainable.run_trial`.
     """
 
@@ -49,6 +51,7 @@ class SearchOptions:
     patience: float = PATIENCE_SECONDS
     earlier: Sequence[EarlierRun] = ()
     clock: Clock = time.monotonic
+    free_memory: Callable[[], float] = free_memory
     train: Callable[..., None] = run_trial
 
 

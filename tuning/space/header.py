@@ -50,7 +50,9 @@ class Budget(Section):
     core_hours: float | None = Field(
         None, gt=0.0, description="core-hours of all trials together, after which the search ends"
     )
-    retries: int = Field(3, ge=0, description="restarts of a trial whose worker was lost")
+    retries: int = Field(
+        3, ge=0, description="restarts of a trial whose worker was lost, or that gave way to others"
+    )
     failures_in_a_row: int = Field(
         5, ge=1, description="consecutive trials with the same failure after which the search ends"
     )

@@ -19,6 +19,7 @@ from tuning.algorithms.population import Population
 from tuning.algorithms.ray_searcher import OptunaSearcher, TrialPolicy
 from tuning.algorithms.rules import Rule, asha, fill
 from tuning.algorithms.samplers import make_sampler
+from tuning.limits.failures import memory_pressure
 from tuning.records import (
     CHECKPOINT,
     COST,
@@ -408,6 +409,43 @@ def test_a_trial_is_continued_as_often_in_a_row_as_it_may(
     assert [trial.user_attrs[FAILURE] for trial in trials] == [
         recorded(FailureKind.WORKER_LOST)
     ] * 3
+
+
+def test_a_trial_that_was_ended_for_the_memory_of_its_machine_is_continued(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    search = search_in(tmp_path, tiny_space, n_trials=1, retries=1)
+    first = search.suggest("a")
+    search.on_trial_result("a", result(1, 0.3))
+    search.fail("a", memory_pressure(2**29))
+    search.on_trial_complete("a", result(1, 0.3))
+    second = search.suggest("b")
+    assert own(second) == own(first)
+    assert metadata(second).earlier == (0,)
+    (ended, running) = load_study(tmp_path).get_trials()
+    assert ended.user_attrs[FAILURE] == memory_pressure(2**29).as_record()
+    assert running.state == TrialState.RUNNING
+
+
+def test_no_trial_is_proposed_beside_others_without_room_for_it(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    room = [True]
+    search = search_in(tmp_path, tiny_space, has_room=lambda: room[-1])
+    assert search.suggest("a") is not None
+    room.append(False)
+    assert search.suggest("b") is None
+    assert len(load_study(tmp_path).get_trials()) == 1
+    search.on_trial_complete("a", result(3, 0.5, **{FINAL: True}))
+    assert search.suggest("b") is not None  # the only one
+
+
+def test_a_search_that_ends_is_over_without_room_too(tmp_path: Path, tiny_space: Space) -> None:
+    stops: list[StopReason | None] = [None]
+    search = search_in(tmp_path, tiny_space, has_room=lambda: False, stop_signal=lambda: stops[-1])
+    search.suggest("a")
+    stops.append(CTRL_C)
+    assert search.suggest("b") == Searcher.FINISHED
 
 
 def test_a_worker_that_is_lost_when_the_search_is_over_waits_for_the_next_session(

@@ -150,7 +150,7 @@ def test_trials_are_bounded_by_cores_and_by_expected_memory(
     assert found.trials == trials
     assert found.reason.endswith(f"0.8 GiB expected of a trial: bounded by {bound}")
     room = max(node.free_gib for node in nodes) - DRIVER_GIB
-    assert found.trial_memory_gb == min(trial_gb, room)
+    assert found.trial_memory_gb == pytest.approx(min(trial_gb, room))
 
 
 def test_less_memory_than_one_trial_is_expected_to_use_runs_one_with_what_there_is() -> None:

@@ -87,14 +87,16 @@ def test_a_plan_names_its_scheduler(
 
 
 def test_the_plan_of_a_cluster_names_its_nodes_and_what_fits_each(tiny_space: Space) -> None:
-    rows = plan(tiny_space, fit_cluster([Node(2, 9.0, "large"), Node(4, 2.5, "small")], 2.0))
-    assert row(rows, "at once") == "3 trials (6 cores of 2 nodes: bounded by memory)"
+    rows = plan(tiny_space, fit_cluster([Node(2, 9.0, "large"), Node(4, 1.5, "small")], 2.0, 1.0))
+    assert row(rows, "at once") == (
+        "3 trials (6 cores of 2 nodes, 1.0 GiB expected of a trial: bounded by memory)"
+    )
     assert row(rows, "nodes") == "large: 2 cores, 9.0 GiB, 2 at once"
-    assert row(rows, "small:") == "4 cores, 2.5 GiB, 1 at once"
+    assert row(rows, "small:") == "4 cores, 1.5 GiB, 1 at once"
 
 
 def test_the_plan_of_a_large_cluster_stays_short(tiny_space: Space) -> None:
-    rows = plan(tiny_space, fit_cluster([Node(2, 9.0, f"n{i}") for i in range(100)], 2.0))
+    rows = plan(tiny_space, fit_cluster([Node(2, 9.0, f"n{i}") for i in range(100)], 2.0, 1.0))
     assert ["and", "88", "more"] in rows
     assert not any("n12:" in words for words in rows)
 
