@@ -144,7 +144,7 @@ class OptunaSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             return None
         while self._n_left and not self._stop_signal():
             study = StudyView.of(self._study)
-            self._study.sampler = make_sampler(self._space, len(study))
+            self._study.sampler = make_sampler(self._space, study.n_configurations())
             if not study.has_queued() and not self._may_draw():
                 break
             self._n_left -= 1
@@ -170,10 +170,14 @@ class OptunaSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         """Return the next trial as Ray is to run it, and the failure if it should not start."""
         trial = self._trials[trial_id] = self._study.ask()
         params = self._space.suggest(trial)
+        view = StudyView.of(self._study)
+        ordinal = view.n_configurations(before=trial.number)
+        if view.origins[trial.number] == trial.number != ordinal:
+            attributes.write_ordinal(trial, ordinal)
         metadata = StudyView.of(self._study).metadata(trial.number)
         ray_config = {**params, METADATA: metadata}
         try:
-            config = self._space.config_for(params, metadata.origin)
+            config = self._space.config_for(params, metadata.ordinal)
         except ConfigError as error:  # each value is valid, but not beside the others
             self._listener.trial_started(trial.number, self._space.base)
             return ray_config, failure_of(error)

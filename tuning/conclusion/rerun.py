@@ -54,7 +54,7 @@ class Rerun:
         folder: Folder of the run.
         space: Space of the run.
         trial: Trial to train again.
-        origin: First attempt at its configuration.
+        ordinal: Number of its configuration.
         descent: Trainings that its weights come from, which are done again before it.
         ancestors: Configurations of these trainings, each with its last epoch.
     """
@@ -62,7 +62,7 @@ class Rerun:
     folder: Path
     space: Space
     trial: FrozenTrial
-    origin: int
+    ordinal: int
     descent: list[Donor]
     ancestors: Ancestors
 
@@ -78,7 +78,7 @@ class Rerun:
         prepared = prepare(data, source_of(data))
         refuse_other_data(read_record(self.folder), prepared, self.folder)
         torch.set_num_threads(1)
-        config = self.space.config_for(parameters(self.trial), self.origin)
+        config = self.space.config_for(parameters(self.trial), self.ordinal)
         recorded = curve(self.trial)
         for report in make_descendant(config, self.ancestors, prepared.trial).epochs():
             value = comparison_value(report.metrics, self.space.is_population)
@@ -117,7 +117,7 @@ def load_rerun(folder: Path, number: int) -> Rerun:
         folder=folder,
         space=space,
         trial=trial,
-        origin=view.attempts(number)[-1],
+        ordinal=view.ordinal(number),
         descent=view.descent(number),
         ancestors=view.ancestors(space, number),
     )

@@ -93,7 +93,8 @@ def _loaded(
         configuration = trial.number
     maker = origin_record(recorded_run(record), trial.number, configuration)
     head, validation, config, epoch = read_best_model(content, name, maker)
-    expected = recorded_space(record).config_for(parameters(trial), configuration)
+    ordinal = attributes.ordinal(trial, configuration)
+    expected = recorded_space(record).config_for(parameters(trial), ordinal)
     if difference := _difference(config, expected):
         raise BundleError(
             f"{name} is of another configuration than the study has for the trial: {difference}. "

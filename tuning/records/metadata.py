@@ -26,6 +26,7 @@ class TrialMetadata:
         is_protected: Whether the scheduler never stops the trial.
         donor: Weights that a clone starts from; None for any other trial.
         spent_seconds: Seconds that the trial took before it let other trials run first.
+        ordinal: Number of the configuration, which is added to the seed of the base.
     """
 
     number: int
@@ -33,10 +34,11 @@ class TrialMetadata:
     is_protected: bool = False
     donor: Donor | None = None
     spent_seconds: float = 0.0
+    ordinal: int = 0
 
     @property
     def origin(self) -> int:
-        """Number of the first attempt at the configuration; its seed follows from it."""
+        """Number of the first attempt at the configuration."""
         return self.earlier[-1] if self.earlier else self.number
 
 

@@ -31,7 +31,8 @@ REPLACES = "replaces"  # ... and the stopped trial whose place it takes
 CURVE = "objective_by_epoch"  # epoch -> objective in studies of two objectives
 WARM_START = "warm_start"  # RUN#NUMBER of the earlier run's trial that was taken over
 PROPOSED_BY = "proposed_by"  # RUN#NUMBER of the earlier run's trial whose configuration this is
-_INHERITED = (START_POINT, CLONES, AT_EPOCH, REPLACES)  # by the next attempt
+ORDINAL = "ordinal"  # number of the configuration, where its first attempt has another number
+_INHERITED = (START_POINT, CLONES, AT_EPOCH, REPLACES, ORDINAL)  # by the next attempt
 _MEASURED = (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS, CHECKPOINT, RESTARTED, WARNING)
 
 # Attributes of a study.
@@ -87,6 +88,24 @@ def start_point(trial: FrozenTrial) -> int | None:
 def continues(trial: FrozenTrial) -> int | None:
     """Return the number of the attempt that a trial continues; None for a first attempt."""
     return trial.user_attrs.get(CONTINUES)
+
+
+def ordinal(trial: FrozenTrial, origin: int) -> int:
+    """Return the number of a trial's configuration, which its seed follows from.
+
+    Further attempts take numbers of trials, but do not count: a search that was killed and
+    resumed has the seeds of one that was not.
+
+    Args:
+        trial: Trial of a study.
+        origin: Number of the first attempt at its configuration.
+    """
+    return int(trial.user_attrs.get(ORDINAL, origin))
+
+
+def write_ordinal(trial: optuna.Trial, number: int) -> None:
+    """Write the number of a trial's configuration."""
+    trial.set_user_attr(ORDINAL, number)
 
 
 def replaces(trial: FrozenTrial) -> int | None:

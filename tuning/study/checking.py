@@ -54,6 +54,7 @@ class _Session(BaseModel):
 _OF_TRIALS: Mapping[str, TypeAdapter[Any]] = {
     attributes.START_POINT: TypeAdapter(_Trial),
     attributes.CONTINUES: TypeAdapter(_Trial),
+    attributes.ORDINAL: TypeAdapter(_Trial),
     attributes.CLONES: TypeAdapter(_Trial),
     attributes.AT_EPOCH: TypeAdapter(_Epoch),
     attributes.REPLACES: TypeAdapter(_Trial),

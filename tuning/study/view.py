@@ -117,6 +117,19 @@ class StudyView:
             origins[trial.number] = origins.get(previous, trial.number)
         return origins
 
+    def n_configurations(self, before: int | None = None) -> int:
+        """Return the number of different configurations, each of one attempt or several.
+
+        Args:
+            before: Only trials before this one count; None for all.
+        """
+        firsts = [number for number, origin in self.origins.items() if number == origin]
+        return len(firsts) if before is None else sum(number < before for number in firsts)
+
+    def ordinal(self, number: int) -> int:
+        """Return the number of a trial's configuration, see `attributes.ordinal`."""
+        return attributes.ordinal(self[number], self.origins[number])
+
     def metadata(self, number: int) -> TrialMetadata:
         """Return the metadata of a trial."""
         trial = self[number]
@@ -125,6 +138,7 @@ class StudyView:
             earlier=tuple(self.attempts(number)[1:]),
             is_protected=attributes.start_point(trial) is not None,
             donor=attributes.donor(trial),
+            ordinal=self.ordinal(number),
         )
 
     def times_in_a_row(self, number: int, kind: FailureKind) -> int:
@@ -212,7 +226,9 @@ class StudyView:
         """
         return [
             (
-                space.config_for(parameters(self[donor.configuration]), donor.configuration),
+                space.config_for(
+                    parameters(self[donor.configuration]), self.ordinal(donor.configuration)
+                ),
                 donor.epoch,
             )
             for donor in self.descent(number)

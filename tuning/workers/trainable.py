@@ -83,7 +83,7 @@ def run_trial(
             os._exit(OUT_OF_MEMORY_EXIT_CODE)
 
     try:
-        config = space.config_for(parameters_of(ray_config), metadata.origin)
+        config = space.config_for(parameters_of(ray_config), metadata.ordinal)
         task = TrialTask(config, data, context, space.header.objective.cost)
         train_within(limits.memory_gb, on_excess, task, report)
     except Exception as error:

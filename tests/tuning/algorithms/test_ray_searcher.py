@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -458,6 +458,32 @@ def test_a_worker_that_is_lost_when_the_search_is_over_waits_for_the_next_sessio
     search.on_trial_complete("a", error=True)
     assert [trial.state.name for trial in load_study(tmp_path).get_trials()] == ["FAIL"]
     assert search_in(tmp_path, tiny_space).suggest("a")["trial_metadata"].earlier == (0,)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "cmaes"])
+def test_a_killed_search_proposes_what_it_would_have_proposed(
+    tmp_path: Path, tiny_space: Space, sampler: str
+) -> None:
+    changed = tiny_space.header.sampler.model_copy(update={"name": sampler, "startup_trials": 2})
+    header = tiny_space.header.model_copy(update={"sampler": changed})
+    space = Space(header, tiny_space.base, tiny_space.parameters)
+
+    def run(folder: Path, killed_in: Collection[int]) -> list[ExperimentConfig]:
+        """Run 8 trials one after the other; return the configurations of those that ended."""
+        heard, configs = Recorder(), list[ExperimentConfig]()
+        folder.mkdir()
+        search = search_in(folder, space, listener=heard)
+        while len(configs) < 8:
+            number = metadata(search.suggest("a")).number
+            if number in killed_in:
+                search = search_in(folder, space, listener=heard)
+                continue
+            configs.append(heard.started[number])
+            value = configs[-1].optimizer.mlp_lr * 10 % 1.0
+            search.on_trial_complete("a", result(3, value, **{FINAL: True}))
+        return configs
+
+    assert run(tmp_path / "killed", {0, 3, 4, 8}) == run(tmp_path / "whole", ())
 
 
 def test_a_worker_that_ended_itself_is_not_tried_again(bench: Bench) -> None:
