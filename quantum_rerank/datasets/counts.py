@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
@@ -69,7 +70,8 @@ def count_lines(counts: Mapping[str, int]) -> list[str]:
 
 def _singular(sentence: str) -> str:
     """Return a sentence on one thing: its first word is a regular plural, or a preposition."""
-    noun, space, rest = sentence.replace(" are ", " is ", 1).partition(" ")
+    sentence = re.sub(r"^((?:of [\d,]+ )?\w+) are ", r"\1 is ", sentence)
+    noun, space, rest = sentence.partition(" ")
     noun = f"{noun[:-3]}y" if noun.endswith("ies") else noun.removesuffix("s")
     return f"{noun}{space}{rest}"
 

@@ -20,6 +20,7 @@ from quantum_rerank.datasets.text_files import Problems, shortened
 from quantum_rerank.datasets.typed_table import columns_read, pairs_of_row
 from quantum_rerank.errors import DataError, MissingPackage, first_line
 from quantum_rerank.paths import expanded
+from quantum_rerank.regular_files import require_regular
 
 _MARKERS = ("dataset_dict.json", "state.json")  # files that `save_to_disk` writes into a folder
 
@@ -56,6 +57,9 @@ def _parts(root: Path) -> Mapping[str, Any]:
             "Write it with `dataset.save_to_disk(...)`."
         )
     try:
+        for path in root.rglob("*"):
+            if not path.is_dir():
+                require_regular(path, follow_link=True)
         loaded = load_from_disk(str(root))
     except Exception as error:  # of the package, of pyarrow and of the operating system
         raise DataError(f"`{root}` cannot be read: {shortened(first_line(error), 120)}.") from None

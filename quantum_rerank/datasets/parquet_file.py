@@ -9,6 +9,7 @@ from typing import Any
 from quantum_rerank.datasets.json_lines import Record
 from quantum_rerank.datasets.text_files import Problems
 from quantum_rerank.errors import DataError, MissingPackage
+from quantum_rerank.regular_files import require_regular
 
 _BATCH = 4096  # rows
 
@@ -62,6 +63,7 @@ def _opened(path: Path) -> Any:
     except ModuleNotFoundError:
         raise MissingPackage("pyarrow", "parquet", "Reading Parquet files") from None
     try:
+        require_regular(path, follow_link=True)
         return ParquetFile(path)
     except (ArrowException, OSError) as error:
         raise _unreadable(path, error) from None

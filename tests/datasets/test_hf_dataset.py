@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +80,13 @@ def test_the_error_of_a_missing_package_names_the_extra(monkeypatch: pytest.Monk
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
     with pytest.raises(MissingPackage, match="extra `datasets`"):
         load_collection("datasets:trees")
+
+
+def test_a_fifo_in_the_folder_is_refused_instead_of_waited_for(hf: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "trees"
+    hf.Dataset.from_dict(TRIPLETS).save_to_disk(folder)
+    (arrow,) = folder.glob("*.arrow")
+    arrow.unlink()
+    os.mkfifo(arrow)
+    with pytest.raises(DataError, match=r"cannot be read: .*it is not a regular file"):
+        load_collection(f"datasets:{folder}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,12 @@ def test_a_file_that_is_not_parquet_is_refused(tmp_path: Path) -> None:
         load_collection(f"parquet:{tmp_path / 'clicks.parquet'}")
     with pytest.raises(DataError, match="cannot be read as Parquet"):
         load_collection(f"parquet:{tmp_path / 'nowhere.parquet'}")
+
+
+def test_a_fifo_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "trees.parquet")
+    with pytest.raises(DataError, match="cannot be read as Parquet: it is not a regular file"):
+        load_collection(f"parquet:{tmp_path / 'trees.parquet'}")
 
 
 def test_the_error_of_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
