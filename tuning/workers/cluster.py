@@ -64,6 +64,7 @@ def ray_cluster(address: str | None) -> Iterator[list[Node]]:
         _start_or_join(address)
         _write_our_own_obituaries()
         _survive_memory_monitor()
+        _pass_on_no_secrets()
         try:
             yield [this_machine()] if local else cluster_nodes()
         finally:
@@ -152,6 +153,18 @@ def _survive_memory_monitor() -> None:
 
     RayActorManager._actor_task_failed = actor_task_failed
     RayActorManager._survives_memory_monitor = True
+
+
+def _pass_on_no_secrets() -> None:
+    """Keep Ray Tune from handing AWS keys to workers in a runtime environment.
+
+    Ray writes a runtime environment into its logs. Workers on this machine inherit the variables;
+    nodes of a cluster need credentials of their own.
+    """
+    from ray.tune.execution import class_cache
+
+    names = class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in names if not name.startswith("AWS_")}
 
 
 def _write_our_own_obituaries() -> None:

@@ -8,7 +8,13 @@ from ray.tune.experiment import Trial
 
 from quantum_rerank.errors import ConfigError
 from tuning.limits.concurrency import Node
-from tuning.workers.cluster import ray_cluster, share, silent_progress, this_machine
+from tuning.workers.cluster import (
+    _pass_on_no_secrets,
+    ray_cluster,
+    share,
+    silent_progress,
+    this_machine,
+)
 
 
 def test_this_machine_has_cores_and_memory() -> None:
@@ -55,3 +61,20 @@ def test_a_trial_that_was_stopped_before_its_worker_started_has_a_folder_s_name(
         _ = trial.path
     silent_progress().on_experiment_end([trial])
     assert Path(trial.path).parent == tmp_path / "search"  # Ray's list of results reads it
+
+
+def test_a_trial_s_runtime_environment_which_ray_logs_has_no_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ray.tune.execution.class_cache import _ActorClassCache
+
+    class Trainable:
+        pass
+
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD")
+    for name in names:
+        monkeypatch.setenv(name, "a secret")
+    _pass_on_no_secrets()
+    options = _ActorClassCache().get(Trainable)._default_options
+    assert "a secret" not in str(options["runtime_env"])
+    assert options["runtime_env"]["env_vars"]["PL_DISABLE_FORK"] == "1"
