@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -54,12 +55,8 @@ def compare(
     """
     from scipy.stats import bootstrap, permutation_test
 
-    queries = sorted(system.keys() & baseline.keys())
-    if not queries:
-        raise ValueError("The two systems share no query.")
-    by_domain: dict[str, list[str]] = defaultdict(list)
-    for query in queries:
-        by_domain[(domains or {}).get(query, "")].append(query)
+    by_domain = _shared_queries(system, baseline, domains)
+    queries = [query for group in by_domain.values() for query in group]
     groups = [np.array([system[q] - baseline[q] for q in group]) for group in by_domain.values()]
     difference = _mean_of_means(*groups).item()
     base = fmean(fmean(baseline[q] for q in group) for group in by_domain.values())
@@ -91,6 +88,51 @@ def compare(
         p_value=float(test.pvalue),
         n_queries=len(queries),
     )
+
+
+def paired_standard_error(
+    system: Mapping[str, float],
+    baseline: Mapping[str, float],
+    domains: Mapping[str, str] | None = None,
+) -> float:
+    """Return the standard error of the mean difference of two sets of per-query values.
+
+    Each domain counts the same: sqrt(sum over d domains of variance / queries) / d.
+
+    Args:
+        system: Query -> value.
+        baseline: Query -> value.
+        domains: Query -> domain; without it there is one.
+
+    Returns:
+        The standard error; infinite if a domain has a single query.
+
+    Raises:
+        ValueError: The two systems share no query.
+
+    >>> round(paired_standard_error({"a": 1.0, "b": 0.0}, {"a": 0.0, "b": 0.0}), 4)
+    0.5
+    """
+    groups = _shared_queries(system, baseline, domains).values()
+    if min(map(len, groups)) < 2:
+        return math.inf
+    variances = [
+        np.var([system[q] - baseline[q] for q in group], ddof=1) / len(group) for group in groups
+    ]
+    return math.sqrt(sum(variances)) / len(variances)
+
+
+def _shared_queries(
+    system: Mapping[str, float], baseline: Mapping[str, float], domains: Mapping[str, str] | None
+) -> dict[str, list[str]]:
+    """Return domain -> queries that both systems have."""
+    queries = sorted(system.keys() & baseline.keys())
+    if not queries:
+        raise ValueError("The two systems share no query.")
+    by_domain: dict[str, list[str]] = defaultdict(list)
+    for query in queries:
+        by_domain[(domains or {}).get(query, "")].append(query)
+    return by_domain
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

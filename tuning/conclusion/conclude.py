@@ -27,6 +27,7 @@ from tuning.conclusion.baselines import baselines_of, lexical_baselines, train_b
 from tuning.conclusion.confirmation import Ancestors, Confirmation, Confirmed
 from tuning.conclusion.export import TrialEvidence, cosine_objective, export_trial
 from tuning.conclusion.outcome import Outcome, Tested
+from tuning.conclusion.selection import Selection, select
 from tuning.conclusion.targets import BestTrialMeasures
 from tuning.conclusion.trained_trial import TrainedTrial, load_trial
 from tuning.limits.failures import without_weights
@@ -68,9 +69,13 @@ class Conclusion:
         """Confirm the best trials, score them on test queries, and export the winner."""
         view = StudyView.of(self.study)
         trials = [trial for trial in view.searched() if trial.state.is_finished()]
-        best = load_best(trials, self.space.header.top_k, self.folder, self.notes)
+        best = with_start_point(
+            load_best(trials, self.space.header.top_k, self.folder, self.notes),
+            trials,
+            self.folder,
+        )
         ancestors = {trial.number: view.ancestors(self.space, trial.number) for trial in best}
-        confirmed = self._confirm(best, ancestors)
+        confirmed, selection = self._select(self._confirm(best, ancestors), trials)
         tested = [tested_trial(trial.trial, self.prepared) for trial in confirmed]
         default = self._default(trials, tested)
         cosine = untrained_head(self.space.base, COSINE, self.prepared.trial)
@@ -95,7 +100,18 @@ class Conclusion:
             taken_over=read_taken_over(self.folder),
             notes=self.notes,
             measures=measures,
+            selection=selection,
         )
+
+    def _select(
+        self, confirmed: Sequence[Confirmed], trials: Sequence[FrozenTrial]
+    ) -> tuple[list[Confirmed], Selection | None]:
+        points = [t.number for t in trials if attributes.start_point(t) is not None]
+        metric = self.space.header.objective.metric
+        order, selection = select(confirmed, points, self.prepared.trial, metric)
+        if selection:
+            self.notes.append(str(selection))
+        return order, selection
 
     def _confirm(
         self, best: Sequence[TrainedTrial], ancestors: Mapping[int, Ancestors]
@@ -196,6 +212,26 @@ def load_best(
         except BundleError as error:
             notes.append(f"Trial {trial.number} is passed over: {error}")
     return best
+
+
+def with_start_point(
+    best: Sequence[TrainedTrial], trials: Sequence[FrozenTrial], folder: Path
+) -> list[TrainedTrial]:
+    """Return the best trials with the best start point among them, as the last one if need be.
+
+    Args:
+        best: Best trials; one of several gives its place to the start point.
+        trials: Finished trials of the search.
+        folder: Folder of the run.
+    """
+    points = [t for t in StudyView(trials).ranked() if attributes.start_point(t) is not None]
+    numbers = {trial.number for trial in best}
+    if len(best) < 2 or not points or any(point.number in numbers for point in points):
+        return list(best)
+    try:
+        return [*best[:-1], load_trial(folder, points[0])]
+    except BundleError:  # its weights are gone: nothing can be handed over
+        return list(best)
 
 
 def better_elsewhere(view: StudyView, best: Tested) -> list[str]:

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial
 
 from quantum_rerank.evaluation import Scores
 from tuning.conclusion.confirmation import Confirmed
+from tuning.conclusion.selection import Selection
 from tuning.conclusion.targets import BestTrialMeasures
 from tuning.conclusion.trained_trial import TrainedTrial
 from tuning.records import StopReason
@@ -44,6 +45,7 @@ class Outcome:
         taken_over: Results of earlier runs that the search started with.
         notes: Sentences for the user.
         measures: Measurements of the best trial; None where there is none.
+        selection: Comparison of the leader with the best start point; None where it is one.
     """
 
     space: Space
@@ -56,3 +58,4 @@ class Outcome:
     taken_over: Sequence[TakenOver] = ()
     notes: list[str] = field(default_factory=list)
     measures: BestTrialMeasures | None = None
+    selection: Selection | None = None

@@ -50,6 +50,7 @@ def summarise(outcome: Outcome, wall_seconds: float, fingerprint: str) -> dict[s
         "baseline": {"name": COSINE, **_metrics(outcome.baselines[COSINE])},
         "baselines": {name: _metrics(roles) for name, roles in outcome.baselines.items()},
         "best": tested[0] if tested else None,
+        "selection": outcome.selection.as_record() if outcome.selection else None,
         "default_config": _tested_record(outcome.default) if outcome.default else None,
         "confirmed": [_confirmed_record(c) for c in outcome.confirmed if c.objectives],
         "tested": tested,

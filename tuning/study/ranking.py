@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from optuna.trial import TrialState
-
 from tuning.study.trials import highest
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-def ranking_key(trial: FrozenTrial) -> tuple[bool, float, int]:
+def ranking_key(trial: FrozenTrial) -> tuple[float, int]:
     """Return the key by which trials rank, the best highest.
 
-    Complete trials rank above others, then the best epoch decides, then the lower number.
+    The best epoch decides, whether the trial was stopped after it or not, then the lower number.
     """
     value = highest(trial)
-    is_complete = trial.state == TrialState.COMPLETE
-    return is_complete, float("-inf") if value is None else value, -trial.number
+    return float("-inf") if value is None else value, -trial.number
 
 
 def cost(trial: FrozenTrial) -> float | None:

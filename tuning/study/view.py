@@ -164,11 +164,10 @@ class StudyView:
         return rungs
 
     def ranked(self) -> list[FrozenTrial]:
-        """Return the trials that have left weights, best first: complete ones, then the others.
+        """Return the trials that have left weights, the one with the best epoch first.
 
-        A trial that was cut short is ranked by its best epoch, below every trial that had its
-        whole budget. Where another trial continued it, that one counts as soon as it has left
-        weights itself.
+        Where another trial continued one that was cut short, that one counts as soon as it has
+        left weights itself.
         """
         with_weights = [trial for trial in self.trials if attributes.best_epoch(trial)]
         continued = self.superseded_ancestors(by=with_weights)

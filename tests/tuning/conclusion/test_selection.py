@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantum_rerank.evaluation import NDCG
+from quantum_rerank.evaluation.comparison import paired_standard_error
+from quantum_rerank.training.trial_data import TrialData
+from tuning.conclusion.conclude import load_best, with_start_point
+from tuning.conclusion.confirmation import Confirmed
+from tuning.conclusion.selection import Selection, select, standard_error
+from tuning.conclusion.trained_trial import TrainedTrial
+from tuning.study import attributes
+from tuning.study.run_folder import load_study
+
+
+@pytest.fixture
+def trials(ended_run: Path) -> list[TrainedTrial]:
+    return load_best(load_study(ended_run).trials, 3, ended_run, [])
+
+
+def at(trial: TrainedTrial, number: int, mean: float) -> Confirmed:
+    return Confirmed(replace(trial, number=number), (mean,))
+
+
+def test_the_standard_error_is_that_of_the_mean_difference() -> None:
+    rng = np.random.default_rng(0)
+    left = {f"q{n}": float(value) for n, value in enumerate(rng.random(50))}
+    right = {f"q{n}": float(value) for n, value in enumerate(rng.random(50))}
+    differences = np.array([left[q] - right[q] for q in left])
+    expected = differences.std(ddof=1) / math.sqrt(50)
+    assert paired_standard_error(left, right) == pytest.approx(expected)
+
+
+def test_each_domain_counts_the_same_in_the_standard_error() -> None:
+    left = {"a/1": 1.0, "a/2": 0.0, "b/1": 0.5, "b/2": 0.5, "b/3": 0.5}
+    right = dict.fromkeys(left, 0.0)
+    domains = {query: query[0] for query in left}
+    # Domain b has no variance; that of a is 0.5 / 2.
+    assert paired_standard_error(left, right, domains) == pytest.approx(math.sqrt(0.25) / 2)
+
+
+def test_of_a_single_query_no_error_is_known() -> None:
+    assert paired_standard_error({"a": 1.0}, {"a": 0.0}) == math.inf
+    with pytest.raises(ValueError, match="share no query"):
+        paired_standard_error({"a": 1.0}, {"b": 0.0})
+
+
+def test_a_start_point_that_leads_is_the_winner(
+    trials: list[TrainedTrial], trial_data: TrialData
+) -> None:
+    order = [at(trials[0], 1, 0.6), at(trials[1], 2, 0.5)]
+    assert select(order, [1], trial_data, NDCG) == (order, None)
+    assert select(order, [1, 2], trial_data, NDCG) == (order, None)
+
+
+def test_without_a_start_point_among_the_best_the_leader_is_the_winner(
+    trials: list[TrainedTrial], trial_data: TrialData
+) -> None:
+    order = [at(trials[0], 1, 0.6), at(trials[1], 2, 0.5)]
+    assert select(order, [7], trial_data, NDCG) == (order, None)
+    assert select([], [7], trial_data, NDCG) == ([], None)
+
+
+@pytest.mark.parametrize(("errors", "winner"), [(0.5, 2), (1.5, 9)])
+def test_a_start_point_is_replaced_only_from_more_than_a_standard_error_on(
+    trials: list[TrainedTrial], trial_data: TrialData, errors: float, winner: int
+) -> None:
+    unfused = replace(trials[0].validation, fusion_weight=1.0)  # ranks by the affinity alone
+    left = replace(trials[0], number=9, validation=unfused)
+    right = replace(trials[1], number=2)
+    error = standard_error(left, right, trial_data, NDCG)
+    assert 0.0 < error < math.inf
+    between = at(trials[2], 5, 0.5 + 0.9 * errors * error)
+    order = [Confirmed(left, (0.5 + errors * error,)), between, Confirmed(right, (0.5,))]
+    chosen, selection = select(order, [2], trial_data, NDCG)
+    assert chosen[0].trial.number == winner
+    assert {one.trial.number for one in chosen} == {9, 5, 2}
+    assert selection is not None
+    assert (selection.leader, selection.start_point) == (9, 2)
+    assert selection.lead == pytest.approx(errors * error)
+    assert selection.is_distinguishable == (winner == 9)
+    assert ("not distinguishable" in str(selection)) == (winner == 2)
+    assert selection.as_record()["is_distinguishable"] == (winner == 9)
+
+
+def test_trials_of_the_same_ranking_are_not_distinguishable(
+    trials: list[TrainedTrial], trial_data: TrialData
+) -> None:
+    order = [at(trials[0], 9, 0.5), at(trials[0], 2, 0.5)]
+    chosen, selection = select(order, [2], trial_data, NDCG)
+    assert chosen[0].trial.number == 2
+    assert selection == Selection(9, 2, 0.0, 0.0)
+
+
+def test_the_best_start_point_is_among_the_finalists(ended_run: Path) -> None:
+    trials = load_study(ended_run).trials
+    (point,) = [t.number for t in trials if attributes.start_point(t) is not None][:1]
+    others = [t for t in trials if t.number != point]
+    best = load_best(others, 2, ended_run, [])
+    finalists = [trial.number for trial in with_start_point(best, trials, ended_run)]
+    assert finalists == [best[0].number, point]
+    alone = with_start_point(best[:1], trials, ended_run)
+    assert [trial.number for trial in alone] == [best[0].number]
+
+
+def test_a_start_point_whose_weights_are_gone_is_no_finalist(
+    ended_run: Path, remove_weights: Callable[[int], None]
+) -> None:
+    trials = load_study(ended_run).trials
+    points = [t.number for t in trials if attributes.start_point(t) is not None]
+    best = load_best([t for t in trials if t.number not in points], 2, ended_run, [])
+    for number in points:
+        remove_weights(number)
+    assert with_start_point(best, trials, ended_run) == best
+
+
+@pytest.fixture
+def remove_weights(ended_run: Path) -> Callable[[int], None]:
+    from tuning.study.storage import TRIALS
+    from tuning.study.trial_files import TrialFiles
+
+    return TrialFiles(str(ended_run / TRIALS)).remove

@@ -1,0 +1,97 @@
+"""Choice of the winner: a trial replaces a start point only if it is distinguishable from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from quantum_rerank.evaluation.comparison import paired_standard_error
+from quantum_rerank.evaluation.ranking import score_on
+from quantum_rerank.training.trial_data import TrialData
+from tuning.conclusion.confirmation import Confirmed
+from tuning.conclusion.trained_trial import TrainedTrial
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Comparison of the trial with the best validation objective and the best start point.
+
+    Attributes:
+        leader: Number of the trial with the best objective.
+        start_point: Number of the best trial among the start points.
+        lead: Objective of the leader minus that of the start point.
+        standard_error: Standard error of the difference, paired over validation queries.
+    """
+
+    leader: int
+    start_point: int
+    lead: float
+    standard_error: float
+
+    @property
+    def is_distinguishable(self) -> bool:
+        """Return whether the leader is ahead by more than one standard error."""
+        return self.lead > self.standard_error
+
+    def __str__(self) -> str:
+        comparison = (
+            f"Trial {self.leader} leads start point trial {self.start_point} by {self.lead:+.4f} "
+            f"on validation (paired standard error {self.standard_error:.4f})"
+        )
+        if self.is_distinguishable:
+            return f"{comparison}."
+        return f"{comparison}: not distinguishable, so the start point is the winner."
+
+    def as_record(self) -> dict[str, Any]:
+        """Return the selection as JSON holds it."""
+        return {**asdict(self), "is_distinguishable": self.is_distinguishable}
+
+
+def select(
+    confirmed: Sequence[Confirmed], start_points: Sequence[int], data: TrialData, metric: str
+) -> tuple[list[Confirmed], Selection | None]:
+    """Put the best start point first unless a trial is distinguishable from it.
+
+    The maximum over many trials is partly luck on the validation queries, which further seeds
+    on the same queries cannot show. A start point was known before and needs no luck.
+
+    Args:
+        confirmed: Best trials, the best first.
+        start_points: Numbers of the trials that are start points.
+        data: Data with the validation queries.
+        metric: Metric of the objective.
+
+    Returns:
+        The trials in the new order, and the comparison; None where a start point leads, or none
+        is among the best.
+    """
+    defenders = [trial for trial in confirmed if trial.trial.number in start_points]
+    if not defenders or defenders[0] is confirmed[0]:
+        return list(confirmed), None
+    leader, defender = confirmed[0], defenders[0]
+    selection = Selection(
+        leader=leader.trial.number,
+        start_point=defender.trial.number,
+        lead=leader.mean - defender.mean,
+        standard_error=standard_error(leader.trial, defender.trial, data, metric),
+    )
+    if selection.is_distinguishable:
+        return list(confirmed), selection
+    return [defender, *(trial for trial in confirmed if trial is not defender)], selection
+
+
+def standard_error(left: TrainedTrial, right: TrainedTrial, data: TrialData, metric: str) -> float:
+    """Return the standard error of the difference of two trials on the validation queries.
+
+    Args:
+        left: Trained trial.
+        right: Another one.
+        data: Data with the validation queries.
+        metric: Metric that is compared.
+    """
+    ours, theirs = (
+        score_on(trial.head, trial.validation.fusion_weight, data.validation)
+        for trial in (left, right)
+    )
+    return paired_standard_error(ours.per_query[metric], theirs.per_query[metric], ours.domains)
