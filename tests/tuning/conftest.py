@@ -35,11 +35,11 @@ from tuning.study.storage import TRIALS
 from tuning.study.trial_files import TrialFiles
 from tuning.workers.tasks import Tasks
 
-# State, and objective by epoch. Those that did not complete have seen the higher values.
+# State, and objective by epoch.
 RUN: tuple[tuple[str, tuple[float, ...]], ...] = (
     ("COMPLETE", (0.3, 0.4, 0.4)),
     ("COMPLETE", (0.3, 0.5, 0.6)),
-    ("PRUNED", (0.9,)),
+    ("PRUNED", (0.2,)),
     ("FAIL", (0.95,)),
 )
 

@@ -28,9 +28,7 @@ from tuning.study.trial_files import BEST_EPOCH, TrialFiles
 from tuning.study.view import StudyView
 
 
-def test_complete_trials_come_before_pruned_ones_and_those_without_weights_not_at_all(
-    ended_run: Path,
-) -> None:
+def test_the_best_epoch_decides_and_trials_without_weights_have_no_rank(ended_run: Path) -> None:
     ranked = StudyView(load_study(ended_run).get_trials()).ranked()
     assert [trial.number for trial in ranked] == [1, 0, 2]
 
@@ -59,13 +57,13 @@ def test_a_trial_that_was_cut_short_ranks_with_its_weights_until_another_continu
         return [trial.number for trial in StudyView(load_study(ended_run).get_trials()).ranked()]
 
     first = cut_short(ended_run, (0.99,), **{CHECKPOINT: 1})
-    assert ranked() == [1, 0, first, 2]
+    assert ranked() == [first, 1, 0, 2]
     second = cut_short(ended_run, (), **{CONTINUES: first})  # again, before its first epoch
     load_study(ended_run).enqueue_trial({}, user_attrs={CONTINUES: second})
-    assert ranked() == [1, 0, first, 2]
+    assert ranked() == [first, 1, 0, 2]
     third = cut_short(ended_run, (0.99, 0.95), **{CONTINUES: second, CHECKPOINT: 1})
     assert third == first + 2
-    assert ranked() == [1, 0, third, 2]
+    assert ranked() == [third, 1, 0, 2]
 
 
 def test_a_trial_is_loaded_with_the_weights_of_its_best_epoch(

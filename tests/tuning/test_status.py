@@ -146,7 +146,7 @@ def test_a_finished_run_shows_its_trials_best_cost_and_last_events(
     begin: Callable[[], Run],
 ) -> None:
     run = begin()
-    for state, values in [("COMPLETE", [0.3, 0.6, 0.5]), ("PRUNED", [0.9]), ("FAIL", [])]:
+    for state, values in [("COMPLETE", [0.3, 0.6, 0.5]), ("PRUNED", [0.4]), ("FAIL", [])]:
         run.trial(state, values, "nan: the loss [bold] became nan" if state == "FAIL" else "")
     run.session(60.0, core_seconds=30.0, ended="")
     run.session(30.0, core_seconds=10.0, ended="")
@@ -156,7 +156,7 @@ def test_a_finished_run_shows_its_trials_best_cost_and_last_events(
     assert "best 0.6000 in trial 0 (complete), epoch 2" in shown
     assert "spent 1:30 of 1:00:00, cores 0:40, 2 sessions" in shown
     assert "nan 1 2 nan: the loss [bold] became nan" in shown
-    assert "1 pruned, objective 0.9000" in shown
+    assert "1 pruned, objective 0.4000" in shown
     assert "Running" not in shown
 
 
@@ -329,12 +329,13 @@ def test_failures_are_counted_by_kind_with_the_latest_as_example(
 @pytest.mark.parametrize(
     ("trials", "best"),
     [
-        ([("PRUNED", [0.9]), ("COMPLETE", [0.2, 0.3, 0.3])], (1, 0.3, 2)),
+        ([("PRUNED", [0.9]), ("COMPLETE", [0.2, 0.3, 0.3])], (0, 0.9, 1)),
+        ([("PRUNED", [0.2]), ("COMPLETE", [0.2, 0.3, 0.3])], (1, 0.3, 2)),
         ([("PRUNED", [0.8]), ("PRUNED", [0.9])], (1, 0.9, 1)),
         ([("FAIL", [])], None),
     ],
 )
-def test_the_best_trial_is_a_complete_one_if_there_is_one(
+def test_the_best_trial_is_the_one_with_the_best_epoch(
     begin: Callable[[], Run],
     trials: list[tuple[str, list[float]]],
     best: tuple[int, float, int] | None,

@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,16 +136,6 @@ def test_where_every_trial_failed_on_a_seed_they_keep_their_order(
     monkeypatch.setattr("tuning.conclusion.confirmation.best_objective", all_fail)
     found = Confirmation(1, BEFORE, tasks(), study, []).confirm(best)
     assert [(one.trial.number, one.objectives) for one in found] == [(b.number, ()) for b in best]
-
-
-def test_without_seeds_a_complete_trial_stays_before_a_higher_one_that_was_stopped(
-    ended_run: Path, study: optuna.Study, tasks: Callable[..., Tasks]
-) -> None:
-    best = load_best(study.trials, 3, ended_run, [])
-    assert [trial.state for trial in best] == ["complete", "complete", "pruned"]
-    stopped = replace(best[2], validation=replace(best[2].validation, objective=0.99))
-    found = Confirmation(0, BEFORE, tasks(), study, []).confirm([*best[:2], stopped])
-    assert [one.trial.number for one in found] == [trial.number for trial in best]
 
 
 def test_without_seeds_the_trials_keep_their_order_and_objective(

@@ -102,10 +102,11 @@ def test_an_attempt_whose_continuation_failed_gives_way_like_any_other(search: S
     assert search.holding(BEST_EPOCH) == better[:2]
 
 
-def test_a_complete_trial_comes_before_any_that_was_stopped(search: Search) -> None:
-    search.end(0.1, TrialState.COMPLETE)
-    for value in (0.9, 0.8, 0.7):
+def test_the_best_epoch_decides_whether_a_trial_was_stopped_or_not(search: Search) -> None:
+    search.end(0.8, TrialState.COMPLETE)
+    for value in (0.9, 0.7):
         search.end(value)
+    search.end(0.1, TrialState.COMPLETE)
     assert search.holding(BEST_EPOCH) == [0, 1]
 
 

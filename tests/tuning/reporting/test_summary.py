@@ -72,7 +72,7 @@ def test_the_table_of_trials_has_a_row_per_trial_with_its_parameters(
     assert list(table["number"]) == [0, 1, 2, 3]
     assert list(table["state"]) == ["complete", "complete", "pruned", "failed"]
     assert list(table["epochs"]) == [3, 3, 1, 1]
-    assert [float(value) for value in table["objective"]] == [0.4, 0.6, 0.9, 0.95]
+    assert [float(value) for value in table["objective"]] == [0.4, 0.6, 0.2, 0.95]
     assert list(table["reason"]) == ["", "", "", "nan: the loss became nan"]
     assert list(table["best_epoch"]) == ["1", "1", "1", ""]
     assert set(outcome.space.parameters) <= set(table.columns)
