@@ -46,6 +46,14 @@ def tpe(space: Space, seed: int) -> BaseSampler:
     return TPESampler(seed=seed, n_startup_trials=startup, constant_liar=True)
 
 
+def prior(space: Space, seed: int) -> BaseSampler:
+    """Return a sampler that draws near the start points, the best trial, by TPE and at random."""
+    from tuning.algorithms.prior import PriorSampler
+
+    startup = space.header.sampler.startup_trials
+    return PriorSampler(space.start_points(), seed=seed, startup_trials=startup)
+
+
 def gaussian_process(space: Space, seed: int) -> BaseSampler:
     """Return a sampler that fits a Gaussian process to the complete trials."""
     return GPSampler(seed=seed, n_startup_trials=space.header.sampler.startup_trials)

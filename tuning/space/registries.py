@@ -17,6 +17,7 @@ SAMPLERS: Registry[SamplerFactory] = Registry(
     "sampler",
     "samplers",
     {
+        "prior": "tuning.algorithms.samplers:prior",
         "tpe": "tuning.algorithms.samplers:tpe",
         "gp": "tuning.algorithms.samplers:gaussian_process",
         "cmaes": "tuning.algorithms.samplers:cma_es",

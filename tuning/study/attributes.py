@@ -32,7 +32,15 @@ CURVE = "objective_by_epoch"  # epoch -> objective in studies of two objectives
 WARM_START = "warm_start"  # RUN#NUMBER of the earlier run's trial that was taken over
 PROPOSED_BY = "proposed_by"  # RUN#NUMBER of the earlier run's trial whose configuration this is
 ORDINAL = "ordinal"  # number of the configuration, where its first attempt has another number
-_INHERITED = (START_POINT, CLONES, AT_EPOCH, REPLACES, ORDINAL)  # by the next attempt
+PROPOSED_FROM = "proposed_from"  # source of the sampler `prior`
+_INHERITED = (
+    START_POINT,
+    CLONES,
+    AT_EPOCH,
+    REPLACES,
+    ORDINAL,
+    PROPOSED_FROM,
+)  # by the next attempt
 _MEASURED = (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS, CHECKPOINT, RESTARTED, WARNING)
 
 # Attributes of a study.

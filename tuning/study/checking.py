@@ -35,6 +35,7 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Trial = Annotated[int, Field(ge=0, strict=True)]
 _Epoch = Annotated[int, Field(ge=1, strict=True)]
 _Key = Annotated[str, Field(pattern=r"#[0-9]+$")]
+_Source = Annotated[str, Field(pattern=r"^(prior:[0-9]+|incumbent|model|uniform)$")]
 
 
 class _Failure(BaseModel):
@@ -55,6 +56,7 @@ _OF_TRIALS: Mapping[str, TypeAdapter[Any]] = {
     attributes.START_POINT: TypeAdapter(_Trial),
     attributes.CONTINUES: TypeAdapter(_Trial),
     attributes.ORDINAL: TypeAdapter(_Trial),
+    attributes.PROPOSED_FROM: TypeAdapter(_Source),
     attributes.CLONES: TypeAdapter(_Trial),
     attributes.AT_EPOCH: TypeAdapter(_Epoch),
     attributes.REPLACES: TypeAdapter(_Trial),

@@ -460,7 +460,7 @@ def test_a_worker_that_is_lost_when_the_search_is_over_waits_for_the_next_sessio
     assert search_in(tmp_path, tiny_space).suggest("a")["trial_metadata"].earlier == (0,)
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "cmaes"])
+@pytest.mark.parametrize("sampler", ["random", "prior", "tpe", "gp", "cmaes"])
 def test_a_killed_search_proposes_what_it_would_have_proposed(
     tmp_path: Path, tiny_space: Space, sampler: str
 ) -> None:

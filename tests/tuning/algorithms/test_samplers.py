@@ -16,7 +16,7 @@ from tuning.space import (
 from tuning.study.resuming import close_running, enqueue_missing
 from tuning.study.run_folder import open_study
 
-NAMES = ["tpe", "gp", "cmaes", "random", "qmc"]
+NAMES = ["prior", "tpe", "gp", "cmaes", "random", "qmc"]
 
 
 def space_with(space: Space, name: str, seed: int = 3) -> Space:
@@ -169,7 +169,7 @@ def test_only_a_grid_comes_to_its_end(tmp_path: Path, tiny_space: Space) -> None
     assert has_points_left(make_sampler(space_with(tiny_space, "random"), 0), study)
 
 
-@pytest.mark.parametrize("name", ["tpe", "gp", "random", "qmc", "grid"])
+@pytest.mark.parametrize("name", ["prior", "tpe", "gp", "random", "qmc", "grid"])
 def test_a_sampler_proposes_for_two_objectives_also_beside_trials_that_run(
     tmp_path: Path, grid_space: Space, name: str
 ) -> None:
