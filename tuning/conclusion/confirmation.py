@@ -23,6 +23,7 @@ Ancestors = Sequence[tuple[ExperimentConfig, int]]
 """Configurations that trained a trial's weights before it, each with its last epoch."""
 
 _FIRST_SEED = 1_000_003  # first of the seeds that no trial of a search has
+_LEAST_SPREAD = 0.003  # of an objective over seeds
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Confirmed:
 
     Attributes:
         trial: Trial that was trained again.
-        objectives: Objective on each seed; empty where not all seeds were trained.
+        objectives: Objective on each seed; empty where one of them was not trained.
     """
 
     trial: TrainedTrial
@@ -53,7 +54,7 @@ class Confirmation:
     """Training of the best trials' configurations on fresh seeds.
 
     Attributes:
-        n_seeds: Number of seeds; the same for every trial.
+        n_seeds: Number of seeds at most.
         ancestors: Number of a trial -> trainings before it, which are done again too.
         tasks: Runs the trainings.
         study: Study of the search, which holds the objectives of earlier sessions.
@@ -69,26 +70,41 @@ class Confirmation:
     def confirm(self, best: Sequence[TrainedTrial]) -> list[Confirmed]:
         """Return the best trials, the one with the best mean over seeds first.
 
-        Trials of which a seed failed come last. Where the search ends before all seeds were
-        trained, the trials keep their order.
+        The trials race: after two seeds, and after each further one, a trial that is clearly
+        behind gets no more seeds. The race ends when one trial is left. Trials of which a seed
+        failed come last. Where the search ends before all seeds were trained, the trials keep
+        their order.
 
         Args:
             best: Best trials, in order.
         """
         seeds = [_FIRST_SEED + index for index in range(self.n_seeds)]
-        is_complete = self._train(best, seeds)
+        racing, ahead, ended = list(best), list[Confirmed](), list[Confirmed]()
+        for n_seeds in range(min(2, self.n_seeds), self.n_seeds + 1):
+            used = seeds[:n_seeds]
+            if not self._train(racing, used):
+                return self._noted([Confirmed(trial, ()) for trial in best])
+            confirmed = sorted(self._confirmed(racing, used), key=_rank, reverse=True)
+            ahead = in_the_race(confirmed) if n_seeds < self.n_seeds else confirmed
+            ended = [*(trial for trial in confirmed if trial not in ahead), *ended]
+            racing = [trial.trial for trial in ahead]
+            if len(racing) < 2:
+                break
+        return self._noted([*ahead, *ended])
+
+    def _confirmed(self, trials: Sequence[TrainedTrial], seeds: Sequence[int]) -> list[Confirmed]:
+        """Return trials with their objectives on seeds, those that failed on one without any."""
         objectives = attributes.confirmed(self.study)
-        confirmed = [
+        return [
             Confirmed(trial, _on_all(seeds, objectives.get(str(trial.number), {})))
-            for trial in best
+            for trial in trials
         ]
+
+    def _noted(self, confirmed: list[Confirmed]) -> list[Confirmed]:
+        """Return trials, and note it if some have no objectives on fresh seeds."""
         if self.n_seeds and not all(trial.objectives for trial in confirmed):
             self.notes.append("Not all of the best trials were confirmed on fresh seeds.")
-        if not is_complete:  # trials that had less time would come last
-            return [Confirmed(trial, ()) for trial in best]
-        return sorted(
-            confirmed, key=lambda trial: trial.mean if trial.objectives else -math.inf, reverse=True
-        )
+        return confirmed
 
     def _train(self, best: Sequence[TrainedTrial], seeds: Sequence[int]) -> bool:
         """Train what earlier sessions have not; return whether every training ended."""
@@ -118,6 +134,34 @@ class Confirmation:
             override(trial.config, {"seed": seed}),
             [(override(config, {"seed": seed}), last) for config, last in ancestors],
         )
+
+
+def in_the_race(confirmed: Sequence[Confirmed]) -> list[Confirmed]:
+    """Return the trials that are not clearly behind the first one.
+
+    A trial is clearly behind if its mean is lower by more than two standard errors of the
+    difference of two means. The standard deviation over seeds is pooled over all trials, and is
+    at least 0.003: two seeds may agree by chance.
+
+    Args:
+        confirmed: Trials with the same number of seeds, the best mean first.
+
+    >>> close, behind = (0.50, 0.51, 0.50), (0.40, 0.41, 0.40)
+    >>> trial: Any = None
+    >>> len(in_the_race([Confirmed(trial, close), Confirmed(trial, behind)]))
+    1
+    """
+    measured = [trial for trial in confirmed if trial.objectives]
+    if not measured:
+        return []
+    n_seeds = len(measured[0].objectives)
+    pooled = math.sqrt(fmean(trial.spread**2 for trial in measured))
+    error = max(pooled, _LEAST_SPREAD) * math.sqrt(2.0 / n_seeds)
+    return [trial for trial in measured if measured[0].mean - trial.mean <= 2.0 * error]
+
+
+def _rank(trial: Confirmed) -> float:
+    return trial.mean if trial.objectives else -math.inf
 
 
 def _on_all(seeds: Sequence[int], objectives: Mapping[str, float]) -> tuple[float, ...]:

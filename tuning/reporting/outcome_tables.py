@@ -12,7 +12,6 @@ from rich.text import Text
 from quantum_rerank.evaluation import COSINE, Scores, difference_table, leaderboard
 from quantum_rerank.evaluation.target_table import target_table
 from quantum_rerank.evaluation.targets import read_target_records
-from quantum_rerank.plural import counted
 from tuning.conclusion.confirmation import Confirmed
 from tuning.conclusion.outcome import Outcome
 from tuning.reporting.descriptions import describe_trial
@@ -74,18 +73,26 @@ def print_confirmed(confirmed: Sequence[Confirmed], console: Console) -> None:
     trials = [trial for trial in confirmed if trial.objectives]
     if not trials:
         return
-    n_seeds = len(trials[0].objectives)
     table = Table(
-        title=f"Validation objective of the best trials on {counted(n_seeds, 'fresh seed')}",
+        title="Validation objective of the best trials on fresh seeds",
         title_justify="left",
         box=None,
     )
-    for name in ("trial", "in the search", "mean", "standard deviation", "lowest", "highest"):
+    for name in (
+        "trial",
+        "seeds",
+        "in the search",
+        "mean",
+        "standard deviation",
+        "lowest",
+        "highest",
+    ):
         table.add_column(name, justify="right")
     for trial in trials:
         values = (trial.trial.validation.objective, trial.mean, trial.spread)
         ends = (min(trial.objectives), max(trial.objectives))
-        table.add_row(str(trial.trial.number), *(f"{value:.4f}" for value in (*values, *ends)))
+        counts = (str(trial.trial.number), str(len(trial.objectives)))
+        table.add_row(*counts, *(f"{value:.4f}" for value in (*values, *ends)))
     console.print(table)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import SaturatedError
 from quantum_rerank.training.trial_data import TrialData
 from tuning.conclusion.conclude import load_best
-from tuning.conclusion.confirmation import Confirmation, Confirmed, best_objective
+from tuning.conclusion.confirmation import Confirmation, Confirmed, best_objective, in_the_race
 from tuning.conclusion.trained_trial import TrainedTrial
 from tuning.records import StopKind, StopReason
 from tuning.reporting.outcome_tables import print_confirmed
@@ -138,6 +139,72 @@ def test_where_every_trial_failed_on_a_seed_they_keep_their_order(
     assert [(one.trial.number, one.objectives) for one in found] == [(b.number, ()) for b in best]
 
 
+def objectives_of(
+    monkeypatch: pytest.MonkeyPatch, numbers: dict[float, tuple[float, ...]]
+) -> list[float]:
+    """Let a training give the next objective of its learning rate; return what was trained."""
+    trained: list[float] = []
+
+    def next_objective(config: ExperimentConfig, before: Any, data: TrialData) -> float:
+        rate = config.optimizer.mlp_lr
+        trained.append(rate)
+        return numbers[rate][trained.count(rate) - 1]
+
+    monkeypatch.setattr("tuning.conclusion.confirmation.best_objective", next_objective)
+    return trained
+
+
+def racers(best: list[TrainedTrial], n_trials: int) -> list[TrainedTrial]:
+    """Return trials of different learning rates, 0.1, 0.2, ..."""
+    configs = [
+        best[0].config.model_copy(
+            update={
+                "optimizer": best[0].config.optimizer.model_copy(
+                    update={"mlp_lr": (number + 1) / 10}
+                )
+            }
+        )
+        for number in range(n_trials)
+    ]
+    return [replace(best[0], number=number, config=config) for number, config in enumerate(configs)]
+
+
+def test_a_trial_that_is_clearly_behind_gets_no_more_seeds(
+    best: list[TrainedTrial],
+    study: optuna.Study,
+    tasks: Callable[..., Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = {0.1: (0.50, 0.51, 0.50, 0.52, 0.51), 0.2: (0.40, 0.41), 0.3: (0.51, 0.50) * 3}
+    trained = objectives_of(monkeypatch, values)
+    found = Confirmation(5, BEFORE, tasks(), study, []).confirm(racers(best, 3))
+    assert [(one.trial.number, len(one.objectives)) for one in found] == [(0, 5), (2, 5), (1, 2)]
+    assert len(trained) == 12
+    trained.clear()
+    again = Confirmation(5, BEFORE, tasks(), study, []).confirm(racers(best, 3))
+    assert again == found
+    assert not trained  # an ended race is not run again
+
+
+def test_a_race_ends_when_one_trial_is_left(
+    best: list[TrainedTrial],
+    study: optuna.Study,
+    tasks: Callable[..., Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trained = objectives_of(monkeypatch, {0.1: (0.4, 0.41), 0.2: (0.5, 0.51), 0.3: (0.3, 0.31)})
+    found = Confirmation(5, BEFORE, tasks(), study, []).confirm(racers(best, 3))
+    assert [one.trial.number for one in found] == [1, 0, 2]
+    assert len(trained) == 6
+
+
+def test_seeds_that_agree_by_chance_do_not_end_a_race(best: list[TrainedTrial]) -> None:
+    left, right = (
+        Confirmed(trial, (mean, mean)) for trial, mean in zip(best, (0.5, 0.495), strict=True)
+    )
+    assert in_the_race([left, right]) == [left, right]
+
+
 def test_without_seeds_the_trials_keep_their_order_and_objective(
     best: list[TrainedTrial], study: optuna.Study, tasks: Callable[..., Tasks]
 ) -> None:
@@ -158,5 +225,6 @@ def test_the_table_shows_what_each_came_to(best: list[TrainedTrial]) -> None:
     console = Console(file=io.StringIO(), width=120)
     print_confirmed([Confirmed(best[0], (0.4, 0.5, 0.6)), Confirmed(best[1], ())], console)
     shown = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
-    assert "best trials on 3 fresh seeds" in shown
+    assert "best trials on fresh seeds" in shown
+    assert f"{best[0].number} 3 " in shown
     assert shown.endswith("0.5000 0.1000 0.4000 0.6000")
