@@ -119,7 +119,7 @@ class Conclusion:
         n_seeds = self.space.header.confirm_seeds if len(best) > 1 else 0
         if n_seeds and not self.tasks.stop_signal():
             seeds = counted(n_seeds, "fresh seed")
-            self.console.print(f"Training the best {len(best)} trials on {seeds} ...")
+            self.console.print(f"Training the best {len(best)} trials on up to {seeds} ...")
         confirmation = Confirmation(n_seeds, ancestors, self.tasks, self.study, self.notes)
         return confirmation.confirm(best)
 

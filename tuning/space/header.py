@@ -147,4 +147,4 @@ class Header(Section):
     top_k: int = Field(
         3, ge=1, le=1000, description="best trials that are confirmed on fresh seeds"
     )
-    confirm_seeds: int = Field(5, ge=0, le=1000, description="number of fresh seeds")
+    confirm_seeds: int = Field(5, ge=0, le=1000, description="fresh seeds at most")

@@ -199,9 +199,7 @@ def test_a_race_ends_when_one_trial_is_left(
 
 
 def test_seeds_that_agree_by_chance_do_not_end_a_race(best: list[TrainedTrial]) -> None:
-    left, right = (
-        Confirmed(trial, (mean, mean)) for trial, mean in zip(best, (0.5, 0.495), strict=True)
-    )
+    left, right = Confirmed(best[0], (0.5, 0.5)), Confirmed(best[1], (0.495, 0.495))
     assert in_the_race([left, right]) == [left, right]
 
 
