@@ -60,7 +60,7 @@ def _searcher(search: Search, n_trials: int) -> OptunaSearcher:
         refusal=lambda config: memory_refusal(least(config), memory_gb),
         death_note=partial(read_death_note, search.files),
         population=search.population,
-        **({"has_room": search.memory.has_room} if search.memory else {}),
+        has_room=_has_room(search),
     )
     return OptunaSearcher(
         search.space,
@@ -70,6 +70,14 @@ def _searcher(search: Search, n_trials: int) -> OptunaSearcher:
         stop_signal=search.stop_signal,
         policy=policy,
     )
+
+
+def _has_room(search: Search) -> Callable[[], bool]:
+    """Return the function that says whether the machine has memory for a further trial."""
+    # Most members of a population are paused, and use none.
+    if search.memory is None or search.population is not None:
+        return lambda: True
+    return search.memory.has_room
 
 
 def _tuner(search: Search, searcher: OptunaSearcher, rule: Rule, scratch: str) -> tune.Tuner:
