@@ -103,17 +103,26 @@ def test_the_summary_agrees_with_the_study(finished_search: FinishedSearch) -> N
         assert 0 < roles["unseen_test"]["ndcg@10"] <= 1
 
 
-def test_the_best_trials_are_confirmed_and_the_highest_mean_wins(
+def test_the_best_trial_and_the_start_point_are_confirmed_and_one_of_them_wins(
     finished_search: FinishedSearch,
 ) -> None:
-    highest = StudyView(finished_search.trials).ranked()[:2]
-    confirmed = finished_search.summary["confirmed"]
-    assert {row["number"] for row in confirmed} == {trial.number for trial in highest}
-    assert confirmed == sorted(confirmed, key=lambda row: row["mean"], reverse=True)
-    assert finished_search.summary["best"]["number"] == confirmed[0]["number"]
-    values = {trial.number: max(trial.intermediate_values.values()) for trial in highest}
-    value = values[confirmed[0]["number"]]
-    assert finished_search.summary["best"]["objective"] == pytest.approx(value)
+    summary = finished_search.summary
+    start_point = 0
+    first, second = (trial.number for trial in StudyView(finished_search.trials).ranked()[:2])
+    finalists = {first, second if first == start_point else start_point}
+    means = {row["number"]: row["mean"] for row in summary["confirmed"]}
+    assert set(means) == finalists
+    leader = max(means, key=lambda number: means[number])
+    if (selection := summary["selection"]) is not None:
+        assert (selection["leader"], selection["start_point"]) == (leader, start_point)
+        assert selection["lead"] == pytest.approx(means[leader] - means[start_point])
+        is_ahead = selection["lead"] > selection["standard_error"]
+        assert selection["is_distinguishable"] == is_ahead
+        leader = leader if is_ahead else start_point
+        assert f"Trial {selection['leader']} leads" in finished_search.command.text
+    assert summary["best"]["number"] == leader
+    epochs = finished_search.trials[leader].intermediate_values
+    assert summary["best"]["objective"] == pytest.approx(max(epochs.values()))
 
 
 def test_no_trial_gets_a_test_query(finished_search: FinishedSearch) -> None:
