@@ -17,8 +17,8 @@ SAMPLERS: Registry[SamplerFactory] = Registry(
     "sampler",
     "samplers",
     {
-        "prior": "tuning.algorithms.samplers:prior",
         "tpe": "tuning.algorithms.samplers:tpe",
+        "prior": "tuning.algorithms.samplers:prior",
         "gp": "tuning.algorithms.samplers:gaussian_process",
         "cmaes": "tuning.algorithms.samplers:cma_es",
         "random": "tuning.algorithms.samplers:random",
