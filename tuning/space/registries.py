@@ -18,12 +18,12 @@ SAMPLERS: Registry[SamplerFactory] = Registry(
     "samplers",
     {
         "tpe": "tuning.algorithms.samplers:tpe",
-        "prior": "tuning.algorithms.samplers:prior",
         "gp": "tuning.algorithms.samplers:gaussian_process",
         "cmaes": "tuning.algorithms.samplers:cma_es",
         "random": "tuning.algorithms.samplers:random",
         "grid": "tuning.algorithms.samplers:grid",
         "qmc": "tuning.algorithms.samplers:quasi_monte_carlo",
+        "prior": "tuning.algorithms.samplers:prior",
     },
 )
 
