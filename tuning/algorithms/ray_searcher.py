@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -171,10 +171,11 @@ class OptunaSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         trial = self._trials[trial_id] = self._study.ask()
         params = self._space.suggest(trial)
         view = StudyView.of(self._study)
+        metadata = view.metadata(trial.number)
         ordinal = view.n_configurations(before=trial.number)
-        if view.origins[trial.number] == trial.number != ordinal:
+        if metadata.origin == trial.number != ordinal:
             attributes.write_ordinal(trial, ordinal)
-        metadata = StudyView.of(self._study).metadata(trial.number)
+            metadata = replace(metadata, ordinal=ordinal)
         ray_config = {**params, METADATA: metadata}
         try:
             config = self._space.config_for(params, metadata.ordinal)
