@@ -123,7 +123,8 @@ class _SweepTrial:
     def train(self, config: ExperimentConfig, data: TrialData) -> None:
         """Train, and write the end of the trial into the run."""
         try:
-            with TemporaryDirectory() as files:
+            # A trial that is killed at its memory may still write while the folder is removed.
+            with TemporaryDirectory(ignore_cleanup_errors=True) as files:
                 context = TrialContext(TrialFiles(files), TrialMetadata(number=0))
                 task = TrialTask(config, data, context)
                 train_within(self._memory_gb, self._on_excess, task, self._report)

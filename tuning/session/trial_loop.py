@@ -44,7 +44,8 @@ def run_trials(search: Search) -> None:
     searcher = _searcher(search, n_trials)
     # Nothing of Ray's is kept: a session needs the study and the trials' files only.
     with (
-        tempfile.TemporaryDirectory(prefix="ray-tune-") as scratch,
+        # A killed worker may still write into it while it is removed.
+        tempfile.TemporaryDirectory(prefix="ray-tune-", ignore_cleanup_errors=True) as scratch,
         fault_raised(searcher),
     ):
         _tuner(search, searcher, rule, scratch).fit()

@@ -1,16 +1,13 @@
-"""Ray workers that run calls one after another, and may be killed though they hang."""
+"""Pool of workers that run calls one after another, and may be killed though they hang."""
 
 from __future__ import annotations
 
-import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from tuning.limits.deadlines import TimeLimits
-from tuning.limits.memory import TrialMemory, kill_descendants
-from tuning.limits.memory_watchdog import OUT_OF_MEMORY_EXIT_CODE, MemoryWatchdog
 from tuning.records import Clock
 
 Key = TypeVar("Key")
@@ -18,28 +15,39 @@ _LOST = "its worker was lost, and lost again in a second attempt"
 _START_SECONDS = 300.0  # that a worker on this machine has to start, which is not the call's time
 
 
-class CallWorker:
-    """Actor that runs one call at a time, and tells meanwhile how many epochs it has ended.
+class WorkerLost(Exception):
+    """Worker that ended before its call."""
 
-    Args:
-        memory_bytes: Memory of a call; the process ends itself above it.
-    """
 
-    def __init__(self, memory_bytes: int) -> None:
-        self._memory_bytes = memory_bytes
-        self._n_epochs = 0
+class Worker(Protocol):
+    """Process that runs one call at a time."""
 
-    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Return `function(*arguments, watch)`."""
-        with MemoryWatchdog(self._memory_bytes, TrialMemory(), _end_this_process):
-            return function(*arguments, self._count)
+    def begin(self, arguments: Sequence[Any]) -> None:
+        """Begin a call."""
 
-    def n_epochs(self) -> int:
-        """Return the number of epochs that have ended in this process."""
-        return self._n_epochs
+    def n_epochs(self) -> int | None:
+        """Return the epochs that have ended in this process, or None while it does not answer."""
 
-    def _count(self, _: object) -> None:
-        self._n_epochs += 1
+    def outcome(self) -> Any:
+        """Return the result of the call, which has ended.
+
+        Raises:
+            WorkerLost: The process ended before the call.
+            Exception: What the call raised.
+        """
+
+    def kill(self) -> None:
+        """End the process, with what it runs."""
+
+
+class Workers(Protocol):
+    """Source of workers."""
+
+    def start(self) -> Worker:
+        """Start a worker, and return it before it is up."""
+
+    def wait(self, workers: Sequence[Worker], seconds: float) -> list[Worker]:
+        """Return the workers whose calls have ended, at the latest after `seconds`."""
 
 
 @dataclass
@@ -62,20 +70,16 @@ class _Busy(Generic[Key]):
     """A worker with its call.
 
     Attributes:
-        actor: The worker.
+        worker: The worker.
         call: The call.
-        result: Reference of the result.
-        answer: Reference of the requested number of epochs.
         started: When the call began.
         reported: When an epoch ended last.
         is_up: False until the worker has answered; the time of its call has not begun.
         n_epochs: Epochs that it had ended when it answered last.
     """
 
-    actor: Any
+    worker: Worker
     call: _Call[Key]
-    result: Any
-    answer: Any
     started: float
     reported: float
     is_up: bool = False
@@ -84,25 +88,19 @@ class _Busy(Generic[Key]):
 
 @dataclass
 class TaskPool(Generic[Key]):
-    """Pool of workers for calls of one function.
+    """Pool of workers for calls.
 
     Attributes:
-        function: Called as `function(*arguments, shared, watch)`.
-        shared: Reference of the argument that all calls share.
-        options: Resources of a worker.
-        memory_bytes: Memory of a call.
+        workers: Source of the workers.
         limits: Time of a call, and of its epochs.
         clock: Seconds.
         waits_for_nodes: Whether a worker may wait for its resources, as on a cluster.
     """
 
-    function: Callable[..., Any]
-    shared: Any
-    options: Mapping[str, Any]
-    memory_bytes: int
+    workers: Workers
     limits: TimeLimits
     clock: Clock
-    waits_for_nodes: bool
+    waits_for_nodes: bool = False
     _calls: deque[_Call[Key]] = field(default_factory=deque)
     _busy: list[_Busy[Key]] = field(default_factory=list)
 
@@ -110,7 +108,7 @@ class TaskPool(Generic[Key]):
         """Queue calls, and start as many workers as there are calls, but at most `n_workers`."""
         self._calls.extend(_Call(key, values) for key, values in arguments.items())
         for _ in range(min(n_workers, len(self._calls))):
-            self._begin(self._new_worker(), self._calls.popleft())
+            self._begin(self.workers.start(), self._calls.popleft())
 
     @property
     def is_busy(self) -> bool:
@@ -126,13 +124,11 @@ class TaskPool(Generic[Key]):
         Yields:
             Key, result and reason of a failure, or nothing, of each call that has ended.
         """
-        import ray
-
-        finished, _ = ray.wait([busy.result for busy in self._busy], timeout=seconds)
-        for busy in [busy for busy in self._busy if busy.result in finished]:
+        finished = self.workers.wait([busy.worker for busy in self._busy], seconds)
+        for busy in [busy for busy in self._busy if busy.worker in finished]:
             self._busy.remove(busy)
             yield from self._outcome(busy)
-        self._read_answers()
+        self._count_epochs()
         for busy in list(self._busy):
             if reason := self._overdue(busy):
                 self._busy.remove(busy)
@@ -141,10 +137,8 @@ class TaskPool(Generic[Key]):
 
     def close(self) -> None:
         """Kill all workers, with what they run."""
-        import ray
-
         for busy in self._busy:
-            ray.kill(busy.actor)
+            busy.worker.kill()
         self._busy.clear()
         self._calls.clear()
 
@@ -159,89 +153,60 @@ class TaskPool(Generic[Key]):
 
     def _outcome(self, busy: _Busy[Key]) -> Iterator[tuple[Key, Any, str]]:
         """Yield the outcome of a call; a call whose worker was lost is made once more."""
-        import ray
-        from ray.exceptions import RayActorError
-
         try:
-            value = ray.get(busy.result)
-        except RayActorError:
+            value = busy.worker.outcome()
+        except WorkerLost:
             if busy.call.n_attempts == 1:
-                self._begin(self._new_worker(), busy.call)
+                self._begin(self.workers.start(), busy.call)
                 return
             self._replace(busy)
             yield busy.call.key, None, _LOST
         except Exception as error:  # of any kind: the search continues without it
-            self._go_on(busy.actor)
+            self._go_on(busy.worker)
             reason = (str(error).splitlines() or [type(error).__name__])[-1]
             yield busy.call.key, None, reason
         else:
-            self._go_on(busy.actor)
+            self._go_on(busy.worker)
             yield busy.call.key, value, ""
 
-    def _go_on(self, actor: Any) -> None:
+    def _go_on(self, worker: Worker) -> None:
         """Give a worker its next call, or end it."""
-        import ray
-
         if call := self._next_call():
-            self._begin(actor, call)
+            self._begin(worker, call)
         else:
-            ray.kill(actor)
+            worker.kill()
 
     def _replace(self, busy: _Busy[Key]) -> None:
         """Kill a worker, and start another if there is a call for it."""
-        import ray
-
-        ray.kill(busy.actor)
+        busy.worker.kill()
         if self._calls:
-            self._begin(self._new_worker(), self._calls.popleft())
+            self._begin(self.workers.start(), self._calls.popleft())
 
     def _next_call(self) -> _Call[Key] | None:
         """Return the next call; on a cluster also one whose worker waits for its resources."""
-        import ray
-
         if self._calls:
             return self._calls.popleft()
         for busy in self._busy if self.waits_for_nodes else ():
             if not busy.is_up:
-                ray.kill(busy.actor)
+                busy.worker.kill()
                 self._busy.remove(busy)
                 return busy.call
         return None
 
-    def _new_worker(self) -> Any:
-        import ray
-
-        actor = ray.remote(CallWorker).options(max_concurrency=2, **self.options)
-        return actor.remote(self.memory_bytes)
-
-    def _begin(self, actor: Any, call: _Call[Key]) -> None:
+    def _begin(self, worker: Worker, call: _Call[Key]) -> None:
         now = self.clock()
         call.n_attempts += 1
-        result = actor.run.remote(self.function, *call.arguments, self.shared)
-        self._busy.append(_Busy(actor, call, result, actor.n_epochs.remote(), now, now))
+        worker.begin(call.arguments)
+        self._busy.append(_Busy(worker, call, now, now))
 
-    def _read_answers(self) -> None:
-        """Note which workers have ended an epoch since they were asked last."""
-        import ray
-        from ray.exceptions import RayActorError
-
-        answers = [busy.answer for busy in self._busy]
-        ready, _ = ray.wait(answers, num_returns=len(answers), timeout=0) if answers else ([], [])
+    def _count_epochs(self) -> None:
+        """Note which workers have ended an epoch since they answered last."""
         for busy in self._busy:
-            if busy.answer not in ready:
-                continue
-            try:
-                n_epochs = ray.get(busy.answer)
-            except RayActorError:  # its result tells the same
+            n_epochs = busy.worker.n_epochs()
+            if n_epochs is None:
                 continue
             if not busy.is_up:
                 busy.is_up, busy.started = True, self.clock()
                 busy.reported = busy.started
             if n_epochs > busy.n_epochs:
                 busy.n_epochs, busy.reported = n_epochs, self.clock()
-            busy.answer = busy.actor.n_epochs.remote()
-
-
-def _end_this_process(used: int) -> None:
-    kill_descendants(os.getpid())
-    os._exit(OUT_OF_MEMORY_EXIT_CODE)

@@ -11,6 +11,7 @@ from tuning.limits.concurrency import GIB, Concurrency
 from tuning.limits.deadlines import TimeLimits
 from tuning.limits.stop_signal import StopSignal
 from tuning.records import Clock
+from tuning.workers.call_worker import RayWorkers
 from tuning.workers.task_pool import TaskPool
 
 Key = TypeVar("Key")
@@ -61,14 +62,14 @@ class Tasks:
             return  # or the shared argument would be sent to every node for nothing
         import ray
 
-        pool: TaskPool[Key] = TaskPool(
+        workers = RayWorkers(
             function,
             ray.put(self.shared),
             {"num_cpus": 1, **self.concurrency.reservation},
             int(self.concurrency.trial_memory_gb * GIB),
-            limits=self.limits,
-            clock=self.clock,
-            waits_for_nodes=self.concurrency.is_spread,
+        )
+        pool: TaskPool[Key] = TaskPool(
+            workers, self.limits, self.clock, waits_for_nodes=self.concurrency.is_spread
         )
         # On a cluster Ray's resources decide how many run at once, as with trials.
         at_once = len(arguments) if self.concurrency.is_spread else self.concurrency.trials
