@@ -48,9 +48,14 @@ def require_tables(connection: sqlite3.Connection) -> None:
     """Check that a database has nothing but tables of stored values, and indexes.
 
     Raises:
-        sqlite3.DatabaseError: It has a view, a trigger, a virtual table or a computed column.
+        sqlite3.DatabaseError: It is damaged, or has a view, a trigger, a virtual table or a
+            computed column.
     """
-    for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master"):
+    try:
+        schema = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    except UnicodeDecodeError:  # SQLite's message quotes the bytes of a damaged schema
+        raise sqlite3.DatabaseError("database disk image is malformed") from None
+    for kind, name, sql in schema:
         if kind not in ("table", "index") or _COMPUTED.search(str(sql)):
             raise sqlite3.DatabaseError(f"the {kind} `{name}` is none that a search makes")
 

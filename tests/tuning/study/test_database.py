@@ -59,3 +59,13 @@ def test_a_study_above_the_limit_is_not_read(study: Path) -> None:
     os.truncate(study, MAX_STUDY + 1)
     with pytest.raises(OutputError, match="the limit is"):
         read_file(study)
+
+
+def test_a_schema_whose_text_is_not_utf8_is_damaged(study: Path) -> None:
+    content = study.read_bytes()
+    for name in (b"CREATE TABLE trials", b"CREATE TABLE studies"):
+        place = content.index(name) + len(b"CREATE ")
+        study.write_bytes(content[:place] + b"\xf5\xa0" + content[place + 2 :])
+        for read in (lambda: read_file(study), lambda: load_study(study.parent)):
+            with pytest.raises(OutputError, match="damaged"):
+                read()
