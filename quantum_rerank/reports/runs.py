@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from quantum_rerank.config import HOW_EMBEDDED, build_config, flat
+from quantum_rerank.config import HOW_EMBEDDED, ExperimentConfig, build_config, flat
 from quantum_rerank.errors import BundleError, DataError
 from quantum_rerank.evaluation import NDCG
 from quantum_rerank.records import read_record
@@ -37,15 +38,20 @@ class TrainingRun:
     path: Path
     record: Mapping[str, Any]
 
+    @cached_property
+    def config(self) -> ExperimentConfig:
+        """Configuration of the training; keys that its record does not name have their default."""
+        return build_config(self.record["config"])
+
     @property
     def model(self) -> str:
         """Name of the configured model; the others are its baselines."""
-        return str(self.record["config"]["model"])
+        return self.config.model
 
     @property
     def seed(self) -> int:
         """Seed of the training."""
-        return int(self.record["config"]["seed"])
+        return self.config.seed
 
     @property
     def models(self) -> list[str]:
@@ -191,14 +197,14 @@ def grouped(runs: Sequence[TrainingRun]) -> list[Group]:
 
 def _identity(run: TrainingRun) -> str:
     """Return a text that trainings have in common if they differ only in their seed."""
-    config = build_config(run.record["config"]).model_dump(mode="json", exclude={"seed"})
+    config = run.config.model_dump(mode="json", exclude={"seed"})
     config["data"] = {k: value for k, value in config["data"].items() if k not in HOW_EMBEDDED}
     return json.dumps([config, run.record.get("data_fingerprint")], sort_keys=True)
 
 
 def differing(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
     """Return name of a group -> the dotted keys in which configurations differ -> its values."""
-    configs = [flat(build_config(group.runs[0].record["config"])) for group in groups]
+    configs = [flat(group.runs[0].config) for group in groups]
     keys = {key for config in configs for key in config if key != "seed"}
     changed = sorted(key for key in keys if len({repr(config.get(key)) for config in configs}) > 1)
     return {

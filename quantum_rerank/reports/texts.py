@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from quantum_rerank.config import build_config
 from quantum_rerank.datasets import Collection, load_collection
 from quantum_rerank.errors import QuantumRerankError
 from quantum_rerank.reports.runs import Group
@@ -26,7 +25,7 @@ def query_texts(groups: Sequence[Group]) -> tuple[TextOf, list[str]]:
     """
     collections: dict[str, Collection] = {}
     problems: list[str] = []
-    configs = [build_config(group.runs[0].record["config"]).data for group in groups]
+    configs = [group.runs[0].config.data for group in groups]
     specs = {spec: config for config in configs for spec in (*config.seen, *config.unseen_test)}
     for spec, config in specs.items():
         try:

@@ -68,6 +68,19 @@ def test_a_missing_key_of_a_configuration_has_its_default(
     assert [len(group.runs) for group in groups] == [2]
 
 
+@pytest.mark.parametrize("key", ["seed", "model"])
+def test_a_run_without_seed_or_model_has_the_defaults(
+    seeds: list[Path], tmp_path: Path, key: str
+) -> None:
+    shutil.copytree(seeds[0], tmp_path / "older")
+    record = metrics_of(seeds[0])
+    del record["config"][key]
+    (tmp_path / "older" / "metrics.json").write_text(json.dumps(record))
+    groups = grouped(read_runs([tmp_path / "older", seeds[1]])[0])
+    assert [[run.seed for run in group.runs] for group in groups] == [[7, 8]]
+    assert analysed(tmp_path / "older", "--worst", 0)
+
+
 def test_trainings_on_different_devices_are_in_one_group(seeds: list[Path], tmp_path: Path) -> None:
     for name, device in (("elsewhere", "cuda"), ("earlier", None)):
         shutil.copytree(seeds[0], tmp_path / name)
