@@ -13,14 +13,13 @@ from quantum_rerank.section import Section
 from quantum_rerank.similarity.config import FusionConfig, LinearConfig, MlpConfig
 from quantum_rerank.similarity.models import MODELS
 from quantum_rerank.training.config import (
+    LARGEST_SEED,
     LossConfig,
     NegativesConfig,
     OptimizerConfig,
     TrainingConfig,
     WarmupConfig,
 )
-
-_LARGEST_SEED = 2**63 - 1  # torch's generator takes no more
 
 
 class ExperimentConfig(Section):
@@ -30,7 +29,7 @@ class ExperimentConfig(Section):
     """
 
     model: Annotated[str, name_of(MODELS)] = "hybrid"
-    seed: int = Field(7, ge=0, le=_LARGEST_SEED)
+    seed: int = Field(7, ge=0, le=LARGEST_SEED)
     circuit: CircuitConfig = CircuitConfig()
     mlp: MlpConfig = MlpConfig()
     linear: LinearConfig = LinearConfig()

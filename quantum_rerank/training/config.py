@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from quantum_rerank.training.loss_functions import Loss
 
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
+LARGEST_SEED = 2**63 - 1
+"""torch's generator takes no more."""
 SAME = "same"
 """The circuit's schedule is the MLP's."""
 
@@ -56,8 +58,14 @@ ScheduleName = Annotated[str, name_of(SCHEDULES)]
 
 
 class WarmupConfig(Section):
-    """Self-supervised start: fidelities within a batch follow the cosine neighbours."""
+    """Self-supervised start: fidelities within a batch follow the cosine neighbours.
 
+    With a seed of its own, and a dropout rate of its own, it is the same for all trainings of
+    a model whatever they do after it, and a search computes it once.
+    """
+
+    seed: int | None = Field(None, ge=0, le=LARGEST_SEED)
+    dropout: float | None = Field(None, ge=0.0, lt=1.0)
     steps: int = Field(400, ge=0)
     batch_size: int = Field(128, ge=2)
     learning_rate: Rate = 0.001

@@ -17,6 +17,7 @@ from quantum_rerank.training.negatives import Negatives
 from quantum_rerank.training.trainer import EpochReport, Trainer
 from quantum_rerank.training.trial_data import TrialData
 from quantum_rerank.training.validation import Validator
+from quantum_rerank.training.warm_up import WarmUpStore, initial_seed
 
 Ancestors = Sequence[tuple[ExperimentConfig, int]]
 """Configurations that trained the same weights one after another, each with its last epoch."""
@@ -27,6 +28,7 @@ def make_descendant(
     ancestors: Ancestors,
     data: TrialData,
     watch: Callable[[EpochReport], None] = lambda _: None,
+    warm_ups: WarmUpStore | None = None,
 ) -> Trainer:
     """Assemble a training that continues from the weights of its ancestors.
 
@@ -38,6 +40,7 @@ def make_descendant(
         ancestors: The earliest first; without ancestors this is `make_trainer`.
         data: The data of all of them.
         watch: Called with the report of every epoch of an ancestor.
+        warm_ups: Warm-ups that are shared with other trainings on the same data.
 
     Returns:
         A trainer whose next epoch is the one after the ancestors' last.
@@ -47,7 +50,7 @@ def make_descendant(
         # With its own seed it came that far; with another it might stop earlier.
         patience = max(ancestor.training.early_stopping_patience, last)
         patient = override(ancestor, {"training.early_stopping_patience": patience})
-        trainer = make_trainer(patient, data)
+        trainer = make_trainer(patient, data, warm_ups)
         if weights:
             take_over(trainer, weights)
         for report in trainer.epochs():
@@ -55,13 +58,15 @@ def make_descendant(
             if report.epoch == last:
                 break
         weights = checkpoint_bytes(trainer, {})
-    trainer = make_trainer(config, data)
+    trainer = make_trainer(config, data, warm_ups)
     if weights:
         take_over(trainer, weights)
     return trainer
 
 
-def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
+def make_trainer(
+    config: ExperimentConfig, data: TrialData, warm_ups: WarmUpStore | None = None
+) -> Trainer:
     """Assemble a training.
 
     Seeds torch's global generator, which initial weights and dropout draw from;
@@ -70,9 +75,11 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
     Args:
         config: The configuration of the training.
         data: Training and validation queries, and the corpora of the warm-up.
+        warm_ups: Warm-ups that this training shares with others on the same data.
     """
-    torch.manual_seed(config.seed)
-    batch_rng, corpus_rng, gate_rng = np.random.default_rng(config.seed).spawn(3)
+    torch.manual_seed(initial_seed(config))
+    batch_rng, _, _ = np.random.default_rng(config.seed).spawn(3)
+    _, corpus_rng, gate_rng = np.random.default_rng(initial_seed(config)).spawn(3)
     batches = TrainingBatches(
         data.train,
         Negatives(data.train, config.negatives, config.loss),
@@ -88,6 +95,7 @@ def make_trainer(config: ExperimentConfig, data: TrialData) -> Trainer:
             data.validation_in_domain, data.validation_out_of_domain, config.training.objective
         ),
         config=config,
+        warm_ups=warm_ups,
     )
 
 

@@ -19,6 +19,7 @@ from quantum_rerank.training.lexical import Bm25
 from quantum_rerank.training.trainer import EpochReport
 from quantum_rerank.training.trial_data import PreparedData, TrialData
 from quantum_rerank.training.validation import Validation, Validator
+from quantum_rerank.training.warm_up import WarmUpStore
 
 LEXICAL_MODELS: dict[str, tuple[float, ...]] = {"bm25": (1.0,), "bm25_cosine": FUSION_GRID}
 """Baselines that read texts, with the fusion weights that each may choose from.
@@ -89,6 +90,7 @@ def train_model(
     watch: Callable[[EpochReport], None] = lambda _: None,
     ancestors: Ancestors = (),
     checkpoint: CheckpointFile | None = None,
+    warm_ups: WarmUpStore | None = None,
 ) -> TrainedModel:
     """Train a model with everything else as in `config`.
 
@@ -99,12 +101,13 @@ def train_model(
         watch: Called with the report of every epoch, those of its ancestors too.
         ancestors: Configurations that trained the weights before, see `make_descendant`.
         checkpoint: The file that the training is saved to, and resumed from if it exists.
+        warm_ups: Warm-ups that are shared with other trainings on the same data.
     """
     config = _to_train(config, model)
     if not MODELS[model].is_trainable:  # its only epoch would come after theirs
         ancestors = ()
     trained_before = [(_to_train(ancestor, model), last) for ancestor, last in ancestors]
-    trainer = make_descendant(config, trained_before, data, watch)
+    trainer = make_descendant(config, trained_before, data, watch, warm_ups)
     history = []
     epochs = resumable_epochs(trainer, checkpoint, config) if checkpoint else trainer.epochs()
     for report in epochs:
@@ -195,10 +198,11 @@ def train_weights(
     config: ExperimentConfig,
     ancestors: Ancestors,
     model: str,
+    warm_ups: WarmUpStore | None,
     data: TrialData,
     watch: Callable[[EpochReport], None] = lambda _: None,
 ) -> tuple[dict[str, Tensor], float]:
     """Train a model on one thread; return its weights and fusion weight for another process."""
     torch.set_num_threads(1)
-    trained = train_model(config, model, data, watch, ancestors)
+    trained = train_model(config, model, data, watch, ancestors, warm_ups=warm_ups)
     return trained.head.state_dict(), trained.validation.fusion_weight

@@ -21,6 +21,7 @@ from quantum_rerank.training.early_stopping import EarlyStopping
 from quantum_rerank.training.gradients import GradientWatch
 from quantum_rerank.training.optimizers import make_optimizer, make_schedule, require_moments
 from quantum_rerank.training.validation import SPREAD, Validation, Validator, checked_validation
+from quantum_rerank.training.warm_up import WarmUp, WarmUpStore
 from quantum_rerank.training.weight_average import WeightAverage
 
 _LEAST_SPREAD = 1e-6  # of affinities in [0, 1]: some ten steps of a float32
@@ -68,6 +69,13 @@ class Trainer:
         corpora: Batches of bare texts, for the warm-up.
         validator: Validation after each epoch.
         config: The sections loss, warmup, optimizer and training.
+        warm_ups: Warm-ups that this training shares with others on the same data.
+
+    Attributes:
+        model: The model.
+        best: The best epoch so far.
+        warm_up_saved: Seconds of the warm-up that another training had done already; None if
+            this one did it.
     """
 
     def __init__(
@@ -78,14 +86,17 @@ class Trainer:
         corpora: CorpusBatches,
         validator: Validator,
         config: ExperimentConfig,
+        warm_ups: WarmUpStore | None = None,
     ) -> None:
         training = config.training
         self.model = model
         self.best: BestModel | None = None
+        self.warm_up_saved: float | None = None
         self._config = config
         self._loss = BatchLoss(model, config.loss, config.warmup)
         self._batches = batches
         self._corpora = corpora
+        self._warm_up = WarmUp(model, corpora, self._loss, config, warm_ups)
         self._optimizer = make_optimizer(model, config.optimizer)
         self._schedule = make_schedule(
             self._optimizer, config.optimizer, len(batches), training.max_epochs
@@ -115,7 +126,7 @@ class Trainer:
             self._require_between_epochs()
             self._between_epochs = False
             if not self._epochs_done:
-                self._run_warm_up()
+                self.warm_up_saved = self._warm_up.run(self._update)
             report = self._run_epoch()
             self._between_epochs = True
             yield report
@@ -253,18 +264,6 @@ class Trainer:
             weights = copy.deepcopy(self.model.head.state_dict())
             self.best = BestModel(self._epochs_done, weights, validation)
         return validation, improved
-
-    def _run_warm_up(self) -> None:
-        parameters = [p for p in self.model.head.parameters() if p.requires_grad]
-        if not parameters:
-            return
-        warm_up = self._config.warmup
-        optimizer = torch.optim.Adam(parameters, lr=warm_up.learning_rate, fused=True)
-        self.model.train()
-        for step in range(warm_up.steps):
-            texts = self._corpora.next()
-            # The loss has no name: a name would keep its graph in memory through the next step.
-            self._update(self._loss.of_texts(texts), optimizer, f"step {step + 1} of the warm-up")
 
     def _train_epoch(self) -> float:
         """Train an epoch and return the mean loss of its batches."""

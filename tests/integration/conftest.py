@@ -110,7 +110,8 @@ def write_space(
     """
     config = folder / "config.yaml"
     config.write_text(
-        f"mlp: {{hidden_layers: [32]}}\nwarmup: {{steps: 20, batch_size: 32}}\n"
+        f"mlp: {{hidden_layers: [32]}}\n"
+        f"warmup: {{steps: 20, batch_size: 32, seed: 0, dropout: 0.1}}\n"
         f"data: {{encoder: 'npy:{domains / 'vectors'}'}}\n"
     )
     values = {

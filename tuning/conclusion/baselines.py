@@ -73,7 +73,7 @@ def train_baselines(
 
     heads: dict[str, tuple[Head, float]] = {}
     models = baselines_of(best.config.model)
-    arguments = {model: (best.config, ancestors, model) for model in models}
+    arguments = {model: (best.config, ancestors, model, tasks.warm_ups) for model in models}
     for model, (weights, fusion_weight) in tasks.finished(train_weights, arguments, failed):
         head = untrained_head(best.config, model, data)
         head.load_state_dict(weights)

@@ -12,6 +12,7 @@ from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.training.models import train_model
 from quantum_rerank.training.trainer import EpochReport
 from quantum_rerank.training.trial_data import TrialData
+from quantum_rerank.training.warm_up import WarmUpStore
 from tuning.conclusion.trained_trial import TrainedTrial
 from tuning.study import attributes
 from tuning.workers.tasks import Tasks
@@ -128,11 +129,14 @@ class Confirmation:
             attributes.write_confirmed(self.study, objectives)
         return not left
 
-    def _arguments(self, trial: TrainedTrial, seed: int) -> tuple[ExperimentConfig, Ancestors]:
+    def _arguments(
+        self, trial: TrainedTrial, seed: int
+    ) -> tuple[ExperimentConfig, Ancestors, WarmUpStore | None]:
         ancestors = self.ancestors[trial.number]
         return (
             override(trial.config, {"seed": seed}),
             [(override(config, {"seed": seed}), last) for config, last in ancestors],
+            self.tasks.warm_ups,
         )
 
 
@@ -173,6 +177,7 @@ def _on_all(seeds: Sequence[int], objectives: Mapping[str, float]) -> tuple[floa
 def best_objective(
     config: ExperimentConfig,
     ancestors: Ancestors,
+    warm_ups: WarmUpStore | None,
     data: TrialData,
     watch: Callable[[EpochReport], None] = lambda _: None,
 ) -> float:
@@ -181,10 +186,12 @@ def best_objective(
     Args:
         config: Configuration to train.
         ancestors: Trainings before it, whose weights it continues from.
+        warm_ups: Warm-ups that are shared with the trials.
         data: Data of the search.
         watch: Called with the report of every epoch.
     """
     import torch
 
     torch.set_num_threads(1)
-    return train_model(config, config.model, data, watch, ancestors).validation.objective
+    trained = train_model(config, config.model, data, watch, ancestors, warm_ups=warm_ups)
+    return trained.validation.objective

@@ -14,6 +14,7 @@ from tuning.records.keys import (
     SECONDS,
     TRAINING_SECONDS,
     UNSCHEDULED_EPOCH,
+    WARM_UP_SAVED,
     WARNING,
     comparison_value,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "SECONDS",
     "TRAINING_SECONDS",
     "UNSCHEDULED_EPOCH",
+    "WARM_UP_SAVED",
     "WARNING",
     "AttendedClock",
     "Clock",

@@ -15,6 +15,7 @@ TRAINING_SECONDS = "training_seconds"  # part of `seconds`, without reports and 
 FAILURE = "failure"
 RESTARTED = "restarted"  # reason for which a clone did not start from its donor's weights
 WARNING = "warning"  # problem of a training that does not end it
+WARM_UP_SAVED = "warm_up_saved"  # seconds of the warm-up that an earlier trial had done
 UNSCHEDULED_EPOCH = (
     "unscheduled_epoch"  # epoch at which a trial was stopped; see `scheduled_values`
 )

@@ -80,6 +80,7 @@ from tuning.study.run_folder import (
     open_study,
     read_record,
     recorded_places,
+    recorded_run,
     refuse_other_data,
     write_record,
 )
@@ -92,6 +93,7 @@ from tuning.study.warm_start import (
     read_taken_over,
     write_taken_over,
 )
+from tuning.study.warm_ups import SharedWarmUps
 from tuning.workers.arrivals import Arrivals, read_failed_starts
 from tuning.workers.cluster import ray_cluster, ray_logs
 from tuning.workers.node_checks import refuse_unfit_nodes
@@ -177,6 +179,7 @@ class _Session:
                     ledger.tick,
                     _time_limits(self._space),
                     AttendedClock(self._clock),
+                    SharedWarmUps(state.files.root, recorded_run(read_record(self._folder))),
                 )
                 outcome = Conclusion(
                     space=self._space,
@@ -188,6 +191,8 @@ class _Session:
                     console=self._console,
                 ).run()
                 _write_up(state, outcome, self._console)
+                if outcome.stopped is None and tasks.warm_ups:
+                    tasks.warm_ups.remove()
         return outcome.stopped
 
     def _open_study(self, prepared: PreparedData) -> optuna.Study:

@@ -17,7 +17,14 @@ _SHAPING = (
 
 
 # All that these do is done before the first epoch, which a clone never sees.
-_AT_START = ("warmup.steps", "warmup.batch_size", "warmup.learning_rate", "fusion.initial_weight")
+_AT_START = (
+    "warmup.steps",
+    "warmup.batch_size",
+    "warmup.learning_rate",
+    "warmup.seed",
+    "warmup.dropout",
+    "fusion.initial_weight",
+)
 
 
 def mutable_keys(space: Space) -> list[str]:

@@ -13,6 +13,7 @@ from tuning.records import (
     SECONDS,
     TRAINING_SECONDS,
     UNSCHEDULED_EPOCH,
+    WARM_UP_SAVED,
     WARNING,
     Donor,
     Failure,
@@ -41,7 +42,15 @@ _INHERITED = (
     ORDINAL,
     PROPOSED_FROM,
 )  # by the next attempt
-_MEASURED = (PEAK_RSS_MB, SECONDS, TRAINING_SECONDS, CHECKPOINT, RESTARTED, WARNING)
+_MEASURED = (
+    PEAK_RSS_MB,
+    SECONDS,
+    TRAINING_SECONDS,
+    CHECKPOINT,
+    RESTARTED,
+    WARM_UP_SAVED,
+    WARNING,
+)
 
 # Attributes of a study.
 BUDGET = "budget"  # the budget as it was extended

@@ -41,7 +41,7 @@ def origin_record(run: str, trial: int, configuration: int) -> dict[str, Any]:
 
 
 class TrialFiles:
-    """Files of trials, by the trial's number and a name.
+    """Files of trials, by the trial's number, or another name of its folder, and a name.
 
     root: a folder, or a URI that pyarrow knows (`s3://bucket/runs/7`, `gs://...`).
 
@@ -65,32 +65,32 @@ class TrialFiles:
         """Root of the files, as it was given."""
         return self._uri
 
-    def write(self, trial: int, name: str, content: bytes) -> None:
+    def write(self, trial: int | str, name: str, content: bytes) -> None:
         """Write a file; the one that was there stays as its older version."""
         with self._named():
             write_version(self._versioned, self._path(trial, name), content)
 
-    def versions(self, trial: int, name: str) -> Iterator[bytes]:
+    def versions(self, trial: int | str, name: str) -> Iterator[bytes]:
         """Yield the versions of a file, the newest first."""
         with self._named():
             for _, content in read_versions(self._versioned, self._path(trial, name)):
                 yield content
 
-    def holds(self, trial: int, name: str) -> bool:
+    def holds(self, trial: int | str, name: str) -> bool:
         """Return whether a file is there, in its newest version or the one before it."""
         with self._named():
             return any(map(self._versioned.is_file, version_paths(self._path(trial, name))))
 
-    def shown(self, trial: int, name: str) -> str:
+    def shown(self, trial: int | str, name: str) -> str:
         """Return the place of a file for messages; of a URI, its path alone."""
         return self._path(trial, name)
 
-    def remove(self, trial: int) -> None:
+    def remove(self, trial: int | str) -> None:
         """Delete a trial's folder, if it has one."""
         with self._named(), suppress(FileNotFoundError):
             self._files.delete_dir(self._path(trial))
 
-    def remove_file(self, trial: int, name: str) -> None:
+    def remove_file(self, trial: int | str, name: str) -> None:
         """Delete a file in all its versions, if it is there."""
         with self._named():
             path = self._path(trial, name)
@@ -135,8 +135,19 @@ class TrialFiles:
         path, mark, query = self._uri.partition("?") if "://" in self._uri else (self._uri, "", "")
         return TrialFiles(f"{path.rstrip('/')}/{name}{mark}{query}")
 
-    def _path(self, trial: int, name: str = "") -> str:
-        return f"{self._root}/{trial:05d}" + (f"/{name}" if name else "")
+    def by_age(self) -> list[str]:
+        """Return the names of the folders that hold files, the one written first at first."""
+        from pyarrow.fs import FileSelector, FileType
+
+        selector = FileSelector(self._root, allow_not_found=True, recursive=True)
+        with self._named():
+            files = [f for f in self._files.get_file_info(selector) if f.type == FileType.File]
+        written = {Path(f.path).parent.name: f.mtime_ns or 0 for f in files}
+        return sorted(written, key=written.__getitem__)
+
+    def _path(self, trial: int | str, name: str = "") -> str:
+        folder = trial if isinstance(trial, str) else f"{trial:05d}"
+        return f"{self._root}/{folder}" + (f"/{name}" if name else "")
 
 
 class _ArrowFiles:

@@ -11,6 +11,7 @@ from tuning.limits.concurrency import GIB, Concurrency
 from tuning.limits.deadlines import TimeLimits
 from tuning.limits.stop_signal import StopSignal
 from tuning.records import Clock
+from tuning.study.warm_ups import SharedWarmUps
 from tuning.workers.call_worker import RayWorkers
 from tuning.workers.task_pool import TaskPool
 
@@ -30,6 +31,7 @@ class Tasks:
         on_tick: Called about twice a second while something runs.
         limits: Time of a call, and of its epochs.
         clock: Seconds.
+        warm_ups: Warm-ups that trainings share with the trials.
     """
 
     shared: Any
@@ -38,6 +40,7 @@ class Tasks:
     on_tick: Callable[[], None]
     limits: TimeLimits = field(default_factory=TimeLimits)
     clock: Clock = time.monotonic
+    warm_ups: SharedWarmUps | None = None
 
     def finished(
         self,

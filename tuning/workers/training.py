@@ -27,6 +27,7 @@ from tuning.records import (
     RESTARTED,
     SECONDS,
     TRAINING_SECONDS,
+    WARM_UP_SAVED,
     WARNING,
 )
 from tuning.study.trial_files import BEST_EPOCH, PROGRESS
@@ -104,7 +105,7 @@ class _Training:
         from quantum_rerank.training.hybrid_trainer import make_trainer
 
         self._task, self._report = task, report
-        self._trainer = make_trainer(task.config, task.data)
+        self._trainer = make_trainer(task.config, task.data, task.context.warm_ups)
         self._origin = task.context.made_by(task.config)
         self._history, self._unreadable = restored(self._trainer, task)
 
@@ -121,7 +122,7 @@ class _Training:
             if epoch.improved:
                 self._write_best()
             training_seconds = round(previous_seconds + seconds, 3)
-            metrics = self._metrics(epoch, training_seconds) | restart
+            metrics = self._metrics(epoch, training_seconds) | restart | self._saved()
             self._history.append(metrics)
             self._write_checkpoint(epoch.epoch, saving)
             self._report(metrics)
@@ -132,6 +133,14 @@ class _Training:
             return cloned(self._trainer, self._task.context)
         last = self._history[-1]
         return {RESTARTED: last[RESTARTED]} if RESTARTED in last else {}
+
+    def _saved(self) -> dict[str, float]:
+        """Return the entry of reports that says what a shared warm-up has saved, if it has."""
+        if self._history:
+            last = self._history[-1]
+            return {WARM_UP_SAVED: last[WARM_UP_SAVED]} if WARM_UP_SAVED in last else {}
+        saved = self._trainer.warm_up_saved
+        return {} if saved is None else {WARM_UP_SAVED: saved}
 
     def _metrics(self, epoch: EpochReport, training_seconds: float) -> dict[str, Any]:
         metrics: dict[str, Any] = {

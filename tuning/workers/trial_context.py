@@ -11,6 +11,7 @@ from tuning.limits.failures import memory_excess
 from tuning.records import TrialMetadata
 from tuning.study.death_note import DeathNote, write_death_note
 from tuning.study.trial_files import DONORS, PROGRESS, TrialFiles, donated, origin_record
+from tuning.study.warm_ups import SharedWarmUps
 
 TRACEBACK = "traceback.txt"
 
@@ -35,6 +36,11 @@ class TrialContext:
     def number(self) -> int:
         """Number of the trial."""
         return self.metadata.number
+
+    @property
+    def warm_ups(self) -> SharedWarmUps:
+        """Warm-ups that the trials of the run share."""
+        return SharedWarmUps(self.files.root, self.run)
 
     def made_by(self, config: ExperimentConfig, number: int | None = None) -> dict[str, Any]:
         """Return the origin that the files of this trial, or of an earlier attempt, name.

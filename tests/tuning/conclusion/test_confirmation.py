@@ -61,7 +61,7 @@ def test_a_seed_gives_what_a_training_with_it_gives(
     (one,) = Confirmation(1, BEFORE, tasks(), study, []).confirm(best[:1])
     (seed,) = study.user_attrs["confirmed"][str(best[0].number)]
     config = best[0].config.model_copy(update={"seed": int(seed)})
-    assert one.objectives == (best_objective(config, [], trial_data),)
+    assert one.objectives == (best_objective(config, [], None, trial_data),)
 
 
 def test_what_an_earlier_session_trained_is_not_trained_again(
@@ -99,7 +99,7 @@ def test_a_trial_of_which_a_seed_fails_comes_after_those_that_have_all(
     first, second = best
     is_first_try = True
 
-    def some_fail(config: ExperimentConfig, before: Any, data: TrialData) -> float:
+    def some_fail(config: ExperimentConfig, before: Any, warm_ups: Any, data: TrialData) -> float:
         nonlocal is_first_try
         if config.model_copy(update={"seed": first.config.seed}) != first.config:
             return 0.6
@@ -131,7 +131,7 @@ def test_where_every_trial_failed_on_a_seed_they_keep_their_order(
     tasks: Callable[..., Tasks],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def all_fail(config: ExperimentConfig, before: Any, data: TrialData) -> float:
+    def all_fail(config: ExperimentConfig, before: Any, warm_ups: Any, data: TrialData) -> float:
         raise SaturatedError("the affinities are all the same")
 
     monkeypatch.setattr("tuning.conclusion.confirmation.best_objective", all_fail)
@@ -145,7 +145,9 @@ def objectives_of(
     """Let a training give the next objective of its learning rate; return what was trained."""
     trained: list[float] = []
 
-    def next_objective(config: ExperimentConfig, before: Any, data: TrialData) -> float:
+    def next_objective(
+        config: ExperimentConfig, before: Any, warm_ups: Any, data: TrialData
+    ) -> float:
         rate = config.optimizer.mlp_lr
         trained.append(rate)
         return numbers[rate][trained.count(rate) - 1]
