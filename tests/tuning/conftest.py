@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tests.tuning.trained_trial import train_an_epoch
 from tuning.algorithms.samplers import make_sampler
 from tuning.limits.concurrency import Concurrency
 from tuning.limits.stop_signal import StopSignal
-from tuning.records import FAILURE, PEAK_RSS_MB, SECONDS
+from tuning.records import FAILURE, PEAK_RSS_MB, SECONDS, TrainingsState
 from tuning.space import (
     Budget,
     CategoricalParameter,
@@ -33,7 +33,7 @@ from tuning.study.resuming import enqueue_missing
 from tuning.study.run_folder import open_study, read_record, recorded_run, write_record
 from tuning.study.storage import TRIALS
 from tuning.study.trial_files import TrialFiles
-from tuning.workers.tasks import Tasks
+from tuning.workers.tasks import Tasks, Training
 
 # State, and objective by epoch.
 RUN: tuple[tuple[str, tuple[float, ...]], ...] = (
@@ -152,16 +152,18 @@ class InThisProcess(Tasks):
 
     def finished(
         self,
+        purpose: str,
         function: Callable[..., Any],
-        arguments: Mapping[Any, Sequence[Any]],
+        trainings: Mapping[Any, Training],
         failed: Callable[[Any, str], None],
     ) -> Iterator[tuple[Any, Any]]:
-        for key, given in arguments.items():
+        for n_ended, (key, training) in enumerate(trainings.items()):
             if self.stop_signal():
                 return
-            self.on_tick()
+            share = n_ended / len(trainings)
+            self.on_tick(TrainingsState(purpose, len(trainings), n_ended, 1, share, 0.0))
             try:
-                value = function(*given, self.shared)
+                value = function(*training.arguments, self.shared)
             except QuantumRerankError as error:
                 failed(key, str(error))
                 continue
@@ -172,6 +174,6 @@ class InThisProcess(Tasks):
 def tasks(trial_data: TrialData) -> Callable[[Callable[[], None]], Tasks]:
     def make(on_tick: Callable[[], None] = lambda: None) -> Tasks:
         ending = StopSignal([], time.monotonic)
-        return InThisProcess(trial_data, Concurrency(1, 1.0, ""), ending, on_tick)
+        return InThisProcess(trial_data, Concurrency(1, 1.0, ""), ending, lambda _: on_tick())
 
     return make

@@ -17,7 +17,10 @@ from quantum_rerank.training.models import (
 from quantum_rerank.training.trial_data import PreparedData, TrialData
 from tuning.conclusion.confirmation import Ancestors
 from tuning.conclusion.trained_trial import TrainedTrial
-from tuning.workers.tasks import Tasks
+from tuning.workers.tasks import Tasks, Training
+
+BASELINES = "training baselines"
+"""Purpose of the trainings."""
 
 _CONTROLS = ("hybrid", "mlp_twin", "quantum_only")
 
@@ -73,8 +76,12 @@ def train_baselines(
 
     heads: dict[str, tuple[Head, float]] = {}
     models = baselines_of(best.config.model)
-    arguments = {model: (best.config, ancestors, model, tasks.warm_ups) for model in models}
-    for model, (weights, fusion_weight) in tasks.finished(train_weights, arguments, failed):
+    trainings = {
+        model: Training((best.config, ancestors, model, tasks.warm_ups), best.full_seconds)
+        for model in models
+    }
+    results = tasks.finished(BASELINES, train_weights, trainings, failed)
+    for model, (weights, fusion_weight) in results:
         head = untrained_head(best.config, model, data)
         head.load_state_dict(weights)
         heads[model] = (head, fusion_weight)

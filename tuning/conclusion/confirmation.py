@@ -15,13 +15,16 @@ from quantum_rerank.training.trial_data import TrialData
 from quantum_rerank.training.warm_up import WarmUpStore
 from tuning.conclusion.trained_trial import TrainedTrial
 from tuning.study import attributes
-from tuning.workers.tasks import Tasks
+from tuning.workers.tasks import Tasks, Training
 
 if TYPE_CHECKING:
     import optuna
 
 Ancestors = Sequence[tuple[ExperimentConfig, int]]
 """Configurations that trained a trial's weights before it, each with its last epoch."""
+
+CONFIRMATION = "confirming"
+"""Purpose of the trainings."""
 
 _FIRST_SEED = 1_000_003  # first of the seeds that no trial of a search has
 _LEAST_SPREAD = 0.003  # of an objective over seeds
@@ -111,7 +114,7 @@ class Confirmation:
         """Train what earlier sessions have not; return whether every training ended."""
         objectives = attributes.confirmed(self.study)
         missing = {
-            (trial.number, seed): self._arguments(trial, seed)
+            (trial.number, seed): self._training(trial, seed)
             for trial in best
             for seed in seeds
             if str(seed) not in objectives.get(str(trial.number), {})
@@ -122,22 +125,23 @@ class Confirmation:
             left.remove(key)
             self.notes.append(f"Trial {key[0]} on seed {key[1]}: {reason}")
 
-        for (number, seed), value in self.tasks.finished(best_objective, missing, failed):
+        for (number, seed), value in self.tasks.finished(
+            CONFIRMATION, best_objective, missing, failed
+        ):
             left.remove((number, seed))
             of_trial = {**objectives.get(str(number), {}), str(seed): value}
             objectives = {**objectives, str(number): of_trial}
             attributes.write_confirmed(self.study, objectives)
         return not left
 
-    def _arguments(
-        self, trial: TrainedTrial, seed: int
-    ) -> tuple[ExperimentConfig, Ancestors, WarmUpStore | None]:
+    def _training(self, trial: TrainedTrial, seed: int) -> Training:
         ancestors = self.ancestors[trial.number]
-        return (
+        arguments = (
             override(trial.config, {"seed": seed}),
             [(override(config, {"seed": seed}), last) for config, last in ancestors],
             self.tasks.warm_ups,
         )
+        return Training(arguments, trial.full_seconds)
 
 
 def in_the_race(confirmed: Sequence[Confirmed]) -> list[Confirmed]:

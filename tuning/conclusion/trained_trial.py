@@ -13,6 +13,7 @@ from quantum_rerank.evaluation.measurements import TrainingSummary
 from quantum_rerank.similarity import Head
 from quantum_rerank.training.checkpoint import OF_THE_MACHINE
 from quantum_rerank.training.validation import Validation
+from tuning.records import TrialOutcome
 from tuning.study import attributes
 from tuning.study.run_folder import (
     read_record,
@@ -50,6 +51,16 @@ class TrainedTrial:
     validation: Validation
     epoch: int
     training_summary: TrainingSummary
+
+    @property
+    def full_seconds(self) -> float:
+        """Return the expected seconds of a training that no rule stops, 60 if unknown."""
+        summary = self.training_summary
+        if summary.seconds is None:
+            return 60.0
+        if self.state == TrialOutcome.PRUNED and summary.objectives:
+            return summary.seconds * self.config.training.max_epochs / len(summary.objectives)
+        return summary.seconds
 
 
 def load_trial(run_folder: Path, trial: FrozenTrial) -> TrainedTrial:

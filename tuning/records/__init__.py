@@ -18,7 +18,7 @@ from tuning.records.keys import (
     WARNING,
     comparison_value,
 )
-from tuning.records.listeners import Listener, Listeners, TrialEnd
+from tuning.records.listeners import Listener, Listeners, TrainingsState, TrialEnd
 from tuning.records.metadata import METADATA, Donor, TrialMetadata, metadata_of, parameters_of
 from tuning.records.states import Failure, FailureKind, StopKind, StopReason, TrialOutcome
 
@@ -48,6 +48,7 @@ __all__ = [
     "Listeners",
     "StopKind",
     "StopReason",
+    "TrainingsState",
     "TrialEnd",
     "TrialMetadata",
     "TrialOutcome",

@@ -36,6 +36,29 @@ class TrialEnd:
         return self.failure is not None and self.failure.kind.is_cut_short
 
 
+@dataclass(frozen=True)
+class TrainingsState:
+    """Trainings of the conclusion at one moment.
+
+    Attributes:
+        purpose: What they are for, as a heading.
+        n_all: Number of trainings.
+        n_ended: Number of those that have ended.
+        n_running: Number of those that run.
+        share: Share of the work that is done, from 0 to 1.
+        seconds: Seconds since they were started.
+        core_seconds: Seconds that they have run on a core each since the last state.
+    """
+
+    purpose: str
+    n_all: int
+    n_ended: int
+    n_running: int
+    share: float
+    seconds: float
+    core_seconds: float = 0.0
+
+
 class Listener:
     """Follower of a search; a subclass overrides the events that it needs."""
 
@@ -47,6 +70,9 @@ class Listener:
 
     def trial_ended(self, end: TrialEnd) -> None:
         """Handle the end of a trial, which the study holds already."""
+
+    def trainings_ran(self, state: TrainingsState) -> None:
+        """Handle the state of the conclusion's trainings, about twice a second."""
 
 
 class Listeners(Listener):
@@ -69,3 +95,8 @@ class Listeners(Listener):
         """Pass the event on to every listener."""
         for listener in self._listeners:
             listener.trial_ended(end)
+
+    def trainings_ran(self, state: TrainingsState) -> None:
+        """Pass the event on to every listener."""
+        for listener in self._listeners:
+            listener.trainings_ran(state)

@@ -16,7 +16,7 @@ import optuna
 from rich.console import Console
 
 from quantum_rerank.atomic import write_json
-from quantum_rerank.embeddings import source_of
+from quantum_rerank.embeddings import EmbeddingSource, source_of
 from quantum_rerank.errors import FilesError, SearchError, first_line
 from quantum_rerank.interruption import Interruption, hangups_blocked
 from quantum_rerank.output_streams import as_a_display
@@ -56,6 +56,7 @@ from tuning.reporting.plan import print_plan
 from tuning.reporting.progress import ProgressDisplay, best_so_far
 from tuning.reporting.summary import summarise, write_trials
 from tuning.reporting.tracking import WandbTracker, project
+from tuning.reporting.trainings_display import TrainingsDisplay
 from tuning.session.ending import (
     closed_in_time,
     signals_conclude,
@@ -172,28 +173,35 @@ class _Session:
             with signals_conclude(state.stop_signal, state.display):
                 run_to_the_end(state)
                 write_trials(state.view(), self._folder / "trials.csv")
-                tasks = Tasks(
-                    prepared.trial,
-                    concurrency,
-                    state.stop_signal,
-                    ledger.tick,
-                    _time_limits(self._space),
-                    AttendedClock(self._clock),
-                    SharedWarmUps(state.files.root, recorded_run(read_record(self._folder))),
-                )
-                outcome = Conclusion(
-                    space=self._space,
-                    study=study,
-                    prepared=prepared,
-                    source=source,
-                    folder=self._folder,
-                    tasks=tasks,
-                    console=self._console,
-                ).run()
+                outcome = self._conclude(state, source)
                 _write_up(state, outcome, self._console)
-                if outcome.stopped is None and tasks.warm_ups:
-                    tasks.warm_ups.remove()
         return outcome.stopped
+
+    def _conclude(self, state: Search, source: EmbeddingSource) -> Outcome:
+        """Confirm, test and export, and remove what only further trainings would need."""
+        warm_ups = SharedWarmUps(state.files.root, recorded_run(read_record(self._folder)))
+        with TrainingsDisplay(self._console) as display:
+            tasks = Tasks(
+                state.prepared.trial,
+                state.concurrency,
+                state.stop_signal,
+                Listeners([state.ledger, display]).trainings_ran,
+                _time_limits(self._space),
+                AttendedClock(self._clock),
+                warm_ups,
+            )
+            outcome = Conclusion(
+                space=self._space,
+                study=state.study,
+                prepared=state.prepared,
+                source=source,
+                folder=self._folder,
+                tasks=tasks,
+                console=self._console,
+            ).run()
+        if outcome.stopped is None:
+            warm_ups.remove()
+        return outcome
 
     def _open_study(self, prepared: PreparedData) -> optuna.Study:
         """Open the study of the run, and write the run's record if there is none."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tuning.records import SECONDS, Clock, Listener, StopReason, TrialEnd
+from tuning.records import SECONDS, Clock, Listener, StopReason, TrainingsState, TrialEnd
 from tuning.study import attributes
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _WRITE_SECONDS = 2.0  # between two writes
 
 
 class Ledger(Listener):
-    """Seconds of a search and core-seconds of its trials, earlier sessions included.
+    """Seconds of a search and core-seconds of its trainings, earlier sessions included.
 
     Args:
         study: Study of the search, which holds the records of its sessions.
@@ -42,6 +42,7 @@ class Ledger(Listener):
             "pid": os.getpid(),
         }
         self._trials: dict[int, float] = {}
+        self._conclusion = 0.0
         self.write()
 
     def elapsed(self) -> float:
@@ -53,15 +54,18 @@ class Ledger(Listener):
         return self._clock() - self._started
 
     def core_seconds(self) -> float:
-        """Return the seconds that trials have run on a core each, all sessions together."""
-        return self._previous_core + sum(self._trials.values())
+        """Return the seconds that trainings have run on a core each, all sessions together.
+
+        Trials count, and so do the trainings of the conclusion.
+        """
+        return self._previous_core + self._session_core()
 
     def write(self) -> None:
         """Write the cost of this session."""
         self._written = self._clock()
         spent = {
             "seconds": round(self.session_seconds(), 3),
-            "core_seconds": round(sum(self._trials.values()), 3),
+            "core_seconds": round(self._session_core(), 3),
         }
         attributes.write_session(self._study, self._index, self._record | spent)
 
@@ -86,6 +90,14 @@ class Ledger(Listener):
     def trial_ended(self, end: TrialEnd) -> None:
         """Take the seconds of a trial from its last report."""
         self._count(end.number, end.metrics)
+
+    def trainings_ran(self, state: TrainingsState) -> None:
+        """Take the seconds of the conclusion's trainings, and write the cost now and then."""
+        self._conclusion += state.core_seconds
+        self.tick()
+
+    def _session_core(self) -> float:
+        return sum(self._trials.values()) + self._conclusion
 
     def _count(self, number: int, metrics: Mapping[str, Any]) -> None:
         if SECONDS in metrics:

@@ -103,6 +103,7 @@ class TaskPool(Generic[Key]):
     waits_for_nodes: bool = False
     _calls: deque[_Call[Key]] = field(default_factory=deque)
     _busy: list[_Busy[Key]] = field(default_factory=list)
+    _ended_seconds: float = 0.0
 
     def start(self, arguments: Mapping[Key, Sequence[Any]], n_workers: int) -> None:
         """Queue calls, and start as many workers as there are calls, but at most `n_workers`."""
@@ -115,6 +116,15 @@ class TaskPool(Generic[Key]):
         """True while a call has not ended."""
         return bool(self._busy)
 
+    def running(self) -> dict[Key, float]:
+        """Return the calls that run, with the seconds that each has run."""
+        now = self.clock()
+        return {busy.call.key: now - busy.started for busy in self._busy if busy.is_up}
+
+    def core_seconds(self) -> float:
+        """Return the seconds of all calls, lost attempts too, on a core each."""
+        return self._ended_seconds + sum(self.running().values())
+
     def ended(self, seconds: float) -> Iterator[tuple[Key, Any, str]]:
         """Wait for calls to end.
 
@@ -126,12 +136,12 @@ class TaskPool(Generic[Key]):
         """
         finished = self.workers.wait([busy.worker for busy in self._busy], seconds)
         for busy in [busy for busy in self._busy if busy.worker in finished]:
-            self._busy.remove(busy)
+            self._remove(busy)
             yield from self._outcome(busy)
         self._count_epochs()
         for busy in list(self._busy):
             if reason := self._overdue(busy):
-                self._busy.remove(busy)
+                self._remove(busy)
                 self._replace(busy)
                 yield busy.call.key, None, reason
 
@@ -141,6 +151,10 @@ class TaskPool(Generic[Key]):
             busy.worker.kill()
         self._busy.clear()
         self._calls.clear()
+
+    def _remove(self, busy: _Busy[Key]) -> None:
+        self._busy.remove(busy)
+        self._ended_seconds += self.clock() - busy.started
 
     def _overdue(self, busy: _Busy[Key]) -> str:
         """Return the reason for which a worker has to be killed, or nothing."""

@@ -9,7 +9,14 @@ import pytest
 from quantum_rerank.config import ExperimentConfig
 from tests.tuning.reasons import failure
 from tuning.limits.budgets import CoreBudget, TimeBudget
-from tuning.records import SECONDS, StopKind, StopReason, TrialEnd, TrialOutcome
+from tuning.records import (
+    SECONDS,
+    StopKind,
+    StopReason,
+    TrainingsState,
+    TrialEnd,
+    TrialOutcome,
+)
 from tuning.study.attributes import sessions
 from tuning.study.ledger import Ledger
 from tuning.study.run_folder import load_study, open_study
@@ -167,3 +174,17 @@ def test_a_session_writes_down_nothing_of_earlier_ones(study: optuna.Study) -> N
     second.write()
     found = sessions(study.user_attrs)
     assert [(one["seconds"], one["core_seconds"]) for one in found] == [(30.0, 5.0), (10.0, 1.0)]
+
+
+def test_trainings_of_the_conclusion_count_too(tmp_path: Path, study: optuna.Study) -> None:
+    clock = Clock()
+    ledger = Ledger(study, clock)
+    budget = CoreBudget(0.01, ledger.core_seconds)
+    reported(ledger, 0, 20.0)
+    for _ in range(2):
+        assert budget() is None
+        clock.now += 4.0
+        ledger.trainings_ran(TrainingsState("confirming", 2, 0, 2, 0.1, 4.0, core_seconds=8.0))
+    assert budget() == StopReason(StopKind.CORE_BUDGET, "budget of 0.01 core-hours")
+    (session,) = sessions(load_study(tmp_path).user_attrs)
+    assert session["core_seconds"] == 36.0

@@ -3,9 +3,10 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ import pytest
 from tuning.limits.concurrency import Concurrency
 from tuning.limits.deadlines import TimeLimits
 from tuning.limits.stop_signal import StopSignal
-from tuning.records import StopKind, StopReason
+from tuning.records import StopKind, StopReason, TrainingsState
 from tuning.workers.cluster import ray_cluster
-from tuning.workers.tasks import Tasks
+from tuning.workers.tasks import Tasks, Training
 
 Watch = Callable[[object], None]
 
@@ -28,20 +29,34 @@ def cluster() -> Iterator[None]:
         yield
 
 
-def tasks(at_once: int = 2, memory_gb: float = 1.0, ticks: list[int] | None = None) -> Tasks:
+def tasks(
+    at_once: int = 2, memory_gb: float = 1.0, states: list[TrainingsState] | None = None
+) -> Tasks:
     ending = StopSignal([], time.monotonic)
-    heard = [] if ticks is None else ticks
-    return Tasks(10, Concurrency(at_once, memory_gb, ""), ending, lambda: heard.append(1))
+    heard = [] if states is None else states
+    return Tasks(10, Concurrency(at_once, memory_gb, ""), ending, heard.append)
+
+
+def results(
+    tasks: Tasks,
+    function: Callable[..., Any],
+    arguments: Mapping[Any, Sequence[Any]],
+    failed: Callable[[Any, str], None] = pytest.fail,
+) -> dict[Any, Any]:
+    """Return key -> result of the calls that succeeded."""
+    trainings = {key: Training(values, 1.0) for key, values in arguments.items()}
+    return dict(tasks.finished("testing", function, trainings, failed))
 
 
 def test_each_call_gets_its_arguments_and_what_all_share(cluster: None) -> None:
-    ticks: list[int] = []
+    states: list[TrainingsState] = []
     given = {name: (value,) for value, name in enumerate("abcde")}
-    found = dict(
-        tasks(ticks=ticks).finished(lambda own, shared, _: own + shared, given, pytest.fail)
-    )
+    found = results(tasks(states=states), lambda own, shared, _: own + shared, given)
     assert found == {"a": 10, "b": 11, "c": 12, "d": 13, "e": 14}
-    assert ticks
+    assert {(state.purpose, state.n_all) for state in states} == {("testing", 5)}
+    assert (states[0].n_ended, states[0].share) == (0, 0.0)
+    assert (states[-1].n_ended, states[-1].share, states[-1].n_running) == (5, 1.0, 0)
+    assert [state.share for state in states] == sorted(state.share for state in states)
 
 
 def test_what_fails_is_told_with_its_last_line_and_the_rest_goes_on(cluster: None) -> None:
@@ -49,7 +64,7 @@ def test_what_fails_is_told_with_its_last_line_and_the_rest_goes_on(cluster: Non
         return shared / own
 
     failed: dict[int, str] = {}
-    found = dict(tasks().finished(divide, {n: (n,) for n in range(3)}, failed.__setitem__))
+    found = results(tasks(), divide, {n: (n,) for n in range(3)}, failed.__setitem__)
     assert found == {1: 10.0, 2: 5.0}
     assert failed == {0: "ZeroDivisionError: division by zero"}
 
@@ -63,7 +78,7 @@ def test_a_call_above_its_memory_fails_alone(cluster: None) -> None:
 
     failed: dict[str, str] = {}
     given = {"modest": (0.1,), "greedy": (2.0,)}
-    assert "modest" in dict(tasks(memory_gb=1.0).finished(take, given, failed.__setitem__))
+    assert "modest" in results(tasks(memory_gb=1.0), take, given, failed.__setitem__)
     assert set(failed) == {"greedy"}
 
 
@@ -77,7 +92,7 @@ def test_a_call_whose_worker_was_lost_is_made_once_more(cluster: None, tmp_path:
 
     failed: dict[str, str] = {}
     given = {"once": (1, "once"), "twice": (2, "twice")}
-    assert dict(tasks().finished(lose_worker, given, failed.__setitem__)) == {"once": "once"}
+    assert results(tasks(), lose_worker, given, failed.__setitem__) == {"once": "once"}
     assert set(failed) == {"twice"}
 
 
@@ -90,7 +105,7 @@ def test_no_more_run_at_once_than_fit(cluster: None, tmp_path: Path) -> None:
         mark.unlink()
         return was_free
 
-    found = dict(tasks(at_once=1).finished(alone, {n: (n,) for n in range(4)}, pytest.fail))
+    found = results(tasks(at_once=1), alone, {n: (n,) for n in range(4)})
     assert found == dict.fromkeys(range(4), True)
 
 
@@ -102,12 +117,12 @@ def test_what_still_runs_is_ended_with_the_search(cluster: None, tmp_path: Path)
 
     running = tasks()
 
-    def tick() -> None:
+    def tick(_: TrainingsState) -> None:
         if len(list(tmp_path.iterdir())) == 2:
             running.stop_signal.stop(StopReason(StopKind.INTERRUPT))
 
     over = Tasks(10, running.concurrency, running.stop_signal, tick)
-    assert dict(over.finished(endless, {0: (0,), 1: (1,)}, pytest.fail)) == {}
+    assert results(over, endless, {0: (0,), 1: (1,)}) == {}
     for file in tmp_path.iterdir():
         pid = int(file.read_text())
         while _runs(pid):
@@ -134,7 +149,8 @@ def test_a_worker_that_hangs_fails_by_its_deadline_and_the_rest_goes_on(
     failed: dict[str, str] = {}
     given = {call: (call,) for call in ("stopped", "first", "second", "third")}
     limited = replace(tasks(), limits=limits, clock=clock)
-    for call, value in limited.finished(stop_or_end, given, failed.__setitem__):
+    trainings = {call: Training(values, 1.0) for call, values in given.items()}
+    for call, value in limited.finished("testing", stop_or_end, trainings, failed.__setitem__):
         trained[call] = value
     assert failed == {"stopped": str(limits.exceeded(3600.0, 3600.0))}
     pid = int((tmp_path / "stopped").read_text())
@@ -151,7 +167,7 @@ def test_a_worker_whose_epochs_end_in_time_is_not_overdue(cluster: None, tmp_pat
                 time.sleep(0.01)
         return call
 
-    def turn_clock() -> None:
+    def turn_clock(_: TrainingsState) -> None:
         if (tmp_path / "epoch").exists() and len(turns) < 9:
             turns.append(1)
             if len(turns) % 3 == 0:  # the worker has been asked for its epochs twice
@@ -161,7 +177,7 @@ def test_a_worker_whose_epochs_end_in_time_is_not_overdue(cluster: None, tmp_pat
     minute = TimeLimits(epoch_minutes=1.0)
     limited = replace(tasks(), limits=minute, clock=lambda: 45.0 * (len(turns) // 3))
     limited = replace(limited, on_tick=turn_clock)
-    assert dict(limited.finished(train, {0: (0,)}, pytest.fail)) == {0: 0}
+    assert results(limited, train, {0: (0,)}) == {0: 0}
 
 
 def _runs(pid: int) -> bool:
