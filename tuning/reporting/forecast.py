@@ -2,20 +2,26 @@
 
 The work left is that of the trials to come and of the running ones: as many epochs as the
 shares of trials that continued after each epoch let expect, at the seconds that epochs took. It is
-spread over the trials that run at once. The conclusion (test queries, baselines) comes on top,
-and early trials that nothing has stopped yet make the forecast too long rather than too short.
+spread over the trials that run at once. The trainings of the conclusion, which confirm the best
+trials and train the baselines, come after them. Early trials that nothing has stopped yet make
+the forecast too long rather than too short.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from tuning.records import EPOCH
 from tuning.reporting.events import Event
+from tuning.space import Header
 from tuning.study import attributes
 from tuning.study.trials import last_epoch
 from tuning.study.view import StudyView
+
+_N_BASELINES = 2  # that are trained, see `conclusion.baselines`
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,14 @@ class TimeLeft:
 
 
 @dataclass(frozen=True)
+class ConclusionWork:
+    """Trainings of the conclusion, which no rule stops: their number, and the epochs of each."""
+
+    n_trainings: int = 0
+    epochs: float = 0.0
+
+
+@dataclass(frozen=True)
 class Workload:
     """Trials that a search has still to run.
 
@@ -50,11 +64,13 @@ class Workload:
         n_to_come: Trials that have not started.
         running: Last epoch of each running trial, and the seconds since it was reported.
         at_once: Trials that run side by side.
+        conclusion: Trainings of the conclusion.
     """
 
     n_to_come: int
     running: Sequence[tuple[int, float]]
     at_once: int
+    conclusion: ConclusionWork = ConclusionWork()
 
 
 @dataclass(frozen=True)
@@ -62,8 +78,8 @@ class Forecast:
     """Forecast of what is left of a search.
 
     Attributes:
-        seconds: Until the last trial ends.
-        core_seconds: Of all trials.
+        seconds: Until the search ends.
+        core_seconds: Of all trainings.
         at_once: Trials that run side by side.
         by_budget: Whether a budget ends the search before its trials are done.
     """
@@ -113,6 +129,24 @@ def extents_of(view: StudyView) -> list[TrialExtent]:
         for trial in view
         if trial.number not in continued
     ]
+
+
+def conclusion_work(header: Header, extents: Collection[TrialExtent]) -> ConclusionWork:
+    """Return the trainings that are expected of the conclusion of a search.
+
+    In the race over fresh seeds each of the best trials is trained on two seeds, and on average
+    one of them on every further seed. The baselines come after it. All of them train as many
+    epochs as the trials that went on longest.
+
+    Args:
+        header: Settings of the search.
+        extents: Trials so far.
+    """
+    n_best, n_seeds = header.top_k, header.confirm_seeds
+    n_confirmed = min(n_seeds, 2) * n_best + max(n_seeds - 2, 0) if n_best > 1 else 0
+    longest = sorted((extent.epoch for extent in extents if extent.has_ended), reverse=True)
+    epochs = fmean(longest[:n_best]) if longest else float(header.budget.epochs)
+    return ConclusionWork(n_confirmed + _N_BASELINES, epochs)
 
 
 def expected_epochs(shares: Sequence[float], epoch: int = 0) -> float:
@@ -211,6 +245,10 @@ def forecast(work: Workload, shares: Sequence[float], pace: Pace, left: TimeLeft
     total = sum(remaining)
     # The last trial shares its work with no other.
     seconds = max(total / work.at_once, max(remaining, default=0.0))
+    if n_trainings := work.conclusion.n_trainings:
+        training = pace.first + pace.later * (work.conclusion.epochs - 1.0)
+        seconds += training * math.ceil(n_trainings / work.at_once)
+        total += training * n_trainings
     limit = min(left.seconds, left.core_seconds / work.at_once)
     core_seconds = min(total, left.core_seconds)
     return Forecast(min(seconds, limit), core_seconds, work.at_once, seconds > limit)

@@ -13,21 +13,24 @@ from tuning.reporting.forecast import (
     TimeLeft,
     Timeline,
     Workload,
+    conclusion_work,
     continuing_trials,
     extents_of,
     forecast,
     measured_pace,
     shares_going_on,
 )
-from tuning.space import Budget
+from tuning.space import Header
 from tuning.study.view import StudyView
+
+_EARLY = 0.25  # share of the trials after which the forecast is kept, to be compared at the end
 
 
 class LiveForecast(Listener):
     """Listener that forecasts the time left.
 
     Args:
-        budget: Budget of the search.
+        header: Settings of the search.
         view: Returns the study as it is now.
         elapsed: Returns the seconds of the search so far.
         core_seconds: Returns the core-seconds of its trials so far.
@@ -36,25 +39,29 @@ class LiveForecast(Listener):
 
     def __init__(
         self,
-        budget: Budget,
+        header: Header,
         view: Callable[[], StudyView],
         elapsed: Callable[[], float],
         core_seconds: Callable[[], float],
         clock: Clock,
     ) -> None:
-        self.budget, self.elapsed = budget, elapsed
+        self._header, self.budget, self.elapsed = header, header.budget, elapsed
         self._view, self._core_seconds, self._clock = view, core_seconds, clock
         self._lines: dict[int, Timeline] = {}
         self._running: set[int] = set()
         self._most_at_once = 0
+        self._early: float | None = None
         self._read_study()
+        self._n_before = self.n_finished
 
     def _read_study(self) -> None:
         study = self._view()
         self.n_finished = len(study.finished())
         """Number of trials that the budget counts."""
         self._continuing = continuing_trials(study)
-        self._shares = shares_going_on(extents_of(study), self.budget.epochs)
+        extents = extents_of(study)
+        self._shares = shares_going_on(extents, self.budget.epochs)
+        self._conclusion = conclusion_work(self._header, extents)
 
     def seconds_left(self) -> float:
         """Return the seconds that the time budget leaves."""
@@ -75,6 +82,17 @@ class LiveForecast(Listener):
         """End the timeline of a trial."""
         self._read_study()
         self._running.discard(end.number)
+        is_early = self._early is None and self._n_before == 0
+        if is_early and self.n_finished >= _EARLY * self.budget.trials and (estimate := self()):
+            self._early = self.elapsed() + estimate.seconds
+
+    def early_estimate(self) -> float | None:
+        """Return the seconds that the whole search was expected to take early on.
+
+        The forecast is kept once a quarter of the trials have finished, in a search of one
+        session; None otherwise.
+        """
+        return self._early
 
     def __call__(self) -> Forecast | None:
         """Return the forecast; None before the first epoch of this session."""
@@ -86,6 +104,7 @@ class LiveForecast(Listener):
             n_to_come=max(self.budget.trials - n_taken, 0),
             running=[self._last_report(number) for number in sorted(self._running)],
             at_once=self._most_at_once,
+            conclusion=self._conclusion,
         )
         left = TimeLeft(self.seconds_left(), self._core_left())
         return forecast(work, self._shares, pace, left)

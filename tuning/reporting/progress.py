@@ -70,6 +70,10 @@ class ProgressDisplay(Listener):
         self._notice = notice
         self.print_line(notice)
 
+    def early_estimate(self) -> float | None:
+        """Return the seconds that the search was expected to take after a quarter of its trials."""
+        return self._forecast.early_estimate()
+
     def print_line(self, text: str) -> None:
         """Print a line above the display, as it is."""
         self._console.print(Text(text))

@@ -15,10 +15,12 @@ from quantum_rerank.config import flat
 from tuning.reporting.descriptions import describe_config
 from tuning.reporting.events import Event
 from tuning.reporting.forecast import (
+    ConclusionWork,
     Forecast,
     TimeLeft,
     Timeline,
     Workload,
+    conclusion_work,
     continuing_trials,
     extents_of,
     forecast,
@@ -363,11 +365,17 @@ def _workload(
     session = live_session(snapshot)
     if session is None:
         return None
+    is_searching = bool(counts.to_come or running)
     return Workload(
         n_to_come=counts.to_come,
         running=[(trial.epoch, trial.quiet_seconds) for trial in running],
         at_once=most_at_once(snapshot.events, _start(session).timestamp()),
+        conclusion=_conclusion(snapshot) if is_searching else ConclusionWork(),
     )
+
+
+def _conclusion(snapshot: Snapshot) -> ConclusionWork:
+    return conclusion_work(snapshot.space.header, extents_of(snapshot.view))
 
 
 def _forecast(

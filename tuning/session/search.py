@@ -384,8 +384,7 @@ def _display(
     clock: Callable[[], float],
 ) -> ProgressDisplay:
     view = partial(StudyView.of, study)
-    budget = space.header.budget
-    forecast = LiveForecast(budget, view, ledger.elapsed, ledger.core_seconds, clock)
+    forecast = LiveForecast(space.header, view, ledger.elapsed, ledger.core_seconds, clock)
     return ProgressDisplay(console, forecast, best_so_far(view()))
 
 
@@ -435,7 +434,12 @@ def _write_up(search: Search, outcome: Outcome, console: Console) -> None:
     print_outcome(outcome, console)
     print_targets(summary, console)
     peak, seconds = summary["peak_trial_rss_mb"], summary["wall_seconds"]
-    console.print(f"Wrote {folder}: {seconds} s, at most {peak} MiB a trial.", soft_wrap=True)
+    estimate = search.display.early_estimate()
+    early = f" (estimated after a quarter of the trials: {estimate:.0f} s)" if estimate else ""
+    core = f"{ledger.core_seconds():.0f} core-seconds"
+    console.print(
+        f"Wrote {folder}: {seconds} s{early}, {core}, at most {peak} MiB a trial.", soft_wrap=True
+    )
     if (best := folder / BEST).exists():
         console.print(f'Load the model with `Reranker.load("{best}")`.', soft_wrap=True)
 

@@ -5,14 +5,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tuning.conclusion.baselines import baselines_of
 from tuning.reporting.events import Event
 from tuning.reporting.forecast import (
+    ConclusionWork,
     Forecast,
     Pace,
     TimeLeft,
     Timeline,
     TrialExtent,
     Workload,
+    conclusion_work,
     expected_epochs,
     forecast,
     measured_pace,
@@ -20,7 +23,9 @@ from tuning.reporting.forecast import (
     shares_going_on,
     timelines,
 )
+from tuning.space import Header
 
+NOTHING = ConclusionWork()
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
 
@@ -38,8 +43,9 @@ def left_of(
     shares: list[float],
     at_once: int,
     left: tuple[float, float] = (math.inf, math.inf),
+    conclusion: ConclusionWork = NOTHING,
 ) -> Forecast:
-    work = Workload(n_to_come, running, at_once)
+    work = Workload(n_to_come, running, at_once, conclusion)
     return forecast(work, shares, Pace(10.0, 10.0), TimeLeft(*left))
 
 
@@ -132,3 +138,37 @@ def test_a_budget_ends_what_would_take_longer(
 def test_nothing_left_takes_no_time() -> None:
     found = left_of(0, [], [1.0], 2, (60.0, math.inf))
     assert (found.seconds, found.core_seconds, found.by_budget) == (0.0, 0.0, False)
+
+
+def header(**values: object) -> Header:
+    budget = {"trials": 10, "epochs": 9, "hours": 2.0}
+    return Header.model_validate({"name": "n", "base": "b.yaml", "budget": budget, **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"top_k": 3, "confirm_seeds": 5}, 3 * 2 + 3 + 2),
+        ({"top_k": 3, "confirm_seeds": 1}, 3 + 2),
+        ({"top_k": 3, "confirm_seeds": 0}, 2),
+        ({"top_k": 1, "confirm_seeds": 5}, 2),  # one trial needs no comparison
+    ],
+)
+def test_the_conclusion_confirms_the_best_and_trains_the_baselines(
+    values: dict[str, int], expected: int
+) -> None:
+    assert conclusion_work(header(**values), []) == ConclusionWork(expected, 9.0)
+    assert len(baselines_of("hybrid")) == 2
+
+
+def test_trainings_of_the_conclusion_are_as_long_as_the_longest_trials() -> None:
+    lengths = [1, 1, 3, 9, 6]
+    extents = [TrialExtent(n, has_ended=True) for n in lengths] + [TrialExtent(8, has_ended=False)]
+    assert conclusion_work(header(top_k=3), extents).epochs == 6.0
+
+
+def test_the_conclusion_comes_after_the_trials() -> None:
+    work = ConclusionWork(n_trainings=3, epochs=4.0)
+    found = left_of(2, [], [1.0] * 3, 2, conclusion=work)
+    assert (found.seconds, found.core_seconds) == (40.0 + 2 * 40.0, 2 * 40.0 + 3 * 40.0)
+    assert left_of(2, [], [1.0] * 3, 2, (100.0, math.inf), work).by_budget

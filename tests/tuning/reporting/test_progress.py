@@ -14,7 +14,7 @@ from tests.tuning.reasons import failure
 from tuning.records import OBJECTIVE, TrialEnd, TrialOutcome
 from tuning.reporting.live_forecast import LiveForecast
 from tuning.reporting.progress import BestSoFar, ProgressDisplay
-from tuning.space import Budget
+from tuning.space import Budget, Header
 from tuning.study.trials import OPTUNA_STATES
 from tuning.study.view import StudyView
 
@@ -35,7 +35,7 @@ class Screen:
     def forecast(self) -> LiveForecast:
         budget = Budget(trials=10, epochs=9, hours=2.0)
         return LiveForecast(
-            budget,
+            Header(name="small", base="base.yaml", budget=budget, confirm_seeds=0),
             view=lambda: StudyView(self.trials),
             elapsed=lambda: self.now,
             core_seconds=lambda: 0.0,
@@ -71,7 +71,7 @@ def test_an_ended_trial_is_a_line_with_counts_best_and_time_left() -> None:
         screen.end(TrialEnd(0, TrialOutcome.COMPLETE, 9, 0.5))
     assert screen.lines() == [
         "[1:00] trial   0 complete epoch 9, objective 0.5000  "
-        "1/10 done, 0 pruned, 0 failed, best 0.5000 (trial 0), about 9:00 left"
+        "1/10 done, 0 pruned, 0 failed, best 0.5000 (trial 0), about 11:00 left"
     ]
 
 
@@ -129,7 +129,12 @@ def test_a_session_that_goes_on_knows_the_best_before_it() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "left"),
-    [(60.0, "about 9:00"), (720.0, "about 1:48:00"), (3600.0, "1:00:00"), (7500.0, "0:00")],
+    [
+        (60.0, "about 11:00"),
+        (720.0, "1:48:00, when a budget ends it"),
+        (3600.0, "1:00:00"),
+        (7500.0, "0:00"),
+    ],
 )
 def test_the_time_left_follows_the_pace_within_the_budget(seconds: float, left: str) -> None:
     screen = Screen()
@@ -195,3 +200,15 @@ def test_nothing_of_the_live_display_is_written_where_there_is_no_terminal() -> 
         for epoch, metrics in enumerate(reports, start=1):
             display.trial_reported(0, epoch, metrics)
     assert screen.lines() == []
+
+
+def test_the_estimate_after_a_quarter_of_the_trials_is_kept() -> None:
+    screen = Screen()
+    for number in range(5):
+        assert (screen.display.early_estimate() is None) == (number < 3)
+        screen.display.trial_started(number, CONFIG)
+        screen.now += 60.0
+        screen.display.trial_reported(number, 1, {OBJECTIVE: 0.5})
+        screen.end(TrialEnd(number, TrialOutcome.PRUNED, 1, 0.5))
+    # Three trials took 180 s; seven more and two baselines were to come, one after another.
+    assert screen.display.early_estimate() == 180.0 + 9 * 60.0
