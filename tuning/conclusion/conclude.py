@@ -89,6 +89,7 @@ class Conclusion:
             baselines |= self._baselines(tested[0].trial, ancestors)
             self.notes.extend(better_elsewhere(view, tested[0]))
             self.notes.extend(useless(tested[0]))
+        self.notes.extend(shared_warm_ups(trials))
         return Outcome(
             space=self.space,
             trials=trials,
@@ -252,6 +253,15 @@ def better_elsewhere(view: StudyView, best: Tested) -> list[str]:
         f"An earlier trial was better on validation, {value:.4f}: export it with "
         f"`{command} --output DIR`."
     ]
+
+
+def shared_warm_ups(trials: Sequence[FrozenTrial]) -> list[str]:
+    """Return a sentence on the warm-ups that trials shared, if some did."""
+    saved = [s for s in map(attributes.warm_up_saved, trials) if s is not None]
+    if not saved:
+        return []
+    share = f"{len(saved)} of {counted(len(trials), 'trial')}"
+    return [f"{share} started from a shared warm-up, which saved {sum(saved):.0f} core-seconds."]
 
 
 def useless(best: Tested) -> list[str]:

@@ -56,6 +56,7 @@ def summarise(outcome: Outcome, wall_seconds: float, fingerprint: str) -> dict[s
         "tested": tested,
         "pareto_front": [_front_record(trial) for trial in front(outcome.trials)],
         "failures": {str(number): str(failure) for number, failure in failures.items()},
+        "shared_warm_ups": _shared_warm_ups(outcome.trials),
         "warm_start": [run.summary() for run in outcome.taken_over],
         "data_fingerprint": fingerprint,
         "wall_seconds": round(wall_seconds, 1),
@@ -102,6 +103,12 @@ def _count_states(trials: list[FrozenTrial]) -> dict[str, int]:
         if name in counts and trial.number not in continued:
             counts[name] += 1
     return counts
+
+
+def _shared_warm_ups(trials: Iterable[FrozenTrial]) -> dict[str, float]:
+    """Return the trials that started from a warm-up that was done before, and what it saved."""
+    saved = [s for s in map(attributes.warm_up_saved, trials) if s is not None]
+    return {"trials": len(saved), "saved_core_seconds": round(sum(saved), 1)}
 
 
 def _tested_record(tested: Tested) -> dict[str, Any]:

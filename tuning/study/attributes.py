@@ -97,6 +97,11 @@ def peak_rss_mb(trial: FrozenTrial) -> float | None:
     return trial.user_attrs.get(PEAK_RSS_MB)
 
 
+def warm_up_saved(trial: FrozenTrial) -> float | None:
+    """Return the seconds that a shared warm-up saved a trial; None for a trial that did its own."""
+    return trial.user_attrs.get(WARM_UP_SAVED)
+
+
 def start_point(trial: FrozenTrial) -> int | None:
     """Return the index of the point of `start_from` that a trial is; None for any other trial."""
     return trial.user_attrs.get(START_POINT)

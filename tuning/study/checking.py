@@ -23,6 +23,7 @@ from tuning.records import (
     SECONDS,
     TRAINING_SECONDS,
     UNSCHEDULED_EPOCH,
+    WARM_UP_SAVED,
     FailureKind,
 )
 from tuning.study import attributes
@@ -69,6 +70,7 @@ _OF_TRIALS: Mapping[str, TypeAdapter[Any]] = {
     SECONDS: TypeAdapter(_Number | None),
     TRAINING_SECONDS: TypeAdapter(_Number | None),
     UNSCHEDULED_EPOCH: TypeAdapter(_Epoch | None),
+    WARM_UP_SAVED: TypeAdapter(_Number),
 }
 _Objectives = dict[Annotated[str, Field(pattern=r"^[0-9]+$")], dict[str, _Finite]]
 _OF_STUDY: Mapping[str, TypeAdapter[Any]] = {

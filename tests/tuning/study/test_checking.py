@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from quantum_rerank.errors import OutputError
-from tuning.records import CHECKPOINT, FAILURE, SECONDS
+from tuning.records import CHECKPOINT, FAILURE, SECONDS, WARM_UP_SAVED
 from tuning.study import attributes
 from tuning.study.checking import require_sound
 
@@ -62,6 +62,8 @@ def test_a_study_as_searches_write_it_is_accepted() -> None:
         (FAILURE, "oom"),
         (FAILURE, {"kind": "unheard of", "detail": ""}),
         (SECONDS, math.inf),
+        (WARM_UP_SAVED, -1.0),
+        (WARM_UP_SAVED, None),
         (CHECKPOINT, [1]),
     ],
 )
