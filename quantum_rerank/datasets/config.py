@@ -42,6 +42,7 @@ class DataConfig(Section):
     validation_split: float = Field(0.2, gt=0.0, lt=1.0)
     test_split: float = Field(0.2, gt=0.0, lt=1.0)
     split_seed: int = Field(13, ge=0)
+    validation_seed: int | None = Field(None, ge=0)
     candidates: int = Field(100, ge=2)
     ignore_identical: Literal["auto", "id", "text", "none"] = "auto"
     judge_copies_alike: bool = False

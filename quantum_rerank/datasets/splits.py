@@ -21,7 +21,11 @@ class Split:
 
 
 def split_by_query(
-    collection: Collection, validation_fraction: float, test_fraction: float, seed: int
+    collection: Collection,
+    validation_fraction: float,
+    test_fraction: float,
+    seed: int,
+    validation_seed: int | None = None,
 ) -> Split:
     """Split the judged queries of a collection that is trained on.
 
@@ -35,11 +39,16 @@ def split_by_query(
         validation_fraction: Share of validation queries of all queries, from 0 to 1.
         test_fraction: Share of test queries of all queries, from 0 to 1.
         seed: Seed of the permutation of queries.
+        validation_seed: Seed of the division of all queries but those of test into train and
+            validation, an official one included. None: an official division is kept, another
+            one has `seed`.
 
     Raises:
         DataError: A role would have no query.
     """
-    train, validation, test = _roles(collection, validation_fraction, test_fraction, seed)
+    train, validation, test = _roles(
+        collection, validation_fraction, test_fraction, seed, validation_seed
+    )
     train, validation = collection.answerable(train), collection.answerable(validation)
     split = Split(tuple(train), tuple(validation), tuple(test))
     empty = [role for role in ("train", "validation", "test") if not getattr(split, role)]
@@ -54,7 +63,11 @@ def split_by_query(
 
 
 def _roles(
-    collection: Collection, validation_fraction: float, test_fraction: float, seed: int
+    collection: Collection,
+    validation_fraction: float,
+    test_fraction: float,
+    seed: int,
+    validation_seed: int | None,
 ) -> tuple[list[str], list[str], list[str]]:
     """Return the queries of training, validation and test."""
     official = collection.official
@@ -66,8 +79,13 @@ def _roles(
         test, rest = pool[:n_test], pool[n_test:]
     if official.get("dev") and rest:
         validation, train = sorted(official["dev"]), rest
+        if validation_seed is not None:
+            n_validation = len(validation)
+            rest = _shuffled(sorted([*rest, *validation]), validation_seed)
+            validation, train = rest[:n_validation], rest[n_validation:]
     else:
-        rest = _shuffled(rest or sorted(official.get("dev", ())), seed)
+        rest = rest or sorted(official.get("dev", ()))
+        rest = _shuffled(rest, seed if validation_seed is None else validation_seed)
         share = validation_fraction / (1.0 if "test" in official else 1.0 - test_fraction)
         n_validation = round(len(rest) * share)
         validation, train = rest[:n_validation], rest[n_validation:]

@@ -103,7 +103,11 @@ def _query_ids(config: DataConfig, spec: str, collection: Collection) -> dict[st
     domain = collection.domain
     if _is_among(spec, domain, config.seen):
         split = split_by_query(
-            collection, config.validation_split, config.test_split, config.split_seed
+            collection,
+            config.validation_split,
+            config.test_split,
+            config.split_seed,
+            config.validation_seed,
         )
         return {TRAIN: split.train, VALIDATION: split.validation, TEST: split.test}
     queries = sorted(collection.queries)

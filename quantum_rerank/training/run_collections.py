@@ -100,7 +100,11 @@ def _split(config: DataConfig, collections: Mapping[str, Collection]) -> dict[st
     """Split the `seen` collections; every other collection has one role."""
     splits = {
         spec: split_by_query(
-            collections[spec], config.validation_split, config.test_split, config.split_seed
+            collections[spec],
+            config.validation_split,
+            config.test_split,
+            config.split_seed,
+            config.validation_seed,
         )
         for spec in config.seen
     }

@@ -101,6 +101,33 @@ def test_an_empty_official_test_split_is_refused() -> None:
         split_by_query(collection_of(5, official), 0.2, 0.2, seed=1)
 
 
+@pytest.mark.parametrize(
+    "official",
+    [
+        {},
+        {"train": frozenset(f"q{i}" for i in range(20)), "test": frozenset({"q20", "q21"})},
+        {
+            "train": frozenset(f"q{i}" for i in range(20)),
+            "dev": frozenset({"q20", "q21", "q22"}),
+            "test": frozenset({"q23", "q24"}),
+        },
+    ],
+)
+def test_another_division_has_the_same_test_queries(official: dict[str, frozenset[str]]) -> None:
+    n_queries = len(frozenset[str]().union(*official.values())) or 40
+    collection = collection_of(n_queries, official)
+    splits = [split_by_query(collection, 0.2, 0.2, 1, seed) for seed in (None, 2, 2, 3)]
+    first, second, again, third = map(parts, splits)
+    assert second == again
+    assert first[2] == second[2] == third[2]
+    for train, validation, test in (second, third):
+        assert not train & validation
+        assert (train | validation) & test == set()
+        assert train | validation == first[0] | first[1]
+        assert len(validation) == len(first[1])
+    assert len({frozenset(one[1]) for one in (first, second, third)}) == 3
+
+
 def test_texts_of_an_earlier_role_are_counted_regardless_of_case() -> None:
     texts = {"a": "Oak leaf", "b": "elm", "c": " oak LEAF\n", "d": "ash", "e": "Ash", "f": "Elm"}
     qrels = {query: {"d": 1} for query in texts}
