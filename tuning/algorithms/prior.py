@@ -119,7 +119,8 @@ class PriorSampler(BaseSampler):
             return self._model.sample_independent(study, trial, param_name, param_distribution)
         center = self._center(study, source)
         if param_name in center:
-            return self._near(center[param_name], param_distribution)
+            given = center[param_name]
+            return draw_near(given, param_distribution, self._rng, self._width, self._keep)
         return self._random.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
@@ -157,19 +158,34 @@ class PriorSampler(BaseSampler):
         is_point = kind == PRIOR and int(index or 0) < len(self._points)
         return self._points[int(index or 0)] if is_point else {}
 
-    def _near(self, value: Any, distribution: BaseDistribution) -> Any:
-        """Draw a value near another one."""
-        if isinstance(distribution, CategoricalDistribution):
-            if value in distribution.choices and self._rng.random() < self._keep:
-                return value
-            return distribution.choices[self._rng.integers(len(distribution.choices))]
-        assert isinstance(distribution, FloatDistribution | IntDistribution)
-        if distribution.single():
-            return distribution.low
-        low, high = _unit_bounds(distribution)
-        center = min(max(_to_unit(float(value), distribution), low), high)
-        drawn = _truncated_normal(center, self._width * (high - low), low, high, self._rng)
-        return _from_unit(drawn, distribution)
+
+def draw_near(
+    value: Any,
+    distribution: BaseDistribution,
+    rng: np.random.Generator,
+    width: float,
+    keep: float,
+) -> Any:
+    """Draw a value of a distribution near another one.
+
+    Args:
+        value: Value to be near to.
+        distribution: Distribution of the parameter.
+        rng: Source of randomness.
+        width: Standard deviation of a number, as a share of its range, or of that of its logarithm.
+        keep: Probability that a choice stays as it is.
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        if value in distribution.choices and rng.random() < keep:
+            return value
+        return distribution.choices[rng.integers(len(distribution.choices))]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if distribution.single():
+        return distribution.low
+    low, high = _unit_bounds(distribution)
+    center = min(max(_to_unit(float(value), distribution), low), high)
+    drawn = _truncated_normal(center, width * (high - low), low, high, rng)
+    return _from_unit(drawn, distribution)
 
 
 def _ranked(study: Study) -> list[FrozenTrial]:

@@ -15,7 +15,15 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase
 
-from tuning.algorithms.prior import INCUMBENT, MODEL, PRIOR, SOURCE, UNIFORM, PriorSampler
+from tuning.algorithms.prior import (
+    INCUMBENT,
+    MODEL,
+    PRIOR,
+    SOURCE,
+    UNIFORM,
+    PriorSampler,
+    draw_near,
+)
 
 POINT = {"x": 2.0, "n": 3, "log": 1e-3, "kind": "a"}
 
@@ -84,8 +92,8 @@ def far_from_point(params: dict[str, object]) -> float:
 def test_draws_near_a_number_are_in_the_distribution_and_near(
     distribution: BaseDistribution, value: float
 ) -> None:
-    sampler = PriorSampler([], seed=0)
-    drawn = [sampler._near(value, distribution) for _ in range(500)]
+    rng = np.random.default_rng(0)
+    drawn = [draw_near(value, distribution, rng, width=0.2, keep=0.7) for _ in range(500)]
     assert all(distribution._contains(distribution.to_internal_repr(one)) for one in drawn)
     uniform = RandomSampler(seed=0)
     study = optuna.create_study()
@@ -97,13 +105,17 @@ def test_draws_near_a_number_are_in_the_distribution_and_near(
 
 
 def test_a_choice_is_mostly_that_of_the_point() -> None:
-    sampler = PriorSampler([], seed=0)
+    rng = np.random.default_rng(0)
     distribution = CategoricalDistribution(["a", "b", "c"])
-    drawn = Counter(sampler._near("b", distribution) for _ in range(1000))
+
+    def draw(value: str) -> str:
+        return str(draw_near(value, distribution, rng, width=0.2, keep=0.7))
+
+    drawn = Counter(draw("b") for _ in range(1000))
     assert 0.75 < drawn["b"] / 1000 < 0.85  # 0.7, and a third of the rest
     assert min(drawn["a"], drawn["c"]) > 50
     assert set(drawn) == {"a", "b", "c"}
-    assert sampler._near("gone", distribution) in "abc"
+    assert draw("gone") in "abc"
 
 
 def test_the_first_trials_come_mostly_from_the_prior() -> None:
