@@ -55,6 +55,7 @@ class LiveForecast(Listener):
         self._n_before = self.n_finished
 
     def _read_study(self) -> None:
+        self._is_stale = False
         study = self._view()
         self.n_finished = len(study.finished())
         """Number of trials that the budget counts."""
@@ -69,7 +70,7 @@ class LiveForecast(Listener):
 
     def trial_started(self, number: int, config: ExperimentConfig) -> None:
         """Start the timeline of a trial."""
-        self._read_study()
+        self._is_stale = True  # reading takes time in a large study, and nothing is shown now
         self._lines[number] = Timeline(self._clock())
         self._running.add(number)
         self._most_at_once = max(self._most_at_once, len(self._running))
@@ -96,6 +97,8 @@ class LiveForecast(Listener):
 
     def __call__(self) -> Forecast | None:
         """Return the forecast; None before the first epoch of this session."""
+        if self._is_stale:
+            self._read_study()
         pace = measured_pace(self._lines, self._continuing)
         if pace is None:
             return None

@@ -41,7 +41,7 @@ def runs_in(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three trials, followed as a search has them followed: open at once, ended in any order."""
     folder = tmp_path_factory.mktemp("wandb")
     tracker = WandbTracker("quantum-rerank", "tiny", folder, "offline")
@@ -54,7 +54,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     for end in reversed(ENDS):
         tracker.trial_ended(end)
     tracker.close(seconds=1800.0)
-    return runs_in(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(written: Path) -> dict[str, dict[str, Any]]:
+    return runs_in(written)
 
 
 @pytest.fixture(params=range(3), ids=[str(end.outcome) for end in ENDS])
@@ -65,6 +70,12 @@ def number(request: pytest.FixtureRequest) -> int:
 @pytest.mark.slow
 def test_every_trial_has_a_run_of_its_own(runs: dict[str, dict[str, Any]]) -> None:
     assert sorted(runs) == ["tiny-00000", "tiny-00001", "tiny-00002"]
+
+
+@pytest.mark.slow
+def test_the_packages_are_listed_once(written: Path) -> None:
+    (listed,) = written.rglob("requirements.txt")
+    assert "wandb==" in listed.read_text()
 
 
 @pytest.mark.slow
