@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from experiments.plan import DEFAULT, FIXED, TUNED, TUNED_TWIN, TWIN
 from experiments.results import Result, by_name, mean_over_domains
 from quantum_rerank.evaluation import COSINE, NDCG, Comparison, Scores, holm
-from quantum_rerank.evaluation.measurements import SeedObjectives
+from quantum_rerank.evaluation.measurements import SeedGains
 from quantum_rerank.evaluation.targets import TargetResult, read_target_records, stability
 
 CLASSICAL = (
@@ -142,7 +142,7 @@ def _targets(by_seed: Sequence[Result]) -> dict[str, list[TargetResult]]:
             by_target.setdefault(outcome.name, []).append(outcome)
     # Each above its own cosine, which differs where seeds draw their own split.
     gains = (result.record["objective"] - result.record["cosine_objective"] for result in by_seed)
-    over_seeds = stability(SeedObjectives(tuple(gains), cosine=0.0))
+    over_seeds = stability(SeedGains(tuple(gains)))
     return by_target | {over_seeds.name: [over_seeds]}
 
 

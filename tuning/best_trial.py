@@ -45,7 +45,7 @@ def main(
     source = source_of(trained.config.data)
     prepared = prepare(trained.config.data, source)
     refuse_other_data(read_record(run_folder), prepared, run_folder)
-    evidence = evidence_of(summary, trained, prepared.trial)
+    evidence = evidence_of(summary, trained)
     bundle = export_trial(output, trained, prepared, source, evidence)
     say(f"Exported trial {trained.number} (epoch {trained.epoch}) to {bundle}.")
 

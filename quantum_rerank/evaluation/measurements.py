@@ -41,8 +41,7 @@ class TrainingSummary:
 
 
 @dataclass(frozen=True)
-class SeedObjectives:
-    """Validation objectives of one configuration with several seeds, and the cosine's."""
+class SeedGains:
+    """Validation objectives of one configuration with several seeds, each minus the cosine's."""
 
-    objectives: tuple[float, ...] = ()
-    cosine: float = 0.0
+    gains: tuple[float, ...] = ()

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from quantum_rerank.evaluation.measurements import (
     ModelAndCosine,
-    SeedObjectives,
+    SeedGains,
     TrainingSummary,
 )
 from quantum_rerank.evaluation.roles import (
@@ -106,7 +106,7 @@ class _Target:
 def evaluate_targets(
     scores: Mapping[str, ModelAndCosine],
     summary: TrainingSummary,
-    seeds: SeedObjectives | None = None,
+    seeds: SeedGains | None = None,
 ) -> list[TargetResult]:
     """Evaluate every target of a training.
 
@@ -130,7 +130,7 @@ def evaluate_targets(
         improvement(scores.get(TEST)),
         peak_memory(summary.peak_memory_gb),
         training_time(summary.seconds),
-        stability(seeds or SeedObjectives()),
+        stability(seeds or SeedGains()),
     ]
 
 
@@ -327,7 +327,7 @@ def training_time(seconds: float | None) -> TargetResult:
     )
 
 
-def stability(seeds: SeedObjectives) -> TargetResult:
+def stability(seeds: SeedGains) -> TargetResult:
     """Check the spread over seeds relative to the gain over the cosine.
 
     At a spread of half the gain, the gain is two standard deviations above 0: if seeds were
@@ -335,12 +335,12 @@ def stability(seeds: SeedObjectives) -> TargetResult:
     without the gain: 0.01 is little beside a gain of 0.1 and all of a gain of 0.01.
 
     Args:
-        seeds: Validation objectives of one configuration with several seeds.
+        seeds: Gains of one configuration with several seeds.
 
-    >>> stable = stability(SeedObjectives((0.58, 0.60, 0.62), cosine=0.50))
+    >>> stable = stability(SeedGains((0.08, 0.10, 0.12)))
     >>> round(stable.value, 4), stable.outcome
     (0.2, 'pass')
-    >>> stability(SeedObjectives((0.58,), cosine=0.50)).outcome
+    >>> stability(SeedGains((0.08,))).outcome
     'not known'
     """
     target = _Target(
@@ -349,10 +349,10 @@ def stability(seeds: SeedObjectives) -> TargetResult:
         limit=MAX_SPREAD,
         formula="standard deviation / mean over seeds of (validation objective - cosine's)",
     )
-    values = seeds.objectives
+    values = seeds.gains
     if len(values) < 2:
         return target.unknown("one seed, but at least 2 are needed")
-    gain, spread = fmean(values) - seeds.cosine, stdev(values)
+    gain, spread = fmean(values), stdev(values)
     note = f"{len(values)} seeds: mean gain {gain:+.4f}, standard deviation {spread:.4f}"
     return target.check(spread / gain, note) if gain > 0.0 else target.failed(note)
 

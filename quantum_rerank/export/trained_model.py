@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.embeddings import EmbeddingSource, source_of
 from quantum_rerank.errors import BundleError, DataError, EmbeddingError
-from quantum_rerank.evaluation.measurements import SeedObjectives, TrainingSummary
+from quantum_rerank.evaluation.measurements import SeedGains, TrainingSummary
 from quantum_rerank.export.bundle import MANIFEST, bundle_in, read_bundle
 from quantum_rerank.records import read_record
 from quantum_rerank.regular_files import MAX_WEIGHTS, read_regular, reason
@@ -48,7 +48,7 @@ class TrainedModel:
     embedding_dim: int
     metrics: Mapping[str, Mapping[str, float]]
     training_summary: TrainingSummary
-    seeds: SeedObjectives
+    seeds: SeedGains
     encoder_fingerprint: str = ""
     data_fingerprint: str = ""
 
@@ -170,7 +170,7 @@ def _from_bundle(folder: Path) -> TrainedModel:
     head, manifest = read_bundle(folder)
     training = dict(manifest.training)
     try:
-        seeds = _from_json(SeedObjectives, dict(training.pop("seeds", {})))
+        seeds = _from_json(SeedGains, dict(training.pop("seeds", {})))
         summary = _from_json(TrainingSummary, training)
     except (TypeError, ValueError):
         raise BundleError(f"`{folder / MANIFEST}` is damaged: its `training` is invalid.") from None
@@ -202,7 +202,7 @@ def _from_best_model(path: Path) -> TrainedModel:
         embedding_dim=int(loads(content, name)["embedding_dim"]),
         metrics={"validation": validation.metrics},
         training_summary=TrainingSummary(epoch),
-        seeds=SeedObjectives(),
+        seeds=SeedGains(),
         **{name: str(record.get(name, "")) for name in FINGERPRINTS},
     )
 

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from quantum_rerank.evaluation import COSINE, NDCG, Comparison, compare
-from quantum_rerank.evaluation.measurements import SeedObjectives
+from quantum_rerank.evaluation.measurements import SeedGains
 from quantum_rerank.evaluation.target_table import number
 from quantum_rerank.evaluation.targets import (
     TargetResult,
@@ -120,7 +120,7 @@ def target_results(group: Group) -> dict[str, list[TargetResult]]:
     model = group.runs[0].model
     # Cosine differs between seeds if each seed has its own split.
     gains = tuple(run.objective(model) - run.objective(COSINE) for run in group.runs)
-    over_seeds = stability(SeedObjectives(gains, cosine=0.0))
+    over_seeds = stability(SeedGains(gains))
     by_name: dict[str, list[TargetResult]] = {}
     for result in chain.from_iterable(
         read_target_records(run.record["targets"]) for run in group.runs

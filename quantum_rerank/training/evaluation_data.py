@@ -9,7 +9,6 @@ from quantum_rerank.datasets import (
     Collection,
     domain_of,
     require_ranking,
-    split_by_query,
 )
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import DataError
@@ -24,7 +23,7 @@ from quantum_rerank.evaluation.roles import (
 )
 from quantum_rerank.training.data_manager import count_unread
 from quantum_rerank.training.query_sets import build_query_set
-from quantum_rerank.training.run_collections import load_judged
+from quantum_rerank.training.run_collections import load_judged, split_of
 
 _CONFIG_KEYS = ("seen", "unseen_validation", "unseen_test")
 
@@ -102,13 +101,7 @@ def _query_ids(config: DataConfig, spec: str, collection: Collection) -> dict[st
     """Return role -> query ids of one collection."""
     domain = collection.domain
     if _is_among(spec, domain, config.seen):
-        split = split_by_query(
-            collection,
-            config.validation_split,
-            config.test_split,
-            config.split_seed,
-            config.validation_seed,
-        )
+        split = split_of(collection, config)
         return {TRAIN: split.train, VALIDATION: split.validation, TEST: split.test}
     queries = sorted(collection.queries)
     if _is_among(spec, domain, config.unseen_validation):

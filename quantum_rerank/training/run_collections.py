@@ -75,6 +75,25 @@ def load_judged(spec: str, config: DataConfig) -> Collection:
     return without_own_documents(collection, config.ignore_identical)
 
 
+def split_of(collection: Collection, config: DataConfig) -> Split:
+    """Split the queries of a collection that is trained on.
+
+    Args:
+        collection: A checked collection.
+        config: Sizes and seeds of the split.
+
+    Raises:
+        DataError: A role would have no query.
+    """
+    return split_by_query(
+        collection,
+        config.validation_split,
+        config.test_split,
+        config.split_seed,
+        config.validation_seed,
+    )
+
+
 def _repeated(names: Sequence[str]) -> list[str]:
     return sorted({name for name in names if names.count(name) > 1})
 
@@ -98,16 +117,7 @@ def _load_all(specs: Sequence[str], config: DataConfig) -> dict[str, Collection]
 
 def _split(config: DataConfig, collections: Mapping[str, Collection]) -> dict[str, Split]:
     """Split the `seen` collections; every other collection has one role."""
-    splits = {
-        spec: split_by_query(
-            collections[spec],
-            config.validation_split,
-            config.test_split,
-            config.split_seed,
-            config.validation_seed,
-        )
-        for spec in config.seen
-    }
+    splits = {spec: split_of(collections[spec], config) for spec in config.seen}
     query_ids = {spec: tuple(sorted(c.queries)) for spec, c in collections.items()}
     splits |= {
         spec: Split(validation=tuple(collections[spec].answerable(query_ids[spec])))

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from quantum_rerank.cli.report import app
 from quantum_rerank.evaluation import compare
-from quantum_rerank.evaluation.measurements import SeedObjectives
+from quantum_rerank.evaluation.measurements import SeedGains
 from quantum_rerank.evaluation.targets import stability
 from quantum_rerank.reports.runs import grouped, read_runs
 from quantum_rerank.reports.tables import (
@@ -138,7 +138,7 @@ def test_several_seeds_have_a_result_for_stability(seeds: list[Path]) -> None:
     rows = {row[0]: row[1:] for row in targets_table(group).rows}
     objectives = [metrics_of(run)["history"]["hybrid"][-1]["objective"] for run in seeds]
     cosine = metrics_of(seeds[0])["history"]["cosine"][-1]["objective"]
-    expected = stability(SeedObjectives(tuple(objectives), cosine))
+    expected = stability(SeedGains(tuple(value - cosine for value in objectives)))
     assert rows["stability"][2] == f"1 {expected.outcome}"
     assert expected.outcome != "not known"
     counted = [row[2] for name, row in rows.items() if name != "stability"]

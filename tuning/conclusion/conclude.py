@@ -15,17 +15,24 @@ from quantum_rerank.atomic import replace_folder
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.errors import BundleError, FilesError, OutputError
 from quantum_rerank.evaluation import COSINE, Scores
-from quantum_rerank.evaluation.measurements import SeedObjectives
+from quantum_rerank.evaluation.measurements import SeedGains
 from quantum_rerank.evaluation.ranking import score_on
 from quantum_rerank.evaluation.role_scores import score_against_cosine
 from quantum_rerank.plain_text import pasted
 from quantum_rerank.plural import counted
 from quantum_rerank.similarity import Head
+from quantum_rerank.training.divisions import other_divisions
 from quantum_rerank.training.models import untrained_head
-from quantum_rerank.training.trial_data import PreparedData
+from quantum_rerank.training.trial_data import PreparedData, TrialData
 from tuning.conclusion.baselines import baselines_of, lexical_baselines, train_baselines
-from tuning.conclusion.confirmation import Ancestors, Confirmation, Confirmed
-from tuning.conclusion.export import TrialEvidence, cosine_objective, export_trial
+from tuning.conclusion.confirmation import (
+    NOT_CONFIRMED,
+    Ancestors,
+    Confirmation,
+    Confirmed,
+    fresh_seeds,
+)
+from tuning.conclusion.export import TrialEvidence, export_trial
 from tuning.conclusion.outcome import Outcome, Tested
 from tuning.conclusion.selection import Selection, select
 from tuning.conclusion.targets import BestTrialMeasures
@@ -118,11 +125,21 @@ class Conclusion:
         self, best: Sequence[TrainedTrial], ancestors: Mapping[int, Ancestors]
     ) -> list[Confirmed]:
         n_seeds = self.space.header.confirm_seeds if len(best) > 1 else 0
+        divisions: Sequence[TrialData] = ()
         if n_seeds and not self.tasks.stop_signal():
             seeds = counted(n_seeds, "fresh seed")
-            self.console.print(f"Training the best {len(best)} trials on up to {seeds} ...")
-        confirmation = Confirmation(n_seeds, ancestors, self.tasks, self.study, self.notes)
-        return confirmation.confirm(best)
+            self.console.print(
+                f"Training the best {len(best)} trials on up to {seeds}, each with its own "
+                "division into train and validation ..."
+            )
+            data = self.space.base.data
+            trial_data = self.prepared.trial
+            divisions = other_divisions(data, self.source, trial_data, fresh_seeds(n_seeds))
+        confirmation = Confirmation(divisions, ancestors, self.tasks, self.study, self.notes)
+        confirmed = confirmation.confirm(best)
+        if n_seeds and not divisions:
+            self.notes.append(NOT_CONFIRMED)
+        return confirmed
 
     def _default(self, trials: Sequence[FrozenTrial], tested: Sequence[Tested]) -> Tested | None:
         """Return the trial of the base configuration, if the space starts with it."""
@@ -141,7 +158,7 @@ class Conclusion:
                 self.notes.append(f"The default configuration is missing: {error}")
         return None
 
-    def _export(self, winner: Tested, seeds: SeedObjectives) -> None:
+    def _export(self, winner: Tested, seeds: SeedGains) -> None:
         """Write the bundle of the winner, whole or not at all."""
         test = {role: dict(scores.metrics) for role, scores in winner.scores.items()}
         unfinished = self.folder / f".{BEST}"
@@ -285,7 +302,7 @@ def best_trial_measures(best: Confirmed, prepared: PreparedData) -> BestTrialMea
     return BestTrialMeasures(
         score_against_cosine(trial.head, trial.validation.fusion_weight, prepared.roles),
         trial.training_summary,
-        SeedObjectives(best.objectives, cosine_objective(trial.config, prepared.trial)),
+        SeedGains(best.gains),
     )
 
 

@@ -1,10 +1,15 @@
-"""Confirmation of the best trials on fresh seeds: a maximum over many trials is partly luck."""
+"""Confirmation of the best trials: a maximum over many trials is partly luck.
+
+Their configurations are trained again on fresh seeds, and each seed divides the queries anew into
+train and validation, so that luck with some validation queries does not decide. Test queries are
+no part of it. Divisions are the same for all trials, so that differences are paired.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
@@ -13,6 +18,7 @@ from quantum_rerank.training.models import train_model
 from quantum_rerank.training.trainer import EpochReport
 from quantum_rerank.training.trial_data import TrialData
 from quantum_rerank.training.warm_up import WarmUpStore
+from tuning.conclusion.export import cosine_objective
 from tuning.conclusion.trained_trial import TrainedTrial
 from tuning.study import attributes
 from tuning.workers.tasks import Tasks, Training
@@ -26,8 +32,10 @@ Ancestors = Sequence[tuple[ExperimentConfig, int]]
 CONFIRMATION = "confirming"
 """Purpose of the trainings."""
 
+NOT_CONFIRMED = "Not all of the best trials were confirmed on fresh seeds."
 _FIRST_SEED = 1_000_003  # first of the seeds that no trial of a search has
-_LEAST_SPREAD = 0.003  # of an objective over seeds
+LEAST_SPREAD = 0.003 * math.sqrt(2.0)
+"""Least standard deviation of a difference: 0.003 is that of an objective over seeds."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +45,12 @@ class Confirmed:
     Attributes:
         trial: Trial that was trained again.
         objectives: Objective on each seed; empty where one of them was not trained.
+        cosine: Objective of the cosine on the validation queries of each seed.
     """
 
     trial: TrainedTrial
     objectives: tuple[float, ...]
+    cosine: tuple[float, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -52,20 +62,26 @@ class Confirmed:
         """Standard deviation over seeds, 0 where there are fewer than two."""
         return stdev(self.objectives) if len(self.objectives) > 1 else 0.0
 
+    @property
+    def gains(self) -> tuple[float, ...]:
+        """Objective minus that of the cosine, on each seed."""
+        pairs = zip(self.objectives, self.cosine, strict=False)  # either may be missing
+        return tuple(ours - theirs for ours, theirs in pairs)
+
 
 @dataclass(frozen=True)
 class Confirmation:
     """Training of the best trials' configurations on fresh seeds.
 
     Attributes:
-        n_seeds: Number of seeds at most.
+        divisions: Data of each seed, see `fresh_seeds`.
         ancestors: Number of a trial -> trainings before it, which are done again too.
         tasks: Runs the trainings.
         study: Study of the search, which holds the objectives of earlier sessions.
         notes: Sentences for the user, to which problems are added.
     """
 
-    n_seeds: int
+    divisions: Sequence[TrialData]
     ancestors: Mapping[int, Ancestors]
     tasks: Tasks
     study: optuna.Study
@@ -82,14 +98,15 @@ class Confirmation:
         Args:
             best: Best trials, in order.
         """
-        seeds = [_FIRST_SEED + index for index in range(self.n_seeds)]
+        n_all = len(self.divisions)
+        seeds = fresh_seeds(n_all)
         racing, ahead, ended = list(best), list[Confirmed](), list[Confirmed]()
-        for n_seeds in range(min(2, self.n_seeds), self.n_seeds + 1):
+        for n_seeds in range(min(2, n_all), n_all + 1):
             used = seeds[:n_seeds]
             if not self._train(racing, used):
                 return self._noted([Confirmed(trial, ()) for trial in best])
             confirmed = sorted(self._confirmed(racing, used), key=_rank, reverse=True)
-            ahead = in_the_race(confirmed) if n_seeds < self.n_seeds else confirmed
+            ahead = in_the_race(confirmed, self._ratio()) if n_seeds < n_all else confirmed
             ended = [*(trial for trial in confirmed if trial not in ahead), *ended]
             racing = [trial.trial for trial in ahead]
             if len(racing) < 2:
@@ -99,24 +116,33 @@ class Confirmation:
     def _confirmed(self, trials: Sequence[TrainedTrial], seeds: Sequence[int]) -> list[Confirmed]:
         """Return trials with their objectives on seeds, those that failed on one without any."""
         objectives = attributes.confirmed(self.study)
+        cosine = self._cosine(trials[0].config, len(seeds)) if trials else ()
         return [
-            Confirmed(trial, _on_all(seeds, objectives.get(str(trial.number), {})))
+            Confirmed(trial, _on_all(seeds, objectives.get(str(trial.number), {})), cosine)
             for trial in trials
         ]
 
+    def _cosine(self, config: ExperimentConfig, n: int) -> tuple[float, ...]:
+        """Return the objective of the cosine on the first divisions."""
+        return tuple(cosine_objective(config, division) for division in self.divisions[:n])
+
+    def _ratio(self) -> float:
+        """Return the number of validation queries for each training query."""
+        return validation_ratio(self.divisions[0])
+
     def _noted(self, confirmed: list[Confirmed]) -> list[Confirmed]:
         """Return trials, and note it if some have no objectives on fresh seeds."""
-        if self.n_seeds and not all(trial.objectives for trial in confirmed):
-            self.notes.append("Not all of the best trials were confirmed on fresh seeds.")
+        if self.divisions and not all(trial.objectives for trial in confirmed):
+            self.notes.append(NOT_CONFIRMED)
         return confirmed
 
     def _train(self, best: Sequence[TrainedTrial], seeds: Sequence[int]) -> bool:
         """Train what earlier sessions have not; return whether every training ended."""
         objectives = attributes.confirmed(self.study)
         missing = {
-            (trial.number, seed): self._training(trial, seed)
+            (trial.number, seed): self._training(trial, seed, index)
             for trial in best
-            for seed in seeds
+            for index, seed in enumerate(seeds)
             if str(seed) not in objectives.get(str(trial.number), {})
         }
         left = set(missing)
@@ -125,47 +151,84 @@ class Confirmation:
             left.remove(key)
             self.notes.append(f"Trial {key[0]} on seed {key[1]}: {reason}")
 
-        for (number, seed), value in self.tasks.finished(
-            CONFIRMATION, best_objective, missing, failed
-        ):
+        tasks = replace(self.tasks, shared=tuple(self.divisions))
+        results = tasks.finished(CONFIRMATION, best_objective, missing, failed)
+        for (number, seed), value in results:
             left.remove((number, seed))
             of_trial = {**objectives.get(str(number), {}), str(seed): value}
             objectives = {**objectives, str(number): of_trial}
             attributes.write_confirmed(self.study, objectives)
         return not left
 
-    def _training(self, trial: TrainedTrial, seed: int) -> Training:
-        ancestors = self.ancestors[trial.number]
-        arguments = (
-            override(trial.config, {"seed": seed}),
-            [(override(config, {"seed": seed}), last) for config, last in ancestors],
-            self.tasks.warm_ups,
-        )
+    def _training(self, trial: TrainedTrial, seed: int, index: int) -> Training:
+        changes = {"seed": seed, "data.validation_seed": seed}
+        ancestors = [
+            (override(config, changes), last) for config, last in self.ancestors[trial.number]
+        ]
+        config = override(trial.config, changes)
+        arguments = (config, ancestors, self.tasks.warm_ups, index)
         return Training(arguments, trial.full_seconds)
 
 
-def in_the_race(confirmed: Sequence[Confirmed]) -> list[Confirmed]:
+def fresh_seeds(n: int) -> list[int]:
+    """Return seeds that no trial of a search has, of the training and of its division."""
+    return [_FIRST_SEED + index for index in range(n)]
+
+
+def validation_ratio(data: TrialData) -> float:
+    """Return the number of validation queries for each training query, domains of both."""
+    n_validation = sum(len(queries.query_ids) for queries in data.validation_in_domain)
+    return n_validation / sum(len(queries.query_ids) for queries in data.train)
+
+
+def error_of_mean(differences: Sequence[float], ratio: float, least: float) -> float:
+    """Return the standard error of a mean difference over divisions into train and validation.
+
+    Divisions share most of their training queries, so the differences are not independent. The
+    variance of the mean is corrected by 1/n + ratio instead of 1/n (Nadeau and Bengio, Machine
+    Learning 52, 2003).
+
+    Args:
+        differences: Differences of two trials, one for each division.
+        ratio: Number of validation queries for each training query.
+        least: Smallest standard deviation of the differences: a few may agree by chance.
+
+    >>> round(error_of_mean([0.01, 0.03], 1 / 3, 0.001), 4)
+    0.0129
+    """
+    spread = stdev(differences) if len(differences) > 1 else 0.0
+    return max(spread, least) * math.sqrt(1.0 / len(differences) + ratio)
+
+
+def in_the_race(confirmed: Sequence[Confirmed], ratio: float) -> list[Confirmed]:
     """Return the trials that are not clearly behind the first one.
 
-    A trial is clearly behind if its mean is lower by more than two standard errors of the
-    difference of two means. The standard deviation over seeds is pooled over all trials, and is
-    at least 0.003: two seeds may agree by chance.
+    A trial is clearly behind if its mean is lower by more than two standard errors of the paired
+    difference. The standard deviation of a difference is at least 0.0042, that of two trainings
+    whose objectives spread by 0.003 over seeds.
 
     Args:
         confirmed: Trials with the same number of seeds, the best mean first.
+        ratio: Number of validation queries for each training query.
 
     >>> close, behind = (0.50, 0.51, 0.50), (0.40, 0.41, 0.40)
     >>> trial: Any = None
-    >>> len(in_the_race([Confirmed(trial, close), Confirmed(trial, behind)]))
+    >>> len(in_the_race([Confirmed(trial, close), Confirmed(trial, behind)], 1 / 3))
     1
     """
     measured = [trial for trial in confirmed if trial.objectives]
-    if not measured:
-        return []
-    n_seeds = len(measured[0].objectives)
-    pooled = math.sqrt(fmean(trial.spread**2 for trial in measured))
-    error = max(pooled, _LEAST_SPREAD) * math.sqrt(2.0 / n_seeds)
-    return [trial for trial in measured if measured[0].mean - trial.mean <= 2.0 * error]
+    return [trial for trial in measured if not _is_behind(trial, measured[0], ratio)]
+
+
+def _is_behind(trial: Confirmed, leader: Confirmed, ratio: float) -> bool:
+    differences = paired(leader, trial)
+    return fmean(differences) > 2.0 * error_of_mean(differences, ratio, LEAST_SPREAD)
+
+
+def paired(left: Confirmed, right: Confirmed) -> list[float]:
+    """Return the differences of two trials on the seeds that both were trained on."""
+    pairs = zip(left.objectives, right.objectives, strict=False)  # a race ends for some earlier
+    return [ours - theirs for ours, theirs in pairs]
 
 
 def _rank(trial: Confirmed) -> float:
@@ -182,7 +245,8 @@ def best_objective(
     config: ExperimentConfig,
     ancestors: Ancestors,
     warm_ups: WarmUpStore | None,
-    data: TrialData,
+    division: int,
+    divisions: Sequence[TrialData],
     watch: Callable[[EpochReport], None] = lambda _: None,
 ) -> float:
     """Return the validation objective of a training's best epoch, on one thread.
@@ -191,11 +255,14 @@ def best_objective(
         config: Configuration to train.
         ancestors: Trainings before it, whose weights it continues from.
         warm_ups: Warm-ups that are shared with the trials.
-        data: Data of the search.
+        division: Number of the division to train on.
+        divisions: Data of all divisions.
         watch: Called with the report of every epoch.
     """
     import torch
 
     torch.set_num_threads(1)
-    trained = train_model(config, config.model, data, watch, ancestors, warm_ups=warm_ups)
+    trained = train_model(
+        config, config.model, divisions[division], watch, ancestors, warm_ups=warm_ups
+    )
     return trained.validation.objective

@@ -9,7 +9,7 @@ from pathlib import Path
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.evaluation import COSINE
-from quantum_rerank.evaluation.measurements import SeedObjectives
+from quantum_rerank.evaluation.measurements import SeedGains
 from quantum_rerank.export import ExportedModel, export_model
 from quantum_rerank.training.models import untrained_head
 from quantum_rerank.training.trial_data import PreparedData, TrialData
@@ -27,7 +27,7 @@ class TrialEvidence:
     """
 
     test: Mapping[str, Mapping[str, float]]
-    seeds: SeedObjectives | None = None
+    seeds: SeedGains | None = None
 
 
 def cosine_objective(config: ExperimentConfig, data: TrialData) -> float:
@@ -57,7 +57,7 @@ def export_trial(
     Returns:
         The folder of the bundle.
     """
-    seeds = evidence.seeds or SeedObjectives()
+    seeds = evidence.seeds or SeedGains()
     model = ExportedModel(
         head=trial.head,
         config=trial.config,

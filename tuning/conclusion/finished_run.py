@@ -9,12 +9,11 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from quantum_rerank.errors import BundleError, OutputError
-from quantum_rerank.evaluation.measurements import SeedObjectives
+from quantum_rerank.evaluation.measurements import SeedGains
 from quantum_rerank.plain_text import pasted
 from quantum_rerank.regular_files import read_json, reason
 from quantum_rerank.reports.records import require_search_record
-from quantum_rerank.training.trial_data import TrialData
-from tuning.conclusion.export import TrialEvidence, cosine_objective
+from tuning.conclusion.export import TrialEvidence
 from tuning.conclusion.trained_trial import TrainedTrial
 from tuning.study import attributes
 from tuning.study.reading import read_trials
@@ -66,21 +65,17 @@ def select_trial(folder: Path, summary: Mapping[str, Any], number: int | None) -
     raise OutputError(f"`{folder}` has {missing} with kept weights.")
 
 
-def evidence_of(summary: Mapping[str, Any], trial: TrainedTrial, data: TrialData) -> TrialEvidence:
+def evidence_of(summary: Mapping[str, Any], trial: TrainedTrial) -> TrialEvidence:
     """Return the results of a trial that a run's summary has.
 
     Args:
         summary: Summary of the run; empty if it has not ended.
         trial: Trial of the run.
-        data: Data of the search, for the objective of the cosine.
     """
     tested = _record_of(trial.number, summary.get("tested", ()))
     confirmed = _record_of(trial.number, summary.get("confirmed", ()))
     test = {role: tested[role] for role in ("test", "unseen_test") if tested.get(role)}
-    if not confirmed:
-        return TrialEvidence(test)
-    cosine = cosine_objective(trial.config, data)
-    return TrialEvidence(test, SeedObjectives(tuple(confirmed["values"]), cosine))
+    return TrialEvidence(test, SeedGains(tuple(confirmed.get("gains", ()))))
 
 
 def _record_of(number: int, records: Any) -> dict[str, Any]:

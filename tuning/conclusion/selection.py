@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any
 
 from quantum_rerank.evaluation.comparison import paired_standard_error
 from quantum_rerank.evaluation.ranking import score_on
 from quantum_rerank.training.trial_data import TrialData
-from tuning.conclusion.confirmation import Confirmed
+from tuning.conclusion.confirmation import (
+    Confirmed,
+    error_of_mean,
+    paired,
+    validation_ratio,
+)
 from tuning.conclusion.trained_trial import TrainedTrial
 
 
@@ -20,8 +26,8 @@ class Selection:
     Attributes:
         leader: Number of the trial with the best objective.
         start_point: Number of the best trial among the start points.
-        lead: Objective of the leader minus that of the start point.
-        standard_error: Standard error of the difference, paired over validation queries.
+        lead: Objective of the leader minus that of the start point, the mean over divisions.
+        standard_error: Standard error of the difference, see `standard_error`.
     """
 
     leader: int
@@ -53,8 +59,8 @@ def select(
 ) -> tuple[list[Confirmed], Selection | None]:
     """Put the best start point first unless a trial is distinguishable from it.
 
-    The maximum over many trials is partly luck on the validation queries, which further seeds
-    on the same queries cannot show. A start point was known before and needs no luck.
+    The maximum over many trials is partly luck on the validation queries. A start point was
+    known before and needs no luck.
 
     Args:
         confirmed: Best trials, the best first.
@@ -73,16 +79,42 @@ def select(
     selection = Selection(
         leader=leader.trial.number,
         start_point=defender.trial.number,
-        lead=leader.mean - defender.mean,
-        standard_error=standard_error(leader.trial, defender.trial, data, metric),
+        lead=lead(leader, defender),
+        standard_error=standard_error(leader, defender, data, metric),
     )
     if selection.is_distinguishable:
         return list(confirmed), selection
     return [defender, *(trial for trial in confirmed if trial is not defender)], selection
 
 
-def standard_error(left: TrainedTrial, right: TrainedTrial, data: TrialData, metric: str) -> float:
-    """Return the standard error of the difference of two trials on the validation queries.
+def lead(left: Confirmed, right: Confirmed) -> float:
+    """Return the mean difference of two trials on the divisions that both were trained on."""
+    differences = paired(left, right)
+    return fmean(differences) if differences else left.mean - right.mean
+
+
+def standard_error(left: Confirmed, right: Confirmed, data: TrialData, metric: str) -> float:
+    """Return the standard error of the difference of two trials.
+
+    On one division into train and validation it is that over the validation queries, paired. The
+    mean over further divisions has a smaller one, see `error_of_mean`; the standard deviation
+    over divisions is at least that error, since few divisions may agree by chance.
+
+    Args:
+        left: Trial.
+        right: Another one.
+        data: Data with the validation queries of the search.
+        metric: Metric that is compared.
+    """
+    over_queries = query_error(left.trial, right.trial, data, metric)
+    differences = paired(left, right)
+    if len(differences) < 2:
+        return over_queries
+    return error_of_mean(differences, validation_ratio(data), over_queries)
+
+
+def query_error(left: TrainedTrial, right: TrainedTrial, data: TrialData, metric: str) -> float:
+    """Return the standard error of the difference of two trials over the validation queries.
 
     Args:
         left: Trained trial.

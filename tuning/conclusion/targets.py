@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from quantum_rerank.evaluation.measurements import (
     ModelAndCosine,
-    SeedObjectives,
+    SeedGains,
     TrainingSummary,
 )
 from quantum_rerank.evaluation.targets import TargetResult, evaluate_targets
@@ -20,12 +20,12 @@ class BestTrialMeasures:
     Attributes:
         role_scores: Role -> NDCG@10 of the trial and of the cosine.
         training_summary: Epochs, seconds and memory of its training.
-        seeds: Its objectives on fresh seeds.
+        seeds: Its gains over the cosine on fresh seeds.
     """
 
     role_scores: Mapping[str, ModelAndCosine]
     training_summary: TrainingSummary
-    seeds: SeedObjectives
+    seeds: SeedGains
 
 
 def target_results(

@@ -130,6 +130,7 @@ def _confirmed_record(confirmed: Confirmed) -> dict[str, Any]:
         "mean": confirmed.mean,
         "std": confirmed.spread,
         "values": list(confirmed.objectives),
+        "gains": list(confirmed.gains),
     }
 
 

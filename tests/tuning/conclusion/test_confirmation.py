@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,11 +12,19 @@ import optuna
 import pytest
 from rich.console import Console
 
-from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.errors import SaturatedError
 from quantum_rerank.training.trial_data import TrialData
 from tuning.conclusion.conclude import load_best
-from tuning.conclusion.confirmation import Confirmation, Confirmed, best_objective, in_the_race
+from tuning.conclusion.confirmation import (
+    Confirmation,
+    Confirmed,
+    best_objective,
+    error_of_mean,
+    fresh_seeds,
+    in_the_race,
+)
+from tuning.conclusion.export import cosine_objective
 from tuning.conclusion.trained_trial import TrainedTrial
 from tuning.records import StopKind, StopReason
 from tuning.reporting.outcome_tables import print_confirmed
@@ -31,15 +40,24 @@ def best(ended_run: Path) -> list[TrainedTrial]:
 
 
 @pytest.fixture
+def divisions(trial_data: TrialData) -> tuple[TrialData, ...]:
+    """Return the division of the search for every seed, which these tests do not look at."""
+    return (trial_data,) * 5
+
+
+@pytest.fixture
 def study(ended_run: Path) -> optuna.Study:
     return load_study(ended_run)
 
 
 def test_each_is_trained_on_the_same_fresh_seeds_and_the_best_mean_comes_first(
-    best: list[TrainedTrial], study: optuna.Study, tasks: Callable[..., Tasks]
+    best: list[TrainedTrial],
+    study: optuna.Study,
+    tasks: Callable[..., Tasks],
+    divisions: tuple[TrialData, ...],
 ) -> None:
     seeds_seen: list[int] = []
-    found = Confirmation(2, BEFORE, tasks(), study, []).confirm(best)
+    found = Confirmation(divisions[:2], BEFORE, tasks(), study, []).confirm(best)
     assert {one.trial.number for one in found} == {trial.number for trial in best}
     assert found[0].mean >= found[1].mean
     for one in found:
@@ -57,15 +75,19 @@ def test_a_seed_gives_what_a_training_with_it_gives(
     study: optuna.Study,
     tasks: Callable[..., Tasks],
     trial_data: TrialData,
+    divisions: tuple[TrialData, ...],
 ) -> None:
-    (one,) = Confirmation(1, BEFORE, tasks(), study, []).confirm(best[:1])
+    (one,) = Confirmation(divisions[:1], BEFORE, tasks(), study, []).confirm(best[:1])
     (seed,) = study.user_attrs["confirmed"][str(best[0].number)]
     config = best[0].config.model_copy(update={"seed": int(seed)})
-    assert one.objectives == (best_objective(config, [], None, trial_data),)
+    assert one.objectives == (best_objective(config, [], None, 0, divisions),)
 
 
 def test_what_an_earlier_session_trained_is_not_trained_again(
-    best: list[TrainedTrial], study: optuna.Study, tasks: Callable[..., Tasks]
+    best: list[TrainedTrial],
+    study: optuna.Study,
+    tasks: Callable[..., Tasks],
+    divisions: tuple[TrialData, ...],
 ) -> None:
     ticks: list[int] = []
     first = tasks(lambda: ticks.append(1))
@@ -78,14 +100,15 @@ def test_what_an_earlier_session_trained_is_not_trained_again(
     interrupted = tasks(stop_after_three)
     notes: list[str] = []
     assert [
-        one.objectives for one in Confirmation(2, BEFORE, interrupted, study, notes).confirm(best)
+        one.objectives
+        for one in Confirmation(divisions[:2], BEFORE, interrupted, study, notes).confirm(best)
     ] == [
         (),
         (),
     ]
     assert notes == ["Not all of the best trials were confirmed on fresh seeds."]
     ticks.clear()
-    found = Confirmation(2, BEFORE, first, study, []).confirm(best)
+    found = Confirmation(divisions[:2], BEFORE, first, study, []).confirm(best)
     assert len(ticks) == 1
     assert all(len(one.objectives) == 2 for one in found)
 
@@ -95,13 +118,15 @@ def test_a_trial_of_which_a_seed_fails_comes_after_those_that_have_all(
     study: optuna.Study,
     tasks: Callable[..., Tasks],
     monkeypatch: pytest.MonkeyPatch,
+    divisions: tuple[TrialData, ...],
 ) -> None:
     first, second = best
     is_first_try = True
 
-    def some_fail(config: ExperimentConfig, before: Any, warm_ups: Any, data: TrialData) -> float:
+    def some_fail(config: ExperimentConfig, before: Any, warm_ups: Any, *divided: Any) -> float:
         nonlocal is_first_try
-        if config.model_copy(update={"seed": first.config.seed}) != first.config:
+        of_search = {"seed": first.config.seed, "data.validation_seed": None}
+        if override(config, of_search) != first.config:
             return 0.6
         if is_first_try:
             is_first_try = False
@@ -110,7 +135,7 @@ def test_a_trial_of_which_a_seed_fails_comes_after_those_that_have_all(
 
     monkeypatch.setattr("tuning.conclusion.confirmation.best_objective", some_fail)
     notes: list[str] = []
-    found = Confirmation(2, BEFORE, tasks(), study, notes).confirm(best)
+    found = Confirmation(divisions[:2], BEFORE, tasks(), study, notes).confirm(best)
     assert [(one.trial.number, one.objectives) for one in found] == [
         (second.number, (0.6, 0.6)),
         (first.number, ()),
@@ -118,7 +143,7 @@ def test_a_trial_of_which_a_seed_fails_comes_after_those_that_have_all(
     assert notes[0].endswith(": the affinities are all the same")
     assert notes[1:] == ["Not all of the best trials were confirmed on fresh seeds."]
     # Another session trains what is missing.
-    found = Confirmation(2, BEFORE, tasks(), study, []).confirm(best)
+    found = Confirmation(divisions[:2], BEFORE, tasks(), study, []).confirm(best)
     assert [(one.trial.number, one.mean) for one in found] == [
         (first.number, pytest.approx(0.7)),
         (second.number, 0.6),
@@ -130,12 +155,13 @@ def test_where_every_trial_failed_on_a_seed_they_keep_their_order(
     study: optuna.Study,
     tasks: Callable[..., Tasks],
     monkeypatch: pytest.MonkeyPatch,
+    divisions: tuple[TrialData, ...],
 ) -> None:
-    def all_fail(config: ExperimentConfig, before: Any, warm_ups: Any, data: TrialData) -> float:
+    def all_fail(config: ExperimentConfig, before: Any, warm_ups: Any, *divided: Any) -> float:
         raise SaturatedError("the affinities are all the same")
 
     monkeypatch.setattr("tuning.conclusion.confirmation.best_objective", all_fail)
-    found = Confirmation(1, BEFORE, tasks(), study, []).confirm(best)
+    found = Confirmation(divisions[:1], BEFORE, tasks(), study, []).confirm(best)
     assert [(one.trial.number, one.objectives) for one in found] == [(b.number, ()) for b in best]
 
 
@@ -146,7 +172,7 @@ def objectives_of(
     trained: list[float] = []
 
     def next_objective(
-        config: ExperimentConfig, before: Any, warm_ups: Any, data: TrialData
+        config: ExperimentConfig, before: Any, warm_ups: Any, *divided: Any
     ) -> float:
         rate = config.optimizer.mlp_lr
         trained.append(rate)
@@ -176,14 +202,15 @@ def test_a_trial_that_is_clearly_behind_gets_no_more_seeds(
     study: optuna.Study,
     tasks: Callable[..., Tasks],
     monkeypatch: pytest.MonkeyPatch,
+    divisions: tuple[TrialData, ...],
 ) -> None:
     values = {0.1: (0.50, 0.51, 0.50, 0.52, 0.51), 0.2: (0.40, 0.41), 0.3: (0.51, 0.50) * 3}
     trained = objectives_of(monkeypatch, values)
-    found = Confirmation(5, BEFORE, tasks(), study, []).confirm(racers(best, 3))
+    found = Confirmation(divisions[:5], BEFORE, tasks(), study, []).confirm(racers(best, 3))
     assert [(one.trial.number, len(one.objectives)) for one in found] == [(0, 5), (2, 5), (1, 2)]
     assert len(trained) == 12
     trained.clear()
-    again = Confirmation(5, BEFORE, tasks(), study, []).confirm(racers(best, 3))
+    again = Confirmation(divisions[:5], BEFORE, tasks(), study, []).confirm(racers(best, 3))
     assert again == found
     assert not trained  # an ended race is not run again
 
@@ -193,23 +220,27 @@ def test_a_race_ends_when_one_trial_is_left(
     study: optuna.Study,
     tasks: Callable[..., Tasks],
     monkeypatch: pytest.MonkeyPatch,
+    divisions: tuple[TrialData, ...],
 ) -> None:
     trained = objectives_of(monkeypatch, {0.1: (0.4, 0.41), 0.2: (0.5, 0.51), 0.3: (0.3, 0.31)})
-    found = Confirmation(5, BEFORE, tasks(), study, []).confirm(racers(best, 3))
+    found = Confirmation(divisions[:5], BEFORE, tasks(), study, []).confirm(racers(best, 3))
     assert [one.trial.number for one in found] == [1, 0, 2]
     assert len(trained) == 6
 
 
 def test_seeds_that_agree_by_chance_do_not_end_a_race(best: list[TrainedTrial]) -> None:
     left, right = Confirmed(best[0], (0.5, 0.5)), Confirmed(best[1], (0.495, 0.495))
-    assert in_the_race([left, right]) == [left, right]
+    assert in_the_race([left, right], 1 / 3) == [left, right]
 
 
 def test_without_seeds_the_trials_keep_their_order_and_objective(
-    best: list[TrainedTrial], study: optuna.Study, tasks: Callable[..., Tasks]
+    best: list[TrainedTrial],
+    study: optuna.Study,
+    tasks: Callable[..., Tasks],
+    divisions: tuple[TrialData, ...],
 ) -> None:
     notes: list[str] = []
-    found = Confirmation(0, BEFORE, tasks(), study, notes).confirm(best)
+    found = Confirmation(divisions[:0], BEFORE, tasks(), study, notes).confirm(best)
     assert [one.trial.number for one in found] == [trial.number for trial in best]
     assert [one.mean for one in found] == [trial.validation.objective for trial in best]
     assert notes == []
@@ -228,3 +259,57 @@ def test_the_table_shows_what_each_came_to(best: list[TrainedTrial]) -> None:
     assert "best trials on fresh seeds" in shown
     assert f"{best[0].number} 3 " in shown
     assert shown.endswith("0.5000 0.1000 0.4000 0.6000")
+
+
+def test_the_error_of_few_divisions_is_corrected_for_what_they_share() -> None:
+    differences = [0.01, 0.03, 0.02]
+    expected = 0.01 * math.sqrt(1 / 3 + 0.25)
+    assert error_of_mean(differences, 0.25, 0.001) == pytest.approx(expected)
+    assert error_of_mean([0.02, 0.02], 0.25, 0.004) == pytest.approx(0.004 * math.sqrt(0.75))
+
+
+def test_what_all_trials_lose_on_a_division_decides_nothing(best: list[TrainedTrial]) -> None:
+    hard, easy = 0.3, 0.7  # divisions
+    left = Confirmed(best[0], (hard + 0.02, easy + 0.02))
+    right = Confirmed(best[1], (hard, easy))
+    behind = Confirmed(best[1], (hard - 0.02, easy - 0.02))
+    assert in_the_race([left, right, behind], 1 / 3) == [left]
+    assert in_the_race([left, Confirmed(best[1], (hard + 0.015, easy + 0.015))], 1 / 3)[1:]
+
+
+def test_gains_are_those_over_the_cosine_of_each_division(
+    best: list[TrainedTrial],
+    study: optuna.Study,
+    tasks: Callable[..., Tasks],
+    trial_data: TrialData,
+) -> None:
+    swapped = replace(trial_data, validation_in_domain=trial_data.validation_out_of_domain)
+    found = Confirmation([trial_data, swapped], BEFORE, tasks(), study, []).confirm(best)
+    for one in found:
+        cosine = [cosine_objective(one.trial.config, data) for data in (trial_data, swapped)]
+        assert cosine[0] != cosine[1]
+        expected = [ours - theirs for ours, theirs in zip(one.objectives, cosine, strict=True)]
+        assert one.gains == pytest.approx(expected)
+
+
+def test_each_seed_trains_on_its_division(
+    best: list[TrainedTrial],
+    study: optuna.Study,
+    tasks: Callable[..., Tasks],
+    trial_data: TrialData,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used: list[tuple[int, int | None, int]] = []
+
+    def watched(
+        config: ExperimentConfig, before: Any, warm_ups: Any, index: int, divisions: Any
+    ) -> float:
+        used.append((config.seed, config.data.validation_seed, index))
+        assert divisions[index] is (trial_data, swapped)[index]
+        return 0.5
+
+    swapped = replace(trial_data, validation_in_domain=trial_data.validation_out_of_domain)
+    monkeypatch.setattr("tuning.conclusion.confirmation.best_objective", watched)
+    Confirmation([trial_data, swapped], BEFORE, tasks(), study, []).confirm(best)
+    first, second = fresh_seeds(2)
+    assert sorted(used) == sorted([(first, first, 0), (second, second, 1)] * 2)

@@ -12,8 +12,8 @@ from quantum_rerank.evaluation import NDCG
 from quantum_rerank.evaluation.comparison import paired_standard_error
 from quantum_rerank.training.trial_data import TrialData
 from tuning.conclusion.conclude import load_best, with_start_point
-from tuning.conclusion.confirmation import Confirmed
-from tuning.conclusion.selection import Selection, select, standard_error
+from tuning.conclusion.confirmation import Confirmed, validation_ratio
+from tuning.conclusion.selection import Selection, lead, query_error, select, standard_error
 from tuning.conclusion.trained_trial import TrainedTrial
 from tuning.study import attributes
 from tuning.study.run_folder import load_study
@@ -74,7 +74,7 @@ def test_a_start_point_is_replaced_only_from_more_than_a_standard_error_on(
     unfused = replace(trials[0].validation, fusion_weight=1.0)  # ranks by the affinity alone
     left = replace(trials[0], number=9, validation=unfused)
     right = replace(trials[1], number=2)
-    error = standard_error(left, right, trial_data, NDCG)
+    error = query_error(left, right, trial_data, NDCG)
     assert 0.0 < error < math.inf
     between = at(trials[2], 5, 0.5 + 0.9 * errors * error)
     order = [Confirmed(left, (0.5 + errors * error,)), between, Confirmed(right, (0.5,))]
@@ -87,6 +87,21 @@ def test_a_start_point_is_replaced_only_from_more_than_a_standard_error_on(
     assert selection.is_distinguishable == (winner == 9)
     assert ("not distinguishable" in str(selection)) == (winner == 2)
     assert selection.as_record()["is_distinguishable"] == (winner == 9)
+
+
+def test_over_divisions_the_lead_is_paired_and_its_error_smaller(
+    trials: list[TrainedTrial], trial_data: TrialData
+) -> None:
+    unfused = replace(trials[0].validation, fusion_weight=1.0)
+    left = Confirmed(replace(trials[0], validation=unfused), (0.5, 0.7, 0.6, 0.4, 0.8))
+    right = Confirmed(trials[1], (0.4, 0.6))  # its race ended
+    assert lead(left, right) == pytest.approx(0.1)
+    alone = query_error(left.trial, right.trial, trial_data, NDCG)
+    all_five = Confirmed(trials[1], (0.4, 0.6, 0.5, 0.3, 0.7))
+    ratio = validation_ratio(trial_data)
+    for other, n in ((right, 2), (all_five, 5)):
+        error = standard_error(left, other, trial_data, NDCG)
+        assert error == pytest.approx(alone * math.sqrt(1 / n + ratio))
 
 
 def test_trials_of_the_same_ranking_are_not_distinguishable(
