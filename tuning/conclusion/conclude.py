@@ -32,7 +32,8 @@ from tuning.conclusion.confirmation import (
     Confirmed,
     fresh_seeds,
 )
-from tuning.conclusion.export import TrialEvidence, export_trial
+from tuning.conclusion.export import TrialEvidence, cosine_objective, export_trial
+from tuning.conclusion.leads import Leads
 from tuning.conclusion.outcome import Outcome, Tested
 from tuning.conclusion.selection import Selection, select
 from tuning.conclusion.targets import BestTrialMeasures
@@ -94,6 +95,7 @@ class Conclusion:
             measures = best_trial_measures(confirmed[0], self.prepared)
             self._export(tested[0], measures.seeds)
             baselines |= self._baselines(tested[0].trial, ancestors)
+            self.notes.append(str(self._leads(confirmed[0], tested[0], baselines[COSINE])))
             self.notes.extend(better_elsewhere(view, tested[0]))
             self.notes.extend(useless(tested[0]))
         self.notes.extend(shared_warm_ups(trials))
@@ -188,6 +190,18 @@ class Conclusion:
             for model, (head, fusion_weight) in trained.items()
         }
         return lexical | scores
+
+    def _leads(self, winner: Confirmed, tested: Tested, cosine: Mapping[str, Scores]) -> Leads:
+        metric = self.space.header.objective.metric
+        objective = cosine_objective(winner.trial.config, self.prepared.trial)
+        return Leads(
+            validation=winner.trial.validation.objective - objective,
+            divisions=winner.gains,
+            test={
+                role: scores.metrics[metric] - cosine[role].metrics[metric]
+                for role, scores in tested.scores.items()
+            },
+        )
 
     def _stop_reason(self, trials: Sequence[FrozenTrial], has_model: bool) -> StopReason | None:
         """Return why the search ended early, and note it."""

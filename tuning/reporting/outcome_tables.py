@@ -74,7 +74,7 @@ def print_confirmed(confirmed: Sequence[Confirmed], console: Console) -> None:
     if not trials:
         return
     table = Table(
-        title="Validation objective of the best trials on fresh seeds",
+        title="Validation objective of the best trials on fresh seeds and divisions",
         title_justify="left",
         box=None,
     )

@@ -261,6 +261,10 @@ def test_a_search_ends_with_its_winner_held_against_every_target(
     assert known["ranking improvement"]["value"] == pytest.approx(gain)
     objectives = outcome.confirmed[0].objectives
     assert known["stability"]["note"].startswith(f"{len(objectives)} seeds: ")
+    (said,) = [note for note in outcome.notes if note.startswith("Lead over the cosine: ")]
+    difference = best["test"]["ndcg@10"] - summary["baseline"]["test"]["ndcg@10"]
+    assert f"{difference:+.4f} on test queries" in said
+    assert f"over {len(objectives)} further divisions" in said
     model = load_model(ended_run / BEST)
     assert model.seeds.gains == pytest.approx(outcome.confirmed[0].gains)
     assert model.training_summary == outcome.tested[0].trial.training_summary
