@@ -60,7 +60,7 @@ COLLECTIONS = {
 """Collections that no prior was found on; the start points were tuned on ICD-10."""
 RUNGS = (1, 4, 12)
 N_SPLITS = 5
-_SHARED: dict[str, Any] = {"warmup.seed": 0, "warmup.dropout": 0.1}
+SHARED: dict[str, Any] = {"warmup.seed": 0, "warmup.dropout": 0.1}
 _SPREAD, _KEPT = 0.2, 0.7
 _SEED = 13  # of the drawn configurations
 _TUNED = 1  # index of the start point that configurations are near to
@@ -188,7 +188,7 @@ def record(
     """Train a configuration on some splits of a collection."""
     torch.set_num_threads(1)
     space = load_space(SPACE, {})
-    changes = {**_SHARED, "circuit.engine": "statevector"}
+    changes = {**SHARED, "circuit.engine": "statevector"}
     store, recordings = Memory(), []
     for split in splits:
         config = override(space.config_for(params, 0), {**changes, "seed": split})
