@@ -108,7 +108,8 @@ def rows(
     """Yield key, values, default and meaning of each field that is not a section."""
     schema = model.model_json_schema()
     for key, field in schema["properties"].items():
-        if "$ref" in json.dumps(field):
+        is_mapping = field.get("type") == "object"
+        if "$ref" in json.dumps(field) and not is_mapping:
             continue
         required = key in schema.get("required", [])
         default = "required" if required else f"`{json.dumps(field.get('default'))}`"
@@ -148,6 +149,8 @@ def reference() -> str:
     for prefix, model in sections(space.Header):
         parts.append(f"### Space: {prefix.rstrip('.') or 'top level'}\n")
         parts.append(table(model, prefix, {}))
+    parts.append("### Space: guesses of `prior`\n")
+    parts.append(table(space.Guess, "prior.KEY.", {}))
     for name, model in _PARAMETERS.items():
         parts.append(f"### Space: parameters of type {name}\n")
         parts.append(table(model, "", {}))

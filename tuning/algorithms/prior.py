@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,12 +38,27 @@ _BEST_SHARE = 1 / 3  # of the finished trials count as won
 _FIRST, _DRAWN = {PRIOR: 2.0, INCUMBENT: 1.0, MODEL: 1.0, UNIFORM: 0.5}, 4.0
 
 
+@dataclass(frozen=True)
+class Point:
+    """Parameters that are known to be good, with spreads of their own.
+
+    Attributes:
+        params: Name -> value.
+        widths: Name of a number -> its `width`, see `PriorSampler`.
+        keeps: Name of a choice -> its `keep`.
+    """
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    widths: Mapping[str, float] = field(default_factory=dict)
+    keeps: Mapping[str, float] = field(default_factory=dict)
+
+
 class PriorSampler(BaseSampler):
     """Sampler that mixes draws near known points with draws near the best trial, TPE and random.
 
     Args:
-        points: Parameters that are known to be good. A point may leave parameters out, as one of
-            a space with conditions does.
+        points: Parameters that are known to be good, or `Point` with spreads of its own. A point
+            may leave parameters out, as one of a space with conditions does.
         seed: Seed of the draws.
         startup_trials: Finished trials before the estimator is one of the sources.
         width: Standard deviation of a number around that of a point, as a share of its range, or
@@ -55,7 +71,7 @@ class PriorSampler(BaseSampler):
 
     def __init__(
         self,
-        points: Sequence[Mapping[str, Any]],
+        points: Sequence[Mapping[str, Any] | Point],
         *,
         seed: int | None = None,
         startup_trials: int = 8,
@@ -66,7 +82,7 @@ class PriorSampler(BaseSampler):
             raise ValueError(f"width is {width}, but must be positive.")
         if not 0.0 <= keep <= 1.0:
             raise ValueError(f"keep is {keep}, but must be between 0 and 1.")
-        self._points = [dict(point) for point in points]
+        self._points = [p if isinstance(p, Point) else Point(dict(p)) for p in points]
         self._startup, self._width, self._keep = startup_trials, width, keep
         self._rng = np.random.default_rng(seed)
         self._random = RandomSampler(seed=seed)
@@ -118,9 +134,14 @@ class PriorSampler(BaseSampler):
         if source == MODEL:
             return self._model.sample_independent(study, trial, param_name, param_distribution)
         center = self._center(study, source)
-        if param_name in center:
-            given = center[param_name]
-            return draw_near(given, param_distribution, self._rng, self._width, self._keep)
+        if param_name in center.params:
+            return draw_near(
+                center.params[param_name],
+                param_distribution,
+                self._rng,
+                width=center.widths.get(param_name, self._width),
+                keep=center.keeps.get(param_name, self._keep),
+            )
         return self._random.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
@@ -150,13 +171,13 @@ class PriorSampler(BaseSampler):
             source: (won[source] + _FIRST[source]) / (drawn[source] + _DRAWN) for source in sources
         }
 
-    def _center(self, study: Study, source: str) -> Mapping[str, Any]:
+    def _center(self, study: Study, source: str) -> Point:
         """Return the point that a trial is drawn around; empty for a uniform draw."""
         if source == INCUMBENT:
-            return next((trial.params for trial in _ranked(study)), {})
+            return next((Point(trial.params) for trial in _ranked(study)), Point())
         kind, _, index = source.partition(":")
         is_point = kind == PRIOR and int(index or 0) < len(self._points)
-        return self._points[int(index or 0)] if is_point else {}
+        return self._points[int(index or 0)] if is_point else Point()
 
 
 def draw_near(

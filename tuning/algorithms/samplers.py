@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, T
 
 from quantum_rerank.errors import MissingPackage
 from tuning.algorithms.grid import GridSampler
-from tuning.space import SAMPLERS, Space
+from tuning.space import SAMPLERS, Params, Space
 
 
 def make_sampler(space: Space, turn: int) -> BaseSampler:
@@ -47,11 +47,21 @@ def tpe(space: Space, seed: int) -> BaseSampler:
 
 
 def prior(space: Space, seed: int) -> BaseSampler:
-    """Return a sampler that draws near the start points, the best trial, by TPE and at random."""
-    from tuning.algorithms.prior import PriorSampler
+    """Return a sampler that draws near known points, near the best trial, by TPE and at random."""
+    from tuning.algorithms.prior import Point, PriorSampler
 
+    guesses = space.header.prior
+    points: list[Params | Point] = list(space.start_points())
+    if guesses:
+        points.append(
+            Point(
+                space.as_drawn({name: guess.center for name, guess in guesses.items()}),
+                widths={name: guess.width for name, guess in guesses.items()},
+                keeps={name: guess.keep for name, guess in guesses.items()},
+            )
+        )
     startup = space.header.sampler.startup_trials
-    return PriorSampler(space.start_points(), seed=seed, startup_trials=startup)
+    return PriorSampler(points, seed=seed, startup_trials=startup)
 
 
 def gaussian_process(space: Space, seed: int) -> BaseSampler:

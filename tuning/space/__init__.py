@@ -1,6 +1,14 @@
 """Search spaces: what is searched, on which data, within which budget."""
 
-from tuning.space.header import Budget, Factor, Header, Objective, SamplerConfig, SchedulerConfig
+from tuning.space.header import (
+    Budget,
+    Factor,
+    Guess,
+    Header,
+    Objective,
+    SamplerConfig,
+    SchedulerConfig,
+)
 from tuning.space.parameters import (
     CategoricalParameter,
     FloatParameter,
@@ -20,6 +28,7 @@ __all__ = [
     "CategoricalParameter",
     "Factor",
     "FloatParameter",
+    "Guess",
     "Header",
     "IntParameter",
     "Objective",

@@ -65,6 +65,7 @@ def load_space(path: Path, overrides: Mapping[str, Any] | None = None) -> Space:
     problems += checker.problems()
     if header is not None and base is not None:
         problems += _bad_start_points(Space(header, base, parameters), names, source)
+        problems += _bad_guesses(Space(header, base, parameters), names, source)
     if header is None or base is None or problems:
         raise ConfigError(problems)
     space = Space(header, base, parameters)
@@ -420,6 +421,33 @@ def _bad_start_points(space: Space, names: set[str], source: YamlSource) -> Iter
                 override(space.base, point)
             except ConfigError as error:
                 yield f"start_from: the values are not valid together ({place}): {error}"
+
+
+def _bad_guesses(space: Space, names: set[str], source: YamlSource) -> Iterator[str]:
+    """Report the mistakes in `prior`.
+
+    Args:
+        space: Space with the parameters that could be parsed.
+        names: Names of all parameters in the file.
+        source: Space file.
+    """
+    guesses = space.header.prior
+    if guesses and space.header.sampler.name != "prior":
+        place, name = source.at(("prior",)), space.header.sampler.name
+        yield f"prior: the sampler {name} does not read it ({place}). Set `sampler.name: prior`."
+    centers = {name: guess.center for name, guess in guesses.items() if name in space.parameters}
+    active = space.active({**flat(space.base), **centers})
+    for name in guesses:
+        place = source.at(("prior", name))
+        if name not in names:
+            yield f"prior: `{name}` is not a parameter ({place}). {nearest(name, names)}"
+        elif name in centers and not space.parameters[name].admits(centers[name]):
+            yield f"prior: `{name}` is {centers[name]!r}, not a value of the space ({place})."
+        elif name in centers and name not in active:
+            yield (
+                f"prior: `{name}` is guessed, but its condition does not hold for the other "
+                f"guesses ({place})."
+            )
 
 
 def _endless_grid(space: Space, source: YamlSource) -> Iterator[str]:

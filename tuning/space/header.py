@@ -48,7 +48,9 @@ class Budget(Section):
         None, gt=0.0, description="minutes of an epoch, after which the trial fails as hanging"
     )
     core_hours: float | None = Field(
-        None, gt=0.0, description="core-hours of all trials together, after which the search ends"
+        None,
+        gt=0.0,
+        description="core-hours of all trainings together, after which the search ends",
     )
     retries: int = Field(
         3, ge=0, description="restarts of a trial whose worker was lost, or that gave way to others"
@@ -70,6 +72,21 @@ class SamplerConfig(Section):
         ge=0,
         description="random trials before tpe, gp or cmaes uses the results; trials that the "
         "scheduler median compares with at least",
+    )
+
+
+class Guess(Section):
+    """Guess of a parameter's best value, which the sampler `prior` draws near to."""
+
+    center: bool | int | float | str = Field(description="value that is guessed to be best")
+    width: float = Field(
+        0.2,
+        gt=0.0,
+        le=1.0,
+        description="standard deviation of a number around it, as a share of its range",
+    )
+    keep: float = Field(
+        0.7, ge=0.0, le=1.0, description="probability that a choice is the guessed one"
     )
 
 
@@ -143,6 +160,10 @@ class Header(Section):
     start_from: list[dict[str, Any]] = Field(
         default_factory=list,
         description="first trials, each a mapping of dotted keys that replace the base's",
+    )
+    prior: dict[str, Guess] = Field(
+        default_factory=dict,
+        description="guesses of the best values, parameter by parameter, for the sampler `prior`",
     )
     top_k: int = Field(
         3, ge=1, le=1000, description="best trials that are confirmed on fresh seeds"

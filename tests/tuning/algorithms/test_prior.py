@@ -21,6 +21,7 @@ from tuning.algorithms.prior import (
     PRIOR,
     SOURCE,
     UNIFORM,
+    Point,
     PriorSampler,
     draw_near,
 )
@@ -118,6 +119,22 @@ def test_a_choice_is_mostly_that_of_the_point() -> None:
     assert draw("gone") in "abc"
 
 
+def test_a_point_may_have_spreads_of_its_own() -> None:
+    point = Point({"x": 2.0, "kind": "a"}, widths={"x": 0.001}, keeps={"kind": 1.0})
+    xs, kinds = list[float](), set[str]()
+    for seed in range(40):
+        study = optuna.create_study(sampler=PriorSampler([point], seed=seed))
+        trial = study.ask()
+        x = trial.suggest_float("x", 0.0, 10.0)
+        kind = trial.suggest_categorical("kind", ["a", "b", "c"])
+        if study.trials[0].user_attrs[SOURCE] == "prior:0":
+            xs.append(x)
+            kinds.add(kind)
+    assert len(xs) > 10
+    assert max(abs(x - 2.0) for x in xs) < 0.05
+    assert kinds == {"a"}
+
+
 def test_the_first_trials_come_mostly_from_the_prior() -> None:
     first = Counter[str]()
     for seed in range(300):
@@ -190,7 +207,8 @@ def test_stopped_trials_count_with_their_last_value() -> None:
         suggested(trial)
         trial.report(value, 1)
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-    assert study.sampler._center(study, INCUMBENT) == study.trials[1].params  # type: ignore[attr-defined]
+    center = study.sampler._center(study, INCUMBENT)  # type: ignore[attr-defined]
+    assert center.params == study.trials[1].params
 
 
 @pytest.mark.parametrize("bad", [{"width": 0.0}, {"width": -1.0}, {"keep": 1.5}, {"keep": -0.1}])

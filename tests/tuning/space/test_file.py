@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import FixedTrial
 
@@ -14,6 +15,7 @@ from quantum_rerank.circuits.choice import fastest_engine
 from quantum_rerank.config import load_config, override
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.similarity import MODELS, build_head
+from tuning.algorithms.samplers import make_sampler
 from tuning.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Space
 from tuning.space.file import load_space
 from tuning.space.mutation import mutable_keys
@@ -28,6 +30,7 @@ budget: {trials: 4, epochs: 3}
 parameters:
   loss.name: {type: categorical, choices: [triplet, infonce]}
 """
+SHARED = {"warmup.seed": 0, "warmup.dropout": 0.1}
 TRIPLET = "when: {loss.name: [triplet]}"
 
 Write = Callable[[str], Path]
@@ -69,7 +72,8 @@ def test_an_empty_start_point_is_the_configuration_of_the_base(path: Path) -> No
 
 def test_the_first_trial_of_the_default_space_has_the_numbers_of_the_task() -> None:
     space = load_space(SHIPPED[0])
-    task = load_config(ROOT / "configs" / "training_config.yaml")
+    # All that differs is that trials share their warm-up.
+    task = override(load_config(ROOT / "configs" / "training_config.yaml"), SHARED)
     first = space.config_for(space.start_points()[0], number=0)
     for section in ("circuit", "mlp", "fusion", "warmup", "loss", "optimizer"):
         assert getattr(first, section) == getattr(task, section)
@@ -77,7 +81,7 @@ def test_the_first_trial_of_the_default_space_has_the_numbers_of_the_task() -> N
 
 def test_the_default_space_starts_from_the_tuned_numbers_too() -> None:
     space = load_space(SHIPPED[0])
-    tuned = load_config(ROOT / "configs" / "tuned_config.yaml")
+    tuned = override(load_config(ROOT / "configs" / "tuned_config.yaml"), SHARED)
     by_amplitudes, by_a_circuit = (
         space.config_for(point, number=0) for point in space.start_points()[1:]
     )
@@ -954,3 +958,61 @@ def test_a_base_that_is_a_pipe_is_refused_at_once(write: Write, tmp_path: Path) 
     os.mkfifo(tmp_path / "pipe.yaml")
     (problem,) = problems(write(HEADER.replace("base.yaml", "pipe.yaml")))
     assert "which is no regular file" in problem
+
+
+_RATE = "  optimizer.mlp_lr: {type: float, low: 0.0001, high: 0.01, log: true}\n"
+_MARGIN = f"  loss.margin: {{type: float, low: 0.1, high: 0.8, {TRIPLET}}}\n"
+
+
+def with_guesses(guesses: str, sampler: str = "prior") -> str:
+    lines = f"sampler: {{name: {sampler}}}\nprior: {guesses}\nparameters:"
+    return HEADER.replace("parameters:", lines) + _RATE + _MARGIN
+
+
+@pytest.mark.parametrize(
+    ("guesses", "said"),
+    [
+        ("{optimizer.mlp_rate: {center: 0.001}}", "`optimizer.mlp_rate` is not a parameter"),
+        (
+            "{optimizer.mlp_lr: {center: 0.1}}",
+            "`optimizer.mlp_lr` is 0.1, not a value of the space",
+        ),
+        ("{loss.name: {center: listnet}}", "`loss.name` is 'listnet', not a value of the space"),
+        ("{optimizer.mlp_lr: {center: 0.001, width: 0}}", "width"),
+        ("{optimizer.mlp_lr: {center: 0.001, keep: 1.5}}", "keep"),
+        ("{optimizer.mlp_lr: 0.001}", "prior.optimizer.mlp_lr"),
+        (
+            "{loss.name: {center: infonce}, loss.margin: {center: 0.5}}",
+            "`loss.margin` is guessed, but its condition does not hold",
+        ),
+    ],
+)
+def test_a_wrong_guess_is_named(write: Write, guesses: str, said: str) -> None:
+    found = problems(write(with_guesses(guesses)))
+    assert any(said in problem for problem in found), found
+
+
+def test_guesses_need_the_sampler_that_reads_them(write: Write) -> None:
+    (problem,) = problems(write(with_guesses("{loss.name: {center: triplet}}", sampler="tpe")))
+    assert "prior: the sampler tpe does not read it" in problem
+    assert "line 5" in problem
+
+
+def test_guesses_are_a_point_of_the_sampler(write: Write) -> None:
+    guesses = (
+        "{optimizer.mlp_lr: {center: 0.002, width: 0.01}, loss.name: {center: triplet, keep: 1}}"
+    )
+    space = load_space(write(with_guesses(guesses)))
+    drawn = []
+    for seed in range(30):
+        header = space.header.model_copy(
+            update={"sampler": space.header.sampler.model_copy(update={"seed": seed})}
+        )
+        seeded = replace(space, header=header)
+        study = optuna.create_study(sampler=make_sampler(seeded, 0))
+        params = space.suggest(study.ask())
+        if study.trials[0].user_attrs["proposed_from"] == "prior:0":
+            drawn.append(params)
+    assert len(drawn) > 10
+    assert {params["loss.name"] for params in drawn} == {"triplet"}
+    assert all(0.0015 < params["optimizer.mlp_lr"] < 0.0025 for params in drawn)
