@@ -128,14 +128,16 @@ class Conclusion:
     ) -> list[Confirmed]:
         n_seeds = self.space.header.confirm_seeds if len(best) > 1 else 0
         divisions: Sequence[TrialData] = ()
-        if n_seeds and not self.tasks.stop_signal():
+        is_over = bool(self.tasks.stop_signal())
+        if n_seeds and not is_over:
             seeds = counted(n_seeds, "fresh seed")
             self.console.print(
                 f"Training the best {len(best)} trials on up to {seeds}, each with its own "
                 "division into train and validation ..."
             )
-            data = self.space.base.data
-            trial_data = self.prepared.trial
+        # What an earlier session has confirmed counts after the end of a budget too.
+        if n_seeds and (not is_over or attributes.confirmed(self.study)):
+            data, trial_data = self.space.base.data, self.prepared.trial
             divisions = other_divisions(data, self.source, trial_data, fresh_seeds(n_seeds))
         confirmation = Confirmation(divisions, ancestors, self.tasks, self.study, self.notes)
         confirmed = confirmation.confirm(best)

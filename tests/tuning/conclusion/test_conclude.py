@@ -268,3 +268,11 @@ def test_a_search_ends_with_its_winner_held_against_every_target(
     model = load_model(ended_run / BEST)
     assert model.seeds.gains == pytest.approx(outcome.confirmed[0].gains)
     assert model.training_summary == outcome.tested[0].trial.training_summary
+    # After the end of a budget, what was confirmed before still counts.
+    over = tasks()
+    over.stop_signal.stop(StopReason(StopKind.TIME_BUDGET, "time budget of 1 h"))
+    again = Conclusion(space, study, prepared, source, ended_run, over, console).run()
+    assert [one.objectives for one in again.confirmed] == [
+        one.objectives for one in outcome.confirmed
+    ]
+    assert again.tested[0].trial.number == outcome.tested[0].trial.number
