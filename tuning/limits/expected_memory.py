@@ -25,6 +25,7 @@ _QUANTILE = 0.9
 _REMEMBERED = 32  # trials whose peaks correct the prediction
 _RESERVED_SHARE = 0.1  # of the memory that is free at the start
 _MOST_RESERVED = 2 * 2**30
+_CHECK_SECONDS = 0.5  # between two looks at the free memory
 _RELIEF_SECONDS = 5.0  # until the memory of a trial that was ended is free
 NOMINAL_DIM = 1024
 """Width of embeddings that is assumed before the data are loaded."""
@@ -152,7 +153,7 @@ class MemoryRoom:
         self._expected, self._base = expected, base
         self.available, self._clock = available, clock
         self._reserve = min(_RESERVED_SHARE * available(), _MOST_RESERVED)
-        self._relieved = -math.inf
+        self._next_check = -math.inf
 
     def has_room(self) -> bool:
         """Return whether a further trial fits; the only one always does."""
@@ -167,9 +168,10 @@ class MemoryRoom:
         It is asked for one trial at a time, whose memory takes some seconds to be free.
         """
         now = self._clock()
-        if self._expected.n_running < 2 or now - self._relieved < _RELIEF_SECONDS:
+        if self._expected.n_running < 2 or now < self._next_check:
             return False
+        self._next_check = now + _CHECK_SECONDS
         if self.available() >= self._reserve:
             return False
-        self._relieved = now
+        self._next_check = now + _RELIEF_SECONDS
         return True

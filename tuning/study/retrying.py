@@ -6,7 +6,7 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -53,14 +53,38 @@ class RetryingStorage:
         self._given_up: Exception | None = None
         self.waited = 0.0
         """Seconds spent on waiting so far."""
+        self._n_changes = 0  # of trials, by this process
+        self._known: tuple[int, int, Any] | None = None
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._storage, name)
         if not callable(attribute):
             return attribute
-        return lambda *args, **kwargs: without_pickles(
-            self._patiently(lambda: attribute(*args, **kwargs))
-        )
+        changes_trials = not name.startswith("get_") and "_study_" not in name
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return without_pickles(self._patiently(lambda: attribute(*args, **kwargs)))
+            finally:
+                self._n_changes += changes_trials
+
+        return call
+
+    def unchanged(self, study_id: int, read: Callable[[], T]) -> T:
+        """Return what was read from the trials of a study, again only if they have changed.
+
+        Changes are those that this process has made: a search has its study to itself.
+
+        Args:
+            study_id: Identifier of the study.
+            read: Reads the trials.
+        """
+        n_changes = self._n_changes  # before they are read: another thread may change them
+        if self._known is not None and self._known[:2] == (study_id, n_changes):
+            return cast(T, self._known[2])
+        value = read()
+        self._known = study_id, n_changes, value
+        return value
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -78,7 +102,10 @@ class RetryingStorage:
                     return True
                 raise
 
-        return self._patiently(tell)
+        try:
+            return self._patiently(tell)
+        finally:
+            self._n_changes += 1
 
     def _patiently(self, call: Callable[[], T]) -> T:
         if self._given_up is not None:

@@ -21,6 +21,7 @@ from tuning.records import Donor, FailureKind, TrialMetadata
 from tuning.space import Space
 from tuning.study import attributes
 from tuning.study.ranking import ranking_key
+from tuning.study.retrying import RetryingStorage
 from tuning.study.trials import (
     exclude_warm_start,
     is_cut_short,
@@ -47,7 +48,14 @@ class StudyView:
     @classmethod
     def of(cls, study: optuna.Study) -> StudyView:
         """Return the view of a study as it is now."""
-        return cls(study.get_trials(deepcopy=False))
+
+        def read() -> StudyView:
+            return cls(study.get_trials(deepcopy=False))
+
+        storage: object = study._storage
+        if isinstance(storage, RetryingStorage):
+            return storage.unchanged(study._study_id, read)
+        return read()
 
     def __iter__(self) -> Iterator[FrozenTrial]:
         return iter(self.trials)

@@ -57,7 +57,7 @@ def default_of(
         prepared=prepared,
         source=embedding_source("npy:never read"),
         folder=folder,
-        tasks=Tasks(None, Concurrency(1, 1.0, ""), StopSignal([], lambda: 0.0), lambda: None),
+        tasks=Tasks(None, Concurrency(1, 1.0, ""), StopSignal([], lambda: 0.0), lambda _: None),
         console=Console(file=StringIO()),
         notes=[] if notes is None else notes,
     )

@@ -141,6 +141,8 @@ def test_one_trial_at_a_time_is_to_end_while_memory_is_low() -> None:
         expected.trial_started(number, CONFIG)
     assert not room.should_relieve()
     machine.free = 1.9 * GIB
+    assert not room.should_relieve()  # it was looked at a moment ago
+    machine.now = 0.5
     assert room.should_relieve()
     assert not room.should_relieve()  # its memory is not free yet
     machine.now = 6.0
@@ -158,5 +160,5 @@ def test_a_small_machine_keeps_less_free() -> None:
         expected.trial_started(number, CONFIG)
     machine.free = 0.5 * GIB
     assert not room.should_relieve()
-    machine.free = 0.3 * GIB
+    machine.now, machine.free = 1.0, 0.3 * GIB
     assert room.should_relieve()

@@ -30,7 +30,7 @@ from tuning.reporting.summary import summarise
 from tuning.session.ending import signals_conclude, signals_end
 from tuning.session.search import search
 from tuning.session.search_state import SearchOptions
-from tuning.space import Budget, Space
+from tuning.space import Budget, Header, Space
 from tuning.study.run_folder import LOG, RECORD, SUMMARY, read_record
 from tuning.study.storage import STUDY
 from tuning.study.view import StudyView
@@ -45,7 +45,8 @@ SIGNALS = {
 def display() -> ProgressDisplay:
     still = lambda: 0.0  # noqa: E731
     budget = Budget(trials=4, epochs=3, hours=2.0)
-    forecast = LiveForecast(budget, lambda: StudyView([]), still, still, still)
+    header = Header(name="small", base="base.yaml", budget=budget)
+    forecast = LiveForecast(header, lambda: StudyView([]), still, still, still)
     return ProgressDisplay(Console(file=StringIO()), forecast)
 
 

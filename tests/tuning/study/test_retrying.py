@@ -8,6 +8,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from tuning.study.retrying import RetryingStorage, retry_call, waited
+from tuning.study.view import StudyView
 
 
 class Away(Exception):
@@ -158,3 +159,41 @@ def test_once_patience_has_ended_nothing_is_waited_for_again(
     with pytest.raises(Away):
         study.get_trials()
     assert clock.now == until
+
+
+def test_a_view_is_the_same_until_a_trial_changes(study: optuna.Study) -> None:
+    distribution = optuna.distributions.FloatDistribution(0.0, 1.0)
+    changes: list[Callable[[], object]] = [
+        study.ask,
+        lambda: study.enqueue_trial({"x": 0.5}),
+        lambda: study._storage.set_trial_param(0, "x", 0.25, distribution),
+        lambda: study._storage.set_trial_user_attr(0, "mine", 1),
+        lambda: study._storage.set_trial_intermediate_value(0, 1, 0.5),
+        lambda: study.tell(0, 0.5),
+        lambda: study.add_trial(optuna.trial.create_trial(value=0.25)),
+    ]
+    for change in changes:
+        before = StudyView.of(study)
+        study.set_user_attr("session.1", 1)  # no attribute of a trial
+        assert StudyView.of(study) is before
+        change()
+        after = StudyView.of(study)
+        assert after is not before
+        assert [vars(trial) for trial in after] == [vars(trial) for trial in study.trials]
+
+
+def test_a_view_is_read_again_after_a_change_that_failed(study: optuna.Study, flaky: Flaky) -> None:
+    study.ask()
+    before = StudyView.of(study)
+    flaky.after = iter([ValueError("it arrived, and the answer did not")])
+    with pytest.raises(ValueError, match="it arrived"):
+        study.tell(0, 0.5)
+    assert StudyView.of(study) is not before
+    assert StudyView.of(study)[0].state == TrialState.COMPLETE
+
+
+def test_two_studies_of_a_storage_have_a_view_each(study: optuna.Study) -> None:
+    other = optuna.create_study(storage=study._storage)
+    other.ask()
+    assert (len(StudyView.of(study)), len(StudyView.of(other))) == (0, 1)
+    assert (len(StudyView.of(study)), len(StudyView.of(other))) == (0, 1)
