@@ -45,7 +45,7 @@ from quantum_rerank.training.warm_up import warm_up_key
 from tuning.algorithms.ray_scheduler import StopByRule
 from tuning.algorithms.ray_searcher import OptunaSearcher, TrialPolicy
 from tuning.algorithms.rules import make_rule
-from tuning.conclusion.confirmation import LEAST_SPREAD, error_of_mean
+from tuning.conclusion.confirmation import LEAST_SPREAD, error_of_mean, is_hopeless
 from tuning.records import OBJECTIVE, Listener
 from tuning.space import CategoricalParameter, Params, Space
 from tuning.space.file import load_space
@@ -190,14 +190,16 @@ class Replay:
         finalists = list(best)[:3]
         if points and not set(points) & set(finalists):
             finalists[-1] = points[0]
-        objectives, seconds = self._race(finalists)
+        objectives, seconds = self._race(finalists, best)
         spent += seconds
         order = sorted(finalists, key=lambda n: (-len(objectives[n]), -fmean(objectives[n])))
         winner = self._selected(order, objectives, best)
         spent += _N_BASELINES * sum(self.seconds(winner, self._split))
         return self.delivered(winner, best[winner].epochs, spent)
 
-    def _race(self, finalists: Sequence[int]) -> tuple[dict[int, list[float]], float]:
+    def _race(
+        self, finalists: Sequence[int], best: Mapping[int, Ended]
+    ) -> tuple[dict[int, list[float]], float]:
         """Return the objectives of the finalists over the other divisions, and the seconds."""
         others = [split for split in range(1, N_SPLITS + 1) if split != self._split]
         objectives: dict[int, list[float]] = {number: [] for number in finalists}
@@ -210,9 +212,35 @@ class Replay:
                 continue
             leader = max(racing, key=lambda number: fmean(objectives[number]))
             racing = [n for n in racing if not _behind(objectives[n], objectives[leader])]
-            if len(racing) < 2:
+            if len(racing) < 2 or self._is_decided(racing, objectives, best, len(others)):
                 break
         return objectives, spent
+
+    def _is_decided(
+        self,
+        racing: Sequence[int],
+        objectives: Mapping[int, Sequence[float]],
+        best: Mapping[int, Ended],
+        n_all: int,
+    ) -> bool:
+        """Return whether the start point will win, see `selection.is_decided`."""
+        points = [number for number in racing if number in _POINTS]
+        challengers = [number for number in racing if number not in _POINTS]
+        if len(points) != 1 or not challengers:
+            return False
+        return all(
+            is_hopeless(
+                _paired(objectives[number], objectives[points[0]]),
+                n_all,
+                _RATIO,
+                self._query_error(number, points[0], best),
+            )
+            for number in challengers
+        )
+
+    def _query_error(self, left: int, right: int, best: Mapping[int, Ended]) -> float:
+        ours, theirs = (self._per_query(number, best[number].epochs) for number in (left, right))
+        return stdev(_paired(ours, theirs)) / math.sqrt(len(ours))
 
     def _selected(
         self,
@@ -226,9 +254,7 @@ class Replay:
             return order[0]
         leader, point = order[0], points[0]
         differences = _paired(objectives[leader], objectives[point])
-        ours, theirs = (self._per_query(number, best[number].epochs) for number in (leader, point))
-        over_queries = stdev(_paired(ours, theirs)) / math.sqrt(len(ours))
-        error = error_of_mean(differences, _RATIO, over_queries)
+        error = error_of_mean(differences, _RATIO, self._query_error(leader, point, best))
         return leader if fmean(differences) > error else point
 
     def _per_query(self, number: int, epochs: int) -> list[float]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -35,7 +36,7 @@ from tuning.conclusion.confirmation import (
 from tuning.conclusion.export import TrialEvidence, cosine_objective, export_trial
 from tuning.conclusion.leads import Leads
 from tuning.conclusion.outcome import Outcome, Tested
-from tuning.conclusion.selection import Selection, select
+from tuning.conclusion.selection import Selection, is_decided, select
 from tuning.conclusion.targets import BestTrialMeasures
 from tuning.conclusion.trained_trial import TrainedTrial, load_trial
 from tuning.limits.failures import without_weights
@@ -83,7 +84,7 @@ class Conclusion:
             self.folder,
         )
         ancestors = {trial.number: view.ancestors(self.space, trial.number) for trial in best}
-        confirmed, selection = self._select(self._confirm(best, ancestors), trials)
+        confirmed, selection = self._select(self._confirm(best, ancestors, trials), trials)
         tested = [tested_trial(trial.trial, self.prepared) for trial in confirmed]
         default = self._default(trials, tested)
         cosine = untrained_head(self.space.base, COSINE, self.prepared.trial)
@@ -116,15 +117,26 @@ class Conclusion:
     def _select(
         self, confirmed: Sequence[Confirmed], trials: Sequence[FrozenTrial]
     ) -> tuple[list[Confirmed], Selection | None]:
-        points = [t.number for t in trials if attributes.start_point(t) is not None]
         metric = self.space.header.objective.metric
-        order, selection = select(confirmed, points, self.prepared.trial, metric)
+        order, selection = select(confirmed, _start_points(trials), self.prepared.trial, metric)
         if selection:
             self.notes.append(str(selection))
         return order, selection
 
+    def _decided(self, trials: Sequence[FrozenTrial]) -> Callable[[Sequence[Confirmed], int], bool]:
+        """Return the function that says whether further seeds would not change the winner."""
+        return partial(
+            is_decided,
+            start_points=_start_points(trials),
+            data=self.prepared.trial,
+            metric=self.space.header.objective.metric,
+        )
+
     def _confirm(
-        self, best: Sequence[TrainedTrial], ancestors: Mapping[int, Ancestors]
+        self,
+        best: Sequence[TrainedTrial],
+        ancestors: Mapping[int, Ancestors],
+        trials: Sequence[FrozenTrial],
     ) -> list[Confirmed]:
         n_seeds = self.space.header.confirm_seeds if len(best) > 1 else 0
         divisions: Sequence[TrialData] = ()
@@ -139,7 +151,9 @@ class Conclusion:
         if n_seeds and (not is_over or attributes.confirmed(self.study)):
             data, trial_data = self.space.base.data, self.prepared.trial
             divisions = other_divisions(data, self.source, trial_data, fresh_seeds(n_seeds))
-        confirmation = Confirmation(divisions, ancestors, self.tasks, self.study, self.notes)
+        confirmation = Confirmation(
+            divisions, ancestors, self.tasks, self.study, self.notes, self._decided(trials)
+        )
         confirmed = confirmation.confirm(best)
         if n_seeds and not divisions:
             self.notes.append(NOT_CONFIRMED)
@@ -216,6 +230,10 @@ class Conclusion:
         by = f" The search ended by {reason}." if reason else ""
         self.notes.append(f"There is nothing to export: {why}.{by}")
         return reason or StopReason(StopKind.NO_MODEL, f"a lack of trained trials: {why}")
+
+
+def _start_points(trials: Sequence[FrozenTrial]) -> list[int]:
+    return [trial.number for trial in trials if attributes.start_point(trial) is not None]
 
 
 def why_no_model(trials: Sequence[FrozenTrial]) -> str:

@@ -79,6 +79,8 @@ class Confirmation:
         tasks: Runs the trainings.
         study: Study of the search, which holds the objectives of earlier sessions.
         notes: Sentences for the user, to which problems are added.
+        is_decided: Returns whether further seeds would not change the winner, from the trials in
+            the race and the number of all seeds.
     """
 
     divisions: Sequence[TrialData]
@@ -86,14 +88,15 @@ class Confirmation:
     tasks: Tasks
     study: optuna.Study
     notes: list[str]
+    is_decided: Callable[[Sequence[Confirmed], int], bool] = lambda _, __: False
 
     def confirm(self, best: Sequence[TrainedTrial]) -> list[Confirmed]:
         """Return the best trials, the one with the best mean over seeds first.
 
         The trials race: after two seeds, and after each further one, a trial that is clearly
-        behind gets no more seeds. The race ends when one trial is left. Trials of which a seed
-        failed come last. Where the search ends before all seeds were trained, the trials keep
-        their order.
+        behind gets no more seeds. The race ends when one trial is left, or the winner is decided.
+        Trials of which a seed failed come last. Where the search ends before all seeds were
+        trained, the trials keep their order.
 
         Args:
             best: Best trials, in order.
@@ -109,7 +112,7 @@ class Confirmation:
             ahead = in_the_race(confirmed, self._ratio()) if n_seeds < n_all else confirmed
             ended = [*(trial for trial in confirmed if trial not in ahead), *ended]
             racing = [trial.trial for trial in ahead]
-            if len(racing) < 2:
+            if n_seeds == n_all or len(racing) < 2 or self.is_decided(ahead, n_all):
                 break
         return self._noted([*ahead, *ended])
 
@@ -198,6 +201,27 @@ def error_of_mean(differences: Sequence[float], ratio: float, least: float) -> f
     """
     spread = stdev(differences) if len(differences) > 1 else 0.0
     return max(spread, least) * math.sqrt(1.0 / len(differences) + ratio)
+
+
+def is_hopeless(differences: Sequence[float], n_all: int, ratio: float, least: float) -> bool:
+    """Return whether further divisions are unlikely to make a lead larger than its error.
+
+    The mean over all divisions is expected where it is now, with a standard deviation of
+    sd * sqrt(1/n - 1/n_all). Unlikely is a probability below 5 %.
+
+    Args:
+        differences: Differences so far.
+        n_all: Number of divisions in the end.
+        ratio: Number of validation queries for each training query.
+        least: Smallest standard deviation of the differences.
+
+    >>> is_hopeless([0.001, 0.002], 5, 1 / 3, 0.01), is_hopeless([0.01, 0.02], 5, 1 / 3, 0.01)
+    (True, False)
+    """
+    n = len(differences)
+    spread = max(stdev(differences) if n > 1 else 0.0, least)
+    highest = fmean(differences) + 1.645 * spread * math.sqrt(max(1.0 / n - 1.0 / n_all, 0.0))
+    return highest <= spread * math.sqrt(1.0 / n_all + ratio)
 
 
 def in_the_race(confirmed: Sequence[Confirmed], ratio: float) -> list[Confirmed]:

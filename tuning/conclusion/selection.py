@@ -13,6 +13,7 @@ from quantum_rerank.training.trial_data import TrialData
 from tuning.conclusion.confirmation import (
     Confirmed,
     error_of_mean,
+    is_hopeless,
     paired,
     validation_ratio,
 )
@@ -85,6 +86,38 @@ def select(
     if selection.is_distinguishable:
         return list(confirmed), selection
     return [defender, *(trial for trial in confirmed if trial is not defender)], selection
+
+
+def is_decided(
+    racing: Sequence[Confirmed],
+    n_all: int,
+    start_points: Sequence[int],
+    data: TrialData,
+    metric: str,
+) -> bool:
+    """Return whether the best start point will be the winner, whatever further seeds bring.
+
+    Args:
+        racing: Trials in the race, the best first.
+        n_all: Number of seeds in the end.
+        start_points: Numbers of the trials that are start points.
+        data: Data with the validation queries of the search.
+        metric: Metric of the objective.
+    """
+    defenders = [trial for trial in racing if trial.trial.number in start_points]
+    challengers = [trial for trial in racing if trial.trial.number not in start_points]
+    if len(defenders) != 1 or not challengers:
+        return False
+    ratio = validation_ratio(data)
+    return all(
+        is_hopeless(
+            paired(challenger, defenders[0]),
+            n_all,
+            ratio,
+            query_error(challenger.trial, defenders[0].trial, data, metric),
+        )
+        for challenger in challengers
+    )
 
 
 def lead(left: Confirmed, right: Confirmed) -> float:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -313,3 +313,24 @@ def test_each_seed_trains_on_its_division(
     Confirmation([trial_data, swapped], BEFORE, tasks(), study, []).confirm(best)
     first, second = fresh_seeds(2)
     assert sorted(used) == sorted([(first, first, 0), (second, second, 1)] * 2)
+
+
+def test_a_decided_race_ends(
+    best: list[TrainedTrial],
+    study: optuna.Study,
+    tasks: Callable[..., Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+    divisions: tuple[TrialData, ...],
+) -> None:
+    trained = objectives_of(monkeypatch, {0.1: (0.5, 0.51) * 3, 0.2: (0.5, 0.505) * 3})
+    asked: list[tuple[list[int], int]] = []
+
+    def is_decided(racing: Sequence[Confirmed], n_all: int) -> bool:
+        asked.append(([one.trial.number for one in racing], n_all))
+        return len(asked) == 2
+
+    race = Confirmation(divisions, BEFORE, tasks(), study, [], is_decided)
+    found = race.confirm(racers(best, 2))
+    assert asked == [([0, 1], 5)] * 2
+    assert [len(one.objectives) for one in found] == [3, 3]
+    assert len(trained) == 6

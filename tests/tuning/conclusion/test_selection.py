@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,14 @@ from quantum_rerank.evaluation.comparison import paired_standard_error
 from quantum_rerank.training.trial_data import TrialData
 from tuning.conclusion.conclude import load_best, with_start_point
 from tuning.conclusion.confirmation import Confirmed, validation_ratio
-from tuning.conclusion.selection import Selection, lead, query_error, select, standard_error
+from tuning.conclusion.selection import (
+    Selection,
+    is_decided,
+    lead,
+    query_error,
+    select,
+    standard_error,
+)
 from tuning.conclusion.trained_trial import TrainedTrial
 from tuning.study import attributes
 from tuning.study.run_folder import load_study
@@ -141,3 +148,38 @@ def remove_weights(ended_run: Path) -> Callable[[int], None]:
     from tuning.study.trial_files import TrialFiles
 
     return TrialFiles(str(ended_run / TRIALS)).remove
+
+
+def test_a_race_is_decided_once_no_trial_can_become_distinguishable(
+    trials: list[TrainedTrial], trial_data: TrialData
+) -> None:
+    unfused = replace(trials[0].validation, fusion_weight=1.0)
+    challenger = replace(trials[0], number=9, validation=unfused)
+    point = replace(trials[1], number=2)
+    error = query_error(challenger, point, trial_data, NDCG)
+
+    def decided(lead: float, start_points: Sequence[int] = (2,)) -> bool:
+        left = Confirmed(challenger, (0.5 + lead * error, 0.6 + lead * error))
+        racing = [left, Confirmed(point, (0.5, 0.6))]
+        return is_decided(racing, 5, start_points, trial_data, NDCG)
+
+    assert decided(-0.5)
+    assert not decided(0.5)
+    assert not decided(3.0)
+    assert not decided(-0.5, start_points=())  # nothing to defend
+    assert not decided(-0.5, start_points=(2, 9))  # which of the two is better is open
+
+
+def test_a_decided_race_selects_the_start_point(
+    trials: list[TrainedTrial], trial_data: TrialData
+) -> None:
+    unfused = replace(trials[0].validation, fusion_weight=1.0)
+    challenger = replace(trials[0], number=9, validation=unfused)
+    error = query_error(challenger, trials[1], trial_data, NDCG)
+    for lead_now in np.linspace(-2.0, 2.0, 41):
+        left = Confirmed(challenger, (0.5 + lead_now * error, 0.6 + lead_now * error))
+        right = Confirmed(replace(trials[1], number=2), (0.5, 0.6))
+        racing = sorted([left, right], key=lambda one: -one.mean)
+        if is_decided(racing, 5, [2], trial_data, NDCG):
+            chosen, _ = select(racing, [2], trial_data, NDCG)
+            assert chosen[0].trial.number == 2

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from quantum_rerank.similarity import MODELS
 from tuning.conclusion.baselines import baselines_of
 from tuning.reporting.events import Event
 from tuning.reporting.forecast import (
@@ -148,17 +149,17 @@ def header(**values: object) -> Header:
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"top_k": 3, "confirm_seeds": 5}, 3 * 2 + 3 + 2),
-        ({"top_k": 3, "confirm_seeds": 1}, 3 + 2),
-        ({"top_k": 3, "confirm_seeds": 0}, 2),
-        ({"top_k": 1, "confirm_seeds": 5}, 2),  # one trial needs no comparison
+        ({"top_k": 3, "confirm_seeds": 5}, 3 * 2 + 3 + 3),
+        ({"top_k": 3, "confirm_seeds": 1}, 3 + 3),
+        ({"top_k": 3, "confirm_seeds": 0}, 3),
+        ({"top_k": 1, "confirm_seeds": 5}, 3),  # one trial needs no comparison
     ],
 )
 def test_the_conclusion_confirms_the_best_and_trains_the_baselines(
     values: dict[str, int], expected: int
 ) -> None:
     assert conclusion_work(header(**values), []) == ConclusionWork(expected, 9.0)
-    assert len(baselines_of("hybrid")) == 2
+    assert max(len(baselines_of(model)) for model in MODELS) == 3
 
 
 def test_trainings_of_the_conclusion_are_as_long_as_the_longest_trials() -> None:

@@ -71,7 +71,7 @@ def test_an_ended_trial_is_a_line_with_counts_best_and_time_left() -> None:
         screen.end(TrialEnd(0, TrialOutcome.COMPLETE, 9, 0.5))
     assert screen.lines() == [
         "[1:00] trial   0 complete epoch 9, objective 0.5000  "
-        "1/10 done, 0 pruned, 0 failed, best 0.5000 (trial 0), about 11:00 left"
+        "1/10 done, 0 pruned, 0 failed, best 0.5000 (trial 0), about 12:00 left"
     ]
 
 
@@ -130,7 +130,7 @@ def test_a_session_that_goes_on_knows_the_best_before_it() -> None:
 @pytest.mark.parametrize(
     ("seconds", "left"),
     [
-        (60.0, "about 11:00"),
+        (60.0, "about 12:00"),
         (720.0, "1:48:00, when a budget ends it"),
         (3600.0, "1:00:00"),
         (7500.0, "0:00"),
@@ -210,5 +210,5 @@ def test_the_estimate_after_a_quarter_of_the_trials_is_kept() -> None:
         screen.now += 60.0
         screen.display.trial_reported(number, 1, {OBJECTIVE: 0.5})
         screen.end(TrialEnd(number, TrialOutcome.PRUNED, 1, 0.5))
-    # Three trials took 180 s; seven more and two baselines were to come, one after another.
-    assert screen.display.early_estimate() == 180.0 + 9 * 60.0
+    # Three trials took 180 s; seven more and three baselines were to come, one after another.
+    assert screen.display.early_estimate() == 180.0 + 10 * 60.0
