@@ -135,7 +135,8 @@ def read_recordings(path: Path) -> list[Recording]:
 def configurations(space: Space, n_near: int, n_random: int) -> list[tuple[str, Params]]:
     """Return source and parameters of the configurations, near and random ones in turns."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    start = [("start", point) for point in space.start_points()]
+    *tuned, base = space.start_points()  # the base has the number 0 in the files
+    start = [("start", point) for point in (base, *tuned)]
     sampler = _NearSampler(start[_TUNED][1])
     near = [("near", _drawn(space, sampler)) for _ in range(n_near)]
     uniform = optuna.samplers.RandomSampler(seed=_SEED)

@@ -11,8 +11,8 @@ recorded configuration that is nearest to it, on one of the recorded divisions, 
 - `random`: random proposals, ASHA, and the best validation objective.
 - `plain`: OptunaSearch and ASHAScheduler as in Ray's documentation, and the best last report.
 - `tpe`, `gp`, `prior`: OptunaSearcher with this sampler, ASHA by StopByRule, then the conclusion of
-  a search: the best three trials, the best start point among them, race over the other divisions,
-  and a trial replaces the start point only if it is distinguishable.
+  a search: the best three trials, the tuned start point among them, race over the other
+  divisions, and a trial replaces the tuned one only if it is distinguishable.
 
 The delivered model is that of the search, on the division of the search. `test` is its mean NDCG@10
 on test queries; `below` the share of searches that deliver a model that is worse on test than
@@ -186,10 +186,9 @@ class Replay:
         best: dict[int, Ended] = {}
         for end in ranked:
             best.setdefault(self._recorded.nearest(end.params), end)
-        points = [number for number in best if number in _POINTS]
         finalists = list(best)[:3]
-        if points and not set(points) & set(finalists):
-            finalists[-1] = points[0]
+        if TUNED in best and TUNED not in finalists:
+            finalists[-1] = TUNED
         objectives, seconds = self._race(finalists, best)
         spent += seconds
         order = sorted(finalists, key=lambda n: (-len(objectives[n]), -fmean(objectives[n])))
@@ -223,19 +222,16 @@ class Replay:
         best: Mapping[int, Ended],
         n_all: int,
     ) -> bool:
-        """Return whether the start point will win, see `selection.is_decided`."""
-        points = [number for number in racing if number in _POINTS]
-        challengers = [number for number in racing if number not in _POINTS]
-        if len(points) != 1 or not challengers:
-            return False
-        return all(
+        """Return whether the tuned start point will win, see `selection.is_decided`."""
+        return TUNED in racing and all(
             is_hopeless(
-                _paired(objectives[number], objectives[points[0]]),
+                _paired(objectives[number], objectives[TUNED]),
                 n_all,
                 _RATIO,
-                self._query_error(number, points[0], best),
+                self._query_error(number, TUNED, best),
             )
-            for number in challengers
+            for number in racing
+            if number != TUNED
         )
 
     def _query_error(self, left: int, right: int, best: Mapping[int, Ended]) -> float:
@@ -248,21 +244,17 @@ class Replay:
         objectives: Mapping[int, Sequence[float]],
         best: Mapping[int, Ended],
     ) -> int:
-        """Return the leader, or the start point that it is not distinguishable from."""
-        points = [number for number in order if number in _POINTS]
-        if not points or points[0] == order[0]:
-            return order[0]
-        leader, point = order[0], points[0]
-        differences = _paired(objectives[leader], objectives[point])
-        error = error_of_mean(differences, _RATIO, self._query_error(leader, point, best))
-        return leader if fmean(differences) > error else point
+        """Return the leader, or the tuned start point if it is not distinguishable from it."""
+        leader = order[0]
+        if leader == TUNED or TUNED not in order:
+            return leader
+        differences = _paired(objectives[leader], objectives[TUNED])
+        error = error_of_mean(differences, _RATIO, self._query_error(leader, TUNED, best))
+        return leader if fmean(differences) > error else TUNED
 
     def _per_query(self, number: int, epochs: int) -> list[float]:
         recorded = self._recorded[number, self._split].per_query
         return recorded[max(e for e in recorded if e <= epochs)]["validation"]
-
-
-_POINTS = (0, 1, 2)  # numbers of the start points
 
 
 def _paired(left: Sequence[float], right: Sequence[float]) -> list[float]:

@@ -78,7 +78,7 @@ class Conclusion:
         """Confirm the best trials, score them on test queries, and export the winner."""
         view = StudyView.of(self.study)
         trials = [trial for trial in view.searched() if trial.state.is_finished()]
-        best = with_start_point(
+        best = with_reference(
             load_best(trials, self.space.header.top_k, self.folder, self.notes),
             trials,
             self.folder,
@@ -118,7 +118,7 @@ class Conclusion:
         self, confirmed: Sequence[Confirmed], trials: Sequence[FrozenTrial]
     ) -> tuple[list[Confirmed], Selection | None]:
         metric = self.space.header.objective.metric
-        order, selection = select(confirmed, _start_points(trials), self.prepared.trial, metric)
+        order, selection = select(confirmed, reference_of(trials), self.prepared.trial, metric)
         if selection:
             self.notes.append(str(selection))
         return order, selection
@@ -127,7 +127,7 @@ class Conclusion:
         """Return the function that says whether further seeds would not change the winner."""
         return partial(
             is_decided,
-            start_points=_start_points(trials),
+            reference=reference_of(trials),
             data=self.prepared.trial,
             metric=self.space.header.objective.metric,
         )
@@ -232,8 +232,14 @@ class Conclusion:
         return reason or StopReason(StopKind.NO_MODEL, f"a lack of trained trials: {why}")
 
 
-def _start_points(trials: Sequence[FrozenTrial]) -> list[int]:
-    return [trial.number for trial in trials if attributes.start_point(trial) is not None]
+def reference_of(trials: Sequence[FrozenTrial]) -> int | None:
+    """Return the number of the reference, the first start point whose trial has an objective."""
+    points = [
+        (point, trial.number)
+        for trial in StudyView(trials).ranked()
+        if (point := attributes.start_point(trial)) is not None
+    ]
+    return min(points)[1] if points else None
 
 
 def why_no_model(trials: Sequence[FrozenTrial]) -> str:
@@ -266,22 +272,22 @@ def load_best(
     return best
 
 
-def with_start_point(
+def with_reference(
     best: Sequence[TrainedTrial], trials: Sequence[FrozenTrial], folder: Path
 ) -> list[TrainedTrial]:
-    """Return the best trials with the best start point among them, as the last one if need be.
+    """Return the best trials with the reference among them, as the last one if need be.
 
     Args:
-        best: Best trials; one of several gives its place to the start point.
+        best: Best trials; one of several gives its place to the reference.
         trials: Finished trials of the search.
         folder: Folder of the run.
     """
-    points = [t for t in StudyView(trials).ranked() if attributes.start_point(t) is not None]
-    numbers = {trial.number for trial in best}
-    if len(best) < 2 or not points or any(point.number in numbers for point in points):
+    reference = reference_of(trials)
+    if len(best) < 2 or reference in (None, *(trial.number for trial in best)):
         return list(best)
+    (trial,) = (trial for trial in trials if trial.number == reference)
     try:
-        return [*best[:-1], load_trial(folder, points[0])]
+        return [*best[:-1], load_trial(folder, trial)]
     except BundleError:  # its weights are gone: nothing can be handed over
         return list(best)
 

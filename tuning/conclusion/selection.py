@@ -1,4 +1,7 @@
-"""Choice of the winner: a trial replaces a start point only if it is distinguishable from it."""
+"""Choice of the winner: a trial replaces the reference only if it is distinguishable from it.
+
+The reference is the first start point of a space, which was known before the search.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +25,17 @@ from tuning.conclusion.trained_trial import TrainedTrial
 
 @dataclass(frozen=True)
 class Selection:
-    """Comparison of the trial with the best validation objective and the best start point.
+    """Comparison of the trial with the best validation objective and the reference.
 
     Attributes:
         leader: Number of the trial with the best objective.
-        start_point: Number of the best trial among the start points.
-        lead: Objective of the leader minus that of the start point, the mean over divisions.
+        reference: Number of the reference.
+        lead: Objective of the leader minus that of the reference, the mean over divisions.
         standard_error: Standard error of the difference, see `standard_error`.
     """
 
     leader: int
-    start_point: int
+    reference: int
     lead: float
     standard_error: float
 
@@ -43,12 +46,12 @@ class Selection:
 
     def __str__(self) -> str:
         comparison = (
-            f"Trial {self.leader} leads start point trial {self.start_point} by {self.lead:+.4f} "
+            f"Trial {self.leader} leads the reference, trial {self.reference}, by {self.lead:+.4f} "
             f"on validation (paired standard error {self.standard_error:.4f})"
         )
         if self.is_distinguishable:
             return f"{comparison}."
-        return f"{comparison}: not distinguishable, so the start point is the winner."
+        return f"{comparison}: not distinguishable, so the reference is the winner."
 
     def as_record(self) -> dict[str, Any]:
         """Return the selection as JSON holds it."""
@@ -56,30 +59,30 @@ class Selection:
 
 
 def select(
-    confirmed: Sequence[Confirmed], start_points: Sequence[int], data: TrialData, metric: str
+    confirmed: Sequence[Confirmed], reference: int | None, data: TrialData, metric: str
 ) -> tuple[list[Confirmed], Selection | None]:
-    """Put the best start point first unless a trial is distinguishable from it.
+    """Put the reference first unless a trial is distinguishable from it.
 
-    The maximum over many trials is partly luck on the validation queries. A start point was
+    The maximum over many trials is partly luck on the validation queries. The reference was
     known before and needs no luck.
 
     Args:
         confirmed: Best trials, the best first.
-        start_points: Numbers of the trials that are start points.
+        reference: Number of the reference; None for none.
         data: Data with the validation queries.
         metric: Metric of the objective.
 
     Returns:
-        The trials in the new order, and the comparison; None where a start point leads, or none
-        is among the best.
+        The trials in the new order, and the comparison; None where the reference leads, or is
+        not among the best.
     """
-    defenders = [trial for trial in confirmed if trial.trial.number in start_points]
+    defenders = [trial for trial in confirmed if trial.trial.number == reference]
     if not defenders or defenders[0] is confirmed[0]:
         return list(confirmed), None
     leader, defender = confirmed[0], defenders[0]
     selection = Selection(
         leader=leader.trial.number,
-        start_point=defender.trial.number,
+        reference=defender.trial.number,
         lead=lead(leader, defender),
         standard_error=standard_error(leader, defender, data, metric),
     )
@@ -91,32 +94,30 @@ def select(
 def is_decided(
     racing: Sequence[Confirmed],
     n_all: int,
-    start_points: Sequence[int],
+    reference: int | None,
     data: TrialData,
     metric: str,
 ) -> bool:
-    """Return whether the best start point will be the winner, whatever further seeds bring.
+    """Return whether the reference will be the winner, whatever further seeds bring.
 
     Args:
         racing: Trials in the race, the best first.
         n_all: Number of seeds in the end.
-        start_points: Numbers of the trials that are start points.
+        reference: Number of the reference; None for none.
         data: Data with the validation queries of the search.
         metric: Metric of the objective.
     """
-    defenders = [trial for trial in racing if trial.trial.number in start_points]
-    challengers = [trial for trial in racing if trial.trial.number not in start_points]
-    if len(defenders) != 1 or not challengers:
-        return False
+    defenders = [trial for trial in racing if trial.trial.number == reference]
     ratio = validation_ratio(data)
-    return all(
+    return bool(defenders) and all(
         is_hopeless(
             paired(challenger, defenders[0]),
             n_all,
             ratio,
             query_error(challenger.trial, defenders[0].trial, data, metric),
         )
-        for challenger in challengers
+        for challenger in racing
+        if challenger is not defenders[0]
     )
 
 

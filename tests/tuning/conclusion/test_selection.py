@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from optuna.trial import FrozenTrial, TrialState
 
 from quantum_rerank.evaluation import NDCG
 from quantum_rerank.evaluation.comparison import paired_standard_error
 from quantum_rerank.training.trial_data import TrialData
-from tuning.conclusion.conclude import load_best, with_start_point
+from tuning.conclusion.conclude import load_best, reference_of, with_reference
 from tuning.conclusion.confirmation import Confirmed, validation_ratio
 from tuning.conclusion.selection import (
     Selection,
@@ -24,6 +26,7 @@ from tuning.conclusion.selection import (
 from tuning.conclusion.trained_trial import TrainedTrial
 from tuning.study import attributes
 from tuning.study.run_folder import load_study
+from tuning.study.view import StudyView
 
 
 @pytest.fixture
@@ -58,24 +61,24 @@ def test_of_a_single_query_no_error_is_known() -> None:
         paired_standard_error({"a": 1.0}, {"b": 0.0})
 
 
-def test_a_start_point_that_leads_is_the_winner(
+def test_a_reference_that_leads_is_the_winner(
     trials: list[TrainedTrial], trial_data: TrialData
 ) -> None:
     order = [at(trials[0], 1, 0.6), at(trials[1], 2, 0.5)]
-    assert select(order, [1], trial_data, NDCG) == (order, None)
-    assert select(order, [1, 2], trial_data, NDCG) == (order, None)
+    assert select(order, 1, trial_data, NDCG) == (order, None)
+    assert select(order, None, trial_data, NDCG) == (order, None)
 
 
-def test_without_a_start_point_among_the_best_the_leader_is_the_winner(
+def test_without_a_reference_among_the_best_the_leader_is_the_winner(
     trials: list[TrainedTrial], trial_data: TrialData
 ) -> None:
     order = [at(trials[0], 1, 0.6), at(trials[1], 2, 0.5)]
-    assert select(order, [7], trial_data, NDCG) == (order, None)
-    assert select([], [7], trial_data, NDCG) == ([], None)
+    assert select(order, 7, trial_data, NDCG) == (order, None)
+    assert select([], 7, trial_data, NDCG) == ([], None)
 
 
 @pytest.mark.parametrize(("errors", "winner"), [(0.5, 2), (1.5, 9)])
-def test_a_start_point_is_replaced_only_from_more_than_a_standard_error_on(
+def test_the_reference_is_replaced_only_from_more_than_a_standard_error_on(
     trials: list[TrainedTrial], trial_data: TrialData, errors: float, winner: int
 ) -> None:
     unfused = replace(trials[0].validation, fusion_weight=1.0)  # ranks by the affinity alone
@@ -85,11 +88,11 @@ def test_a_start_point_is_replaced_only_from_more_than_a_standard_error_on(
     assert 0.0 < error < math.inf
     between = at(trials[2], 5, 0.5 + 0.9 * errors * error)
     order = [Confirmed(left, (0.5 + errors * error,)), between, Confirmed(right, (0.5,))]
-    chosen, selection = select(order, [2], trial_data, NDCG)
+    chosen, selection = select(order, 2, trial_data, NDCG)
     assert chosen[0].trial.number == winner
     assert {one.trial.number for one in chosen} == {9, 5, 2}
     assert selection is not None
-    assert (selection.leader, selection.start_point) == (9, 2)
+    assert (selection.leader, selection.reference) == (9, 2)
     assert selection.lead == pytest.approx(errors * error)
     assert selection.is_distinguishable == (winner == 9)
     assert ("not distinguishable" in str(selection)) == (winner == 2)
@@ -115,31 +118,47 @@ def test_trials_of_the_same_ranking_are_not_distinguishable(
     trials: list[TrainedTrial], trial_data: TrialData
 ) -> None:
     order = [at(trials[0], 9, 0.5), at(trials[0], 2, 0.5)]
-    chosen, selection = select(order, [2], trial_data, NDCG)
+    chosen, selection = select(order, 2, trial_data, NDCG)
     assert chosen[0].trial.number == 2
     assert selection == Selection(9, 2, 0.0, 0.0)
 
 
-def test_the_best_start_point_is_among_the_finalists(ended_run: Path) -> None:
-    trials = load_study(ended_run).trials
-    (point,) = [t.number for t in trials if attributes.start_point(t) is not None][:1]
-    others = [t for t in trials if t.number != point]
-    best = load_best(others, 2, ended_run, [])
-    finalists = [trial.number for trial in with_start_point(best, trials, ended_run)]
-    assert finalists == [best[0].number, point]
-    alone = with_start_point(best[:1], trials, ended_run)
+def started_from(trial: FrozenTrial, point: int | None) -> FrozenTrial:
+    """Return a trial as if it were a start point."""
+    changed = copy.copy(trial)
+    changed.user_attrs = {**trial.user_attrs, attributes.START_POINT: point}
+    if point is None:
+        del changed.user_attrs[attributes.START_POINT]
+    return changed
+
+
+def test_the_reference_is_the_first_start_point_with_an_objective(ended_run: Path) -> None:
+    ranked = StudyView(load_study(ended_run).trials).ranked()
+    failed = [t for t in load_study(ended_run).trials if t.state == TrialState.FAIL]
+    points = [*map(started_from, ranked, (2, 1, None)), *(started_from(t, 0) for t in failed)]
+    assert failed
+    assert reference_of(points) == ranked[1].number
+    assert reference_of([started_from(trial, None) for trial in ranked]) is None
+
+
+def test_the_reference_is_among_the_finalists(ended_run: Path) -> None:
+    ranked = StudyView(load_study(ended_run).trials).ranked()
+    trials = [started_from(trial, None) for trial in ranked[:-1]] + [started_from(ranked[-1], 0)]
+    best = load_best(trials, len(trials) - 1, ended_run, [])
+    finalists = [trial.number for trial in with_reference(best, trials, ended_run)]
+    assert finalists == [*(trial.number for trial in best[:-1]), ranked[-1].number]
+    alone = with_reference(best[:1], trials, ended_run)
     assert [trial.number for trial in alone] == [best[0].number]
 
 
-def test_a_start_point_whose_weights_are_gone_is_no_finalist(
+def test_a_reference_whose_weights_are_gone_is_no_finalist(
     ended_run: Path, remove_weights: Callable[[int], None]
 ) -> None:
-    trials = load_study(ended_run).trials
-    points = [t.number for t in trials if attributes.start_point(t) is not None]
-    best = load_best([t for t in trials if t.number not in points], 2, ended_run, [])
-    for number in points:
-        remove_weights(number)
-    assert with_start_point(best, trials, ended_run) == best
+    ranked = StudyView(load_study(ended_run).trials).ranked()
+    trials = [started_from(trial, None) for trial in ranked[:-1]] + [started_from(ranked[-1], 0)]
+    best = load_best(trials, len(trials) - 1, ended_run, [])
+    remove_weights(ranked[-1].number)
+    assert with_reference(best, trials, ended_run) == best
 
 
 @pytest.fixture
@@ -158,19 +177,19 @@ def test_a_race_is_decided_once_no_trial_can_become_distinguishable(
     point = replace(trials[1], number=2)
     error = query_error(challenger, point, trial_data, NDCG)
 
-    def decided(lead: float, start_points: Sequence[int] = (2,)) -> bool:
+    def decided(lead: float, reference: int | None = 2) -> bool:
         left = Confirmed(challenger, (0.5 + lead * error, 0.6 + lead * error))
         racing = [left, Confirmed(point, (0.5, 0.6))]
-        return is_decided(racing, 5, start_points, trial_data, NDCG)
+        return is_decided(racing, 5, reference, trial_data, NDCG)
 
     assert decided(-0.5)
     assert not decided(0.5)
     assert not decided(3.0)
-    assert not decided(-0.5, start_points=())  # nothing to defend
-    assert not decided(-0.5, start_points=(2, 9))  # which of the two is better is open
+    assert not decided(-0.5, reference=None)
+    assert not decided(-0.5, reference=7)  # it has lost the race
 
 
-def test_a_decided_race_selects_the_start_point(
+def test_a_decided_race_selects_the_reference(
     trials: list[TrainedTrial], trial_data: TrialData
 ) -> None:
     unfused = replace(trials[0].validation, fusion_weight=1.0)
@@ -180,6 +199,6 @@ def test_a_decided_race_selects_the_start_point(
         left = Confirmed(challenger, (0.5 + lead_now * error, 0.6 + lead_now * error))
         right = Confirmed(replace(trials[1], number=2), (0.5, 0.6))
         racing = sorted([left, right], key=lambda one: -one.mean)
-        if is_decided(racing, 5, [2], trial_data, NDCG):
-            chosen, _ = select(racing, [2], trial_data, NDCG)
+        if is_decided(racing, 5, 2, trial_data, NDCG):
+            chosen, _ = select(racing, 2, trial_data, NDCG)
             assert chosen[0].trial.number == 2
