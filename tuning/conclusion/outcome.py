@@ -45,7 +45,7 @@ class Outcome:
         taken_over: Results of earlier runs that the search started with.
         notes: Sentences for the user.
         measures: Measurements of the best trial; None where there is none.
-        selection: Comparison of the leader with the best start point; None where it is one.
+        selection: Comparison of the leader with the reference; None where the reference leads.
     """
 
     space: Space
