@@ -215,7 +215,7 @@ def is_hopeless(differences: Sequence[float], n_all: int, ratio: float, least: f
         ratio: Number of validation queries for each training query.
         least: Smallest standard deviation of the differences.
 
-    >>> is_hopeless([0.001, 0.002], 5, 1 / 3, 0.01), is_hopeless([0.01, 0.02], 5, 1 / 3, 0.01)
+    >>> is_hopeless([-0.003, -0.001], 5, 1 / 3, 0.01), is_hopeless([0.01, 0.02], 5, 1 / 3, 0.01)
     (True, False)
     """
     n = len(differences)
