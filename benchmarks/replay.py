@@ -39,6 +39,7 @@ from scipy.stats import t as student
 from benchmarks.curves import SPACE
 from benchmarks.measuring import AsJson, show, table
 from benchmarks.recordings import FOLDER, N_SPLITS, SHARED, Recording, read_recordings
+from benchmarks.searcher import plain
 from benchmarks.simulation import Ended, Training, simulate
 from quantum_rerank.config import override
 from quantum_rerank.training.warm_up import warm_up_key
@@ -46,7 +47,7 @@ from tuning.algorithms.ray_scheduler import StopByRule
 from tuning.algorithms.ray_searcher import OptunaSearcher, TrialPolicy
 from tuning.algorithms.rules import make_rule
 from tuning.conclusion.confirmation import LEAST_SPREAD, error_of_mean, is_hopeless
-from tuning.records import OBJECTIVE, Listener
+from tuning.records import Listener
 from tuning.space import CategoricalParameter, Params, Space
 from tuning.space.file import load_space
 from tuning.study.resuming import enqueue_missing
@@ -115,7 +116,7 @@ class Recorded:
         return self._nearest[key]
 
     def _distance(self, params: Params, number: int) -> float:
-        """Return the mean distance over all parameters (Gower, Biometrics 27, 1971)."""
+        """Return the sum of the distances of all parameters (Gower, Biometrics 27, 1971)."""
         other = self._params[number]
         return sum(
             _distance(self._space, name, params.get(name), other.get(name))
@@ -161,7 +162,7 @@ class Replay:
         return Training(self._best_so_far(number), self.seconds(number, self._split))
 
     def seconds(self, number: int, split: int) -> list[float]:
-        """Return the seconds of a training's epochs, the first with the warm-up if it is done."""
+        """Return the seconds of each epoch, the first with the warm-up unless it is shared."""
         one = self._recorded[number, split]
         key, warm_up = self._recorded.warm_ups[number]
         first = _epoch_seconds(one)
@@ -276,7 +277,7 @@ def run_way(
         return replay.delivered(TUNED, len(seconds), sum(seconds))
     n_trials = space.header.budget.trials
     if way == "plain":
-        pair, ahead = _plain(space, seed), 1
+        pair, ahead = plain(space, seed, space.start_points()), 1
     else:
         pair, ahead = _ours(space, seed, way), 0
     ended = simulate(*pair, replay.train, n_trials, workers, ahead)
@@ -298,29 +299,6 @@ def _ours(space: Space, seed: int, sampler: str) -> tuple[Any, Any]:
     n_trials = space.header.budget.trials
     searcher = OptunaSearcher(space, study, n_trials, Listener(), lambda: None, TrialPolicy())
     return searcher, StopByRule(make_rule(space, lambda: StudyView([])))
-
-
-def _plain(space: Space, seed: int) -> tuple[Any, Any]:
-    """Return OptunaSearch and ASHA as in Ray's documentation, with the start points."""
-    from ray.tune.schedulers import ASHAScheduler
-    from ray.tune.search.optuna import OptunaSearch
-
-    scheduler, budget = space.header.scheduler, space.header.budget
-    searcher = OptunaSearch(
-        space=space.suggest,
-        metric=OBJECTIVE,
-        mode="max",
-        points_to_evaluate=space.start_points(),
-        seed=seed,
-    )
-    asha = ASHAScheduler(
-        metric=OBJECTIVE,
-        mode="max",
-        max_t=budget.epochs,
-        grace_period=scheduler.grace_period,
-        reduction_factor=scheduler.reduction_factor,
-    )
-    return searcher, asha
 
 
 Results = dict[str, dict[tuple[str, int, int], Delivered]]

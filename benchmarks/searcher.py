@@ -57,8 +57,14 @@ def ours(space: Space, seed: int, n_trials: int, sampler: str = "tpe") -> Pair:
     return searcher, StopByRule(make_rule(space, lambda: StudyView([])))
 
 
-def plain(space: Space, seed: int) -> Pair:
-    """Return OptunaSearch and ASHA as in Ray's documentation."""
+def plain(space: Space, seed: int, points: Sequence[Params] | None = None) -> Pair:
+    """Return OptunaSearch and ASHA as in Ray's documentation.
+
+    Args:
+        space: The space.
+        seed: The seed of the searcher.
+        points: The first suggestions; None for those of our searcher.
+    """
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
@@ -67,7 +73,7 @@ def plain(space: Space, seed: int) -> Pair:
         space=space.suggest,
         metric=OBJECTIVE,
         mode="max",
-        points_to_evaluate=startup_points(space, seed),
+        points_to_evaluate=list(points or startup_points(space, seed)),
         seed=seed,
     )
     asha = ASHAScheduler(

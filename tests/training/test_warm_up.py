@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from benchmarks.warm_up import Memory
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.errors import FilesError
 from quantum_rerank.training.hybrid_trainer import make_trainer
@@ -22,27 +22,12 @@ from quantum_rerank.training.warm_up import warm_up_key
 SHARED = {"warmup.seed": 0, "warmup.dropout": 0.1, "warmup.steps": 3, "mlp.dropout": 0.3}
 
 
-@dataclass
-class Store:
-    """Warm-ups in memory."""
-
-    run: str = "a"
-    content: dict[str, bytes] = field(default_factory=dict)
-
-    def versions(self, key: str) -> Iterator[bytes]:
-        if key in self.content:
-            yield self.content[key]
-
-    def write(self, key: str, content: bytes) -> None:
-        self.content[key] = content
-
-
 @pytest.fixture
 def config(small_config: Callable[..., ExperimentConfig]) -> ExperimentConfig:
     return small_config({**SHARED, "training.max_epochs": 2, "optimizer.mlp_lr": 0.05})
 
 
-def trained(config: ExperimentConfig, data: TrialData, store: Store | None) -> Trainer:
+def trained(config: ExperimentConfig, data: TrialData, store: Memory | None) -> Trainer:
     trainer = make_trainer(config, data, store)
     for _ in trainer.epochs():
         pass
@@ -57,7 +42,7 @@ def same_state(left: Trainer, right: Trainer) -> bool:
 def test_a_loaded_warm_up_gives_the_same_training_bit_for_bit(
     config: ExperimentConfig, trial_data: TrialData, model: str
 ) -> None:
-    config, store = override(config, {"model": model}), Store()
+    config, store = override(config, {"model": model}), Memory()
     alone = trained(config, trial_data, None)
     first, second = (trained(config, trial_data, store) for _ in range(2))
     assert len(store.content) == 1
@@ -70,7 +55,7 @@ def test_a_loaded_warm_up_gives_the_same_training_bit_for_bit(
 def test_trainings_with_other_settings_share_it_and_differ_after_it(
     config: ExperimentConfig, trial_data: TrialData
 ) -> None:
-    store = Store()
+    store = Memory()
     first = trained(config, trial_data, store)
     for changed in (
         {"seed": config.seed + 1},
@@ -114,7 +99,7 @@ def test_without_a_dropout_of_its_own_it_depends_on_that_of_the_mlp(
 def test_a_warm_up_with_the_seed_of_the_training_is_not_shared(
     config: ExperimentConfig, trial_data: TrialData
 ) -> None:
-    store = Store()
+    store = Memory()
     trained(override(config, {"warmup.seed": None}), trial_data, store)
     assert store.content == {}
 
@@ -185,7 +170,7 @@ def test_a_warm_up_that_cannot_be_used_is_done_again(
     damage: Callable[[bytes], bytes],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    store = Store()
+    store = Memory()
     alone = trained(config, trial_data, store)
     key, content = next(iter(store.content.items()))
     store.content[key] = damage(content)
@@ -198,7 +183,7 @@ def test_a_warm_up_that_cannot_be_used_is_done_again(
 def test_a_full_disk_does_not_end_the_training(
     config: ExperimentConfig, trial_data: TrialData, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Full(Store):
+    class Full(Memory):
         def write(self, key: str, content: bytes) -> None:
             raise FilesError("no space left")
 
@@ -209,7 +194,7 @@ def test_a_full_disk_does_not_end_the_training(
 def test_a_model_trained_on_other_seeds_shares_it(
     config: ExperimentConfig, trial_data: TrialData
 ) -> None:
-    store = Store()
+    store = Memory()
     for seed in (1, 2):
         seeded = override(config, {"seed": seed})
         shared = train_model(seeded, "mlp_twin", trial_data, warm_ups=store)

@@ -314,7 +314,7 @@ def better_elsewhere(view: StudyView, best: Tested) -> list[str]:
 
 def shared_warm_ups(trials: Sequence[FrozenTrial]) -> list[str]:
     """Return a sentence on the warm-ups that trials shared, if some did."""
-    saved = [s for s in map(attributes.warm_up_saved, trials) if s is not None]
+    saved = attributes.warm_ups_saved(trials)
     if not saved:
         return []
     share = f"{len(saved)} of {counted(len(trials), 'trial')}"

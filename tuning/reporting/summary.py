@@ -107,7 +107,7 @@ def _count_states(trials: list[FrozenTrial]) -> dict[str, int]:
 
 def _shared_warm_ups(trials: Iterable[FrozenTrial]) -> dict[str, float]:
     """Return the trials that started from a warm-up that was done before, and what it saved."""
-    saved = [s for s in map(attributes.warm_up_saved, trials) if s is not None]
+    saved = attributes.warm_ups_saved(trials)
     return {"trials": len(saved), "saved_core_seconds": round(sum(saved), 1)}
 
 

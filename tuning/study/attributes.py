@@ -97,9 +97,9 @@ def peak_rss_mb(trial: FrozenTrial) -> float | None:
     return trial.user_attrs.get(PEAK_RSS_MB)
 
 
-def warm_up_saved(trial: FrozenTrial) -> float | None:
-    """Return the seconds that a shared warm-up saved a trial; None for a trial that did its own."""
-    return trial.user_attrs.get(WARM_UP_SAVED)
+def warm_ups_saved(trials: Iterable[FrozenTrial]) -> list[float]:
+    """Return the seconds that a shared warm-up saved each trial that started from one."""
+    return [t.user_attrs[WARM_UP_SAVED] for t in trials if WARM_UP_SAVED in t.user_attrs]
 
 
 def start_point(trial: FrozenTrial) -> int | None:
