@@ -35,6 +35,7 @@ from rich.console import Console
 
 from benchmarks.curves import SPACE
 from benchmarks.warm_up import Memory
+from experiments.plan import GPE_TOPICS
 from quantum_rerank.config import DataConfig, ExperimentConfig, override
 from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import DivergedError, SaturatedError
@@ -50,12 +51,13 @@ from tuning.space.file import load_space
 
 FOLDER = Path(__file__).parent / "data" / "recordings"
 COLLECTIONS = {
-    "zaragoza": "zaragoza:all",
-    "cran": "beir:{beir}/cran",
-    "cisi": "beir:{beir}/cisi",
-    "npl": "beir:{beir}/npl",
-    "scifact": "beir:{beir}/scifact",
-    "cosqa": "beir:{beir}/cosqa",
+    "zaragoza": ("zaragoza:all",),
+    "cran": ("beir:{beir}/cran",),
+    "cisi": ("beir:{beir}/cisi",),
+    "npl": ("beir:{beir}/npl",),
+    "scifact": ("beir:{beir}/scifact",),
+    "cosqa": ("beir:{beir}/cosqa",),
+    "gpe": tuple(f"gpe:{topic}" for topic in GPE_TOPICS),
 }
 """Collections that no prior was found on; the start points were tuned on ICD-10."""
 RUNGS = (1, 4, 12)
@@ -172,9 +174,9 @@ class _NearSampler(optuna.samplers.RandomSampler):
 
 
 @cache
-def _prepared(spec: str, split: int) -> PreparedData:
+def _prepared(sources: tuple[str, ...], split: int) -> PreparedData:
     data = DataConfig(
-        seen=(spec,),
+        seen=sources,
         unseen_validation=(),
         unseen_test=(),
         validation_seed=split,
@@ -184,7 +186,7 @@ def _prepared(spec: str, split: int) -> PreparedData:
 
 
 def record(
-    spec: str, number: int, source: str, params: Params, splits: Sequence[int]
+    sources: tuple[str, ...], number: int, source: str, params: Params, splits: Sequence[int]
 ) -> list[Recording]:
     """Train a configuration on some splits of a collection."""
     torch.set_num_threads(1)
@@ -193,7 +195,7 @@ def record(
     store, recordings = Memory(), []
     for split in splits:
         config = override(space.config_for(params, 0), {**changes, "seed": split})
-        trained = _Trained(config, _prepared(spec, split), store)
+        trained = _Trained(config, _prepared(sources, split), store)
         failure = trained.run()
         recordings.append(
             Recording(
@@ -279,7 +281,9 @@ def main(
 ) -> None:
     """Record what is missing, configuration by configuration."""
     names = collection or list(COLLECTIONS)
-    specs = {name: COLLECTIONS[name].format(beir=beir) for name in names}
+    sources = {
+        name: tuple(source.format(beir=beir) for source in COLLECTIONS[name]) for name in names
+    }
     into.mkdir(parents=True, exist_ok=True)
     chosen = configurations(load_space(SPACE, {}), near, random)
     done = {
@@ -290,10 +294,10 @@ def main(
     with ProcessPoolExecutor(processes) as pool:
         waiting = {}
         for number, (source, params) in enumerate(chosen):
-            for name, spec in specs.items():
+            for name, of_collection in sources.items():
                 splits = [s for s in range(1, N_SPLITS + 1) if (number, s) not in done[name]]
                 if splits:
-                    future = pool.submit(record, spec, number, source, params, splits)
+                    future = pool.submit(record, of_collection, number, source, params, splits)
                     waiting[future] = name
         started = time.monotonic()
         for n_ended, future in enumerate(as_completed(waiting), start=1):
