@@ -46,7 +46,7 @@ from quantum_rerank.training.warm_up import warm_up_key
 from tuning.algorithms.ray_scheduler import StopByRule
 from tuning.algorithms.ray_searcher import OptunaSearcher, TrialPolicy
 from tuning.algorithms.rules import make_rule
-from tuning.conclusion.confirmation import LEAST_SPREAD, error_of_mean, is_hopeless
+from tuning.conclusion.race import LEAST_SPREAD, error_of_mean, is_hopeless
 from tuning.records import Listener
 from tuning.space import CategoricalParameter, Params, Space
 from tuning.space.file import load_space
@@ -211,29 +211,31 @@ class Replay:
             if n_done < 2:
                 continue
             leader = max(racing, key=lambda number: fmean(objectives[number]))
-            racing = [n for n in racing if not _behind(objectives[n], objectives[leader])]
-            if len(racing) < 2 or self._is_decided(racing, objectives, best, len(others)):
+            out = [n for n in racing if self._is_out(n, leader, objectives, best, len(others))]
+            racing = [number for number in racing if number not in out]
+            if len(racing) < 2:
                 break
         return objectives, spent
 
-    def _is_decided(
+    def _is_out(
         self,
-        racing: Sequence[int],
+        number: int,
+        leader: int,
         objectives: Mapping[int, Sequence[float]],
         best: Mapping[int, Ended],
         n_all: int,
     ) -> bool:
-        """Return whether the tuned start point will win, see `selection.is_decided`."""
-        return TUNED in racing and all(
-            is_hopeless(
-                _paired(objectives[number], objectives[TUNED]),
-                n_all,
-                _RATIO,
-                self._query_error(number, TUNED, best),
-            )
-            for number in racing
-            if number != TUNED
-        )
+        """Return whether a finalist can no longer win, see `Race.still_in`."""
+        least = LEAST_SPREAD
+        if number == TUNED != leader:
+            least = self._query_error(number, leader, best)
+        behind = _paired(objectives[leader], objectives[number])
+        if fmean(behind) > 2.0 * error_of_mean(behind, _RATIO, least):
+            return True
+        if number == TUNED or TUNED not in objectives:
+            return False
+        ahead = _paired(objectives[number], objectives[TUNED])
+        return is_hopeless(ahead, n_all, _RATIO, self._query_error(number, TUNED, best))
 
     def _query_error(self, left: int, right: int, best: Mapping[int, Ended]) -> float:
         ours, theirs = (self._per_query(number, best[number].epochs) for number in (left, right))
@@ -246,9 +248,10 @@ class Replay:
         best: Mapping[int, Ended],
     ) -> int:
         """Return the leader, or the tuned start point if it is not distinguishable from it."""
-        leader = order[0]
-        if leader == TUNED or TUNED not in order:
-            return leader
+        others = [number for number in order if number != TUNED]
+        if TUNED not in order or not others:
+            return order[0]
+        leader = others[0]
         differences = _paired(objectives[leader], objectives[TUNED])
         error = error_of_mean(differences, _RATIO, self._query_error(leader, TUNED, best))
         return leader if fmean(differences) > error else TUNED
@@ -260,11 +263,6 @@ class Replay:
 
 def _paired(left: Sequence[float], right: Sequence[float]) -> list[float]:
     return [ours - theirs for ours, theirs in zip(left, right, strict=False)]
-
-
-def _behind(values: Sequence[float], leader: Sequence[float]) -> bool:
-    differences = _paired(leader, values)
-    return fmean(differences) > 2.0 * error_of_mean(differences, _RATIO, LEAST_SPREAD)
 
 
 def run_way(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,13 +30,13 @@ from tuning.conclusion.confirmation import (
     NOT_CONFIRMED,
     Ancestors,
     Confirmation,
-    Confirmed,
     fresh_seeds,
 )
 from tuning.conclusion.export import TrialEvidence, cosine_objective, export_trial
 from tuning.conclusion.leads import Leads
 from tuning.conclusion.outcome import Outcome, Tested
-from tuning.conclusion.selection import Selection, is_decided, select
+from tuning.conclusion.race import Confirmed, Race, validation_ratio
+from tuning.conclusion.selection import Selection, query_error, select
 from tuning.conclusion.targets import BestTrialMeasures
 from tuning.conclusion.trained_trial import TrainedTrial, load_trial
 from tuning.limits.failures import without_weights
@@ -123,13 +123,13 @@ class Conclusion:
             self.notes.append(str(selection))
         return order, selection
 
-    def _decided(self, trials: Sequence[FrozenTrial]) -> Callable[[Sequence[Confirmed], int], bool]:
-        """Return the function that says whether further seeds would not change the winner."""
-        return partial(
-            is_decided,
-            reference=reference_of(trials),
-            data=self.prepared.trial,
-            metric=self.space.header.objective.metric,
+    def _race(self, trials: Sequence[FrozenTrial]) -> Race:
+        """Return the rule of the race."""
+        data, metric = self.prepared.trial, self.space.header.objective.metric
+        return Race(
+            validation_ratio(data),
+            reference_of(trials),
+            partial(query_error, data=data, metric=metric),
         )
 
     def _confirm(
@@ -152,7 +152,7 @@ class Conclusion:
             data, trial_data = self.space.base.data, self.prepared.trial
             divisions = other_divisions(data, self.source, trial_data, fresh_seeds(n_seeds))
         confirmation = Confirmation(
-            divisions, ancestors, self.tasks, self.study, self.notes, self._decided(trials)
+            divisions, ancestors, self.tasks, self.study, self.notes, self._race(trials)
         )
         confirmed = confirmation.confirm(best)
         if n_seeds and not divisions:

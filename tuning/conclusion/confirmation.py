@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from quantum_rerank.config import ExperimentConfig, override
@@ -19,6 +18,7 @@ from quantum_rerank.training.trainer import EpochReport
 from quantum_rerank.training.trial_data import TrialData
 from quantum_rerank.training.warm_up import WarmUpStore
 from tuning.conclusion.export import cosine_objective
+from tuning.conclusion.race import Confirmed, Race
 from tuning.conclusion.trained_trial import TrainedTrial
 from tuning.study import attributes
 from tuning.workers.tasks import Tasks, Training
@@ -34,39 +34,6 @@ CONFIRMATION = "confirming"
 
 NOT_CONFIRMED = "Not all of the best trials were confirmed on fresh seeds."
 _FIRST_SEED = 1_000_003  # first of the seeds that no trial of a search has
-LEAST_SPREAD = 0.003 * math.sqrt(2.0)
-"""Least standard deviation of a difference: 0.003 is that of an objective over seeds."""
-
-
-@dataclass(frozen=True)
-class Confirmed:
-    """Validation objectives of a trial's configuration on fresh seeds.
-
-    Attributes:
-        trial: Trial that was trained again.
-        objectives: Objective on each seed; empty where one of them was not trained.
-        cosine: Objective of the cosine on the validation queries of each seed.
-    """
-
-    trial: TrainedTrial
-    objectives: tuple[float, ...]
-    cosine: tuple[float, ...] = ()
-
-    @property
-    def mean(self) -> float:
-        """Mean over seeds; the trial's own objective where there are none."""
-        return fmean(self.objectives) if self.objectives else self.trial.validation.objective
-
-    @property
-    def spread(self) -> float:
-        """Standard deviation over seeds, 0 where there are fewer than two."""
-        return stdev(self.objectives) if len(self.objectives) > 1 else 0.0
-
-    @property
-    def gains(self) -> tuple[float, ...]:
-        """Objective minus that of the cosine, on each seed."""
-        pairs = zip(self.objectives, self.cosine, strict=False)  # either may be missing
-        return tuple(ours - theirs for ours, theirs in pairs)
 
 
 @dataclass(frozen=True)
@@ -79,8 +46,7 @@ class Confirmation:
         tasks: Runs the trainings.
         study: Study of the search, which holds the objectives of earlier sessions.
         notes: Sentences for the user, to which problems are added.
-        is_decided: Returns whether further seeds would not change the winner, from the trials in
-            the race and the number of all seeds.
+        race: Rule that ends the race for a trial.
     """
 
     divisions: Sequence[TrialData]
@@ -88,15 +54,14 @@ class Confirmation:
     tasks: Tasks
     study: optuna.Study
     notes: list[str]
-    is_decided: Callable[[Sequence[Confirmed], int], bool] = lambda _, __: False
+    race: Race
 
     def confirm(self, best: Sequence[TrainedTrial]) -> list[Confirmed]:
         """Return the best trials, the one with the best mean over seeds first.
 
-        The trials race: after two seeds, and after each further one, a trial that is clearly
-        behind gets no more seeds. The race ends when one trial is left, or the winner is decided.
-        Trials of which a seed failed come last. Where the search ends before all seeds were
-        trained, the trials keep their order.
+        The trials race: after two seeds, and after each further one, those that may still win get
+        another one. The race ends when one trial is left. Trials of which a seed failed come
+        last. Where the search ends before all seeds were trained, the trials keep their order.
 
         Args:
             best: Best trials, in order.
@@ -109,10 +74,10 @@ class Confirmation:
             if not self._train(racing, used):
                 return self._noted([Confirmed(trial, ()) for trial in best])
             confirmed = sorted(self._confirmed(racing, used), key=_rank, reverse=True)
-            ahead = in_the_race(confirmed, self._ratio()) if n_seeds < n_all else confirmed
+            ahead = self.race.still_in(confirmed, n_all) if n_seeds < n_all else confirmed
             ended = [*(trial for trial in confirmed if trial not in ahead), *ended]
             racing = [trial.trial for trial in ahead]
-            if n_seeds == n_all or len(racing) < 2 or self.is_decided(ahead, n_all):
+            if n_seeds == n_all or len(racing) < 2:
                 break
         return self._noted([*ahead, *ended])
 
@@ -128,10 +93,6 @@ class Confirmation:
     def _cosine(self, config: ExperimentConfig, n: int) -> tuple[float, ...]:
         """Return the objective of the cosine on the first divisions."""
         return tuple(cosine_objective(config, division) for division in self.divisions[:n])
-
-    def _ratio(self) -> float:
-        """Return the number of validation queries for each training query."""
-        return validation_ratio(self.divisions[0])
 
     def _noted(self, confirmed: list[Confirmed]) -> list[Confirmed]:
         """Return trials, and note it if some have no objectives on fresh seeds."""
@@ -176,83 +137,6 @@ class Confirmation:
 def fresh_seeds(n: int) -> list[int]:
     """Return seeds that no trial of a search has, of the training and of its division."""
     return [_FIRST_SEED + index for index in range(n)]
-
-
-def validation_ratio(data: TrialData) -> float:
-    """Return the number of validation queries for each training query, domains of both."""
-    n_validation = sum(len(queries.query_ids) for queries in data.validation_in_domain)
-    return n_validation / sum(len(queries.query_ids) for queries in data.train)
-
-
-def error_of_mean(differences: Sequence[float], ratio: float, least: float) -> float:
-    """Return the standard error of a mean difference over divisions into train and validation.
-
-    Divisions share most of their training queries, so the differences are not independent. The
-    variance of the mean is corrected by 1/n + ratio instead of 1/n (Nadeau and Bengio, Machine
-    Learning 52, 2003).
-
-    Args:
-        differences: Differences of two trials, one for each division.
-        ratio: Number of validation queries for each training query.
-        least: Smallest standard deviation of the differences: a few may agree by chance.
-
-    >>> round(error_of_mean([0.01, 0.03], 1 / 3, 0.001), 4)
-    0.0129
-    """
-    spread = stdev(differences) if len(differences) > 1 else 0.0
-    return max(spread, least) * math.sqrt(1.0 / len(differences) + ratio)
-
-
-def is_hopeless(differences: Sequence[float], n_all: int, ratio: float, least: float) -> bool:
-    """Return whether further divisions are unlikely to make a lead larger than its error.
-
-    The mean over all divisions is expected where it is now, with a standard deviation of
-    sd * sqrt(1/n - 1/n_all). Unlikely is a probability below 5 %.
-
-    Args:
-        differences: Differences so far.
-        n_all: Number of divisions in the end.
-        ratio: Number of validation queries for each training query.
-        least: Smallest standard deviation of the differences.
-
-    >>> is_hopeless([-0.003, -0.001], 5, 1 / 3, 0.01), is_hopeless([0.01, 0.02], 5, 1 / 3, 0.01)
-    (True, False)
-    """
-    n = len(differences)
-    spread = max(stdev(differences) if n > 1 else 0.0, least)
-    highest = fmean(differences) + 1.645 * spread * math.sqrt(max(1.0 / n - 1.0 / n_all, 0.0))
-    return highest <= spread * math.sqrt(1.0 / n_all + ratio)
-
-
-def in_the_race(confirmed: Sequence[Confirmed], ratio: float) -> list[Confirmed]:
-    """Return the trials that are not clearly behind the first one.
-
-    A trial is clearly behind if its mean is lower by more than two standard errors of the paired
-    difference. The standard deviation of a difference is at least 0.0042, that of two trainings
-    whose objectives spread by 0.003 over seeds.
-
-    Args:
-        confirmed: Trials with the same number of seeds, the best mean first.
-        ratio: Number of validation queries for each training query.
-
-    >>> close, behind = (0.50, 0.51, 0.50), (0.40, 0.41, 0.40)
-    >>> trial: Any = None
-    >>> len(in_the_race([Confirmed(trial, close), Confirmed(trial, behind)], 1 / 3))
-    1
-    """
-    measured = [trial for trial in confirmed if trial.objectives]
-    return [trial for trial in measured if not _is_behind(trial, measured[0], ratio)]
-
-
-def _is_behind(trial: Confirmed, leader: Confirmed, ratio: float) -> bool:
-    differences = paired(leader, trial)
-    return fmean(differences) > 2.0 * error_of_mean(differences, ratio, LEAST_SPREAD)
-
-
-def paired(left: Confirmed, right: Confirmed) -> list[float]:
-    """Return the differences of two trials on the seeds that both were trained on."""
-    pairs = zip(left.objectives, right.objectives, strict=False)  # a race ends for some earlier
-    return [ours - theirs for ours, theirs in pairs]
 
 
 def _rank(trial: Confirmed) -> float:

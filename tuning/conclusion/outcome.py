@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from optuna.trial import FrozenTrial
 
 from quantum_rerank.evaluation import Scores
-from tuning.conclusion.confirmation import Confirmed
+from tuning.conclusion.race import Confirmed
 from tuning.conclusion.selection import Selection
 from tuning.conclusion.targets import BestTrialMeasures
 from tuning.conclusion.trained_trial import TrainedTrial

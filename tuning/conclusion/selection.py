@@ -13,13 +13,7 @@ from typing import Any
 from quantum_rerank.evaluation.comparison import paired_standard_error
 from quantum_rerank.evaluation.ranking import score_on
 from quantum_rerank.training.trial_data import TrialData
-from tuning.conclusion.confirmation import (
-    Confirmed,
-    error_of_mean,
-    is_hopeless,
-    paired,
-    validation_ratio,
-)
+from tuning.conclusion.race import Confirmed, error_of_mean, paired, validation_ratio
 from tuning.conclusion.trained_trial import TrainedTrial
 
 
@@ -77,9 +71,12 @@ def select(
         not among the best.
     """
     defenders = [trial for trial in confirmed if trial.trial.number == reference]
-    if not defenders or defenders[0] is confirmed[0]:
+    others = [trial for trial in confirmed if trial.trial.number != reference]
+    if not defenders or not others:
         return list(confirmed), None
-    leader, defender = confirmed[0], defenders[0]
+    leader, defender = others[0], defenders[0]
+    if lead(leader, defender) < 0.0:
+        return [defender, *others], None
     selection = Selection(
         leader=leader.trial.number,
         reference=defender.trial.number,
@@ -88,37 +85,7 @@ def select(
     )
     if selection.is_distinguishable:
         return list(confirmed), selection
-    return [defender, *(trial for trial in confirmed if trial is not defender)], selection
-
-
-def is_decided(
-    racing: Sequence[Confirmed],
-    n_all: int,
-    reference: int | None,
-    data: TrialData,
-    metric: str,
-) -> bool:
-    """Return whether the reference will be the winner, whatever further seeds bring.
-
-    Args:
-        racing: Trials in the race, the best first.
-        n_all: Number of seeds in the end.
-        reference: Number of the reference; None for none.
-        data: Data with the validation queries of the search.
-        metric: Metric of the objective.
-    """
-    defenders = [trial for trial in racing if trial.trial.number == reference]
-    ratio = validation_ratio(data)
-    return bool(defenders) and all(
-        is_hopeless(
-            paired(challenger, defenders[0]),
-            n_all,
-            ratio,
-            query_error(challenger.trial, defenders[0].trial, data, metric),
-        )
-        for challenger in racing
-        if challenger is not defenders[0]
-    )
+    return [defender, *others], selection
 
 
 def lead(left: Confirmed, right: Confirmed) -> float:

@@ -12,8 +12,8 @@ from rich.text import Text
 from quantum_rerank.evaluation import COSINE, Scores, difference_table, leaderboard
 from quantum_rerank.evaluation.target_table import target_table
 from quantum_rerank.evaluation.targets import read_target_records
-from tuning.conclusion.confirmation import Confirmed
 from tuning.conclusion.outcome import Outcome
+from tuning.conclusion.race import Confirmed
 from tuning.reporting.descriptions import describe_trial
 from tuning.study import attributes
 from tuning.study.ranking import front, ranking_key

@@ -10,8 +10,8 @@ from quantum_rerank.atomic import write_text
 from quantum_rerank.evaluation import COSINE, Scores
 from quantum_rerank.evaluation.targets import target_records
 from quantum_rerank.plain_text import table_cell
-from tuning.conclusion.confirmation import Confirmed
 from tuning.conclusion.outcome import Outcome, Tested
+from tuning.conclusion.race import Confirmed
 from tuning.conclusion.targets import target_results
 from tuning.records import CHECKPOINT, COST, PEAK_RSS_MB, SECONDS, TrialOutcome
 from tuning.study import attributes

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import io
-import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,18 @@ from quantum_rerank.training.trial_data import TrialData
 from tuning.conclusion.conclude import load_best
 from tuning.conclusion.confirmation import (
     Confirmation,
-    Confirmed,
     best_objective,
-    error_of_mean,
     fresh_seeds,
-    in_the_race,
 )
 from tuning.conclusion.export import cosine_objective
+from tuning.conclusion.race import Confirmed, Race
 from tuning.conclusion.trained_trial import TrainedTrial
 from tuning.records import StopKind, StopReason
 from tuning.reporting.outcome_tables import print_confirmed
 from tuning.study.run_folder import load_study
 from tuning.workers.tasks import Tasks
 
+RACE = Race(ratio=1 / 3)
 BEFORE: dict[int, list[Any]] = defaultdict(list)  # the best are nobody's clones
 
 
@@ -57,7 +55,7 @@ def test_each_is_trained_on_the_same_fresh_seeds_and_the_best_mean_comes_first(
     divisions: tuple[TrialData, ...],
 ) -> None:
     seeds_seen: list[int] = []
-    found = Confirmation(divisions[:2], BEFORE, tasks(), study, []).confirm(best)
+    found = Confirmation(divisions[:2], BEFORE, tasks(), study, [], RACE).confirm(best)
     assert {one.trial.number for one in found} == {trial.number for trial in best}
     assert found[0].mean >= found[1].mean
     for one in found:
@@ -77,7 +75,7 @@ def test_a_seed_gives_what_a_training_with_it_gives(
     trial_data: TrialData,
     divisions: tuple[TrialData, ...],
 ) -> None:
-    (one,) = Confirmation(divisions[:1], BEFORE, tasks(), study, []).confirm(best[:1])
+    (one,) = Confirmation(divisions[:1], BEFORE, tasks(), study, [], RACE).confirm(best[:1])
     (seed,) = study.user_attrs["confirmed"][str(best[0].number)]
     config = best[0].config.model_copy(update={"seed": int(seed)})
     assert one.objectives == (best_objective(config, [], None, 0, divisions),)
@@ -101,14 +99,16 @@ def test_what_an_earlier_session_trained_is_not_trained_again(
     notes: list[str] = []
     assert [
         one.objectives
-        for one in Confirmation(divisions[:2], BEFORE, interrupted, study, notes).confirm(best)
+        for one in Confirmation(divisions[:2], BEFORE, interrupted, study, notes, RACE).confirm(
+            best
+        )
     ] == [
         (),
         (),
     ]
     assert notes == ["Not all of the best trials were confirmed on fresh seeds."]
     ticks.clear()
-    found = Confirmation(divisions[:2], BEFORE, first, study, []).confirm(best)
+    found = Confirmation(divisions[:2], BEFORE, first, study, [], RACE).confirm(best)
     assert len(ticks) == 1
     assert all(len(one.objectives) == 2 for one in found)
 
@@ -135,7 +135,7 @@ def test_a_trial_of_which_a_seed_fails_comes_after_those_that_have_all(
 
     monkeypatch.setattr("tuning.conclusion.confirmation.best_objective", some_fail)
     notes: list[str] = []
-    found = Confirmation(divisions[:2], BEFORE, tasks(), study, notes).confirm(best)
+    found = Confirmation(divisions[:2], BEFORE, tasks(), study, notes, RACE).confirm(best)
     assert [(one.trial.number, one.objectives) for one in found] == [
         (second.number, (0.6, 0.6)),
         (first.number, ()),
@@ -143,7 +143,7 @@ def test_a_trial_of_which_a_seed_fails_comes_after_those_that_have_all(
     assert notes[0].endswith(": the affinities are all the same")
     assert notes[1:] == ["Not all of the best trials were confirmed on fresh seeds."]
     # Another session trains what is missing.
-    found = Confirmation(divisions[:2], BEFORE, tasks(), study, []).confirm(best)
+    found = Confirmation(divisions[:2], BEFORE, tasks(), study, [], RACE).confirm(best)
     assert [(one.trial.number, one.mean) for one in found] == [
         (first.number, pytest.approx(0.7)),
         (second.number, 0.6),
@@ -161,7 +161,7 @@ def test_where_every_trial_failed_on_a_seed_they_keep_their_order(
         raise SaturatedError("the affinities are all the same")
 
     monkeypatch.setattr("tuning.conclusion.confirmation.best_objective", all_fail)
-    found = Confirmation(divisions[:1], BEFORE, tasks(), study, []).confirm(best)
+    found = Confirmation(divisions[:1], BEFORE, tasks(), study, [], RACE).confirm(best)
     assert [(one.trial.number, one.objectives) for one in found] == [(b.number, ()) for b in best]
 
 
@@ -206,11 +206,11 @@ def test_a_trial_that_is_clearly_behind_gets_no_more_seeds(
 ) -> None:
     values = {0.1: (0.50, 0.51, 0.50, 0.52, 0.51), 0.2: (0.40, 0.41), 0.3: (0.51, 0.50) * 3}
     trained = objectives_of(monkeypatch, values)
-    found = Confirmation(divisions[:5], BEFORE, tasks(), study, []).confirm(racers(best, 3))
+    found = Confirmation(divisions[:5], BEFORE, tasks(), study, [], RACE).confirm(racers(best, 3))
     assert [(one.trial.number, len(one.objectives)) for one in found] == [(0, 5), (2, 5), (1, 2)]
     assert len(trained) == 12
     trained.clear()
-    again = Confirmation(divisions[:5], BEFORE, tasks(), study, []).confirm(racers(best, 3))
+    again = Confirmation(divisions[:5], BEFORE, tasks(), study, [], RACE).confirm(racers(best, 3))
     assert again == found
     assert not trained  # an ended race is not run again
 
@@ -223,14 +223,9 @@ def test_a_race_ends_when_one_trial_is_left(
     divisions: tuple[TrialData, ...],
 ) -> None:
     trained = objectives_of(monkeypatch, {0.1: (0.4, 0.41), 0.2: (0.5, 0.51), 0.3: (0.3, 0.31)})
-    found = Confirmation(divisions[:5], BEFORE, tasks(), study, []).confirm(racers(best, 3))
+    found = Confirmation(divisions[:5], BEFORE, tasks(), study, [], RACE).confirm(racers(best, 3))
     assert [one.trial.number for one in found] == [1, 0, 2]
     assert len(trained) == 6
-
-
-def test_seeds_that_agree_by_chance_do_not_end_a_race(best: list[TrainedTrial]) -> None:
-    left, right = Confirmed(best[0], (0.5, 0.5)), Confirmed(best[1], (0.495, 0.495))
-    assert in_the_race([left, right], 1 / 3) == [left, right]
 
 
 def test_without_seeds_the_trials_keep_their_order_and_objective(
@@ -240,16 +235,10 @@ def test_without_seeds_the_trials_keep_their_order_and_objective(
     divisions: tuple[TrialData, ...],
 ) -> None:
     notes: list[str] = []
-    found = Confirmation(divisions[:0], BEFORE, tasks(), study, notes).confirm(best)
+    found = Confirmation(divisions[:0], BEFORE, tasks(), study, notes, RACE).confirm(best)
     assert [one.trial.number for one in found] == [trial.number for trial in best]
     assert [one.mean for one in found] == [trial.validation.objective for trial in best]
     assert notes == []
-
-
-def test_mean_and_spread_are_those_of_the_seeds(best: list[TrainedTrial]) -> None:
-    one = Confirmed(best[0], (0.4, 0.5, 0.6))
-    assert (one.mean, one.spread) == (pytest.approx(0.5), pytest.approx(0.1))
-    assert Confirmed(best[0], (0.4,)).spread == 0.0
 
 
 def test_the_table_shows_what_each_came_to(best: list[TrainedTrial]) -> None:
@@ -261,22 +250,6 @@ def test_the_table_shows_what_each_came_to(best: list[TrainedTrial]) -> None:
     assert shown.endswith("0.5000 0.1000 0.4000 0.6000")
 
 
-def test_the_error_of_few_divisions_is_corrected_for_what_they_share() -> None:
-    differences = [0.01, 0.03, 0.02]
-    expected = 0.01 * math.sqrt(1 / 3 + 0.25)
-    assert error_of_mean(differences, 0.25, 0.001) == pytest.approx(expected)
-    assert error_of_mean([0.02, 0.02], 0.25, 0.004) == pytest.approx(0.004 * math.sqrt(0.75))
-
-
-def test_what_all_trials_lose_on_a_division_decides_nothing(best: list[TrainedTrial]) -> None:
-    hard, easy = 0.3, 0.7  # divisions
-    left = Confirmed(best[0], (hard + 0.02, easy + 0.02))
-    right = Confirmed(best[1], (hard, easy))
-    behind = Confirmed(best[1], (hard - 0.02, easy - 0.02))
-    assert in_the_race([left, right, behind], 1 / 3) == [left]
-    assert in_the_race([left, Confirmed(best[1], (hard + 0.015, easy + 0.015))], 1 / 3)[1:]
-
-
 def test_gains_are_those_over_the_cosine_of_each_division(
     best: list[TrainedTrial],
     study: optuna.Study,
@@ -284,7 +257,7 @@ def test_gains_are_those_over_the_cosine_of_each_division(
     trial_data: TrialData,
 ) -> None:
     swapped = replace(trial_data, validation_in_domain=trial_data.validation_out_of_domain)
-    found = Confirmation([trial_data, swapped], BEFORE, tasks(), study, []).confirm(best)
+    found = Confirmation([trial_data, swapped], BEFORE, tasks(), study, [], RACE).confirm(best)
     for one in found:
         cosine = [cosine_objective(one.trial.config, data) for data in (trial_data, swapped)]
         assert cosine[0] != cosine[1]
@@ -310,27 +283,22 @@ def test_each_seed_trains_on_its_division(
 
     swapped = replace(trial_data, validation_in_domain=trial_data.validation_out_of_domain)
     monkeypatch.setattr("tuning.conclusion.confirmation.best_objective", watched)
-    Confirmation([trial_data, swapped], BEFORE, tasks(), study, []).confirm(best)
+    Confirmation([trial_data, swapped], BEFORE, tasks(), study, [], RACE).confirm(best)
     first, second = fresh_seeds(2)
     assert sorted(used) == sorted([(first, first, 0), (second, second, 1)] * 2)
 
 
-def test_a_decided_race_ends(
+def test_a_race_ends_once_nobody_can_beat_the_reference(
     best: list[TrainedTrial],
     study: optuna.Study,
     tasks: Callable[..., Tasks],
     monkeypatch: pytest.MonkeyPatch,
     divisions: tuple[TrialData, ...],
 ) -> None:
-    trained = objectives_of(monkeypatch, {0.1: (0.5, 0.51) * 3, 0.2: (0.5, 0.505) * 3})
-    asked: list[tuple[list[int], int]] = []
-
-    def is_decided(racing: Sequence[Confirmed], n_all: int) -> bool:
-        asked.append(([one.trial.number for one in racing], n_all))
-        return len(asked) == 2
-
-    race = Confirmation(divisions, BEFORE, tasks(), study, [], is_decided)
-    found = race.confirm(racers(best, 2))
-    assert asked == [([0, 1], 5)] * 2
-    assert [len(one.objectives) for one in found] == [3, 3]
-    assert len(trained) == 6
+    trained = objectives_of(
+        monkeypatch, {0.1: (0.5, 0.51) * 3, 0.2: (0.498, 0.508) * 3, 0.3: (0.5005, 0.5105) * 3}
+    )
+    race = Race(1 / 3, reference=0, query_error=lambda _, __: 0.009)
+    found = Confirmation(divisions, BEFORE, tasks(), study, [], race).confirm(racers(best, 3))
+    assert [(one.trial.number, len(one.objectives)) for one in found] == [(0, 3), (2, 3), (1, 2)]
+    assert len(trained) == 8

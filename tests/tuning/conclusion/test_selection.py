@@ -14,10 +14,9 @@ from quantum_rerank.evaluation import NDCG
 from quantum_rerank.evaluation.comparison import paired_standard_error
 from quantum_rerank.training.trial_data import TrialData
 from tuning.conclusion.conclude import load_best, reference_of, with_reference
-from tuning.conclusion.confirmation import Confirmed, validation_ratio
+from tuning.conclusion.race import Confirmed, validation_ratio
 from tuning.conclusion.selection import (
     Selection,
-    is_decided,
     lead,
     query_error,
     select,
@@ -167,38 +166,3 @@ def remove_weights(ended_run: Path) -> Callable[[int], None]:
     from tuning.study.trial_files import TrialFiles
 
     return TrialFiles(str(ended_run / TRIALS)).remove
-
-
-def test_a_race_is_decided_once_no_trial_can_become_distinguishable(
-    trials: list[TrainedTrial], trial_data: TrialData
-) -> None:
-    unfused = replace(trials[0].validation, fusion_weight=1.0)
-    challenger = replace(trials[0], number=9, validation=unfused)
-    point = replace(trials[1], number=2)
-    error = query_error(challenger, point, trial_data, NDCG)
-
-    def decided(lead: float, reference: int | None = 2) -> bool:
-        left = Confirmed(challenger, (0.5 + lead * error, 0.6 + lead * error))
-        racing = [left, Confirmed(point, (0.5, 0.6))]
-        return is_decided(racing, 5, reference, trial_data, NDCG)
-
-    assert decided(-0.5)
-    assert not decided(0.5)
-    assert not decided(3.0)
-    assert not decided(-0.5, reference=None)
-    assert not decided(-0.5, reference=7)  # it has lost the race
-
-
-def test_a_decided_race_selects_the_reference(
-    trials: list[TrainedTrial], trial_data: TrialData
-) -> None:
-    unfused = replace(trials[0].validation, fusion_weight=1.0)
-    challenger = replace(trials[0], number=9, validation=unfused)
-    error = query_error(challenger, trials[1], trial_data, NDCG)
-    for lead_now in np.linspace(-2.0, 2.0, 41):
-        left = Confirmed(challenger, (0.5 + lead_now * error, 0.6 + lead_now * error))
-        right = Confirmed(replace(trials[1], number=2), (0.5, 0.6))
-        racing = sorted([left, right], key=lambda one: -one.mean)
-        if is_decided(racing, 5, 2, trial_data, NDCG):
-            chosen, _ = select(racing, 2, trial_data, NDCG)
-            assert chosen[0].trial.number == 2

@@ -11,8 +11,8 @@ from quantum_rerank.evaluation import NDCG
 from quantum_rerank.evaluation.ranking import score_on
 from quantum_rerank.training.trial_data import PreparedData
 from tuning.conclusion.conclude import best_trial_measures
-from tuning.conclusion.confirmation import Confirmed
 from tuning.conclusion.outcome import Outcome
+from tuning.conclusion.race import Confirmed
 from tuning.conclusion.targets import BestTrialMeasures, target_results
 from tuning.conclusion.trained_trial import load_trial
 from tuning.reporting.outcome_tables import print_targets

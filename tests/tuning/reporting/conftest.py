@@ -8,9 +8,9 @@ import pytest
 
 from quantum_rerank.evaluation.ranking import score_on
 from quantum_rerank.training.trial_data import PreparedData
-from tuning.conclusion.confirmation import Confirmed
 from tuning.conclusion.outcome import Outcome
 from tuning.conclusion.outcome import Tested as Scored
+from tuning.conclusion.race import Confirmed
 from tuning.conclusion.trained_trial import load_trial
 from tuning.space import Space
 from tuning.study.run_folder import load_study
