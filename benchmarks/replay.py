@@ -13,6 +13,8 @@ recorded configuration that is nearest to it, on one of the recorded divisions, 
 - `tpe`, `gp`, `prior`: OptunaSearcher with this sampler, ASHA by StopByRule, then the conclusion of
   a search: the best three trials, the tuned start point among them, race over the other
   divisions, and a trial replaces the tuned one only if it is distinguishable.
+- `wrong`: as `prior`, with the configuration that was worst on validation as its guess.
+- `all`: as `tpe`, but all three trials are trained on all divisions, and no warm-up is shared.
 
 The delivered model is that of the search, on the division of the search. `test` is its mean NDCG@10
 on test queries; `below` the share of searches that deliver a model that is worse on test than
@@ -50,12 +52,15 @@ from tuning.conclusion.race import LEAST_SPREAD, error_of_mean, is_hopeless
 from tuning.records import Listener
 from tuning.space import CategoricalParameter, Params, Space
 from tuning.space.file import load_space
+from tuning.space.header import Guess
 from tuning.study.resuming import enqueue_missing
 from tuning.study.view import StudyView
 
 TUNED = 1  # number of the start point that is the tuned configuration
-WAYS = ("tuned", "random", "plain", "tpe", "prior")  # `gp` takes minutes more
-_CONCLUDED = ("tpe", "gp", "prior")
+WAYS = ("tuned", "random", "plain", "all", "tpe", "prior", "wrong")  # `gp` takes minutes more
+_SHARING = ("tpe", "gp", "prior", "wrong")  # with shared warm-ups and a race
+_CONCLUDED = (*_SHARING, "all")
+_SAMPLERS = {"wrong": "prior", "all": "tpe"}
 _N_BASELINES = 2
 _RATIO = 1 / 3  # validation queries for each training query: 0.2 and 0.6 of all
 
@@ -115,6 +120,14 @@ class Recorded:
             self._nearest[key] = min(self.numbers, key=lambda n: self._distance(params, n))
         return self._nearest[key]
 
+    @cached_property
+    def worst(self) -> Params:
+        """Parameters of the configuration with the lowest validation objective."""
+        return self._params[min(self.numbers, key=self._objective)]
+
+    def _objective(self, number: int) -> float:
+        return fmean(max(one.objective) for one in self._by_number[number].values())
+
     def _distance(self, params: Params, number: int) -> float:
         """Return the sum of the distances of all parameters (Gower, Biometrics 27, 1971)."""
         other = self._params[number]
@@ -149,7 +162,7 @@ class Replay:
     Args:
         recorded: The recordings.
         split: Division of the search.
-        shares: Whether warm-ups are shared.
+        shares: Whether warm-ups are shared, and the best trials race.
     """
 
     def __init__(self, recorded: Recorded, split: int, *, shares: bool) -> None:
@@ -208,7 +221,7 @@ class Replay:
             for number in racing:
                 objectives[number].append(max(self._recorded[number, split].objective))
                 spent += sum(self.seconds(number, split))
-            if n_done < 2:
+            if n_done < 2 or not self._shares:
                 continue
             leader = max(racing, key=lambda number: fmean(objectives[number]))
             out = [n for n in racing if self._is_out(n, leader, objectives, best, len(others))]
@@ -269,7 +282,7 @@ def run_way(
     way: str, space: Space, recorded: Recorded, split: int, seed: int, workers: int
 ) -> Delivered:
     """Replay one search, and return what it delivers."""
-    replay = Replay(recorded, split, shares=way in _CONCLUDED)
+    replay = Replay(recorded, split, shares=way in _SHARING)
     if way == "tuned":
         seconds = replay.seconds(TUNED, split)
         return replay.delivered(TUNED, len(seconds), sum(seconds))
@@ -277,7 +290,8 @@ def run_way(
     if way == "plain":
         pair, ahead = plain(space, seed, space.start_points()), 1
     else:
-        pair, ahead = _ours(space, seed, way), 0
+        guesses = recorded.worst if way == "wrong" else {}
+        pair, ahead = _ours(space, seed, _SAMPLERS.get(way, way), guesses), 0
     ended = simulate(*pair, replay.train, n_trials, workers, ahead)
     if way in _CONCLUDED:
         return replay.conclude(ended)
@@ -286,12 +300,14 @@ def run_way(
     return replay.delivered(recorded.nearest(best.params), best.epochs, spent)
 
 
-def _ours(space: Space, seed: int, sampler: str) -> tuple[Any, Any]:
+def _ours(space: Space, seed: int, sampler: str, guesses: Params) -> tuple[Any, Any]:
     """Return searcher and scheduler as in `session.run_trials`, with the start points queued."""
     from tuning.algorithms.samplers import make_sampler
 
     config = space.header.sampler.model_copy(update={"name": sampler, "seed": seed})
-    space = replace(space, header=space.header.model_copy(update={"sampler": config}))
+    prior = {name: Guess(center=value) for name, value in guesses.items()}
+    header = space.header.model_copy(update={"sampler": config, "prior": prior})
+    space = replace(space, header=header)
     study = optuna.create_study(direction="maximize", sampler=make_sampler(space, 0))
     enqueue_missing(study, space)
     n_trials = space.header.budget.trials
