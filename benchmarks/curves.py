@@ -30,8 +30,7 @@ from tuning.space.file import load_space
 from tuning.study.run_folder import load_study, read_record
 from tuning.study.view import StudyView
 
-ROOT = Path(__file__).parents[1]
-SPACE = ROOT / "search_spaces" / "default.yaml"
+SPACE = Path(__file__).parent / "data" / "space.yaml"
 CURVES = Path(__file__).parent / "data" / "curves.json"
 _STEPS = 40  # of the warm-up, for the measurement
 

@@ -5,7 +5,8 @@
 
 The trainings are those of `data/recordings` (see recordings.py). A proposal is trained as the
 recorded configuration that is nearest to it, on one of the recorded divisions, in simulated time
-(see simulation.py). All ways have the start points of search_spaces/default.yaml and its rungs:
+(see simulation.py). All ways have the start points and the rungs
+of data/space.yaml:
 
 - `tuned`: the tuned configuration alone, without a search.
 - `random`: random proposals, ASHA, and the best validation objective.
@@ -38,8 +39,8 @@ import typer
 from rich.progress import track
 from scipy.stats import t as student
 
-from benchmarks.curves import SPACE
 from benchmarks.measuring import AsJson, show, table
+from benchmarks.curves import SPACE
 from benchmarks.recordings import FOLDER, N_SPLITS, SHARED, Recording, read_recordings
 from benchmarks.searcher import plain
 from benchmarks.simulation import Ended, Training, simulate

@@ -14,6 +14,7 @@ from quantum_rerank.similarity.config import FusionConfig, LinearConfig, MlpConf
 from quantum_rerank.similarity.models import MODELS
 from quantum_rerank.training.config import (
     LARGEST_SEED,
+    DiscriminantConfig,
     LossConfig,
     NegativesConfig,
     OptimizerConfig,
@@ -34,6 +35,7 @@ class ExperimentConfig(Section):
     mlp: MlpConfig = MlpConfig()
     linear: LinearConfig = LinearConfig()
     fusion: FusionConfig = FusionConfig()
+    discriminant: DiscriminantConfig = DiscriminantConfig()
     warmup: WarmupConfig = WarmupConfig()
     loss: LossConfig = LossConfig()
     negatives: NegativesConfig = NegativesConfig()

@@ -40,10 +40,38 @@ class AnglePredictor(nn.Module):
 
 
 def mlp(n_inputs: int, n_outputs: int, config: MlpConfig) -> nn.Module:
-    """Stack linear, ReLU and dropout per hidden layer, then a linear output."""
+    """Stack linear, ReLU and dropout per hidden layer, then a linear output.
+
+    With a linear path, the sum of both, see `LinearPath`.
+    """
     layers: list[nn.Module] = []
     width = n_inputs
     for hidden in config.hidden_layers:
         layers += [nn.Linear(width, hidden), nn.ReLU(), Dropout(config.dropout)]
         width = hidden
-    return nn.Sequential(*layers, nn.Linear(width, n_outputs))
+    stacked = nn.Sequential(*layers, nn.Linear(width, n_outputs))
+    if config.linear_path == "none":
+        return stacked
+    return LinearPath(stacked, nn.Linear(n_inputs, n_outputs, bias=False))
+
+
+class LinearPath(nn.Module):
+    """MLP with a linear map beside it, of which it learns the rest: L x + MLP(x).
+
+    The MLP's last layer starts at 0, so that the model starts as the map. The map is set from
+    the training queries, see `training.discriminant`.
+
+    Args:
+        hidden: The MLP, which ends with a linear layer.
+        linear: The map, with the same inputs and outputs.
+    """
+
+    def __init__(self, hidden: nn.Sequential, linear: nn.Linear) -> None:
+        super().__init__()
+        self.hidden, self.linear = hidden, linear
+        for weights in hidden[-1].parameters():
+            nn.init.zeros_(weights)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Return the outputs, (n, n_outputs), of embeddings, (n, embedding_dim)."""
+        return self.linear(embeddings) + self.hidden(embeddings)  # type: ignore[no-any-return]

@@ -18,6 +18,7 @@ class MlpConfig(Section):
     hidden_layers: tuple[Width, ...] = Field((256, 128), max_length=6)
     dropout: float = Field(0.1, ge=0.0, lt=1.0)
     outputs: int = Field(0, ge=0, le=8192)
+    linear_path: Literal["none", "discriminant"] = "none"
 
 
 class LinearConfig(Section):

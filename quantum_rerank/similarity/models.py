@@ -24,6 +24,7 @@ MODELS: Registry[type[Head]] = Registry(
         "mlp_twin": f"{_CLASSICAL}:MlpTwinHead",
         "rbf": f"{_CLASSICAL}:GaussianKernelHead",
         "linear_projection": f"{_CLASSICAL}:LinearProjectionHead",
+        "discriminant": f"{_CLASSICAL}:DiscriminantHead",
         "low_rank_bilinear": f"{_CLASSICAL}:LowRankBilinearHead",
         "cosine": f"{_CLASSICAL}:CosineHead",
     },

@@ -27,6 +27,8 @@ def declared_weights(config: ModelConfig, embedding_dim: int) -> int:
     if "mlp" in head.components:
         widths = (embedding_dim, *config.mlp.hidden_layers, head.n_outputs(config))
         weights += sum(left * right for left, right in pairwise(widths))
+        if config.mlp.linear_path != "none":
+            weights += embedding_dim * head.n_outputs(config)
     elif "circuit" in head.components:
         weights += embedding_dim * config.circuit.ansatz.n_angles
     if "linear" in head.components:

@@ -102,6 +102,14 @@ class NegativesConfig(Section):
     false_negative_margin: float = Field(-2.0, ge=-2.0, le=2.0)
 
 
+class DiscriminantConfig(Section):
+    """The linear discriminant of the training queries, a model, and the start of a linear path."""
+
+    shrinkage: float = Field(1.0, gt=0.0)
+    power: float = Field(0.5, ge=0.0, le=2.0)
+    negatives: int = Field(20, ge=1)
+
+
 class OptimizerConfig(Section):
     """Two parameter groups, MLP and circuit, each with its own rate, decay and schedule."""
 

@@ -11,6 +11,7 @@ from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.similarity import FusedSimilarity, build_head
 from quantum_rerank.training.batches import CorpusBatches, TrainingBatches
 from quantum_rerank.training.checkpoint import checkpoint_bytes, take_over
+from quantum_rerank.training.discriminant import start_from_discriminant
 from quantum_rerank.training.gating import place_gate
 from quantum_rerank.training.losses import make_loss
 from quantum_rerank.training.negatives import Negatives
@@ -102,8 +103,9 @@ def make_trainer(
 def _make_model(
     config: ExperimentConfig, data: TrialData, gate_rng: np.random.Generator
 ) -> FusedSimilarity:
-    """Build the model; its gate, if it has one, is placed among the training queries."""
+    """Build the model; its discriminant and its gate are those of the training queries."""
     head = build_head(config.resolved(), data.embedding_dim)
+    start_from_discriminant(head, data.train, config.discriminant)
     if head.gate:
         place_gate(head.gate, [queries.queries for queries in data.train], gate_rng)
     return FusedSimilarity(head, config.fusion.initial_weight)

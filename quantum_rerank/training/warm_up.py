@@ -103,7 +103,8 @@ class WarmUp:
     def run(self, update: Callable[[Tensor, torch.optim.Optimizer, str], Any]) -> float | None:
         """Train the head, or load the weights of the same warm-up that was done before.
 
-        The result is the same in both cases, bit for bit.
+        The result is the same in both cases, bit for bit. A model that starts as the discriminant
+        needs no warm-up.
 
         Args:
             update: Takes a step: called with the loss, the optimizer and a name of the step.
@@ -113,7 +114,7 @@ class WarmUp:
         """
         parameters = [p for p in self._model.head.parameters() if p.requires_grad]
         saved = None
-        if parameters and self._config.warmup.steps:
+        if parameters and self._config.warmup.steps and not self._model.head.discriminants():
             saved = self._loaded()
             if saved is None:
                 started = time.monotonic()

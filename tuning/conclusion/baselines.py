@@ -22,7 +22,7 @@ from tuning.workers.tasks import Tasks, Training
 BASELINES = "training baselines"
 """Purpose of the trainings."""
 
-_CONTROLS = ("hybrid", "mlp_twin", "quantum_only")
+_CONTROLS = ("discriminant", "hybrid", "mlp_twin", "quantum_only")
 
 
 def baselines_of(model: str) -> tuple[str, ...]:
@@ -32,7 +32,7 @@ def baselines_of(model: str) -> tuple[str, ...]:
         model: Model of the winner, which is left out.
 
     >>> baselines_of("hybrid"), baselines_of("mlp_twin")
-    (('mlp_twin', 'quantum_only'), ('hybrid', 'quantum_only'))
+    (('discriminant', 'mlp_twin', 'quantum_only'), ('discriminant', 'hybrid', 'quantum_only'))
     """
     return tuple(control for control in _CONTROLS if control != model)
 

@@ -12,6 +12,8 @@ from quantum_rerank.similarity.angle_predictor import mlp
 from quantum_rerank.similarity.config import ModelConfig
 from quantum_rerank.similarity.heads.head import Head
 
+_MEDIAN_OF = 256  # texts
+
 
 class CosineHead(Head):
     """The embeddings as they are: the baseline of every comparison."""
@@ -63,9 +65,13 @@ class GaussianKernelHead(Head):
         self.log_bandwidth = nn.Parameter(torch.tensor(0.0))
         # Not the global generator: the next weights drawn are those of a model without bandwidth.
         texts = torch.randn(256, embedding_dim, generator=torch.Generator().manual_seed(0))
+        self.started(normalize(texts, dim=1))
+
+    def started(self, embeddings: Tensor) -> None:
+        """Set the bandwidth to the median distance of texts, (n, embedding_dim)."""
         self.eval()
         with torch.no_grad():
-            outputs = self.represent(normalize(texts, dim=1))
+            outputs = self.layers(embeddings[:_MEDIAN_OF])
             median = float(torch.pdist(outputs).median())
             self.log_bandwidth.fill_(math.log(max(median, 1e-6)))
         self.train()
@@ -95,6 +101,31 @@ class LinearProjectionHead(Head):
 
     def compare(self, queries: Tensor, documents: Tensor) -> Tensor:
         return queries @ documents.mT
+
+
+class DiscriminantHead(Head):
+    """A linear map in closed form, and the squared cosine there, the fidelity of real states.
+
+    See `training.discriminant`. Nothing is trained.
+    """
+
+    description = "squared cosine after the linear discriminant of the training queries"
+    components = frozenset({"linear"})
+    is_trainable = False
+    projection: Tensor
+
+    def __init__(self, config: ModelConfig, embedding_dim: int) -> None:
+        super().__init__(config, embedding_dim)
+        self.register_buffer("projection", torch.eye(config.linear.rank, embedding_dim))
+
+    def discriminants(self) -> list[tuple[Tensor, float]]:
+        return [(self.projection, self.output_length)]
+
+    def represent(self, embeddings: Tensor) -> Tensor:
+        return normalize(embeddings @ self.projection.T, dim=-1)
+
+    def compare(self, queries: Tensor, documents: Tensor) -> Tensor:
+        return (queries @ documents.mT).square()
 
 
 class LowRankBilinearHead(Head):

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
+from quantum_rerank.similarity.angle_predictor import LinearPath
 from quantum_rerank.similarity.config import ModelConfig
 from quantum_rerank.similarity.gate import DistanceGate
 
@@ -23,12 +24,14 @@ class Head(nn.Module, ABC):
         description: The affinity in a few words, for model cards and reports.
         components: The parts that the model consists of.
         is_trainable: The model has weights to train.
+        output_length: Length of the MLP's outputs at the start, with a linear path.
         gate: Share of the affinity per query, if it is not the same for all queries.
     """
 
     description: ClassVar[str]
     components: ClassVar[frozenset[Component]] = frozenset()
     is_trainable: ClassVar[bool] = True
+    output_length: ClassVar[float] = 1.0
 
     @abstractmethod
     def __init__(self, config: ModelConfig, embedding_dim: int) -> None:
@@ -53,6 +56,21 @@ class Head(nn.Module, ABC):
     def n_outputs(cls, config: ModelConfig) -> int:
         """Return the number of outputs of the model's MLP, if it has one."""
         return config.mlp.outputs or config.circuit.ansatz.n_angles
+
+    def discriminants(self) -> list[tuple[Tensor, float]]:
+        """Return the linear maps, (n_outputs, embedding_dim), that start as a discriminant.
+
+        Each is returned with the length to which it maps a text, on average.
+        """
+        paths = (module for module in self.modules() if isinstance(module, LinearPath))
+        return [(path.linear.weight, self.output_length) for path in paths]
+
+    def started(self, embeddings: Tensor) -> None:
+        """Adapt other weights to the maps, once these start as the discriminant.
+
+        Args:
+            embeddings: Training queries, (n, embedding_dim).
+        """
 
     def classical_parameters(self) -> list[nn.Parameter]:
         """Return the weights that learn at the MLP's rate."""

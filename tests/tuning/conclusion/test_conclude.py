@@ -251,7 +251,14 @@ def test_a_search_ends_with_its_winner_held_against_every_target(
     outcome = Conclusion(space, study, prepared, source, ended_run, tasks(), console).run()
     summary = summarise(outcome, 12.0, prepared.fingerprint)
     lexical = {name: scores["test"].metrics for name, scores in outcome.baselines.items()}
-    assert list(lexical) == ["cosine", "bm25", "bm25_cosine", "mlp_twin", "quantum_only"]
+    assert list(lexical) == [
+        "cosine",
+        "bm25",
+        "bm25_cosine",
+        "discriminant",
+        "mlp_twin",
+        "quantum_only",
+    ]
     assert lexical["bm25_cosine"] != lexical["cosine"]
     known = {v["name"]: v for v in summary["targets"] if v["outcome"] != "not known"}
     # Three epochs are too few for a plateau; the rest was measured.
