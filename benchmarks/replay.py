@@ -39,8 +39,8 @@ import typer
 from rich.progress import track
 from scipy.stats import t as student
 
-from benchmarks.measuring import AsJson, show, table
 from benchmarks.curves import SPACE
+from benchmarks.measuring import AsJson, show, table
 from benchmarks.recordings import FOLDER, N_SPLITS, SHARED, Recording, read_recordings
 from benchmarks.searcher import plain
 from benchmarks.simulation import Ended, Training, simulate
