@@ -32,6 +32,7 @@ from tuning.conclusion.confirmation import (
     Confirmation,
     fresh_seeds,
 )
+from tuning.conclusion.doubling import doubling
 from tuning.conclusion.export import TrialEvidence, cosine_objective, export_trial
 from tuning.conclusion.leads import Leads
 from tuning.conclusion.outcome import Outcome, Tested
@@ -100,6 +101,8 @@ class Conclusion:
             self.notes.extend(better_elsewhere(view, tested[0]))
             self.notes.extend(useless(tested[0]))
         self.notes.extend(shared_warm_ups(trials))
+        if found := doubling(trials):
+            self.notes.append(str(found))
         return Outcome(
             space=self.space,
             trials=trials,

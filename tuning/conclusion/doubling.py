@@ -1,0 +1,74 @@
+"""What twice the budget would be expected to bring, by what the second half of this one did."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from optuna.trial import FrozenTrial
+
+from tuning.study import attributes
+from tuning.study.trials import highest
+from tuning.study.view import StudyView
+
+_LEAST = 4  # proposals: two halves of fewer say nothing
+
+
+@dataclass(frozen=True)
+class Doubling:
+    """Best validation objective by the number of proposals.
+
+    Attributes:
+        n: Number of proposals.
+        half: Best objective with half of them, the mean over all choices of a half.
+        whole: Best objective with all of them.
+    """
+
+    n: int
+    half: float
+    whole: float
+
+    def __str__(self) -> str:
+        """Return the comparison in words.
+
+        >>> print(Doubling(20, 0.51, 0.5125))
+        Half of the 20 proposals would have reached 0.5100 on validation, all of them 0.5125: \
+twice as many are expected to add less than +0.0025.
+        """
+        gain = self.whole - self.half
+        return (
+            f"Half of the {self.n} proposals would have reached {self.half:.4f} on validation, all "
+            f"of them {self.whole:.4f}: twice as many are expected to add less than {gain:+.4f}."
+        )
+
+
+def doubling(trials: Sequence[FrozenTrial]) -> Doubling | None:
+    """Return what the second half of the proposals brought; None for fewer than four.
+
+    The best of random draws rises by less with each doubling. Start points count in both halves.
+
+    Args:
+        trials: Finished trials of a search.
+    """
+    start, proposed = list[float](), list[float]()
+    for trial in StudyView(trials).ranked():
+        value = highest(trial)
+        if value is not None:
+            (proposed if attributes.start_point(trial) is None else start).append(value)
+    if len(proposed) < _LEAST:
+        return None
+    known = max(start, default=-math.inf)
+    at_least = [max(known, value) for value in proposed]
+    return Doubling(len(proposed), expected_best(at_least, len(proposed) // 2), max(at_least))
+
+
+def expected_best(values: Sequence[float], n: int) -> float:
+    """Return the mean over all choices of `n` values of the largest one.
+
+    >>> expected_best([1.0, 2.0, 3.0], 2), expected_best([1.0, 2.0, 3.0], 3)
+    (2.6666666666666665, 3.0)
+    """
+    ways = math.comb(len(values), n)
+    ordered = enumerate(sorted(values))
+    return sum(value * math.comb(below, n - 1) / ways for below, value in ordered)
