@@ -15,6 +15,11 @@ of data/space.yaml:
   a search: the best three trials, the tuned start point among them, race over the other
   divisions, and a trial replaces the tuned one only if it is distinguishable.
 - `wrong`: as `prior`, with the configuration that was worst on validation as its guess.
+- `cqr`: ASHA with conformalised quantile regression of Syne Tune, and the best validation
+  objective; it takes a second for a proposal.
+- `priorband`: PriorBand of NePS, whose prior is the tuned configuration, in the same way. Both need
+  an environment of their own: `--cqr PYTHON` with `pip install "syne-tune[extra]==0.16" numpy==2`,
+  `--priorband PYTHON` with `pip install neural-pipeline-search==0.17`.
 - `all`: as `tpe`, but all three trials are trained on all divisions, and no warm-up is shared.
 
 The delivered model is that of the search, on the division of the search. `test` is its mean NDCG@10
@@ -39,6 +44,7 @@ import typer
 from rich.progress import track
 from scipy.stats import t as student
 
+from benchmarks.anchors import Anchor, AnchorScheduler, AnchorSearcher, run_asked
 from benchmarks.curves import SPACE
 from benchmarks.measuring import AsJson, show, table
 from benchmarks.recordings import FOLDER, N_SPLITS, SHARED, Recording, read_recordings
@@ -279,21 +285,44 @@ def _paired(left: Sequence[float], right: Sequence[float]) -> list[float]:
     return [ours - theirs for ours, theirs in zip(left, right, strict=False)]
 
 
-def run_way(
-    way: str, space: Space, recorded: Recorded, split: int, seed: int, workers: int
-) -> Delivered:
+@dataclass(frozen=True)
+class Setting:
+    """What all searches of a table share.
+
+    Attributes:
+        space: Space of the searches.
+        workers: Workers of a search.
+        anchors: Name of another library's searcher -> interpreter of its environment.
+    """
+
+    space: Space
+    workers: int
+    anchors: Mapping[str, Path]
+
+
+def run_way(way: str, setting: Setting, recorded: Recorded, split: int, seed: int) -> Delivered:
     """Replay one search, and return what it delivers."""
+    space, workers = setting.space, setting.workers
     replay = Replay(recorded, split, shares=way in _SHARING)
     if way == "tuned":
         seconds = replay.seconds(TUNED, split)
         return replay.delivered(TUNED, len(seconds), sum(seconds))
     n_trials = space.header.budget.trials
-    if way == "plain":
-        pair, ahead = plain(space, seed, space.start_points()), 1
+    if way in setting.anchors:
+        with Anchor(way, setting.anchors[way], space, seed) as anchor:
+            if way == "priorband":
+                ended = run_asked(anchor, replay.train, n_trials, workers)
+            else:
+                searcher = AnchorSearcher(anchor)
+                pair: tuple[Any, Any] = searcher, AnchorScheduler(anchor, searcher.numbers)
+                ended = simulate(*pair, replay.train, n_trials, workers)
+    elif way == "plain":
+        pair = plain(space, seed, space.start_points())
+        ended = simulate(*pair, replay.train, n_trials, workers, ahead=1)
     else:
         guesses = recorded.worst if way == "wrong" else {}
-        pair, ahead = _ours(space, seed, _SAMPLERS.get(way, way), guesses), 0
-    ended = simulate(*pair, replay.train, n_trials, workers, ahead)
+        pair = _ours(space, seed, _SAMPLERS.get(way, way), guesses)
+        ended = simulate(*pair, replay.train, n_trials, workers)
     if way in _CONCLUDED:
         return replay.conclude(ended)
     best = max(ended, key=lambda end: (end.objective, -end.number))
@@ -321,7 +350,7 @@ Results = dict[str, dict[tuple[str, int, int], Delivered]]
 
 
 def replays(
-    space: Space, collections: Mapping[str, Recorded], ways: Sequence[str], seeds: int, workers: int
+    setting: Setting, collections: Mapping[str, Recorded], ways: Sequence[str], seeds: int
 ) -> Results:
     """Replay every way on every collection and division."""
     keys = [
@@ -333,9 +362,7 @@ def replays(
     results: Results = {way: {} for way in ways}
     for name, split, seed in track(keys, description="replaying", transient=True):
         for way in ways:
-            results[way][name, split, seed] = run_way(
-                way, space, collections[name], split, seed, workers
-            )
+            results[way][name, split, seed] = run_way(way, setting, collections[name], split, seed)
     return results
 
 
@@ -375,6 +402,8 @@ def main(
     way: Annotated[list[str] | None, typer.Option(help="Only this way. Repeatable.")] = None,
     seeds: Annotated[int, typer.Option(help="Searches for each division.")] = 10,
     workers: Annotated[int, typer.Option(help="Workers of a search.")] = 2,
+    cqr: Annotated[Path | None, typer.Option(help="Interpreter with Syne Tune.")] = None,
+    priorband: Annotated[Path | None, typer.Option(help="Interpreter with NePS.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print what each way delivers, and what it costs."""
@@ -382,8 +411,9 @@ def main(
     space = load_space(SPACE, {})
     files = sorted(recordings.glob("*.jsonl"))
     collections = {file.stem: Recorded(space, read_recordings(file)) for file in files}
-    ways = list(dict.fromkeys(["tuned", "plain", *(way or WAYS)]))
-    results = replays(space, collections, ways, seeds, workers)
+    anchors = {name: path for name, path in (("cqr", cqr), ("priorband", priorband)) if path}
+    ways = list(dict.fromkeys(["tuned", "plain", *(way or (*WAYS, *anchors))]))
+    results = replays(Setting(space, workers, anchors), collections, ways, seeds)
     counts = ", ".join(f"{name} {len(one.numbers)}" for name, one in collections.items())
     columns = ("way", "test", "minus tuned", "below", "minus plain", "core s")
     title = f"{seeds} searches for each of {N_SPLITS} divisions, {workers} workers\n"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.anchors import Anchor, run_asked
 from benchmarks.curves import SPACE
 from benchmarks.recordings import N_SPLITS, Recording, configurations
-from benchmarks.replay import Recorded, Replay, run_way
-from benchmarks.simulation import Ended
+from benchmarks.replay import Recorded, Replay, Setting, run_way
+from benchmarks.simulation import Ended, Training
 from tuning.space import Params, Space
 from tuning.space.file import load_space
 
@@ -118,7 +121,64 @@ def test_every_way_delivers_a_recorded_model(
             update={"budget": space.header.budget.model_copy(update={"trials": 6})}
         ),
     )
-    delivered = run_way(way, small, one, split=1, seed=0, workers=2)
+    delivered = run_way(way, Setting(small, 2, {}), one, split=1, seed=0)
     assert delivered.number == 1
     assert delivered.test == pytest.approx(max(one[1, 1].objective))
-    assert delivered == run_way(way, small, one, split=1, seed=0, workers=2)
+    assert delivered == run_way(way, Setting(small, 2, {}), one, split=1, seed=0)
+
+
+class Stand:
+    """Stand-in of another library's searcher: each configuration is asked for twice."""
+
+    def __init__(self, params: list[Params]) -> None:
+        self._params = params
+        self.reports: list[tuple[int, int, float, bool]] = []
+        self._n = 0
+
+    def ask(self) -> tuple[int, Params, int]:
+        number, self._n = self._n, self._n + 1
+        return number, self._params[number // 2 % len(self._params)], (4, EPOCHS)[number % 2]
+
+    def report(self, number: int, epoch: int, objective: float, *, is_last: bool) -> bool:
+        self.reports.append((number, epoch, objective, is_last))
+        return not is_last
+
+
+def test_a_configuration_that_is_asked_for_again_goes_on_where_it_was() -> None:
+    training = Training([0.1 * epoch for epoch in range(EPOCHS)], [1.0] * EPOCHS)
+    params: list[Params] = [{"a": 1}, {"a": 2}, {"a": 3}]
+    stand = Stand(params)
+    ended = run_asked(stand, lambda _: training, n_configurations=2, workers=1)  # type: ignore[arg-type]
+    assert [one.params for one in ended] == params[:2]
+    assert [(one.epochs, one.seconds, one.to_its_end) for one in ended] == [(12, 12.0, True)] * 2
+    assert [report[:2] for report in stand.reports] == [(0, 4), (1, 12), (2, 4), (3, 12)]
+    assert ended[-1].at == 24.0  # no epoch is trained twice
+
+
+def test_an_anchor_answers_line_by_line(space: Space, tmp_path: Path) -> None:
+    server = tmp_path / "python"
+    server.write_text(
+        f"""#!{sys.executable}
+import json, sys
+setup = json.loads(sys.stdin.readline())
+for line in sys.stdin:
+    call = json.loads(line)
+    if call["call"] == "ask":
+        print(json.dumps({{"number": 0, "config": setup["points"][0], "epochs": 4}}), flush=True)
+    else:
+        print(json.dumps(call["objective"] > 0.5), flush=True)
+"""
+    )
+    server.chmod(0o755)
+    with Anchor("cqr", server, space, seed=0) as anchor:
+        number, params, epochs = anchor.ask()
+        assert (number, params, epochs) == (0, space.start_points()[0], 4)
+        assert [anchor.report(0, 1, value, is_last=False) for value in (0.4, 0.6)] == [False, True]
+
+
+def test_an_anchor_that_has_ended_is_named(space: Space) -> None:
+    with (
+        pytest.raises(RuntimeError, match="/bin/true"),
+        Anchor("cqr", Path("/bin/true"), space, seed=0) as anchor,
+    ):
+        anchor.ask()

@@ -96,7 +96,7 @@ def test_the_summary_agrees_with_the_study(finished_search: FinishedSearch) -> N
     assert summary["n_trials"] == TRIALS
     assert summary["wall_seconds"] > 0
     assert summary["peak_trial_rss_mb"] > 100
-    names = {"cosine", "bm25", "bm25_cosine", "mlp_twin", "quantum_only"}
+    names = {"cosine", "bm25", "bm25_cosine", "discriminant", "mlp_twin", "quantum_only"}
     assert set(summary["baselines"]) == names
     for roles in (summary["baseline"], summary["best"], summary["default_config"]):
         assert 0 < roles["test"]["ndcg@10"] <= 1

@@ -125,7 +125,7 @@ def least_bytes(config: ExperimentConfig, embedding_dim: int, n_ranked: int) -> 
     n_weights = sum(a * b for a, b in pairwise(widths)) if "mlp" in model.components else 0
     if "mlp" in model.components and config.mlp.linear_path != "none":
         n_weights += embedding_dim * model.n_outputs(config)
-    if "linear" in model.components:
+    if "linear" in model.components and model.is_trainable:
         n_weights = embedding_dim * config.linear.rank
     states = 16 * 2**config.circuit.n_qubits * n_ranked if "state" in model.components else 0
     return BARE_WORKER + 4 * 4 * n_weights + states

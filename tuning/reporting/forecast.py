@@ -21,7 +21,7 @@ from tuning.study import attributes
 from tuning.study.trials import last_epoch
 from tuning.study.view import StudyView
 
-_N_BASELINES = 3  # that are trained at most, see `conclusion.baselines`
+_N_BASELINES = 3  # that are trained for epochs at most, see `conclusion.baselines`
 
 
 @dataclass(frozen=True)
