@@ -6,6 +6,7 @@ import heapq
 import json
 import subprocess
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,7 +41,7 @@ class Anchor:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        setup = {
+        self._setup: Mapping[str, Any] | None = {
             "library": library,
             "seed": seed,
             "epochs": header.budget.epochs,
@@ -49,7 +50,6 @@ class Anchor:
             "parameters": {name: _domain(of) for name, of in space.parameters.items()},
             "points": [self._complete(point) for point in space.start_points()],
         }
-        self._write(setup)
 
     def __enter__(self) -> Anchor:
         return self
@@ -61,7 +61,10 @@ class Anchor:
         traceback: TracebackType | None,
     ) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(BrokenPipeError):
+                pipe.close()  # type: ignore[union-attr]
 
     def ask(self) -> tuple[int, Params, int]:
         """Return number, active parameters and epochs of the next trial."""
@@ -82,6 +85,9 @@ class Anchor:
         return {name: point.get(name, _any_of(of)) for name, of in self._space.parameters.items()}
 
     def _call(self, **call: Any) -> Any:
+        if self._setup:
+            self._write(self._setup)
+            self._setup = None
         self._write(call)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

@@ -178,7 +178,7 @@ for line in sys.stdin:
 
 def test_an_anchor_that_has_ended_is_named(space: Space) -> None:
     with (
-        pytest.raises(RuntimeError, match="/bin/true"),
         Anchor("cqr", Path("/bin/true"), space, seed=0) as anchor,
+        pytest.raises(RuntimeError, match="/bin/true"),
     ):
         anchor.ask()
