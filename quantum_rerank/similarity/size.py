@@ -14,6 +14,9 @@ MAX_DECLARED = 2**27
 MAX_DIMENSION = 2**16
 """Widest embedding."""
 
+MAX_DISCRIMINANT = 2**12
+"""Widest embedding of a discriminant, whose eigenvectors take minutes there."""
+
 
 def declared_weights(config: ModelConfig, embedding_dim: int) -> int:
     """Return the number of weights of a model's matrices, at least, from its components.
@@ -48,6 +51,12 @@ def require_size(config: ModelConfig, embedding_dim: int) -> None:
         raise ConfigError(
             f"The embeddings have {embedding_dim} dimensions, but must have 1 to {MAX_DIMENSION:,}."
         )
+    if embedding_dim > MAX_DISCRIMINANT and _has_discriminant(config):
+        raise ConfigError(
+            f"The embeddings have {embedding_dim:,} dimensions, but a discriminant is computed for "
+            f"{MAX_DISCRIMINANT:,} at most. Set `mlp.linear_path: none`, and another `model` than "
+            "`discriminant`."
+        )
     declared = declared_weights(config, embedding_dim)
     if declared > MAX_DECLARED:
         raise ConfigError(
@@ -55,3 +64,8 @@ def require_size(config: ModelConfig, embedding_dim: int) -> None:
             f"{embedding_dim} dimensions, but the limit is {MAX_DECLARED:,}. Make "
             "`mlp.hidden_layers` or `linear.rank` smaller."
         )
+
+
+def _has_discriminant(config: ModelConfig) -> bool:
+    has_path = config.mlp.linear_path != "none" and "mlp" in MODELS[config.model].components
+    return config.model == "discriminant" or has_path

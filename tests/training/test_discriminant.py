@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from quantum_rerank.config import ExperimentConfig, override
+from quantum_rerank.errors import ConfigError
 from quantum_rerank.evaluation.query_set import QuerySet
 from quantum_rerank.similarity import build_head
 from quantum_rerank.training.config import DiscriminantConfig
@@ -134,3 +135,11 @@ def test_a_model_that_starts_as_the_discriminant_is_not_warmed_up(trial_data: Tr
         weights.append(trainer.model.head.state_dict())
     first, second = weights
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("changes", [{"model": "discriminant"}, STARTED])
+def test_a_discriminant_of_very_wide_embeddings_is_refused(changes: dict[str, str]) -> None:
+    wide = override(ExperimentConfig(), {"circuit.n_qubits": 2, **changes}).resolved()
+    with pytest.raises(ConfigError, match=r"5,000 dimensions.*4,096 at most.*linear_path: none"):
+        build_head(wide, 5000)
+    build_head(override(wide, {"model": "mlp_twin", "mlp.linear_path": "none"}), 5000)
