@@ -5,8 +5,7 @@
 
 The trainings are those of `data/recordings` (see recordings.py). A proposal is trained as the
 recorded configuration that is nearest to it, on one of the recorded divisions, in simulated time
-(see simulation.py). All ways have the start points and the rungs
-of data/space.yaml:
+(see simulation.py). All ways have the start points and the rungs of data/space.yaml:
 
 - `tuned`: the tuned configuration alone, without a search.
 - `random`: random proposals, ASHA, and the best validation objective.
@@ -18,8 +17,9 @@ of data/space.yaml:
 - `cqr`: ASHA with conformalised quantile regression of Syne Tune, and the best validation
   objective; it takes a second for a proposal.
 - `priorband`: PriorBand of NePS, whose prior is the tuned configuration, in the same way. Both need
-  an environment of their own: `--cqr PYTHON` with `pip install "syne-tune[extra]==0.16" numpy==2`,
-  `--priorband PYTHON` with `pip install neural-pipeline-search==0.17`.
+  an environment of their own: `--priorband PYTHON` with
+  `pip install neural-pipeline-search==0.17`, and `--cqr PYTHON` with
+  `pip install "syne-tune[extra]==0.16" "numpy<3" xgboost`.
 - `all`: as `tpe`, but all three trials are trained on all divisions, and no warm-up is shared.
 
 The delivered model is that of the search, on the division of the search. `test` is its mean NDCG@10
@@ -287,7 +287,7 @@ def _paired(left: Sequence[float], right: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all searches of a table share.
+    """Settings that all searches of a table share.
 
     Attributes:
         space: Space of the searches.

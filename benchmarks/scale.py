@@ -23,7 +23,6 @@ from typing import Annotated, Any
 import numpy as np
 import optuna
 import typer
-from numpy.typing import NDArray
 from rich.progress import track
 
 from benchmarks.curves import SPACE
@@ -128,31 +127,22 @@ class _Driver:
 
     def __init__(self, costs: Costs, ray_seconds: float, rng: np.random.Generator) -> None:
         self.free_at = 0.0
-        self._ray, self._rng = ray_seconds, rng
-        self._drawn = {
-            name: np.array(values)
-            for name, values in (
-                ("proposal", costs.proposal),
-                ("report", costs.report),
-                ("end", costs.end),
-            )
-        }
+        self._costs, self._ray, self._rng = costs, ray_seconds, rng
 
     def proposes(self, now: float) -> float:
         """Return when a proposal is done that is asked for now; Ray starts its trial then."""
-        return self._busy(now, self._draw("proposal") + self._ray)
+        return self._busy(now, self._draw(self._costs.proposal) + self._ray)
 
     def is_told(self, now: float) -> float:
         """Return when a report is dealt with."""
-        return self._busy(now, self._draw("report"))
+        return self._busy(now, self._draw(self._costs.report))
 
     def ends(self, now: float) -> float:
         """Return when the last report and the end of a trial are dealt with."""
-        return self._busy(now, self._draw("report") + self._draw("end"))
+        return self._busy(now, self._draw(self._costs.report) + self._draw(self._costs.end))
 
-    def _draw(self, name: str) -> float:
-        values: NDArray[np.float64] = self._drawn[name]
-        return float(values[self._rng.integers(len(values))])
+    def _draw(self, values: Sequence[float]) -> float:
+        return values[int(self._rng.integers(len(values)))]
 
     def _busy(self, now: float, seconds: float) -> float:
         self.free_at = max(self.free_at, now) + seconds
@@ -175,16 +165,12 @@ def main(
     full = [_FULL * seconds / per_trial for seconds in SECONDS_OF_TRIALS]
     rows = [(f"{workers:,}", *(f"{share:.0%}" for share in of)) for workers, of in shares.items()]
     rows.append(("driver is 90 % busy at", *(f"{workers:,.0f}" for workers in full)))
-    columns = ("workers", *_headings(SECONDS_OF_TRIALS))
+    columns = ("workers", *(f"trials of {seconds:.0f} s" for seconds in SECONDS_OF_TRIALS))
     title = (
         f"driver: {1e3 * per_trial:.0f} ms a trial of {_EPOCHS} epochs, {ray_ms:.0f} of Ray and W&B"
     )
     record = {"driver_ms": 1e3 * per_trial, "shares": shares, "full": full}
     show(record, [table(title, columns, rows)], as_json)
-
-
-def _headings(seconds: Sequence[float]) -> list[str]:
-    return [f"trials of {value:.0f} s" for value in seconds]
 
 
 if __name__ == "__main__":

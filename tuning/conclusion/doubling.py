@@ -1,4 +1,4 @@
-"""What twice the budget would be expected to bring, by what the second half of this one did."""
+"""Bound on the gain of twice the budget, by the gain of the second half of this one."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class Race:
         1
         """
         measured = [trial for trial in confirmed if trial.objectives]
-        references = [one for one in measured if self.is_reference(one)]
+        references = [one for one in measured if self._is_reference(one)]
         return [
             trial
             for trial in measured
@@ -86,7 +86,7 @@ class Race:
             and not any(self._is_hopeless(trial, reference, n_all) for reference in references)
         ]
 
-    def is_reference(self, trial: Confirmed) -> bool:
+    def _is_reference(self, trial: Confirmed) -> bool:
         """Return whether a trial is the reference."""
         return self.reference is not None and trial.trial.number == self.reference
 
@@ -103,7 +103,7 @@ class Race:
 
     def _least(self, trial: Confirmed, other: Confirmed) -> float:
         """Return the least standard deviation of a difference, larger for the reference's."""
-        if trial is not other and self.is_reference(trial):
+        if trial is not other and self._is_reference(trial):
             return self.query_error(trial.trial, other.trial)
         return LEAST_SPREAD
 
