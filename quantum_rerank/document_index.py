@@ -4,6 +4,9 @@
     states.npy       (n, size), the states that the model's head computes from them
     duplicates.npy   (m, 2), rows with the embedding of an earlier row, and that row; missing
                      if m is 0
+    stems.terms.npy, stems.starts.npy, stems.documents.npy, stems.shares.npy
+                     the terms of the documents, see `TermIndex`, of a model with a lexical part;
+                     the same with `words` and `ngrams`
     index.json       schema version, the bundle's hash, and the shape, type and size of the arrays
 
 An index belongs to one bundle, because the states depend on the model. Opening an index reads no
@@ -14,19 +17,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from quantum_rerank.arguments import as_rows
 from quantum_rerank.atomic import require_free, staged_folder
 from quantum_rerank.embeddings import Embeddings, first_equal, unit_rows
 from quantum_rerank.errors import BundleError, DataError, EmbeddingError
+from quantum_rerank.lexical import LexicalIndex, Lexicon, TermIndex, extractors_of, index_texts
 from quantum_rerank.paths import as_path, require_exists
 from quantum_rerank.regular_files import read_json, reason, require_regular, write_regular
 from quantum_rerank.similarity import Head, represent
@@ -36,7 +40,7 @@ EMBEDDINGS, STATES, RECORD = "embeddings.npy", "states.npy", "index.json"
 DUPLICATES = "duplicates.npy"
 _BUILD_ROWS = 1024  # represented together when an index is built
 _BLOCK_BYTES = 2**22  # of vectors and states scored together: they stay in a core's cache
-_ARRAYS = (EMBEDDINGS, STATES, DUPLICATES)
+_LEXICAL = "lexical"  # key of the record
 _AGAIN = "Index the documents again, into a new folder."
 
 States = NDArray[Any]  # complex128, complex64 or float32: each head has its own kind
@@ -55,13 +59,15 @@ class DocumentIndex:
         embeddings: (n, dim) float32.
         states: (n, size), as returned by `Head.represent`.
         duplicates: (m, 2) int64, rows with the embedding of an earlier row, ascending, and the
-            first such row.
+            first such row. With a lexical part, their texts are equal too.
+        lexical: The terms of the documents, of a model with a lexical part.
     """
 
     bundle_sha256: str
     embeddings: Embeddings
     states: States
     duplicates: NDArray[np.int64] = field(default_factory=_none)
+    lexical: LexicalIndex | None = None
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -75,7 +81,12 @@ class DocumentIndex:
 
     @classmethod
     def build(
-        cls, folder: Path, head: Head, bundle_sha256: str, embeddings: Embeddings
+        cls,
+        folder: Path,
+        head: Head,
+        bundle_sha256: str,
+        embeddings: Embeddings,
+        texts: Sequence[str] | None = None,
     ) -> DocumentIndex:
         """Compute and store the states. The folder is created only when the index is complete.
 
@@ -84,6 +95,7 @@ class DocumentIndex:
             head: The head of the model.
             bundle_sha256: The hash of the model's bundle.
             embeddings: (n, dim), which need not be normalised and may be a memory-mapped file.
+            texts: The n texts, for a head with a lexical part.
 
         Returns:
             The index, mapped into memory.
@@ -97,13 +109,14 @@ class DocumentIndex:
         if not len(embeddings):
             raise EmbeddingError("There are no documents to index.")
         with staged_folder(folder) as staging:
-            _write_arrays(staging, head.eval(), embeddings)
-            files = [file for file in _ARRAYS if (staging / file).exists()]
+            _write_arrays(staging, head.eval(), embeddings, texts)
+            lexical = {} if texts is None else _write_terms(staging, head, texts)
             record = {
                 "schema_version": SCHEMA_VERSION,
                 "bundle_sha256": bundle_sha256,
                 "n_documents": len(embeddings),
-                "files": {file: _facts(staging / file) for file in files},
+                **({_LEXICAL: lexical} if lexical else {}),
+                "files": {file.name: _facts(file) for file in sorted(staging.glob("*.npy"))},
             }
             write_regular(staging / RECORD, f"{json.dumps(record, indent=2)}\n".encode())
         return cls.open(folder, bundle_sha256)
@@ -133,7 +146,8 @@ class DocumentIndex:
                 f"`{folder}` is damaged: {len(embeddings)} vectors, {len(states)} states, "
                 f"and {record.get('n_documents')} documents in {RECORD}. {_AGAIN}"
             )
-        return cls(bundle_sha256, embeddings, states, _duplicates(folder, record))
+        lexical = _lexical(folder, record) if _LEXICAL in record else None
+        return cls(bundle_sha256, embeddings, states, _duplicates(folder, record), lexical)
 
     def first_rows(self, rows: Iterable[int]) -> NDArray[np.intp]:
         """Return the first row with the same embedding, for each of some rows.
@@ -185,7 +199,9 @@ class DocumentIndex:
         return numbers
 
 
-def _write_arrays(folder: Path, head: Head, embeddings: Embeddings) -> None:
+def _write_arrays(
+    folder: Path, head: Head, embeddings: Embeddings, texts: Sequence[str] | None
+) -> None:
     first = represent(head, unit_rows(embeddings[:1], "documents")).numpy()
     vectors = _reserved(folder / EMBEDDINGS, np.dtype(np.float32), embeddings.shape)
     states = _reserved(folder / STATES, first.dtype, (len(embeddings), first.shape[1]))
@@ -194,6 +210,9 @@ def _write_arrays(folder: Path, head: Head, embeddings: Embeddings) -> None:
         vectors[rows] = unit_rows(embeddings[rows], "documents", start)
         states[rows] = represent(head, vectors[rows]).numpy()
     first = first_equal(embeddings)
+    if texts is not None:
+        same = [text == texts[earlier] for text, earlier in zip(texts, first, strict=True)]
+        first = np.where(same, first, np.arange(len(first)))
     repeated = np.flatnonzero(first != np.arange(len(first)))
     for start in range(0, len(repeated), _BUILD_ROWS):
         later = repeated[start : start + _BUILD_ROWS]
@@ -203,6 +222,60 @@ def _write_arrays(folder: Path, head: Head, embeddings: Embeddings) -> None:
         np.save(folder / DUPLICATES, np.stack([repeated, first[repeated]], axis=1))
     vectors.flush()
     states.flush()
+
+
+def _write_terms(folder: Path, head: Head, texts: Sequence[str]) -> dict[str, Any]:
+    """Write the terms of the documents; return what the record says of them."""
+    assert head.lexical is not None
+    lexicon = head.lexical.lexicon
+    assert lexicon is not None
+
+    def reserve(name: str, dtype: DTypeLike, length: int) -> NDArray[Any]:
+        if not length:  # which no file can be mapped for
+            np.save(folder / f"{name}.npy", np.empty(0, dtype))
+            return np.empty(0, dtype)
+        return _reserved(folder / f"{name}.npy", np.dtype(dtype), (length,))
+
+    written = index_texts(texts, lexicon.kind, lexicon.language, reserve)
+    mean_lengths = [index.mean_length for index in written.indexes]
+    return {"kind": lexicon.kind, "language": lexicon.language, "mean_lengths": mean_lengths}
+
+
+def _lexical(folder: Path, record: Mapping[str, Any]) -> LexicalIndex:
+    """Map the terms of the documents into memory."""
+    try:
+        kind, language = record[_LEXICAL]["kind"], record[_LEXICAL]["language"]
+        extractors = extractors_of(kind, language)
+        mean_lengths = [float(length) for length in record[_LEXICAL]["mean_lengths"]]
+        n_documents = int(record["n_documents"])
+        pairs = list(zip(extractors, mean_lengths, strict=True))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"`{folder / RECORD}` was altered: {reason(error)}. {_AGAIN}") from None
+    indexes = tuple(
+        _term_index(folder, record, extractor.kind, n_documents, mean_length)
+        for extractor, mean_length in pairs
+    )
+    statistics = tuple(index.statistics for index in indexes)
+    return LexicalIndex(Lexicon(kind, language, statistics), indexes)
+
+
+def _term_index(
+    folder: Path, record: Mapping[str, Any], kind: str, n_documents: int, mean_length: float
+) -> TermIndex:
+    names = ("terms", "starts", "documents", "shares")
+    terms, starts, documents, shares = (
+        np.asarray(_mapped(folder / f"{kind}.{name}.npy", record)) for name in names
+    )
+    types = [array.dtype for array in (terms, starts, documents, shares)]
+    fits = types == [np.int64, np.int64, np.int32, np.float32] and (
+        starts.shape == (len(terms) + 1,)
+        and documents.shape == shares.shape == (int(starts[-1]),)
+        and starts[0] == 0
+        and bool((np.diff(starts) > 0).all() and (np.diff(terms) > 0).all())
+    )
+    if not fits:
+        raise BundleError(f"`{folder}` was altered: its {kind} do not fit each other. {_AGAIN}")
+    return TermIndex(terms, starts, documents, shares, n_documents, mean_length)
 
 
 def _reserved(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.memmap[Any, Any]:
@@ -242,7 +315,7 @@ def _checked_record(folder: Path, bundle_sha256: str) -> dict[str, Any]:
     return dict(record)
 
 
-def _mapped(path: Path, record: dict[str, Any]) -> np.memmap[Any, Any]:
+def _mapped(path: Path, record: Mapping[str, Any]) -> np.memmap[Any, Any]:
     """Map an array into memory and check it against the record."""
     if not path.exists():
         raise BundleError(f"`{path}` is missing. {_AGAIN}")

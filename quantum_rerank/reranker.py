@@ -35,7 +35,9 @@ from quantum_rerank.errors import BundleError, DataError, EmbeddingError, Encode
 from quantum_rerank.export import Manifest, bundle_in, read_bundle
 from quantum_rerank.forks import prepare_for_forks
 from quantum_rerank.paths import as_path
-from quantum_rerank.similarity import Head, represent, score, score_represented
+from quantum_rerank.similarity import Head, LexicalPart, represent, score, score_represented
+
+_NEEDS_TEXTS = "The model fuses a lexical score, which is computed from texts: pass them too."
 
 
 @dataclass(frozen=True)
@@ -188,21 +190,32 @@ class Reranker:
         query_text, texts = _query(query), as_texts(documents)
         if not texts:
             return np.empty(0)
-        return self.scores_of_embeddings(self._encode_query(query_text), self._encode(texts))
+        vectors = self._encode_query(query_text), self._encode(texts)
+        return self.scores_of_embeddings(*vectors, query_text=query_text, texts=texts)
 
-    def scores_of_embeddings(self, query: ArrayLike, documents: ArrayLike) -> NDArray[np.float64]:
+    def scores_of_embeddings(
+        self,
+        query: ArrayLike,
+        documents: ArrayLike,
+        query_text: str | None = None,
+        texts: Iterable[str] | None = None,
+    ) -> NDArray[np.float64]:
         """Return the relevance of documents whose embeddings are computed already.
 
         The embeddings must come from the encoder used in training. They need not be normalised.
+        A model with a lexical part needs the texts too.
 
         Args:
             query: (dim,) real numbers.
             documents: (n, dim) real numbers.
+            query_text: The text of the query.
+            texts: The n texts of the documents.
 
         Returns:
             (n,) float64.
 
         Raises:
+            DataError: The model has a lexical part, and the texts are missing.
             EmbeddingError: A shape is wrong, or a vector is not finite or all zero.
         """
         dim = self.manifest.embedding_dim
@@ -212,11 +225,33 @@ class Reranker:
                 f"The vectors have the shapes {query_vector.shape} and {vectors.shape}, but must "
                 f"be ({dim},) and (n, {dim})."
             )
-        # Each vector once: the rounding of a score depends on its position in the batch.
-        distinct, positions = np.unique(first_equal(vectors), return_inverse=True)
+        lexical = self._lexical_scores(query_text, texts, len(vectors))
+        # Each document once: the rounding of a score depends on its position in the batch.
+        equal = first_equal(vectors)
+        keys = np.column_stack([equal, equal if lexical is None else lexical])
+        _, distinct, positions = np.unique(keys, axis=0, return_index=True, return_inverse=True)
         unit = unit_rows(vectors[distinct], "documents")
         weight = self.manifest.fusion_weight
-        return score(self._head, weight, _unit_query(query_vector), unit)[positions]
+        of_distinct = None if lexical is None else lexical[distinct]
+        scores = score(self._head, weight, _unit_query(query_vector), unit, of_distinct)
+        return scores[positions.reshape(-1)]
+
+    def _lexical_scores(
+        self, query: str | None, texts: Iterable[str] | None, n_documents: int
+    ) -> NDArray[np.float64] | None:
+        """Return the lexical scores of texts, (n,), or None for a model that has none."""
+        part = self._lexical_part
+        if part is None:
+            return None
+        documents = _texts_of(texts, n_documents)
+        assert part.lexicon is not None
+        return part.lexicon.scores(_query_text(query), documents)
+
+    @property
+    def _lexical_part(self) -> LexicalPart | None:
+        """The lexical part of the model, if its weight is not 0."""
+        part = self._head.lexical
+        return part if part is not None and float(part.weight) > 0.0 else None
 
     def index(
         self,
@@ -244,10 +279,13 @@ class Reranker:
         path, texts = as_path(folder, "folder"), as_texts(documents)
         require_free(path)  # checked before a corpus is encoded
         vectors = self._encode(texts, show_progress_bar=show_progress_bar)
-        return self.index_embeddings(vectors, path)
+        return self.index_embeddings(vectors, path, texts)
 
     def index_embeddings(
-        self, embeddings: ArrayLike, folder: str | os.PathLike[str]
+        self,
+        embeddings: ArrayLike,
+        folder: str | os.PathLike[str],
+        texts: Iterable[str] | None = None,
     ) -> DocumentIndex:
         """Store documents whose embeddings are computed already, with their states, in a folder.
 
@@ -256,12 +294,14 @@ class Reranker:
         Args:
             embeddings: (n, dim) real numbers, which may be a memory-mapped file.
             folder: A new folder.
+            texts: The n texts of the documents, which a model with a lexical part needs.
 
         Returns:
             The index, for `rank_indexed`.
 
         Raises:
             BundleError: The model was not loaded from a bundle.
+            DataError: The model has a lexical part, and the texts are missing.
             EmbeddingError: The shape is wrong, there are no documents, or a vector is not finite
                 or all zero.
             OutputError: The folder exists already or cannot be written.
@@ -273,7 +313,8 @@ class Reranker:
                 f"The vectors have the shape {vectors.shape}, but must be (n, {dim})."
             )
         path = as_path(folder, "folder")
-        return DocumentIndex.build(path, self._head, self._bundle_sha256(), vectors)
+        indexed = None if self._lexical_part is None else _texts_of(texts, len(vectors))
+        return DocumentIndex.build(path, self._head, self._bundle_sha256(), vectors, indexed)
 
     def open_index(self, folder: str | os.PathLike[str]) -> DocumentIndex:
         """Open an index that was written with this model, by any engine.
@@ -326,7 +367,8 @@ class Reranker:
         """
         limit, query_text = as_limit(top_k), _query(query)
         candidates = None if rows is None else as_rows(rows)
-        scores = self.scores_of_indexed(self._encode_query(query_text), index, candidates)
+        vector = self._encode_query(query_text)
+        scores = self.scores_of_indexed(vector, index, candidates, query_text)
         order = np.argsort(-scores, kind="stable")[:limit]
         numbers = order if candidates is None else candidates[order]
         return [
@@ -334,7 +376,11 @@ class Reranker:
         ]
 
     def scores_of_indexed(
-        self, query: ArrayLike, index: DocumentIndex, rows: Iterable[int] | None = None
+        self,
+        query: ArrayLike,
+        index: DocumentIndex,
+        rows: Iterable[int] | None = None,
+        query_text: str | None = None,
     ) -> NDArray[np.float64]:
         """Return the relevance of documents of an index to an embedded query.
 
@@ -343,13 +389,15 @@ class Reranker:
                 normalised.
             index: The index.
             rows: The candidates. Default: all documents.
+            query_text: The text of the query, which a model with a lexical part needs.
 
         Returns:
             (len(rows),) float64 in the order of `rows`, or (len(index),) for all documents.
 
         Raises:
             BundleError: The index was written with another model.
-            DataError: An entry of `rows` is not an integer, or a row is not in the index.
+            DataError: An entry of `rows` is not an integer, a row is not in the index, or the
+                model has a lexical part and the text of the query is missing.
             EmbeddingError: The shape of the query is wrong, or it is not finite or all zero.
         """
         vector = as_vectors(query, "query")
@@ -365,23 +413,41 @@ class Reranker:
         unit = _unit_query(vector)
         if rows is not None:
             distinct, positions = np.unique(index.first_rows(rows), return_inverse=True)
-            return self._scores_of_rows(unit, index, distinct)[positions]
-        scores = self._scores_of_rows(unit, index, None)
+            return self._scores_of_rows(unit, index, distinct, query_text)[positions]
+        scores = self._scores_of_rows(unit, index, None, query_text)
         repeated, first = index.duplicates.T
         scores[repeated] = scores[first]
         return scores
 
     def _scores_of_rows(
-        self, query: Embeddings, index: DocumentIndex, rows: NDArray[np.intp] | None
+        self,
+        query: Embeddings,
+        index: DocumentIndex,
+        rows: NDArray[np.intp] | None,
+        query_text: str | None,
     ) -> NDArray[np.float64]:
         """Return the relevance of rows, or of all, to a query of length 1."""
         state = represent(self._head, query[None, :])
         score_block = partial(score_represented, self._head, self.manifest.fusion_weight)
-        scores = [
-            score_block(query, state, vectors, torch.tensor(states))
-            for vectors, states in index.blocks(rows)
-        ]
-        return np.concatenate([np.empty(0), *scores])
+        lexical = self._lexical_scores_of_rows(query_text, index, rows)
+        scores, start = [np.empty(0)], 0
+        for vectors, states in index.blocks(rows):
+            part = None if lexical is None else lexical[start : start + len(vectors)]
+            scores.append(score_block(query, state, vectors, torch.tensor(states), part))
+            start += len(vectors)
+        return np.concatenate(scores)
+
+    def _lexical_scores_of_rows(
+        self, query_text: str | None, index: DocumentIndex, rows: NDArray[np.intp] | None
+    ) -> NDArray[np.float64] | None:
+        if self._lexical_part is None:
+            return None
+        if index.lexical is None:
+            raise BundleError(
+                "The index has no terms of its documents, which the model's lexical part needs. "
+                "Index the documents again, with their texts."
+            )
+        return index.lexical.scores(_query_text(query_text), rows)
 
     def _bundle_sha256(self) -> str:
         if not self.manifest.sha256:
@@ -437,6 +503,22 @@ def _rows_of(vectors: ArrayLike, width: int) -> NDArray[Any]:
     """Return vectors of documents as an array, (0, width) for an empty list."""
     array = as_vectors(vectors, "documents")
     return np.empty((0, width), dtype=np.float32) if array.shape == (0,) else array
+
+
+def _query_text(query: str | None) -> str:
+    if query is None:
+        raise DataError(f"`query_text` is missing. {_NEEDS_TEXTS}")
+    return _query(query)
+
+
+def _texts_of(texts: Iterable[str] | None, n_documents: int) -> list[str]:
+    """Return the texts of documents that are given as vectors."""
+    if texts is None:
+        raise DataError(f"`texts` is missing. {_NEEDS_TEXTS}")
+    documents = as_texts(texts, "texts")
+    if len(documents) != n_documents:
+        raise DataError(f"`texts` has {len(documents)} texts, but there are {n_documents} vectors.")
+    return documents
 
 
 def _query(query: str) -> str:

@@ -37,6 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "atomic": {"regular_files", "errors"},
     "records": {"regular_files", "errors"},
     "plural": set(),
+    "lexical": set(),
     "machine": {"plural"},
     # Of other packages, `config` imports the sections and registries alone; see the test below.
     "config": {
@@ -50,7 +51,7 @@ ROOMS: dict[str, set[str]] = {
         "paths",
         "errors",
     },
-    "datasets": {"section", "registry", "regular_files", "paths", "plural", "errors"},
+    "datasets": {"lexical", "section", "registry", "regular_files", "paths", "plural", "errors"},
     "circuits": {"section", "registry", "lazy_exports", "errors"},
     "embeddings": {
         "datasets",
@@ -63,9 +64,10 @@ ROOMS: dict[str, set[str]] = {
         "regular_files",
         "errors",
     },
-    "similarity": {"circuits", "section", "registry", "lazy_exports", "errors"},
+    "similarity": {"circuits", "lexical", "section", "registry", "lazy_exports", "errors"},
     "evaluation": {"similarity", "embeddings", "datasets", "config", "errors"},
     "training": {
+        "lexical",
         "similarity",
         "circuits",
         "evaluation",
@@ -81,6 +83,7 @@ ROOMS: dict[str, set[str]] = {
         "errors",
     },
     "export": {
+        "lexical",
         "plural",
         "training",
         "evaluation",
@@ -96,6 +99,7 @@ ROOMS: dict[str, set[str]] = {
         "errors",
     },
     "document_index": {
+        "lexical",
         "atomic",
         "embeddings",
         "similarity",
@@ -125,6 +129,7 @@ ROOMS: dict[str, set[str]] = {
         "errors",
     },
     "workflows": {
+        "lexical",
         "export",
         "training",
         "evaluation",

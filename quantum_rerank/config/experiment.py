@@ -43,6 +43,11 @@ class ExperimentConfig(Section):
     training: TrainingConfig = TrainingConfig()
     data: DataConfig = DataConfig()
 
+    @property
+    def has_lexical_part(self) -> bool:
+        """Whether a lexical score is fused with the cosine."""
+        return self.data.lexical != "none"
+
     def resolved(self) -> ExperimentConfig:
         """Return the configuration with the engine that `auto` stands for, as records name it."""
         # A step has a query, a positive and a negative each, or more: about this many texts.

@@ -46,6 +46,8 @@ class DataConfig(Section):
     candidates: int = Field(100, ge=2)
     ignore_identical: Literal["auto", "id", "text", "none"] = "auto"
     judge_copies_alike: bool = False
+    lexical: Literal["none", "words", "stems", "ngrams", "stems+ngrams"] = "none"
+    language: str = "english"
     encoder: str = Field("minilm", min_length=1)
     columns: ColumnsConfig = ColumnsConfig()
     separator: Literal["auto", "comma", "semicolon", "tab", "pipe"] = "auto"
@@ -56,6 +58,16 @@ class DataConfig(Section):
     device: str = Field("cpu", min_length=1)
     encoder_batch_size: int = Field(32, ge=1)
     show_progress_bar: bool = True
+
+    @field_validator("language")
+    @classmethod
+    def _check_language(cls, language: str) -> str:
+        from quantum_rerank.lexical.terms import languages
+
+        if language not in languages():
+            rule = "must be a language with a stemmer: {names}"
+            raise PydanticCustomError("language", rule, {"names": ", ".join(languages())})
+        return language
 
     @field_validator("query_prompt", "document_prompt", mode="before")
     @classmethod

@@ -27,6 +27,7 @@ class QuerySet:
             mapped file, of which only the required rows are read.
         candidates: (q, k) rows of `documents` by falling cosine.
         cosine: (q, k) float32.
+        lexical: (q, k) BM25 of the candidates, from 0 to 1; None without `data.lexical`.
         grades: (q, k) judged relevance of the candidates, 0 for an unjudged one.
         qrels: Query id -> document id -> judged relevance.
         positives: Per query, the rows of its relevant documents, including those that are no
@@ -52,3 +53,4 @@ class QuerySet:
     skipped: Mapping[str, int] = field(default_factory=dict)
     own_documents: tuple[Rows, ...] = ()
     not_relevant: tuple[Rows, ...] = ()
+    lexical: NDArray[np.float64] | None = None

@@ -17,7 +17,7 @@ from quantum_rerank.evaluation.candidate_metrics import CandidateMetrics
 from quantum_rerank.evaluation.leaderboard import Scores, over_domains
 from quantum_rerank.evaluation.metrics import Evaluator
 from quantum_rerank.evaluation.query_set import QuerySet, Rows
-from quantum_rerank.similarity import Head, fuse, gated
+from quantum_rerank.similarity import Head, first_stage, fuse, gated
 
 FloatArray = NDArray[np.float64]
 _TEXTS = 2048  # represented at once: the layers' activations stay in the cache
@@ -44,9 +44,15 @@ class Candidates:
         """Return the head's affinity of every query with each of its candidates, (q, k), gated."""
         return self.gated(head, self.bare_affinities(head))
 
+    def first_stage(self, head: Head | None) -> FloatArray:
+        """Return the score that an affinity is fused with, (q, k); without a head, the cosine."""
+        if head is None:
+            return self._cosine
+        return first_stage(head, self._cosine, self.queries.lexical)
+
     def gated(self, head: Head, affinity: FloatArray) -> FloatArray:
         """Apply the head's gate, if it has one, to affinities of shape (q, k)."""
-        return gated(head, self.queries.queries, self._cosine, affinity)
+        return gated(head, self.queries.queries, self.first_stage(head), affinity)
 
     def bare_affinities(self, head: Head) -> FloatArray:
         """Return the affinities without the gate, (q, k).
@@ -86,16 +92,41 @@ class Candidates:
                 result[block] = head.compare(queries[block, None], nearest)[:, 0].numpy()
         return result
 
-    def means(
-        self, affinity: FloatArray, weight: float, metrics: Sequence[str]
-    ) -> dict[str, float]:
-        """Return the mean of each metric at one fusion weight."""
-        ranks = self._metrics.ranks(fuse(self._cosine, affinity, weight))
-        return {name: float(self._metrics.values(name, ranks).mean()) for name in metrics}
+    def values(self, scores: FloatArray, metrics: Sequence[str]) -> dict[str, FloatArray]:
+        """Return each metric of every query, (q,), from the scores of its candidates, (q, k)."""
+        ranks = self._metrics.ranks(scores)
+        return {name: self._metrics.values(name, ranks) for name in metrics}
 
-    def rankings(self, affinity: FloatArray, weight: float) -> Mapping[str, Sequence[str]]:
-        """Return query id -> document ids, best first."""
-        order = np.argsort(-fuse(self._cosine, affinity, weight), axis=1, kind="stable")
+    def means(
+        self,
+        affinity: FloatArray,
+        weight: float,
+        metrics: Sequence[str],
+        head: Head | None = None,
+    ) -> dict[str, float]:
+        """Return the mean of each metric at one fusion weight.
+
+        Args:
+            affinity: (q, k), gated.
+            weight: Weight of the affinity.
+            metrics: Names of metrics.
+            head: Head of the first-stage score; None for the cosine.
+        """
+        values = self.values(fuse(self.first_stage(head), affinity, weight), metrics)
+        return {name: float(of_queries.mean()) for name, of_queries in values.items()}
+
+    def rankings(
+        self, affinity: FloatArray, weight: float, head: Head | None = None
+    ) -> Mapping[str, Sequence[str]]:
+        """Return query id -> document ids, best first.
+
+        Args:
+            affinity: (q, k), gated.
+            weight: Weight of the affinity.
+            head: Head of the first-stage score; None for the cosine.
+        """
+        scores = fuse(self.first_stage(head), affinity, weight)
+        order = np.argsort(-scores, axis=1, kind="stable")
         # Object dtype, so that an id is never cut.
         ids: NDArray[Any] = np.array(self.queries.document_ids, dtype=object)
         ranked = np.take_along_axis(ids[self.queries.candidates], order, axis=1).tolist()
@@ -124,10 +155,9 @@ def score_on(head: Head, fusion_weight: float, query_sets: Sequence[QuerySet]) -
     Returns:
         Metrics per query and their means, in which each domain counts the same.
     """
-    all_candidates = map(Candidates, query_sets)
-    return _scores(
-        ((candidates, candidates.affinities(head)) for candidates in all_candidates), fusion_weight
-    )
+    all_candidates = list(map(Candidates, query_sets))
+    affinities = (candidates.affinities(head) for candidates in all_candidates)
+    return _scores(zip(all_candidates, affinities, strict=True), fusion_weight, head)
 
 
 def score_affinities(
@@ -146,10 +176,12 @@ def score_affinities(
     return _scores(zip(map(Candidates, query_sets), affinities, strict=True), fusion_weight)
 
 
-def _scores(ranked: Iterable[tuple[Candidates, FloatArray]], fusion_weight: float) -> Scores:
+def _scores(
+    ranked: Iterable[tuple[Candidates, FloatArray]], fusion_weight: float, head: Head | None = None
+) -> Scores:
     domains, per_query = [], []
     for candidates, affinity in ranked:
-        queries, rankings = candidates.queries, candidates.rankings(affinity, fusion_weight)
+        queries, rankings = candidates.queries, candidates.rankings(affinity, fusion_weight, head)
         domains.append(queries.domain)
         per_query.append(Evaluator(queries.qrels).per_query(rankings))
     return over_domains(domains, per_query)

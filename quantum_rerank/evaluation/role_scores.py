@@ -33,6 +33,6 @@ def _score(head: Head, fusion_weight: float, query_sets: Sequence[QuerySet]) -> 
     for queries in query_sets:
         candidates = Candidates(queries)
         affinity = candidates.affinities(head)
-        model.append(candidates.means(affinity, fusion_weight, (NDCG,))[NDCG])
+        model.append(candidates.means(affinity, fusion_weight, (NDCG,), head)[NDCG])
         cosine.append(candidates.means(affinity, 0.0, (NDCG,))[NDCG])
     return ModelAndCosine(fmean(model), fmean(cosine))

@@ -1,8 +1,9 @@
 """Bundles: folders that hold a trained reranker and can be checked.
 
     model.safetensors   the weights
+    terms.safetensors   term frequencies of the training's corpora, of a model with a lexical part
     manifest.json       schema version, configuration, data fingerprint, metrics, seed,
-                        versions, example scores, and the SHA-256 of the weights
+                        versions, example scores, and the SHA-256 of both
     README.md           the model card, which may be edited or removed
 
 Loading a bundle reads no pickle and runs no code from the folder.
@@ -33,7 +34,9 @@ from quantum_rerank.export.manifest import (
     read_manifest,
 )
 from quantum_rerank.export.model_card import model_card
+from quantum_rerank.export.terms import lexicon_bytes, read_lexicon
 from quantum_rerank.forks import prepare_for_forks
+from quantum_rerank.lexical import Lexicon
 from quantum_rerank.paths import as_path, require_exists
 from quantum_rerank.regular_files import (
     MAX_WEIGHTS,
@@ -46,7 +49,8 @@ from quantum_rerank.regular_files import (
 )
 from quantum_rerank.similarity import Head, build_for_weights, require_finite, score
 
-WEIGHTS, MANIFEST, CARD = "model.safetensors", "manifest.json", "README.md"
+WEIGHTS, TERMS = "model.safetensors", "terms.safetensors"
+MANIFEST, CARD = "manifest.json", "README.md"
 _WITHIN = ("bundle", "best")  # the folder of a bundle in that of a training, and of a search
 
 
@@ -63,6 +67,7 @@ class ExportedModel:
         metrics: Role of queries (`validation`, `test`) -> metric -> value.
         examples: At least one example, whose scores are written into the bundle.
         training: The course of the training; see `Manifest`.
+        lexicon: Term frequencies of the training's corpora, for a head with a lexical part.
     """
 
     head: Head
@@ -73,6 +78,7 @@ class ExportedModel:
     metrics: Mapping[str, Mapping[str, float]]
     examples: Sequence[ExampleTexts]
     training: Mapping[str, Any] = field(default_factory=dict)
+    lexicon: Lexicon | None = None
 
     def manifest(self) -> Manifest:
         """Return the manifest, with the scores of the examples."""
@@ -89,7 +95,10 @@ class ExportedModel:
 
     def _scored(self, example: ExampleTexts) -> Example:
         query, documents = example.query_vector, example.document_vectors
-        scores = score(self.head, self.fusion_weight, query, documents).tolist()
+        lexical = None
+        if self.head.lexical is not None and self.lexicon is not None:
+            lexical = self.lexicon.scores(example.query, example.documents)
+        scores = score(self.head, self.fusion_weight, query, documents, lexical).tolist()
         return Example(example.query, example.documents, tuple(scores))
 
 
@@ -107,16 +116,22 @@ def export_model(folder: Path, model: ExportedModel) -> Path:
         OutputError: The folder exists already or cannot be written.
     """
     model.head.eval()
-    return write_bundle(folder, model.head.state_dict(), model.manifest())
+    return write_bundle(folder, model.head.state_dict(), model.manifest(), model.lexicon)
 
 
-def write_bundle(folder: Path, weights: Mapping[str, Tensor], manifest: Manifest) -> Path:
+def write_bundle(
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    manifest: Manifest,
+    lexicon: Lexicon | None = None,
+) -> Path:
     """Write a bundle. The folder is created only when the bundle is complete.
 
     Args:
         folder: The folder of the bundle.
         weights: The `state_dict` of the head.
         manifest: The manifest.
+        lexicon: Term frequencies of a model with a lexical part.
 
     Returns:
         The folder.
@@ -132,7 +147,10 @@ def write_bundle(folder: Path, weights: Mapping[str, Tensor], manifest: Manifest
         # Not `save_file`, whose error on a full disk is no OSError.
         write_regular(staging / WEIGHTS, save(tensors))
         write_regular(staging / CARD, model_card(manifest).encode())
-        record = manifest_record(manifest, {WEIGHTS: _sha256(staging / WEIGHTS)})
+        if lexicon is not None:
+            write_regular(staging / TERMS, lexicon_bytes(lexicon))
+        files = [name for name in (WEIGHTS, TERMS) if (staging / name).exists()]
+        record = manifest_record(manifest, {name: _sha256(staging / name) for name in files})
         text = json.dumps(record, indent=2, ensure_ascii=False)
         write_regular(staging / MANIFEST, f"{text}\n".encode())
     return folder
@@ -178,7 +196,19 @@ def read_bundle(folder: str | os.PathLike[str], engine: str | None = None) -> tu
     if engine is not None:
         # The number of threads suited the engine and the machine of the training.
         config = override(config, {"circuit.engine": engine, "circuit.threads": 1})
-    return _loaded_head(config, manifest.embedding_dim, folder / WEIGHTS).eval(), manifest
+    head = _loaded_head(config, manifest.embedding_dim, folder / WEIGHTS).eval()
+    if head.lexical is not None:
+        head.lexical.lexicon = _loaded_lexicon(config, folder / TERMS)
+    return head, manifest
+
+
+def _loaded_lexicon(config: ExperimentConfig, path: Path) -> Lexicon:
+    try:
+        content = read_regular(path, MAX_WEIGHTS)
+        assert config.data.lexical != "none"
+        return read_lexicon(content, config.data.lexical, config.data.language)
+    except Exception as error:  # safetensors has its own types
+        raise BundleError(f"`{path}` does not fit its manifest: {reason(error)}.") from None
 
 
 def _loaded_head(config: ExperimentConfig, embedding_dim: int, path: Path) -> Head:
@@ -204,7 +234,7 @@ def _in_types_of(head: Head, weights: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 def _checked_record(folder: Path) -> dict[str, Any]:
-    """Read the manifest, and check its hash and that of the weights."""
+    """Read the manifest, and check its hash and those of the other files."""
     record = _read_record(folder)
     schema_version = record.get("schema_version")
     if schema_version != SCHEMA_VERSION:
@@ -217,10 +247,11 @@ def _checked_record(folder: Path) -> dict[str, Any]:
     files = record.get("files")
     if not isinstance(files, dict) or WEIGHTS not in files:
         raise BundleError(f"`{folder / MANIFEST}` must name the hash of {WEIGHTS}.")
-    if _checked_sha256(folder / WEIGHTS) != files[WEIGHTS]:
-        raise BundleError(
-            f"`{folder / WEIGHTS}` was cut off or altered: its hash is not the one in {MANIFEST}."
-        )
+    for name in (WEIGHTS, TERMS):
+        if name in files and _checked_sha256(folder / name) != files[name]:
+            raise BundleError(
+                f"`{folder / name}` was cut off or altered: its hash is not the one in {MANIFEST}."
+            )
     return record
 
 

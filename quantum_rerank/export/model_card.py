@@ -39,10 +39,17 @@ def model_card(manifest: Manifest) -> str:
 def _model(manifest: Manifest) -> Iterator[str]:
     config = manifest.config
     model = MODELS[config.model]
+    first = "first stage" if config.has_lexical_part else "cosine"
     yield (
-        f"Score = (1 - w) cosine + w affinity, w = {manifest.fusion_weight:.2f}, over "
+        f"Score = (1 - w) {first} + w affinity, w = {manifest.fusion_weight:.2f}, over "
         f"`{config.data.encoder}` embeddings ({manifest.embedding_dim}-d)."
     )
+    if config.has_lexical_part:
+        weight = manifest.metrics.get("validation", {}).get("lexical_weight", 0.0)
+        yield (
+            f"First stage = (1 - v) cosine + v BM25, v = {weight:.2f}, over {config.data.lexical} "
+            f"({config.data.language})."
+        )
     yield from _prompts(config.data)
     if config.fusion.gate == "distance":
         yield "w decreases for queries that are far from the training queries."

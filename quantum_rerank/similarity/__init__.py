@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from quantum_rerank.similarity.fusion import (
         FUSION_GRID,
         FusedSimilarity,
+        first_stage,
         fuse,
         gated,
         represent,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     )
     from quantum_rerank.similarity.gate import FALLS, DistanceGate
     from quantum_rerank.similarity.heads import Head, build_head
+    from quantum_rerank.similarity.lexical_part import LexicalPart
     from quantum_rerank.similarity.loading import build_for_weights, require_finite
 else:
     __getattr__ = lazy_exports(
@@ -30,6 +32,8 @@ else:
             "Head": "heads",
             "build_for_weights": "loading",
             "build_head": "heads",
+            "LexicalPart": "lexical_part",
+            "first_stage": "fusion",
             "fuse": "fusion",
             "gated": "fusion",
             "represent": "fusion",
@@ -47,11 +51,13 @@ __all__ = [
     "FusedSimilarity",
     "FusionConfig",
     "Head",
+    "LexicalPart",
     "LinearConfig",
     "MlpConfig",
     "ModelConfig",
     "build_for_weights",
     "build_head",
+    "first_stage",
     "fuse",
     "gated",
     "represent",

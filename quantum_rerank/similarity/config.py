@@ -49,6 +49,7 @@ class ModelConfig(Protocol):
         mlp: The MLP, where the model has one.
         linear: The linear map, where the model has one.
         fusion: The gate.
+        has_lexical_part: A lexical score is fused with the cosine.
     """
 
     @property
@@ -61,3 +62,5 @@ class ModelConfig(Protocol):
     def linear(self) -> LinearConfig: ...
     @property
     def fusion(self) -> FusionConfig: ...
+    @property
+    def has_lexical_part(self) -> bool: ...

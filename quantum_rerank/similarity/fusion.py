@@ -1,4 +1,7 @@
-"""The relevance score: a weighted mean of the embeddings' cosine and a head's affinity."""
+"""The relevance score: a weighted mean of a first-stage score and a head's affinity.
+
+The first-stage score is the cosine of the embeddings, or its weighted mean with a lexical score.
+"""
 
 from __future__ import annotations
 
@@ -29,17 +32,30 @@ def fuse(cosine: Scores, affinity: Scores, weight: Scores | float) -> Scores:
     return (1.0 - weight) * cosine + weight * affinity
 
 
+def first_stage(head: Head, cosine: FloatArray, lexical: FloatArray | None) -> FloatArray:
+    """Return (1 - v) cosine + v lexical, where v is the head's lexical weight.
+
+    Args:
+        head: The head, with or without a lexical part.
+        cosine: (q, k) float64.
+        lexical: (q, k) float64; None stands for the cosine alone.
+    """
+    if head.lexical is None or lexical is None:
+        return cosine
+    return fuse(cosine, lexical, float(head.lexical.weight))
+
+
 def gated(
-    head: Head, queries: NDArray[np.float32], cosine: FloatArray, affinity: FloatArray
+    head: Head, queries: NDArray[np.float32], first: FloatArray, affinity: FloatArray
 ) -> FloatArray:
-    """Move affinities towards the cosine for queries far from the training queries.
+    """Move affinities towards the first-stage score for queries far from the training queries.
 
     Fusing the result by w equals fusing the bare affinities by w(q), see `DistanceGate`.
 
     Args:
         head: The head, with or without a gate.
         queries: (q, dim), L2-normalised float32.
-        cosine: (q, k) float64.
+        first: (q, k) float64, see `first_stage`.
         affinity: (q, k) float64.
     """
     if head.gate is None:
@@ -47,7 +63,7 @@ def gated(
     with torch.inference_mode():
         # Copied, because torch warns of arrays that it may not write to.
         share: FloatArray = head.gate(torch.from_numpy(np.array(queries))).numpy()
-    return fuse(cosine, affinity, share[:, None])
+    return fuse(first, affinity, share[:, None])
 
 
 class Compared(NamedTuple):
@@ -111,6 +127,7 @@ def score(
     weight: float,
     query: NDArray[np.float32],
     documents: NDArray[np.float32],
+    lexical: FloatArray | None = None,
 ) -> FloatArray:
     """Score documents for one query by a trained head, without a gradient.
 
@@ -119,6 +136,7 @@ def score(
         weight: The fusion weight.
         query: (dim,), L2-normalised.
         documents: (n, dim), L2-normalised.
+        lexical: (n,), lexical scores, for a head with a lexical part.
 
     Returns:
         (n,), at most 1.
@@ -132,6 +150,7 @@ def score(
         query_state=represent(head, query[None, :]),
         documents=documents,
         document_states=represent(head, documents),
+        lexical=lexical,
     )
 
 
@@ -142,6 +161,7 @@ def score_represented(
     query_state: Tensor,
     documents: NDArray[np.float32],
     document_states: Tensor,
+    lexical: FloatArray | None = None,
 ) -> FloatArray:
     """Score documents like `score`, for texts that are represented already.
 
@@ -155,6 +175,7 @@ def score_represented(
         query_state: (1, size), the query's representation.
         documents: (n, dim), L2-normalised.
         document_states: (n, size), the documents' representations.
+        lexical: (n,), lexical scores, for a head with a lexical part.
 
     Returns:
         (n,), at most 1.
@@ -165,7 +186,8 @@ def score_represented(
     with torch.inference_mode():
         affinity = head.compare(_double(query_state), _double(document_states)).numpy()
     cosine = np.vecdot(documents, query).astype(np.float64)[None]
-    scores: FloatArray = fuse(cosine, gated(head, query[None], cosine, affinity), weight)[0]
+    first = first_stage(head, cosine, None if lexical is None else lexical[None])
+    scores: FloatArray = fuse(first, gated(head, query[None], first, affinity), weight)[0]
     if not np.isfinite(scores).all():
         raise BundleError(
             "The model gives scores that are not finite: its weights, or the states of an index, "

@@ -10,7 +10,8 @@ from quantum_rerank.datasets import Collection
 from quantum_rerank.embeddings import EmbeddingSource, ExampleTexts, take
 from quantum_rerank.errors import EmbeddingError
 from quantum_rerank.evaluation.query_set import QuerySet
-from quantum_rerank.training.query_sets import build_query_set
+from quantum_rerank.lexical import merged_lexicon
+from quantum_rerank.training.query_sets import build_query_set, lexical_index
 from quantum_rerank.training.run_collections import split_collections
 from quantum_rerank.training.trial_data import PreparedData, TrialData
 
@@ -35,6 +36,9 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
     if len(set(widths.values())) > 1:
         raise EmbeddingError(f"Vectors of one run must have one width, but there are {widths}.")
 
+    lexical = {spec: lexical_index(collections[spec], config) for spec in collections}
+    lexicons = [index.lexicon for spec in config.seen if (index := lexical[spec])]
+
     def query_sets(specs: Sequence[str], role: str) -> tuple[QuerySet, ...]:
         return tuple(
             build_query_set(
@@ -43,6 +47,7 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
                 query_ids=getattr(run.splits[spec], role),
                 n_candidates=config.candidates,
                 for_training=role == "train",
+                lexical=lexical[spec],
             )
             for spec in specs
         )
@@ -60,6 +65,7 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
         fingerprint=run.fingerprint,
         encoder_fingerprint=source.fingerprint,
         examples=_examples(collections[config.seen[0]], validation[0]),
+        lexicon=merged_lexicon(lexicons) if lexicons else None,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from quantum_rerank.config import DataConfig
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.evaluation.query_set import QuerySet
-from quantum_rerank.training.query_sets import build_query_set
+from quantum_rerank.training.query_sets import build_query_set, lexical_index
 from quantum_rerank.training.run_collections import load_judged, split_of
 from quantum_rerank.training.trial_data import TrialData
 
@@ -36,6 +36,7 @@ def other_divisions(
     for spec, current in zip(config.seen, data.train, strict=True):
         collection = load_judged(spec, config)
         queries, _ = source.embed(collection)
+        lexical = lexical_index(collection, config)
         splits = [split_of(collection, _divided(config, seed)) for seed in seeds]
         as_training, as_validation = (
             build_query_set(
@@ -45,6 +46,7 @@ def other_divisions(
                 query_ids=sorted({*splits[0].train, *splits[0].validation}),
                 n_candidates=config.candidates,
                 for_training=for_training,
+                lexical=lexical,
             )
             for for_training in (True, False)
         )
@@ -75,6 +77,7 @@ def _selected(query_set: QuerySet, query_ids: Sequence[str]) -> QuerySet:
         queries=query_set.queries[rows],
         candidates=query_set.candidates[rows],
         cosine=query_set.cosine[rows],
+        lexical=None if query_set.lexical is None else query_set.lexical[rows],
         grades=query_set.grades[rows],
         qrels={query: query_set.qrels[query] for query in query_ids},
         positives=of_rows(query_set.positives),

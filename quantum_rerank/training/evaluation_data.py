@@ -22,7 +22,7 @@ from quantum_rerank.evaluation.roles import (
     VALIDATION,
 )
 from quantum_rerank.training.data_manager import count_unread
-from quantum_rerank.training.query_sets import build_query_set
+from quantum_rerank.training.query_sets import build_query_set, lexical_index
 from quantum_rerank.training.run_collections import load_judged, split_of
 
 _CONFIG_KEYS = ("seen", "unseen_validation", "unseen_test")
@@ -84,6 +84,7 @@ def load_roles(
         require_ranking(collection)
         queries, documents = source.embed(collection)
         collection = count_unread(collection, source)
+        lexical = lexical_index(collection, config)
         for role, ids in _query_ids(config, spec, collection).items():
             query_set = build_query_set(
                 collection,
@@ -92,6 +93,7 @@ def load_roles(
                 query_ids=ids,
                 n_candidates=config.candidates,
                 for_training=role == TRAIN,
+                lexical=lexical,
             )
             roles[role] = (*roles[role], query_set)
     return roles

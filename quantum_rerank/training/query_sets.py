@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import Collection
 from quantum_rerank.embeddings import Embeddings
 from quantum_rerank.errors import DataError
 from quantum_rerank.evaluation.query_set import QuerySet, Rows
+from quantum_rerank.lexical import LexicalIndex, index_texts
 from quantum_rerank.training.candidates import (
     is_among,
     nearest_documents,
@@ -27,6 +29,7 @@ def build_query_set(
     query_ids: Sequence[str],
     n_candidates: int,
     for_training: bool = False,
+    lexical: LexicalIndex | None = None,
 ) -> QuerySet:
     """Select some queries of an embedded collection and find their nearest documents.
 
@@ -40,6 +43,7 @@ def build_query_set(
         n_candidates: Candidates for each query, fewer if the corpus is too small.
         for_training: Add documents that were judged not relevant to the candidates. Other
             queries have those of the first retrieval alone, on which all systems are compared.
+        lexical: Terms of the documents, see `lexical_index`.
 
     Raises:
         DataError: A query has no documents to rank but itself.
@@ -78,7 +82,25 @@ def build_query_set(
         skipped=dict(collection.skipped),
         own_documents=own_documents,
         not_relevant=not_relevant,
+        lexical=_lexical(lexical, [collection.queries[query] for query in query_ids], candidates),
     )
+
+
+def lexical_index(collection: Collection, config: DataConfig) -> LexicalIndex | None:
+    """Index the terms of a collection's documents, if a lexical score is configured."""
+    if config.lexical == "none":
+        return None
+    return index_texts(collection.corpus.values(), config.lexical, config.language)
+
+
+def _lexical(
+    index: LexicalIndex | None, queries: Sequence[str], candidates: Rows
+) -> NDArray[np.float64] | None:
+    """Score the candidates of each query, (q, k)."""
+    if index is None:
+        return None
+    pairs = zip(queries, candidates, strict=True)
+    return np.array([index.scores(query, rows) for query, rows in pairs]).reshape(candidates.shape)
 
 
 def _judged_rows(collection: Collection, query_ids: Sequence[str]) -> list[tuple[Rows, ...]]:

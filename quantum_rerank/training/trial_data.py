@@ -13,6 +13,7 @@ from quantum_rerank.evaluation.roles import (
     UNSEEN_VALIDATION,
     VALIDATION,
 )
+from quantum_rerank.lexical import Lexicon
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class PreparedData:
             are in the order of the texts, also of that order.
         encoder_fingerprint: Origin of the vectors, see `EmbeddingSource.fingerprint`.
         examples: Some texts with their vectors, which a bundle stores to check an encoder.
+        lexicon: Term frequencies of the domains that are trained on, if a lexical score is
+            configured.
     """
 
     trial: TrialData
@@ -67,6 +70,7 @@ class PreparedData:
     fingerprint: str
     encoder_fingerprint: str
     examples: tuple[ExampleTexts, ...]
+    lexicon: Lexicon | None = None
 
     @property
     def skipped(self) -> dict[str, dict[str, int]]:

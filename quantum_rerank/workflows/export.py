@@ -82,6 +82,7 @@ def export_bundle(output: Path, model: TrainedModel, origin: Path, encoder: Mode
         data_fingerprint=prepared.fingerprint,
         metrics=model.metrics,
         examples=prepared.examples,
+        lexicon=prepared.lexicon,
         training={**asdict(model.training_summary), "seeds": asdict(model.seeds)},
     )
     export_model(output, exported)

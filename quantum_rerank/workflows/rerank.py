@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from quantum_rerank.embeddings import (
     TextEncoder,
     first_equal,
 )
-from quantum_rerank.errors import DataError
+from quantum_rerank.errors import BundleError, DataError
 from quantum_rerank.evaluation.first_stage import (
     Ranked,
     Request,
@@ -39,6 +39,7 @@ from quantum_rerank.export.trained_model import (
     require_same_encoder,
     require_same_width,
 )
+from quantum_rerank.lexical import index_texts
 from quantum_rerank.plain_console import tracked
 from quantum_rerank.similarity import represent, score_represented
 
@@ -122,7 +123,7 @@ def rerank(
     if not any(request.documents for request in requests):  # an encoder takes no empty list
         return Reranking([(request, []) for request in requests], skipped)
     queries, documents = _vectors(model, first_stage, top, encoder)
-    scorer = _Scorer(model, queries, documents)
+    scorer = _Scorer(model, queries, documents, _lexical(model, first_stage.texts))
     ranked = [(request, scorer.order(request, top)) for request in tracked(requests, "reranking")]
     return Reranking(ranked, {**skipped, **queries.unread, **documents.unread})
 
@@ -150,8 +151,14 @@ class _Vectors:
 class _Scorer:
     """Order of documents by the scores of a model; every document is represented once."""
 
-    def __init__(self, model: TrainedModel, queries: _Vectors, documents: _Vectors) -> None:
-        self._model = model
+    def __init__(
+        self,
+        model: TrainedModel,
+        queries: _Vectors,
+        documents: _Vectors,
+        lexical: _LexicalScores | None,
+    ) -> None:
+        self._model, self._lexical = model, lexical
         self._queries, self._documents = queries.vectors, documents.vectors
         self._query_row, self._document_row = queries.row_of, documents.row_of
         self._states = _represented(model, documents.vectors)
@@ -173,8 +180,10 @@ class _Scorer:
         position among the others.
         """
         equal = self._first[[self._document_row[key] for key in documents]]
-        rows, positions = np.unique(equal, return_inverse=True)
-        vector = self._queries[self._query_row[query]]
+        lexical = self._lexical and self._lexical(query, documents)
+        keys = np.column_stack([equal, equal if lexical is None else lexical])
+        _, places, positions = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        rows, vector = equal[places], self._queries[self._query_row[query]]
         scores: NDArray[np.float64] = score_represented(
             self._model.head,
             self._model.fusion_weight,
@@ -182,8 +191,44 @@ class _Scorer:
             query_state=represent(self._model.head, vector[None, :]),
             documents=self._documents[rows],
             document_states=self._states[rows],
+            lexical=None if lexical is None else lexical[places],
         )
-        return scores[positions]
+        return scores[positions.reshape(-1)]
+
+
+_LexicalScores = Callable[[str, Sequence[str]], NDArray[np.float64]]
+"""Lexical scores of documents for a query, all given by key: (n,)."""
+
+
+def _lexical(model: TrainedModel, texts: Texts) -> _LexicalScores | None:
+    """Return the lexical scores of a model, or None if it fuses none.
+
+    The term frequencies are those of the collection, or those of the training for texts that
+    belong to none.
+
+    Raises:
+        BundleError: The model was loaded without its term frequencies.
+    """
+    part = model.head.lexical
+    if part is None or not float(part.weight):
+        return None
+    if texts.collection:
+        data = model.config.data
+        assert data.lexical != "none"
+        index = index_texts(texts.documents.values(), data.lexical, data.language)
+        row_of = {key: row for row, key in enumerate(texts.documents)}
+        return lambda query, documents: index.scores(
+            texts.queries[query], np.array([row_of[key] for key in documents], np.int64)
+        )
+    lexicon = part.lexicon
+    if lexicon is None:
+        raise BundleError(
+            "A file of weights has no term frequencies, which the model's lexical part needs. "
+            "Pass the folder of the bundle, or a TREC run with --data."
+        )
+    return lambda query, documents: lexicon.scores(
+        texts.queries[query], [texts.documents[key] for key in documents]
+    )
 
 
 def _represented(model: TrainedModel, vectors: Embeddings) -> Tensor:

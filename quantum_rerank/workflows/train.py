@@ -219,6 +219,7 @@ def _write_bundle(setup: _Setup, results: RunResults) -> None:
         metrics={"validation": trained.validation.metrics}
         | {role: models[results.model] for role, models in means.items()},
         examples=prepared.examples,
+        lexicon=prepared.lexicon,
         training=asdict(results.report.summary),
     )
     export_model(setup.folder / BUNDLE, model)

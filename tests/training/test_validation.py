@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,11 +14,18 @@ from quantum_rerank.config import (
 )
 from quantum_rerank.errors import DivergedError
 from quantum_rerank.evaluation import METRICS, NDCG
+from quantum_rerank.evaluation.query_set import QuerySet
 from quantum_rerank.evaluation.ranking import score_on
-from quantum_rerank.similarity import FUSION_GRID, MODELS, Head, build_head
+from quantum_rerank.similarity import FUSION_GRID, MODELS, Head, LexicalPart, build_head
 from quantum_rerank.training.gating import place_gate
 from quantum_rerank.training.trial_data import TrialData
-from quantum_rerank.training.validation import GATE_FALL, SPREAD, Validator, penalise_losses
+from quantum_rerank.training.validation import (
+    GATE_FALL,
+    LEXICAL_WEIGHT,
+    SPREAD,
+    Validator,
+    penalise_losses,
+)
 
 OBJECTIVES = [metric for metric in METRICS if not metric.startswith("recall")]
 
@@ -181,3 +190,84 @@ def test_fitting_a_gate_does_not_depend_on_its_previous_fall(trial_data: TrialDa
     assert head.gate is not None
     head.gate.fall.fill_(2.0)
     assert validator(head) == first
+
+
+def with_lexical(data: TrialData, relevant: float, noise: float) -> TrialData:
+    """Data whose lexical score is the relevance, with noise."""
+    rng = np.random.default_rng(0)
+
+    def scored(sets: tuple[QuerySet, ...]) -> tuple[QuerySet, ...]:
+        return tuple(
+            replace(
+                queries,
+                lexical=relevant * (queries.grades > 0) + noise * rng.random(queries.cosine.shape),
+            )
+            for queries in sets
+        )
+
+    return TrialData(
+        data.train,
+        scored(data.validation_in_domain),
+        scored(data.validation_out_of_domain),
+    )
+
+
+def lexical_head(model: str, seed: int = 0) -> Head:
+    head = random_head(model, seed)
+    head.lexical = LexicalPart()
+    return head
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_lexical_score_that_helps_gets_a_weight(trial_data: TrialData, seed: int) -> None:
+    data = with_lexical(trial_data, relevant=0.5, noise=0.3)
+    validate = Validator(data.validation_in_domain, data.validation_out_of_domain)
+    head = lexical_head("hybrid", seed)
+    validation = validate(head)
+    assert head.lexical is not None
+    assert head.lexical.weight.item() > 0.0
+    assert validation.metrics[LEXICAL_WEIGHT] == pytest.approx(head.lexical.weight.item())
+    assert validation.objective > validate(random_head("hybrid", seed)).objective
+
+
+@pytest.mark.parametrize("model", ["hybrid", "mlp_twin", "cosine"])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_lexical_part_is_never_below_the_cosine(
+    trial_data: TrialData, model: str, seed: int
+) -> None:
+    data = with_lexical(trial_data, relevant=0.0, noise=1.0)
+    validate = Validator(data.validation_in_domain, data.validation_out_of_domain)
+    assert (
+        validate(lexical_head(model, seed)).objective >= validate(random_head("cosine")).objective
+    )
+
+
+def test_the_scores_are_those_of_the_fitted_weights(trial_data: TrialData) -> None:
+    data = with_lexical(trial_data, relevant=0.5, noise=0.3)
+    head = lexical_head("mlp_twin")
+    validation = Validator(data.validation_in_domain, ())(head)
+    scores = score_on(head, validation.fusion_weight, data.validation_in_domain)
+    assert scores.metrics[NDCG] == pytest.approx(validation.metrics[f"val_seen_{NDCG}"])
+
+
+def test_one_query_of_a_domain_keeps_the_weight_of_the_first_stage(trial_data: TrialData) -> None:
+    data = with_lexical(trial_data, relevant=0.5, noise=0.3)
+    alone = tuple(first_query(queries) for queries in data.validation_in_domain)
+    head = lexical_head("hybrid")
+    validation = Validator(alone, ())(head)
+    first_stage = Validator(alone, ()).of([q.lexical for q in alone if q.lexical is not None])
+    assert validation.metrics[LEXICAL_WEIGHT] == pytest.approx(first_stage.fusion_weight)
+
+
+def first_query(queries: QuerySet) -> QuerySet:
+    assert queries.lexical is not None
+    return replace(
+        queries,
+        query_ids=queries.query_ids[:1],
+        queries=queries.queries[:1],
+        candidates=queries.candidates[:1],
+        cosine=queries.cosine[:1],
+        grades=queries.grades[:1],
+        positives=queries.positives[:1],
+        lexical=queries.lexical[:1],
+    )

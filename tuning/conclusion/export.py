@@ -66,6 +66,7 @@ def export_trial(
         data_fingerprint=prepared.fingerprint,
         metrics={"validation": trial.validation.metrics, **evidence.test},
         examples=prepared.examples,
+        lexicon=prepared.lexicon,
         training={**asdict(trial.training_summary), "seeds": asdict(seeds)},
     )
     return export_model(output, model)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from quantum_rerank.similarity.config import ModelConfig
 from quantum_rerank.similarity.gate import DistanceGate
 from quantum_rerank.similarity.heads.head import Head
+from quantum_rerank.similarity.lexical_part import LexicalPart
 from quantum_rerank.similarity.models import MODELS
 from quantum_rerank.similarity.size import require_size
 
@@ -28,6 +29,8 @@ def build_head(config: ModelConfig, embedding_dim: int) -> Head:
     head = MODELS[MODELS.check(config.model)](config, embedding_dim)
     if config.fusion.gate == "distance":
         head.gate = DistanceGate(config.fusion.centroids, embedding_dim)
+    if config.has_lexical_part:
+        head.lexical = LexicalPart()
     return head
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from quantum_rerank.similarity.angle_predictor import LinearPath
 from quantum_rerank.similarity.config import ModelConfig
 from quantum_rerank.similarity.gate import DistanceGate
+from quantum_rerank.similarity.lexical_part import LexicalPart
 
 Component = Literal["mlp", "state", "circuit", "entangler", "linear"]
 
@@ -26,6 +27,7 @@ class Head(nn.Module, ABC):
         is_trainable: The model has weights to train.
         output_length: Length of the MLP's outputs at the start, with a linear path.
         gate: Share of the affinity per query, if it is not the same for all queries.
+        lexical: Weight of a lexical score beside the cosine, if the model has one.
     """
 
     description: ClassVar[str]
@@ -43,6 +45,7 @@ class Head(nn.Module, ABC):
         """
         super().__init__()
         self.gate: DistanceGate | None = None
+        self.lexical: LexicalPart | None = None
 
     @abstractmethod
     def represent(self, embeddings: Tensor) -> Tensor:
