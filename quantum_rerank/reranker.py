@@ -249,9 +249,9 @@ class Reranker:
 
     @property
     def _lexical_part(self) -> LexicalPart | None:
-        """The lexical part of the model, if its weight is not 0."""
+        """The lexical part of the model, if it is used."""
         part = self._head.lexical
-        return part if part is not None and float(part.weight) > 0.0 else None
+        return part if part is not None and part.is_used else None
 
     def index(
         self,

@@ -27,7 +27,7 @@ from quantum_rerank.errors import (
 from quantum_rerank.evaluation.ranking import Candidates
 from quantum_rerank.export import ExportedModel, Manifest, export_model, read_bundle, write_bundle
 from quantum_rerank.reranker import Reranker
-from quantum_rerank.similarity import MODELS, build_head, fuse
+from quantum_rerank.similarity import MODELS, build_head
 from quantum_rerank.training.models import train_model
 from quantum_rerank.training.trial_data import TrialData
 
@@ -279,7 +279,8 @@ def write(small_config: Callable[..., ExperimentConfig], tmp_path: Path) -> Writ
         torch.manual_seed(0)
         head = build_head(config, DIM)
         if head.gate:
-            head.gate.fall.fill_(2.0)  # every query is one spread away from centroids at 0
+            head.gate.queries = torch.eye(DIM)[:1]
+            head.gate.high.fill_(2.0)
         manifest = Manifest(config, DIM, 0.4, "npy:vectors", "abc", {})
         return write_bundle(tmp_path / name, head.state_dict(), manifest)
 
@@ -348,12 +349,13 @@ def test_indexed_documents_have_the_same_scores(write: Write, model: str, tmp_pa
 
 
 def test_a_gate_weighs_indexed_documents_like_texts(write: Write, tmp_path: Path) -> None:
-    gated = Reranker.load(write(name="gated", **{"fusion.gate": "distance", "fusion.centroids": 2}))
+    gated = Reranker.load(write(name="gated", **{"fusion.gate": "nearest"}))
     bare, vectors = Reranker.load(write(name="bare")), unit_rows(20)
     direct = gated.scores_of_embeddings(QUERY, vectors)
-    # w(q) = w / (1 + 2**2), so that a fifth of what the affinity adds to the cosine is left.
+    # w(q) = w t / 2, so that this much of what the affinity adds to the cosine is left.
     cosine = np.vecdot(vectors, QUERY).astype(np.float64)
-    expected = cosine + (bare.scores_of_embeddings(QUERY, vectors) - cosine) / 5
+    share = max(float(QUERY[0]), 0.0) / 2
+    expected = cosine + (bare.scores_of_embeddings(QUERY, vectors) - cosine) * share
     np.testing.assert_allclose(direct, expected, atol=1e-12)
     index = gated.index_embeddings(vectors, tmp_path / "index")
     np.testing.assert_allclose(gated.scores_of_indexed(QUERY, index), direct, atol=1e-12)
@@ -363,10 +365,10 @@ def test_a_gate_weighs_indexed_documents_like_texts(write: Write, tmp_path: Path
 def test_a_gated_model_scores_as_in_training(
     trial_data: TrialData, small_config: Callable[..., ExperimentConfig], tmp_path: Path, model: str
 ) -> None:
-    config = small_config({"fusion.gate": "distance", "fusion.centroids": 3, "model": model})
+    config = small_config({"fusion.gate": "nearest", "model": model})
     head = train_model(config, model, trial_data).head
     assert head.gate is not None
-    head.gate.fall.fill_(1.0)  # whatever suits validation
+    head.gate.high.fill_(0.9)  # whatever suits validation
     queries = trial_data.validation_out_of_domain[0]
     example = ExampleTexts("q", queries.queries[0], ("d",), queries.documents[:1])
     bundle = export_model(
@@ -383,7 +385,7 @@ def test_a_gated_model_scores_as_in_training(
     )
     reranker = Reranker.load(bundle)
     index = reranker.index_embeddings(queries.documents, tmp_path / "index")
-    trained = fuse(queries.cosine.astype(np.float64), Candidates(queries).affinities(head), 0.8)
+    trained = Candidates(queries).parts(head).fused(0.8)
     for query, rows, expected in zip(queries.queries, queries.candidates, trained, strict=True):
         direct = reranker.scores_of_embeddings(query, queries.documents[rows])
         np.testing.assert_allclose(direct, expected, atol=1e-6)

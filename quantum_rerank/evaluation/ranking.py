@@ -17,7 +17,7 @@ from quantum_rerank.evaluation.candidate_metrics import CandidateMetrics
 from quantum_rerank.evaluation.leaderboard import Scores, over_domains
 from quantum_rerank.evaluation.metrics import Evaluator
 from quantum_rerank.evaluation.query_set import QuerySet, Rows
-from quantum_rerank.similarity import Head, first_stage, fuse, gated
+from quantum_rerank.similarity import Head, ScoreParts, score_parts
 
 FloatArray = NDArray[np.float64]
 _TEXTS = 2048  # represented at once: the layers' activations stay in the cache
@@ -40,22 +40,24 @@ class Candidates:
         judged = [list(queries.qrels[query].values()) for query in queries.query_ids]
         return CandidateMetrics(queries.grades, judged)
 
+    def parts(self, head: Head, affinity: FloatArray | None = None) -> ScoreParts:
+        """Return the scores that a fusion weight fuses, with the head's gate and lexical part.
+
+        Args:
+            head: The head.
+            affinity: (q, k), if it is computed already.
+        """
+        if affinity is None:
+            affinity = self.affinities(head)
+        queries = self.queries
+        return score_parts(head, queries.queries, self._cosine, queries.lexical, affinity)
+
+    def beside_cosine(self, affinity: FloatArray) -> ScoreParts:
+        """Return scores of any system, (q, k), to fuse with the cosine."""
+        return ScoreParts(self._cosine, affinity)
+
     def affinities(self, head: Head) -> FloatArray:
-        """Return the head's affinity of every query with each of its candidates, (q, k), gated."""
-        return self.gated(head, self.bare_affinities(head))
-
-    def first_stage(self, head: Head | None) -> FloatArray:
-        """Return the score that an affinity is fused with, (q, k); without a head, the cosine."""
-        if head is None:
-            return self._cosine
-        return first_stage(head, self._cosine, self.queries.lexical)
-
-    def gated(self, head: Head, affinity: FloatArray) -> FloatArray:
-        """Apply the head's gate, if it has one, to affinities of shape (q, k)."""
-        return gated(head, self.queries.queries, self.first_stage(head), affinity)
-
-    def bare_affinities(self, head: Head) -> FloatArray:
-        """Return the affinities without the gate, (q, k).
+        """Return the head's affinity of every query with each of its candidates, (q, k).
 
         Each document is represented once, even if it is a candidate of several queries.
 
@@ -97,36 +99,14 @@ class Candidates:
         ranks = self._metrics.ranks(scores)
         return {name: self._metrics.values(name, ranks) for name in metrics}
 
-    def means(
-        self,
-        affinity: FloatArray,
-        weight: float,
-        metrics: Sequence[str],
-        head: Head | None = None,
-    ) -> dict[str, float]:
-        """Return the mean of each metric at one fusion weight.
-
-        Args:
-            affinity: (q, k), gated.
-            weight: Weight of the affinity.
-            metrics: Names of metrics.
-            head: Head of the first-stage score; None for the cosine.
-        """
-        values = self.values(fuse(self.first_stage(head), affinity, weight), metrics)
+    def means(self, parts: ScoreParts, weight: float, metrics: Sequence[str]) -> dict[str, float]:
+        """Return the mean of each metric at one fusion weight."""
+        values = self.values(parts.fused(weight), metrics)
         return {name: float(of_queries.mean()) for name, of_queries in values.items()}
 
-    def rankings(
-        self, affinity: FloatArray, weight: float, head: Head | None = None
-    ) -> Mapping[str, Sequence[str]]:
-        """Return query id -> document ids, best first.
-
-        Args:
-            affinity: (q, k), gated.
-            weight: Weight of the affinity.
-            head: Head of the first-stage score; None for the cosine.
-        """
-        scores = fuse(self.first_stage(head), affinity, weight)
-        order = np.argsort(-scores, axis=1, kind="stable")
+    def rankings(self, parts: ScoreParts, weight: float) -> Mapping[str, Sequence[str]]:
+        """Return query id -> document ids, best first."""
+        order = np.argsort(-parts.fused(weight), axis=1, kind="stable")
         # Object dtype, so that an id is never cut.
         ids: NDArray[Any] = np.array(self.queries.document_ids, dtype=object)
         ranked = np.take_along_axis(ids[self.queries.candidates], order, axis=1).tolist()
@@ -155,9 +135,8 @@ def score_on(head: Head, fusion_weight: float, query_sets: Sequence[QuerySet]) -
     Returns:
         Metrics per query and their means, in which each domain counts the same.
     """
-    all_candidates = list(map(Candidates, query_sets))
-    affinities = (candidates.affinities(head) for candidates in all_candidates)
-    return _scores(zip(all_candidates, affinities, strict=True), fusion_weight, head)
+    all_candidates = map(Candidates, query_sets)
+    return _scores(((each, each.parts(head)) for each in all_candidates), fusion_weight)
 
 
 def score_affinities(
@@ -173,15 +152,16 @@ def score_affinities(
     Returns:
         Metrics per query and their means, in which each domain counts the same.
     """
-    return _scores(zip(map(Candidates, query_sets), affinities, strict=True), fusion_weight)
+    pairs = zip(map(Candidates, query_sets), affinities, strict=True)
+    return _scores(
+        ((each, each.beside_cosine(affinity)) for each, affinity in pairs), fusion_weight
+    )
 
 
-def _scores(
-    ranked: Iterable[tuple[Candidates, FloatArray]], fusion_weight: float, head: Head | None = None
-) -> Scores:
+def _scores(ranked: Iterable[tuple[Candidates, ScoreParts]], fusion_weight: float) -> Scores:
     domains, per_query = [], []
-    for candidates, affinity in ranked:
-        queries, rankings = candidates.queries, candidates.rankings(affinity, fusion_weight, head)
+    for candidates, parts in ranked:
+        queries, rankings = candidates.queries, candidates.rankings(parts, fusion_weight)
         domains.append(queries.domain)
         per_query.append(Evaluator(queries.qrels).per_query(rankings))
     return over_domains(domains, per_query)

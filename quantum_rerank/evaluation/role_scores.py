@@ -32,7 +32,8 @@ def _score(head: Head, fusion_weight: float, query_sets: Sequence[QuerySet]) -> 
     model, cosine = [], []
     for queries in query_sets:
         candidates = Candidates(queries)
-        affinity = candidates.affinities(head)
-        model.append(candidates.means(affinity, fusion_weight, (NDCG,), head)[NDCG])
-        cosine.append(candidates.means(affinity, 0.0, (NDCG,))[NDCG])
+        parts = candidates.parts(head)
+        of_cosine = candidates.beside_cosine(parts.affinity)
+        model.append(candidates.means(parts, fusion_weight, (NDCG,))[NDCG])
+        cosine.append(candidates.means(of_cosine, 0.0, (NDCG,))[NDCG])
     return ModelAndCosine(fmean(model), fmean(cosine))

@@ -51,7 +51,7 @@ def _model(manifest: Manifest) -> Iterator[str]:
             f"({config.data.language})."
         )
     yield from _prompts(config.data)
-    if config.fusion.gate == "distance":
+    if config.fusion.gate == "nearest":
         yield "w decreases for queries that are far from the training queries."
     yield f"Affinity: {model.description}."
     for component, text in _components(config).items():

@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from quantum_rerank.similarity.fusion import (
         FUSION_GRID,
         FusedSimilarity,
-        first_stage,
+        ScoreParts,
         fuse,
-        gated,
         represent,
         score,
+        score_parts,
         score_represented,
     )
-    from quantum_rerank.similarity.gate import FALLS, DistanceGate
+    from quantum_rerank.similarity.gate import NearestGate
     from quantum_rerank.similarity.heads import Head, build_head
     from quantum_rerank.similarity.lexical_part import LexicalPart
     from quantum_rerank.similarity.loading import build_for_weights, require_finite
@@ -25,17 +25,16 @@ else:
     __getattr__ = lazy_exports(
         __name__,
         {
-            "FALLS": "gate",
             "FUSION_GRID": "fusion",
-            "DistanceGate": "gate",
+            "NearestGate": "gate",
             "FusedSimilarity": "fusion",
             "Head": "heads",
             "build_for_weights": "loading",
             "build_head": "heads",
             "LexicalPart": "lexical_part",
-            "first_stage": "fusion",
             "fuse": "fusion",
-            "gated": "fusion",
+            "ScoreParts": "fusion",
+            "score_parts": "fusion",
             "represent": "fusion",
             "require_finite": "loading",
             "score": "fusion",
@@ -44,10 +43,8 @@ else:
     )
 
 __all__ = [
-    "FALLS",
     "FUSION_GRID",
     "MODELS",
-    "DistanceGate",
     "FusedSimilarity",
     "FusionConfig",
     "Head",
@@ -55,13 +52,14 @@ __all__ = [
     "LinearConfig",
     "MlpConfig",
     "ModelConfig",
+    "NearestGate",
+    "ScoreParts",
     "build_for_weights",
     "build_head",
-    "first_stage",
     "fuse",
-    "gated",
     "represent",
     "require_finite",
     "score",
+    "score_parts",
     "score_represented",
 ]

@@ -31,13 +31,12 @@ class FusionConfig(Section):
     """The weight w in score = (1 - w) cosine + w fidelity.
 
     If the loss is on the fused score, w is trained from `initial_weight`; it is
-    fitted on validation in any case. A gate lets it fall with a query's distance from the
-    nearest centroid of the training queries, as fast as suits validation.
+    fitted on validation in any case. A gate lets it fall for queries that are far from the
+    nearest training queries, as suits validation.
     """
 
     initial_weight: float = Field(0.5, gt=0.0, lt=1.0)
-    gate: Literal["none", "distance"] = "none"
-    centroids: int = Field(32, ge=1, le=1024)
+    gate: Literal["none", "nearest"] = "none"
 
 
 class ModelConfig(Protocol):

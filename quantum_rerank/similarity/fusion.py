@@ -32,38 +32,49 @@ def fuse(cosine: Scores, affinity: Scores, weight: Scores | float) -> Scores:
     return (1.0 - weight) * cosine + weight * affinity
 
 
-def first_stage(head: Head, cosine: FloatArray, lexical: FloatArray | None) -> FloatArray:
-    """Return (1 - v) cosine + v lexical, where v is the head's lexical weight.
+class ScoreParts(NamedTuple):
+    """Scores of queries' candidates that are fused by one weight.
 
-    Args:
-        head: The head, with or without a lexical part.
-        cosine: (q, k) float64.
-        lexical: (q, k) float64; None stands for the cosine alone.
+    Attributes:
+        first: (q, k) float64, the first-stage score: the cosine, or its mean with BM25.
+        affinity: (q, k) float64, moved towards the first stage where a gate asks for it.
     """
-    if head.lexical is None or lexical is None:
-        return cosine
-    return fuse(cosine, lexical, float(head.lexical.weight))
+
+    first: FloatArray
+    affinity: FloatArray
+
+    def fused(self, weight: float) -> FloatArray:
+        """Return (1 - weight) first + weight affinity, (q, k)."""
+        return fuse(self.first, self.affinity, weight)
 
 
-def gated(
-    head: Head, queries: NDArray[np.float32], first: FloatArray, affinity: FloatArray
-) -> FloatArray:
-    """Move affinities towards the first-stage score for queries far from the training queries.
+def score_parts(
+    head: Head,
+    queries: NDArray[np.float32],
+    cosine: FloatArray,
+    lexical: FloatArray | None,
+    affinity: FloatArray,
+) -> ScoreParts:
+    """Apply the gate and the lexical part of a head, where it has them.
 
-    Fusing the result by w equals fusing the bare affinities by w(q), see `DistanceGate`.
+    A gate moves affinities towards the first stage: fusing them by w equals fusing the bare
+    affinities by w(q), see `NearestGate`.
 
     Args:
-        head: The head, with or without a gate.
+        head: The head.
         queries: (q, dim), L2-normalised float32.
-        first: (q, k) float64, see `first_stage`.
+        cosine: (q, k) float64.
+        lexical: (q, k) float64, for a head with a lexical part.
         affinity: (q, k) float64.
     """
-    if head.gate is None:
-        return affinity
-    with torch.inference_mode():
-        # Copied, because torch warns of arrays that it may not write to.
-        share: FloatArray = head.gate(torch.from_numpy(np.array(queries))).numpy()
-    return fuse(first, affinity, share[:, None])
+    share, first = None, cosine
+    if head.gate is not None:
+        with torch.inference_mode():
+            # Copied, because torch warns of arrays that it may not write to.
+            share = head.gate(torch.from_numpy(np.array(queries))).numpy()[:, None]
+    if head.lexical is not None and lexical is not None:
+        first = fuse(cosine, lexical, head.lexical.weights(share))
+    return ScoreParts(first, affinity if share is None else fuse(first, affinity, share))
 
 
 class Compared(NamedTuple):
@@ -186,8 +197,8 @@ def score_represented(
     with torch.inference_mode():
         affinity = head.compare(_double(query_state), _double(document_states)).numpy()
     cosine = np.vecdot(documents, query).astype(np.float64)[None]
-    first = first_stage(head, cosine, None if lexical is None else lexical[None])
-    scores: FloatArray = fuse(first, gated(head, query[None], first, affinity), weight)[0]
+    of_query = None if lexical is None else lexical[None]
+    scores: FloatArray = score_parts(head, query[None], cosine, of_query, affinity).fused(weight)[0]
     if not np.isfinite(scores).all():
         raise BundleError(
             "The model gives scores that are not finite: its weights, or the states of an index, "

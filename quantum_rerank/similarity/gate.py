@@ -1,41 +1,57 @@
-"""The share of the fusion weight per query, by its distance from the training queries."""
+"""The share of the fusion weight per query, by its nearness to the training queries."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-FALLS: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 2.0)
-"""Values tried on validation. 0 leaves the weight the same for all queries."""
+N_NEAREST = 3
 
 
-class DistanceGate(nn.Module):
-    """The share of the fusion weight that a query keeps: w(q) = w / (1 + (fall * z)**2).
+class NearestGate(nn.Module):
+    """The share of the fusion weight that a query keeps, between 0 and 1.
 
-    z is the distance of the query beyond the usual training query: one minus its cosine to the
-    nearest centroid, less the median of the training queries' distances, in their standard
-    deviations; 0 for a query that lies nearer. At z = 1 / fall half of the weight is left.
+    The share is (t - low) / (high - low), where t is the mean cosine of a query to the three
+    nearest training queries. A query as near as `high` keeps the whole weight; one as far as
+    `low` is left to the first stage. Without a `high` above `low`, all queries keep it.
 
     All values are buffers, so that they are saved and exported with the model's weights.
+
+    Attributes:
+        queries: (n, dim), training queries of length 1. Their number is that of the weights that
+            are loaded.
+        low: Mean cosine of two training queries.
+        high: Nearness from which on a query keeps the whole weight; fitted on validation.
+        levels: Values of `high` to choose from, see `place_gate`; empty in a loaded model.
     """
 
-    centroids: Tensor
-    usual: Tensor
-    spread: Tensor
-    fall: Tensor
+    queries: Tensor
+    low: Tensor
+    high: Tensor
 
-    def __init__(self, n_centroids: int, embedding_dim: int) -> None:
+    def __init__(self, embedding_dim: int) -> None:
         super().__init__()
-        self.register_buffer("centroids", torch.zeros(n_centroids, embedding_dim))
-        self.register_buffer("usual", torch.zeros(()))
-        self.register_buffer("spread", torch.ones(()))
-        self.register_buffer("fall", torch.zeros(()))
+        self.register_buffer("queries", torch.zeros(0, embedding_dim))
+        self.register_buffer("low", torch.zeros(()))
+        self.register_buffer("high", torch.zeros(()))
+        self.levels: tuple[float, ...] = ()
 
-    def distances(self, queries: Tensor) -> Tensor:
-        """Return distances to the nearest centroid, (n, dim) -> (n,) float64, from 0 to 2."""
-        return 1.0 - (queries.double() @ self.centroids.double().T).amax(dim=1)
+    def nearness(self, queries: Tensor) -> Tensor:
+        """Return mean cosines to the nearest training queries, (n, dim) -> (n,) float32."""
+        cosines = queries @ self.queries.T
+        return cosines.topk(min(N_NEAREST, len(self.queries)), dim=1).values.mean(dim=1)
 
     def forward(self, queries: Tensor) -> Tensor:
-        """Return the shares of queries, (n, dim) -> (n,) float64, above 0 and at most 1."""
-        beyond = (self.distances(queries) - self.usual.double()) / self.spread.double()
-        return 1.0 / (1.0 + (self.fall.double() * beyond.clamp(min=0.0)) ** 2)
+        """Return the shares of queries, (n, dim) -> (n,) float64, from 0 to 1."""
+        if not self.high > self.low:
+            return torch.ones(len(queries), dtype=torch.float64)
+        above = self.nearness(queries).double() - self.low.double()
+        return (above / (self.high.double() - self.low.double())).clamp(0.0, 1.0)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        stored = state_dict.get(f"{prefix}queries")
+        if stored is not None and stored.shape[1:] == self.queries.shape[1:]:
+            self.queries = self.queries.new_zeros(stored.shape)
+        super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -36,8 +36,6 @@ def declared_weights(config: ModelConfig, embedding_dim: int) -> int:
         weights += embedding_dim * config.circuit.ansatz.n_angles
     if "linear" in head.components:
         weights += embedding_dim * config.linear.rank
-    if config.fusion.gate == "distance":
-        weights += embedding_dim * config.fusion.centroids
     return weights
 
 

@@ -1,4 +1,4 @@
-"""Placement of a distance gate's centroids among the training queries."""
+"""Placement of a gate among the training queries."""
 
 from __future__ import annotations
 
@@ -8,32 +8,35 @@ import numpy as np
 import torch
 
 from quantum_rerank.embeddings import Embeddings
-from quantum_rerank.similarity import DistanceGate
+from quantum_rerank.similarity import NearestGate
+from quantum_rerank.similarity.gate import N_NEAREST
 
-_QUERIES_A_CENTROID = 8  # at least: a query that is a centroid has the distance 0
-_MOST_QUERIES = 4096  # that the centroids are computed from
+MOST_QUERIES = 4096
+"""Training queries that a gate keeps at most, drawn at random."""
+
+QUANTILES = (0.1, 0.25, 0.5, 0.75)
+"""Quantiles of the training queries' nearness to each other that `high` is chosen from."""
 
 
-def place_gate(gate: DistanceGate, queries: Sequence[Embeddings], rng: np.random.Generator) -> None:
-    """Set a gate's centroids by k-means over training queries, and their usual distances.
+def place_gate(gate: NearestGate, queries: Sequence[Embeddings], rng: np.random.Generator) -> None:
+    """Set the training queries of a gate, and the values that its `high` is chosen from.
 
     Args:
         gate: The gate, changed in place.
-        queries: (n, dim) L2-normalised float32, of each domain. Few queries make fewer
-            centroids, repeated to fill the gate, which changes no distance.
-        rng: Draws the queries and the first centroids.
+        queries: (n, dim) L2-normalised float32, of each domain.
+        rng: Draws the queries, if there are many.
     """
-    from scipy.cluster.vq import kmeans
-
     everything = np.concatenate(queries)
-    if len(everything) > _MOST_QUERIES:
-        everything = everything[rng.choice(len(everything), _MOST_QUERIES, replace=False)]
-    n_places = len(gate.centroids)
-    n_centroids = min(n_places, max(len(everything) // _QUERIES_A_CENTROID, 1))
-    start = everything[rng.choice(len(everything), n_centroids, replace=False)]
-    centroids, _ = kmeans(everything.astype(np.float64), start.astype(np.float64))
-    centroids /= np.maximum(np.linalg.norm(centroids, axis=1, keepdims=True), 1e-12)
-    gate.centroids.copy_(torch.from_numpy(np.resize(centroids, (n_places, centroids.shape[1]))))
-    distances = gate.distances(torch.from_numpy(everything))
-    gate.usual.copy_(distances.median())
-    gate.spread.copy_(distances.std(correction=0).clamp(min=1e-6))
+    if len(everything) > MOST_QUERIES:
+        everything = everything[rng.choice(len(everything), MOST_QUERIES, replace=False)]
+    gate.queries = torch.from_numpy(np.array(everything, dtype=np.float32))
+    n_others = len(everything) - 1
+    if not n_others:
+        return
+    cosines = everything @ everything.T
+    n_nearest = min(N_NEAREST, n_others)
+    np.fill_diagonal(cosines, 0.0)
+    gate.low.fill_(float(cosines.sum()) / (len(everything) * n_others))
+    np.fill_diagonal(cosines, -np.inf)
+    nearness = np.partition(cosines, -n_nearest, axis=1)[:, -n_nearest:].mean(axis=1)
+    gate.levels = tuple(np.quantile(nearness, QUANTILES).tolist())

@@ -146,7 +146,7 @@ class Negatives:
         return scores[:, :-1], scores[:, -1]
 
     def _scored(self, queries: QuerySet, model: FusedSimilarity) -> FloatArray:
-        affinity = Candidates(queries).bare_affinities(model.head)  # as the loss sees them
+        affinity = Candidates(queries).affinities(model.head)  # as the loss sees them
         if self._on_fidelity:
             return affinity
         return fuse(queries.cosine.astype(np.float64), affinity, model.weight.item())

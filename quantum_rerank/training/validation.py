@@ -14,9 +14,9 @@ import numpy as np
 from quantum_rerank.evaluation import METRICS, NDCG
 from quantum_rerank.evaluation.query_set import QuerySet
 from quantum_rerank.evaluation.ranking import Candidates, FloatArray
-from quantum_rerank.similarity import FALLS, FUSION_GRID, Head, fuse
+from quantum_rerank.similarity import FUSION_GRID, Head, LexicalPart, NearestGate, ScoreParts
 
-SPREAD, GATE_FALL, LEXICAL_WEIGHT = "val_affinity_spread", "gate_fall", "lexical_weight"
+SPREAD, GATE_HIGH, LEXICAL_WEIGHT = "val_affinity_spread", "gate_high", "lexical_weight"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Validation:
             cosine are penalised twice, see `penalise_losses`.
         fusion_weight: The weight with the highest objective.
         metrics: `val_seen_ndcg@10` and the like; SPREAD, the standard deviation of the
-            affinities over a query's candidates, averaged over all queries; GATE_FALL and
+            affinities over a query's candidates, averaged over all queries; GATE_HIGH and
             LEXICAL_WEIGHT if the model has a gate and a lexical part.
     """
 
@@ -78,147 +78,155 @@ class Validator:
         self._objective = objective
 
     def __call__(self, head: Head) -> Validation:
-        """Measure a head, and set its lexical weight and the fall of its gate, if it has them.
+        """Measure a head, and fit its lexical weights and its gate, if it has them.
 
-        The objective is never below that of plain cosine, because a weight of 0 and the fall 0
-        (no gate) are among the choices.
+        The objective is never below that of plain cosine, because a weight of 0 is among the
+        choices.
         """
-        affinities = [candidates.bare_affinities(head) for candidates in self._candidates]
-        fitted = self._with_lexical_weight(head, affinities)
+        affinities = [candidates.affinities(head) for candidates in self._candidates]
+        if head.lexical is not None:
+            self._fit_lexical_weights(head.lexical, affinities)
         if head.gate is not None:
-            fitted = self._with_fall(head, affinities, fitted)
-        return fitted
+            self._fit_gate(head.gate, head, affinities)
+        parts = self._parts(head, affinities)
+        fitted = self._fitted(parts)
+        if head.lexical is not None and fitted.objective < self._objective_of(self._cosine):
+            head.lexical.weight.fill_(0.0)
+            head.lexical.weight_alone.fill_(0.0)
+            fitted = self._fitted(self._parts(head, affinities))
+        metrics = {**fitted.metrics, SPREAD: _spread(affinities)}
+        if head.lexical is not None:
+            metrics[LEXICAL_WEIGHT] = float(head.lexical.weight)
+        if head.gate is not None:
+            metrics[GATE_HIGH] = float(head.gate.high)
+        return replace(fitted, metrics=metrics)
 
     def of(
-        self,
-        affinities: Sequence[FloatArray],
-        weights: Sequence[float] = FUSION_GRID,
-        head: Head | None = None,
+        self, affinities: Sequence[FloatArray], weights: Sequence[float] = FUSION_GRID
     ) -> Validation:
-        """Measure affinities.
+        """Measure affinities beside the cosine.
 
         Args:
             affinities: (q, k) for each query set, the in-domain ones first.
             weights: Fusion weights to choose from.
-            head: Head of the first-stage score; None for the cosine.
 
         Returns:
             The metrics at the weight with the highest objective.
         """
-        values = [self._objective_at(affinities, weight, head) for weight in weights]
-        best = int(np.argmax(values))
-        metrics = {SPREAD: fmean(float(values.std(axis=1).mean()) for values in affinities)}
-        for metric, roles in self._by_role(affinities, weights[best], METRICS, head).items():
-            metrics[f"val_{metric}"] = fmean(roles.values())
-            metrics |= {f"val_{role}_{metric}": value for role, value in roles.items()}
-        return Validation(values[best], weights[best], metrics)
+        validation = self._fitted(self._beside_cosine(affinities), weights)
+        return replace(validation, metrics={**validation.metrics, SPREAD: _spread(affinities)})
 
-    def _with_lexical_weight(self, head: Head, affinities: Sequence[FloatArray]) -> Validation:
-        """Fit the fusion weight, and the lexical weight of a head that has one.
+    def _fit_lexical_weights(self, part: LexicalPart, affinities: Sequence[FloatArray]) -> None:
+        """Set the lexical weight of the first stage alone, and that beside the affinities."""
+        part.weight_alone.fill_(self._weight_alone)
+        pairs = zip(self._first_stage(self._weight_alone), affinities, strict=True)
+        fitted = self._fitted([ScoreParts(*pair) for pair in pairs], metrics=())
+        part.weight.fill_(self._lexical_weight(affinities, fitted.fusion_weight))
 
-        The lexical weight is that of the first stage alone, which depends on no training. Both
-        are fitted together only if that is better by more than a standard error: with few
-        queries, two free weights are fitted to their noise.
+    def _fit_gate(self, gate: NearestGate, head: Head, affinities: Sequence[FloatArray]) -> None:
+        """Set the nearness from which on a query keeps the whole weight; 0 stands for no gate.
+
+        That of a loaded model, which has no values to choose from, is left as it is.
         """
-        if head.lexical is None:
-            return self.of(affinities)
-        head.lexical.weight.fill_(self._first_stage_weight)
-        fitted = self.of(affinities, head=head)
-        values = self._values(affinities, fitted.fusion_weight, head)
-        together, lexical_weight = self._fitted_together(head, affinities, fitted.fusion_weight)
-        head.lexical.weight.fill_(lexical_weight)
-        error = self._standard_error(values, self._values(affinities, together.fusion_weight, head))
-        if together.objective - fitted.objective > error:
-            fitted = together
-        else:
-            head.lexical.weight.fill_(self._first_stage_weight)
-        weight = float(head.lexical.weight)
-        return replace(fitted, metrics={**fitted.metrics, LEXICAL_WEIGHT: weight})
+        if not gate.levels:
+            return
+        objectives = {}
+        for high in (0.0, *gate.levels):
+            gate.high.fill_(high)
+            objectives[high] = self._fitted(self._parts(head, affinities), metrics=()).objective
+        gate.high.fill_(max(objectives, key=lambda high: objectives[high]))
 
-    def _fitted_together(
-        self, head: Head, affinities: Sequence[FloatArray], fusion_weight: float
-    ) -> tuple[Validation, float]:
-        """Fit the lexical weight beside a fusion weight, then the fusion weight beside it."""
-        assert head.lexical is not None
-        objectives = []
+    def _lexical_weight(self, affinities: Sequence[FloatArray], fusion_weight: float) -> float:
+        """Return the mean of the lexical weights that are within a standard error of the best.
+
+        The best itself would be fitted to the noise of few queries.
+
+        Args:
+            affinities: (q, k) for each query set.
+            fusion_weight: Weight of the affinities; 0 for the first stage alone.
+        """
+        values = []
         for weight in FUSION_GRID:
-            head.lexical.weight.fill_(weight)
-            objectives.append(self._objective_at(affinities, fusion_weight, head))
-        best = FUSION_GRID[int(np.argmax(objectives))]
-        head.lexical.weight.fill_(best)
-        return self.of(affinities, head=head), best
-
-    def _with_fall(
-        self, head: Head, affinities: Sequence[FloatArray], ungated: Validation
-    ) -> Validation:
-        """Fit the fall of a head's gate, and the fusion weight with it."""
-        assert head.gate is not None
-        best, best_fall = ungated, 0.0
-        for fall in FALLS[1:]:
-            head.gate.fall.fill_(fall)
-            pairs = zip(self._candidates, affinities, strict=True)
-            gated = [candidates.gated(head, values) for candidates, values in pairs]
-            validation = self.of(gated, head=head)
-            if validation.objective > best.objective:
-                best, best_fall = validation, fall
-        head.gate.fall.fill_(best_fall)
-        return replace(
-            best,
-            metrics={
-                **ungated.metrics,
-                **best.metrics,
-                GATE_FALL: best_fall,
-                SPREAD: ungated.metrics[SPREAD],
-            },
+            pairs = zip(self._first_stage(weight), affinities, strict=True)
+            values.append(self._values([ScoreParts(*pair) for pair in pairs], fusion_weight))
+        objectives = [self._objective_of(self._roles(of_weight)) for of_weight in values]
+        best = int(np.argmax(objectives))
+        return fmean(
+            weight
+            for weight, of_weight, objective in zip(FUSION_GRID, values, objectives, strict=True)
+            if objectives[best] - objective <= self._standard_error(of_weight, values[best])
         )
 
     @cached_property
-    def _first_stage_weight(self) -> float:
-        """Weight of the lexical score beside the cosine, without a model."""
+    def _weight_alone(self) -> float:
+        """Weight of the lexical score beside the cosine, without a model.
+
+        It is that of the domains that are not trained on, if there are any: a gate leaves far
+        queries to it.
+        """
+        unseen = self._candidates[self._n_in_domain :] or self._candidates
+        validator = Validator([candidates.queries for candidates in unseen], (), self._objective)
+        return validator._lexical_weight(validator._lexical, 0.0)
+
+    @property
+    def _lexical(self) -> list[FloatArray]:
         lexical = [candidates.queries.lexical for candidates in self._candidates]
-        return self.of([scores for scores in lexical if scores is not None]).fusion_weight
+        return [scores for scores in lexical if scores is not None]
+
+    def _first_stage(self, lexical_weight: float) -> list[FloatArray]:
+        """Return the first-stage scores at a lexical weight, (q, k) for each query set."""
+        return [parts.fused(lexical_weight) for parts in self._beside_cosine(self._lexical)]
 
     @cached_property
     def _cosine(self) -> dict[str, float]:
         """Role -> objective of the cosine."""
         nothing = [np.zeros(candidates.queries.cosine.shape) for candidates in self._candidates]
-        return self._by_role(nothing, 0.0, (self._objective,))[self._objective]
+        return self._roles(self._values(self._beside_cosine(nothing), 0.0))
 
-    def _objective_at(
-        self, affinities: Sequence[FloatArray], weight: float, head: Head | None
-    ) -> float:
-        roles = self._by_role(affinities, weight, (self._objective,), head)[self._objective]
+    def _parts(self, head: Head, affinities: Sequence[FloatArray]) -> list[ScoreParts]:
+        pairs = zip(self._candidates, affinities, strict=True)
+        return [candidates.parts(head, affinity) for candidates, affinity in pairs]
+
+    def _beside_cosine(self, affinities: Sequence[FloatArray]) -> list[ScoreParts]:
+        pairs = zip(self._candidates, affinities, strict=True)
+        return [candidates.beside_cosine(affinity) for candidates, affinity in pairs]
+
+    def _fitted(
+        self,
+        parts: Sequence[ScoreParts],
+        weights: Sequence[float] = FUSION_GRID,
+        metrics: Sequence[str] = METRICS,
+    ) -> Validation:
+        """Fit the fusion weight, and measure metrics at it."""
+        objectives = [
+            self._objective_of(self._roles(self._values(parts, weight))) for weight in weights
+        ]
+        best = int(np.argmax(objectives))
+        measured = {}
+        for metric in metrics:
+            roles = self._roles(self._values(parts, weights[best], metric))
+            measured[f"val_{metric}"] = fmean(roles.values())
+            measured |= {f"val_{role}_{metric}": value for role, value in roles.items()}
+        return Validation(objectives[best], weights[best], measured)
+
+    def _objective_of(self, roles: Mapping[str, float]) -> float:
         return penalise_losses(roles, self._cosine)
 
-    def _by_role(
-        self,
-        affinities: Sequence[FloatArray],
-        weight: float,
-        metrics: Sequence[str],
-        head: Head | None = None,
-    ) -> dict[str, dict[str, float]]:
-        """Return metric -> role -> the mean over the role's domains."""
-        means = [
-            candidates.means(values, weight, metrics, head)
-            for candidates, values in zip(self._candidates, affinities, strict=True)
-        ]
-        return {metric: self._role_means([mean[metric] for mean in means]) for metric in metrics}
-
-    def _role_means(self, values: Sequence[float]) -> dict[str, float]:
-        """Return role -> the mean of its domains' values."""
-        seen, unseen = values[: self._n_in_domain], values[self._n_in_domain :]
-        return {"seen": fmean(seen)} | ({"unseen": fmean(unseen)} if unseen else {})
-
     def _values(
-        self, affinities: Sequence[FloatArray], weight: float, head: Head
+        self, parts: Sequence[ScoreParts], weight: float, metric: str = ""
     ) -> list[FloatArray]:
-        """Return the objective of every query, (q,) for each query set."""
+        """Return a metric of every query, by default the objective's: (q,) for each query set."""
+        name = metric or self._objective
         return [
-            candidates.values(
-                fuse(candidates.first_stage(head), values, weight), (self._objective,)
-            )[self._objective]
-            for candidates, values in zip(self._candidates, affinities, strict=True)
+            candidates.values(each.fused(weight), (name,))[name]
+            for candidates, each in zip(self._candidates, parts, strict=True)
         ]
+
+    def _roles(self, values: Sequence[FloatArray]) -> dict[str, float]:
+        """Return role -> the mean over its domains of the means over queries."""
+        means = [float(of_queries.mean()) for of_queries in values]
+        seen, unseen = means[: self._n_in_domain], means[self._n_in_domain :]
+        return {"seen": fmean(seen)} | ({"unseen": fmean(unseen)} if unseen else {})
 
     def _standard_error(self, left: Sequence[FloatArray], right: Sequence[FloatArray]) -> float:
         """Return the standard error of the difference of two scores, in which roles count alike.
@@ -232,6 +240,11 @@ class Validator:
         seen, unseen = variances[: self._n_in_domain], variances[self._n_in_domain :]
         of_roles = [sum(role) / len(role) ** 2 for role in (seen, unseen) if role]
         return math.sqrt(sum(of_roles)) / len(of_roles)
+
+
+def _spread(affinities: Sequence[FloatArray]) -> float:
+    """Return the standard deviation over a query's candidates, averaged over all queries."""
+    return fmean(float(values.std(axis=1).mean()) for values in affinities)
 
 
 def penalise_losses(roles: Mapping[str, float], cosine: Mapping[str, float]) -> float:

@@ -210,7 +210,7 @@ def _lexical(model: TrainedModel, texts: Texts) -> _LexicalScores | None:
         BundleError: The model was loaded without its term frequencies.
     """
     part = model.head.lexical
-    if part is None or not float(part.weight):
+    if part is None or not part.is_used:
         return None
     if texts.collection:
         data = model.config.data

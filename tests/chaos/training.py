@@ -79,7 +79,7 @@ def write_training(root: Path, epochs: int) -> Path:
     values = {
         "circuit": {"n_qubits": 3, "engine": "statevector"},
         "mlp": {"hidden_layers": [32], "dropout": 0.2},
-        "fusion": {"gate": "distance", "centroids": 4},
+        "fusion": {"gate": "nearest"},
         "warmup": {"steps": 20, "batch_size": 32},
         "loss": {"name": "infonce", "score": "fused", "negatives": 7},
         "negatives": {"kind": "hard", "refresh_epochs": 3},

@@ -70,7 +70,7 @@ def ended_training(setting: Setting) -> Path:
 @pytest.fixture(scope="session")
 def ended_gated_training(setting: Setting) -> Path:
     """The same with a fusion weight that falls with the distance."""
-    gate = {"fusion.gate": "distance", "fusion.centroids": 3}
+    gate = {"fusion.gate": "nearest"}
     return setting.train(setting.root / "gated-run", gate)
 
 

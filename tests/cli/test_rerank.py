@@ -102,7 +102,7 @@ def with_weight(run: Path, weight: float, folder: Path) -> Path:
     """The model of a run as a bundle with another fusion weight, and a gate that is felt."""
     model = load_model(run)
     if model.head.gate:
-        model.head.gate.fall.fill_(1.0)
+        model.head.gate.high.fill_(0.9)
     example = ExampleTexts("q", np.eye(16, dtype=np.float32)[0], ("d",), np.eye(16)[:1])
     return export_model(
         folder,

@@ -82,15 +82,16 @@ def test_weight_zero_ranks_like_the_cosine(query_set: QuerySet) -> None:
         for query, rows in zip(query_set.query_ids, query_set.candidates, strict=True)
     }
     noise = np.random.default_rng(0).uniform(size=query_set.candidates.shape)
-    assert Candidates(query_set).rankings(noise, 0.0) == by_cosine
+    candidates = Candidates(query_set)
+    assert candidates.rankings(candidates.beside_cosine(noise), 0.0) == by_cosine
 
 
 def test_weight_one_ranks_by_the_affinity_alone(query_set: QuerySet) -> None:
     relevant = (query_set.grades > 0).astype(float)
     candidates = Candidates(query_set)
     evaluator = Evaluator(query_set.qrels)
-    best = evaluator.per_query(candidates.rankings(relevant, 1.0))
-    worst = evaluator.per_query(candidates.rankings(-relevant, 1.0))
+    best = evaluator.per_query(candidates.rankings(candidates.beside_cosine(relevant), 1.0))
+    worst = evaluator.per_query(candidates.rankings(candidates.beside_cosine(-relevant), 1.0))
     for query, row in zip(query_set.query_ids, relevant, strict=True):
         assert best["mrr@10"][query] == (1.0 if row.any() else 0.0)
         assert worst["mrr@10"][query] < 0.2  # 12 candidates, at most 2 of them relevant
@@ -100,9 +101,10 @@ def test_weight_one_ranks_by_the_affinity_alone(query_set: QuerySet) -> None:
 def test_means_equal_the_metrics_of_the_rankings(query_set: QuerySet, weight: float) -> None:
     affinity = np.random.default_rng(0).uniform(size=query_set.candidates.shape)
     candidates = Candidates(query_set)
-    result = Evaluator(query_set.qrels).per_query(candidates.rankings(affinity, weight))
+    parts = candidates.beside_cosine(affinity)
+    result = Evaluator(query_set.qrels).per_query(candidates.rankings(parts, weight))
     expected = {metric: np.mean(list(values.values())) for metric, values in result.items()}
-    assert candidates.means(affinity, weight, METRICS) == pytest.approx(expected, abs=1e-12)
+    assert candidates.means(parts, weight, METRICS) == pytest.approx(expected, abs=1e-12)
 
 
 def test_each_query_set_is_prepared_once_for_scoring(

@@ -69,17 +69,17 @@ def bundle(export: Export) -> Path:
     return export()
 
 
-@pytest.mark.parametrize("fall", [0.0, 1.0])
+@pytest.mark.parametrize("high", [0.0, 1.0])
 def test_a_bundle_keeps_its_gate(
-    small_config: Callable[..., ExperimentConfig], tmp_path: Path, fall: float
+    small_config: Callable[..., ExperimentConfig], tmp_path: Path, high: float
 ) -> None:
-    config = small_config({"fusion.gate": "distance", "fusion.centroids": 4})
+    config = small_config({"fusion.gate": "nearest"})
     torch.manual_seed(0)
     head = build_head(config, DIM).eval()
     ungated = score(head, WEIGHT, EXAMPLE.query_vector, EXAMPLE.document_vectors)
     assert head.gate is not None
-    head.gate.centroids.copy_(torch.from_numpy(unit_rows(4, 5)))
-    head.gate.fall.fill_(fall)
+    head.gate.queries = torch.from_numpy(unit_rows(4, 5))
+    head.gate.high.fill_(high)
     folder = tmp_path / "bundle"
     export_model(
         folder,
@@ -95,7 +95,7 @@ def test_a_bundle_keeps_its_gate(
     )
     (example,) = read_bundle(folder)[1].examples
     np.testing.assert_allclose(example_scores(folder), example.scores, atol=1e-12)
-    assert np.allclose(example.scores, ungated, atol=1e-4) == (fall == 0.0)
+    assert np.allclose(example.scores, ungated, atol=1e-4) == (high == 0.0)
     assert "w decreases for queries that are far" in (folder / "README.md").read_text()
 
 

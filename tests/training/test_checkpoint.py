@@ -36,8 +36,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "float32": {"circuit.precision": "float32", "circuit.engine": "statevector"},
     "mlp_twin": {"model": "mlp_twin", "loss.name": "infonce", "optimizer.schedule": "step"},
     "gated": {
-        "fusion.gate": "distance",
-        "fusion.centroids": 3,
+        "fusion.gate": "nearest",
         "training.ema_decay": 0.5,
         "optimizer.mlp_lr": 0.1,
     },

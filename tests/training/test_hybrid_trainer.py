@@ -20,7 +20,7 @@ from quantum_rerank.training.best_model import best_model_bytes, read_best_model
 from quantum_rerank.training.config import LOSSES
 from quantum_rerank.training.hybrid_trainer import make_descendant, make_trainer
 from quantum_rerank.training.trial_data import TrialData
-from quantum_rerank.training.validation import GATE_FALL, Validator
+from quantum_rerank.training.validation import GATE_HIGH, Validator
 
 
 @pytest.fixture
@@ -124,14 +124,13 @@ def test_a_gate_changes_nothing_that_is_drawn_or_trained(
 ) -> None:
     losses, weights = [], []
     settings = {
-        "fusion.centroids": 2,
         "warmup.steps": 2,
         "loss.score": "fused",
         "negatives.kind": mining,
         "negatives.pool": 3,
         "negatives.refresh_epochs": 1,
     }
-    for gate in ("none", "distance"):
+    for gate in ("none", "nearest"):
         config = small_config(settings | {"fusion.gate": gate})
         trainer = make_trainer(config, trial_data)
         losses.append([report.metrics["train_loss"] for report in trainer.epochs()])
@@ -143,15 +142,16 @@ def test_a_gate_changes_nothing_that_is_drawn_or_trained(
 def test_the_best_epoch_s_weights_hold_the_gate_that_was_fitted_to_them(
     trial_data: TrialData, small_config: Callable[..., ExperimentConfig]
 ) -> None:
-    config = small_config({"fusion.gate": "distance", "training.max_epochs": 6})
+    config = small_config({"fusion.gate": "nearest", "training.max_epochs": 6})
     trainer = make_trainer(config, trial_data)
     list(trainer.epochs())
     assert trainer.best is not None
     content = best_model_bytes(trainer.best, config, trial_data.embedding_dim)
     head, validation, *_ = read_best_model(content, "it")
     assert head.gate is not None
-    assert head.gate.fall.item() == validation.metrics[GATE_FALL]
-    assert head.gate.centroids.shape == (32, trial_data.embedding_dim)
+    assert head.gate.high.item() == validation.metrics[GATE_HIGH]
+    n_queries = sum(len(queries.query_ids) for queries in trial_data.train)
+    assert head.gate.queries.shape == (n_queries, trial_data.embedding_dim)
     assert (
         Validator(trial_data.validation_in_domain, trial_data.validation_out_of_domain)(head)
         == validation

@@ -83,7 +83,7 @@ def test_other_models_and_warm_ups_do_not_share_it(config: ExperimentConfig) -> 
         {"circuit.n_qubits": 3},
         {"model": "mlp_twin"},
         {"optimizer.gradient_clipping": 2.0},
-        {"fusion.gate": "distance"},
+        {"fusion.gate": "nearest"},
     ]
     keys = {warm_up_key(override(config, changed)) for changed in [{}, *others]}
     assert len(keys) == 1 + len(others)

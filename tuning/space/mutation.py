@@ -12,7 +12,6 @@ _SHAPING = (
     "mlp.outputs",
     "linear.rank",
     "fusion.gate",
-    "fusion.centroids",
 )
 
 

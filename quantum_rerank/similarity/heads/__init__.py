@@ -8,7 +8,7 @@ conformance suite.
 from __future__ import annotations
 
 from quantum_rerank.similarity.config import ModelConfig
-from quantum_rerank.similarity.gate import DistanceGate
+from quantum_rerank.similarity.gate import NearestGate
 from quantum_rerank.similarity.heads.head import Head
 from quantum_rerank.similarity.lexical_part import LexicalPart
 from quantum_rerank.similarity.models import MODELS
@@ -27,8 +27,8 @@ def build_head(config: ModelConfig, embedding_dim: int) -> Head:
     """
     require_size(config, embedding_dim)
     head = MODELS[MODELS.check(config.model)](config, embedding_dim)
-    if config.fusion.gate == "distance":
-        head.gate = DistanceGate(config.fusion.centroids, embedding_dim)
+    if config.fusion.gate == "nearest":
+        head.gate = NearestGate(embedding_dim)
     if config.has_lexical_part:
         head.lexical = LexicalPart()
     return head

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from quantum_rerank.similarity.angle_predictor import LinearPath
 from quantum_rerank.similarity.config import ModelConfig
-from quantum_rerank.similarity.gate import DistanceGate
+from quantum_rerank.similarity.gate import NearestGate
 from quantum_rerank.similarity.lexical_part import LexicalPart
 
 Component = Literal["mlp", "state", "circuit", "entangler", "linear"]
@@ -44,7 +44,7 @@ class Head(nn.Module, ABC):
             embedding_dim: Width of the text embeddings.
         """
         super().__init__()
-        self.gate: DistanceGate | None = None
+        self.gate: NearestGate | None = None
         self.lexical: LexicalPart | None = None
 
     @abstractmethod
