@@ -20,6 +20,7 @@ CLASSICAL = (
     "low_rank_bilinear",
     "bm25",
     "bm25_cosine",
+    "first_stage",
 )
 """The models without a quantum state, except cosine."""
 

@@ -17,6 +17,7 @@ from experiments.results import Result, Results, as_domains, fingerprint
 from quantum_rerank.config import DataConfig
 from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import DivergedError, SaturatedError
+from quantum_rerank.evaluation import Scores
 from quantum_rerank.machine import machine
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.lexical import Bm25
@@ -45,7 +46,8 @@ def measure(task: Task, collections: Mapping[str, str], folder: Path) -> Result:
 
     Args:
         task: The training.
-        collections: Role of test queries -> name of the collection.
+        collections: Role of test queries, or domain that is scored by itself -> name of the
+            collection.
         folder: The folder of all results.
     """
     torch.set_num_threads(1)
@@ -68,15 +70,25 @@ def measure(task: Task, collections: Mapping[str, str], folder: Path) -> Result:
     else:
         timed = TrainingResult(measured, time.monotonic() - started)
         record |= {
-            "scores": {
-                collections[role]: as_domains(scores) for role, scores in measured.test.items()
-            },
+            "scores": _by_collection(measured.test, collections),
             "seconds": round(timed.seconds, 3),
             "processor_seconds": round(time.process_time() - processor, 3),
             **_validation(task, timed, prepared),
         }
     Results(folder).write(task, record)
     return Result(record)
+
+
+def _by_collection(
+    test: Mapping[str, Scores], collections: Mapping[str, str]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return collection -> domain -> query -> NDCG@10."""
+    by_collection: dict[str, dict[str, dict[str, float]]] = {}
+    for role, scores in test.items():
+        for domain, values in as_domains(scores).items():
+            collection = collections.get(domain, collections[role])
+            by_collection.setdefault(collection, {})[domain] = values
+    return by_collection
 
 
 def _validation(task: Task, timed: TrainingResult, prepared: PreparedData) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from quantum_rerank.datasets import load_collection
 from quantum_rerank.errors import ConfigError, MissingPackage
 from quantum_rerank.evaluation import COSINE
 from quantum_rerank.similarity import MODELS
-from quantum_rerank.training.models import LEXICAL_MODELS, as_model
+from quantum_rerank.training.models import FIRST_STAGE, LEXICAL_MODELS, as_model
 from quantum_rerank.yaml_source import load_yaml
 
 DEFAULT, TUNED, TWIN, TUNED_TWIN = "default", "tuned", "mlp_twin", "tuned_twin"
 HYBRIDS = ("hybrid", "hybrid_amplitude")
-FIXED = (COSINE, *LEXICAL_MODELS)
+FIXED = (COSINE, *LEXICAL_MODELS, FIRST_STAGE)
 """The models without randomness. One seed is enough for each split."""
 
 BEIR_FOLDERS = ("scifact", "cran", "cisi", "npl", "cosqa", "med")
@@ -35,6 +35,9 @@ _DECIDED = {
 }
 """Section or key that no override may set -> the reason."""
 
+_OF_THE_MODEL = ("data.lexical", "data.language")
+"""Keys of the data that a tuned configuration decides."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -43,7 +46,8 @@ class Dataset:
     Attributes:
         name: The name of the data set.
         seen: The domains to train on.
-        collections: Role of test queries (`test`, `unseen_test`) -> name of the collection.
+        collections: Role of test queries (`test`, `unseen_test`), or domain that is scored by
+            itself -> name of the collection.
         unseen_validation: The domains that are used for validation only.
         unseen_test: The domains that are used for testing only.
         splits_by_seed: Whether each seed draws its own split, which tests on more than a fifth of
@@ -75,12 +79,15 @@ def _chapters(numbers: Sequence[int]) -> tuple[str, ...]:
 
 
 SEEN, UNSEEN = "icd10_seen", "icd10_unseen"
+FAR = {"icd10:13": "icd10_13", "icd10:20": "icd10_20"}
+"""Chapters whose queries are far from those that are trained on."""
+
 ICD10 = Dataset(
     "icd10",
     _chapters([1, 2, 4, 5, 9, 11, 12, 14, 15, 17, 18, 21]),
-    {"test": SEEN, "unseen_test": UNSEEN},
+    {"test": SEEN, "unseen_test": UNSEEN, **FAR},
     unseen_validation=_chapters([7, 8]),
-    unseen_test=_chapters([3, 6, 10, 16]),
+    unseen_test=_chapters([3, 6, 10, 16, 13, 20]),
     splits_by_seed=False,
 )
 """The data set of the search, which used its validation queries and chapters."""
@@ -189,8 +196,14 @@ def setups(
                 f"`model` of `{name}` is '{config.model}', but must be {' or '.join(models)}."
             )
     controls = [model for model in MODELS if model not in (tuned.model, *FIXED)]
+    baselines = {model: Setup(model, override(untuned, {"model": COSINE})) for model in FIXED}
+    if tuned.has_lexical_part:
+        lexical = {key: getattr(tuned.data, key.split(".")[1]) for key in _OF_THE_MODEL}
+        baselines[FIRST_STAGE] = Setup(FIRST_STAGE, override(untuned, {"model": COSINE, **lexical}))
+    else:
+        del baselines[FIRST_STAGE]
     return {
-        **{model: Setup(model, override(untuned, {"model": COSINE})) for model in FIXED},
+        **baselines,
         DEFAULT: Setup(untuned.model, untuned),
         TUNED: Setup(tuned.model, tuned),
         TUNED_TWIN: Setup(tuned_twin.model, tuned_twin),
@@ -201,6 +214,8 @@ def setups(
 def read_tuned(path: Path) -> ExperimentConfig:
     """Read a configuration of nested sections, dotted keys, or both, without data and seed.
 
+    Of the data only `lexical` and `language` are read.
+
     Raises:
         ConfigError: The file has mistakes, each with its line.
     """
@@ -208,7 +223,7 @@ def read_tuned(path: Path) -> ExperimentConfig:
     values, places = dict[str, Any](), dict[str, str]()
     for location, value in _leaves(source.values, ()):
         key = ".".join(location)
-        if key.split(".")[0] not in ("data", "seed"):
+        if key.split(".")[0] not in ("data", "seed") or key in _OF_THE_MODEL:
             values[key], places[key] = value, source.at(location)
     return load_config(None, values, places)
 
@@ -253,7 +268,7 @@ class Task:
 def tasks(
     datasets: Sequence[Dataset], rows: Mapping[str, Setup], seeds: Sequence[int], encoder: str
 ) -> list[Task]:
-    """Return every training, ordered by split, since a worker caches the data that it prepared.
+    """Return every training, ordered by its data, which a worker caches once prepared.
 
     Args:
         datasets: The data sets.
@@ -261,15 +276,26 @@ def tasks(
         seeds: The seeds.
         encoder: The name of the encoder.
     """
+    by_data = sorted(rows.items(), key=lambda row: row[1].config.data.lexical)
     return [
         Task(
             dataset.name,
             name,
             setup.model,
-            setup.config.model_copy(update={"data": dataset.data(encoder, seed), "seed": seed}),
+            setup.config.model_copy(
+                update={"data": _data(dataset, setup, encoder, seed), "seed": seed}
+            ),
         )
         for dataset in datasets
         for seed in seeds
-        for name, setup in rows.items()
+        for name, setup in by_data
         if name not in FIXED or dataset.splits_by_seed or seed == seeds[0]
     ]
+
+
+def _data(dataset: Dataset, setup: Setup, encoder: str, seed: int) -> DataConfig:
+    """Return the data of a training, with the lexical score of its row."""
+    of_row = {
+        key.split(".")[1]: getattr(setup.config.data, key.split(".")[1]) for key in _OF_THE_MODEL
+    }
+    return dataset.data(encoder, seed).model_copy(update=of_row)

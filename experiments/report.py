@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from experiments.analysis import CLASSICAL
-from experiments.plan import DEFAULT, FIXED, ICD10, SEEN, TUNED, TUNED_TWIN, TWIN, UNSEEN
-from experiments.summary import Difference, Row, Summary, pair_name
+from experiments.plan import DEFAULT, FAR, FIXED, ICD10, SEEN, TUNED, TUNED_TWIN, TWIN, UNSEEN
+from experiments.summary import Difference, Mean, Row, Summary, pair_name
 from experiments.tables import (
     configuration_table,
     gains_table,
@@ -82,10 +82,15 @@ def sentences(summary: Summary) -> list[str]:
     gains = summary.gains.cells
     return lines + [
         f"ICD-10, {name} over {COSINE}: {gains[name, SEEN].mean:+.1%} on held-out queries of the "
-        f"training chapters, {gains[name, UNSEEN].mean:+.1%} on the unseen chapters."
+        f"training chapters, {gains[name, UNSEEN].mean:+.1%} on the unseen chapters, "
+        f"{_far_gains(gains, name)} on the far ones."
         for name in (TUNED, TUNED_TWIN, TWIN)
         if (name, SEEN) in gains and (name, UNSEEN) in gains
     ]
+
+
+def _far_gains(gains: Mapping[tuple[str, str], Mean], name: str) -> str:
+    return _and([f"{gains[name, far].mean:+.1%}" for far in FAR.values() if (name, far) in gains])
 
 
 def _parts(summary: Summary, pictures: Mapping[str, str]) -> Iterator[str]:
@@ -139,14 +144,15 @@ def _list(title: str, lines: Sequence[str]) -> Iterator[str]:
 
 def _data(summary: Summary) -> Iterator[str]:
     """Yield the data sets and their splits."""
-    n_seen, n_unseen = len(ICD10.seen), len(ICD10.unseen_test)
+    n_seen, n_unseen = len(ICD10.seen), len(ICD10.unseen_test) - len(FAR)
     if ICD10.name in summary.datasets:
         yield (
             f"`{ICD10.name}` is one model of {n_seen} chapters of ICD-10-CM. Its epoch and its "
             f"fusion weight are chosen on their validation queries and on chapters "
             f"{_validation_chapters()}. It is tested on held-out queries of the {n_seen} chapters "
             f"(`{SEEN}`) and on {n_unseen} chapters that no training and no choice has seen "
-            f"(`{UNSEEN}`)."
+            f"(`{UNSEEN}`), and on two such chapters whose queries are far from those of the "
+            f"training ({_and([f'`{name}`' for name in FAR.values()])})."
         )
     data = DataConfig()
     shares = (1.0 - data.validation_split - data.test_split, data.validation_split, data.test_split)

@@ -108,8 +108,9 @@ def fingerprint(config: ExperimentConfig, model: str, data: str) -> str:
         data: The fingerprint of texts, judgments, splits and vectors.
     """
     values = config.model_dump(mode="json")
-    candidates = values.pop("data")["candidates"]
-    text = json.dumps([model, values, candidates, data], sort_keys=True)
+    used = {key: values["data"][key] for key in ("candidates", "lexical", "language")}
+    del values["data"]
+    text = json.dumps([model, values, used, data], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

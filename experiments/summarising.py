@@ -20,7 +20,18 @@ from experiments.analysis import (
     targets,
 )
 from experiments.grid import Grid
-from experiments.plan import DEFAULT, FIXED, SEEN, TUNED, TUNED_TWIN, TWIN, UNSEEN, Dataset, Setup
+from experiments.plan import (
+    DEFAULT,
+    FAR,
+    FIXED,
+    SEEN,
+    TUNED,
+    TUNED_TWIN,
+    TWIN,
+    UNSEEN,
+    Dataset,
+    Setup,
+)
 from experiments.results import Result, by_name
 from experiments.summary import (
     Difference,
@@ -160,7 +171,7 @@ def _gains(scores: Measured) -> Grid[Mean]:
         {
             (name, collection): _mean(of_seeds, digits=5)
             for name in scores.get(SEEN, {})
-            for collection in (SEEN, UNSEEN)
+            for collection in (SEEN, UNSEEN, *FAR.values())
             if (of_seeds := gains(scores, collection, name))
         }
     )

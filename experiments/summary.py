@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.grid import Grid
+from experiments.plan import FAR
 from quantum_rerank.errors import DataError
 
 SIGNIFICANT = 0.05
@@ -230,11 +231,11 @@ class Summary:
         )
 
     def _headline_scores(self) -> dict[str, dict[str, float | None]]:
-        """Return collection -> row -> mean NDCG@10, for the rows that most readers compare."""
+        """Return collection -> row -> mean NDCG@10."""
         return {
             collection: {
                 name: cell.mean if (cell := self.scores.cells.get((collection, name))) else None
-                for name in ("cosine", "bm25", "mlp_twin", "default", "tuned")
+                for name in self.scores.columns
             }
             for collection in self.scores.rows
         }
@@ -247,6 +248,10 @@ class Summary:
             else None
             for prefix, name in (("", "tuned"), ("twin_", "mlp_twin"))
             for word in ("seen", "unseen")
+        } | {
+            f"far_gain.{name}": cell.mean
+            for name in FAR.values()
+            if (cell := self.gains.cells.get(("tuned", name)))
         }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from experiments.plan import DEFAULT, FIXED, ICD10, SEEN, TUNED, TUNED_TWIN, UNSEEN
+from experiments.plan import DEFAULT, FAR, FIXED, ICD10, SEEN, TUNED, TUNED_TWIN, UNSEEN
 from experiments.summary import Difference, Mean, Summary, TargetCounts, Training
 
 
@@ -63,13 +63,14 @@ def models_table(summary: Summary) -> Table:
 def gains_table(summary: Summary) -> Table:
     """Return the relative gain over cosine on ICD-10, one row per model."""
     rows = tuple(
-        (name, *(_gain(summary, name, collection) for collection in (SEEN, UNSEEN)))
+        (name, *(_gain(summary, name, collection) for collection in (SEEN, UNSEEN, *FAR.values())))
         for name in summary.gains.rows
     )
     columns = (
         "model",
         f"held-out queries, {len(ICD10.seen)} chapters",
-        f"{len(ICD10.unseen_test)} unseen chapters",
+        f"{len(ICD10.unseen_test) - len(FAR)} unseen chapters",
+        *FAR.values(),
     )
     return Table("Gain in NDCG@10 over cosine", columns, rows)
 

@@ -33,6 +33,7 @@ class Candidates:
         self._cosine = queries.cosine.astype(np.float64)
         self._rows, positions = np.unique(queries.candidates, return_inverse=True)
         self._positions = positions.reshape(queries.candidates.shape)
+        self._nearness: tuple[Tensor, Tensor] | None = None  # queries of a gate, and that to them
 
     @cached_property
     def _metrics(self) -> CandidateMetrics:
@@ -49,8 +50,19 @@ class Candidates:
         """
         if affinity is None:
             affinity = self.affinities(head)
-        queries = self.queries
-        return score_parts(head, queries.queries, self._cosine, queries.lexical, affinity)
+        return score_parts(head, self._cosine, self.queries.lexical, affinity, self._shares(head))
+
+    def _shares(self, head: Head) -> FloatArray | None:
+        """Return the shares of a gate, for which the nearness of the queries is computed once."""
+        gate = head.gate
+        if gate is None:
+            return None
+        if self._nearness is None or self._nearness[0] is not gate.queries:
+            queries = torch.from_numpy(np.array(self.queries.queries))
+            with torch.inference_mode():
+                self._nearness = (gate.queries, gate.nearness(queries))
+        shares: FloatArray = gate.shares(self._nearness[1]).numpy()
+        return shares
 
     def beside_cosine(self, affinity: FloatArray) -> ScoreParts:
         """Return scores of any system, (q, k), to fuse with the cosine."""

@@ -50,28 +50,25 @@ class ScoreParts(NamedTuple):
 
 def score_parts(
     head: Head,
-    queries: NDArray[np.float32],
     cosine: FloatArray,
     lexical: FloatArray | None,
     affinity: FloatArray,
+    shares: FloatArray | None,
 ) -> ScoreParts:
-    """Apply the gate and the lexical part of a head, where it has them.
+    """Apply the lexical part and the gate of a head, where it has them.
 
     A gate moves affinities towards the first stage: fusing them by w equals fusing the bare
     affinities by w(q), see `NearestGate`.
 
     Args:
         head: The head.
-        queries: (q, dim), L2-normalised float32.
         cosine: (q, k) float64.
         lexical: (q, k) float64, for a head with a lexical part.
         affinity: (q, k) float64.
+        shares: (q,) float64, the shares of the head's gate; None without a gate.
     """
-    share, first = None, cosine
-    if head.gate is not None:
-        with torch.inference_mode():
-            # Copied, because torch warns of arrays that it may not write to.
-            share = head.gate(torch.from_numpy(np.array(queries))).numpy()[:, None]
+    share = None if shares is None else shares[:, None]
+    first = cosine
     if head.lexical is not None and lexical is not None:
         first = fuse(cosine, lexical, head.lexical.weights(share))
     return ScoreParts(first, affinity if share is None else fuse(first, affinity, share))
@@ -198,13 +195,24 @@ def score_represented(
         affinity = head.compare(_double(query_state), _double(document_states)).numpy()
     cosine = np.vecdot(documents, query).astype(np.float64)[None]
     of_query = None if lexical is None else lexical[None]
-    scores: FloatArray = score_parts(head, query[None], cosine, of_query, affinity).fused(weight)[0]
+    parts = score_parts(head, cosine, of_query, affinity, _shares(head, query))
+    scores: FloatArray = parts.fused(weight)[0]
     if not np.isfinite(scores).all():
         raise BundleError(
             "The model gives scores that are not finite: its weights, or the states of an index, "
             "are too large or were altered. Export the model again, or index the documents again."
         )
     return scores
+
+
+def _shares(head: Head, query: NDArray[np.float32]) -> FloatArray | None:
+    """Return the share that the head's gate leaves of a query's weight, (1,)."""
+    if head.gate is None:
+        return None
+    with torch.inference_mode():
+        # Copied, because torch warns of arrays that it may not write to.
+        shares: FloatArray = head.gate(torch.from_numpy(np.array(query[None]))).numpy()
+    return shares
 
 
 def _double(values: Tensor) -> Tensor:

@@ -45,9 +45,13 @@ class NearestGate(nn.Module):
 
     def forward(self, queries: Tensor) -> Tensor:
         """Return the shares of queries, (n, dim) -> (n,) float64, from 0 to 1."""
+        return self.shares(self.nearness(queries))
+
+    def shares(self, nearness: Tensor) -> Tensor:
+        """Return the shares of queries by their nearness, (n,) float32 -> (n,) float64."""
         if not self.high > self.low:
-            return torch.ones(len(queries), dtype=torch.float64)
-        above = self.nearness(queries).double() - self.low.double()
+            return torch.ones(len(nearness), dtype=torch.float64)
+        above = nearness.double() - self.low.double()
         return (above / (self.high.double() - self.low.double())).clamp(0.0, 1.0)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.errors import ConfigError
-from quantum_rerank.evaluation import Scores
-from quantum_rerank.evaluation.ranking import score_affinities, score_on
+from quantum_rerank.evaluation import COSINE, Scores
+from quantum_rerank.evaluation.query_set import QuerySet
+from quantum_rerank.evaluation.ranking import FloatArray, score_affinities, score_on
 from quantum_rerank.similarity import FUSION_GRID, MODELS, Head, build_head
 from quantum_rerank.training.checkpoint_file import CheckpointFile, resumable_epochs
 from quantum_rerank.training.hybrid_trainer import Ancestors, make_descendant
@@ -26,6 +27,9 @@ LEXICAL_MODELS: dict[str, tuple[float, ...]] = {"bm25": (1.0,), "bm25_cosine": F
 
 Ties of BM25 alone stay in the cosine's order.
 """
+
+FIRST_STAGE = "first_stage"
+"""Baseline of `data.lexical`: the lexical score of a model, fused with the cosine alone."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,15 @@ def as_model(config: ExperimentConfig, model: str) -> ExperimentConfig:
     """Return the configuration of another model with the same numbers and MLP outputs.
 
     Without `mlp.outputs`, a model without a circuit has as many outputs as the circuit has
-    angles. If the configured model has another number, it is set as `mlp.outputs`.
+    angles. If the configured model has another number, it is set as `mlp.outputs`. The cosine has
+    neither a lexical part nor a gate.
 
     >>> six = override(ExperimentConfig(), {"model": "hybrid_amplitude", "circuit.n_qubits": 6})
     >>> as_model(six, "mlp_twin").mlp.outputs, as_model(ExperimentConfig(), "mlp_twin").mlp.outputs
     (128, 0)
     """
+    if model == COSINE:
+        config = override(config, {"data.lexical": "none", "fusion.gate": "none"})
     if model == config.model:
         return config
     outputs = config.mlp.outputs
@@ -165,14 +172,16 @@ def measure_model(
 
     Args:
         config: The configuration of the training.
-        model: The model; lexical baselines are not trained.
+        model: The model; lexical baselines and FIRST_STAGE are not trained.
         prepared: Training, validation and test data.
         bm25: Scores of the lexical baselines.
         watch: Called with the report of every epoch.
         checkpoint: See `train_model`.
     """
     if model in LEXICAL_MODELS:
-        return _measured_lexical(config, LEXICAL_MODELS[model], prepared, bm25)
+        return _measured_lexical(config, LEXICAL_MODELS[model], prepared, bm25.affinities)
+    if model == FIRST_STAGE:
+        return _measured_lexical(config, FUSION_GRID, prepared, _lexical_scores)
     trained = train_model(config, model, prepared.trial, watch, checkpoint=checkpoint)
     weight = trained.validation.fusion_weight
     test = {
@@ -182,16 +191,25 @@ def measure_model(
 
 
 def _measured_lexical(
-    config: ExperimentConfig, weights: Sequence[float], prepared: PreparedData, bm25: Bm25
+    config: ExperimentConfig,
+    weights: Sequence[float],
+    prepared: PreparedData,
+    affinities: Callable[[QuerySet], FloatArray],
 ) -> MeasuredModel:
     seen, unseen = prepared.trial.validation_in_domain, prepared.trial.validation_out_of_domain
     validator = Validator(seen, unseen, config.training.objective)
-    validation = validator.of(list(map(bm25.affinities, (*seen, *unseen))), weights)
+    validation = validator.of(list(map(affinities, (*seen, *unseen))), weights)
     test = {
-        role: score_affinities(list(map(bm25.affinities, sets)), validation.fusion_weight, sets)
+        role: score_affinities(list(map(affinities, sets)), validation.fusion_weight, sets)
         for role, sets in prepared.test_roles.items()
     }
     return MeasuredModel(validation, test, n_trained=0, epochs=0, trained=None)
+
+
+def _lexical_scores(queries: QuerySet) -> FloatArray:
+    if queries.lexical is None:
+        raise ConfigError(f"`{FIRST_STAGE}` has no lexical score. Set `data.lexical`.")
+    return queries.lexical
 
 
 def train_weights(

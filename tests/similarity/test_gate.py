@@ -84,7 +84,8 @@ def test_gated_affinities_fuse_to_what_the_gated_weight_gives(weight: float) -> 
     cosine, affinity = rng.uniform(-1, 1, (3, 4)), rng.uniform(0, 1, (3, 4))
     queries = at(0.0, -50.0, -100.0).numpy()
     of_query = weight * head.gate(torch.from_numpy(queries)).numpy()[:, None]
-    parts = score_parts(head, queries, cosine, None, affinity)
+    shares = head.gate(torch.from_numpy(queries)).numpy()
+    parts = score_parts(head, cosine, None, affinity, shares)
     np.testing.assert_allclose(parts.fused(weight), fuse(cosine, affinity, of_query))
 
 
@@ -95,8 +96,8 @@ def test_far_queries_are_left_to_the_first_stage_alone() -> None:
     head.lexical.weight_alone.fill_(0.25)
     rng = np.random.default_rng(0)
     cosine, lexical, affinity = rng.uniform(0, 1, (3, 2, 4))
-    near_and_far = at(0.0, 180.0).numpy()
-    scores = score_parts(head, near_and_far, cosine, lexical, affinity).fused(0.5)
+    near_and_far = head.gate(at(0.0, 180.0)).numpy()
+    scores = score_parts(head, cosine, lexical, affinity, near_and_far).fused(0.5)
     near = fuse(fuse(cosine, lexical, 0.75), affinity, 0.5)[0]
     np.testing.assert_allclose(scores[0], near)
     np.testing.assert_allclose(scores[1], fuse(cosine, lexical, 0.25)[1])
@@ -104,7 +105,7 @@ def test_far_queries_are_left_to_the_first_stage_alone() -> None:
 
 def test_a_head_without_gate_and_lexical_part_leaves_scores_alone() -> None:
     cosine, affinity = np.zeros((1, 3)), np.ones((1, 3))
-    parts = score_parts(small_head(), at(0.0).numpy(), cosine, np.ones((1, 3)), affinity)
+    parts = score_parts(small_head(), cosine, np.ones((1, 3)), affinity, None)
     assert parts.first is cosine
     assert parts.affinity is affinity
 

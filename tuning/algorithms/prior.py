@@ -96,7 +96,7 @@ class PriorSampler(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Draw the source of a trial; a trial whose parameters were given has none."""
-        if "fixed_params" in trial.system_attrs:  # its source may be that of an earlier attempt
+        if trial.system_attrs.get("fixed_params"):  # its source may be that of an earlier attempt
             return
         sources = list(self._weights(study).items())
         weights = np.array([weight for _, weight in sources])

@@ -144,7 +144,7 @@ class OptunaSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             return None
         while self._n_left and not self._stop_signal():
             study = StudyView.of(self._study)
-            self._study.sampler = make_sampler(self._space, study.n_configurations())
+            self._study.sampler = make_sampler(self._space, study.next_ordinal())
             if not study.has_queued() and not self._may_draw():
                 break
             self._n_left -= 1
@@ -172,8 +172,8 @@ class OptunaSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         params = self._space.suggest(trial)
         view = StudyView.of(self._study)
         metadata = view.metadata(trial.number)
-        ordinal = view.n_configurations(before=trial.number)
-        if metadata.origin == trial.number != ordinal:
+        ordinal = view.n_configurations(before=metadata.origin)
+        if metadata.ordinal != ordinal:
             attributes.write_ordinal(trial, ordinal)
             metadata = replace(metadata, ordinal=ordinal)
         ray_config = {**params, METADATA: metadata}

@@ -9,6 +9,7 @@ from quantum_rerank.evaluation import Scores
 from quantum_rerank.similarity import Head
 from quantum_rerank.training.lexical import Bm25
 from quantum_rerank.training.models import (
+    FIRST_STAGE,
     LEXICAL_MODELS,
     measure_model,
     train_weights,
@@ -40,7 +41,7 @@ def baselines_of(model: str) -> tuple[str, ...]:
 def lexical_baselines(
     config: ExperimentConfig, prepared: PreparedData
 ) -> dict[str, Mapping[str, Scores]]:
-    """Score BM25 alone and BM25 fused with the cosine, which need no training.
+    """Score BM25 alone, BM25 fused with the cosine, and the first stage of `data.lexical`.
 
     Args:
         config: Configuration of the search, for its data and its objective.
@@ -50,7 +51,9 @@ def lexical_baselines(
         Name -> role of test queries -> scores.
     """
     bm25 = Bm25(config.data)
-    return {name: measure_model(config, name, prepared, bm25).test for name in LEXICAL_MODELS}
+    first_stage = (FIRST_STAGE,) if config.has_lexical_part else ()
+    names = (*LEXICAL_MODELS, *first_stage)
+    return {name: measure_model(config, name, prepared, bm25).test for name in names}
 
 
 def train_baselines(

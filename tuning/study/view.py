@@ -134,6 +134,16 @@ class StudyView:
         firsts = [number for number, origin in self.origins.items() if number == origin]
         return len(firsts) if before is None else sum(number < before for number in firsts)
 
+    def next_ordinal(self) -> int:
+        """Return the number of the configuration that the study is asked for next.
+
+        The next attempt at a trial that was killed before it was sampled has the number of that
+        trial: with the number of a new one, both would be drawn alike.
+        """
+        queued = (trial.number for trial in self.trials if trial.state == TrialState.WAITING)
+        number = min(queued, default=None)
+        return self.n_configurations(before=None if number is None else self.origins[number])
+
     def ordinal(self, number: int) -> int:
         """Return the number of a trial's configuration, see `attributes.ordinal`."""
         return attributes.ordinal(self[number], self.origins[number])

@@ -58,6 +58,7 @@ from tuning.study.trials import curve, scheduled_values
 from tuning.study.view import StudyView
 
 NAN = float("nan")
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 CTRL_C = StopReason(StopKind.INTERRUPT)
 TOO_LARGE = failure_of("oom: too large")
 
@@ -460,13 +461,25 @@ def test_a_worker_that_is_lost_when_the_search_is_over_waits_for_the_next_sessio
     assert search_in(tmp_path, tiny_space).suggest("a")["trial_metadata"].earlier == (0,)
 
 
+class Killed(BaseException):
+    """The end of the process."""
+
+
+@pytest.mark.parametrize("is_sampled", [True, False])
 @pytest.mark.parametrize("sampler", ["random", "prior", "tpe", "gp", "cmaes"])
 def test_a_killed_search_proposes_what_it_would_have_proposed(
-    tmp_path: Path, tiny_space: Space, sampler: str
+    tmp_path: Path,
+    tiny_space: Space,
+    monkeypatch: pytest.MonkeyPatch,
+    sampler: str,
+    is_sampled: bool,
 ) -> None:
     changed = tiny_space.header.sampler.model_copy(update={"name": sampler, "startup_trials": 2})
     header = tiny_space.header.model_copy(update={"sampler": changed})
     space = Space(header, tiny_space.base, tiny_space.parameters)
+
+    def killed(*_: Any) -> None:
+        raise Killed
 
     def run(folder: Path, killed_in: Collection[int]) -> list[ExperimentConfig]:
         """Run 8 trials one after the other; return the configurations of those that ended."""
@@ -474,10 +487,16 @@ def test_a_killed_search_proposes_what_it_would_have_proposed(
         folder.mkdir()
         search = search_in(folder, space, listener=heard)
         while len(configs) < 8:
-            number = metadata(search.suggest("a")).number
-            if number in killed_in:
+            n_trials = len(load_study(folder).get_trials(states=[*ENDED]))
+            if n_trials in killed_in:
+                with monkeypatch.context() as patched, pytest.raises(Killed):
+                    if not is_sampled:  # between the creation of the trial and its first value
+                        patched.setattr(Space, "suggest", killed)
+                    search.suggest("a")
+                    raise Killed
                 search = search_in(folder, space, listener=heard)
                 continue
+            number = metadata(search.suggest("a")).number
             configs.append(heard.started[number])
             value = configs[-1].optimizer.mlp_lr * 10 % 1.0
             search.on_trial_complete("a", result(3, value, **{FINAL: True}))
