@@ -82,15 +82,20 @@ def sentences(summary: Summary) -> list[str]:
     gains = summary.gains.cells
     return lines + [
         f"ICD-10, {name} over {COSINE}: {gains[name, SEEN].mean:+.1%} on held-out queries of the "
-        f"training chapters, {gains[name, UNSEEN].mean:+.1%} on the unseen chapters, "
-        f"{_far_gains(gains, name)} on the far ones."
+        f"training chapters, {gains[name, UNSEEN].mean:+.1%} on the unseen chapters"
+        f"{_far_gains(gains, name)}."
         for name in (TUNED, TUNED_TWIN, TWIN)
         if (name, SEEN) in gains and (name, UNSEEN) in gains
     ]
 
 
 def _far_gains(gains: Mapping[tuple[str, str], Mean], name: str) -> str:
-    return _and([f"{gains[name, far].mean:+.1%}" for far in FAR.values() if (name, far) in gains])
+    each = [
+        f"{gains[name, collection].mean:+.1%} on {collection}"
+        for collection in FAR.values()
+        if (name, collection) in gains
+    ]
+    return f", {_and(each)}" if each else ""
 
 
 def _parts(summary: Summary, pictures: Mapping[str, str]) -> Iterator[str]:

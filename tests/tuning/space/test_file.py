@@ -72,8 +72,9 @@ def test_an_empty_start_point_is_the_configuration_of_the_base(path: Path) -> No
 
 def test_a_first_trial_of_the_default_space_has_the_numbers_of_the_task() -> None:
     space = load_space(SHIPPED[0])
-    # All that differs is that trials share their warm-up.
-    task = override(load_config(ROOT / "configs" / "training_config.yaml"), SHARED)
+    # All that differs is that trials share their warm-up, and have a gate.
+    changes = SHARED | {"fusion.gate": "nearest"}
+    task = override(load_config(ROOT / "configs" / "training_config.yaml"), changes)
     first = space.config_for(space.start_points()[-1], number=0)
     for section in ("circuit", "mlp", "fusion", "warmup", "loss", "optimizer"):
         assert getattr(first, section) == getattr(task, section)
