@@ -33,8 +33,16 @@ _ROOT = Path(__file__).parents[1]
 _PROCESSES = 2
 MODELS = ("discriminant", "hybrid_amplitude", "hybrid", "mlp_twin", "rbf")
 STARTS: dict[str, dict[str, Any]] = {
-    "warm-up": {},
+    "warm-up": {"mlp.linear_path": "none", "warmup.steps": 800, "warmup.weight": 0.0582},
     "linear path": {"mlp.linear_path": "discriminant"},
+}
+
+_WITHOUT_FIRST_STAGE: dict[str, Any] = {"data.lexical": "none", "fusion.gate": "none"}
+_LONG: dict[str, Any] = {
+    "optimizer.mlp_lr": 0.000832,  # found with a warm-up
+    "training.max_epochs": 30,
+    "training.early_stopping_patience": 30,
+    "training.max_batch_documents": 1500,
 }
 
 
@@ -76,7 +84,8 @@ def configured(seed: int, start: str) -> ExperimentConfig:
     tuned = load_config(_ROOT / "configs" / "tuned_config.yaml")
     data = load_space(_ROOT / "search_spaces" / "default.yaml", {}).base.data
     changes = {"seed": seed, "data.validation_seed": seed, "circuit.engine": "statevector"}
-    return override(tuned.model_copy(update={"data": data}), {**changes, **STARTS[start]})
+    tuned = tuned.model_copy(update={"data": data})
+    return override(tuned, {**changes, **_WITHOUT_FIRST_STAGE, **_LONG, **STARTS[start]})
 
 
 def main(

@@ -82,13 +82,7 @@ def test_a_first_trial_of_the_default_space_has_the_numbers_of_the_task() -> Non
 
 def test_the_default_space_starts_from_the_tuned_numbers_too() -> None:
     space = load_space(SHIPPED[0])
-    started = {
-        "mlp.linear_path": "discriminant",
-        "optimizer.mlp_lr": 0.001,
-        "warmup.steps": space.base.warmup.steps,
-        "warmup.weight": space.base.warmup.weight,
-    }
-    tuned = override(load_config(ROOT / "configs" / "tuned_config.yaml"), SHARED | started)
+    tuned = override(load_config(ROOT / "configs" / "tuned_config.yaml"), SHARED)
     by_amplitudes, by_a_circuit = (
         space.config_for(point, number=0) for point in space.start_points()[:2]
     )
