@@ -64,6 +64,8 @@ class TermIndex:
             (n,), from 0 to 1.
         """
         scores = np.zeros(self.n_documents if rows is None else len(rows))
+        # Of the documents' type: numpy would convert a whole posting list to another one.
+        wanted = None if rows is None else rows.astype(np.int32)
         if not len(self.terms):
             return scores
         places = np.searchsorted(self.terms, query.terms).clip(max=len(self.terms) - 1)
@@ -71,11 +73,13 @@ class TermIndex:
         for place, weight in zip(places[is_indexed], query.weights[is_indexed], strict=True):
             part = slice(self.starts[place], self.starts[place + 1])
             documents, shares = self.documents[part], self.shares[part]
-            if rows is None:
+            if wanted is None:
                 scores[documents] += weight * shares
             else:
-                position = documents.searchsorted(rows).clip(max=len(documents) - 1)
-                scores += np.where(documents[position] == rows, weight * shares[position], 0.0)
+                position = documents.searchsorted(wanted)
+                position[position == len(documents)] = 0
+                is_found = documents[position] == wanted
+                scores[is_found] += weight * shares[position[is_found]]
         return scores
 
 

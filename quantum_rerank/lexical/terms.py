@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
@@ -17,7 +17,7 @@ TermKind = Literal["words", "stems", "ngrams"]
 
 N_CHARACTERS = 4
 _WORD = re.compile(r"\w+")
-_WORDS, _TERMS = 2**16, 2**18  # kept, so that a frequent word is analysed once
+_WORDS = 2**16  # kept, so that a frequent word is analysed once
 
 
 class TermExtractor:
@@ -50,20 +50,21 @@ class TermExtractor:
             self._terms_of_word = lru_cache(_WORDS)(_ngrams)
         else:
             self._terms_of_word = lambda word: (word,)
-        self._number = lru_cache(_TERMS)(term_number)
+        self._numbers_of_word = lru_cache(_WORDS)(
+            lambda word: tuple(map(term_number, self._terms_of_word(word)))
+        )
 
     def terms(self, text: str) -> list[str]:
         """Return the terms of a text in their order, repeated as often as they occur."""
-        return list(self._each(text))
+        return [term for word in _words(text) for term in self._terms_of_word(word)]
 
     def counts(self, text: str) -> dict[int, int]:
         """Return number of a term -> number of its occurrences in a text."""
-        number = self._number
-        return {number(term): count for term, count in Counter(self._each(text)).items()}
-
-    def _each(self, text: str) -> Iterator[str]:
-        for word in _WORD.findall(text.lower()):
-            yield from self._terms_of_word(word)
+        counts: dict[int, int] = {}
+        for word, n in Counter(_words(text)).items():
+            for number in self._numbers_of_word(word):
+                counts[number] = counts.get(number, 0) + n
+        return counts
 
 
 def term_number(term: str) -> int:
@@ -77,6 +78,10 @@ def languages() -> tuple[str, ...]:
     import snowballstemmer
 
     return tuple(sorted(snowballstemmer.algorithms()))
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.lower())
 
 
 def _ngrams(word: str) -> tuple[str, ...]:

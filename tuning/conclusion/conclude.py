@@ -325,11 +325,15 @@ def shared_warm_ups(trials: Sequence[FrozenTrial]) -> list[str]:
 
 
 def useless(best: Tested) -> list[str]:
-    """Return a sentence on a winner that ranks as plain cosine does, if it does."""
+    """Return a sentence on a winner that ranks as its first stage does, if it does."""
     if best.trial.validation.fusion_weight:
         return []
+    part = best.trial.head.lexical
+    first_stage = (
+        "BM25 and the cosine do" if part is not None and part.is_used else "the cosine does"
+    )
     return [
-        f"Trial {best.trial.number} ranks as the cosine does: on validation no weight of its "
+        f"Trial {best.trial.number} ranks as {first_stage}: on validation no weight of its "
         "affinity was better than 0. Judge more queries, or harder ones."
     ]
 
