@@ -64,3 +64,12 @@ def test_a_diverged_training_has_a_result_with_the_reason(
 
 def test_data_are_prepared_once(data_config: DataConfig) -> None:
     assert prepared_data(data_config) is prepared_data(data_config)
+
+
+def test_a_domain_may_be_a_collection_of_its_own(
+    task: Callable[..., Task], prepared: PreparedData, tmp_path: Path
+) -> None:
+    (domain,) = {queries.domain for queries in prepared.unseen_test}
+    result = measure(task("cosine"), COLLECTIONS | {domain: "alone"}, tmp_path)
+    assert result.record["scores"].keys() == {"seen", "alone"}
+    assert list(result.record["scores"]["alone"]) == [domain]

@@ -10,6 +10,7 @@ from experiments.plan import (
     BEIR_FOLDERS,
     DEFAULT,
     FIXED,
+    ICD10,
     PACKAGED,
     TUNED,
     TUNED_TWIN,
@@ -171,3 +172,24 @@ def test_all_models_of_a_seed_have_the_same_split() -> None:
         (s, name) for s in (1, 2) for name in rows
     ]
     assert all(task.config.data.split_seed == task.seed for task in planned)
+
+
+def test_a_tuned_configuration_decides_on_its_lexical_part(tmp_path: Path) -> None:
+    (tmp_path / "tuned.yaml").write_text(
+        "model: hybrid\ndata: {lexical: ngrams, split_seed: 3}\n", encoding="utf-8"
+    )
+    tuned = read_tuned(tmp_path / "tuned.yaml")
+    assert tuned.data == ExperimentConfig().data.model_copy(update={"lexical": "ngrams"})
+    rows = setups(tuned, TWIN_CONFIG, {})
+    assert rows["first_stage"].config.data.lexical == "ngrams"
+    planned = {task.name: task for task in tasks([ICD10], rows, [1], "minilm")}
+    lexical = {name for name, task in planned.items() if task.config.data.lexical == "ngrams"}
+    plain = {"cosine", "bm25", "bm25_cosine", DEFAULT, TUNED_TWIN}
+    assert planned.keys() - lexical == plain
+    assert planned[TUNED].config.data.seen == ICD10.seen
+    order = [task.config.data.lexical for task in planned.values()]
+    assert order == sorted(order)  # the data of a split are prepared once for each kind
+
+
+def test_without_a_lexical_part_there_is_no_first_stage() -> None:
+    assert "first_stage" not in setups(TUNED_CONFIG, TWIN_CONFIG, {})

@@ -19,7 +19,7 @@ def require_same(left: QuerySet, right: QuerySet) -> None:
     assert left.domain == right.domain
     assert left.query_ids == right.query_ids
     assert left.document_ids == right.document_ids
-    for name in ("queries", "documents", "candidates", "cosine", "grades"):
+    for name in ("queries", "documents", "candidates", "cosine", "grades", "lexical"):
         assert np.array_equal(getattr(left, name), getattr(right, name)), name
     assert left.qrels == right.qrels
     for name in ("positives", "own_documents", "not_relevant"):
@@ -27,9 +27,11 @@ def require_same(left: QuerySet, right: QuerySet) -> None:
         assert all(np.array_equal(ours, theirs) for ours, theirs in pairs), name
 
 
-@pytest.mark.parametrize("ignored", ["none", "auto"])
-def test_a_division_is_what_its_seed_prepares(data_config: DataConfig, ignored: str) -> None:
-    config = data_config.model_copy(update={"ignore_identical": ignored})
+@pytest.mark.parametrize(("ignored", "lexical"), [("none", "none"), ("auto", "stems")])
+def test_a_division_is_what_its_seed_prepares(
+    data_config: DataConfig, ignored: str, lexical: str
+) -> None:
+    config = data_config.model_copy(update={"ignore_identical": ignored, "lexical": lexical})
     source = embedding_source(config.encoder)
     run = prepare(config, source)
     divisions = other_divisions(config, source, run.trial, SEEDS)

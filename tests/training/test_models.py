@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from quantum_rerank.config import DataConfig, ExperimentConfig
+from quantum_rerank.config import DataConfig, ExperimentConfig, override
+from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.evaluation import NDCG, Evaluator
 from quantum_rerank.similarity import MODELS
+from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.hybrid_trainer import make_trainer
 from quantum_rerank.training.lexical import Bm25
 from quantum_rerank.training.models import (
+    FIRST_STAGE,
     LEXICAL_MODELS,
     check_model_names,
     measure_model,
@@ -129,3 +132,74 @@ def test_cosine_takes_over_nothing(
     before = [(small_config({"model": "cosine"}), 2)]
     trained = train_model(small_config(), "cosine", trial_data, ancestors=before)
     assert trained.epochs == 1
+
+
+@pytest.fixture(scope="module")
+def with_lexical(data_config: DataConfig) -> PreparedData:
+    config = data_config.model_copy(update={"lexical": "stems+ngrams"})
+    return prepare(config, embedding_source(config.encoder))
+
+
+def lexical_config(
+    small_config: Callable[..., ExperimentConfig], data_config: DataConfig
+) -> ExperimentConfig:
+    changed = small_config({"fusion.gate": "nearest"}).model_copy(update={"data": data_config})
+    return override(changed, {"data.lexical": "stems+ngrams"})
+
+
+def test_every_candidate_has_a_lexical_score(with_lexical: PreparedData) -> None:
+    sets = [queries for of_role in with_lexical.roles.values() for queries in of_role]
+    for queries in sets:
+        assert queries.lexical is not None
+        assert queries.lexical.shape == queries.candidates.shape
+        assert (queries.lexical >= 0.0).all() and (queries.lexical <= 1.0).all()
+        assert queries.lexical.any()
+    assert with_lexical.lexicon is not None
+    n_documents = sum(len(queries.document_ids) for queries in with_lexical.trial.train)
+    assert [s.n_documents for s in with_lexical.lexicon.statistics] == [n_documents] * 2
+
+
+def test_the_cosine_has_neither_a_lexical_part_nor_a_gate(
+    with_lexical: PreparedData,
+    prepared: PreparedData,
+    data_config: DataConfig,
+    small_config: Callable[..., ExperimentConfig],
+) -> None:
+    bm25 = Bm25(data_config)
+    config = lexical_config(small_config, data_config)
+    cosine = measure_model(config, "cosine", with_lexical, bm25)
+    plain = measure_model(small_config(), "cosine", prepared, bm25)
+    assert cosine.trained is not None
+    assert cosine.trained.head.lexical is None
+    assert {role: scores.metrics for role, scores in cosine.test.items()} == {
+        role: scores.metrics for role, scores in plain.test.items()
+    }
+
+
+def test_the_first_stage_is_a_baseline_of_its_own(
+    with_lexical: PreparedData,
+    prepared: PreparedData,
+    data_config: DataConfig,
+    small_config: Callable[..., ExperimentConfig],
+) -> None:
+    bm25, config = Bm25(data_config), lexical_config(small_config, data_config)
+    measured = measure_model(config, FIRST_STAGE, with_lexical, bm25)
+    cosine = measure_model(config, "cosine", with_lexical, bm25)
+    assert measured.trained is None
+    assert measured.validation.objective >= cosine.validation.objective
+    with pytest.raises(ConfigError, match=r"Set `data\.lexical`"):
+        measure_model(config, FIRST_STAGE, prepared, bm25)
+
+
+def test_a_lexical_model_is_saved_with_its_weights(
+    with_lexical: PreparedData,
+    data_config: DataConfig,
+    small_config: Callable[..., ExperimentConfig],
+) -> None:
+    config = lexical_config(small_config, data_config)
+    trained = train_model(config, "hybrid", with_lexical.trial)
+    assert trained.head.lexical is not None
+    weight = trained.head.lexical.weight.item()
+    assert trained.validation.metrics["lexical_weight"] == pytest.approx(weight)
+    again = train_model(config, "hybrid", with_lexical.trial)
+    assert again.validation == trained.validation

@@ -16,6 +16,7 @@ from quantum_rerank.config import DataConfig
 from quantum_rerank.embeddings import embedding_source
 from quantum_rerank.errors import FilesError
 from quantum_rerank.export.trained_model import load_model
+from quantum_rerank.similarity import LexicalPart
 from quantum_rerank.training.models import untrained_head
 from quantum_rerank.training.trial_data import PreparedData
 from tests.tuning.reasons import recorded
@@ -235,6 +236,10 @@ def test_a_winner_that_ranks_as_the_cosine_is_named_useless(
                 score_roles(cosine, 0.0, prepared)["test"].metrics
             )
             assert "ranks as the cosine does" in useless(tested)[0]
+            tested.trial.head.lexical = LexicalPart()
+            tested.trial.head.lexical.weight.fill_(0.5)
+            assert "ranks as BM25 and the cosine do" in useless(tested)[0]
+            tested.trial.head.lexical = None
 
 
 def test_a_search_ends_with_its_winner_held_against_every_target(
