@@ -126,8 +126,8 @@ def main(
         typer.Option(
             "--collection",
             "--collections",
-            help="Use only this collection: icd10, gpe, zaragoza, or one of the six of --beir. "
-            "Repeatable.",
+            help="Use only this collection: icd10, gpe, zaragoza, one of the six of --beir, or one "
+            "of your own by its source, such as beir:FOLDER or csv:FILE. Repeatable.",
         ),
     ] = None,
     models: Annotated[
@@ -170,7 +170,9 @@ def main(
         python -m experiments --collection zaragoza --seeds 2 \\
             --model default --model tuned --output runs/short
 
-        python -m experiments --render docs/experiments.json
+        python -m experiments --collection csv:clicks.csv --output runs/clicks-all
+
+    python -m experiments --render docs/experiments.json
     """
     from experiments.page import PAGE, write_page
     from experiments.pictures import require_matplotlib

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from quantum_rerank.config import DataConfig, ExperimentConfig, load_config, override
-from quantum_rerank.datasets import load_collection
+from quantum_rerank.datasets import domain_of, load_collection
 from quantum_rerank.errors import ConfigError, MissingPackage
 from quantum_rerank.evaluation import COSINE
 from quantum_rerank.similarity import MODELS
@@ -112,19 +113,27 @@ def choose_datasets(beir: Path | None, names: Sequence[str] = ()) -> Chosen:
 
     Args:
         beir: The folder of BEIR folders, if there is one.
-        names: Names of data sets or of their collections; all if empty.
+        names: Names of data sets or of their collections, or any collections by their source,
+            such as `csv:clicks.csv`; all named data sets if empty.
 
     Raises:
         ConfigError: A name is unknown, or no data set is available.
+        DataError: A collection by its source cannot be read.
     """
+    sources = [_of_source(name) for name in names if ":" in name]
+    names = [name for name in names if ":" not in name]
     by_name = {name: dataset.name for dataset in PACKAGED for name in dataset.collections.values()}
     by_name |= {name: name for name in NAMES}
     if unknown := [name for name in names if name not in by_name]:
         raise ConfigError(
-            [f"`{name}` is not a data set. Valid names: {', '.join(NAMES)}." for name in unknown]
+            [
+                f"`{name}` is not a data set. Valid names: {', '.join(NAMES)}. Name a collection "
+                f"of your own by its source, such as csv:{name}.csv."
+                for name in unknown
+            ]
         )
-    selected = {by_name[name] for name in names} or set(NAMES)
-    available, left_out = list[Dataset](), dict[str, str]()
+    selected = {by_name[name] for name in names} or (set() if sources else set(NAMES))
+    available, left_out = sources, dict[str, str]()
     for dataset in (*PACKAGED, *(_beir(beir, name) for name in BEIR_FOLDERS)):
         if dataset.name not in selected:
             continue
@@ -135,6 +144,13 @@ def choose_datasets(beir: Path | None, names: Sequence[str] = ()) -> Chosen:
     if not available:
         raise ConfigError([f"{name} is missing: {reason}" for name, reason in left_out.items()])
     return Chosen(tuple(available), left_out)
+
+
+def _of_source(spec: str) -> Dataset:
+    """Return a collection of any source, which is split anew for each seed."""
+    load_collection(spec)
+    name = re.sub(r"[^\w.-]+", "_", domain_of(spec))
+    return Dataset(name, (spec,), {"test": name})
 
 
 def _beir(folder: Path | None, name: str) -> Dataset:

@@ -20,7 +20,7 @@ from experiments.plan import (
     tasks,
 )
 from quantum_rerank.config import ExperimentConfig, override
-from quantum_rerank.errors import ConfigError
+from quantum_rerank.errors import ConfigError, DataError
 from quantum_rerank.similarity import MODELS, build_head
 from quantum_rerank.training.models import LEXICAL_MODELS
 
@@ -149,6 +149,17 @@ def test_all_unknown_data_sets_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         choose_datasets(None, ["cran", "corn", "barn"])
     assert [problem.split()[0] for problem in caught.value.problems] == ["`corn`", "`barn`"]
+
+
+def test_a_collection_may_be_named_by_its_source(tmp_path: Path) -> None:
+    table = tmp_path / "my clicks.csv"
+    table.write_text("query,document,label\na b,c,1\nd,e,1\n", encoding="utf-8")
+    (dataset,) = choose_datasets(None, [f"csv:{table}"]).datasets
+    assert dataset.name == "csv_my_clicks"
+    assert dataset.data("minilm", 3).seen == (f"csv:{table}",)
+    assert dataset.data("minilm", 3).split_seed == 3
+    with pytest.raises(DataError, match="gone"):
+        choose_datasets(None, [f"csv:{tmp_path / 'gone.csv'}"])
 
 
 def test_experiments_without_a_data_set_are_refused() -> None:
