@@ -253,6 +253,27 @@ class Reranker:
         part = self._head.lexical
         return part if part is not None and part.is_used else None
 
+    def share(self, query: str) -> float:
+        """Return the share of the model's weight that a query keeps.
+
+        It is low for a query that is far from the training queries, which is left to the cosine
+        and BM25. Without `fusion.gate` it is 1 for every query.
+
+        Args:
+            query: The query.
+
+        Raises:
+            BundleError: The encoder is not the one used in training.
+            DataError: The query is empty.
+            EmbeddingError: The model was trained on vectors that were computed elsewhere.
+        """
+        gate = self._head.gate
+        if gate is None:
+            return 1.0
+        with torch.inference_mode():
+            vector = torch.from_numpy(np.array(self._encode_query(_query(query))[None, :]))
+            return float(gate(vector))
+
     def index(
         self,
         documents: Iterable[str],

@@ -361,6 +361,22 @@ def test_a_gate_weighs_indexed_documents_like_texts(write: Write, tmp_path: Path
     np.testing.assert_allclose(gated.scores_of_indexed(QUERY, index), direct, atol=1e-12)
 
 
+def test_the_share_of_a_query_is_that_of_the_gate(manifest: Manifest) -> None:
+    gated = override(manifest.config, {"fusion.gate": "nearest"})
+    head = build_head(gated, DIM)
+    assert head.gate is not None
+    head.gate.queries = torch.eye(DIM)[:1]
+    head.gate.high.fill_(1.0)
+    reranker = ReadVectors(head, replace(manifest, config=gated))
+    assert reranker.share("1 0 0") == 1.0
+    assert reranker.share("3 4 0") == pytest.approx(0.6)
+    assert reranker.share("0 1 0") == 0.0
+
+
+def test_every_query_keeps_the_weight_of_a_model_without_a_gate(reranker: ReadVectors) -> None:
+    assert reranker.share("0 1 0") == 1.0
+
+
 @pytest.mark.parametrize("model", ["hybrid", "low_rank_bilinear"])
 def test_a_gated_model_scores_as_in_training(
     trial_data: TrialData, small_config: Callable[..., ExperimentConfig], tmp_path: Path, model: str

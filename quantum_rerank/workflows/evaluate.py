@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+import torch
+
 from quantum_rerank.config import DataConfig
 from quantum_rerank.errors import DataError
 from quantum_rerank.evaluation.measurements import ModelAndCosine
@@ -34,6 +37,8 @@ _OTHER_DATA = (
     "Queries of the training could be among the test queries. Name other collections with --data."
 )
 
+_FAR = 0.5  # mean share of the weight below which a collection is named
+
 Roles = Mapping[str, Sequence[QuerySet]]
 """Role of queries -> the query sets of its domains."""
 
@@ -56,8 +61,8 @@ class Evaluation:
 
     @property
     def notes(self) -> list[str]:
-        """Lines about texts that were skipped and candidates that are too few."""
-        return describe_skipped(self._skipped) + self._warnings
+        """Lines about texts that were skipped, candidates that are too few, and far queries."""
+        return describe_skipped(self._skipped) + self._warnings + self._far_collections
 
     def record(self) -> dict[str, Any]:
         """Return the evaluation as JSON."""
@@ -71,6 +76,7 @@ class Evaluation:
             },
             "skipped": self._skipped,
             "warnings": self._warnings,
+            **({"gate_shares": shares} if (shares := self._shares) else {}),
             "role_scores": {role: asdict(scores) for role, scores in self.scores.items()},
             "targets": target_records(self.targets),
         }
@@ -87,6 +93,27 @@ class Evaluation:
     @property
     def _warnings(self) -> list[str]:
         return recall_warnings(self._query_sets)
+
+    @property
+    def _far_collections(self) -> list[str]:
+        return [
+            f"{domain}: the queries are far from those of the training. They keep {share:.0%} of "
+            "the model's weight on average; the rest is left to the first stage."
+            for domain, share in self._shares.items()
+            if share < _FAR
+        ]
+
+    @property
+    def _shares(self) -> dict[str, float]:
+        """Domain -> mean share of the model's weight that a query keeps; empty without a gate."""
+        gate = self.model.head.gate
+        if gate is None:
+            return {}
+        with torch.inference_mode():
+            return {
+                queries.domain: float(gate(torch.from_numpy(np.array(queries.queries))).mean())
+                for queries in self._query_sets
+            }
 
 
 def evaluate_model(model: TrainedModel, specs: Sequence[str], encoder: ModelEncoder) -> Evaluation:

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from quantum_rerank.cli.evaluate import app
 from quantum_rerank.export import read_bundle
+from quantum_rerank.export.trained_model import encoder_for, load_model
+from quantum_rerank.workflows.evaluate import evaluate_model
 
 Ended = Callable[..., tuple[int, str]]
 
@@ -155,6 +157,20 @@ def test_another_collection_is_an_unseen_domain(
     outcomes = {target["name"]: target["outcome"] for target in evaluated["targets"]}
     assert outcomes["no loss on unseen domains"] != "not known"
     assert outcomes["overfitting gap"] == outcomes["cross-domain"] == "not known"
+
+
+@pytest.mark.parametrize(("high", "is_far"), [(0.0, False), (50.0, True)])
+def test_a_collection_of_far_queries_is_named(
+    setting: Any, ended_gated_training: Path, high: float, is_far: bool
+) -> None:
+    model = load_model(ended_gated_training)
+    assert model.head.gate is not None
+    model.head.gate.high.fill_(high)
+    encoder = encoder_for(model, None, "cpu", 32)
+    evaluation = evaluate_model(model, [setting.data("herbs")], encoder)
+    named = [note for note in evaluation.notes if "far from those of the training" in note]
+    assert bool(named) is is_far
+    assert (evaluation.record()["gate_shares"]["beir:herbs"] < 0.5) is is_far
 
 
 def test_skipped_judgments_are_counted(setting: Any, ended_training: Path, tmp_path: Path) -> None:
