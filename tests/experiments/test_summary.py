@@ -114,7 +114,7 @@ def test_a_file_that_is_not_a_summary_is_refused(tmp_path: Path, text: str) -> N
 
 def test_the_recorded_summary_is_small_and_complete() -> None:
     path = ROOT / "docs" / "experiments.json"
-    assert path.stat().st_size < 30_000
+    assert path.stat().st_size < 50_000
     record = json.loads(path.read_text(encoding="utf-8"))
     assert read_summary(path).as_json() == record
     assert {"seeds", "collections", "icd10"} <= record.keys()
