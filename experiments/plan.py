@@ -36,7 +36,7 @@ _DECIDED = {
 }
 """Section or key that no override may set -> the reason."""
 
-_OF_THE_MODEL = ("data.lexical", "data.language")
+_OF_THE_MODEL = ("lexical", "language")
 """Keys of the data that a tuned configuration decides."""
 
 
@@ -214,7 +214,7 @@ def setups(
     controls = [model for model in MODELS if model not in (tuned.model, *FIXED)]
     baselines = {model: Setup(model, override(untuned, {"model": COSINE})) for model in FIXED}
     if tuned.has_lexical_part:
-        lexical = {key: getattr(tuned.data, key.split(".")[1]) for key in _OF_THE_MODEL}
+        lexical = {f"data.{name}": getattr(tuned.data, name) for name in _OF_THE_MODEL}
         baselines[FIRST_STAGE] = Setup(FIRST_STAGE, override(untuned, {"model": COSINE, **lexical}))
     else:
         del baselines[FIRST_STAGE]
@@ -239,7 +239,8 @@ def read_tuned(path: Path) -> ExperimentConfig:
     values, places = dict[str, Any](), dict[str, str]()
     for location, value in _leaves(source.values, ()):
         key = ".".join(location)
-        if key.split(".")[0] not in ("data", "seed") or key in _OF_THE_MODEL:
+        section, _, name = key.partition(".")
+        if section not in ("data", "seed") or name in _OF_THE_MODEL:
             values[key], places[key] = value, source.at(location)
     return load_config(None, values, places)
 
@@ -311,7 +312,5 @@ def tasks(
 
 def _data(dataset: Dataset, setup: Setup, encoder: str, seed: int) -> DataConfig:
     """Return the data of a training, with the lexical score of its row."""
-    of_row = {
-        key.split(".")[1]: getattr(setup.config.data, key.split(".")[1]) for key in _OF_THE_MODEL
-    }
+    of_row = {name: getattr(setup.config.data, name) for name in _OF_THE_MODEL}
     return dataset.data(encoder, seed).model_copy(update=of_row)

@@ -30,7 +30,7 @@ from quantum_rerank.arguments import as_rows
 from quantum_rerank.atomic import require_free, staged_folder
 from quantum_rerank.embeddings import Embeddings, first_equal, unit_rows
 from quantum_rerank.errors import BundleError, DataError, EmbeddingError
-from quantum_rerank.lexical import LexicalIndex, Lexicon, TermIndex, extractors_of, index_texts
+from quantum_rerank.lexical import LexicalIndex, TermIndex, extractors_of, index_texts
 from quantum_rerank.paths import as_path, require_exists
 from quantum_rerank.regular_files import read_json, reason, require_regular, write_regular
 from quantum_rerank.similarity import Head, represent
@@ -255,8 +255,7 @@ def _lexical(folder: Path, record: Mapping[str, Any]) -> LexicalIndex:
         _term_index(folder, record, extractor.kind, n_documents, mean_length)
         for extractor, mean_length in pairs
     )
-    statistics = tuple(index.statistics for index in indexes)
-    return LexicalIndex(Lexicon(kind, language, statistics), indexes)
+    return LexicalIndex.of(kind, language, indexes)
 
 
 def _term_index(

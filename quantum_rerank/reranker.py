@@ -28,6 +28,7 @@ from quantum_rerank.embeddings import (
     EncoderSettings,
     Role,
     TextEncoder,
+    distinct_pairs,
     first_equal,
     unit_rows,
 )
@@ -35,7 +36,14 @@ from quantum_rerank.errors import BundleError, DataError, EmbeddingError, Encode
 from quantum_rerank.export import Manifest, bundle_in, read_bundle
 from quantum_rerank.forks import prepare_for_forks
 from quantum_rerank.paths import as_path
-from quantum_rerank.similarity import Head, LexicalPart, represent, score, score_represented
+from quantum_rerank.similarity import (
+    Head,
+    LexicalPart,
+    gate_shares,
+    represent,
+    score,
+    score_represented,
+)
 
 _NEEDS_TEXTS = "The model fuses a lexical score, which is computed from texts: pass them too."
 
@@ -227,14 +235,12 @@ class Reranker:
             )
         lexical = self._lexical_scores(query_text, texts, len(vectors))
         # Each document once: the rounding of a score depends on its position in the batch.
-        equal = first_equal(vectors)
-        keys = np.column_stack([equal, equal if lexical is None else lexical])
-        _, distinct, positions = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        distinct, positions = distinct_pairs(first_equal(vectors), lexical)
         unit = unit_rows(vectors[distinct], "documents")
         weight = self.manifest.fusion_weight
         of_distinct = None if lexical is None else lexical[distinct]
         scores = score(self._head, weight, _unit_query(query_vector), unit, of_distinct)
-        return scores[positions.reshape(-1)]
+        return scores[positions]
 
     def _lexical_scores(
         self, query: str | None, texts: Iterable[str] | None, n_documents: int
@@ -267,12 +273,11 @@ class Reranker:
             DataError: The query is empty.
             EmbeddingError: The model was trained on vectors that were computed elsewhere.
         """
-        gate = self._head.gate
-        if gate is None:
+        if self._head.gate is None:
             return 1.0
-        with torch.inference_mode():
-            vector = torch.from_numpy(np.array(self._encode_query(_query(query))[None, :]))
-            return float(gate(vector))
+        shares = gate_shares(self._head, self._encode_query(_query(query))[None, :])
+        assert shares is not None
+        return float(shares[0])
 
     def index(
         self,

@@ -45,7 +45,7 @@ class ExperimentConfig(Section):
 
     @property
     def has_lexical_part(self) -> bool:
-        """Whether a lexical score is fused with the cosine."""
+        """True if a lexical score is fused with the cosine."""
         return self.data.lexical != "none"
 
     def resolved(self) -> ExperimentConfig:

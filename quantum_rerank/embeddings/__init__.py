@@ -3,7 +3,7 @@
 from quantum_rerank.embeddings.cache import Embeddings
 from quantum_rerank.embeddings.coverage import Coverage
 from quantum_rerank.embeddings.encoder import TextEncoder
-from quantum_rerank.embeddings.equal_rows import first_equal
+from quantum_rerank.embeddings.equal_rows import distinct_pairs, first_equal
 from quantum_rerank.embeddings.examples import ExampleTexts
 from quantum_rerank.embeddings.mapped import blocks, take
 from quantum_rerank.embeddings.model_lookup import text_model
@@ -23,6 +23,7 @@ __all__ = [
     "TextEncoder",
     "TextModel",
     "blocks",
+    "distinct_pairs",
     "embedding_source",
     "first_equal",
     "source_of",

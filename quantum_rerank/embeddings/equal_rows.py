@@ -38,6 +38,26 @@ def first_equal(vectors: NDArray[Any]) -> NDArray[np.intp]:
     return first
 
 
+def distinct_pairs(
+    equal: NDArray[np.intp], scores: NDArray[np.float64] | None
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Find documents that differ in their vector or in a score of their text.
+
+    Args:
+        equal: (n,) first equal vectors, see `first_equal`.
+        scores: (n,), or None for documents that are vectors alone.
+
+    Returns:
+        Positions of the d distinct documents, and for each of n the number of its own among them.
+
+    >>> distinct_pairs(np.array([0, 0, 0]), np.array([0.5, 0.2, 0.5]))
+    (array([1, 0]), array([1, 0, 1]))
+    """
+    keys = np.column_stack([equal, equal if scores is None else scores])
+    _, first, positions = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    return first, positions.reshape(-1)
+
+
 def _keys(rows: NDArray[Any]) -> NDArray[Any]:
     """Return a number per row, equal for equal rows; integers, so that nothing is rounded."""
     word = np.dtype(f"u{np.gcd(rows.shape[1] * rows.itemsize, 8)}")

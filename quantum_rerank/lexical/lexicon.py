@@ -61,6 +61,12 @@ class LexicalIndex:
     lexicon: Lexicon
     indexes: tuple[TermIndex, ...]
 
+    @classmethod
+    def of(cls, kind: LexicalKind, language: str, indexes: tuple[TermIndex, ...]) -> LexicalIndex:
+        """Return the indexes of each kind of terms with their frequencies."""
+        statistics = tuple(index.statistics for index in indexes)
+        return cls(Lexicon(kind, language, statistics), indexes)
+
     def scores(self, query: str, rows: NDArray[np.integer] | None = None) -> FloatArray:
         """Score documents for one query.
 
@@ -92,8 +98,7 @@ def index_texts(
         build_index(corpus, extractor, _named(reserve, extractor.kind))
         for extractor in extractors_of(kind, language)
     )
-    statistics = tuple(index.statistics for index in indexes)
-    return LexicalIndex(Lexicon(kind, language, statistics), indexes)
+    return LexicalIndex.of(kind, language, indexes)
 
 
 def _named(reserve: Reserve, kind: str) -> Reserve:

@@ -105,13 +105,21 @@ class TermStatistics:
         return np.where(self.terms[place] == terms, self.frequencies[place], 0)
 
 
+def summed(terms: Terms, frequencies: NDArray[np.int64]) -> tuple[Terms, NDArray[np.int64]]:
+    """Return distinct terms, ascending, and the sum of each one's frequencies."""
+    distinct, place = np.unique(terms, return_inverse=True)
+    total = np.zeros(len(distinct), np.int64)
+    np.add.at(total, place, frequencies)
+    return distinct, total
+
+
 def merged(statistics: Iterable[TermStatistics]) -> TermStatistics:
     """Return the statistics of several corpora as if they were one."""
     parts = list(statistics)
-    everything = np.concatenate([part.terms for part in parts])
-    terms, place = np.unique(everything, return_inverse=True)
-    frequencies = np.zeros(len(terms), np.int64)
-    np.add.at(frequencies, place, np.concatenate([part.frequencies for part in parts]))
+    terms, frequencies = summed(
+        np.concatenate([part.terms for part in parts]),
+        np.concatenate([part.frequencies for part in parts]),
+    )
     n_documents = sum(part.n_documents for part in parts)
     n_terms = sum(part.mean_length * part.n_documents for part in parts)
     return TermStatistics(terms, frequencies, n_documents, n_terms / max(n_documents, 1))

@@ -12,7 +12,13 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from quantum_rerank.lexical.statistics import FloatArray, Terms, TermStatistics, WeightedTerms
+from quantum_rerank.lexical.statistics import (
+    FloatArray,
+    Terms,
+    TermStatistics,
+    WeightedTerms,
+    summed,
+)
 from quantum_rerank.lexical.terms import TermExtractor
 
 _DOCUMENTS = 2**14  # whose terms are collected at once
@@ -147,19 +153,11 @@ def _collect(
         for array in collected:
             np.save(file, array, allow_pickle=False)
         lengths.append(np.fromiter((sum(document.values()) for document in counts), np.int64))
-        terms, frequencies = _added(terms, frequencies, collected.terms)
+        new, n_new = np.unique(collected.terms, return_counts=True)
+        terms, frequencies = summed(
+            np.concatenate([terms, new]), np.concatenate([frequencies, n_new])
+        )
     return terms, frequencies, lengths
-
-
-def _added(
-    terms: Terms, frequencies: NDArray[np.int64], further: Terms
-) -> tuple[Terms, NDArray[np.int64]]:
-    """Add terms to distinct terms and their frequencies."""
-    new, counts = np.unique(further, return_counts=True)
-    everything, place = np.unique(np.concatenate([terms, new]), return_inverse=True)
-    total = np.zeros(len(everything), np.int64)
-    np.add.at(total, place, np.concatenate([frequencies, counts]))
-    return everything, total
 
 
 def _read(file: IO[bytes], n_blocks: int) -> Iterator[_Collected]:

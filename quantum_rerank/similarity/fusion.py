@@ -74,6 +74,24 @@ def score_parts(
     return ScoreParts(first, affinity if share is None else fuse(first, affinity, share))
 
 
+def gate_shares(head: Head, queries: NDArray[np.float32]) -> FloatArray | None:
+    """Return the shares of the weight that a head's gate leaves to queries.
+
+    Args:
+        head: The head.
+        queries: (q, dim), L2-normalised float32.
+
+    Returns:
+        (q,) float64, from 0 to 1; None for a head without a gate.
+    """
+    if head.gate is None:
+        return None
+    with torch.inference_mode():
+        # Copied, because torch warns of arrays that it may not write to.
+        shares: FloatArray = head.gate(torch.from_numpy(np.array(queries))).numpy()
+    return shares
+
+
 class Compared(NamedTuple):
     """Affinities of queries with documents.
 
@@ -195,7 +213,7 @@ def score_represented(
         affinity = head.compare(_double(query_state), _double(document_states)).numpy()
     cosine = np.vecdot(documents, query).astype(np.float64)[None]
     of_query = None if lexical is None else lexical[None]
-    parts = score_parts(head, cosine, of_query, affinity, _shares(head, query))
+    parts = score_parts(head, cosine, of_query, affinity, gate_shares(head, query[None]))
     scores: FloatArray = parts.fused(weight)[0]
     if not np.isfinite(scores).all():
         raise BundleError(
@@ -203,16 +221,6 @@ def score_represented(
             "are too large or were altered. Export the model again, or index the documents again."
         )
     return scores
-
-
-def _shares(head: Head, query: NDArray[np.float32]) -> FloatArray | None:
-    """Return the share that the head's gate leaves of a query's weight, (1,)."""
-    if head.gate is None:
-        return None
-    with torch.inference_mode():
-        # Copied, because torch warns of arrays that it may not write to.
-        shares: FloatArray = head.gate(torch.from_numpy(np.array(query[None]))).numpy()
-    return shares
 
 
 def _double(values: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ class LexicalPart(nn.Module):
 
     @property
     def is_used(self) -> bool:
-        """Whether a weight is not 0."""
+        """True if a weight is not 0."""
         return bool(self.weight) or bool(self.weight_alone)
 
     def weights(self, share: NDArray[np.float64] | None) -> NDArray[np.float64] | float:

@@ -6,9 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-import torch
-
 from quantum_rerank.config import DataConfig
 from quantum_rerank.errors import DataError
 from quantum_rerank.evaluation.measurements import ModelAndCosine
@@ -23,6 +20,7 @@ from quantum_rerank.export.trained_model import (
     require_same_vectors,
     require_same_width,
 )
+from quantum_rerank.similarity import gate_shares
 from quantum_rerank.training.data_description import describe_skipped
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.evaluation_data import (
@@ -106,14 +104,8 @@ class Evaluation:
     @property
     def _shares(self) -> dict[str, float]:
         """Domain -> mean share of the model's weight that a query keeps; empty without a gate."""
-        gate = self.model.head.gate
-        if gate is None:
-            return {}
-        with torch.inference_mode():
-            return {
-                queries.domain: float(gate(torch.from_numpy(np.array(queries.queries))).mean())
-                for queries in self._query_sets
-            }
+        shares = {q.domain: gate_shares(self.model.head, q.queries) for q in self._query_sets}
+        return {domain: float(each.mean()) for domain, each in shares.items() if each is not None}
 
 
 def evaluate_model(model: TrainedModel, specs: Sequence[str], encoder: ModelEncoder) -> Evaluation:

@@ -18,6 +18,7 @@ from quantum_rerank.embeddings import (
     EmbeddingSource,
     Role,
     TextEncoder,
+    distinct_pairs,
     first_equal,
 )
 from quantum_rerank.errors import BundleError, DataError
@@ -181,8 +182,7 @@ class _Scorer:
         """
         equal = self._first[[self._document_row[key] for key in documents]]
         lexical = self._lexical and self._lexical(query, documents)
-        keys = np.column_stack([equal, equal if lexical is None else lexical])
-        _, places, positions = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        places, positions = distinct_pairs(equal, lexical)
         rows, vector = equal[places], self._queries[self._query_row[query]]
         scores: NDArray[np.float64] = score_represented(
             self._model.head,
@@ -193,7 +193,7 @@ class _Scorer:
             document_states=self._states[rows],
             lexical=None if lexical is None else lexical[places],
         )
-        return scores[positions.reshape(-1)]
+        return scores[positions]
 
 
 _LexicalScores = Callable[[str, Sequence[str]], NDArray[np.float64]]
