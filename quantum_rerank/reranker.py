@@ -55,7 +55,7 @@ class Ranked:
     Attributes:
         index: The position of the document in the input.
         document: The text of the document.
-        score: The relevance (1 - w) cosine + w affinity, at most 1.
+        score: The relevance (1 - w) first stage + w affinity, at most 1.
     """
 
     index: int
@@ -69,7 +69,7 @@ class RankedRow:
 
     Attributes:
         row: The position of the document in the index.
-        score: The relevance (1 - w) cosine + w affinity, at most 1.
+        score: The relevance (1 - w) first stage + w affinity, at most 1.
     """
 
     row: int

@@ -61,7 +61,7 @@ class ExportedModel:
     Attributes:
         head: The trained head.
         config: The configuration of the training.
-        fusion_weight: The weight w of the affinity in the score (1 - w) cosine + w affinity.
+        fusion_weight: The weight w of the affinity beside the first-stage score.
         encoder_fingerprint: The encoder of the embeddings, as in `TextEncoder.fingerprint`.
         data_fingerprint: The data of the training.
         metrics: Role of queries (`validation`, `test`) -> metric -> value.

@@ -37,7 +37,7 @@ class Manifest:
     Attributes:
         config: The configuration of the training.
         embedding_dim: The number of dimensions of the embeddings.
-        fusion_weight: The weight w of the affinity in the score (1 - w) cosine + w affinity.
+        fusion_weight: The weight w of the affinity beside the first-stage score.
         encoder_fingerprint: The encoder of the embeddings, as in `TextEncoder.fingerprint`.
         data_fingerprint: The data of the training.
         metrics: Role of queries (`validation`, `test`) -> metric -> value.

@@ -28,7 +28,7 @@ class LinearConfig(Section):
 
 
 class FusionConfig(Section):
-    """The weight w in score = (1 - w) cosine + w fidelity.
+    """The weight w in score = (1 - w) first stage + w fidelity.
 
     If the loss is on the fused score, w is trained from `initial_weight`; it is
     fitted on validation in any case. A gate lets it fall for queries that are far from the
