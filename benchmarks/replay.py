@@ -10,9 +10,9 @@ recorded configuration that is nearest to it, on one of the recorded divisions, 
 - `tuned`: the tuned configuration alone, without a search.
 - `random`: random proposals, ASHA, and the best validation objective.
 - `plain`: OptunaSearch and ASHAScheduler as in Ray's documentation, and the best last report.
-- `tpe`, `gp`, `prior`: OptunaSearcher with this sampler, ASHA by StopByRule, then the conclusion of
-  a search: the best three trials, the tuned start point among them, race over the other
-  divisions, and a trial replaces the tuned one only if it is distinguishable.
+- `tpe`, `gp` (minutes more), `prior`: OptunaSearcher with this sampler, ASHA by StopByRule, then
+  the conclusion of a search: the best three trials, the tuned start point among them, race over
+  the other divisions, and a trial replaces the tuned one only if it is distinguishable.
 - `wrong`: as `prior`, with the configuration that was worst on validation as its guess.
 - `cqr`: ASHA with conformalised quantile regression of Syne Tune, and the best validation
   objective; it takes a second for a proposal.
@@ -20,6 +20,7 @@ recorded configuration that is nearest to it, on one of the recorded divisions, 
   an environment of their own: `--priorband PYTHON` with
   `pip install neural-pipeline-search==0.17`, and `--cqr PYTHON` with
   `pip install "syne-tune[extra]==0.16" "numpy<3" xgboost`.
+- `early`: as `tpe`, ended early as by `budget.early_end`.
 - `all`: as `tpe`, but all three trials are trained on all divisions, and no warm-up is shared.
 
 The delivered model is that of the search, on the division of the search. `test` is its mean NDCG@10
@@ -56,6 +57,7 @@ from tuning.algorithms.ray_scheduler import StopByRule
 from tuning.algorithms.ray_searcher import OptunaSearcher, TrialPolicy
 from tuning.algorithms.rules import make_rule
 from tuning.conclusion.race import LEAST_SPREAD, error_of_mean, is_hopeless
+from tuning.limits.early_end import expected_gain, least_proposals
 from tuning.records import Listener
 from tuning.space import CategoricalParameter, Params, Space
 from tuning.space.file import load_space
@@ -64,10 +66,10 @@ from tuning.study.resuming import enqueue_missing
 from tuning.study.view import StudyView
 
 TUNED = 1  # number of the start point that is the tuned configuration
-WAYS = ("tuned", "random", "plain", "all", "tpe", "prior", "wrong")  # `gp` takes minutes more
-_SHARING = ("tpe", "gp", "prior", "wrong")  # with shared warm-ups and a race
+WAYS = ("tuned", "random", "plain", "all", "tpe", "early", "prior", "wrong")
+_SHARING = ("tpe", "early", "gp", "prior", "wrong")  # with shared warm-ups and a race
 _CONCLUDED = (*_SHARING, "all")
-_SAMPLERS = {"wrong": "prior", "all": "tpe"}
+_SAMPLERS = {"wrong": "prior", "all": "tpe", "early": "tpe"}
 _N_BASELINES = 2
 _RATIO = 1 / 3  # validation queries for each training query: 0.2 and 0.6 of all
 
@@ -203,10 +205,7 @@ class Replay:
     def conclude(self, ended: Sequence[Ended]) -> Delivered:
         """Return the model that the conclusion of a search delivers."""
         spent = sum(end.seconds for end in ended)
-        ranked = sorted(ended, key=lambda end: (-end.objective, end.number))
-        best: dict[int, Ended] = {}
-        for end in ranked:
-            best.setdefault(self._recorded.nearest(end.params), end)
+        best = self._best_of_each(ended)
         finalists = list(best)[:3]
         if TUNED in best and TUNED not in finalists:
             finalists[-1] = TUNED
@@ -216,6 +215,36 @@ class Replay:
         winner = self._selected(order, objectives, best)
         spent += _N_BASELINES * sum(self.seconds(winner, self._split))
         return self.delivered(winner, best[winner].epochs, spent)
+
+    def until_early_end(self, ended: Sequence[Ended], space: Space) -> list[Ended]:
+        """Return the trials before the early end of a search, all of them where it has none."""
+        n_start = len(space.start_points())
+        for n in range(n_start + 1, len(ended)):
+            done = ended[:n]
+            values = [end.objective for end in done if end.number >= n_start]
+            if len(values) >= least_proposals(space.header.sampler) and (
+                expected_gain(values, len(ended) - n) < self._error_of_leader(done)
+            ):
+                self._warm = {self._warm_up_key(end) for end in done}
+                return list(done)
+        return list(ended)
+
+    def _warm_up_key(self, ended: Ended) -> str:
+        return self._recorded.warm_ups[self._recorded.nearest(ended.params)][0]
+
+    def _error_of_leader(self, ended: Sequence[Ended]) -> float:
+        """Return the standard error between the best trial and the tuned one, or the second."""
+        best = self._best_of_each(ended)
+        leader, second = list(best)[:2]
+        other = TUNED if TUNED in best and leader != TUNED else second
+        return self._query_error(leader, other, best)
+
+    def _best_of_each(self, ended: Sequence[Ended]) -> dict[int, Ended]:
+        """Return number of a configuration -> its best trial, the best first."""
+        best: dict[int, Ended] = {}
+        for end in sorted(ended, key=lambda end: (-end.objective, end.number)):
+            best.setdefault(self._recorded.nearest(end.params), end)
+        return best
 
     def _race(
         self, finalists: Sequence[int], best: Mapping[int, Ended]
@@ -323,6 +352,8 @@ def run_way(way: str, setting: Setting, recorded: Recorded, split: int, seed: in
         guesses = recorded.worst if way == "wrong" else {}
         pair = _ours(space, seed, _SAMPLERS.get(way, way), guesses)
         ended = simulate(*pair, replay.train, n_trials, workers)
+    if way == "early":
+        ended = replay.until_early_end(ended, space)
     if way in _CONCLUDED:
         return replay.conclude(ended)
     best = max(ended, key=lambda end: (end.objective, -end.number))
@@ -402,13 +433,14 @@ def main(
     way: Annotated[list[str] | None, typer.Option(help="Only this way. Repeatable.")] = None,
     seeds: Annotated[int, typer.Option(help="Searches for each division.")] = 10,
     workers: Annotated[int, typer.Option(help="Workers of a search.")] = 2,
+    trials: Annotated[int, typer.Option(help="Trials of a search.")] = 24,
     cqr: Annotated[Path | None, typer.Option(help="Interpreter with Syne Tune.")] = None,
     priorband: Annotated[Path | None, typer.Option(help="Interpreter with NePS.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print what each way delivers, and what it costs."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # GP draws conditional parameters at random
-    space = load_space(SPACE, {})
+    space = load_space(SPACE, {"trials": trials})
     files = sorted(recordings.glob("*.jsonl"))
     collections = {file.stem: Recorded(space, read_recordings(file)) for file in files}
     anchors = {name: path for name, path in (("cqr", cqr), ("priorband", priorband)) if path}
@@ -416,7 +448,8 @@ def main(
     results = replays(Setting(space, workers, anchors), collections, ways, seeds)
     counts = ", ".join(f"{name} {len(one.numbers)}" for name, one in collections.items())
     columns = ("way", "test", "minus tuned", "below", "minus plain", "core s")
-    title = f"{seeds} searches for each of {N_SPLITS} divisions, {workers} workers\n"
+    title = f"{seeds} searches of {trials} trials for each of {N_SPLITS} divisions, "
+    title += f"{workers} workers\n"
     title += f"recorded configurations: {counts}"
     rows = [_row(name, results) for name in ways]
     by_collection = [

@@ -5,7 +5,8 @@
 Some trials leak memory, take 10 GB at once or start a process that does, hang (with and without
 holding Python's lock) or raise. Hanging trials are detected by a clock that advances with the
 epochs of the other trials, not with the speed of the machine. A further search has a trial that
-Ray's memory monitor kills.
+Ray's memory monitor kills. In the last one another process takes 90 % of the machine's memory
+while a trial leaks: that trial alone is given up.
 """
 
 from __future__ import annotations
@@ -17,20 +18,23 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from unittest.mock import patch
 
 import numpy as np
 import psutil
 import typer
+from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from benchmarks.measuring import AsJson, show, table
 from tests.chaos.driver import read_events
 from tests.integration.conftest import write_domains, write_space
-from tuning.records import PEAK_RSS_MB, metadata_of
+from tuning.records import PEAK_RSS_MB, FailureKind, metadata_of
 from tuning.session.search import search
 from tuning.session.search_state import SearchOptions
 from tuning.space.file import load_space
@@ -92,7 +96,15 @@ EXPECTED = {
     leak: "oom", gulp: "oom", fork: "oom", hang: "timeout", hang_with_the_lock: "timeout",
     fail: "error",
 }  # fmt: skip
-GREEDY = 3  # in the search with Ray's memory monitor
+GREEDY = 3  # in the searches with Ray's memory monitor and with a full machine
+FULL = 0.9  # share of the machine's memory that is taken
+_THRESHOLD, _REFRESH = "RAY_memory_usage_threshold", "RAY_memory_monitor_refresh_ms"
+# The first process that the kernel ends, should the memory not suffice.
+_FILL = """import sys, time
+with open("/proc/self/oom_score_adj", "w") as file:
+    file.write("1000")
+taken = b"1" * int(sys.argv[1])
+time.sleep(1e6)"""
 
 
 def faulty(params: dict[str, Any], **arguments: Any) -> None:
@@ -122,6 +134,11 @@ def with_faults_of(
 def greedy(params: dict[str, Any], **arguments: Any) -> None:
     """Run a trial; a single one takes more than the node has, but not more than its budget."""
     with_fault(take_6_gb if metadata_of(params).origin == GREEDY else None, params, arguments)
+
+
+def leaking(params: dict[str, Any], **arguments: Any) -> None:
+    """Run a trial; a single one takes memory until it is ended."""
+    with_fault(leak if metadata_of(params).origin == GREEDY else None, params, arguments)
 
 
 def with_fault(
@@ -171,6 +188,9 @@ def main(
     monitor: Annotated[
         bool, typer.Option(help="Also run a search with Ray's memory monitor; needs 10 GB.")
     ] = True,
+    full: Annotated[
+        bool, typer.Option(help="Also run a search while 90 % of this machine's memory is taken.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Print the end of each trial; fail if a trial without a fault failed."""
@@ -179,6 +199,7 @@ def main(
         write_domains(root)
         rows, broken = with_faults(root, few)
         broken += with_memory_monitor(root) if monitor else []
+        broken += with_full_node(root) if full else []
     columns = ("trial", "fault", "state", "reason", "peak MB")
     title = f"{len(rows)} trials, {BUDGET_GB} GB each, watched every {WATCH_SECONDS} s"
     record = {"trials": [dict(zip(columns, row, strict=True)) for row in rows], "broken": broken}
@@ -219,21 +240,59 @@ def with_memory_monitor(root: Path) -> list[str]:
     """Run a search on a node that Ray keeps below a memory limit; return the wrong ends."""
     memory = psutil.virtual_memory()
     limit = (memory.total - memory.available + 3.5e9) / memory.total
-    os.environ |= {"RAY_memory_usage_threshold": f"{limit:.3f}"}
-    os.environ |= {"RAY_memory_monitor_refresh_ms": "100"}
     folder = root / "monitored"
-    run(root, folder, "{trials: 6, epochs: 8, trial_memory_gb: 8, retries: 1}", greedy)
+    with patch.dict(os.environ, {_THRESHOLD: f"{limit:.3f}", _REFRESH: "100"}):
+        run(root, folder, "{trials: 6, epochs: 8, trial_memory_gb: 8, retries: 1}", greedy)
+    return only_greedy_given_up("with Ray's memory monitor", load_study(folder).trials)
+
+
+def with_full_node(root: Path) -> list[str]:
+    """Run a search while another process takes 90 % of the memory; return the wrong ends."""
+    folder = root / "full"
+    ended = threading.Event()
+    filler = threading.Thread(target=fill_memory, args=(folder, ended))
+    filler.start()
+    try:
+        with patch.dict(os.environ, {_REFRESH: "100"}):
+            run(root, folder, "{trials: 6, epochs: 30, trial_memory_gb: 6, retries: 1}", leaking)
+    finally:
+        ended.set()
+        filler.join()
     trials = load_study(folder).trials
+    broken = only_greedy_given_up(f"at {FULL:.0%} of the memory", trials)
+    kinds = {failure.kind for failure in attributes.failures(trials).values()}
+    if FailureKind.MEMORY_PRESSURE not in kinds:
+        broken.append(f"no trial gave way to the memory: {sorted(kinds)}")
+    return broken
+
+
+def fill_memory(folder: Path, ended: threading.Event) -> None:
+    """Let another process take memory once a trial has reported, until the search has ended."""
+    while not any(event["event"] == "reported" for event in read_events(folder)):
+        if ended.wait(0.1):
+            return
+    memory = psutil.virtual_memory()
+    n_bytes = int(memory.available - (1.0 - FULL) * memory.total)
+    process = subprocess.Popen([sys.executable, "-c", _FILL, str(n_bytes)])
+    ended.wait()
+    process.kill()
+    process.wait()
+
+
+def only_greedy_given_up(where: str, trials: list[FrozenTrial]) -> list[str]:
+    """Return a fault unless the greedy trial alone was given up.
+
+    Other workers may be lost as well; their trials must have been continued to their end.
+    """
     continued = StudyView(trials).superseded()
-    # Ray may kill other workers as well; their trials must have been continued to their end.
     given_up = {
         StudyView(trials).attempts(t.number)[-1]: str(attributes.failure(t))
         for t in trials
         if attributes.failure(t) and t.number not in continued
     }
-    lost = f"{len(continued)} workers lost and continued, given up {given_up}"
-    Console(stderr=True).print(f"with Ray's memory monitor: {lost}", markup=False)
-    return [] if list(given_up) == [GREEDY] else [f"Ray's memory monitor: {lost}"]
+    lost = f"{len(continued)} attempts cut short and continued, given up {given_up}"
+    Console(stderr=True).print(f"{where}: {lost}", markup=False)
+    return [] if list(given_up) == [GREEDY] else [f"{where}: {lost}"]
 
 
 def run(

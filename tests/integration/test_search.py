@@ -570,3 +570,22 @@ def test_a_search_with_a_cost_ends_with_a_pareto_front(
         assert read_bundle(output)[0].n_trained == row["cost"]
     shown = call(status.app, folder, "--json")
     assert json.loads(shown.text)["best"]["trial"] == highest[0].number
+
+
+@pytest.mark.extended
+def test_a_search_ends_with_trials_left_where_these_would_add_too_little(
+    make_space: Callable[..., Path], tmp_path: Path
+) -> None:
+    space = make_space("{trials: 60, epochs: 1}", start_from="[{}]")
+    folder = tmp_path / "run"
+    ended = FinishedSearch(folder, run("tuning.search", "--space", space, "--output", folder))
+    assert ended.command.code == 0, ended.command.text
+    n_finished = len(StudyView(ended.trials).finished())
+    assert 17 <= n_finished < 60
+    assert f"No further trial was proposed after {n_finished} of 60" in ended.command.text
+    assert any("No further trial" in note for note in ended.summary["notes"])
+    resumed = FinishedSearch(
+        folder, run("tuning.search", "--resume", folder, "--trials", str(n_finished + 1))
+    )
+    assert resumed.command.code == 0, resumed.command.text
+    assert len(StudyView(resumed.trials).finished()) == n_finished + 1

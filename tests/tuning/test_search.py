@@ -244,6 +244,11 @@ def test_a_run_can_be_continued_for_longer(
     assert budget in plan_of(ended_run, *arguments)
 
 
+def test_trials_that_are_asked_for_by_name_are_run_whatever_they_may_gain(ended_run: Path) -> None:
+    assert "early end" in plan_of(ended_run, "--hours", "2")
+    assert "early end" not in plan_of(ended_run, "--trials", "20")
+
+
 def test_what_is_added_is_added_to_the_budget_as_it_was_last(ended_run: Path) -> None:
     load_study(ended_run).set_user_attr("budget", {"trials": 10, "hours": 3.0})
     plan = plan_of(ended_run, "--trials", "+5")

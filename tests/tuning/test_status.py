@@ -20,7 +20,7 @@ from tests.tuning.reasons import recorded
 from tuning import status
 from tuning.records import FAILURE, OBJECTIVE, SECONDS, TrialEnd, TrialOutcome
 from tuning.reporting import snapshot
-from tuning.reporting.events import EventLog
+from tuning.reporting.events import EARLY_END, EventLog
 from tuning.reporting.run_status import RunStatus, run_status
 from tuning.reporting.snapshot import read_snapshot
 from tuning.space import Space
@@ -243,6 +243,21 @@ def test_a_live_run_shows_what_each_trial_is_doing_and_what_is_left(
     assert "about 0:0" in shown
     assert "3 trials to come, 2 running, 2 at once" in shown
     assert "2 0/3 - warming up" in shown
+
+
+def test_nothing_is_to_come_once_the_search_proposes_no_further_trial(
+    begin: Callable[[], Run],
+) -> None:
+    run = begin()
+    run.session(60.0, ended="")
+    run.events.write("session_started")
+    run.trial("COMPLETE", [0.2, 0.3, 0.4])
+    assert run.status().progress.to_come == 5
+    run.events.write(EARLY_END, reason="No further trial was proposed after 1 of 6: enough")
+    assert run.status().progress.to_come == 0
+    assert "No further trial was proposed after 1 of 6" in invoke(run.folder)
+    run.events.write("session_started")  # more are asked for
+    assert run.status().progress.to_come == 5
 
 
 def test_a_session_does_not_try_again_what_it_lost_but_the_next_one_will(

@@ -65,6 +65,7 @@ class TrialPolicy:
         death_note: Returns what the worker of a trial left behind before it ended itself.
         population: Population whose members are cloned; None for any other scheduler.
         has_room: Returns whether the machine has memory for a further trial.
+        has_enough: Returns whether the trials so far are enough, so that none is drawn any more.
     """
 
     retries: int = 0
@@ -72,6 +73,7 @@ class TrialPolicy:
     death_note: Callable[[int], DeathNote | None] = lambda _: None
     population: Population | None = None
     has_room: Callable[[], bool] = lambda: True
+    has_enough: Callable[[StudyView], bool] = lambda _: False
 
 
 def _keeping_fault(method: Method) -> Method:
@@ -145,7 +147,7 @@ class OptunaSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         while self._n_left and not self._stop_signal():
             study = StudyView.of(self._study)
             self._study.sampler = make_sampler(self._space, study.next_ordinal())
-            if not study.has_queued() and not self._may_draw():
+            if not study.has_queued() and not self._may_draw(study):
                 break
             self._n_left -= 1
             config, refusal = self._propose(trial_id)
@@ -159,8 +161,10 @@ class OptunaSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         """Give a reason to a trial that is about to be stopped."""
         self._last[trial_id] = {**self._last.get(trial_id, {}), FAILURE: failure}
 
-    def _may_draw(self) -> bool:
+    def _may_draw(self, study: StudyView) -> bool:
         """Return whether a trial may be drawn beside those that are queued."""
+        if self._policy.has_enough(study):
+            return False
         population = self._policy.population
         if population is not None and not population.may_grow():
             return False

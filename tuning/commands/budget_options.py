@@ -72,6 +72,8 @@ def changed_budget(folder: Path, changes: Mapping[str, str], patience: float) ->
     if not is_unbegun(folder):
         last = last_budget(last, load_study(folder, patience).user_attrs, folder)
     budget = last.model_dump()
+    if "trials" in changes:  # which are asked for by name
+        budget["early_end"] = False
     for key, text in changes.items():
         budget[key] = _base(budget, key, text, folder) + parse_number(key, text)
     try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial
 
+from tuning.limits.early_end import expected_best
 from tuning.study import attributes
 from tuning.study.trials import highest
 from tuning.study.view import StudyView
@@ -61,14 +62,3 @@ def doubling(trials: Sequence[FrozenTrial]) -> Doubling | None:
     known = max(start, default=-math.inf)
     at_least = [max(known, value) for value in proposed]
     return Doubling(len(proposed), expected_best(at_least, len(proposed) // 2), max(at_least))
-
-
-def expected_best(values: Sequence[float], n: int) -> float:
-    """Return the mean over all choices of `n` values of the largest one.
-
-    >>> expected_best([1.0, 2.0, 3.0], 2), expected_best([1.0, 2.0, 3.0], 3)
-    (2.6666666666666665, 3.0)
-    """
-    ways = math.comb(len(values), n)
-    ordered = enumerate(sorted(values))
-    return sum(value * math.comb(below, n - 1) / ways for below, value in ordered)

@@ -19,6 +19,8 @@ from quantum_rerank.config import ExperimentConfig, flat
 from quantum_rerank.regular_files import open_regular, read_tail
 from tuning.records import EPOCH, OBJECTIVE, SECONDS, Listener, TrialEnd
 
+EARLY_END = "early_end"
+"""Event of a search that proposes no further trial, with its `reason`."""
 _MAX_EVENTS = 2**25
 """Bytes of events.jsonl that are read: its end, of some 100,000 reports."""
 

@@ -50,6 +50,7 @@ class LiveForecast(Listener):
         self._lines: dict[int, Timeline] = {}
         self._running: set[int] = set()
         self._most_at_once = 0
+        self._may_propose = True
         self._early: float | None = None
         self._read_study()
         self._n_before = self.n_finished
@@ -87,6 +88,10 @@ class LiveForecast(Listener):
         if is_early and self.n_finished >= _EARLY * self.budget.trials and (estimate := self()):
             self._early = self.elapsed() + estimate.seconds
 
+    def expect_no_further_trial(self) -> None:
+        """Leave out the trials that the budget would allow, since none is proposed any more."""
+        self._may_propose = False
+
     def early_estimate(self) -> float | None:
         """Return the seconds that the whole search was expected to take early on.
 
@@ -104,7 +109,7 @@ class LiveForecast(Listener):
             return None
         n_taken = self.n_finished + len(self._running)
         work = Workload(
-            n_to_come=max(self.budget.trials - n_taken, 0),
+            n_to_come=max(self.budget.trials - n_taken, 0) if self._may_propose else 0,
             running=[self._last_report(number) for number in sorted(self._running)],
             at_once=self._most_at_once,
             conclusion=self._conclusion,

@@ -70,6 +70,9 @@ def _limits(space: Space, concurrency: Concurrency) -> dict[str, str]:
     return {
         "budget": f"{counted(budget.trials, 'trial')} of at most {epochs} and "
         f"{concurrency.trial_memory_gb:g} GiB, {budget.hours:g} h in all{core_hours}",
+        "early end": "when the trials left are expected to add too little to be told apart"
+        if budget.early_end
+        else "",
         "at once": f"{counted(concurrency.trials, 'trial')} ({concurrency.reason})",
         "nodes": "\n".join(_nodes(concurrency)),
     }

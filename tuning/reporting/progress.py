@@ -70,6 +70,11 @@ class ProgressDisplay(Listener):
         self._notice = notice
         self.print_line(notice)
 
+    def show_early_end(self, notice: str) -> None:
+        """Print that no further trial is proposed, and forecast accordingly."""
+        self._forecast.expect_no_further_trial()
+        self.show_notice(notice)
+
     def early_estimate(self) -> float | None:
         """Return the seconds that the search was expected to take after a quarter of its trials."""
         return self._forecast.early_estimate()

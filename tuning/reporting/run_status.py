@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from quantum_rerank.config import flat
 from tuning.reporting.descriptions import describe_config
-from tuning.reporting.events import Event
+from tuning.reporting.events import EARLY_END, Event
 from tuning.reporting.forecast import (
     ConclusionWork,
     Forecast,
@@ -271,8 +271,16 @@ def count_trials(snapshot: Snapshot) -> TrialCounts:
         continued=len(cut_short & continued),
         open=n_open,
         running=n_running,
-        to_come=max(snapshot.budget.trials - n_taken, 0),
+        to_come=0 if _has_ended_early(snapshot) else max(snapshot.budget.trials - n_taken, 0),
     )
+
+
+def _has_ended_early(snapshot: Snapshot) -> bool:
+    """Return whether the last session proposes no further trial."""
+    for event in reversed(snapshot.events):
+        if event.kind in (EARLY_END, "session_started"):
+            return event.kind == EARLY_END
+    return False
 
 
 def _is_cut_short(trial: FrozenTrial, is_live: bool) -> bool:

@@ -15,7 +15,7 @@ from quantum_rerank.plain_text import pasted
 from quantum_rerank.plural import counted
 from tuning.records import EPOCH, OBJECTIVE
 from tuning.reporting.descriptions import duration, time_left
-from tuning.reporting.events import Event
+from tuning.reporting.events import EARLY_END, Event
 from tuning.reporting.run_status import (
     Best,
     Cost,
@@ -178,6 +178,8 @@ def _event_text(event: Event) -> str:
         return f"session started, {facts.get('trials_to_go')} trials to go"
     if event.kind == "session_ended":
         return f"session ended: {facts.get('ended') or 'done'}"
+    if event.kind == EARLY_END:
+        return str(facts.get("reason", "")).partition(":")[0]
     return f"{facts.get('state', event.kind)}{value}{reason}"
 
 

@@ -13,11 +13,12 @@ from functools import partial
 from pathlib import Path
 
 import optuna
+from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from quantum_rerank.atomic import write_json
 from quantum_rerank.embeddings import EmbeddingSource, source_of
-from quantum_rerank.errors import FilesError, SearchError, first_line
+from quantum_rerank.errors import BundleError, FilesError, SearchError, first_line
 from quantum_rerank.interruption import Interruption, hangups_blocked
 from quantum_rerank.output_streams import as_a_display
 from quantum_rerank.plain_text import pasted
@@ -28,9 +29,12 @@ from quantum_rerank.training.trial_data import PreparedData, TrialData
 from tuning.algorithms.population import Population
 from tuning.conclusion.conclude import Conclusion
 from tuning.conclusion.outcome import Outcome
+from tuning.conclusion.selection import query_error
+from tuning.conclusion.trained_trial import load_trial
 from tuning.limits.budgets import CoreBudget, TimeBudget
 from tuning.limits.concurrency import GIB, Concurrency, Node, fit_cluster, fit_trials
 from tuning.limits.deadlines import Deadlines, TimeLimits
+from tuning.limits.early_end import EarlyEnd
 from tuning.limits.expected_memory import (
     ExpectedMemory,
     MemoryRoom,
@@ -201,6 +205,8 @@ class _Session:
             ).run()
         if outcome.stopped is None:
             warm_ups.remove()
+            if found := state.early_end(state.view()):
+                outcome.notes.append(str(found))
         return outcome
 
     def _open_study(self, prepared: PreparedData) -> optuna.Study:
@@ -256,6 +262,20 @@ class _Session:
         )
         return ExpectedMemory(predict, int(concurrency.trial_memory_gb * GIB))
 
+    def _standard_error(
+        self, data: TrialData
+    ) -> Callable[[FrozenTrial, FrozenTrial], float | None]:
+        """Return the function that measures the standard error of a difference of two trials."""
+
+        def standard_error(left: FrozenTrial, right: FrozenTrial) -> float | None:
+            try:
+                ours, theirs = load_trial(self._folder, left), load_trial(self._folder, right)
+            except BundleError:  # the conclusion says what is wrong with them
+                return None
+            return query_error(ours, theirs, data, self._space.header.objective.metric)
+
+        return standard_error
+
     def _assemble(
         self,
         study: optuna.Study,
@@ -303,6 +323,7 @@ class _Session:
             display=display,
             tracker=tracker,
             listener=Listeners(listeners),
+            early_end=EarlyEnd(self._space, self._standard_error(prepared.trial)),
             memory=None if concurrency.is_spread else memory,
             population=population,
         )

@@ -13,6 +13,7 @@ from quantum_rerank.training.trial_data import PreparedData
 from tuning.algorithms.population import Population
 from tuning.limits.concurrency import Concurrency
 from tuning.limits.deadlines import Deadlines
+from tuning.limits.early_end import EarlyEnd
 from tuning.limits.expected_memory import MemoryRoom
 from tuning.limits.stop_signal import StopSignal
 from tuning.records import Clock, Listener
@@ -75,6 +76,7 @@ class Search:
         display: Live display.
         tracker: Mirror in W&B.
         listener: All listeners as one.
+        early_end: Rule after which no further trial is proposed.
         memory: Memory of this machine; None where trials are spread over a cluster.
         population: Population based training; None for any other scheduler.
     """
@@ -94,6 +96,7 @@ class Search:
     display: ProgressDisplay
     tracker: WandbTracker
     listener: Listener
+    early_end: EarlyEnd
     memory: MemoryRoom | None = None
     population: Population | None = None
 

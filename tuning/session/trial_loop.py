@@ -14,11 +14,13 @@ from tuning.algorithms.rules import Rule, SuccessiveHalving, make_rule
 from tuning.limits.failures import memory_pressure, memory_refusal
 from tuning.limits.memory import least_bytes, ranked_documents
 from tuning.records import metadata_of
+from tuning.reporting.events import EARLY_END
 from tuning.session.ending import STOPPING_SECONDS
 from tuning.session.search_state import Search
 from tuning.study.death_note import read_death_note
 from tuning.study.run_folder import read_record, recorded_run
 from tuning.study.storage import TRIALS
+from tuning.study.view import StudyView
 from tuning.workers.cluster import share, silent_progress
 from tuning.workers.trainable import TrialLimits
 
@@ -62,6 +64,7 @@ def _searcher(search: Search, n_trials: int) -> OptunaSearcher:
         death_note=partial(read_death_note, search.files),
         population=search.population,
         has_room=_has_room(search),
+        has_enough=_has_enough(search),
     )
     return OptunaSearcher(
         search.space,
@@ -79,6 +82,22 @@ def _has_room(search: Search) -> Callable[[], bool]:
     if search.memory is None or search.population is not None:
         return lambda: True
     return search.memory.has_room
+
+
+def _has_enough(search: Search) -> Callable[[StudyView], bool]:
+    """Return the function that says whether little may be gained any more; it says so once."""
+    is_said = False
+
+    def has_enough(study: StudyView) -> bool:
+        nonlocal is_said
+        found = search.early_end(study)
+        if found is not None and not is_said:
+            is_said = True
+            search.events.write(EARLY_END, reason=str(found))
+            search.display.show_early_end(str(found))
+        return found is not None
+
+    return has_enough
 
 
 def _tuner(search: Search, searcher: OptunaSearcher, rule: Rule, scratch: str) -> tune.Tuner:

@@ -58,6 +58,11 @@ class Budget(Section):
     failures_in_a_row: int = Field(
         5, ge=1, description="consecutive trials with the same failure after which the search ends"
     )
+    early_end: bool = Field(
+        True,
+        description="no further trial is proposed once the rest are expected to add less to the "
+        "objective than the standard error of a comparison",
+    )
 
 
 class SamplerConfig(Section):

@@ -208,6 +208,20 @@ def test_a_failure_before_the_first_epoch_is_kept_too(bench: Bench) -> None:
     assert bench.heard.reported == []
 
 
+def test_nothing_is_drawn_once_the_trials_are_enough_but_what_is_queued_is_run(
+    tmp_path: Path, tiny_space: Space
+) -> None:
+    search = search_in(tmp_path, tiny_space, has_enough=lambda _: True)
+    n_queued = len(tiny_space.start_points())
+    names = [f"t{n}" for n in range(n_queued)]
+    assert all(search.suggest(name) for name in names)
+    assert search.suggest("next") is None  # a trial that runs may have to be continued
+    for name in names:
+        search.on_trial_complete(name, result(3, 0.5, **{FINAL: True}))
+    assert search.suggest("next") == Searcher.FINISHED
+    assert len(load_study(tmp_path).trials) == n_queued
+
+
 def test_a_worker_that_died_of_memory_fails_with_what_its_note_says(bench: Bench) -> None:
     bench.search.suggest("a")
     bench.search.on_trial_result("a", result(1, 0.3))
