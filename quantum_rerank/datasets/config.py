@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from quantum_rerank.datasets.text_files import is_encodable
@@ -44,6 +44,7 @@ class DataConfig(Section):
     split_seed: int = Field(13, ge=0)
     validation_seed: int | None = Field(None, ge=0)
     candidates: int = Field(100, ge=2)
+    candidates_from: Literal["cosine", "bm25", "union"] = "cosine"
     ignore_identical: Literal["auto", "id", "text", "none"] = "auto"
     judge_copies_alike: bool = False
     lexical: Literal["none", "words", "stems", "ngrams", "stems+ngrams"] = "none"
@@ -58,6 +59,13 @@ class DataConfig(Section):
     device: str = Field("cpu", min_length=1)
     encoder_batch_size: int = Field(32, ge=1)
     show_progress_bar: bool = True
+
+    @model_validator(mode="after")
+    def _check_candidates(self) -> Self:
+        if self.candidates_from != "cosine" and self.lexical == "none":
+            rule = "`candidates_from: {source}` needs BM25: set `lexical`, as to `stems+ngrams`"
+            raise PydanticCustomError("candidates", rule, {"source": self.candidates_from})
+        return self
 
     @field_validator("language")
     @classmethod

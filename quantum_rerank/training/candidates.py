@@ -64,6 +64,23 @@ def _highest(scores: Embeddings, k: int) -> tuple[Rows, Embeddings]:
     return columns, np.take_along_axis(scores, columns, axis=1)
 
 
+def alternated(first: Rows, second: Rows, n: int) -> Rows:
+    """Return the rows that two rankings name first, taken from each in turn, each row once.
+
+    Args:
+        first: (a,) rows of documents, best first.
+        second: (b,) rows of documents, best first.
+        n: Number of rows to return, fewer if the rankings have fewer.
+
+    >>> alternated(np.array([5, 2, 7]), np.array([2, 9]), 4)
+    array([5, 2, 9, 7])
+    """
+    ranks = np.concatenate([2 * np.arange(len(first)), 2 * np.arange(len(second)) + 1])
+    rows = np.concatenate([first, second])[np.argsort(ranks)]
+    distinct, earliest = np.unique(rows, return_index=True)
+    return distinct[np.argsort(earliest)][:n]
+
+
 def without_rows(
     candidates: Rows, cosine: Embeddings, excluded: Sequence[Rows], n_candidates: int
 ) -> tuple[Rows, Embeddings]:

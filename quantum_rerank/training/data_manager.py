@@ -46,6 +46,7 @@ def prepare(config: DataConfig, source: EmbeddingSource) -> PreparedData:
                 *embedded[spec],
                 query_ids=getattr(run.splits[spec], role),
                 n_candidates=config.candidates,
+                candidates_from=config.candidates_from,
                 for_training=role == "train",
                 lexical=lexical[spec],
             )

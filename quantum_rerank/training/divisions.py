@@ -45,6 +45,7 @@ def other_divisions(
                 current.documents,
                 query_ids=sorted({*splits[0].train, *splits[0].validation}),
                 n_candidates=config.candidates,
+                candidates_from=config.candidates_from,
                 for_training=for_training,
                 lexical=lexical,
             )

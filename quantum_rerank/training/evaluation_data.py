@@ -92,6 +92,7 @@ def load_roles(
                 documents,
                 query_ids=ids,
                 n_candidates=config.candidates,
+                candidates_from=config.candidates_from,
                 for_training=role == TRAIN,
                 lexical=lexical,
             )

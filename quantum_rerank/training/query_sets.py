@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import Collection
-from quantum_rerank.embeddings import Embeddings
+from quantum_rerank.embeddings import Embeddings, take
 from quantum_rerank.errors import DataError
 from quantum_rerank.evaluation.query_set import QuerySet, Rows
 from quantum_rerank.lexical import LexicalIndex, index_texts
 from quantum_rerank.training.candidates import (
+    alternated,
     is_among,
     nearest_documents,
     with_judged,
     without_rows,
 )
+
+CandidateSource = Literal["cosine", "bm25", "union"]
 
 
 def build_query_set(
@@ -28,10 +32,11 @@ def build_query_set(
     *,
     query_ids: Sequence[str],
     n_candidates: int,
+    candidates_from: CandidateSource = "cosine",
     for_training: bool = False,
     lexical: LexicalIndex | None = None,
 ) -> QuerySet:
-    """Select some queries of an embedded collection and find their nearest documents.
+    """Select some queries of an embedded collection and find their candidates.
 
     A query's own documents are not among its candidates.
 
@@ -41,6 +46,8 @@ def build_query_set(
         documents: (m, dim) float32, in the order of the collection.
         query_ids: The queries to select.
         n_candidates: Candidates for each query, fewer if the corpus is too small.
+        candidates_from: Ranking that the candidates are the first of; `union` takes them in turn
+            from both.
         for_training: Add documents that were judged not relevant to the candidates. Other
             queries have those of the first retrieval alone, on which all systems are compared.
         lexical: Terms of the documents, see `lexical_index`.
@@ -59,6 +66,12 @@ def build_query_set(
         own_documents=own_documents,
         n_candidates=n_candidates,
     )
+    texts = [collection.queries[query] for query in query_ids]
+    if candidates_from != "cosine":
+        assert lexical is not None  # checked by `DataConfig`
+        rankings = _lexical_rankings(lexical, texts, own_documents, n_candidates)
+        with_cosine = candidates_from == "union"
+        candidates, cosine = _joined(candidates, rankings, selected, documents, with_cosine)
     if for_training and not_relevant:
         candidates, cosine = with_judged(
             candidates,
@@ -82,7 +95,7 @@ def build_query_set(
         skipped=dict(collection.skipped),
         own_documents=own_documents,
         not_relevant=not_relevant,
-        lexical=_lexical(lexical, [collection.queries[query] for query in query_ids], candidates),
+        lexical=_lexical(lexical, texts, candidates),
     )
 
 
@@ -101,6 +114,49 @@ def _lexical(
         return None
     pairs = zip(queries, candidates, strict=True)
     return np.array([index.scores(query, rows) for query, rows in pairs]).reshape(candidates.shape)
+
+
+def _lexical_rankings(
+    index: LexicalIndex, queries: Sequence[str], own_documents: Sequence[Rows], n: int
+) -> Iterator[Rows]:
+    """Yield of each query the documents that share a term with it, best first, n at most."""
+    for number, query in enumerate(queries):
+        scores = index.scores(query)
+        if own_documents:
+            scores[own_documents[number]] = 0.0
+        found = np.flatnonzero(scores)
+        yield found[np.argsort(-scores[found], kind="stable")[:n]]
+
+
+def _joined(
+    nearest: Rows,
+    lexical: Iterable[Rows],
+    queries: Embeddings,
+    documents: Embeddings,
+    with_cosine: bool,
+) -> tuple[Rows, Embeddings]:
+    """Join the nearest documents and those of BM25; the nearest fill up where these are few.
+
+    Args:
+        nearest: (q, k) rows, best first.
+        lexical: Per query, rows of documents, best first.
+        queries: (q, dim) float32.
+        documents: (m, dim) float32.
+        with_cosine: Take the nearest in turn with those of BM25, not only to fill up.
+
+    Returns:
+        Candidates and cosines, (q, k) each, by falling cosine.
+    """
+    k = nearest.shape[1]
+    candidates, cosine = np.empty_like(nearest), np.empty(nearest.shape, dtype=np.float32)
+    for query, (near, found) in enumerate(zip(nearest, lexical, strict=True)):
+        first = near if with_cosine else found
+        rows = alternated(first, found, k)
+        rows = np.concatenate([rows, near[~np.isin(near, rows)][: k - len(rows)]])
+        values = take(documents, rows) @ queries[query]
+        order = np.argsort(-values, kind="stable")
+        candidates[query], cosine[query] = rows[order], values[order]
+    return candidates, cosine
 
 
 def _judged_rows(collection: Collection, query_ids: Sequence[str]) -> list[tuple[Rows, ...]]:

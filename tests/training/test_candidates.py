@@ -238,6 +238,65 @@ def test_a_query_that_is_the_same_as_every_document_is_refused(beir_folder: Fold
         build_query_set(own, vectors, vectors, query_ids=["q", "r"], n_candidates=10)
 
 
+# Candidates of BM25.
+
+
+@pytest.fixture
+def words(beir_folder: Folder) -> DataConfig:
+    """Queries that share a word with two documents each; the embeddings know nothing of it."""
+    corpus = {f"d{n}": f"word{n % 10} and document{n}" for n in range(20)}
+    queries = {f"q{n}": f"word{n}" for n in range(10)} | {"none": "..."}
+    qrels = {f"q{n}": {f"d{n}": 1} for n in range(10)} | {"none": {"d0": 1}}
+    folder = beir_folder("words", corpus, queries, test=qrels)
+    return config(folder, embedded(folder, corpus, queries), candidates=4, lexical="words")
+
+
+def of_each(data: DataConfig, source: str) -> dict[str, list[int]]:
+    """Return the candidates of every query."""
+    prepared = loaded(data.model_copy(update={"candidates_from": source}))
+    sets = (*prepared.trial.train, *prepared.trial.validation_in_domain, *prepared.test)
+    for queries in sets:
+        assert (np.diff(queries.cosine, axis=1) <= 0).all()
+        expected = np.take_along_axis(queries.queries @ queries.documents.T, queries.candidates, 1)
+        np.testing.assert_allclose(queries.cosine, expected, rtol=1e-5)
+    return {
+        query: [int(row) for row in rows]
+        for queries in sets
+        for query, rows in zip(queries.query_ids, queries.candidates, strict=True)
+    }
+
+
+def test_candidates_of_bm25_share_a_term_and_the_cosine_fills_up(words: DataConfig) -> None:
+    nearest, found = of_each(words, "cosine"), of_each(words, "bm25")
+    for n in range(10):
+        assert {n, n + 10} <= set(found[f"q{n}"])
+        assert set(nearest[f"q{n}"][:2]) <= set(found[f"q{n}"])
+    assert found["none"] == nearest["none"]
+
+
+def test_the_union_takes_in_turn_from_cosine_and_bm25(words: DataConfig) -> None:
+    nearest, both = of_each(words, "cosine"), of_each(words, "union")
+    for n in range(10):
+        of_query = both[f"q{n}"]
+        assert len(set(of_query)) == 4
+        assert {nearest[f"q{n}"][0], n, n + 10} <= set(of_query)
+    assert both["none"] == nearest["none"]
+
+
+def test_an_own_document_is_no_candidate_of_bm25(beir_folder: Folder) -> None:
+    texts = {f"d{n}": f"word{n} word{n + 1}" for n in range(6)}
+    qrels = {f"d{n}": {f"d{(n + 1) % 6}": 1} for n in range(6)}
+    folder = beir_folder("own", texts, texts, test=qrels)
+    data = config(folder, embedded(folder, texts, texts), candidates=3, lexical="words")
+    for query, rows in of_each(data, "bm25").items():
+        assert int(query[1:]) not in rows
+
+
+def test_candidates_of_bm25_need_a_lexical_score() -> None:
+    with pytest.raises(ValueError, match="`candidates_from: union` needs BM25: set `lexical`"):
+        DataConfig(candidates_from="union")
+
+
 # Documents that were judged not relevant.
 
 
