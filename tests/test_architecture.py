@@ -23,6 +23,7 @@ ROOMS: dict[str, set[str]] = {
     "section": set(),
     "lazy_exports": set(),
     "paths": {"errors"},
+    "presets": {"paths", "errors"},
     "arguments": {"errors"},
     "forks": set(),
     "regular_files": set(),

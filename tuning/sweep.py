@@ -24,6 +24,7 @@ from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import OutputError
 from quantum_rerank.output_streams import write_result
 from quantum_rerank.plain_text import pasted
+from quantum_rerank.presets import SPACES, preset_or_file
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.trial_data import TrialData
 from tuning.commands.options import SpaceFile, Wandb
@@ -74,6 +75,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a search space as a W&B sweep, and name the settings that a sweep does not support."""
+    space = preset_or_file(space, SPACES)
     text = sweep_yaml(load_space(space), space)
     if output is None:
         write_result([text])
@@ -92,7 +94,7 @@ def agent(
     folder: Annotated[Path, typer.Option(help="Folder for the files of W&B.")] = Path("runs/sweep"),
 ) -> None:
     """Run one trial with the values of the sweep (called by `wandb agent`)."""
-    searched = load_space(space)
+    searched = load_space(preset_or_file(space, SPACES))
     mode = resolve_mode(wandb)
     refuse_unusable_settings(mode)
     data = prepare(searched.base.data, source_of(searched.base.data)).trial

@@ -21,11 +21,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
+_CONFIG = Path("tuned")
 _DEFAULT_MODELS = ("quantum_only", "mlp_twin")
 
 ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", help="YAML file of the configuration; without it, the defaults."),
+    Path,
+    typer.Option(
+        "--config",
+        help="Configuration: `tuned`, `tuned_twin`, `default` or a YAML file. `default` has a "
+        "circuit of 4 qubits and depth 15, and numbers that were not tuned.",
+    ),
 ]
 Data = Annotated[
     list[str] | None,
@@ -60,7 +65,7 @@ Resume = Annotated[
 @app.command()
 def train(
     output: Annotated[Path, typer.Option(help="New folder for metrics.json and the bundle.")],
-    config: ConfigFile = None,
+    config: ConfigFile = _CONFIG,
     data: Data = None,
     columns: Columns = None,
     model: Models = None,
@@ -72,8 +77,7 @@ def train(
     The best epoch of every model is selected on validation queries. The test queries are scored
     once, at the end. Example:
 
-        quantum-rerank train --config configs/training_config.yaml \\
-            --data icd10:5 --output runs/first
+        quantum-rerank train --data csv:clicks.csv --output runs/first
 
     Resume an interrupted run with its own configuration:
 
@@ -82,7 +86,7 @@ def train(
     from quantum_rerank.plain_console import make_console
     from quantum_rerank.workflows.train import resume_run, train_run
 
-    if resume and (config or data or columns or model or set_):
+    if resume and (config != _CONFIG or data or columns or model or set_):
         raise ConfigError(
             "--resume continues a run with its own configuration and models: leave out --config, "
             "--data, --columns, --model and --set."
@@ -108,20 +112,21 @@ def _checked_models(names: Sequence[str]) -> list[str]:
 
 
 def _configuration(
-    path: Path | None,
+    path: Path,
     data: Sequence[str] | None,
     columns: str | None,
     overrides: Sequence[str] | None,
 ) -> ExperimentConfig:
     """Return the configuration of a file, with the values of options in place of its own."""
     from quantum_rerank.config import load_config, parse_columns, parse_override
+    from quantum_rerank.presets import CONFIGS, preset_or_file
 
     values = dict(parse_override(text) for text in overrides or [])
     if data:
         values["data.seen"] = data
     if columns:
         values |= parse_columns(columns)
-    return load_config(path, values).resolved()
+    return load_config(preset_or_file(path, CONFIGS), values).resolved()
 
 
 def _print_results(finished: FinishedRun, folder: Path, console: Console) -> None:

@@ -49,7 +49,9 @@ class Setting:
             **(overrides or {}),
         }
         sets = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
-        CliRunner().invoke(app, ["--output", str(output), *sets], catch_exceptions=False)
+        CliRunner().invoke(
+            app, ["--config", "default", "--output", str(output), *sets], catch_exceptions=False
+        )
         return output
 
 

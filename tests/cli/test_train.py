@@ -58,7 +58,8 @@ def arguments(tmp_path_factory: pytest.TempPathFactory, vectors: Path) -> Callab
     def line(output: Path, *more: str, data: str | None = None) -> list[str]:
         settings = {**SMALL, "data.encoder": f"npy:{vectors}"}
         sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-        return ["--output", str(output), "--data", data or f"beir:{folder}", *sets, *more]
+        given = ["--config", "default", "--data", data or f"beir:{folder}"]
+        return [*given, "--output", str(output), *sets, *more]
 
     return line
 

@@ -16,7 +16,9 @@ from tuning.study.storage import PATIENCE_SECONDS
 
 WandbChoice = Literal["auto", "online", "offline", "disabled"]
 
-_SPACE = typer.Option(help="Search space, such as search_spaces/default.yaml.")
+_SPACE = typer.Option(
+    help="Search space: `default`, `smoke`, `icd10`, `icd10_twin` or a YAML file."
+)
 SpaceFile = Annotated[Path, _SPACE]
 OptionalSpaceFile = Annotated[Path | None, _SPACE]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a search.")]

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from quantum_rerank.config import parse_columns
 from quantum_rerank.errors import ConfigError
+from quantum_rerank.presets import SPACES, preset_or_file
 from tuning.commands.budget_options import changed_budget, option_of, parse_number
 from tuning.commands.options import RunOptions, WandbChoice
 from tuning.limits.concurrency import Concurrency, Node, fit_cluster, fit_trials
@@ -176,7 +177,8 @@ def _new_run(request: SearchRequest, file: Path, mistakes: Mistakes) -> _Target:
     columns = parse_columns(request.columns) if request.columns else {}
 
     def changed() -> Space:
-        return with_columns(with_collections(load_space(file, numbers), request.data), columns)
+        space = load_space(preset_or_file(file, SPACES), numbers)
+        return with_columns(with_collections(space, request.data), columns)
 
     space = mistakes.attempt(changed)
     name = space.header.name if space else file.stem
