@@ -122,6 +122,7 @@ ROOMS: dict[str, set[str]] = {
         "errors",
     },
     "reports": {
+        "atomic",
         "training",
         "evaluation",
         "datasets",
@@ -205,7 +206,12 @@ RESERVED: dict[str, set[str]] = {
     "ray": {"tuning"},
     "optuna": {"tuning"},
     "wandb": {"tuning.reporting.tracking"},
-    "plotly": {"tuning.reporting.pareto", "quantum_rerank.reports.page"},
+    "plotly": {
+        "tuning.reporting.pareto",
+        "tuning.reporting.search_charts",
+        "quantum_rerank.reports.page",
+    },
+    "jinja2": {"quantum_rerank.reports.page"},
     "matplotlib": {"experiments.pictures"},
     "tuning": {"tuning"},
     "experiments": set(),  # the experiments and the benchmarks use the packages, not the reverse
@@ -350,7 +356,6 @@ MAY_OPEN = {
     "tuning.study.named_places",
     "tuning.workers.arrivals",
     "quantum_rerank.document_index",
-    "quantum_rerank.reports.page",
     "quantum_rerank.workflows.export",
     "tuning.sweep",
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +40,13 @@ def main(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON; with --watch, one per refresh.")
     ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the search's page with charts too; with --watch, again at each refresh.",
+        ),
+    ] = None,
     storage: TrustedStorage = None,
     storage_path: TrustedStoragePath = None,
 ) -> None:
@@ -61,13 +70,23 @@ def main(
     name_places(run_folder, storage, storage_path)
     if watch is not None:
         _wait_for_study(run_folder, watch)
-    status = run_status(read_snapshot(run_folder))
+    read = partial(_read, run_folder, html)
+    status = read()
     if watch is None:
         _show(status, as_json, console)
     elif as_json or not console.is_terminal:
-        _show_again(status, run_folder, watch, as_json, console)
+        _show_again(status, read, watch, as_json, console)
     else:
-        _show_live(status, run_folder, watch, console)
+        _show_live(status, read, watch, console)
+
+
+def _read(folder: Path, html: Path | None) -> RunStatus:
+    """Return the status of a run, and write its page if one is asked for."""
+    if html is not None:
+        from tuning.reporting.search_page import write_search_page
+
+        write_search_page(folder, html)
+    return run_status(read_snapshot(folder))
 
 
 def _wait_for_study(folder: Path, seconds: float) -> None:
@@ -91,22 +110,28 @@ def _refuse_problems(status: RunStatus) -> None:
 
 
 def _show_again(
-    status: RunStatus, folder: Path, seconds: float, as_json: bool, console: Console
+    status: RunStatus,
+    read: Callable[[], RunStatus],
+    seconds: float,
+    as_json: bool,
+    console: Console,
 ) -> None:
     """Print the status again and again until the search is over."""
     _show(status, as_json, console)
     while status.life.state == "running":
         time.sleep(seconds)
-        status = run_status(read_snapshot(folder))
+        status = read()
         _show(status, as_json, console)
 
 
-def _show_live(status: RunStatus, folder: Path, seconds: float, console: Console) -> None:
+def _show_live(
+    status: RunStatus, read: Callable[[], RunStatus], seconds: float, console: Console
+) -> None:
     """Show the status in place until the search is over."""
     with Live(render(status), console=console, auto_refresh=False) as live:
         while status.life.state == "running":
             time.sleep(seconds)
-            status = run_status(read_snapshot(folder))
+            status = read()
             live.update(render(status), refresh=True)
             _refuse_problems(status)
 

@@ -45,7 +45,7 @@ def report(runs: Runs, html: Html = None, worst: Worst = 10, force: Force = Fals
         quantum-rerank report runs/seed-* --html results.html
     """
     from quantum_rerank.plain_console import make_console
-    from quantum_rerank.reports.page import write_report
+    from quantum_rerank.reports.charts import write_report
     from quantum_rerank.reports.report import Report
     from quantum_rerank.reports.runs import grouped, read_runs
 

@@ -1,157 +1,172 @@
-"""Page of a report: its tables and charts in one HTML file that needs no network."""
+"""Pages with tables and charts, each one HTML file that opens without a network.
+
+A page works without JavaScript, but for its charts: plotly's library is part of the file. All
+texts are escaped by the template; in a chart, where plotly reads some markup, by `plain`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import base64
+import gzip
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from quantum_rerank.atomic import write_text
 from quantum_rerank.errors import MissingPackage, OutputError
-from quantum_rerank.reports.report import Report
-from quantum_rerank.reports.runs import Group
-from quantum_rerank.reports.tables import Paired
 from quantum_rerank.reports.tabular import Tabular
 
-_STYLE = (
-    "body{font-family:sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}"
-    "table{border-collapse:collapse;margin:1rem 0}"
-    "td,th{padding:.2rem .8rem .2rem 0;text-align:left;vertical-align:top}"
-    "th{border-bottom:1px solid #999}"
-)
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+"""Colours that colour-blind readers can tell apart (Okabe and Ito, 2008)."""
+_FOLDER = Path(__file__).parent
+_TEMPLATE = "page.html.j2"
+_IN_SCRIPT = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028"}
 
 
-def write_page(path: Path, title: str, parts: Iterable[Tabular | Any]) -> None:
-    """Write tables and charts, one below the other.
+@dataclass(frozen=True)
+class Chart:
+    """Chart of a page.
+
+    Attributes:
+        figure: Figure of plotly.
+        caption: What the chart shows, for those who cannot see it too.
+    """
+
+    figure: Any
+    caption: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Text that is shown as it is, such as a configuration to copy."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """Section of a page.
+
+    Attributes:
+        title: Heading.
+        sentences: Sentences below it.
+        parts: Tables, charts and listings.
+        is_finding: Whether the sentences are set off, as the main result is.
+    """
+
+    title: str
+    sentences: Sequence[str] = ()
+    parts: Sequence[Tabular | Chart | Listing] = ()
+    is_finding: bool = False
+
+
+def write_page(path: Path, title: str, sections: Sequence[Section], subtitle: str = "") -> None:
+    """Write a page.
 
     Args:
         path: File to write.
         title: Title of the page.
-        parts: Tables, and figures of plotly.
+        sections: Sections; those without content are left out.
+        subtitle: Line below the title.
 
     Raises:
         OutputError: The file cannot be written.
+        MissingPackage: plotly or jinja2 is not installed.
     """
-    body, library = list[str](), True
-    for part in parts:
-        if isinstance(part, Tabular):
-            body.append(_table(part))
-        else:  # the page holds the library once, so that it opens offline
-            body.append(part.to_html(full_html=False, include_plotlyjs=library))
-            library = False
-    page = (
-        f"<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><title>{escape(title)}</title>"
-        f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>{''.join(body)}</body></html>"
+    numbers = iter(range(1_000_000))
+    shown = [
+        {
+            "title": section.title,
+            "sentences": section.sentences,
+            "is_finding": section.is_finding,
+            "parts": [_as_shown(part, f"chart-{next(numbers)}") for part in section.parts],
+        }
+        for section in sections
+        if section.sentences or section.parts
+    ]
+    has_charts = any(isinstance(part, Chart) for section in sections for part in section.parts)
+    page = _template().render(
+        title=title,
+        subtitle=subtitle,
+        sections=shown,
+        library=packed_library() if has_charts else "",
     )
     try:
-        path.write_text(page, encoding="utf-8")
+        write_text(path, page)
     except OSError as error:
         raise OutputError(f"`{path}` cannot be written: {error.strerror}.") from None
 
 
-def write_report(path: Path, report: Report) -> None:
-    """Write a report as a page with charts.
+def plain(text: object) -> str:
+    """Return a text for a chart, in which plotly would read markup and links."""
+    return escape(str(text), quote=False)
+
+
+def new_figure(title: str, x: str = "", y: str = "", **layout: Any) -> Any:
+    """Return an empty figure with this project's colours.
 
     Args:
-        path: File to write.
-        report: Tables of the report.
+        title: Title of the chart.
+        x: Label of the horizontal axis.
+        y: Label of the vertical axis.
+        layout: Further entries of plotly's layout.
 
     Raises:
-        OutputError: The file cannot be written.
         MissingPackage: plotly is not installed.
     """
-    parts: list[Any] = [*report.overview]
-    if report.groups:
-        parts += [
-            curves(report.groups, "train_loss", "Training loss"),
-            curves(report.groups, "objective", "Best validation objective so far"),
-            spread(report.groups),
-        ]
-    for group in report.groups:
-        title = f"{group.name}: models, paired over queries"
-        parts += [differences(title, report.pairs[group.name]), *report.by_group[group.name]]
-    write_page(path, "Results of training", [*parts, *report.searches])
-
-
-def _table(table: Tabular) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows
-    )
-    return f"<h2>{escape(table.title)}</h2><table><tr>{head}</tr>{rows}</table>"
-
-
-def curves(groups: Sequence[Group], key: str, title: str) -> Any:
-    """Return a chart with a line per model and training.
-
-    Args:
-        groups: Groups of trainings.
-        key: Key of an epoch's report.
-        title: Title of the chart.
-    """
-    figure = _plotly().Figure()
-    for group in groups:
-        for run in group.runs:
-            for model, history in run.record["history"].items():
-                if len(history) < 2:  # cosine is not trained
-                    continue
-                figure.add_scatter(
-                    x=[epoch["epoch"] for epoch in history],
-                    y=[epoch[key] for epoch in history],
-                    mode="lines",
-                    name=f"{model}, {group.name}, seed {run.seed}",
-                )
-    return figure.update_layout(title=title, xaxis_title="epoch", yaxis_title=key)
-
-
-def spread(groups: Sequence[Group]) -> Any:
-    """Return a chart with a point per model and training: its validation objective."""
-    figure = _plotly().Figure()
-    for group in groups:
-        points = [
-            (model, run.objective(model), run.seed) for run in group.runs for model in group.models
-        ]
-        figure.add_scatter(
-            x=[model for model, _, _ in points],
-            y=[value for _, value, _ in points],
-            text=[f"seed {seed}" for _, _, seed in points],
-            mode="markers",
-            name=group.name,
-        )
-    return figure.update_layout(
-        title="Spread over seeds", xaxis_title="model", yaxis_title="validation objective"
-    )
-
-
-def differences(title: str, pairs: Mapping[str, Sequence[Paired]]) -> Any:
-    """Return a chart of differences with their intervals; at 0 two models are equal.
-
-    Args:
-        title: Title of the chart.
-        pairs: Role of queries -> differences.
-    """
-    figure = _plotly().Figure()
-    for role, differing in pairs.items():
-        comparisons = [pair.comparison for pair in differing]
-        figure.add_scatter(
-            x=[comparison.difference for comparison in comparisons],
-            y=[f"{pair.model} minus {pair.other}" for pair in differing],
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [c.high - c.difference for c in comparisons],
-                "arrayminus": [c.difference - c.low for c in comparisons],
-            },
-            mode="markers",
-            name=role,
-        )
-    figure.add_vline(x=0.0, line_dash="dot")
-    return figure.update_layout(title=title, xaxis_title="difference in NDCG@10, 95 % interval")
-
-
-def _plotly() -> Any:
     try:
         from plotly import graph_objects
     except ImportError:
-        raise MissingPackage("plotly", "report", "The page with charts") from None
-    return graph_objects
+        raise MissingPackage("plotly", "report", "A page with charts") from None
+    figure = graph_objects.Figure()
+    return figure.update_layout(
+        title=plain(title),
+        xaxis_title=plain(x),
+        yaxis_title=plain(y),
+        template="none",
+        colorway=COLORS,
+        margin={"l": 70, "r": 20, "t": 50, "b": 60},
+        **layout,
+    )
+
+
+@cache
+def packed_library() -> str:
+    """Return plotly's library, compressed and as text."""
+    from plotly.offline import get_plotlyjs
+
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+
+
+def _as_shown(part: Tabular | Chart | Listing, name: str) -> dict[str, Any]:
+    if isinstance(part, Tabular):
+        return {"kind": "table", "table": part}
+    if isinstance(part, Listing):
+        return {"kind": "listing", "title": part.title, "text": part.text}
+    json = "".join(_escaped(part.figure.to_json()))
+    return {"kind": "chart", "name": name, "caption": part.caption, "json": json}
+
+
+def _escaped(json: str) -> Iterator[str]:
+    """Yield JSON without the characters that end a script or begin a comment in one."""
+    for character in json:
+        yield _IN_SCRIPT.get(character, character)
+
+
+def _template() -> Any:
+    try:
+        import jinja2
+    except ImportError:
+        raise MissingPackage("jinja2", "report", "A page") from None
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(_TEMPLATE)

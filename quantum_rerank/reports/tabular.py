@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal
 
 from rich.table import Table
 
@@ -25,12 +26,16 @@ class Tabular:
     rows: tuple[tuple[str, ...], ...]
     texts: Collection[str] = ()
 
+    def is_text(self, position: int) -> bool:
+        """Return whether a column holds texts, by its position."""
+        return position == 0 or self.columns[position] in self.texts
+
     def rich(self) -> Table:
         """Return the table for a terminal."""
         table = Table(title=self.title, title_justify="left", box=None)
         for position, name in enumerate(self.columns):
-            is_text = position == 0 or name in self.texts
-            table.add_column(name, justify="left" if is_text else "right", overflow="fold")
+            justify: Literal["left", "right"] = "left" if self.is_text(position) else "right"
+            table.add_column(name, justify=justify, overflow="fold")
         for row in self.rows:
             table.add_row(*row)
         return table

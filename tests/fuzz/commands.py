@@ -36,7 +36,7 @@ for _module in (
     "quantum_rerank.cli.training_display",
     "quantum_rerank.datasets.csv_table",
     "quantum_rerank.datasets.parquet_table",
-    "quantum_rerank.reports.page",
+    "quantum_rerank.reports.charts",
     "quantum_rerank.reports.report",
     "quantum_rerank.workflows.evaluate",
     "scipy.stats",

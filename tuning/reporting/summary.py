@@ -1,4 +1,4 @@
-"""Files of a finished search: `summary.json` and `trials.csv`."""
+"""Files of a finished search: `summary.json`, `scores.json` and `trials.csv`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.atomic import write_text
-from quantum_rerank.evaluation import COSINE, Scores
+from quantum_rerank.evaluation import COSINE, NDCG, Scores
 from quantum_rerank.evaluation.targets import target_records
 from quantum_rerank.plain_text import table_cell
 from tuning.conclusion.outcome import Outcome, Tested
@@ -18,6 +18,9 @@ from tuning.study import attributes
 from tuning.study.ranking import cost, front
 from tuning.study.trials import STATE_NAMES, highest, last_epoch
 from tuning.study.view import StudyView
+
+SCORES = "scores.json"
+WINNER = "winner"
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -55,6 +58,7 @@ def summarise(outcome: Outcome, wall_seconds: float, fingerprint: str) -> dict[s
         "confirmed": [_confirmed_record(c) for c in outcome.confirmed if c.objectives],
         "tested": tested,
         "pareto_front": [_front_record(trial) for trial in front(outcome.trials)],
+        "notes": [str(note) for note in outcome.notes],
         "failures": {str(number): str(failure) for number, failure in failures.items()},
         "shared_warm_ups": _shared_warm_ups(outcome.trials),
         "warm_start": [run.summary() for run in outcome.taken_over],
@@ -63,6 +67,36 @@ def summarise(outcome: Outcome, wall_seconds: float, fingerprint: str) -> dict[s
         "peak_trial_rss_mb": max(peaks, default=None),
         "targets": target_records(target_results(outcome.measures, wall_seconds, peaks)),
     }
+
+
+def scores_record(outcome: Outcome) -> dict[str, Any]:
+    """Return the content of `scores.json`: NDCG@10 of every test query by every system."""
+    roles: dict[str, Any] = {}
+    for role in ("test", "unseen_test"):
+        systems = systems_of(outcome, role)
+        if COSINE in systems:
+            roles[role] = {
+                "domains": dict(systems[COSINE].domains),
+                "systems": {name: dict(s.per_query[NDCG]) for name, s in systems.items()},
+            }
+    return {"metric": NDCG, "winner": WINNER, "roles": roles}
+
+
+def systems_of(outcome: Outcome, role: str) -> dict[str, Scores]:
+    """Return the winner, the baselines and the other tested trials by name.
+
+    Args:
+        outcome: Outcome of the search.
+        role: Role of the test queries.
+    """
+    tested = {f"trial {one.trial.number}": one for one in outcome.tested[1:]}
+    if outcome.default:
+        tested.pop(f"trial {outcome.default.trial.number}", None)
+        tested[f"default (trial {outcome.default.trial.number})"] = outcome.default
+    if outcome.tested:
+        tested = {WINNER: outcome.tested[0], **tested}
+    scores = {name: one.scores for name, one in tested.items()} | dict(outcome.baselines)
+    return {name: roles[role] for name, roles in scores.items() if role in roles}
 
 
 def write_trials(trials: Iterable[FrozenTrial], path: Path) -> None:

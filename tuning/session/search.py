@@ -18,7 +18,7 @@ from rich.console import Console
 
 from quantum_rerank.atomic import write_json
 from quantum_rerank.embeddings import EmbeddingSource, source_of
-from quantum_rerank.errors import BundleError, FilesError, SearchError, first_line
+from quantum_rerank.errors import BundleError, FilesError, MissingPackage, SearchError, first_line
 from quantum_rerank.interruption import Interruption, hangups_blocked
 from quantum_rerank.output_streams import as_a_display
 from quantum_rerank.plain_text import pasted
@@ -58,7 +58,8 @@ from tuning.reporting.outcome_tables import print_outcome, print_targets, taken_
 from tuning.reporting.pareto import draw_front
 from tuning.reporting.plan import print_plan
 from tuning.reporting.progress import ProgressDisplay, best_so_far
-from tuning.reporting.summary import summarise, write_trials
+from tuning.reporting.search_page import PAGE, write_search_page
+from tuning.reporting.summary import SCORES, scores_record, summarise, write_trials
 from tuning.reporting.tracking import WandbTracker, project
 from tuning.reporting.trainings_display import TrainingsDisplay
 from tuning.session.ending import (
@@ -439,11 +440,20 @@ def _print_start(
         console.print(f"Resuming: {counted(n_finished, 'finished trial')}, {spent:.0f} s spent.")
 
 
+def _write_page(folder: Path, console: Console) -> None:
+    """Write report.html; a search without the packages for it ends well all the same."""
+    try:
+        write_search_page(folder, folder / PAGE)
+    except MissingPackage as error:
+        console.print(f"{PAGE} was not written: {error}", soft_wrap=True)
+
+
 def _write_up(search: Search, outcome: Outcome, console: Console) -> None:
     """Write and print the outcome of a search."""
     folder, ledger = search.folder, search.ledger
     summary = summarise(outcome, ledger.elapsed(), search.prepared.fingerprint)
     write_json(folder / SUMMARY, summary)
+    write_json(folder / SCORES, scores_record(outcome))
     ledger.close(outcome.stopped)
     search.events.write(
         "session_ended",
@@ -452,6 +462,7 @@ def _write_up(search: Search, outcome: Outcome, console: Console) -> None:
         ending_seconds=round(search.stop_signal.seconds(), 3),
     )
     draw_front(outcome, folder / PARETO)
+    _write_page(folder, console)
     print_outcome(outcome, console)
     print_targets(summary, console)
     peak, seconds = summary["peak_trial_rss_mb"], summary["wall_seconds"]
