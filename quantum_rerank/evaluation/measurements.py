@@ -30,6 +30,7 @@ class TrainingSummary:
             or None if it is not recorded.
         patience: Epochs without improvement after which early stopping ends the training.
         min_improvement: The smallest rise of the objective that early stopping counts.
+        is_closed_form: True for a model that is computed, not trained in epochs.
     """
 
     best_epoch: int | None = None
@@ -38,6 +39,7 @@ class TrainingSummary:
     peak_memory_gb: float | None = None
     patience: int = 10
     min_improvement: float = 0.001
+    is_closed_form: bool = False
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,8 @@ def convergence(summary: TrainingSummary) -> TargetResult:
         f"{summary.min_improvement:g} over the last {patience} epochs",
     )
     best = summary.best_epoch
+    if summary.is_closed_form:
+        return target.result(best, True, "the model is computed in closed form")
     if best is None or not curve:
         note = "the validation objectives by epoch are not on record"
         too_late = best is not None and best > MAX_EPOCHS

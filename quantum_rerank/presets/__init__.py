@@ -15,6 +15,7 @@ _FOLDER = Path(__file__).parent
 CONFIGS: Mapping[str, Path] = {
     "tuned": _FOLDER / "configs" / "tuned_config.yaml",
     "tuned_twin": _FOLDER / "configs" / "tuned_twin.yaml",
+    "discriminant": _FOLDER / "configs" / "discriminant.yaml",
     "default": _FOLDER / "configs" / "training_config.yaml",
 }
 SPACES: Mapping[str, Path] = {

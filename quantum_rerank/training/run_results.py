@@ -12,6 +12,7 @@ from quantum_rerank.evaluation import NDCG
 from quantum_rerank.evaluation.measurements import ModelAndCosine, TrainingSummary
 from quantum_rerank.evaluation.role_scores import score_against_cosine
 from quantum_rerank.evaluation.targets import TargetResult, evaluate_targets, target_records
+from quantum_rerank.similarity import MODELS
 from quantum_rerank.training.models import MeasuredModel, TrainedModel
 from quantum_rerank.training.trial_data import PreparedData
 
@@ -100,6 +101,7 @@ def report_targets(result: TrainingResult, prepared: PreparedData) -> TargetRepo
         peak_memory_gb=_peak_memory_gb(),
         patience=training.early_stopping_patience,
         min_improvement=training.min_improvement,
+        is_closed_form=not MODELS[trained.config.model].is_trainable,
     )
     scores = score_against_cosine(trained.head, trained.validation.fusion_weight, prepared.roles)
     return TargetReport(summary, scores, evaluate_targets(scores, summary))

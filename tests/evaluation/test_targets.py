@@ -107,6 +107,10 @@ def test_few_epochs_without_a_rise_are_not_a_plateau() -> None:
     assert convergence(TrainingSummary(3)).outcome == "not known"
 
 
+def test_a_model_in_closed_form_has_converged() -> None:
+    assert convergence(TrainingSummary(1, (0.5,), is_closed_form=True)).passed is True
+
+
 def test_unseen_test_queries_take_precedence_over_unseen_validation_queries() -> None:
     def value(scores: dict[str, ModelAndCosine]) -> float | None:
         return next(v.value for v in evaluate_targets(scores, RESTED) if v.name == "cross-domain")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from quantum_rerank.config import ExperimentConfig, flat
 from quantum_rerank.errors import BundleError
 from quantum_rerank.evaluation.measurements import TrainingSummary
-from quantum_rerank.similarity import Head
+from quantum_rerank.similarity import MODELS, Head
 from quantum_rerank.training.checkpoint import OF_THE_MACHINE
 from quantum_rerank.training.validation import Validation
 from tuning.records import TrialOutcome
@@ -150,4 +150,5 @@ def _training_summary(
         peak_mb and peak_mb * 2**20 / 1e9,
         config.training.early_stopping_patience,
         config.training.min_improvement,
+        is_closed_form=not MODELS[config.model].is_trainable,
     )
