@@ -41,6 +41,7 @@ COMMANDS = {
     "resume": Entry("tuning.search:resume", "Resume a search, however it ended.", _SEARCH),
     "rerun": Entry("tuning.search:rerun", "Train one trial of a search again.", _SEARCH),
     "status": Entry("tuning.status:main", "Show the progress of a search.", _SEARCH),
+    "compare": Entry("tuning.compare:main", "Compare several searches.", _SEARCH),
     "export": Entry(
         "quantum_rerank.cli.export:app",
         "Export a trial of a search, or a trained model, as a bundle.",

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.config import ExperimentConfig
 from quantum_rerank.errors import ConfigError
-from quantum_rerank.evaluation import COSINE, Comparison, compare
+from quantum_rerank.evaluation import COSINE, Comparison
 from quantum_rerank.evaluation.target_table import number
 from quantum_rerank.evaluation.targets import read_target_records
 from quantum_rerank.plain_text import pasted
@@ -24,8 +21,8 @@ from quantum_rerank.reports.tabular import Tabular
 from tuning.reporting.descriptions import describe_trial, duration
 from tuning.reporting.run_status import run_status
 from tuning.reporting.search_charts import quality, search_charts
+from tuning.reporting.search_scores import RoleScores, SearchScores, read_scores
 from tuning.reporting.snapshot import Snapshot, read_snapshot
-from tuning.reporting.summary import SCORES
 from tuning.study import attributes
 from tuning.study.ranking import ranking_key
 from tuning.study.run_folder import BEST, SUMMARY
@@ -38,41 +35,6 @@ PAGE = "report.html"
 _FIRST_STAGE = "bm25_cosine"
 _FILES = ("--input", "candidates.jsonl", "--output", "reranked.jsonl")
 _WORST = 10  # queries that are listed
-_Value = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class _Role(BaseModel):
-    domains: dict[str, str]
-    systems: dict[str, dict[str, _Value]]
-
-
-class SearchScores(BaseModel):
-    """Content of scores.json: NDCG@10 of every test query by every system.
-
-    Attributes:
-        winner: Name of the winner among the systems.
-        roles: Role of test queries -> domain of each query, and system -> query -> value.
-    """
-
-    model_config = ConfigDict(strict=True)
-
-    winner: str
-    roles: dict[str, _Role]
-
-    def comparisons(self) -> dict[str, dict[str, Comparison]]:
-        """Return role -> system -> winner minus system, paired over queries."""
-        found: dict[str, dict[str, Comparison]] = {}
-        for role, of_role in self.roles.items():
-            winner = of_role.systems.get(self.winner)
-            others = {n: s for n, s in of_role.systems.items() if n != self.winner}
-            if not winner or not others:
-                continue
-            with suppress(ValueError, KeyError):  # another file's queries
-                found[role] = {
-                    name: compare(winner, scores, of_role.domains)
-                    for name, scores in others.items()
-                }
-        return found
 
 
 @dataclass(frozen=True)
@@ -129,11 +91,7 @@ def _read_finished(folder: Path) -> _Finished | None:
             return None
     except (OSError, ValueError):
         return None
-    try:
-        scores = SearchScores.model_validate(read_json(folder / SCORES))
-    except (OSError, ValueError, ValidationError):
-        scores = None
-    return _Finished(summary, scores)
+    return _Finished(summary, read_scores(folder))
 
 
 def _finding(snapshot: Snapshot, finished: _Finished | None) -> Iterator[str]:
@@ -193,11 +151,13 @@ def _quality(finished: _Finished) -> Iterator[Section]:
     parts: list[Tabular | Chart] = [quality(comparisons)]
     for role, by_system in comparisons.items():
         scores = finished.scores.roles[role]
-        rows = [(finished.scores.winner, *_mean(scores, finished.scores.winner), "", "", "", "")]
+        rows = [
+            (finished.scores.winner, f"{scores.mean(finished.scores.winner):.4f}", "", "", "", "")
+        ]
         rows += [
             (
                 name,
-                *_mean(scores, name),
+                f"{scores.mean(name):.4f}",
                 f"{one.difference:+.4f}",
                 f"{one.relative:+.1%}",
                 f"{one.low:+.4f} to {one.high:+.4f}",
@@ -213,15 +173,7 @@ def _quality(finished: _Finished) -> Iterator[Section]:
     yield Section("Quality on test queries", parts=parts)
 
 
-def _mean(role: _Role, system: str) -> tuple[str]:
-    by_domain: dict[str, list[float]] = {}
-    for query, value in role.systems[system].items():
-        by_domain.setdefault(role.domains.get(query, ""), []).append(value)
-    means = [sum(values) / len(values) for values in by_domain.values()]
-    return (f"{sum(means) / max(len(means), 1):.4f}",)
-
-
-def _domains(role: str, scores: _Role, winner: str) -> Tabular:
+def _domains(role: str, scores: RoleScores, winner: str) -> Tabular:
     """Return the winner and the cosine on each domain."""
     names = [name for name in (winner, COSINE, _FIRST_STAGE) if name in scores.systems]
     rows = []

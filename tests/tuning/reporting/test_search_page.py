@@ -13,7 +13,8 @@ import pytest
 from quantum_rerank.config import ExperimentConfig, load_config
 from tests.tuning.test_status import Run, begin
 from tuning.reporting.search_charts import importances, rung_counts, search_charts
-from tuning.reporting.search_page import SearchScores, write_search_page
+from tuning.reporting.search_page import write_search_page
+from tuning.reporting.search_scores import SearchScores
 from tuning.study.run_folder import SUMMARY
 
 __all__ = ["begin"]  # a fixture
