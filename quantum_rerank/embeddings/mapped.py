@@ -7,7 +7,6 @@ was read counts as memory of the process until it is released. Read many rows th
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tokenize import TokenError
@@ -16,6 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantum_rerank.mapped_pages import mapped_file, release
 from quantum_rerank.regular_files import require_regular
 
 FloatRows = NDArray[np.float32]
@@ -63,7 +63,7 @@ def blocks(vectors: NDArray[Any], n_rows: int = BLOCK) -> Iterator[tuple[int, ND
     """
     for start in range(0, len(vectors), n_rows):
         yield start, vectors[start : start + n_rows]
-        _release(vectors)
+        release(vectors)
 
 
 def take(vectors: FloatRows, rows: NDArray[np.int64]) -> FloatRows:
@@ -76,7 +76,7 @@ def take(vectors: FloatRows, rows: NDArray[np.int64]) -> FloatRows:
     Returns:
         (k, dim) float32.
     """
-    if _file_of(vectors) is None:
+    if mapped_file(vectors) is None:
         taken: FloatRows = vectors[rows]
         return taken
     taken = np.empty((len(rows), vectors.shape[1]), dtype=vectors.dtype)
@@ -84,7 +84,7 @@ def take(vectors: FloatRows, rows: NDArray[np.int64]) -> FloatRows:
     for start in range(0, len(rows), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
         taken[part] = vectors[rows[part]]
-        _release(vectors)
+        release(vectors)
     return taken
 
 
@@ -102,19 +102,3 @@ def write_rows(file: IO[bytes], n_rows: int, parts: Iterable[FloatRows]) -> None
             header = {"descr": "<f4", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
         file.write(np.ascontiguousarray(part, dtype="<f4").data)
-
-
-def _release(vectors: NDArray[Any]) -> None:
-    """Release the pages of a mapped file; they are read again on access."""
-    if (file := _file_of(vectors)) is not None:
-        file.madvise(mmap.MADV_DONTNEED)
-
-
-def _file_of(vectors: NDArray[Any]) -> mmap.mmap | None:
-    """Return the mapping of an array's file; None if it has none, or a writable one."""
-    owner: Any = vectors
-    while isinstance(owner, np.ndarray) and not isinstance(owner, np.memmap):
-        owner = owner.base
-    if isinstance(owner, np.memmap) and owner.mode == "r" and isinstance(owner.base, mmap.mmap):
-        return owner.base
-    return None
