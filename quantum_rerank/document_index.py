@@ -4,9 +4,9 @@
     states.npy       (n, size), the states that the model's head computes from them
     duplicates.npy   (m, 2), rows with the embedding of an earlier row, and that row; missing
                      if m is 0
-    stems.terms.npy, stems.starts.npy, stems.documents.npy, stems.shares.npy
-                     the terms of the documents, see `TermIndex`, of a model with a lexical part;
-                     the same with `words` and `ngrams`
+    stems.terms.npy, stems.by_term.starts.npy, ...
+                     the terms of the documents, see `TermIndex` and `Postings`, of a model with a
+                     lexical part; the same with `words` and `ngrams`
     index.json       schema version, the bundle's hash, and the shape, type and size of the arrays
 
 An index belongs to one bundle, because the states depend on the model. Opening an index reads no
@@ -30,12 +30,19 @@ from quantum_rerank.arguments import as_rows
 from quantum_rerank.atomic import require_free, staged_folder
 from quantum_rerank.embeddings import Embeddings, first_equal, unit_rows
 from quantum_rerank.errors import BundleError, DataError, EmbeddingError
-from quantum_rerank.lexical import LexicalIndex, TermIndex, extractors_of, index_texts
+from quantum_rerank.lexical import (
+    LexicalIndex,
+    Postings,
+    TermIndex,
+    extractors_of,
+    index_texts,
+)
+from quantum_rerank.mapped_pages import release
 from quantum_rerank.paths import as_path, require_exists
 from quantum_rerank.regular_files import read_json, reason, require_regular, write_regular
 from quantum_rerank.similarity import Head, represent
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 EMBEDDINGS, STATES, RECORD = "embeddings.npy", "states.npy", "index.json"
 DUPLICATES = "duplicates.npy"
 _BUILD_ROWS = 1024  # represented together when an index is built
@@ -209,6 +216,8 @@ def _write_arrays(
         rows = slice(start, start + _BUILD_ROWS)
         vectors[rows] = unit_rows(embeddings[rows], "documents", start)
         states[rows] = represent(head, vectors[rows]).numpy()
+        for array in (embeddings, vectors, states):
+            release(array)
     first = first_equal(embeddings)
     if texts is not None:
         same = [text == texts[earlier] for text, earlier in zip(texts, first, strict=True)]
@@ -236,7 +245,7 @@ def _write_terms(folder: Path, head: Head, texts: Sequence[str]) -> dict[str, An
             return np.empty(0, dtype)
         return _reserved(folder / f"{name}.npy", np.dtype(dtype), (length,))
 
-    written = index_texts(texts, lexicon.kind, lexicon.language, reserve)
+    written = index_texts(texts, lexicon.kind, lexicon.language, reserve, folder)
     mean_lengths = [index.mean_length for index in written.indexes]
     return {"kind": lexicon.kind, "language": lexicon.language, "mean_lengths": mean_lengths}
 
@@ -261,20 +270,25 @@ def _lexical(folder: Path, record: Mapping[str, Any]) -> LexicalIndex:
 def _term_index(
     folder: Path, record: Mapping[str, Any], kind: str, n_documents: int, mean_length: float
 ) -> TermIndex:
-    names = ("terms", "starts", "documents", "shares")
-    terms, starts, documents, shares = (
-        np.asarray(_mapped(folder / f"{kind}.{name}.npy", record)) for name in names
+    def mapped(name: str) -> NDArray[Any]:
+        return np.asarray(_mapped(folder / f"{kind}.{name}.npy", record))
+
+    terms = mapped("terms")
+    by_term, by_document = (
+        Postings(*(mapped(f"{group}.{name}") for name in Postings._fields))
+        for group in ("by_term", "by_document")
     )
-    types = [array.dtype for array in (terms, starts, documents, shares)]
-    fits = types == [np.int64, np.int64, np.int32, np.float32] and (
-        starts.shape == (len(terms) + 1,)
-        and documents.shape == shares.shape == (int(starts[-1]),)
-        and starts[0] == 0
-        and bool((np.diff(starts) > 0).all() and (np.diff(terms) > 0).all())
+    fits = (
+        terms.dtype == np.int64
+        and terms.ndim == 1
+        and bool((np.diff(terms) > 0).all())
+        and by_term.fit(len(terms))
+        and by_document.fit(n_documents)
+        and len(by_term.members) == len(by_document.members)
     )
     if not fits:
         raise BundleError(f"`{folder}` was altered: its {kind} do not fit each other. {_AGAIN}")
-    return TermIndex(terms, starts, documents, shares, n_documents, mean_length)
+    return TermIndex(terms, by_term, by_document, mean_length)
 
 
 def _reserved(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.memmap[Any, Any]:

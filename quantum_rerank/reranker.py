@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from quantum_rerank.arguments import as_limit, as_rows, as_text, as_texts, as_vectors
 from quantum_rerank.atomic import require_free
@@ -41,6 +42,7 @@ from quantum_rerank.similarity import (
     LexicalPart,
     gate_shares,
     represent,
+    represent_query,
     score,
     score_represented,
 )
@@ -176,7 +178,7 @@ class Reranker:
         """
         limit, texts = as_limit(top_k), as_texts(documents)
         scores = self.scores(query, texts)
-        order = np.argsort(-scores, kind="stable")[:limit]
+        order = _best(scores, limit)
         return [Ranked(int(i), texts[i], float(scores[i])) for i in order]
 
     def scores(self, query: str, documents: Iterable[str]) -> NDArray[np.float64]:
@@ -395,7 +397,7 @@ class Reranker:
         candidates = None if rows is None else as_rows(rows)
         vector = self._encode_query(query_text)
         scores = self.scores_of_indexed(vector, index, candidates, query_text)
-        order = np.argsort(-scores, kind="stable")[:limit]
+        order = _best(scores, limit)
         numbers = order if candidates is None else candidates[order]
         return [
             RankedRow(int(row), float(scores[i])) for row, i in zip(numbers, order, strict=True)
@@ -453,13 +455,13 @@ class Reranker:
         query_text: str | None,
     ) -> NDArray[np.float64]:
         """Return the relevance of rows, or of all, to a query of length 1."""
-        state = represent(self._head, query[None, :])
+        represented = represent_query(self._head, query)
         score_block = partial(score_represented, self._head, self.manifest.fusion_weight)
         lexical = self._lexical_scores_of_rows(query_text, index, rows)
         scores, start = [np.empty(0)], 0
         for vectors, states in index.blocks(rows):
             part = None if lexical is None else lexical[start : start + len(vectors)]
-            scores.append(score_block(query, state, vectors, torch.tensor(states), part))
+            scores.append(score_block(represented, vectors, _tensor(states), part))
             start += len(vectors)
         return np.concatenate(scores)
 
@@ -473,7 +475,13 @@ class Reranker:
                 "The index has no terms of its documents, which the model's lexical part needs. "
                 "Index the documents again, with their texts."
             )
-        return index.lexical.scores(_query_text(query_text), rows)
+        try:
+            return index.lexical.scores(_query_text(query_text), rows)
+        except IndexError:
+            raise BundleError(
+                "The terms of the index were altered: they name a document that it does not have. "
+                "Index the documents again, into a new folder."
+            ) from None
 
     def _bundle_sha256(self) -> str:
         if not self.manifest.sha256:
@@ -512,12 +520,26 @@ class Reranker:
         return self._encoder
 
 
+def _best(scores: NDArray[np.float64], limit: int | None) -> NDArray[np.intp]:
+    """Return the positions of the highest scores, best first; equal ones keep their order."""
+    if limit is None or limit >= len(scores):
+        return np.argsort(-scores, kind="stable")
+    lowest = np.partition(scores, -limit)[-limit]
+    among = np.flatnonzero(scores >= lowest)  # no sorting of all documents
+    return among[np.argsort(-scores[among], kind="stable")[:limit]]
+
+
 def _warn(message: str) -> None:
     """Warn at the line that called this module."""
     frame, level = sys._getframe(), 1
     while frame.f_back and frame.f_code.co_filename == __file__:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, EncoderWarning, stacklevel=level)
+
+
+def _tensor(states: NDArray[Any]) -> Tensor:
+    """Return states as a tensor, copied if they are mapped: torch must be able to write to it."""
+    return torch.from_numpy(states if states.flags.writeable else states.copy())
 
 
 def _unit_query(query: NDArray[Any]) -> Embeddings:

@@ -38,7 +38,9 @@ ROOMS: dict[str, set[str]] = {
     "atomic": {"regular_files", "errors"},
     "records": {"regular_files", "errors"},
     "plural": set(),
-    "lexical": set(),
+    "compiling": set(),
+    "mapped_pages": set(),
+    "lexical": {"compiling", "mapped_pages"},
     "machine": {"plural"},
     # Of other packages, `config` imports the sections and registries alone; see the test below.
     "config": {
@@ -53,11 +55,12 @@ ROOMS: dict[str, set[str]] = {
         "errors",
     },
     "datasets": {"lexical", "section", "registry", "regular_files", "paths", "plural", "errors"},
-    "circuits": {"section", "registry", "lazy_exports", "errors"},
+    "circuits": {"compiling", "section", "registry", "lazy_exports", "errors"},
     "embeddings": {
         "datasets",
         "config",
         "machine",
+        "mapped_pages",
         "arguments",
         "paths",
         "plain_console",
@@ -101,6 +104,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "document_index": {
         "lexical",
+        "mapped_pages",
         "atomic",
         "embeddings",
         "similarity",

@@ -217,7 +217,7 @@ def set_value(key: str, value: object) -> Callable[[Path], object]:
         pytest.param(write("index.json", b"{"), "cannot be read", id="cut-off record"),
         pytest.param(write("index.json", b"\xff"), "cannot be read", id="unreadable record"),
         pytest.param(write("index.json", b"[]"), "schema version None", id="other record"),
-        pytest.param(set_value("schema_version", 2), "schema version 2", id="newer version"),
+        pytest.param(set_value("schema_version", 3), "schema version 3", id="newer version"),
         pytest.param(set_value("n_documents", 4), "is damaged: 5 vectors", id="other number"),
         pytest.param(set_value("files", {}), "was cut off or altered", id="no files"),
         pytest.param(set_value("files", None), "was cut off or altered", id="files of no kind"),

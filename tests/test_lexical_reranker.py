@@ -18,9 +18,9 @@ from quantum_rerank.config import ExperimentConfig, override
 from quantum_rerank.document_index import DocumentIndex
 from quantum_rerank.embeddings import ExampleTexts, TextEncoder
 from quantum_rerank.errors import BundleError, ConfigError, DataError
-from quantum_rerank.export import ExportedModel, export_model, read_bundle
+from quantum_rerank.export import ExportedModel, export_model, read_bundle, write_bundle
 from quantum_rerank.export.bundle import TERMS
-from quantum_rerank.lexical import index_texts
+from quantum_rerank.lexical import Postings, index_texts
 from quantum_rerank.reranker import Reranker
 from quantum_rerank.similarity import build_head, fuse
 
@@ -133,13 +133,93 @@ class TestScores:
         assert np.isfinite(reranker.scores(query, CORPUS)).all()
 
 
-@pytest.mark.parametrize("name", ["terms", "starts", "documents", "shares"])
-def test_a_cut_off_index_is_refused(reranker: Reranker, index: DocumentIndex, name: str) -> None:
-    folder = Path(str(index.embeddings.filename)).parent  # type: ignore[attr-defined]
-    file = folder / f"stems.{name}.npy"
+def folder_of(index: DocumentIndex) -> Path:
+    return Path(str(index.embeddings.filename)).parent  # type: ignore[attr-defined]
+
+
+ARRAYS = [
+    "terms",
+    *(f"{group}.{name}" for group in ("by_term", "by_document") for name in Postings._fields),
+]
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_a_cut_off_or_missing_array_is_refused(
+    reranker: Reranker, index: DocumentIndex, name: str
+) -> None:
+    file = folder_of(index) / f"ngrams.{name}.npy"
     file.write_bytes(file.read_bytes()[:-4])
-    with pytest.raises(BundleError, match=rf"stems\.{name}\.npy.*cut off or altered"):
-        reranker.open_index(folder)
+    with pytest.raises(BundleError, match=rf"ngrams\.{name}\.npy.*cut off or altered"):
+        reranker.open_index(file.parent)
+    file.unlink()
+    with pytest.raises(BundleError, match=rf"ngrams\.{name}\.npy` is missing"):
+        reranker.open_index(file.parent)
+
+
+@pytest.mark.parametrize("name", ["terms", "by_term.starts", "by_document.starts"])
+def test_arrays_that_do_not_fit_each_other_are_refused(
+    reranker: Reranker, index: DocumentIndex, name: str
+) -> None:
+    file = folder_of(index) / f"stems.{name}.npy"
+    np.save(file, np.load(file)[::-1])
+    with pytest.raises(BundleError, match="its stems do not fit each other"):
+        reranker.open_index(file.parent)
+
+
+def test_postings_of_documents_that_do_not_exist_are_refused(
+    reranker: Reranker, index: DocumentIndex
+) -> None:
+    file = folder_of(index) / "stems.by_term.members.npy"
+    np.save(file, np.load(file) + 1000)
+    altered_index = reranker.open_index(file.parent)
+    with pytest.raises(BundleError, match="terms of the index were altered"):
+        reranker.rank_indexed(QUERY, altered_index)
+
+
+def test_an_index_of_another_bundle_is_refused(
+    reranker: Reranker, index: DocumentIndex, bundle: Path, tmp_path: Path
+) -> None:
+    head, manifest = read_bundle(bundle)
+    assert head.lexical is not None
+    lexicon = index_texts(["other texts"], "stems+ngrams", "english").lexicon
+    other = write_bundle(tmp_path / "other", head.state_dict(), manifest, lexicon)
+    with pytest.raises(BundleError, match="written with another model"):
+        Reranker.load(other).open_index(folder_of(index))
+
+
+def test_an_index_of_an_earlier_version_is_refused(
+    reranker: Reranker, index: DocumentIndex
+) -> None:
+    file = folder_of(index) / "index.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "schema_version": 1}))
+    with pytest.raises(BundleError, match=r"schema version 1, .*Index the documents again"):
+        reranker.open_index(file.parent)
+
+
+@pytest.mark.parametrize("query", ["?!", "the of", "xyzzy", QUERY])
+@pytest.mark.parametrize("texts", [CORPUS, ["the of and", "of the", "?!", ""]])
+@pytest.mark.filterwarnings("ignore::quantum_rerank.errors.EncoderWarning")
+def test_documents_and_queries_without_words_are_ranked(
+    reranker: Reranker, tmp_path: Path, query: str, texts: list[str]
+) -> None:
+    index = reranker.index(texts, tmp_path / "texts")
+    assert index.lexical is not None
+    ranked = reranker.rank_indexed(query, index)
+    lexical = index.lexical.scores(query)
+    assert ((lexical >= 0.0) & (lexical <= 1.0)).all()
+    for hit in ranked:  # each document is scored alone as among all
+        (alone,) = reranker.rank_indexed(query, index, rows=[hit.row])
+        assert alone.score == pytest.approx(hit.score, abs=1e-6)
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 3, 5, 6, 7])
+def test_the_best_documents_are_the_first_of_all(
+    reranker: Reranker, index: DocumentIndex, top_k: int
+) -> None:
+    ranked = reranker.rank_indexed(QUERY, index)
+    assert ranked[0].score > ranked[-1].score
+    assert {ranked[i].score == ranked[i + 1].score for i in range(len(ranked) - 1)} == {True, False}
+    assert reranker.rank_indexed(QUERY, index, top_k=top_k) == ranked[:top_k]
 
 
 def altered(record: Any) -> None:

@@ -9,13 +9,14 @@ from quantum_rerank.lexical.lexicon import (
     merged_lexicon,
 )
 from quantum_rerank.lexical.statistics import TermStatistics
-from quantum_rerank.lexical.term_index import TermIndex, build_index
+from quantum_rerank.lexical.term_index import Postings, TermIndex, build_index
 from quantum_rerank.lexical.terms import TermExtractor, languages
 
 __all__ = [
     "LexicalIndex",
     "LexicalKind",
     "Lexicon",
+    "Postings",
     "TermExtractor",
     "TermIndex",
     "TermStatistics",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -83,7 +84,11 @@ class LexicalIndex:
 
 
 def index_texts(
-    texts: Iterable[str], kind: LexicalKind, language: str, reserve: Reserve = in_memory
+    texts: Iterable[str],
+    kind: LexicalKind,
+    language: str,
+    reserve: Reserve = in_memory,
+    folder: Path | None = None,
 ) -> LexicalIndex:
     """Index the texts of a corpus.
 
@@ -92,10 +97,11 @@ def index_texts(
         kind: Kinds of terms.
         language: Language of the stemmer.
         reserve: Provides the arrays, whose names are `stems.terms` and the like.
+        folder: Folder of temporary files. Default: that of the system.
     """
-    corpus = list(texts)
+    corpus = texts if isinstance(texts, Sequence) else list(texts)
     indexes = tuple(
-        build_index(corpus, extractor, _named(reserve, extractor.kind))
+        build_index(corpus, extractor, _named(reserve, extractor.kind), folder)
         for extractor in extractors_of(kind, language)
     )
     return LexicalIndex.of(kind, language, indexes)

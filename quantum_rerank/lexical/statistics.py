@@ -9,6 +9,7 @@ not depend on the other documents that are scored.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -61,7 +62,7 @@ class TermStatistics:
         repeated = np.array([count for _, count in counts], np.float64)
         n, n_with = self.n_documents, self._frequencies_of(terms)
         weights = repeated * np.log1p((n - n_with + 0.5) / (n_with + 0.5))
-        return WeightedTerms(terms, weights / max(float(weights.sum()), np.finfo(float).tiny))
+        return WeightedTerms(terms, weights / max(float(weights.sum()), sys.float_info.min))
 
     def scores(self, query: str, documents: Sequence[str], extractor: TermExtractor) -> FloatArray:
         """Score documents that may be of another corpus, for one query.

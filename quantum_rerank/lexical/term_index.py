@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, NamedTuple
 
@@ -20,9 +21,11 @@ from quantum_rerank.lexical.statistics import (
     summed,
 )
 from quantum_rerank.lexical.terms import TermExtractor
+from quantum_rerank.mapped_pages import release
 
 _DOCUMENTS = 2**14  # whose terms are collected at once
 _IN_MEMORY = 2**27  # bytes of collected terms; more are kept in a temporary file
+_POSTINGS = 2**25  # brought from the order of documents to that of terms at once; 8 bytes each
 
 Reserve = Callable[[str, DTypeLike, int], NDArray[Any]]
 """Returns an empty array for a name, a type and a length, in memory or mapped from a file."""
@@ -33,30 +36,58 @@ def in_memory(name: str, dtype: DTypeLike, length: int) -> NDArray[Any]:
     return np.empty(length, dtype)
 
 
-@dataclass(frozen=True, eq=False)
-class TermIndex:
-    """The documents of each term, term by term.
+class Postings(NamedTuple):
+    """Pairs of a document and a term in it, grouped by one of the two.
 
     Attributes:
-        terms: (t,) int64, ascending.
-        starts: (t + 1,) int64, the first position of each term in the other arrays.
-        documents: (p,) int32, row numbers, ascending within a term.
+        starts: (n + 1,) int64, the first position of each group in the other arrays.
+        members: (p,) int32, the other number of each pair, ascending within a group.
         shares: (p,) float32, see `TermStatistics.shares`.
-        n_documents: Number of documents.
+    """
+
+    starts: NDArray[np.int64]
+    members: NDArray[np.int32]
+    shares: NDArray[np.float32]
+
+    def fit(self, n_groups: int) -> bool:
+        """Return whether the arrays have the types and lengths of the postings of n groups."""
+        starts, members, shares = self
+        return (
+            [array.dtype for array in self] == [np.int64, np.int32, np.float32]
+            and starts.shape == (n_groups + 1,)
+            and members.shape == shares.shape == (int(starts[-1]),)
+            and starts[0] == 0
+            and bool((np.diff(starts) >= 0).all())
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TermIndex:
+    """The terms of each document, and the documents of each term.
+
+    The first are read to score some documents, the second to score all.
+
+    Attributes:
+        terms: (t,) int64, ascending. The place of a term in it stands for the term below.
+        by_term: Row numbers of the documents that contain each term.
+        by_document: Places of the terms of each document.
         mean_length: Mean number of terms of a document.
     """
 
     terms: Terms
-    starts: NDArray[np.int64]
-    documents: NDArray[np.int32]
-    shares: NDArray[np.float32]
-    n_documents: int
+    by_term: Postings
+    by_document: Postings
     mean_length: float
+
+    @property
+    def n_documents(self) -> int:
+        """Number of documents."""
+        return len(self.by_document.starts) - 1
 
     @cached_property
     def statistics(self) -> TermStatistics:
         """Frequencies of the terms."""
-        frequencies = np.diff(self.starts)
+        frequencies = np.diff(self.by_term.starts)
         return TermStatistics(self.terms, frequencies, self.n_documents, self.mean_length)
 
     def scores(self, query: WeightedTerms, rows: NDArray[np.integer] | None = None) -> FloatArray:
@@ -68,68 +99,79 @@ class TermIndex:
 
         Returns:
             (n,), from 0 to 1.
+
+        Raises:
+            IndexError: A row is not in the index, or the index was altered.
         """
+        from quantum_rerank.lexical.kernels import score_all, score_rows
+
         scores = np.zeros(self.n_documents if rows is None else len(rows))
-        # Of the documents' type: numpy would convert a whole posting list to another one.
-        wanted = None if rows is None else rows.astype(np.int32)
         if not len(self.terms):
             return scores
         places = np.searchsorted(self.terms, query.terms).clip(max=len(self.terms) - 1)
         is_indexed = self.terms[places] == query.terms
-        for place, weight in zip(places[is_indexed], query.weights[is_indexed], strict=True):
-            part = slice(self.starts[place], self.starts[place + 1])
-            documents, shares = self.documents[part], self.shares[part]
-            if wanted is None:
-                scores[documents] += weight * shares
-            else:
-                position = documents.searchsorted(wanted)
-                position[position == len(documents)] = 0
-                is_found = documents[position] == wanted
-                scores[is_found] += weight * shares[position[is_found]]
+        known = places[is_indexed], query.weights[is_indexed]
+        if rows is None:
+            score_all(tuple(self.by_term), *known, scores)
+        else:
+            score_rows(rows, tuple(self.by_document), *known, scores)
         return scores
 
 
 def build_index(
-    texts: Iterable[str], extractor: TermExtractor, reserve: Reserve = in_memory
+    texts: Iterable[str],
+    extractor: TermExtractor,
+    reserve: Reserve = in_memory,
+    folder: Path | None = None,
 ) -> TermIndex:
-    """Index the terms of documents.
+    """Index the terms of documents, block by block.
 
     Args:
         texts: Texts of the documents, in the order of their rows.
         extractor: Extractor of their terms.
         reserve: Provides the arrays.
+        folder: Folder of a temporary file. Default: that of the system.
     """
-    with SpooledTemporaryFile(_IN_MEMORY) as file:
+    with SpooledTemporaryFile(_IN_MEMORY, dir=str(folder) if folder else None) as file:
         terms, frequencies, lengths = _collect(texts, extractor, file)
         n_terms = sum(int(part.sum()) for part in lengths)
-        n_documents = sum(map(len, lengths))
+        n_documents, n_postings = sum(map(len, lengths)), int(frequencies.sum())
         index = TermIndex(
             terms=reserve("terms", np.int64, len(terms)),
-            starts=reserve("starts", np.int64, len(terms) + 1),
-            documents=reserve("documents", np.int32, int(frequencies.sum())),
-            shares=reserve("shares", np.float32, int(frequencies.sum())),
-            n_documents=n_documents,
+            by_term=_reserved("by_term", len(terms), n_postings, reserve),
+            by_document=_reserved("by_document", n_documents, n_postings, reserve),
             mean_length=n_terms / max(n_documents, 1),
         )
         index.terms[:] = terms
-        index.starts[0], index.starts[1:] = 0, np.cumsum(frequencies)
+        index.by_term.starts[0], index.by_term.starts[1:] = 0, np.cumsum(frequencies)
         file.seek(0)
-        _fill(index, file, lengths)
+        _fill_documents(index, file, lengths)
+    _fill_terms(index)
     return index
+
+
+def _reserved(name: str, n_groups: int, n_postings: int, reserve: Reserve) -> Postings:
+    return Postings(
+        reserve(f"{name}.starts", np.int64, n_groups + 1),
+        reserve(f"{name}.members", np.int32, n_postings),
+        reserve(f"{name}.shares", np.float32, n_postings),
+    )
 
 
 class _Collected(NamedTuple):
     """Terms of some documents.
 
     Attributes:
-        terms: (t,), document by document.
-        counts: (t,) occurrences.
-        distinct: (d,) number of distinct terms of each document.
+        terms: (t,) int64, all terms of these documents, ascending.
+        places: (p,) int32, places of each document's terms in `terms`, document by document.
+        counts: (p,) int32, occurrences.
+        distinct: (d,) int64, number of distinct terms of each document.
     """
 
     terms: Terms
+    places: NDArray[np.int32]
     counts: NDArray[np.int32]
-    distinct: NDArray[np.int32]
+    distinct: NDArray[np.int64]
 
 
 def _collect(
@@ -145,15 +187,17 @@ def _collect(
     remaining = iter(texts)
     while block := list(islice(remaining, _DOCUMENTS)):
         counts = list(map(extractor.counts, block))
+        everything = np.fromiter((term for document in counts for term in document), np.int64)
+        new, places, n_new = np.unique(everything, return_inverse=True, return_counts=True)
         collected = _Collected(
-            np.fromiter((term for document in counts for term in document), np.int64),
+            new,
+            places.astype(np.int32),
             np.fromiter((n for document in counts for n in document.values()), np.int32),
-            np.fromiter(map(len, counts), np.int32),
+            np.fromiter(map(len, counts), np.int64),
         )
         for array in collected:
             np.save(file, array, allow_pickle=False)
         lengths.append(np.fromiter((sum(document.values()) for document in counts), np.int64))
-        new, n_new = np.unique(collected.terms, return_counts=True)
         terms, frequencies = summed(
             np.concatenate([terms, new]), np.concatenate([frequencies, n_new])
         )
@@ -165,19 +209,55 @@ def _read(file: IO[bytes], n_blocks: int) -> Iterator[_Collected]:
         yield _Collected(*(np.load(file, allow_pickle=False) for _ in _Collected._fields))
 
 
-def _fill(index: TermIndex, file: IO[bytes], lengths: list[NDArray[np.int64]]) -> None:
-    """Write the documents of each term, block by block, each in its place."""
-    free = index.starts[:-1].copy()
-    statistics, first = index.statistics, 0
+def _fill_documents(index: TermIndex, file: IO[bytes], lengths: list[NDArray[np.int64]]) -> None:
+    """Write the terms of each document, block by block."""
+    starts, members, shares = index.by_document
+    starts[0], row, position = 0, 0, 0
     for block, of_block in zip(_read(file, len(lengths)), lengths, strict=True):
-        rows = np.repeat(np.arange(len(of_block)), block.distinct)
-        shares = statistics.shares(block.counts, of_block[rows])
+        document = np.repeat(np.arange(len(of_block)), block.distinct)
+        order = np.argsort(document * len(block.terms) + block.places)
+        part = slice(position, position + len(order))
         places = np.searchsorted(index.terms, block.terms)
-        order = np.argsort(places, kind="stable")
-        distinct, starts, counts = np.unique(places[order], return_index=True, return_counts=True)
-        offsets = np.arange(len(order)) - np.repeat(starts, counts)
-        positions = np.repeat(free[distinct], counts) + offsets
-        index.documents[positions] = first + rows[order]
-        index.shares[positions] = shares[order]
-        free[distinct] += counts
-        first += len(of_block)
+        members[part] = places[block.places[order]]
+        # The documents are still in their order.
+        shares[part] = index.statistics.shares(block.counts[order], of_block[document])
+        ends = position + np.cumsum(block.distinct)
+        starts[row + 1 : row + 1 + len(ends)] = ends
+        row, position = row + len(ends), part.stop
+        for array in index.by_document:
+            release(array)
+
+
+def _fill_terms(index: TermIndex) -> None:
+    """Write the documents of each term, for as many terms at once as fit into memory.
+
+    All documents are read for each group of terms: their file is written and read from one end
+    to the other, and never at random.
+    """
+    from quantum_rerank.lexical.kernels import take_terms
+
+    starts, members, shares = index.by_term
+    low = 0
+    while low < len(index.terms):
+        high = max(int(np.searchsorted(starts, starts[low] + _POSTINGS, side="right")) - 1, low + 1)
+        part = slice(int(starts[low]), int(starts[high]))
+        size = part.stop - part.start
+        taken = np.empty(size, np.int32), np.empty(size, np.float32)
+        free = starts[low:high] - part.start
+        for first, block in _blocks(index.by_document):
+            take_terms(tuple(block), first, low, free, *taken)
+        members[part], shares[part] = taken
+        for array in index.by_term:
+            release(array)
+        low = high
+
+
+def _blocks(postings: Postings) -> Iterator[tuple[int, Postings]]:
+    """Yield the first group, and the postings, of one block of groups after another."""
+    starts, members, shares = postings
+    for first in range(0, len(starts) - 1, _DOCUMENTS):
+        of_block = starts[first : first + _DOCUMENTS + 1]
+        part = slice(int(of_block[0]), int(of_block[-1]))
+        yield first, Postings(of_block - of_block[0], members[part], shares[part])
+        release(members)
+        release(shares)

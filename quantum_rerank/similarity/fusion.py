@@ -92,6 +92,20 @@ def gate_shares(head: Head, queries: NDArray[np.float32]) -> FloatArray | None:
     return shares
 
 
+class RepresentedQuery(NamedTuple):
+    """What a score needs of a query, whatever the documents.
+
+    Attributes:
+        vector: (dim,) float32, L2-normalised.
+        state: (1, size), the query's representation in double precision.
+        shares: (1,) float64, see `gate_shares`.
+    """
+
+    vector: NDArray[np.float32]
+    state: Tensor
+    shares: FloatArray | None
+
+
 class Compared(NamedTuple):
     """Affinities of queries with documents.
 
@@ -148,6 +162,17 @@ def represent(head: Head, embeddings: NDArray[np.float32]) -> Tensor:
         return head.represent(torch.from_numpy(np.array(embeddings, dtype=np.float32)))
 
 
+def represent_query(head: Head, vector: NDArray[np.float32]) -> RepresentedQuery:
+    """Represent a query by a trained head, without a gradient.
+
+    Args:
+        head: The trained head.
+        vector: (dim,), L2-normalised.
+    """
+    row = vector[None]
+    return RepresentedQuery(vector, _double(represent(head, row)), gate_shares(head, row))
+
+
 def score(
     head: Head,
     weight: float,
@@ -172,8 +197,7 @@ def score(
     return score_represented(
         head,
         weight,
-        query=query,
-        query_state=represent(head, query[None, :]),
+        query=represent_query(head, query),
         documents=documents,
         document_states=represent(head, documents),
         lexical=lexical,
@@ -183,8 +207,7 @@ def score(
 def score_represented(
     head: Head,
     weight: float,
-    query: NDArray[np.float32],
-    query_state: Tensor,
+    query: RepresentedQuery,
     documents: NDArray[np.float32],
     document_states: Tensor,
     lexical: FloatArray | None = None,
@@ -197,8 +220,7 @@ def score_represented(
     Args:
         head: The trained head.
         weight: The fusion weight.
-        query: (dim,), L2-normalised.
-        query_state: (1, size), the query's representation.
+        query: The query.
         documents: (n, dim), L2-normalised.
         document_states: (n, size), the documents' representations.
         lexical: (n,), lexical scores, for a head with a lexical part.
@@ -210,10 +232,10 @@ def score_represented(
         BundleError: A score is not finite, since weights or states are too large or were altered.
     """
     with torch.inference_mode():
-        affinity = head.compare(_double(query_state), _double(document_states)).numpy()
-    cosine = np.vecdot(documents, query).astype(np.float64)[None]
+        affinity = head.compare(query.state, _double(document_states)).numpy()
+    cosine = np.vecdot(documents, query.vector).astype(np.float64)[None]
     of_query = None if lexical is None else lexical[None]
-    parts = score_parts(head, cosine, of_query, affinity, gate_shares(head, query[None]))
+    parts = score_parts(head, cosine, of_query, affinity, query.shares)
     scores: FloatArray = parts.fused(weight)[0]
     if not np.isfinite(scores).all():
         raise BundleError(

@@ -45,6 +45,8 @@ class NearestGate(nn.Module):
 
     def forward(self, queries: Tensor) -> Tensor:
         """Return the shares of queries, (n, dim) -> (n,) float64, from 0 to 1."""
+        if not self.high > self.low:
+            return torch.ones(len(queries), dtype=torch.float64)
         return self.shares(self.nearness(queries))
 
     def shares(self, nearness: Tensor) -> Tensor:

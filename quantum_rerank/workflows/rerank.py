@@ -42,7 +42,7 @@ from quantum_rerank.export.trained_model import (
 )
 from quantum_rerank.lexical import index_texts
 from quantum_rerank.plain_console import tracked
-from quantum_rerank.similarity import represent, score_represented
+from quantum_rerank.similarity import represent, represent_query, score_represented
 
 _BLOCK = 2048  # texts that are represented at once: intermediate arrays stay small
 
@@ -187,8 +187,7 @@ class _Scorer:
         scores: NDArray[np.float64] = score_represented(
             self._model.head,
             self._model.fusion_weight,
-            query=vector,
-            query_state=represent(self._model.head, vector[None, :]),
+            query=represent_query(self._model.head, vector),
             documents=self._documents[rows],
             document_states=self._states[rows],
             lexical=None if lexical is None else lexical[places],

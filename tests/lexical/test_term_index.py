@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,14 +75,54 @@ def test_a_corpus_without_words_scores_nothing(texts: list[str]) -> None:
     assert index.statistics.scores("red", ["red"], WORDS)[0] > 0.0
 
 
-def test_blocks_and_a_file_on_disk_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = random_texts(100)
+@pytest.mark.parametrize("n_postings", [1, 40, 2**20])
+def test_blocks_and_a_file_on_disk_change_nothing(
+    n_postings: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["", *random_texts(100), "?!", ""]
     expected = build_index(texts, WORDS)
     monkeypatch.setattr(term_index, "_DOCUMENTS", 7)
     monkeypatch.setattr(term_index, "_IN_MEMORY", 1)
-    index = build_index(iter(texts), WORDS)
-    for name in ("terms", "starts", "documents", "shares", "n_documents", "mean_length"):
-        np.testing.assert_array_equal(getattr(index, name), getattr(expected, name))
+    monkeypatch.setattr(term_index, "_POSTINGS", n_postings)
+
+    def reserve(name: str, dtype: Any, length: int) -> Any:
+        return np.lib.format.open_memmap(tmp_path / name, "w+", dtype, (length,))
+
+    index = build_index(iter(texts), WORDS, reserve, tmp_path)
+    for array, other in zip(arrays(index), arrays(expected), strict=True):
+        np.testing.assert_array_equal(array, other)
+        assert array.dtype == other.dtype
+    assert (index.n_documents, index.mean_length) == (len(texts), expected.mean_length)
+
+
+def arrays(index: TermIndex) -> list[Any]:
+    return [index.terms, *index.by_term, *index.by_document]
+
+
+def test_both_groupings_have_the_same_postings(index: TermIndex) -> None:
+    by_term, by_document = index.by_term, index.by_document
+    terms = np.repeat(np.arange(len(index.terms)), np.diff(by_term.starts))
+    documents = np.repeat(np.arange(len(CORPUS)), np.diff(by_document.starts))
+    of_terms = sorted(zip(by_term.members, terms, by_term.shares, strict=True))
+    of_documents = zip(documents, by_document.members, by_document.shares, strict=True)
+    assert of_terms == list(of_documents)
+
+
+@pytest.mark.parametrize("rows", [[5], [0, -1]])
+def test_rows_outside_of_the_index_are_refused(index: TermIndex, rows: list[int]) -> None:
+    terms = index.statistics.weighted("red", WORDS)
+    with pytest.raises(IndexError, match="not in the index"):
+        index.scores(terms, np.array(rows))
+
+
+@pytest.mark.parametrize("member", [5, -1, 2**31 - 1])
+def test_altered_numbers_are_never_used_as_positions(index: TermIndex, member: int) -> None:
+    index.by_term.members[:] = member
+    index.by_document.members[:] = member
+    terms = index.statistics.weighted("red", WORDS)
+    with pytest.raises(IndexError, match="not in the index"):
+        index.scores(terms)
+    assert np.isfinite(index.scores(terms, np.arange(5))).all()
 
 
 def test_the_arrays_are_those_that_were_reserved() -> None:
@@ -91,8 +132,14 @@ def test_the_arrays_are_those_that_were_reserved() -> None:
         return reserved.setdefault(name, np.zeros(length, dtype))
 
     index = build_index(CORPUS, WORDS, reserve)
-    assert all(getattr(index, name) is array for name, array in reserved.items())
-    assert list(reserved) == ["terms", "starts", "documents", "shares"]
+    assert all(
+        array is there for array, there in zip(arrays(index), reserved.values(), strict=True)
+    )
+    assert list(reserved) == [
+        "terms",
+        *("by_term.starts", "by_term.members", "by_term.shares"),
+        *("by_document.starts", "by_document.members", "by_document.shares"),
+    ]
 
 
 def test_merged_statistics_are_those_of_one_corpus() -> None:

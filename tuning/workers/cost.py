@@ -49,7 +49,7 @@ def latency(head: Head, embedding_dim: int, seed: int = 0) -> float:
     """
     import numpy as np
 
-    from quantum_rerank.similarity import represent, score_represented
+    from quantum_rerank.similarity import represent, represent_query, score_represented
 
     rng = np.random.default_rng(seed)
     rows = rng.normal(size=(_CANDIDATES + _UNMEASURED + _REPEATS, embedding_dim))
@@ -60,7 +60,7 @@ def latency(head: Head, embedding_dim: int, seed: int = 0) -> float:
     states, taken = represent(head, documents), []
     for query in queries:
         started = time.perf_counter()
-        score_represented(head, 0.5, query, represent(head, query[None, :]), documents, states)
+        score_represented(head, 0.5, represent_query(head, query), documents, states)
         taken.append(time.perf_counter() - started)
     head.train(was_training)
     return round(1000.0 * float(np.median(taken[_UNMEASURED:])), 4)
