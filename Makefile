@@ -45,7 +45,7 @@ docs: install      ## build the documentation as a site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: install     ## the benchmarks, each a table side by side: make bench ARGS=--json
-	for name in step engines epoch rerank memory million search scheduler searcher; do \
+	for name in step engines epoch rerank memory million million_index search scheduler searcher; do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.$$name $(ARGS) || exit 1; \
 	done
 
