@@ -80,6 +80,8 @@ def as_rows(values: object, name: str = "rows") -> NDArray[np.intp]:
     if hasattr(values, "__array__"):  # read by position, not by the labels of a column
         array = np.asarray(values)
         if array.dtype.kind in "iu":
+            if array.dtype == np.intp:
+                return array
             clipped: NDArray[Any] = np.clip(array, _INTP.min, _INTP.max)
             return clipped.astype(np.intp)
         values = array.tolist()

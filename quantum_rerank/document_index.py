@@ -172,7 +172,7 @@ class DocumentIndex:
         if not len(self.duplicates):
             return numbers
         repeated, first = self.duplicates.T
-        position = np.searchsorted(repeated, numbers).clip(max=len(repeated) - 1)
+        position = np.minimum(np.searchsorted(repeated, numbers), len(repeated) - 1)
         return np.where(repeated[position] == numbers, first[position], numbers)
 
     def blocks(self, rows: Iterable[int] | None = None) -> Iterator[tuple[Embeddings, States]]:

@@ -57,9 +57,9 @@ class TermStatistics:
 
     def weighted(self, query: str, extractor: TermExtractor) -> WeightedTerms:
         """Weight the terms of a query by their idf; a term of no document has the highest."""
-        counts = sorted(extractor.counts(query).items())
-        terms = np.array([term for term, _ in counts], np.int64)
-        repeated = np.array([count for _, count in counts], np.float64)
+        counts = extractor.counts(query)
+        terms = np.array(sorted(counts), np.int64)
+        repeated = np.array([counts[term] for term in terms.tolist()], np.float64)
         n, n_with = self.n_documents, self._frequencies_of(terms)
         weights = repeated * np.log1p((n - n_with + 0.5) / (n_with + 0.5))
         return WeightedTerms(terms, weights / max(float(weights.sum()), sys.float_info.min))
@@ -102,7 +102,7 @@ class TermStatistics:
     def _frequencies_of(self, terms: Terms) -> NDArray[np.int64]:
         if not len(self.terms):
             return np.zeros(len(terms), np.int64)
-        place = np.searchsorted(self.terms, terms).clip(max=len(self.terms) - 1)
+        place = np.minimum(np.searchsorted(self.terms, terms), len(self.terms) - 1)
         return np.where(self.terms[place] == terms, self.frequencies[place], 0)
 
 

@@ -108,7 +108,7 @@ class TermIndex:
         scores = np.zeros(self.n_documents if rows is None else len(rows))
         if not len(self.terms):
             return scores
-        places = np.searchsorted(self.terms, query.terms).clip(max=len(self.terms) - 1)
+        places = np.minimum(np.searchsorted(self.terms, query.terms), len(self.terms) - 1)
         is_indexed = self.terms[places] == query.terms
         known = places[is_indexed], query.weights[is_indexed]
         if rows is None:

@@ -45,16 +45,21 @@ class NearestGate(nn.Module):
 
     def forward(self, queries: Tensor) -> Tensor:
         """Return the shares of queries, (n, dim) -> (n,) float64, from 0 to 1."""
-        if not self.high > self.low:
+        if not self.is_chosen:
             return torch.ones(len(queries), dtype=torch.float64)
         return self.shares(self.nearness(queries))
 
     def shares(self, nearness: Tensor) -> Tensor:
         """Return the shares of queries by their nearness, (n,) float32 -> (n,) float64."""
-        if not self.high > self.low:
+        if not self.is_chosen:
             return torch.ones(len(nearness), dtype=torch.float64)
-        above = nearness.double() - self.low.double()
-        return (above / (self.high.double() - self.low.double())).clamp(0.0, 1.0)
+        low, high = float(self.low), float(self.high)  # numbers cost less than tensors
+        return ((nearness.double() - low) / (high - low)).clamp(0.0, 1.0)
+
+    @property
+    def is_chosen(self) -> bool:
+        """True if some queries are far enough to lose weight: `high` is above `low`."""
+        return float(self.high) > float(self.low)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         stored = state_dict.get(f"{prefix}queries")
