@@ -47,7 +47,7 @@ from quantum_rerank.regular_files import (
     require_at_most,
     write_regular,
 )
-from quantum_rerank.similarity import Head, build_for_weights, require_finite, score
+from quantum_rerank.similarity import Head, build_for_weights, require_usable, score
 
 WEIGHTS, TERMS = "model.safetensors", "terms.safetensors"
 MANIFEST, CARD = "manifest.json", "README.md"
@@ -221,7 +221,7 @@ def _loaded_head(config: ExperimentConfig, embedding_dim: int, path: Path) -> He
         # Assigned, not copied: torch copies large tensors with OpenMP's threads, after which a
         # forked process could not use them.
         head.load_state_dict(_in_types_of(head, weights), assign=True)
-        require_finite(head)
+        require_usable(head)
     except Exception as error:  # safetensors and torch each raise their own types
         raise BundleError(f"`{path}` does not fit its manifest: {reason(error)}.") from None
     return head

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from quantum_rerank.similarity.gate import NearestGate
     from quantum_rerank.similarity.heads import Head, build_head
     from quantum_rerank.similarity.lexical_part import LexicalPart
-    from quantum_rerank.similarity.loading import build_for_weights, require_finite
+    from quantum_rerank.similarity.loading import build_for_weights, require_usable
 else:
     __getattr__ = lazy_exports(
         __name__,
@@ -40,7 +40,7 @@ else:
             "score_parts": "fusion",
             "represent": "fusion",
             "represent_query": "fusion",
-            "require_finite": "loading",
+            "require_usable": "loading",
             "score": "fusion",
             "score_represented": "fusion",
         },
@@ -64,7 +64,7 @@ __all__ = [
     "gate_shares",
     "represent",
     "represent_query",
-    "require_finite",
+    "require_usable",
     "score",
     "score_parts",
     "score_represented",

@@ -27,12 +27,14 @@ def build_for_weights(config: ModelConfig, embedding_dim: int, n_bytes: int) -> 
     return build_head(config, embedding_dim)
 
 
-def require_finite(head: Head) -> None:
+def require_usable(head: Head) -> None:
     """Check the weights of a model.
 
     Raises:
-        ValueError: A weight is NaN or infinite.
+        ValueError: A weight is NaN or infinite, or a gate has no queries to measure distances by.
     """
     for name, tensor in head.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise ValueError(f"`{name}` has numbers that are not finite")
+    if head.gate is not None and head.gate.is_chosen and not len(head.gate.queries):
+        raise ValueError("the gate has no training queries")

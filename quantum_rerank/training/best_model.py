@@ -9,7 +9,7 @@ from typing import Any
 from quantum_rerank.config import ExperimentConfig, build_config
 from quantum_rerank.errors import BundleError
 from quantum_rerank.regular_files import reason
-from quantum_rerank.similarity import Head, build_for_weights, require_finite
+from quantum_rerank.similarity import Head, build_for_weights, require_usable
 from quantum_rerank.training.serialization import dumps, loads, require_maker
 from quantum_rerank.training.trainer import BestModel
 from quantum_rerank.training.validation import Validation, checked_validation
@@ -59,7 +59,7 @@ def read_best_model(
         embedding_dim = int(record["embedding_dim"])
         head = build_for_weights(config.resolved(), embedding_dim, len(content))
         head.load_state_dict(record["head"])
-        require_finite(head)
+        require_usable(head)
         validation = checked_validation(record["validation"])
         epoch = int(record["epoch"])
     except Exception as error:  # pydantic and torch each have their own kinds

@@ -99,6 +99,32 @@ def test_a_bundle_keeps_its_gate(
     assert "w decreases for queries that are far" in (folder / "README.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("queries", "problem"),
+    [
+        (torch.zeros(0, DIM), "the gate has no training queries"),
+        (torch.ones(2, DIM - 1), "size mismatch for gate.queries"),
+        (torch.full((2, DIM), torch.nan), r"`gate\.queries` has numbers that are not finite"),
+    ],
+)
+def test_a_gate_that_cannot_be_used_is_refused(
+    small_config: Callable[..., ExperimentConfig],
+    tmp_path: Path,
+    queries: torch.Tensor,
+    problem: str,
+) -> None:
+    config = small_config({"fusion.gate": "nearest"})
+    head = build_head(config, DIM)
+    assert head.gate is not None
+    head.gate.queries = torch.from_numpy(unit_rows(4, 5))
+    head.gate.high.fill_(0.5)
+    model = ExportedModel(head, config, WEIGHT, "npy:v", "abc", METRICS, [EXAMPLE])
+    weights = {**head.state_dict(), "gate.queries": queries}
+    folder = write_bundle(tmp_path / "bundle", weights, model.manifest())
+    with pytest.raises(BundleError, match=f"does not fit its manifest: .*{problem}"):
+        read_bundle(folder)
+
+
 @pytest.mark.parametrize("start", ["full", "near_identity"])
 @pytest.mark.parametrize("angles", ["bounded", "wrapped"])
 def test_a_bundle_keeps_the_kind_of_its_angles(export: Export, start: str, angles: str) -> None:
