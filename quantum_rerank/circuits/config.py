@@ -42,6 +42,7 @@ class CircuitConfig(Section):
     threads: int = Field(1, ge=1, le=256)
     start: Literal["full", "near_identity"] = "full"
     angles: Literal["bounded", "wrapped"] = "bounded"
+    amplitudes: Literal["complex", "real"] = "complex"
 
     @field_validator("threads")
     @classmethod

@@ -88,6 +88,9 @@ class FrozenCircuitHead(HybridHead):
 class AmplitudeHead(StateHead):
     """MLP -> the real and imaginary parts of all amplitudes, normalised.
 
+    With real amplitudes it predicts the real parts alone. The fidelity is then the squared cosine
+    of the outputs.
+
     Simulation needs no circuit; `circuits.preparing_circuit` gives the one that a device runs.
     """
 
@@ -98,13 +101,17 @@ class AmplitudeHead(StateHead):
         super().__init__(config, embedding_dim)
         self.layers = mlp(embedding_dim, self.n_outputs(config), config.mlp)
         self._dtype = _DTYPES[config.circuit.precision]
+        self._is_real = config.circuit.amplitudes == "real"
 
     @classmethod
     def n_outputs(cls, config: ModelConfig) -> int:
-        return int(2 * 2**config.circuit.n_qubits)
+        n_parts = 1 if config.circuit.amplitudes == "real" else 2
+        return int(n_parts * 2**config.circuit.n_qubits)
 
     def represent(self, embeddings: Tensor) -> Tensor:
         parts = normalize(self.layers(embeddings).to(self._dtype), dim=-1)
+        if self._is_real:
+            return torch.complex(parts, torch.zeros_like(parts))
         return torch.complex(*parts.chunk(2, dim=-1))
 
 

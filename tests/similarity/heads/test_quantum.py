@@ -88,6 +88,38 @@ def test_a_fidelity_of_products_is_the_product_of_its_qubits_fidelities() -> Non
     torch.testing.assert_close(one.compare(states, states), torch.stack(qubits).prod(dim=0))
 
 
+def test_the_fidelity_of_real_amplitudes_is_the_squared_cosine_of_the_outputs() -> None:
+    real = amplitude_head("real")
+    outputs = normalize(real.layers(texts(5)).double(), dim=1)
+    states = real.represent(texts(5))
+    assert states.shape == (5, 16)
+    assert outputs.shape == (5, 16)
+    assert torch.equal(states.imag, torch.zeros(5, 16).double())
+    torch.testing.assert_close(real.compare(states, states), (outputs @ outputs.T).square())
+
+
+def test_the_fidelity_of_complex_amplitudes_does_not_depend_on_a_phase() -> None:
+    complex_ = amplitude_head("complex")
+    real, imaginary = normalize(complex_.layers(texts(5)).double(), dim=1).chunk(2, dim=1)
+    states = complex_.represent(texts(5))
+    assert states.shape == (5, 16)
+    same_phase = real @ real.T + imaginary @ imaginary.T  # the cosine of the outputs
+    other_phase = imaginary @ real.T - real @ imaginary.T
+    expected = same_phase.square() + other_phase.square()
+    torch.testing.assert_close(complex_.compare(states, states), expected)
+    turned = states * torch.exp(torch.tensor(0.7j))
+    torch.testing.assert_close(complex_.compare(turned, states), expected)
+
+
+def amplitude_head(amplitudes: str) -> Head:
+    torch.manual_seed(0)
+    circuit = CircuitConfig(n_qubits=4, amplitudes=amplitudes)
+    mlp = MlpConfig(hidden_layers=(12,), dropout=0.1)
+    return build_head(
+        ExperimentConfig(model="hybrid_amplitude", circuit=circuit, mlp=mlp), 16
+    ).eval()
+
+
 def test_a_frozen_circuit_is_random_and_has_the_hybrid_s_mlp() -> None:
     hybrid, frozen, other = head("hybrid"), head("frozen_circuit"), head("frozen_circuit", seed=1)
     assert not frozen.circuit_parameters()
