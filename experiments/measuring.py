@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.plan import Task
+from experiments.plan import ALONE, Task
 from experiments.results import Result, Results, as_domains, fingerprint
+from experiments.subsets import reduced
 from quantum_rerank.config import DataConfig
 from quantum_rerank.embeddings import source_of
 from quantum_rerank.errors import DivergedError, SaturatedError
 from quantum_rerank.evaluation import Scores
+from quantum_rerank.evaluation.ranking import Candidates, score_affinities
 from quantum_rerank.machine import machine
 from quantum_rerank.training.data_manager import prepare
 from quantum_rerank.training.lexical import Bm25
-from quantum_rerank.training.models import measure_model
+from quantum_rerank.training.models import MeasuredModel, measure_model
 from quantum_rerank.training.run_results import TrainingResult, report_targets
 from quantum_rerank.training.trial_data import PreparedData
 from quantum_rerank.training.validation import Validator
@@ -39,6 +41,14 @@ def prepared_data(data: DataConfig) -> tuple[PreparedData, Bm25, str]:
     return prepared, Bm25(data), hashlib.sha256(both.encode()).hexdigest()
 
 
+def task_data(task: Task) -> tuple[PreparedData, Bm25, str]:
+    """Return the data of a training, with as many training queries as it has, see above."""
+    prepared, bm25, data = prepared_data(task.config.data)
+    if task.n_queries is None:
+        return prepared, bm25, data
+    return reduced(prepared, task.n_queries, task.seed), bm25, f"{data} {task.n_queries}"
+
+
 def measure(task: Task, collections: Mapping[str, str], folder: Path) -> Result:
     """Train on one thread, score the test queries, and write the result.
 
@@ -51,7 +61,7 @@ def measure(task: Task, collections: Mapping[str, str], folder: Path) -> Result:
         folder: The folder of all results.
     """
     torch.set_num_threads(1)
-    prepared, bm25, data = prepared_data(task.config.data)
+    prepared, bm25, data = task_data(task)
     record: dict[str, Any] = {
         "dataset": task.dataset,
         "name": task.name,
@@ -70,13 +80,26 @@ def measure(task: Task, collections: Mapping[str, str], folder: Path) -> Result:
     else:
         timed = TrainingResult(measured, time.monotonic() - started)
         record |= {
-            "scores": _by_collection(measured.test, collections),
+            "scores": _by_collection(
+                {**measured.test, **_alone(measured, prepared, collections)}, collections
+            ),
             "seconds": round(timed.seconds, 3),
             "processor_seconds": round(time.process_time() - processor, 3),
             **_validation(task, timed, prepared),
         }
     Results(folder).write(task, record)
     return Result(record)
+
+
+def _alone(
+    measured: MeasuredModel, prepared: PreparedData, collections: Mapping[str, str]
+) -> dict[str, Scores]:
+    """Return the scores of the affinities alone, without first stage and gate, if asked for."""
+    if ALONE not in collections or measured.trained is None:
+        return {}
+    head = measured.trained.head
+    affinities = [Candidates(queries).affinities(head) for queries in prepared.test]
+    return {ALONE: score_affinities(affinities, 1.0, prepared.test)}
 
 
 def _by_collection(
@@ -107,6 +130,8 @@ def _validation(task: Task, timed: TrainingResult, prepared: PreparedData) -> di
             for epoch in trained.history
         ]
         record |= {"best_epoch": trained.best_epoch, "history": history}
+        if task.n_queries is not None:
+            return record  # no targets are set for a part of the queries
         # The peak memory is that of the worker, including its earlier trainings.
         record |= report_targets(timed, prepared).record()
     return record

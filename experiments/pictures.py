@@ -66,20 +66,32 @@ def draw(folder: Path, summary: Summary) -> dict[str, Path]:
         ),
     }
     return {
-        title: _saved(folder / file, plot)
+        title: saved(folder / file, _on_axes(plot))
         for title, (file, has_numbers, plot) in pictures.items()
         if has_numbers
     }
 
 
-def _saved(path: Path, plot: Callable[[Any], None]) -> Path:
+def _on_axes(plot: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return a plot that takes a figure from one that takes its only axes."""
+    return lambda figure: plot(figure.add_subplot())
+
+
+def saved(path: Path, plot: Callable[[Any], None], size: tuple[float, float] = (7.5, 4.5)) -> Path:
+    """Draw a figure and save it.
+
+    Args:
+        path: The file, SVG.
+        plot: Takes the empty figure.
+        size: Width and height in inches.
+    """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with rc_context(_SETTINGS):
-        figure = Figure(figsize=(7.5, 4.5), layout="constrained")
-        plot(figure.add_subplot())
+        figure = Figure(figsize=size, layout="constrained")
+        plot(figure)
         figure.savefig(path, format="svg", metadata={"Date": None})
     return path
 

@@ -21,11 +21,14 @@ HYBRIDS = ("hybrid", "hybrid_amplitude")
 FIXED = (COSINE, *LEXICAL_MODELS, FIRST_STAGE)
 """The models without randomness. One seed is enough for each split."""
 
+ALONE = "alone"
+"""Stands for the role `test` where the model is scored without the first stage."""
+
 BEIR_FOLDERS = ("scifact", "cran", "cisi", "npl", "cosqa", "med")
 GPE_TOPICS = ("celebrity_gossip", "history", "life_common_sense", "medical", "politics", "science")
 
 # The fastest engine gives the same numbers. A training has one thread.
-_ENGINE = {"circuit.engine": "statevector", "circuit.threads": 1}
+ENGINE = {"circuit.engine": "statevector", "circuit.threads": 1}
 
 _DECIDED = {
     "model": "the rows are the models. Select them with --model; --tuned names the file of the "
@@ -36,7 +39,7 @@ _DECIDED = {
 }
 """Section or key that no override may set -> the reason."""
 
-_OF_THE_MODEL = ("lexical", "language")
+OF_THE_MODEL = ("lexical", "language")
 """Keys of the data that a tuned configuration decides."""
 
 
@@ -47,8 +50,8 @@ class Dataset:
     Attributes:
         name: The name of the data set.
         seen: The domains to train on.
-        collections: Role of test queries (`test`, `unseen_test`), or domain that is scored by
-            itself -> name of the collection.
+        collections: Role of test queries (`test`, `unseen_test`, ALONE), or domain that is
+            scored by itself -> name of the collection.
         unseen_validation: The domains that are used for validation only.
         unseen_test: The domains that are used for testing only.
         splits_by_seed: Whether each seed draws its own split, which tests on more than a fifth of
@@ -203,9 +206,9 @@ def setups(
         raise ConfigError(
             [f"`{key}` cannot be set: {_DECIDED[key.split('.')[0]]}." for key in decided]
         )
-    untuned = override(ExperimentConfig(), {**_ENGINE, **overrides})
-    tuned = override(tuned, {**_ENGINE, **overrides})
-    tuned_twin = override(tuned_twin, {**_ENGINE, **overrides})
+    untuned = override(ExperimentConfig(), {**ENGINE, **overrides})
+    tuned = override(tuned, {**ENGINE, **overrides})
+    tuned_twin = override(tuned_twin, {**ENGINE, **overrides})
     for name, config, models in ((TUNED, tuned, HYBRIDS), (TUNED_TWIN, tuned_twin, (TWIN,))):
         if config.model not in models:
             raise ConfigError(
@@ -214,7 +217,7 @@ def setups(
     controls = [model for model in MODELS if model not in (tuned.model, *FIXED)]
     baselines = {model: Setup(model, override(untuned, {"model": COSINE})) for model in FIXED}
     if tuned.has_lexical_part:
-        lexical = {f"data.{name}": getattr(tuned.data, name) for name in _OF_THE_MODEL}
+        lexical = {f"data.{name}": getattr(tuned.data, name) for name in OF_THE_MODEL}
         baselines[FIRST_STAGE] = Setup(FIRST_STAGE, override(untuned, {"model": COSINE, **lexical}))
     else:
         del baselines[FIRST_STAGE]
@@ -240,7 +243,7 @@ def read_tuned(path: Path) -> ExperimentConfig:
     for location, value in _leaves(source.values, ()):
         key = ".".join(location)
         section, _, name = key.partition(".")
-        if section not in ("data", "seed") or name in _OF_THE_MODEL:
+        if section not in ("data", "seed") or name in OF_THE_MODEL:
             values[key], places[key] = value, source.at(location)
     return load_config(None, values, places)
 
@@ -264,12 +267,14 @@ class Task:
         name: The name of the row.
         model: The model of the row.
         config: The configuration, with data and seed.
+        n_queries: The number of training queries, see `subsets.reduced`; all if None.
     """
 
     dataset: str
     name: str
     model: str
     config: ExperimentConfig
+    n_queries: int | None = None
 
     @property
     def seed(self) -> int:
@@ -300,7 +305,7 @@ def tasks(
             name,
             setup.model,
             setup.config.model_copy(
-                update={"data": _data(dataset, setup, encoder, seed), "seed": seed}
+                update={"data": data_of(dataset, setup, encoder, seed), "seed": seed}
             ),
         )
         for dataset in datasets
@@ -310,7 +315,7 @@ def tasks(
     ]
 
 
-def _data(dataset: Dataset, setup: Setup, encoder: str, seed: int) -> DataConfig:
+def data_of(dataset: Dataset, setup: Setup, encoder: str, seed: int) -> DataConfig:
     """Return the data of a training, with the lexical score of its row."""
-    of_row = {name: getattr(setup.config.data, name) for name in _OF_THE_MODEL}
+    of_row = {name: getattr(setup.config.data, name) for name in OF_THE_MODEL}
     return dataset.data(encoder, seed).model_copy(update=of_row)

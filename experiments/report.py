@@ -64,7 +64,7 @@ def sentences(summary: Summary) -> list[str]:
     pairs = [(TUNED, COSINE), (TUNED, DEFAULT), *((TUNED, name) for name in CLASSICAL)]
     differences = summary.differences
     lines = [
-        _sentence(pair, list(differences.row(pair).values()), summary.mean_differences[pair])
+        sentence(pair, list(differences.row(pair).values()), summary.mean_differences[pair])
         for pair in (pair_name(*names) for names in pairs)
         if pair in differences.rows
     ]
@@ -95,7 +95,7 @@ def _far_gains(gains: Mapping[tuple[str, str], Mean], name: str) -> str:
         for collection in FAR.values()
         if (name, collection) in gains
     ]
-    return f", {_and(each)}" if each else ""
+    return f", {joined(each)}" if each else ""
 
 
 def _parts(summary: Summary, pictures: Mapping[str, str]) -> Iterator[str]:
@@ -134,15 +134,15 @@ def _head(summary: Summary) -> Iterator[str]:
     )
     yield from _data(summary)
     yield from _configurations(summary)
-    yield from _list("Missing data sets:", [f"`{k}`: {v}" for k, v in summary.left_out.items()])
-    yield from _list("Input that was not used as given, at most in any split:", summary.skipped)
-    yield from _list(
+    yield from listed("Missing data sets:", [f"`{k}`: {v}" for k, v in summary.left_out.items()])
+    yield from listed("Input that was not used as given, at most in any split:", summary.skipped)
+    yield from listed(
         "Trainings that ended without a model:",
         [f"{x.dataset}, {x.row}, seed {x.seed}: {x.reason}" for x in summary.failed],
     )
 
 
-def _list(title: str, lines: Sequence[str]) -> Iterator[str]:
+def listed(title: str, lines: Sequence[str]) -> Iterator[str]:
     if lines:
         yield "\n".join([title, "", *(f"- {line}" for line in lines)])
 
@@ -157,15 +157,15 @@ def _data(summary: Summary) -> Iterator[str]:
             f"{_validation_chapters()}. It is tested on held-out queries of the {n_seen} chapters "
             f"(`{SEEN}`) and on {n_unseen} chapters that no training and no choice has seen "
             f"(`{UNSEEN}`), and on two such chapters whose queries are far from those of the "
-            f"training ({_and([f'`{name}`' for name in FAR.values()])})."
+            f"training ({joined([f'`{name}`' for name in FAR.values()])})."
         )
     data = DataConfig()
     shares = (1.0 - data.validation_split - data.test_split, data.validation_split, data.test_split)
     training, validation, test = (f"{100.0 * share:.0f} %" for share in shares)
     fixed = [f"`{name}`" for name, by_seed in summary.datasets.items() if not by_seed]
     by_seed = [f"`{name}`" for name, by_seed in summary.datasets.items() if by_seed]
-    text = [f"All seeds have the same split of {_and(fixed)}."] if fixed else []
-    text += [f"Each seed draws its own split of {_and(by_seed)}."] if by_seed else []
+    text = [f"All seeds have the same split of {joined(fixed)}."] if fixed else []
+    text += [f"Each seed draws its own split of {joined(by_seed)}."] if by_seed else []
     yield (
         f"{' '.join(text)} A split is {training} training, {validation} validation and {test} test "
         "queries. The official splits of a collection are used where it has them."
@@ -237,7 +237,7 @@ def _validation_chapters() -> str:
     >>> _validation_chapters()
     '7 and 8'
     """
-    return _and([domain.removeprefix("icd10:") for domain in ICD10.unseen_validation])
+    return joined([domain.removeprefix("icd10:") for domain in ICD10.unseen_validation])
 
 
 def _budget(row: Row) -> str:
@@ -248,7 +248,7 @@ def _scores(summary: Summary) -> Iterator[str]:
     yield _SCORES
     yield scores_table(summary, (*FIXED, TWIN, TUNED_TWIN, DEFAULT, TUNED)).markdown()
     if few := [name for name, number in summary.n_queries.items() if number < _FEW_QUERIES]:
-        yield f"Fewer than {_FEW_QUERIES} test queries, too few for a conclusion: {_and(few)}."
+        yield f"Fewer than {_FEW_QUERIES} test queries, too few for a conclusion: {joined(few)}."
     yield models_table(summary).markdown()
 
 
@@ -256,14 +256,16 @@ def _trainings(summary: Summary) -> Iterator[str]:
     names = [name for name in summary.rows if name in summary.trainings.rows]
     yield from (table.markdown() for table in trainings_tables(summary, names))
     lines = [f"`{name}`: {MODELS[summary.rows[name].model].description}" for name in names]
-    yield from _list("The models:", lines)
+    yield from listed("The models:", lines)
 
 
-def _sentence(pair: str, differences: Sequence[Difference], mean: float) -> str:
+def sentence(
+    pair: str, differences: Sequence[Difference], mean: float, unit: str = "collection"
+) -> str:
     """Return the sign of a difference and the number of collections with each sign.
 
     >>> fewer = Difference(-0.004, -0.01, -0.007, -0.001, p_value=0.01, p_holm=0.01, n_seeds=5)
-    >>> _sentence("tuned minus rbf", [fewer], mean=-0.004)
+    >>> sentence("tuned minus rbf", [fewer], mean=-0.004)
     'tuned minus rbf: -0.0040 on average over 1 collection; positive on 0 (0 significantly), \
 negative on 1 (1 significantly).'
     """
@@ -271,7 +273,7 @@ negative on 1 (1 significantly).'
     below = [cell for cell in differences if cell.difference < 0.0]
     return (
         f"{pair}: {mean:+.4f} on average over {len(differences)} "
-        f"collection{'s' if len(differences) > 1 else ''}; "
+        f"{unit}{'s' if len(differences) > 1 else ''}; "
         f"positive on {len(above)} ({_significant(above)}), "
         f"negative on {len(below)} ({_significant(below)})."
     )
@@ -281,10 +283,10 @@ def _significant(differences: Sequence[Difference]) -> str:
     return f"{sum(cell.significant for cell in differences)} significantly"
 
 
-def _and(names: Sequence[str]) -> str:
+def joined(names: Sequence[str]) -> str:
     """Join names as in a sentence.
 
-    >>> _and(["med"]), _and(["cisi", "npl", "med"])
+    >>> joined(["med"]), joined(["cisi", "npl", "med"])
     ('med', 'cisi, npl and med')
     """
     *first, last = names

@@ -95,7 +95,7 @@ def summarise(experiments: Experiments) -> Summary:
         gains=_gains(scores),
         differences=Grid.of(
             {
-                (pair, paired.collection): _difference(paired)
+                (pair, paired.collection): difference_of(paired)
                 for pair, by_collection in pairs.items()
                 for paired in by_collection
             }
@@ -159,7 +159,7 @@ def _n_queries(rows: Mapping[str, Mapping[int, Any]]) -> int:
 def _scores(scores: Measured) -> Grid[Mean]:
     return Grid.of(
         {
-            (collection, name): _mean(means(by_seed), digits=4)
+            (collection, name): mean_of(means(by_seed), digits=4)
             for collection, rows in scores.items()
             for name, by_seed in rows.items()
         }
@@ -169,7 +169,7 @@ def _scores(scores: Measured) -> Grid[Mean]:
 def _gains(scores: Measured) -> Grid[Mean]:
     return Grid.of(
         {
-            (name, collection): _mean(of_seeds, digits=5)
+            (name, collection): mean_of(of_seeds, digits=5)
             for name in scores.get(SEEN, {})
             for collection in (SEEN, UNSEEN, *FAR.values())
             if (of_seeds := gains(scores, collection, name))
@@ -177,14 +177,14 @@ def _gains(scores: Measured) -> Grid[Mean]:
     )
 
 
-def _mean(values: Sequence[float], digits: int) -> Mean:
+def mean_of(values: Sequence[float], digits: int) -> Mean:
     sd = spread(values)
     return Mean(
         round(fmean(values), digits), None if sd is None else round(sd, digits), len(values)
     )
 
 
-def _difference(paired: PairedDifference) -> Difference:
+def difference_of(paired: PairedDifference) -> Difference:
     comparison = paired.comparison
     relative = None if math.isnan(comparison.relative) else round(comparison.relative, 3)
     return Difference(
@@ -237,7 +237,7 @@ def _counts(outcomes: Sequence[TargetResult]) -> TargetCounts:
 def _trainings(results: Sequence[Result]) -> Grid[Training]:
     return Grid.of(
         {
-            (name, dataset): _training(by_seed)
+            (name, dataset): training_of(by_seed)
             for dataset, rows in by_name(results).items()
             for name, by_seed in rows.items()
             if name not in FIXED
@@ -245,7 +245,7 @@ def _trainings(results: Sequence[Result]) -> Grid[Training]:
     )
 
 
-def _training(by_seed: Sequence[Result]) -> Training:
+def training_of(by_seed: Sequence[Result]) -> Training:
     def mean(key: str) -> float:
         return fmean(result.record[key] for result in by_seed)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.measuring import prepared_data
+from experiments.measuring import prepared_data, task_data
 from experiments.plan import FIXED, Dataset, Task
 from experiments.results import Result, Results, fingerprint
 from experiments.running import run_all
@@ -72,16 +72,19 @@ def all_results(
 
 
 def _check(planned: Sequence[Task], files: Results, console: Console) -> _Checked:
-    checked = _Checked()
+    checked, described = _Checked(), set[str]()
     for task in planned:
-        prepared, _, data = prepared_data(task.config.data)
+        prepared, _, data = task_data(task)
         for domain, counts in prepared.skipped.items():
             most = checked.skipped.setdefault(domain, {})
             most.update({kind: max(count, most.get(kind, 0)) for kind, count in counts.items()})
         if task.dataset not in checked.n_queries:
             queries = (len(domain.query_ids) for domain in prepared.trial.train)
             checked.n_queries[task.dataset] = sum(queries)
-            console.print(*describe(prepared), sep="\n", soft_wrap=True)
+            for line in describe(prepared):
+                if line not in described:
+                    console.print(line, soft_wrap=True)
+                    described.add(line)
         result = files.of(task, fingerprint(task.config, task.model, data))
         if result is None:
             checked.missing.append(task)

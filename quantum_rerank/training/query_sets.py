@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -96,6 +97,29 @@ def build_query_set(
         own_documents=own_documents,
         not_relevant=not_relevant,
         lexical=_lexical(lexical, texts, candidates),
+    )
+
+
+def select_queries(query_set: QuerySet, query_ids: Sequence[str]) -> QuerySet:
+    """Return some queries of a query set, with the same documents."""
+    row_of = {query: row for row, query in enumerate(query_set.query_ids)}
+    rows = np.array([row_of[query] for query in query_ids], dtype=np.int64)
+
+    def of_rows(values: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+        return tuple(values[row] for row in rows) if values else ()
+
+    return replace(
+        query_set,
+        query_ids=tuple(query_ids),
+        queries=query_set.queries[rows],
+        candidates=query_set.candidates[rows],
+        cosine=query_set.cosine[rows],
+        lexical=None if query_set.lexical is None else query_set.lexical[rows],
+        grades=query_set.grades[rows],
+        qrels={query: query_set.qrels[query] for query in query_ids},
+        positives=of_rows(query_set.positives),
+        own_documents=of_rows(query_set.own_documents),
+        not_relevant=of_rows(query_set.not_relevant),
     )
 
 
