@@ -64,7 +64,7 @@ def sentences(summary: Summary) -> list[str]:
     pairs = [(TUNED, COSINE), (TUNED, DEFAULT), *((TUNED, name) for name in CLASSICAL)]
     differences = summary.differences
     lines = [
-        sentence(pair, list(differences.row(pair).values()), summary.mean_differences[pair])
+        _sentence(pair, list(differences.row(pair).values()), summary.mean_differences[pair])
         for pair in (pair_name(*names) for names in pairs)
         if pair in differences.rows
     ]
@@ -259,13 +259,11 @@ def _trainings(summary: Summary) -> Iterator[str]:
     yield from listed("The models:", lines)
 
 
-def sentence(
-    pair: str, differences: Sequence[Difference], mean: float, unit: str = "collection"
-) -> str:
+def _sentence(pair: str, differences: Sequence[Difference], mean: float) -> str:
     """Return the sign of a difference and the number of collections with each sign.
 
     >>> fewer = Difference(-0.004, -0.01, -0.007, -0.001, p_value=0.01, p_holm=0.01, n_seeds=5)
-    >>> sentence("tuned minus rbf", [fewer], mean=-0.004)
+    >>> _sentence("tuned minus rbf", [fewer], mean=-0.004)
     'tuned minus rbf: -0.0040 on average over 1 collection; positive on 0 (0 significantly), \
 negative on 1 (1 significantly).'
     """
@@ -273,7 +271,7 @@ negative on 1 (1 significantly).'
     below = [cell for cell in differences if cell.difference < 0.0]
     return (
         f"{pair}: {mean:+.4f} on average over {len(differences)} "
-        f"{unit}{'s' if len(differences) > 1 else ''}; "
+        f"collection{'s' if len(differences) > 1 else ''}; "
         f"positive on {len(above)} ({_significant(above)}), "
         f"negative on {len(below)} ({_significant(below)})."
     )

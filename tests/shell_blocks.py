@@ -83,7 +83,7 @@ def _check_python(arguments: list[str]) -> None:
     if module.partition(".")[0] in _WITHOUT_TYPER:
         assert module == "pytest" or _is_module(module), f"`{module}` is not a module"
         return
-    is_package = (ROOT / module / "__main__.py").is_file()
+    is_package = (ROOT / module.replace(".", "/") / "__main__.py").is_file()
     app = import_module(f"{module}.__main__" if is_package else module).app
     _parse(app, f"python -m {module}", arguments[2:])
 

@@ -8,15 +8,18 @@ from pathlib import Path
 from experiments.map.pictures import draw
 from experiments.map.plan import (
     CLASSICAL,
+    COMPLEX,
     FUSED,
-    PAIRS,
+    HYBRID,
+    PRODUCT,
     QUANTUM,
+    REAL,
     SCORES,
     Cell,
 )
 from experiments.map.summary import CellDifference, MapSummary
 from experiments.plan import ALONE
-from experiments.report import joined, listed, sentence
+from experiments.report import joined, listed
 from experiments.summary import compact_json, pair_name
 from experiments.tables import Table
 from quantum_rerank.atomic import output_errors, write_text
@@ -71,9 +74,7 @@ def document(summary: MapSummary, pictures: Mapping[str, str]) -> str:
 
 def sentences(summary: MapSummary) -> list[str]:
     """Return the main results in one sentence each."""
-    return [
-        text for score in SCORES for text in (*_verdicts(summary, score), *_signs(summary, score))
-    ]
+    return [f"{_TITLES[score]}: {text}" for score in SCORES for text in _verdicts(summary, score)]
 
 
 def _parts(summary: MapSummary, pictures: Mapping[str, str]) -> Iterator[str]:
@@ -84,7 +85,7 @@ def _parts(summary: MapSummary, pictures: Mapping[str, str]) -> Iterator[str]:
         yield "\n".join(f"- {text}" for text in _verdicts(summary, score))
         if score in pictures:
             yield f"![{_TITLES[score]}: differences in each cell]({pictures[score]})"
-        yield "\n".join(f"- {text}" for text in _signs(summary, score))
+        yield _signs(summary, score).markdown()
     yield "## Differences"
     yield _READING
     for score in SCORES:
@@ -167,27 +168,35 @@ def _sizes(summary: MapSummary) -> Table:
 
 
 def _verdicts(summary: MapSummary, score: str) -> Iterator[str]:
-    """Yield a sentence on the cells in which a model is above or below every classical model."""
-    grid = summary.differences[score]
+    """Yield a sentence on the cells in which a model is above or below others, significantly."""
     for model in QUANTUM:
-        pairs = [pair_name(model, other) for other in CLASSICAL]
-        if not all(pair in grid.rows for pair in pairs):
-            continue
-        cells = [
-            cell for cell in _cells(summary) if all((p, cell.name) in grid.cells for p in pairs)
-        ]
-        signs = {cell: [grid.cells[pair, cell.name] for pair in pairs] for cell in cells}
-        above = [
-            c for c, all_ in signs.items() if all(d.significant and d.difference > 0 for d in all_)
-        ]
-        below = [
-            c for c, all_ in signs.items() if any(d.significant and d.difference < 0 for d in all_)
-        ]
-        yield (
-            f"{_TITLES[score]}: `{model}` is significantly above each of {joined(CLASSICAL)} in "
-            f"{len(above)} of {len(cells)} cells{_listed(above)}, and significantly below at least "
-            f"one of them in {len(below)}{_listed(below)}."
-        )
+        yield from _verdict(summary, score, model, CLASSICAL)
+    yield from _verdict(summary, score, HYBRID, (PRODUCT,))
+    yield from _verdict(summary, score, COMPLEX, (REAL,))
+
+
+def _verdict(summary: MapSummary, score: str, model: str, others: Sequence[str]) -> Iterator[str]:
+    grid = summary.differences[score]
+    pairs = [pair_name(model, other) for other in others]
+    signs = {
+        cell: [grid.cells[pair, cell.name] for pair in pairs]
+        for cell in _cells(summary)
+        if all((pair, cell.name) in grid.cells for pair in pairs)
+    }
+    if not signs:
+        return
+    above = [
+        c for c, all_ in signs.items() if all(d.significant and d.difference > 0 for d in all_)
+    ]
+    below = [
+        c for c, all_ in signs.items() if any(d.significant and d.difference < 0 for d in all_)
+    ]
+    names = joined([f"`{other}`" for other in others])
+    every, some = (f"each of {names}", "at least one of them") if others[1:] else (names, "it")
+    yield (
+        f"`{model}` is significantly above {every} in {len(above)} of {len(signs)} "
+        f"cells{_listed(above)}, and significantly below {some} in {len(below)}{_listed(below)}."
+    )
 
 
 def _listed(cells: Sequence[Cell]) -> str:
@@ -201,14 +210,21 @@ def _listed(cells: Sequence[Cell]) -> str:
     return f" ({', '.join([named, *others])})" if cells else ""
 
 
-def _signs(summary: MapSummary, score: str) -> Iterator[str]:
-    """Yield the mean of each pair over the cells, and the number of cells with each sign."""
-    grid = summary.differences[score]
-    for pair in (pair_name(*names) for names in PAIRS):
-        if pair in grid.rows:
-            mean = summary.mean_differences[score][pair]
-            text = sentence(pair, list(grid.row(pair).values()), mean, "cell")
-            yield f"{_TITLES[score]}, {text}"
+def _signs(summary: MapSummary, score: str) -> Table:
+    """Return the mean of each pair over the cells, and the number of cells with each sign."""
+    rows = []
+    for pair in summary.differences[score].rows:
+        cells = list(summary.differences[score].row(pair).values())
+        above = [cell for cell in cells if cell.difference > 0.0]
+        below = [cell for cell in cells if cell.difference < 0.0]
+        mean = f"{summary.mean_differences[score][pair]:+.4f}"
+        rows.append((pair, str(len(cells)), mean, _counted(above), _counted(below)))
+    columns = ("pair", "cells", "mean", "above (significantly)", "below (significantly)")
+    return Table(f"Differences over all cells, {_TITLES[score].lower()}", columns, tuple(rows))
+
+
+def _counted(cells: Sequence[CellDifference]) -> str:
+    return f"{len(cells)} ({sum(cell.significant for cell in cells)})"
 
 
 def _cells(summary: MapSummary) -> list[Cell]:

@@ -51,8 +51,10 @@ def _heat_maps(figure: Any, summary: MapSummary, score: str) -> None:
             image = _heat_map(axes, summary, score, pair_name(name, other), largest)
     for axes in panels[-1]:
         axes.set_xlabel("training queries")
-    for line in panels:
-        line[0].set_ylabel("outputs")
+    for line, name in zip(panels, models, strict=True):
+        line[0].set_ylabel(f"{name}\noutputs")
+    for axes, other in zip(panels[0], others, strict=True):
+        axes.set_title(f"minus {other}", fontsize=9)
     figure.colorbar(image, ax=panels, shrink=0.6, label="difference in NDCG@10")
     figure.suptitle("* p < 0.05 after Holm's correction over the cells of a panel", fontsize=9)
 
@@ -82,5 +84,4 @@ def _heat_map(axes: Any, summary: MapSummary, score: str, pair: str, largest: fl
                 )
     axes.set_xticks(range(len(summary.queries)), list(map(str, summary.queries)))
     axes.set_yticks(range(len(summary.outputs)), list(map(str, summary.outputs)))
-    axes.set_title(pair.replace(" minus ", " - "), fontsize=8)
     return image

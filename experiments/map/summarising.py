@@ -58,8 +58,10 @@ def summarise(finished: Map) -> MapSummary:
             name: max(result.seed for result in results if result.name == name) for name in trained
         },
         epochs={
-            cell.n_queries: max(setup.config.training.max_epochs for setup in rows.values())
+            cell.n_queries: setup.config.training.max_epochs
             for cell, rows in cells.items()
+            for name, setup in rows.items()
+            if name in MODELS
         },
         scores={score: _means(of_cells) for score, of_cells in scores.items()},
         differences={score: Grid.of(grid) for score, grid in compared.items()},

@@ -46,7 +46,8 @@ class LossCurve:
         0.1
         """
         fall = self.first - self.last_quarter
-        return round((self.third_quarter - self.last_quarter) / fall, 3) if fall > 0.0 else 0.0
+        late = max(self.third_quarter - self.last_quarter, 0.0)
+        return round(late / fall, 3) if fall > 0.0 else 0.0
 
 
 @dataclass(frozen=True)
