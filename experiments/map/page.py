@@ -108,13 +108,13 @@ def _head(summary: MapSummary) -> Iterator[str]:
         yield "\n>\n".join(f"> {machine}" for machine in summary.machines)
     outputs, queries = (joined([*map(str, x)]) for x in (summary.outputs, summary.queries))
     yield (
-        "Every cell of the map is a number of outputs and a number of training queries. The models "
-        f"have the same MLP and {outputs} outputs: the angles of a circuit, the real numbers "
-        "that make the amplitudes of a state, or the outputs of a classical model. They have the "
-        "same linear path from the discriminant, BM25, gate and loss, and the same "
-        f"hyperparameters, those of {_origin(summary)}, except the epochs: {_epochs(summary)}. "
-        "The search chose these hyperparameters for the model with complex amplitudes; no model "
-        "was tuned for a cell."
+        "Every cell of the map is a number of outputs and a number of training queries. All models "
+        f"of a cell have the same number of outputs, {outputs}: the angles of a circuit, the real "
+        "numbers that make the amplitudes of a state, or the outputs of a classical model. The "
+        "trained ones have the same MLP, linear path from the discriminant, BM25, gate and loss, "
+        f"and the same hyperparameters, those of {_origin(summary)}, except the epochs: "
+        f"{_epochs(summary)}. The search chose these hyperparameters for the hybrids, and no model "
+        "was tuned for a cell. A circuit also has a trained scale and shift of each angle."
     )
     yield (
         f"Data: {joined([f'`{name}`' for name in summary.collections])}. {queries} training "
@@ -132,7 +132,9 @@ def _head(summary: MapSummary) -> Iterator[str]:
 
 
 def _origin(summary: MapSummary) -> str:
-    return "the file of `--tuned`" if "--tuned" in summary.command else "configs/tuned_config.yaml"
+    return (
+        "the file of `--tuned`" if "--tuned" in summary.command else "`configs/tuned_config.yaml`"
+    )
 
 
 def _epochs(summary: MapSummary) -> str:

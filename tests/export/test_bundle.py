@@ -139,6 +139,17 @@ def test_a_bundle_keeps_the_kind_of_its_angles(export: Export, start: str, angle
     assert (predicted.abs().max() > 4.0) == (angles == "wrapped")
 
 
+@pytest.mark.parametrize("amplitudes", ["complex", "real"])
+def test_a_bundle_keeps_the_kind_of_its_amplitudes(export: Export, amplitudes: str) -> None:
+    folder = export("hybrid_amplitude", amplitudes=amplitudes)
+    head, manifest = read_bundle(folder)
+    assert manifest.config.circuit.amplitudes == amplitudes
+    states = head.represent(torch.from_numpy(unit_rows(50, 2)))
+    assert bool(states.imag.any()) == (amplitudes == "complex")
+    (example,) = manifest.examples
+    np.testing.assert_allclose(example_scores(folder), example.scores, atol=1e-12)
+
+
 def rewrite(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change the manifest as a text editor would, without mending its hash."""
     path = bundle / "manifest.json"

@@ -33,6 +33,14 @@ def head_of(model: str, n_qubits: int, entangler: str) -> Head:
     return head
 
 
+def amplitude_head(amplitudes: str) -> Head:
+    torch.manual_seed(3)
+    circuit = CircuitConfig(n_qubits=3, amplitudes=amplitudes)
+    mlp = MlpConfig(hidden_layers=(8,), dropout=0.3)
+    config = ExperimentConfig(model="hybrid_amplitude", circuit=circuit, mlp=mlp)
+    return build_head(config, DIM).eval()
+
+
 def simulated(text: str, n_qubits: int) -> NDArray[np.complex128]:
     """The state that a program of ry, rz and cx prepares, qubit 0 the most significant bit."""
     gates = {"ry": qml.RY, "rz": qml.RZ, "cx": qml.CNOT}
@@ -66,6 +74,16 @@ def test_the_program_prepares_the_state_of_the_model(
     embedding /= np.linalg.norm(embedding)
     expected = represent(head, embedding[None, :])[0].numpy()
     match = simulated(circuit_qasm(head, embedding), n_qubits)
+    assert abs(np.vdot(match, expected)) ** 2 == pytest.approx(1.0, abs=1e-9)
+
+
+def test_real_amplitudes_need_no_phases() -> None:
+    embedding = np.random.default_rng(0).normal(size=DIM).astype(np.float32)
+    programs = {kind: circuit_qasm(amplitude_head(kind), embedding) for kind in ("real", "complex")}
+    assert "rz(" in programs["complex"]
+    assert "rz(" not in programs["real"]
+    expected = represent(amplitude_head("real"), embedding[None, :])[0].numpy()
+    match = simulated(programs["real"], 3)
     assert abs(np.vdot(match, expected)) ** 2 == pytest.approx(1.0, abs=1e-9)
 
 
