@@ -62,7 +62,34 @@ def measure(task: Task, collections: Mapping[str, str], folder: Path) -> Result:
     """
     torch.set_num_threads(1)
     prepared, bm25, data = task_data(task)
-    record: dict[str, Any] = {
+    record = head_of(task, data)
+    started, processor = time.monotonic(), time.process_time()
+    try:
+        measured = measure_model(task.config, task.model, prepared, bm25)
+    except (DivergedError, SaturatedError) as error:
+        record["failed"] = str(error)
+    else:
+        timed = TrainingResult(measured, time.monotonic() - started)
+        record |= {
+            "scores": by_collection(
+                {**measured.test, **_alone(measured, prepared, collections)}, collections
+            ),
+            "seconds": round(timed.seconds, 3),
+            "processor_seconds": round(time.process_time() - processor, 3),
+            **_validation(task, timed, prepared),
+        }
+    Results(folder).write(task, record)
+    return Result(record)
+
+
+def head_of(task: Task, data: str) -> dict[str, Any]:
+    """Return what identifies a result.
+
+    Args:
+        task: The training.
+        data: The fingerprint of its data.
+    """
+    return {
         "dataset": task.dataset,
         "name": task.name,
         "model": task.model,
@@ -72,23 +99,6 @@ def measure(task: Task, collections: Mapping[str, str], folder: Path) -> Result:
         "fingerprint": fingerprint(task.config, task.model, data),
         "config": task.config.model_dump(mode="json"),
     }
-    started, processor = time.monotonic(), time.process_time()
-    try:
-        measured = measure_model(task.config, task.model, prepared, bm25)
-    except (DivergedError, SaturatedError) as error:
-        record["failed"] = str(error)
-    else:
-        timed = TrainingResult(measured, time.monotonic() - started)
-        record |= {
-            "scores": _by_collection(
-                {**measured.test, **_alone(measured, prepared, collections)}, collections
-            ),
-            "seconds": round(timed.seconds, 3),
-            "processor_seconds": round(time.process_time() - processor, 3),
-            **_validation(task, timed, prepared),
-        }
-    Results(folder).write(task, record)
-    return Result(record)
 
 
 def _alone(
@@ -102,16 +112,21 @@ def _alone(
     return {ALONE: score_affinities(affinities, 1.0, prepared.test)}
 
 
-def _by_collection(
+def by_collection(
     test: Mapping[str, Scores], collections: Mapping[str, str]
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Return collection -> domain -> query -> NDCG@10."""
-    by_collection: dict[str, dict[str, dict[str, float]]] = {}
+    """Return collection -> domain -> query -> NDCG@10.
+
+    Args:
+        test: Role -> scores.
+        collections: As in `measure`.
+    """
+    result: dict[str, dict[str, dict[str, float]]] = {}
     for role, scores in test.items():
         for domain, values in as_domains(scores).items():
             collection = collections.get(domain, collections[role])
-            by_collection.setdefault(collection, {})[domain] = values
-    return by_collection
+            result.setdefault(collection, {})[domain] = values
+    return result
 
 
 def _validation(task: Task, timed: TrainingResult, prepared: PreparedData) -> dict[str, Any]:

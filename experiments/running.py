@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -17,9 +17,16 @@ from experiments.plan import Task
 from experiments.results import Result
 from quantum_rerank.errors import SearchError
 
+Measure = Callable[[Task, Mapping[str, str], Path], Result]
+"""Trains one model and writes its result, as `measure` does. A worker imports it by its name."""
+
 
 def run_all(
-    tasks: Sequence[Task], collections: Mapping[str, Mapping[str, str]], folder: Path, jobs: int
+    tasks: Sequence[Task],
+    collections: Mapping[str, Mapping[str, str]],
+    folder: Path,
+    jobs: int,
+    measure: Measure = measure,
 ) -> Generator[tuple[Task, Result]]:
     """Yield each task with its result when it ends. Closing the generator stops the workers.
 
@@ -28,6 +35,7 @@ def run_all(
         collections: Data set -> role of test queries -> name of the collection.
         folder: The folder of all results.
         jobs: The number of processes.
+        measure: What a worker calls with each task.
 
     Raises:
         SearchError: A worker was killed, for example by the system for lack of memory.

@@ -178,6 +178,7 @@ def _gains(scores: Measured) -> Grid[Mean]:
 
 
 def mean_of(values: Sequence[float], digits: int) -> Mean:
+    """Return the mean of the values of all seeds, rounded."""
     sd = spread(values)
     return Mean(
         round(fmean(values), digits), None if sd is None else round(sd, digits), len(values)
@@ -185,6 +186,7 @@ def mean_of(values: Sequence[float], digits: int) -> Mean:
 
 
 def difference_of(paired: PairedDifference) -> Difference:
+    """Return a difference with the digits of the page."""
     comparison = paired.comparison
     relative = None if math.isnan(comparison.relative) else round(comparison.relative, 3)
     return Difference(

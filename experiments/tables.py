@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from experiments.plan import DEFAULT, FAR, FIXED, ICD10, SEEN, TUNED, TUNED_TWIN, UNSEEN
 from experiments.summary import Difference, Mean, Summary, TargetCounts, Training
 
+DIFFERENCE_COLUMNS = ("seeds", "difference", "relative", "95 % interval", "p", "p, Holm", "result")
+
 
 @dataclass(frozen=True)
 class Table:
@@ -79,11 +81,10 @@ def gains_table(summary: Summary) -> Table:
 def pair_table(summary: Summary, pair: str) -> Table:
     """Return the differences of a pair of models, one row per collection."""
     rows = tuple(
-        (collection, *_difference_cells(difference))
+        (collection, *difference_cells(difference))
         for collection, difference in summary.differences.row(pair).items()
     )
-    columns = ("collection", "seeds", "difference", "relative", "95 % interval", "p", "p, Holm")
-    return Table(pair, (*columns, "result"), rows)
+    return Table(pair, ("collection", *DIFFERENCE_COLUMNS), rows)
 
 
 def targets_table(summary: Summary, name: str) -> Table:
@@ -133,7 +134,7 @@ def _score(summary: Summary, collection: str, name: str) -> str:
     cell = summary.scores.cells.get((collection, name))
     if cell is None:
         return "-"
-    return _marked(_with_spread(cell, "{:.4f}"), name, cell.n_seeds, summary)
+    return _marked(with_spread(cell, "{:.4f}"), name, cell.n_seeds, summary)
 
 
 def _gain(summary: Summary, name: str, collection: str) -> str:
@@ -142,13 +143,13 @@ def _gain(summary: Summary, name: str, collection: str) -> str:
         return "-"
     sd = None if cell.sd is None else 100.0 * cell.sd
     percent = Mean(100.0 * cell.mean, sd, cell.n_seeds)
-    return _marked(_with_spread(percent, "{:+.1f}", " %"), name, cell.n_seeds, summary)
+    return _marked(with_spread(percent, "{:+.1f}", " %"), name, cell.n_seeds, summary)
 
 
-def _with_spread(cell: Mean, form: str, unit: str = "") -> str:
+def with_spread(cell: Mean, form: str, unit: str = "") -> str:
     """Return a mean with its standard deviation, or the mean alone for a single seed.
 
-    >>> _with_spread(Mean(0.6, 0.1414, n_seeds=2), "{:.2f}")
+    >>> with_spread(Mean(0.6, 0.1414, n_seeds=2), "{:.2f}")
     '0.60 ± 0.14'
     """
     mean = form.format(cell.mean)
@@ -166,7 +167,8 @@ def _marked(text: str, name: str, n_seeds: int, summary: Summary) -> str:
     return text if n_seeds >= planned or name in FIXED else f"{text} ({n_seeds} of {planned} seeds)"
 
 
-def _difference_cells(difference: Difference) -> tuple[str, ...]:
+def difference_cells(difference: Difference) -> tuple[str, ...]:
+    """Return a difference as the cells of DIFFERENCE_COLUMNS."""
     relative = difference.relative
     return (
         str(difference.n_seeds),

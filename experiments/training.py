@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.measuring import measure as measure_model
 from experiments.measuring import prepared_data, task_data
 from experiments.plan import FIXED, Dataset, Task
 from experiments.results import Result, Results, fingerprint
-from experiments.running import run_all
+from experiments.running import Measure, run_all
 from quantum_rerank.plain_console import make_progress
 from quantum_rerank.training.data_description import describe, describe_skipped
 
@@ -45,6 +46,7 @@ def all_results(
     folder: Path,
     jobs: int,
     console: Console,
+    measure: Measure = measure_model,
 ) -> tuple[list[Result], list[str]]:
     """Return the result of every task, training those that have none.
 
@@ -54,6 +56,7 @@ def all_results(
         folder: The folder of all results.
         jobs: The number of trainings at once.
         console: The console for descriptions of the data and for the progress bar.
+        measure: What a worker calls with each task.
 
     Returns:
         The results in the order of the tasks, and sentences on input that was not used as given.
@@ -66,7 +69,9 @@ def all_results(
         costs = {
             task: 1 if task.name in FIXED else checked.n_queries[task.dataset] for task in missing
         }
-        with closing(run_all(missing, collections, folder, min(jobs, len(missing)))) as ended:
+        with closing(
+            run_all(missing, collections, folder, min(jobs, len(missing)), measure)
+        ) as ended:
             results |= _watched(ended, costs, console)
     return [results[task.result_path] for task in planned], describe_skipped(checked.skipped)
 
