@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from experiments.anchors.bert import FrozenBert, LowerStates, UpperLayers, cosines, joined
-from experiments.anchors.pairs import Judged, epoch_batches, ranking_loss
+from experiments.anchors.pairs import Judged, PairBatch, epoch_batches, ranking_loss
 from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import Collection, load_collection
 from quantum_rerank.evaluation.query_set import QuerySet
@@ -32,7 +32,8 @@ class EncoderSetup:
         pool: The nearest candidates that hard negatives are drawn from.
         learning_rate: Its highest value, after a tenth of all steps. It then falls to 0.
         weight_decay: Of AdamW.
-        max_epochs: The largest number of epochs.
+        epochs: The largest number of epochs where they have enough steps.
+        steps: The least number of steps of all epochs; small data sets have more epochs.
         patience: Epochs without a better validation after which the training ends.
     """
 
@@ -42,7 +43,8 @@ class EncoderSetup:
     pool: int = 50
     learning_rate: float = 1e-4
     weight_decay: float = 0.01
-    max_epochs: int = 5
+    epochs: int = 3
+    steps: int = 60
     patience: int = 2
 
 
@@ -172,10 +174,9 @@ def _epochs(
 
     yield
     judged = Judged.of(train, setup.pool)
-    epochs = [
-        list(epoch_batches(judged, setup.batch_size, setup.pairs_per_query, rng))
-        for _ in range(setup.max_epochs)
-    ]
+    epochs = [_batches(setup, judged, rng)]
+    while len(epochs) < setup.epochs or 0 < len(epochs) * len(epochs[0]) < setup.steps:
+        epochs.append(_batches(setup, judged, rng))
     optimizer = torch.optim.AdamW(
         layers.parameters(), lr=setup.learning_rate, weight_decay=setup.weight_decay
     )
@@ -195,3 +196,7 @@ def _epochs(
             optimizer.step()
             schedule.step()
         yield
+
+
+def _batches(setup: EncoderSetup, judged: Judged, rng: np.random.Generator) -> list[PairBatch]:
+    return list(epoch_batches(judged, setup.batch_size, setup.pairs_per_query, rng))

@@ -91,9 +91,9 @@ def _parts(comparison: Comparison) -> Iterator[str]:
         "processor. The loss is that of MultipleNegativesRankingLoss with one hard negative a "
         f"pair, drawn from the query's {setup.pool} nearest candidates that are not relevant, "
         f"batches of {setup.batch_size} pairs, at most {setup.pairs_per_query} relevant documents "
-        f"of a query in an epoch, at most {setup.max_epochs} epochs, a patience of "
-        f"{setup.patience}, and a learning rate of {setup.learning_rate:g}. Epoch 0, the encoder "
-        "before training, is among the choices. Layers run in half precision (bfloat16). "
+        f"of a query in an epoch, at most {setup.epochs} epochs or as many as have {setup.steps} "
+        f"steps, a patience of {setup.patience}, and a learning rate of "
+        f"{setup.learning_rate:g}. Epoch 0, the encoder before training, is among the choices. Layers run in half precision (bfloat16). "
         "`tuned` was found by a search of an hour on ICD-10; the settings of the anchors were "
         "not searched for beyond what is said here."
     )
