@@ -27,7 +27,7 @@ from tuning.space import Header
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-WRITTEN_BY_COMMANDS = {"experiments.md", "benchmarks.md", "reference.md"}
+WRITTEN_BY_COMMANDS = {"anchors.md", "experiments.md", "benchmarks.md", "reference.md"}
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
