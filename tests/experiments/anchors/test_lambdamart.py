@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
-from experiments.anchors import lambdamart
-from experiments.anchors.lambdamart import features, features_of, groups, require_lightgbm
+from experiments.anchors.lambdamart import (
+    features,
+    features_of,
+    groups,
+    require_lightgbm,
+    train_lambdamart,
+)
 from quantum_rerank.config import DataConfig
 from quantum_rerank.errors import MissingExtra
 from quantum_rerank.training.lexical import Bm25
@@ -33,13 +40,13 @@ def test_more_than_one_grade_is_learned_from(
     with_texts: PreparedData, anchor_data: DataConfig
 ) -> None:
     pytest.importorskip("lightgbm")
-    model = lambdamart.train_lambdamart(with_texts.trial, Bm25(anchor_data), 1, "ndcg@10")
+    model = train_lambdamart(with_texts.trial, Bm25(anchor_data), 1, "ndcg@10")
     queries = with_texts.test[0]
     assert model.affinities(queries).shape == queries.candidates.shape
     assert 0.0 < model.objective <= 1.0
 
 
 def test_without_lightgbm_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lambdamart.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
     with pytest.raises(MissingExtra, match=r"pip install 'quantum-rerank\[anchors\]'"):
         require_lightgbm()
