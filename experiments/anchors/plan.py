@@ -17,7 +17,7 @@ COMPARED = (COSINE, "bm25_cosine", FIRST_STAGE, "discriminant", TUNED)
 DESCRIPTIONS = {
     LAMBDAMART: "gradient boosted trees over the cosine, two BM25 scores and their ranks",
     ENCODER: "cosine of the fine-tuned encoder",
-    ENCODER_BM25: "the same, fused with the cosine of the frozen encoder and BM25",
+    ENCODER_BM25: "`first_stage` fused with the same, without the gate of `tuned`",
     COSINE: "cosine of the frozen encoder",
     "bm25_cosine": "the cosine fused with BM25 of words",
     FIRST_STAGE: "the cosine fused with BM25 of stems and n-grams",
