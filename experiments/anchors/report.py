@@ -8,12 +8,13 @@ from statistics import fmean
 
 from experiments.analysis import Measured, averaged, differences, means, measured
 from experiments.anchors.encoder import EncoderSetup
-from experiments.anchors.plan import ANCHORS, COMPARED, DESCRIPTIONS, TRAINED
+from experiments.anchors.plan import ANCHORS, COMPARED, DESCRIPTIONS, ENCODER, TRAINED
 from experiments.plan import FIXED, TUNED
 from experiments.results import Result
 from experiments.summarising import difference_of, mean_of
 from experiments.summary import Difference
 from experiments.tables import DIFFERENCE_COLUMNS, Table, difference_cells, with_spread
+from quantum_rerank.plural import counted
 
 _ROWS = (*COMPARED, *ANCHORS)
 
@@ -59,7 +60,7 @@ significantly below on 0, no significant difference on 0.'
     """
     above = sum(cell.significant and cell.difference > 0.0 for cell in paired)
     below = sum(cell.significant and cell.difference < 0.0 for cell in paired)
-    number = f"{len(paired)} collection{'s' if len(paired) > 1 else ''}"
+    number = counted(len(paired), "collection")
     return (
         f"`{TUNED}` minus `{name}`: {fmean(cell.difference for cell in paired):+.4f} on average "
         f"over {number}; significantly above on {above}, significantly below on {below}, "
@@ -69,11 +70,11 @@ significantly below on 0, no significant difference on 0.'
 
 def _parts(comparison: Comparison) -> Iterator[str]:
     scores = measured(comparison.results)
-    setup = EncoderSetup()
     yield "# Usual rerankers on the same labels"
-    yield f"Printed by `{comparison.command}`, measured on:"
     machines = sorted({result.machine for result in comparison.results} - {""})
-    yield "\n>\n".join(f"> {machine}" for machine in machines)
+    yield f"Printed by `{comparison.command}`{', measured on:' if machines else '.'}"
+    if machines:
+        yield "\n>\n".join(f"> {machine}" for machine in machines)
     yield (
         "What would a user of search take instead of this project's model? The anchors below have "
         "the same candidates, splits, training queries and test queries as "
@@ -85,22 +86,8 @@ def _parts(comparison: Comparison) -> Iterator[str]:
         "LambdaMART is that of LightGBM. Its early stopping and its grid of four (leaves of a "
         "tree, documents of a leaf) are by validation."
     )
-    yield (
-        f"Of the encoder, all-MiniLM-L6-v2, the upper {setup.n_layers} of 6 layers are trained, in "
-        "bfloat16, and the lower ones are frozen: training all of it takes about three times as "
-        "long on a processor. The loss is that of MultipleNegativesRankingLoss, without known "
-        "relevant documents among the negatives, and with one hard negative a pair, drawn from "
-        f"the query's {setup.pool} nearest candidates that are not relevant. A batch has "
-        f"{setup.batch_size} pairs, and an epoch at most {setup.pairs_per_query} relevant "
-        f"documents of a query. There are {setup.epochs} epochs, or more until there are "
-        f"{setup.steps} steps, with a patience of {setup.patience} and a learning rate of "
-        f"{setup.learning_rate:g}. Epoch 0, the encoder before training, is among the choices."
-    )
-    yield (
-        f"`{TUNED}` has the configuration that a search on ICD-10 found, and the project's design "
-        "was developed on these collections. The encoder's settings were not searched for, and a "
-        "training of all its layers, or of a larger encoder, may be better than the row here."
-    )
+    if _has(scores, ENCODER):
+        yield from _encoder_notes(EncoderSetup())
     yield "## Main results"
     yield "\n".join(f"- {sentence}" for sentence in sentences(scores))
     yield _scores_table(scores).markdown()
@@ -138,6 +125,26 @@ def _parts(comparison: Comparison) -> Iterator[str]:
     yield _latency_table(scores, comparison.milliseconds).markdown()
 
 
+def _encoder_notes(setup: EncoderSetup) -> Iterator[str]:
+    """Yield the training of the encoder in words."""
+    yield (
+        f"Of the encoder, all-MiniLM-L6-v2, the upper {setup.n_layers} of 6 layers are trained, in "
+        "bfloat16, and the lower ones are frozen: training all of it takes about three times as "
+        "long on a processor. The loss is that of MultipleNegativesRankingLoss, without known "
+        "relevant documents among the negatives, and with one hard negative a pair, drawn from "
+        f"the query's {setup.pool} nearest candidates that are not relevant. A batch has "
+        f"{setup.batch_size} pairs, and an epoch at most {setup.pairs_per_query} relevant "
+        f"documents of a query. There are {setup.epochs} epochs, or more until there are "
+        f"{setup.steps} steps, with a patience of {setup.patience} and a learning rate of "
+        f"{setup.learning_rate:g}. Epoch 0, the encoder before training, is among the choices."
+    )
+    yield (
+        f"`{TUNED}` has the configuration that a search on ICD-10 found, and the project's design "
+        "was developed on these collections. The encoder's settings were not searched for, and a "
+        "training of all its layers, or of a larger encoder, may be better than the row here."
+    )
+
+
 def _has(scores: Measured, name: str) -> bool:
     return any(name in rows for rows in scores.values())
 
@@ -161,7 +168,11 @@ def _score(rows: Mapping[str, Mapping[int, object]], name: str) -> str:
         return "-"
     text = with_spread(mean_of(means(by_seed), digits=4), "{:.4f}")  # type: ignore[arg-type]
     planned = len(rows.get(TUNED, by_seed))
-    return text if name in FIXED or len(by_seed) >= planned else f"{text} ({len(by_seed)} seeds)"
+    return (
+        text
+        if name in FIXED or len(by_seed) >= planned
+        else f"{text} ({counted(len(by_seed), 'seed')})"
+    )
 
 
 def _pair_table(scores: Measured, name: str) -> Table:
@@ -200,5 +211,5 @@ def _latency_table(scores: Measured, milliseconds: Mapping[str, float]) -> Table
         for name in names
         if name in milliseconds
     )
-    title = f"Time of a query and NDCG@10, mean over {len(shared)} collections"
+    title = f"Time of a query and NDCG@10, mean over {counted(len(shared), 'collection')}"
     return Table(title, ("row", "milliseconds a query", "NDCG@10"), rows)
