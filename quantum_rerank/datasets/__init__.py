@@ -12,6 +12,7 @@ from quantum_rerank.datasets.own_documents import (
 )
 from quantum_rerank.datasets.source import CollectionTexts, Source
 from quantum_rerank.datasets.splits import Split, repeated_texts, split_by_query
+from quantum_rerank.datasets.subsets import nested_subset, with_fewer_queries
 
 __all__ = [
     "SOURCES",
@@ -25,10 +26,12 @@ __all__ = [
     "domain_of",
     "load_collection",
     "load_texts",
+    "nested_subset",
     "own_documents",
     "repeated_texts",
     "require_ranking",
     "split_by_query",
     "with_copies_judged",
+    "with_fewer_queries",
     "without_own_documents",
 ]

@@ -43,6 +43,9 @@ class DataConfig(Section):
     test_split: float = Field(0.2, gt=0.0, lt=1.0)
     split_seed: int = Field(13, ge=0)
     validation_seed: int | None = Field(None, ge=0)
+    train_queries: int | None = Field(None, ge=1)
+    train_queries_seed: int = Field(13, ge=0)
+    cut_validation: bool = False
     candidates: int = Field(100, ge=2)
     candidates_from: Literal["cosine", "bm25", "union"] = "cosine"
     ignore_identical: Literal["auto", "id", "text", "none"] = "auto"

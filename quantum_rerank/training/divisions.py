@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quantum_rerank.config import DataConfig
+from quantum_rerank.datasets import Split, nested_subset
 from quantum_rerank.embeddings import EmbeddingSource
 from quantum_rerank.evaluation.query_set import QuerySet
 from quantum_rerank.training.query_sets import build_query_set, lexical_index, select_queries
@@ -20,7 +21,8 @@ def other_divisions(
     Candidates are mined once, and all divisions share the documents of `data`.
 
     Args:
-        config: Collections of the run, and the sizes of the split.
+        config: Collections of the run, and the sizes of the split. If its queries are cut, those
+            that are left are divided, into roles of the same sizes.
         source: Encoder of the run.
         data: Data of the run, whose domains of validation alone stay as they are.
         seeds: Values of `data.validation_seed`.
@@ -30,11 +32,15 @@ def other_divisions(
     """
     train: list[list[QuerySet]] = [[] for _ in seeds]
     validation: list[list[QuerySet]] = [[] for _ in seeds]
-    for spec, current in zip(config.seen, data.train, strict=True):
+    domains = zip(config.seen, data.train, data.validation_in_domain, strict=True)
+    for spec, current, chosen_on in domains:
         collection = load_judged(spec, config)
         queries, _ = source.embed(collection)
         lexical = lexical_index(collection, config)
-        splits = [split_of(collection, _divided(config, seed)) for seed in seeds]
+        if config.train_queries is None:
+            splits = [split_of(collection, _divided(config, seed)) for seed in seeds]
+        else:
+            splits = [_divided_again(current, chosen_on, seed) for seed in seeds]
         as_training, as_validation = (
             build_query_set(
                 collection,
@@ -59,3 +65,10 @@ def other_divisions(
 
 def _divided(config: DataConfig, seed: int) -> DataConfig:
     return config.model_copy(update={"validation_seed": seed})
+
+
+def _divided_again(train: QuerySet, validation: QuerySet, seed: int) -> Split:
+    queries = {"": sorted([*train.query_ids, *validation.query_ids])}
+    chosen_on = nested_subset(queries, len(validation.query_ids), seed)[""]
+    rest = tuple(query for query in queries[""] if query not in chosen_on)
+    return Split(train=rest, validation=chosen_on)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from quantum_rerank.config import DataConfig
 from quantum_rerank.datasets import (
     Collection,
+    Split,
     domain_of,
     require_ranking,
 )
@@ -23,7 +24,7 @@ from quantum_rerank.evaluation.roles import (
 )
 from quantum_rerank.training.data_manager import count_unread
 from quantum_rerank.training.query_sets import build_query_set, lexical_index
-from quantum_rerank.training.run_collections import load_judged, split_of
+from quantum_rerank.training.run_collections import load_judged, split_collections, split_of
 
 _CONFIG_KEYS = ("seen", "unseen_validation", "unseen_test")
 
@@ -76,6 +77,9 @@ def load_roles(
     """
     roles: dict[str, tuple[QuerySet, ...]] = dict.fromkeys(ROLES, ())
     domains = set[str]()
+    # Which queries were left out follows from all collections together.
+    is_cut = config.train_queries is not None and includes_training_data(config, specs)
+    splits = split_collections(with_moved_folders(config, specs)).splits if is_cut else {}
     for spec in specs:
         collection = load_judged(spec, config)
         if collection.domain in domains:
@@ -85,7 +89,7 @@ def load_roles(
         queries, documents = source.embed(collection)
         collection = count_unread(collection, source)
         lexical = lexical_index(collection, config)
-        for role, ids in _query_ids(config, spec, collection).items():
+        for role, ids in _query_ids(config, spec, collection, splits.get(spec)).items():
             query_set = build_query_set(
                 collection,
                 queries,
@@ -100,15 +104,17 @@ def load_roles(
     return roles
 
 
-def _query_ids(config: DataConfig, spec: str, collection: Collection) -> dict[str, tuple[str, ...]]:
-    """Return role -> query ids of one collection."""
+def _query_ids(
+    config: DataConfig, spec: str, collection: Collection, cut: Split | None
+) -> dict[str, tuple[str, ...]]:
+    """Return role -> query ids of one collection, whose queries may have been cut."""
     domain = collection.domain
     if _is_among(spec, domain, config.seen):
-        split = split_of(collection, config)
+        split = cut or split_of(collection, config)
         return {TRAIN: split.train, VALIDATION: split.validation, TEST: split.test}
     queries = sorted(collection.queries)
     if _is_among(spec, domain, config.unseen_validation):
-        return {UNSEEN_VALIDATION: tuple(collection.answerable(queries))}
+        return {UNSEEN_VALIDATION: cut.validation if cut else tuple(collection.answerable(queries))}
     return {UNSEEN_TEST: tuple(queries)}
 
 

@@ -101,7 +101,12 @@ def build_query_set(
 
 
 def select_queries(query_set: QuerySet, query_ids: Sequence[str]) -> QuerySet:
-    """Return some queries of a query set, with the same documents."""
+    """Return some queries of a query set, on the same documents.
+
+    Args:
+        query_set: A query set.
+        query_ids: Ids of its queries.
+    """
     row_of = {query: row for row, query in enumerate(query_set.query_ids)}
     rows = np.array([row_of[query] for query in query_ids], dtype=np.int64)
 

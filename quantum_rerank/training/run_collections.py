@@ -17,6 +17,7 @@ from quantum_rerank.datasets import (
     require_ranking,
     split_by_query,
     with_copies_judged,
+    with_fewer_queries,
     without_own_documents,
 )
 from quantum_rerank.errors import DataError, QuantumRerankError
@@ -44,7 +45,8 @@ def split_collections(config: DataConfig) -> SplitCollections:
         config: Names of the collections and the sizes of the splits.
 
     Raises:
-        DataError: A collection is missing or has nothing to rank, or two have the same name.
+        DataError: A collection is missing or has nothing to rank, two have the same name, or
+            there are fewer training queries than configured.
     """
     specs = (*config.seen, *config.unseen_validation, *config.unseen_test)
     repeated = _repeated(specs)
@@ -123,7 +125,12 @@ def _split(config: DataConfig, collections: Mapping[str, Collection]) -> dict[st
         spec: Split(validation=tuple(collections[spec].answerable(query_ids[spec])))
         for spec in config.unseen_validation
     }
-    return splits | {spec: Split(test=query_ids[spec]) for spec in config.unseen_test}
+    splits |= {spec: Split(test=query_ids[spec]) for spec in config.unseen_test}
+    if config.train_queries is None:
+        return splits
+    return with_fewer_queries(
+        splits, config.train_queries, config.train_queries_seed, config.cut_validation
+    )
 
 
 def _fingerprint(
