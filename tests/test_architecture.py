@@ -81,6 +81,7 @@ ROOMS: dict[str, set[str]] = {
         "atomic",
         "records",
         "paths",
+        "plain_text",
         "section",
         "registry",
         "regular_files",

@@ -60,6 +60,15 @@ Overrides = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="Resume the interrupted run in the folder --output.")
 ]
+LearningCurveOption = Annotated[
+    bool,
+    typer.Option(
+        "--learning-curve",
+        help="Train the configured model with a quarter, a half and all of the training queries, "
+        "on three seeds each, and print what the labels bring and what twice as many would be "
+        "expected to bring.",
+    ),
+]
 
 
 @app.command()
@@ -70,6 +79,7 @@ def train(
     columns: Columns = None,
     model: Models = None,
     set_: Overrides = None,
+    learning_curve: LearningCurveOption = False,
     resume: Resume = False,
 ) -> None:
     """Train one reranker, and its baselines on the same data, seed and epochs.
@@ -82,16 +92,30 @@ def train(
     Resume an interrupted run with its own configuration:
 
         quantum-rerank train --output runs/first --resume
+
+    Learn whether there are enough judged queries (nine trainings; the output folder has the
+    scores as learning_curve.json and learning_curve.csv, but no bundle):
+
+        quantum-rerank train --learning-curve --data csv:clicks.csv --output runs/curve
     """
     from quantum_rerank.plain_console import make_console
     from quantum_rerank.workflows.train import resume_run, train_run
 
-    if resume and (config != _CONFIG or data or columns or model or set_):
+    if resume and (config != _CONFIG or data or columns or model or set_ or learning_curve):
         raise ConfigError(
             "--resume continues a run with its own configuration and models: leave out --config, "
-            "--data, --columns, --model and --set."
+            "--data, --columns, --model, --set and --learning-curve."
+        )
+    if learning_curve and model:
+        raise ConfigError(
+            "--learning-curve trains the configured model beside the cosine and BM25 + cosine: "
+            "leave out --model, or choose the model by `--set model=NAME`."
         )
     console = make_console()
+    if learning_curve:
+        with as_a_display():
+            _learn(output, _configuration(config, data, columns, set_), console)
+        return
     with as_a_display():
         from quantum_rerank.cli.training_display import TrainingDisplay
 
@@ -103,6 +127,26 @@ def train(
                 settings = _configuration(config, data, columns, set_)
                 finished = train_run(output, settings, models, display)
         _print_results(finished, output, console)
+
+
+def _learn(folder: Path, config: ExperimentConfig, console: Console) -> None:
+    """Measure a learning curve, and print and draw it."""
+    from quantum_rerank.cli.curve_display import CurveDisplay
+    from quantum_rerank.errors import MissingPackage
+    from quantum_rerank.reports.learning_curve import curve_sentences, curve_table, write_curve_page
+    from quantum_rerank.workflows.learning_curve import CURVE_CSV, CURVE_JSON, CURVE_PAGE, learn
+
+    with CurveDisplay(console) as display:
+        curve = learn(folder, config, display)
+    console.print(curve_table(curve).rich())
+    console.print(*curve_sentences(curve), sep="\n", soft_wrap=True)
+    written = [folder / CURVE_JSON, folder / CURVE_CSV]
+    try:
+        write_curve_page(folder / CURVE_PAGE, curve)
+        written.append(folder / CURVE_PAGE)
+    except MissingPackage as error:
+        console.print(f"No chart: {error}", soft_wrap=True)
+    console.print(f"Wrote {', '.join(map(str, written))}.", soft_wrap=True)
 
 
 def _checked_models(names: Sequence[str]) -> list[str]:

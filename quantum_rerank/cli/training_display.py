@@ -14,8 +14,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from quantum_rerank.config import DataConfig
 from quantum_rerank.plain_console import make_progress
 from quantum_rerank.training.data_description import describe
+from quantum_rerank.training.few_labels import few_labels
 from quantum_rerank.training.models import MeasuredModel
 from quantum_rerank.training.trainer import EpochReport
 from quantum_rerank.training.trial_data import PreparedData
@@ -42,9 +44,10 @@ class TrainingDisplay(RunListener, AbstractContextManager["TrainingDisplay"]):
         """Stop the bar of a training that has failed or was interrupted."""
         self._stop()
 
-    def on_data(self, prepared: PreparedData) -> None:
+    def on_data(self, prepared: PreparedData, config: DataConfig) -> None:
         """Print a description of the data."""
-        self._console.print(*describe(prepared), sep="\n", soft_wrap=True)
+        lines = [*few_labels(prepared.n_train, config), *describe(prepared)]
+        self._console.print(*lines, sep="\n", soft_wrap=True)
 
     def on_start(self, model: str, max_epochs: int) -> None:
         """Show a new bar."""

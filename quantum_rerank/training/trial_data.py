@@ -73,6 +73,11 @@ class PreparedData:
     lexicon: Lexicon | None = None
 
     @property
+    def n_train(self) -> int:
+        """The number of training queries of all domains together."""
+        return sum(len(queries.query_ids) for queries in self.trial.train)
+
+    @property
     def skipped(self) -> dict[str, dict[str, int]]:
         """Domain -> counts of skipped or changed texts, without domains that have none."""
         trial = (*self.trial.train, *self.trial.validation_out_of_domain)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from quantum_rerank.atomic import output_errors, write_json
-from quantum_rerank.config import ExperimentConfig
+from quantum_rerank.config import DataConfig, ExperimentConfig
 from quantum_rerank.console import new_folder
 from quantum_rerank.embeddings import EmbeddingSource, source_of
 from quantum_rerank.errors import DivergedError, SaturatedError
@@ -40,8 +40,8 @@ from quantum_rerank.training.trial_data import PreparedData
 class RunListener:
     """Observer of a training run; every method does nothing unless overridden."""
 
-    def on_data(self, prepared: PreparedData) -> None:
-        """Receive the data before the first model is trained."""
+    def on_data(self, prepared: PreparedData, config: DataConfig) -> None:
+        """Receive the data, and their configuration, before the first model is trained."""
 
     def on_start(self, model: str, max_epochs: int) -> None:
         """Receive the name of a model before its training."""
@@ -144,7 +144,7 @@ def _run(
         run_record.prepare_resume(folder, recorded, current, (BUNDLE, BEST_MODELS))
     else:
         run_record.write_run_record(folder, current)
-    listener.on_data(prepared)
+    listener.on_data(prepared, config.data)
     setup = _Setup(
         folder=folder,
         config=config,

@@ -63,6 +63,15 @@ def test_a_space_is_searched_on_the_collections_that_are_named(
     assert "domain csv:clicks  documents 12  train 8  validation 2  test 2\n" in result.output
 
 
+def test_a_dry_run_of_few_training_queries_says_what_to_expect_first(tmp_path: Path) -> None:
+    write_clicks(tmp_path / "clicks.csv")
+    data = ("--data", f"csv:{tmp_path / 'clicks.csv'}")
+    output = start("--dry-run", "--output", tmp_path / "run", *data).output
+    few = output.index("Only 8 training queries: with fewer than 100, BM25 + cosine is hard to")
+    assert "train --learning-curve --data" in output
+    assert few < output.index("domain csv:clicks")
+
+
 def test_a_dry_run_counts_what_is_left_out_of_the_data(tmp_path: Path) -> None:
     write_clicks(tmp_path / "clicks.csv")
     with (tmp_path / "clicks.csv").open("a") as file:

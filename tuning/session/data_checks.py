@@ -8,6 +8,7 @@ from quantum_rerank.embeddings import source_of
 from quantum_rerank.embeddings.availability import refuse_unusable_encoder
 from quantum_rerank.embeddings.cache import EmbeddingCache, default_cache_folder
 from quantum_rerank.training.data_description import describe_collections
+from quantum_rerank.training.few_labels import few_labels
 from quantum_rerank.training.run_collections import split_collections
 from tuning.session.preflight import Mistakes, removed_again
 from tuning.space import Space
@@ -22,7 +23,8 @@ def refuse_unusable_data(space: Space, folder: Path) -> list[str]:
         folder: Folder of the run; the data of a resumed run must not have changed.
 
     Returns:
-        Lines on the collections, and a sentence on a model that will be downloaded.
+        Lines on few training queries and on the collections, and a sentence on a model that will
+        be downloaded.
 
     Raises:
         ConfigError: All mistakes in the data and the encoder.
@@ -38,7 +40,10 @@ def refuse_unusable_data(space: Space, folder: Path) -> list[str]:
         fingerprint, encoder = loaded.fingerprint, source_of(config).fingerprint
         mistakes.attempt(lambda: refuse_other_fingerprints(recorded, fingerprint, encoder, folder))
     mistakes.raise_any()
-    return [*(describe_collections(loaded) if loaded else []), *([note] if note else [])]
+    assert loaded is not None  # else there was a mistake
+    n_queries = sum(len(split.train) for split in loaded.splits.values())
+    lines = [*few_labels(n_queries, config), *describe_collections(loaded)]
+    return [*lines, *([note] if note else [])]
 
 
 def refuse_unusable_cache() -> None:

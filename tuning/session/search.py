@@ -25,6 +25,7 @@ from quantum_rerank.plain_text import pasted
 from quantum_rerank.plural import counted
 from quantum_rerank.training.data_description import describe
 from quantum_rerank.training.data_manager import prepare
+from quantum_rerank.training.few_labels import few_labels
 from quantum_rerank.training.trial_data import PreparedData, TrialData
 from tuning.algorithms.population import Population
 from tuning.conclusion.conclude import Conclusion
@@ -173,7 +174,7 @@ class _Session:
             concurrency = self._fit(nodes, prepared.trial)
             runs = [Path(run.run) for run in taken_over]
             print_plan(self._space, concurrency, self._folder, self._console, runs)
-            _print_start(StudyView.of(study), prepared, taken_over, ledger, self._console)
+            self._print_start(StudyView.of(study), prepared, taken_over, ledger)
             state = self._assemble(study, prepared, concurrency, ledger, population)
             with signals_conclude(state.stop_signal, state.display):
                 run_to_the_end(state)
@@ -181,6 +182,21 @@ class _Session:
                 outcome = self._conclude(state, source)
                 _write_up(state, outcome, self._console)
         return outcome.stopped
+
+    def _print_start(
+        self,
+        view: StudyView,
+        prepared: PreparedData,
+        taken_over: Sequence[TakenOver],
+        ledger: Ledger,
+    ) -> None:
+        lines = [*few_labels(prepared.n_train, self._space.base.data), *describe(prepared)]
+        self._console.print(*lines, sep="\n", soft_wrap=True)
+        if taken_over:
+            self._console.print(taken_over_table(taken_over))
+        if n_finished := len(view.finished()):
+            text = f"{counted(n_finished, 'finished trial')}, {ledger.elapsed():.0f} s spent."
+            self._console.print(f"Resuming: {text}")
 
     def _conclude(self, state: Search, source: EmbeddingSource) -> Outcome:
         """Confirm, test and export, and remove what only further trainings would need."""
@@ -423,21 +439,6 @@ def _arrivals(
         lambda: read_failed_starts(ray_logs()),
         may_wait=concurrency.is_spread,
     )
-
-
-def _print_start(
-    view: StudyView,
-    prepared: PreparedData,
-    taken_over: Sequence[TakenOver],
-    ledger: Ledger,
-    console: Console,
-) -> None:
-    console.print(*describe(prepared), sep="\n", soft_wrap=True)
-    if taken_over:
-        console.print(taken_over_table(taken_over))
-    if n_finished := len(view.finished()):
-        spent = ledger.elapsed()
-        console.print(f"Resuming: {counted(n_finished, 'finished trial')}, {spent:.0f} s spent.")
 
 
 def _write_page(folder: Path, console: Console) -> None:
