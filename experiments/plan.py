@@ -57,6 +57,8 @@ class Dataset:
         splits_by_seed: Whether each seed draws its own split, which tests on more than a fifth of
             the queries: the smaller data sets have few. False for the data of the search, whose
             test queries must be those of the experiments.
+        train_queries: The number of training queries, if their number is cut. Each seed draws
+            its own, and validation queries are cut in the same proportion.
     """
 
     name: str
@@ -65,12 +67,21 @@ class Dataset:
     unseen_validation: tuple[str, ...] = ()
     unseen_test: tuple[str, ...] = ()
     splits_by_seed: bool = True
+    train_queries: int | None = None
+
+    @property
+    def differs_by_seed(self) -> bool:
+        """True if the seeds have other training or validation queries."""
+        return self.splits_by_seed or self.train_queries is not None
 
     def data(self, encoder: str, seed: int) -> DataConfig:
         """Return the data section of a training's configuration."""
-        split = {"split_seed": seed} if self.splits_by_seed else {}
+        drawn: dict[str, Any] = {"split_seed": seed} if self.splits_by_seed else {}
+        if self.train_queries is not None:
+            drawn |= {"train_queries": self.train_queries, "train_queries_seed": seed}
+            drawn["cut_validation"] = True
         return DataConfig(
-            **split,
+            **drawn,
             seen=self.seen,
             unseen_validation=self.unseen_validation,
             unseen_test=self.unseen_test,
@@ -311,7 +322,7 @@ def tasks(
         for dataset in datasets
         for seed in seeds
         for name, setup in by_data
-        if name not in FIXED or dataset.splits_by_seed or seed == seeds[0]
+        if name not in FIXED or dataset.differs_by_seed or seed == seeds[0]
     ]
 
 

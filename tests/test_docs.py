@@ -27,7 +27,14 @@ from tuning.space import Header
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-WRITTEN_BY_COMMANDS = {"anchors.md", "experiments.md", "benchmarks.md", "reference.md"}
+WRITTEN_BY_COMMANDS = {
+    "anchors.md",
+    "benchmarks.md",
+    "experiments.md",
+    "few-labels.md",
+    "map.md",
+    "reference.md",
+}
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",

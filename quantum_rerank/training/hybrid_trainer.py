@@ -93,7 +93,10 @@ def make_trainer(
         batches=batches,
         corpora=CorpusBatches(data.corpora, config.warmup.batch_size, corpus_rng),
         validator=Validator(
-            data.validation_in_domain, data.validation_out_of_domain, config.training.objective
+            data.validation_in_domain,
+            data.validation_out_of_domain,
+            config.training.objective,
+            trained_on=data.train,
         ),
         config=config,
         warm_ups=warm_ups,

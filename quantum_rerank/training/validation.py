@@ -15,8 +15,12 @@ from quantum_rerank.evaluation import METRICS, NDCG
 from quantum_rerank.evaluation.query_set import QuerySet
 from quantum_rerank.evaluation.ranking import Candidates, FloatArray
 from quantum_rerank.similarity import FUSION_GRID, Head, LexicalPart, NearestGate, ScoreParts
+from quantum_rerank.training.objective import Roles, lead_share, mean_choice, penalise_losses
+from quantum_rerank.training.query_sets import select_queries
 
 SPREAD, GATE_HIGH, LEXICAL_WEIGHT = "val_affinity_spread", "gate_high", "lexical_weight"
+
+_MOST = 1000  # training queries of a domain that decide on a weight: more would not change it
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class Validator:
         in_domain: Query sets of the domains that are trained on.
         out_of_domain: Query sets of domains that are not trained on. May be empty.
         objective: The metric that is maximised.
+        trained_on: Training queries of the domains, which decide on the lexical weight of the
+            first stage alone as well.
     """
 
     def __init__(
@@ -72,34 +78,72 @@ class Validator:
         in_domain: Sequence[QuerySet],
         out_of_domain: Sequence[QuerySet],
         objective: str = NDCG,
+        trained_on: Sequence[QuerySet] = (),
     ) -> None:
         self._candidates = [Candidates(queries) for queries in (*in_domain, *out_of_domain)]
         self._n_in_domain = len(in_domain)
+        self._roles = Roles(len(in_domain))
         self._objective = objective
+        self._trained_on = trained_on
 
     def __call__(self, head: Head) -> Validation:
         """Measure a head, and fit its lexical weights and its gate, if it has them.
 
-        The objective is never below that of plain cosine, because a weight of 0 is among the
-        choices.
+        The weights are those with the highest objective, drawn towards the first stage alone as
+        far as validation cannot tell the two apart, see `lead_share`. Where that is below the
+        cosine, by more than a standard error if there is a lexical part, the score is the cosine.
         """
         affinities = [candidates.affinities(head) for candidates in self._candidates]
         if head.lexical is not None:
             self._fit_lexical_weights(head.lexical, affinities)
         if head.gate is not None:
             self._fit_gate(head.gate, head, affinities)
-        parts = self._parts(head, affinities)
-        fitted = self._fitted(parts)
-        if head.lexical is not None and fitted.objective < self._objective_of(self._cosine):
-            head.lexical.weight.fill_(0.0)
-            head.lexical.weight_alone.fill_(0.0)
-            fitted = self._fitted(self._parts(head, affinities))
+        fitted, lexical_weight = self._cautious(head, affinities)
+        if head.lexical is not None:
+            head.lexical.weight.fill_(lexical_weight)
+        if self._is_below_cosine(head, affinities, fitted):
+            if head.lexical is not None:
+                head.lexical.weight.fill_(0.0)
+                head.lexical.weight_alone.fill_(0.0)
+            fitted = self._fitted(self._parts(head, affinities), (0.0,))
         metrics = {**fitted.metrics, SPREAD: _spread(affinities)}
         if head.lexical is not None:
             metrics[LEXICAL_WEIGHT] = float(head.lexical.weight)
         if head.gate is not None:
             metrics[GATE_HIGH] = float(head.gate.high)
         return replace(fitted, metrics=metrics)
+
+    def _cautious(
+        self, head: Head, affinities: Sequence[FloatArray], metrics: Sequence[str] = METRICS
+    ) -> tuple[Validation, float]:
+        """Fit the fusion weight; draw it and the lexical weight towards the first stage alone.
+
+        Returns:
+            The validation, and the lexical weight beside the affinities, which is not set.
+        """
+        parts = self._parts(head, affinities)
+        fitted = self._fitted(parts, metrics=())
+        alone, beside = 0.0, 0.0
+        if head.lexical is not None:
+            alone, beside = float(head.lexical.weight_alone), float(head.lexical.weight)
+        model, first = self._values(parts, fitted.fusion_weight), self._values_alone(alone)
+        lead = fitted.objective - self._objective_of(self._roles.means(first))
+        share = lead_share(lead, self._roles.standard_error(model, first))
+        drawn = alone + share * (beside - alone)
+        if head.lexical is not None:
+            head.lexical.weight.fill_(drawn)
+            parts = self._parts(head, affinities)
+            head.lexical.weight.fill_(beside)
+        return self._fitted(parts, (share * fitted.fusion_weight,), metrics), drawn
+
+    def _is_below_cosine(
+        self, head: Head, affinities: Sequence[FloatArray], fitted: Validation
+    ) -> bool:
+        behind = self._objective_of(self._cosine) - fitted.objective
+        if behind <= 0.0 or head.lexical is None:
+            return behind > 0.0
+        model = self._values(self._parts(head, affinities), fitted.fusion_weight)
+        return behind > self._roles.standard_error(model, self._values_alone(0.0))
 
     def of(
         self, affinities: Sequence[FloatArray], weights: Sequence[float] = FUSION_GRID
@@ -133,13 +177,11 @@ class Validator:
         objectives = {}
         for high in (0.0, *gate.levels):
             gate.high.fill_(high)
-            objectives[high] = self._fitted(self._parts(head, affinities), metrics=()).objective
+            objectives[high] = self._cautious(head, affinities, metrics=())[0].objective
         gate.high.fill_(max(objectives, key=lambda high: objectives[high]))
 
     def _lexical_weight(self, affinities: Sequence[FloatArray], fusion_weight: float) -> float:
-        """Return the mean of the lexical weights that are within a standard error of the best.
-
-        The best itself would be fitted to the noise of few queries.
+        """Return the mean of the lexical weights, see `mean_choice`.
 
         Args:
             affinities: (q, k) for each query set.
@@ -149,24 +191,41 @@ class Validator:
         for weight in FUSION_GRID:
             pairs = zip(self._first_stage(weight), affinities, strict=True)
             values.append(self._values([ScoreParts(*pair) for pair in pairs], fusion_weight))
-        objectives = [self._objective_of(self._roles(of_weight)) for of_weight in values]
-        best = int(np.argmax(objectives))
-        return fmean(
-            weight
-            for weight, of_weight, objective in zip(FUSION_GRID, values, objectives, strict=True)
-            if objectives[best] - objective <= self._standard_error(of_weight, values[best])
-        )
+        return mean_choice(FUSION_GRID, values, self._roles, self._cosine)
 
     @cached_property
     def _weight_alone(self) -> float:
         """Weight of the lexical score beside the cosine, without a model.
 
         It is that of the domains that are not trained on, if there are any: a gate leaves far
-        queries to it.
+        queries to it. Otherwise it is that of training and validation queries: a score that
+        nothing was trained for may be fitted to either.
         """
-        unseen = self._candidates[self._n_in_domain :] or self._candidates
-        validator = Validator([candidates.queries for candidates in unseen], (), self._objective)
-        return validator._lexical_weight(validator._lexical, 0.0)
+        by_domain: dict[str, list[Candidates]] = {}
+        for candidates in self._candidates[self._n_in_domain :] or self._of_seen_domains():
+            by_domain.setdefault(candidates.queries.domain, []).append(candidates)
+        values = [
+            [
+                np.concatenate([self._of_first_stage(each, weight) for each in of_domain])
+                for of_domain in by_domain.values()
+            ]
+            for weight in FUSION_GRID
+        ]
+        roles = Roles(len(by_domain))
+        return mean_choice(FUSION_GRID, values, roles, cosine=roles.means(values[0]))
+
+    def _of_seen_domains(self) -> list[Candidates]:
+        """Return the validation and training queries of the domains that are trained on."""
+        trained = [select_queries(each, each.query_ids[:_MOST]) for each in self._trained_on]
+        return [*self._candidates, *map(Candidates, trained)]
+
+    def _of_first_stage(self, candidates: Candidates, lexical_weight: float) -> FloatArray:
+        """Return the objective's metric of every query by cosine and lexical score alone, (q,)."""
+        lexical = candidates.queries.lexical
+        if lexical is None or not lexical_weight:
+            lexical = np.zeros(candidates.queries.cosine.shape)
+        scores = candidates.beside_cosine(lexical).fused(lexical_weight)
+        return candidates.values(scores, (self._objective,))[self._objective]
 
     @property
     def _lexical(self) -> list[FloatArray]:
@@ -177,11 +236,14 @@ class Validator:
         """Return the first-stage scores at a lexical weight, (q, k) for each query set."""
         return [parts.fused(lexical_weight) for parts in self._beside_cosine(self._lexical)]
 
+    def _values_alone(self, lexical_weight: float) -> list[FloatArray]:
+        """Return the objective's metric of every query by the first stage: (q,) for each set."""
+        return [self._of_first_stage(candidates, lexical_weight) for candidates in self._candidates]
+
     @cached_property
     def _cosine(self) -> dict[str, float]:
         """Role -> objective of the cosine."""
-        nothing = [np.zeros(candidates.queries.cosine.shape) for candidates in self._candidates]
-        return self._roles(self._values(self._beside_cosine(nothing), 0.0))
+        return self._roles.means(self._values_alone(0.0))
 
     def _parts(self, head: Head, affinities: Sequence[FloatArray]) -> list[ScoreParts]:
         pairs = zip(self._candidates, affinities, strict=True)
@@ -199,12 +261,12 @@ class Validator:
     ) -> Validation:
         """Fit the fusion weight, and measure metrics at it."""
         objectives = [
-            self._objective_of(self._roles(self._values(parts, weight))) for weight in weights
+            self._objective_of(self._roles.means(self._values(parts, weight))) for weight in weights
         ]
         best = int(np.argmax(objectives))
         measured = {}
         for metric in metrics:
-            roles = self._roles(self._values(parts, weights[best], metric))
+            roles = self._roles.means(self._values(parts, weights[best], metric))
             measured[f"val_{metric}"] = fmean(roles.values())
             measured |= {f"val_{role}_{metric}": value for role, value in roles.items()}
         return Validation(objectives[best], weights[best], measured)
@@ -222,42 +284,7 @@ class Validator:
             for candidates, each in zip(self._candidates, parts, strict=True)
         ]
 
-    def _roles(self, values: Sequence[FloatArray]) -> dict[str, float]:
-        """Return role -> the mean over its domains of the means over queries."""
-        means = [float(of_queries.mean()) for of_queries in values]
-        seen, unseen = means[: self._n_in_domain], means[self._n_in_domain :]
-        return {"seen": fmean(seen)} | ({"unseen": fmean(unseen)} if unseen else {})
-
-    def _standard_error(self, left: Sequence[FloatArray], right: Sequence[FloatArray]) -> float:
-        """Return the standard error of the difference of two scores, in which roles count alike.
-
-        It is infinite if a domain has a single query.
-        """
-        variances = [
-            float(np.var(ours - theirs, ddof=1)) / len(ours) if len(ours) > 1 else math.inf
-            for ours, theirs in zip(left, right, strict=True)
-        ]
-        seen, unseen = variances[: self._n_in_domain], variances[self._n_in_domain :]
-        of_roles = [sum(role) / len(role) ** 2 for role in (seen, unseen) if role]
-        return math.sqrt(sum(of_roles)) / len(of_roles)
-
 
 def _spread(affinities: Sequence[FloatArray]) -> float:
     """Return the standard deviation over a query's candidates, averaged over all queries."""
     return fmean(float(values.std(axis=1).mean()) for values in affinities)
-
-
-def penalise_losses(roles: Mapping[str, float], cosine: Mapping[str, float]) -> float:
-    """Return the mean over roles in which losses relative to cosine are penalised twice.
-
-    A plain mean would reward a large gain on the domains that are trained on at the cost of a
-    loss on the others.
-
-    Args:
-        roles: Role -> value of the metric.
-        cosine: Role -> value of the metric for plain cosine.
-
-    >>> round(penalise_losses({"seen": 0.60, "unseen": 0.36}, {"seen": 0.50, "unseen": 0.40}), 4)
-    0.46
-    """
-    return fmean(value - max(cosine[role] - value, 0.0) for role, value in roles.items())

@@ -14,17 +14,18 @@ from quantum_rerank.config import (
 )
 from quantum_rerank.errors import DivergedError
 from quantum_rerank.evaluation import METRICS, NDCG
+from quantum_rerank.evaluation.comparison import paired_standard_error
 from quantum_rerank.evaluation.query_set import QuerySet
 from quantum_rerank.evaluation.ranking import score_on
 from quantum_rerank.similarity import FUSION_GRID, MODELS, Head, LexicalPart, build_head
 from quantum_rerank.training.gating import place_gate
+from quantum_rerank.training.objective import lead_share, penalise_losses
 from quantum_rerank.training.trial_data import TrialData
 from quantum_rerank.training.validation import (
     GATE_HIGH,
     LEXICAL_WEIGHT,
     SPREAD,
     Validator,
-    penalise_losses,
 )
 
 OBJECTIVES = [metric for metric in METRICS if not metric.startswith("recall")]
@@ -54,7 +55,7 @@ def test_no_head_is_ever_below_plain_cosine(
     cosine = validate(random_head("cosine"))
     validation = validate(random_head(model, seed))
     assert validation.objective >= cosine.objective
-    assert validation.fusion_weight in FUSION_GRID
+    assert 0.0 <= validation.fusion_weight <= 1.0
 
 
 def test_plain_cosine_gains_nothing_from_itself(trial_data: TrialData) -> None:
@@ -64,14 +65,20 @@ def test_plain_cosine_gains_nothing_from_itself(trial_data: TrialData) -> None:
     assert validation.fusion_weight == 0.0
 
 
-def test_the_fusion_weight_is_the_best_of_the_grid(trial_data: TrialData) -> None:
-    head = random_head("mlp_twin")
+@pytest.mark.parametrize("seed", range(4))
+def test_the_fusion_weight_is_the_best_of_the_grid_as_far_as_its_lead_is_certain(
+    trial_data: TrialData, seed: int
+) -> None:
+    head = random_head("mlp_twin", seed)
     validation = Validator(trial_data.validation_in_domain, ())(head)
-    by_weight = {
-        w: score_on(head, w, trial_data.validation_in_domain).metrics[NDCG] for w in FUSION_GRID
-    }
-    assert validation.objective == pytest.approx(max(by_weight.values()))
-    assert by_weight[validation.fusion_weight] == pytest.approx(max(by_weight.values()))
+    by_weight = {w: score_on(head, w, trial_data.validation_in_domain) for w in FUSION_GRID}
+    best = max(FUSION_GRID, key=lambda w: by_weight[w].metrics[NDCG])
+    lead = by_weight[best].metrics[NDCG] - by_weight[0.0].metrics[NDCG]
+    error = paired_standard_error(
+        by_weight[best].per_query[NDCG], by_weight[0.0].per_query[NDCG], by_weight[0.0].domains
+    )
+    assert validation.fusion_weight == pytest.approx(best * lead_share(lead, error))
+    assert validation.objective == pytest.approx(validation.metrics[f"val_seen_{NDCG}"])
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -177,7 +184,7 @@ def test_a_fitted_gate_is_never_worse_than_no_gate(trial_data: TrialData, seed: 
 
 def test_some_gate_improves_the_objective(trial_data: TrialData) -> None:
     validator = Validator(trial_data.validation_in_domain, trial_data.validation_out_of_domain)
-    heads = [gated_head(trial_data, seed) for seed in range(12)]
+    heads = [gated_head(trial_data, seed) for seed in range(60)]
     assert any(validator(head).metrics[GATE_HIGH] for head in heads)
 
 
@@ -250,8 +257,8 @@ def test_the_scores_are_those_of_the_fitted_weights(trial_data: TrialData) -> No
 
 def test_one_query_of_a_domain_decides_nothing(trial_data: TrialData) -> None:
     data = with_lexical(trial_data, relevant=0.5, noise=0.3)
-    alone = tuple(first_query(queries) for queries in data.validation_in_domain)
-    validation = Validator(alone, ())(lexical_head("hybrid"))
+    alone = first_query(data.validation_in_domain[0])
+    validation = Validator((alone,), ())(lexical_head("hybrid"))
     assert validation.metrics[LEXICAL_WEIGHT] == pytest.approx(0.5)  # of 0 to 1
 
 
