@@ -83,8 +83,9 @@ def mean_choice(
     values: Sequence[Sequence[FloatArray]],
     roles: Roles,
     cosine: Mapping[str, float],
+    prior: tuple[float, float],
 ) -> float:
-    """Return the mean of several choices, each weighted by its likelihood.
+    """Return the mean of several choices, each weighted by its likelihood and its prior.
 
     The choice with the highest objective would be fitted to the noise of few queries. The
     likelihood of a choice is exp(-z**2 / 2), where z is its loss against the highest objective
@@ -95,22 +96,24 @@ def mean_choice(
         values: For each choice, the (q,) values of the metric for each domain.
         roles: Roles of the domains.
         cosine: Role -> value of the metric for plain cosine.
+        prior: Mean and standard deviation of a normal prior of the choices.
     """
     objectives = [penalise_losses(roles.means(of_choice), cosine) for of_choice in values]
     best = int(np.argmax(objectives))
-    likelihoods = [
+    weights = [
         likelihood(objectives[best] - objective, roles.standard_error(of_choice, values[best]))
-        for of_choice, objective in zip(values, objectives, strict=True)
+        * likelihood(abs(choice - prior[0]), prior[1])
+        for choice, of_choice, objective in zip(choices, values, objectives, strict=True)
     ]
-    return float(np.average(choices, weights=likelihoods))
+    return float(np.average(choices, weights=weights))
 
 
 def likelihood(loss: float, standard_error: float) -> float:
-    """Return how likely a choice is the best one, relative to the one that seems best.
+    """Return how likely a choice is, relative to one without a loss: exp(-z**2 / 2).
 
     Args:
         loss: Its mean loss against the one that seems best.
-        standard_error: Standard error of the loss.
+        standard_error: Standard error of the loss; z is the loss divided by it.
 
     >>> likelihood(0.0, 0.0), round(likelihood(0.02, 0.01), 3)
     (1.0, 0.135)

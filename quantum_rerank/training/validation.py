@@ -20,6 +20,7 @@ from quantum_rerank.training.query_sets import select_queries
 
 SPREAD, GATE_HIGH, LEXICAL_WEIGHT = "val_affinity_spread", "gate_high", "lexical_weight"
 
+_PRIOR = (0.3, 0.35)  # of the lexical weight: mean and standard deviation, see docs/models.md
 _MOST = 1000  # training queries of a domain that decide on a weight: more would not change it
 
 
@@ -191,7 +192,7 @@ class Validator:
         for weight in FUSION_GRID:
             pairs = zip(self._first_stage(weight), affinities, strict=True)
             values.append(self._values([ScoreParts(*pair) for pair in pairs], fusion_weight))
-        return mean_choice(FUSION_GRID, values, self._roles, self._cosine)
+        return mean_choice(FUSION_GRID, values, self._roles, self._cosine, _PRIOR)
 
     @cached_property
     def _weight_alone(self) -> float:
@@ -212,7 +213,7 @@ class Validator:
             for weight in FUSION_GRID
         ]
         roles = Roles(len(by_domain))
-        return mean_choice(FUSION_GRID, values, roles, cosine=roles.means(values[0]))
+        return mean_choice(FUSION_GRID, values, roles, roles.means(values[0]), _PRIOR)
 
     def _of_seen_domains(self) -> list[Candidates]:
         """Return the validation and training queries of the domains that are trained on."""

@@ -10,6 +10,7 @@ import pytest
 from quantum_rerank.training.objective import Roles, lead_share, mean_choice
 
 GRID = (0.0, 0.5, 1.0)
+PRIOR = (0.5, 10.0)  # which weights all choices almost alike
 
 
 def test_roles_count_alike_and_so_do_their_domains() -> None:
@@ -33,7 +34,12 @@ def test_a_domain_of_one_query_has_the_variance_of_its_role() -> None:
 
 def test_with_one_query_every_choice_is_as_likely() -> None:
     values = [[np.array([value])] for value in (0.1, 0.9, 0.2)]
-    assert mean_choice(GRID, values, Roles(1), {"seen": 0.1}) == pytest.approx(0.5)
+    assert mean_choice(GRID, values, Roles(1), {"seen": 0.1}, PRIOR) == pytest.approx(0.5)
+
+
+def test_a_prior_decides_where_queries_do_not() -> None:
+    values = [[np.array([value])] for value in (0.1, 0.9, 0.2)]
+    assert mean_choice(GRID, values, Roles(1), {"seen": 0.1}, (0.0, 0.1)) < 0.01
 
 
 def test_the_more_queries_the_nearer_the_best_choice() -> None:
@@ -41,7 +47,7 @@ def test_the_more_queries_the_nearer_the_best_choice() -> None:
     distances = []
     for n_queries in (4, 40, 4000):
         values = [[0.5 + gain + 0.1 * rng.normal(size=n_queries)] for gain in (0.0, 0.01, 0.02)]
-        distances.append(1.0 - mean_choice(GRID, values, Roles(1), {"seen": 0.0}))
+        distances.append(1.0 - mean_choice(GRID, values, Roles(1), {"seen": 0.0}, PRIOR))
     assert distances[0] > distances[1] > distances[2]
     assert distances[2] < 0.01
 

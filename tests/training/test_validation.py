@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -259,7 +260,9 @@ def test_one_query_of_a_domain_decides_nothing(trial_data: TrialData) -> None:
     data = with_lexical(trial_data, relevant=0.5, noise=0.3)
     alone = first_query(data.validation_in_domain[0])
     validation = Validator((alone,), ())(lexical_head("hybrid"))
-    assert validation.metrics[LEXICAL_WEIGHT] == pytest.approx(0.5)  # of 0 to 1
+    prior = [math.exp(-(((weight - 0.3) / 0.35) ** 2) / 2.0) for weight in FUSION_GRID]
+    expected = np.average(FUSION_GRID, weights=prior)
+    assert validation.metrics[LEXICAL_WEIGHT] == pytest.approx(expected)
 
 
 def test_the_first_stage_alone_is_fitted_on_domains_that_are_not_trained_on(
