@@ -96,7 +96,8 @@ def train(
     Learn whether there are enough judged queries (nine trainings; the output folder has the
     scores as learning_curve.json and learning_curve.csv, but no bundle):
 
-        quantum-rerank train --learning-curve --data csv:clicks.csv --output runs/curve
+        quantum-rerank train --learning-curve --data csv:clicks.csv \\
+            --output runs/curve
     """
     from quantum_rerank.plain_console import make_console
     from quantum_rerank.workflows.train import resume_run, train_run

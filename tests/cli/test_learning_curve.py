@@ -31,7 +31,8 @@ def arguments(setting: Setting, output: Path, *more: str) -> Sequence[str]:
     settings = {**SMALL, "data.encoder": setting.encoder}
     sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     data = setting.data("trees")
-    return ["--learning-curve", "--output", str(output), "--data", data, *sets, *more]
+    given = ["--config", "default", "--data", data]
+    return ["--learning-curve", *given, "--output", str(output), *sets, *more]
 
 
 @dataclass(frozen=True)
