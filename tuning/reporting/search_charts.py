@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _STATE_COLORS = {"complete": COLORS[0], "pruned": COLORS[6], "failed": COLORS[1]}
 _SYMBOLS = {"complete": "circle", "pruned": "x", "failed": "diamond"}
 _INACTIVE = -0.12  # height of an inactive parameter in the parallel coordinates
+_LEAST_FOR_IMPORTANCE = 10  # trials: of fewer it would be chance
 _FEW = 2  # trials below which a chart says nothing
 
 
@@ -183,13 +184,15 @@ def importances(trials: Sequence[FrozenTrial], space: Space) -> dict[str, float]
     It is fANOVA of Optuna over all trials, stopped ones with their best value; parameters that
     not every trial has are left out.
     """
+    if len(trials) < _LEAST_FOR_IMPORTANCE:
+        return {}
     import optuna
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
     study = in_memory_study(trials, space)
     with_all = set[str].intersection(*(set(trial.params) for trial in study.trials))
     varied = [name for name in with_all if len({repr(t.params[name]) for t in study.trials}) > 1]
-    if len(study.trials) < 4 or not varied:
+    if not varied:
         return {}
     try:
         return get_param_importances(
