@@ -62,7 +62,7 @@ def real_ours(space: Space, trials: int, trial: Callable[..., None], seed: int) 
     """Run our search with a trainable that sleeps."""
     header = space.header
     sampler = header.sampler.model_copy(update={"seed": seed, "startup_trials": STARTUP})
-    limits = {"trials": trials, "trial_memory_gb": 1.0}
+    limits = {"trials": trials, "trial_memory_gb": 1.0, "early_end": False}
     budget = header.budget.model_copy(update=limits)
     changed = header.model_copy(update={"sampler": sampler, "budget": budget, "start_from": []})
     with tempfile.TemporaryDirectory() as name:
