@@ -14,6 +14,7 @@ from tuning.study import attributes
 from tuning.study.trials import highest
 from tuning.study.view import StudyView
 
+_STEPS = 20  # the search is judged again after a twentieth more trials
 _LEAST = 16  # proposals: the halves of fewer say too little
 
 
@@ -74,7 +75,7 @@ class EarlyEnd:
         )
         self._standard_error = standard_error
         self._found: LittleToGain | None = None
-        self._n_finished = -1
+        self._judged_at = (0, 0)
         self._errors: dict[tuple[int, int], float | None] = {}
 
     def __call__(self, study: StudyView) -> LittleToGain | None:
@@ -86,8 +87,10 @@ class EarlyEnd:
         if not self._is_used:
             return None
         n_finished = len(study.finished())
-        if n_finished != self._n_finished:  # asked at every turn of Ray's loop
-            self._n_finished = n_finished
+        step = max(n_finished // _STEPS, 1)
+        moment = step, n_finished // step
+        if moment != self._judged_at:  # asked at every turn of Ray's loop
+            self._judged_at = moment
             self._found = self._judge(study, n_finished)
         return self._found
 
