@@ -197,7 +197,7 @@ class DocumentIndex:
 
     def _checked(self, rows: Iterable[int]) -> NDArray[np.intp]:
         numbers = as_rows(rows)
-        outside = (numbers < 0) | (numbers >= len(self))
+        outside = numbers.view(np.uintp) >= len(self)  # where a negative number is a large one
         if outside.any():
             raise DataError(
                 f"Row {numbers[outside][0]} is not in the index, which has {len(self)} documents: "

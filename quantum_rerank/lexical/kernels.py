@@ -7,21 +7,37 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from quantum_rerank.compiling import njit_strict
 
 
 @njit_strict
-def score_rows(rows: Any, by_document: Any, places: Any, weights: Any, out: Any) -> None:
+def _places(terms: Any, query: Any) -> Any:
+    """Return the places of a query's terms in an index, and the weights of these terms."""
+    wanted, weights = query
+    places, taken, n = np.empty(len(wanted), np.int64), np.empty(len(wanted)), 0
+    for i in range(len(wanted)):
+        place = np.searchsorted(terms, wanted[i])
+        if place < len(terms) and terms[place] == wanted[i]:
+            places[n], taken[n] = place, weights[i]
+            n += 1
+    return places[:n], taken[:n]
+
+
+@njit_strict
+def score_rows(rows: Any, terms: Any, by_document: Any, query: Any, out: Any) -> None:
     """Add up the weighted shares of a query's terms in some documents.
 
     Args:
         rows: (n,) row numbers.
-        by_document: Starts, terms and shares of the documents, see `Postings`.
-        places: (t,) places of the query's terms, ascending.
-        weights: (t,) float64.
+        terms: (t,) numbers of the index's terms, ascending.
+        by_document: Starts, places of terms and shares of the documents, see `Postings`.
+        query: Terms and weights of the query, see `WeightedTerms`.
         out: Output, (n,) float64, zero at first.
     """
-    starts, terms, shares = by_document
+    places, weights = _places(terms, query)
+    starts, members, shares = by_document
     n_documents, n_terms = len(starts) - 1, len(places)
     for i in range(len(rows)):
         row = rows[i]
@@ -29,7 +45,7 @@ def score_rows(rows: Any, by_document: Any, places: Any, weights: Any, out: Any)
             raise IndexError("A row is not in the index.")
         position, end, term = starts[row], starts[row + 1], 0
         while position < end and term < n_terms:
-            difference = terms[position] - places[term]
+            difference = members[position] - places[term]
             if difference == 0:
                 out[i] += weights[term] * shares[position]
             position += difference <= 0
@@ -37,15 +53,16 @@ def score_rows(rows: Any, by_document: Any, places: Any, weights: Any, out: Any)
 
 
 @njit_strict
-def score_all(by_term: Any, places: Any, weights: Any, out: Any) -> None:
+def score_all(terms: Any, by_term: Any, query: Any, out: Any) -> None:
     """Add up the weighted shares of a query's terms in all documents.
 
     Args:
+        terms: (t,) numbers of the index's terms, ascending.
         by_term: Starts, documents and shares of the terms, see `Postings`.
-        places: (t,) places of the query's terms.
-        weights: (t,) float64.
+        query: Terms and weights of the query, see `WeightedTerms`.
         out: Output, (n,) float64, zero at first.
     """
+    places, weights = _places(terms, query)
     starts, documents, shares = by_term
     for term in range(len(places)):
         weight = weights[term]

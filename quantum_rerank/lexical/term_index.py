@@ -106,15 +106,10 @@ class TermIndex:
         from quantum_rerank.lexical.kernels import score_all, score_rows
 
         scores = np.zeros(self.n_documents if rows is None else len(rows))
-        if not len(self.terms):
-            return scores
-        places = np.minimum(np.searchsorted(self.terms, query.terms), len(self.terms) - 1)
-        is_indexed = self.terms[places] == query.terms
-        known = places[is_indexed], query.weights[is_indexed]
         if rows is None:
-            score_all(tuple(self.by_term), *known, scores)
+            score_all(self.terms, tuple(self.by_term), tuple(query), scores)
         else:
-            score_rows(rows, tuple(self.by_document), *known, scores)
+            score_rows(rows, self.terms, tuple(self.by_document), tuple(query), scores)
         return scores
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from quantum_rerank.circuits import CircuitConfig, Weights, make_engine
@@ -30,6 +31,8 @@ def fidelity(left: Tensor, right: Tensor) -> Tensor:
     """
     exporting = torch.compiler.is_compiling()
     if left.dim() == 2 and left.device.type == "cpu" and not exporting:
+        if torch.is_inference_mode_enabled():
+            return torch.from_numpy(_squared_moduli(_overlap(left, right)))
         result: Tensor = _Fidelity.apply(left, right)  # type: ignore[no-untyped-call]
         return result
     return _fidelity(left, right)
@@ -40,20 +43,29 @@ def _fidelity(left: Tensor, right: Tensor) -> Tensor:
     return (overlap * overlap.conj()).real
 
 
+def _overlap(left: Tensor, right: Tensor) -> NDArray[Any]:
+    # The conjugated factor is also the transposed one: BLAS does both on the way.
+    overlap: NDArray[Any] = (left @ right.mH).numpy()
+    return overlap
+
+
+def _squared_moduli(amplitudes: NDArray[Any]) -> NDArray[Any]:
+    from quantum_rerank.circuits.engines.kernels import squared_moduli
+
+    result = np.empty(amplitudes.shape, amplitudes.real.dtype)
+    squared_moduli(amplitudes, result)
+    return result
+
+
 class _Fidelity(torch.autograd.Function):
     """`_fidelity` on a CPU: two matrix products, and one pass between them instead of five."""
 
     @staticmethod
     def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
-        from quantum_rerank.circuits.engines.kernels import squared_moduli
-
-        # The conjugated factor is also the transposed one: BLAS does both on the way.
-        overlap = (left @ right.mH).numpy()
-        result = np.empty(overlap.shape, overlap.real.dtype)
-        squared_moduli(overlap, result)
+        overlap = _overlap(left, right)
         ctx.save_for_backward(left, right)
         ctx.overlap = overlap
-        return torch.from_numpy(result)
+        return torch.from_numpy(_squared_moduli(overlap))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

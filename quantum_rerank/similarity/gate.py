@@ -45,16 +45,16 @@ class NearestGate(nn.Module):
 
     def forward(self, queries: Tensor) -> Tensor:
         """Return the shares of queries, (n, dim) -> (n,) float64, from 0 to 1."""
-        if not self.is_chosen:
+        low, high = float(self.low), float(self.high)  # numbers cost less than tensors
+        if not high > low:
             return torch.ones(len(queries), dtype=torch.float64)
-        return self.shares(self.nearness(queries))
+        return _clipped(self.nearness(queries), low, high)
 
     def shares(self, nearness: Tensor) -> Tensor:
         """Return the shares of queries by their nearness, (n,) float32 -> (n,) float64."""
         if not self.is_chosen:
             return torch.ones(len(nearness), dtype=torch.float64)
-        low, high = float(self.low), float(self.high)  # numbers cost less than tensors
-        return ((nearness.double() - low) / (high - low)).clamp(0.0, 1.0)
+        return _clipped(nearness, float(self.low), float(self.high))
 
     @property
     def is_chosen(self) -> bool:
@@ -66,3 +66,7 @@ class NearestGate(nn.Module):
         if stored is not None and stored.shape[1:] == self.queries.shape[1:]:
             self.queries = self.queries.new_zeros(stored.shape)
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def _clipped(nearness: Tensor, low: float, high: float) -> Tensor:
+    return ((nearness.double() - low) / (high - low)).clamp(0.0, 1.0)
