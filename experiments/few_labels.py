@@ -13,7 +13,10 @@ from quantum_rerank.console import run
 from quantum_rerank.output_streams import as_a_display
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from experiments.plan import Dataset, Setup, Task
+    from experiments.results import Result
 
 FEW = (20, 50, 100)
 """Numbers of training queries that every collection is cut to, as far as it has them."""
@@ -33,6 +36,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 @app.command()
 @as_a_display()
 def main(
+    render: Annotated[
+        bool,
+        typer.Option(help="Train nothing: print the page of the results that are in --output."),
+    ] = False,
     beir: Annotated[
         Path | None, typer.Option(help="Folder with the BEIR folders of the experiments.")
     ] = None,
@@ -64,14 +71,15 @@ def main(
 
         python -m experiments.few_labels --beir data
     """
-    from experiments.few_labels_page import PAGE, document, measured_cuts
     from experiments.plan import choose_datasets
     from experiments.training import all_results
-    from quantum_rerank.atomic import output_errors, write_text
     from quantum_rerank.machine import cores
     from quantum_rerank.plain_console import make_console
 
     console = make_console()
+    if render:
+        _write(docs or output, *stored(output), seeds, (), console)
+        return
     names = tuple(collections or dict.fromkeys((*FEW_COLLECTIONS, *CURVE_COLLECTIONS)))
     chosen = choose_datasets(beir, names)
     for name, reason in chosen.left_out.items():
@@ -79,20 +87,68 @@ def main(
     numbers = range(1, seeds + 1)
     cuts = [cut for dataset in chosen.datasets for cut in cuts_of(dataset, numbers, encoder)]
     models = rows(tuned)
-    draws = range(1, DRAWS * seeds + 1)
     planned = list(tasks_of(cuts, models, numbers, encoder))
-    drawn = [cut for cut in cuts if has_draws(cut)]
     del models["discriminant"]
-    more = [task for task in tasks_of(drawn, models, draws, encoder) if task.seed > seeds]
-    results, _ = all_results([*planned, *more], cuts, output, jobs or cores(), console)
+    drawn = [cut for cut in cuts if has_draws(cut)]
+    more = range(seeds + 1, DRAWS * seeds + 1)
+    planned += tasks_of(drawn, models, more, encoder)
+    results, _ = all_results(planned, cuts, output, jobs or cores(), console)
     whole = not collections and not chosen.left_out and seeds == SEEDS
     folder = docs or (Path("docs") if whole else output)
+    _write(folder, cuts, results, seeds, tuple(chosen.left_out), console)
+
+
+def _write(
+    folder: Path,
+    cuts: Sequence[Dataset],
+    results: Sequence[Result],
+    seeds: int,
+    left_out: Sequence[str],
+    console: Console,
+) -> None:
+    from experiments.few_labels_page import PAGE, document, measured_cuts
+    from quantum_rerank.atomic import output_errors, write_text
+
+    drawn = [cut for cut in cuts if has_draws(cut)]
     of_seeds = [result for result in results if result.seed <= seeds]
     tables = measured_cuts(cuts, of_seeds), measured_cuts(drawn, results)
-    text = document(*tables, seeds, list(chosen.left_out))
     with output_errors(folder / PAGE):
-        write_text(folder / PAGE, text)
+        write_text(folder / PAGE, document(*tables, seeds, left_out))
     console.print(f"Wrote {folder / PAGE}.", soft_wrap=True)
+
+
+def stored(folder: Path) -> tuple[list[Dataset], list[Result]]:
+    """Return the cuts and the results below a folder, whose data are not checked.
+
+    Raises:
+        ConfigError: The folder has no results.
+    """
+    from experiments.plan import Dataset
+    from experiments.results import Result
+    from quantum_rerank.errors import ConfigError
+    from quantum_rerank.regular_files import read_json
+
+    results = [Result(read_json(path)) for path in sorted(folder.glob("*/*/*.json"))]
+    if not results:
+        raise ConfigError(f"`{folder}` has no results. Run the experiments without --render.")
+    cuts = dict[str, Dataset]()
+    for result in results:
+        data = result.record["config"]["data"]
+        for name in result.scores:
+            cuts[result.dataset] = Dataset(
+                result.dataset,
+                tuple(data["seen"]),
+                {"test": name},
+                train_queries=data["train_queries"],
+            )
+    order = (*FEW_COLLECTIONS, *CURVE_ONLY)
+
+    def place(cut: Dataset) -> tuple[int, int]:
+        name = cut.name.rpartition("-")[0]
+        known = order.index(name) if name in order else len(order)
+        return known, cut.train_queries or 0
+
+    return sorted(cuts.values(), key=place), results
 
 
 def rows(tuned: Path) -> dict[str, Setup]:

@@ -50,10 +50,18 @@ def test_a_collection_with_few_queries_is_measured_with_all_of_them_and_resumed(
     assert "17 trainings, 17 of them finished earlier" in run(root)
     assert (root / "results" / "few-labels.md").read_bytes() == page
     assert b"| cran | 10 | " in page
+    render = ["--render", "--seeds", "1", "--output", str(root / "results")]
+    CliRunner().invoke(app, [*render, "--docs", str(root / "docs")], catch_exceptions=False)
+    assert (root / "docs" / "few-labels.md").read_bytes() == page
     record = json.loads((root / "results" / "cran-10" / "tuned" / "2.json").read_text())
     data = record["config"]["data"]
     assert (data["train_queries"], data["cut_validation"]) == (10, True)
     assert data["split_seed"] == data["train_queries_seed"] == 2
+
+
+def test_a_page_of_no_results_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["--render", "--output", str(tmp_path)])
+    assert "has no results" in str(result.exception)
 
 
 def test_a_curve_has_every_number_that_the_collection_exceeds() -> None:
