@@ -60,7 +60,8 @@ def test_trials_stopped_by_asha_are_pruned_with_their_last_value(
     finished_search: FinishedSearch,
 ) -> None:
     pruned = [trial for trial in finished_search.trials if trial.state == TrialState.PRUNED]
-    assert pruned
+    rung = [t.intermediate_values[1] for t in finished_search.trials if t.intermediate_values]
+    assert pruned or rung.count(max(rung)) > len(rung) // 2  # of equal ones none is stopped
     for trial in pruned:
         assert 1 <= max(trial.intermediate_values) < EPOCHS
         assert trial.value == trial.intermediate_values[max(trial.intermediate_values)]
@@ -112,9 +113,9 @@ def test_the_best_trial_and_the_start_point_are_confirmed_and_one_of_them_wins(
     finalists = {first, second if first == start_point else start_point}
     means = {row["number"]: row["mean"] for row in summary["confirmed"]}
     assert set(means) == finalists
-    leader = max(means, key=lambda number: means[number])
+    leader = max(means, key=lambda number: (means[number], number != start_point))
     if (selection := summary["selection"]) is not None:
-        assert (selection["leader"], selection["start_point"]) == (leader, start_point)
+        assert (selection["leader"], selection["reference"]) == (leader, start_point)
         assert selection["lead"] == pytest.approx(means[leader] - means[start_point])
         is_ahead = selection["lead"] > selection["standard_error"]
         assert selection["is_distinguishable"] == is_ahead
