@@ -27,7 +27,7 @@ TUNED: dict[str, Any] = {
     "mlp.linear_path": "discriminant",
     "data.encoder": ENCODER,
 }
-"""What `configs/tuned_config.yaml` says of the model, without its gate and lexical part."""
+"""The model of `configs/tuned_config.yaml`, without its gate and lexical part."""
 
 _ONSETS = [*"bcdfghjklmnprstvw", "st", "tr", "pr", "ch", "th", "sh", "br", "cl", "gr"]
 _VOWELS = [*"aeiou", "ea", "ou", "io"]

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from experiments.options import Encoder, Jobs
 from quantum_rerank.console import run
-from quantum_rerank.errors import ConfigError
 from quantum_rerank.output_streams import as_a_display
 from quantum_rerank.paths import expanded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from rich.console import Console
 
-    from experiments.plan import Setup
     from experiments.summarising import Experiments
 
 TUNED_FILES = {
@@ -137,11 +136,8 @@ def main(
     seeds: Annotated[
         int, typer.Option(min=1, help="Number of trainings of each model, with seeds 1, 2, ...")
     ] = SEEDS,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Number of trainings at once, one core each. Default: all cores."),
-    ] = None,
-    encoder: Annotated[str, typer.Option(help="Name or folder of the encoder.")] = ENCODER,
+    jobs: Jobs = None,
+    encoder: Encoder = ENCODER,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -204,15 +200,17 @@ def _run(
     options: Options, output: Path, docs: Path | None, jobs: int | None, console: Console
 ) -> Experiments:
     """Run the trainings that have no result."""
-    from experiments.plan import choose_datasets, read_tuned, setups, tasks
+    from experiments.plan import choose_datasets, read_tuned, selected_rows, setups, tasks
     from experiments.summarising import Experiments
     from experiments.training import all_results
     from quantum_rerank.config import parse_override
+    from quantum_rerank.evaluation import COSINE
     from quantum_rerank.machine import cores
 
     overrides = dict(parse_override(text) for text in options.overrides)
     configs = {name: read_tuned(file) for name, file in options.files.items()}
-    rows = _selected(options.models, setups(configs["tuned"], configs["tuned_twin"], overrides))
+    everything = setups(configs["tuned"], configs["tuned_twin"], overrides)
+    rows = selected_rows(options.models, everything, "experiments", always=[COSINE])
     chosen = choose_datasets(options.beir, options.collections)
     for name, reason in chosen.left_out.items():
         console.print(f"Skipping {name}: {reason}", soft_wrap=True)
@@ -231,22 +229,6 @@ def _run(
         skipped=skipped,
         results=results,
     )
-
-
-def _selected(models: Sequence[str], rows: Mapping[str, Setup]) -> dict[str, Setup]:
-    """Return the selected rows and cosine, the baseline of all comparisons.
-
-    Raises:
-        ConfigError: There is no such row.
-    """
-    from quantum_rerank.evaluation import COSINE
-
-    if unknown := [name for name in models if name not in rows]:
-        valid = ", ".join(rows)
-        raise ConfigError(
-            [f"`{name}` is not a model of the experiments. Valid: {valid}." for name in unknown]
-        )
-    return {name: row for name, row in rows.items() if not models or name in (COSINE, *models)}
 
 
 def _write(experiments: Experiments, folder: Path, console: Console) -> None:

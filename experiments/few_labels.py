@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from experiments.options import Encoder, Jobs
 from quantum_rerank.console import run
 from quantum_rerank.output_streams import as_a_display
 
@@ -59,10 +60,8 @@ def main(
     tuned: Annotated[Path, typer.Option(help="YAML of the tuned configuration.")] = Path(
         "configs/tuned_config.yaml"
     ),
-    encoder: Annotated[str, typer.Option(help="Name of the encoder.")] = "minilm",
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Number of trainings at once. Default: all cores.")
-    ] = None,
+    encoder: Encoder = "minilm",
+    jobs: Jobs = None,
 ) -> None:
     """Cut the training queries to 20, 50 and 100, and up to 1,000 for a learning curve.
 

@@ -241,6 +241,28 @@ def setups(
     }
 
 
+def selected_rows(
+    models: Sequence[str], rows: Mapping[str, Setup], where: str, always: Sequence[str] = ()
+) -> dict[str, Setup]:
+    """Return the selected rows, all where none is selected.
+
+    Args:
+        models: Names of the selected rows.
+        rows: All rows.
+        where: What the rows are of, for the message.
+        always: Rows that are there in any case.
+
+    Raises:
+        ConfigError: There is no such row.
+    """
+    if unknown := [name for name in models if name not in rows]:
+        valid = ", ".join(rows)
+        raise ConfigError(
+            [f"`{name}` is not a model of the {where}. Valid: {valid}." for name in unknown]
+        )
+    return {name: row for name, row in rows.items() if not models or name in (*always, *models)}
+
+
 def read_tuned(path: Path) -> ExperimentConfig:
     """Read a configuration of nested sections, dotted keys, or both, without data and seed.
 

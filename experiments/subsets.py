@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.evaluation.query_set import QuerySet
-from quantum_rerank.training.query_sets import select_queries
+from quantum_rerank.training.subsets import some_queries
 from quantum_rerank.training.trial_data import PreparedData
 
 
@@ -28,20 +26,17 @@ def reduced(prepared: PreparedData, n_queries: int, seed: int) -> PreparedData:
         ConfigError: There are fewer training queries, or a domain would be left without any.
     """
     trial = prepared.trial
-    train, validation = (
-        sum(len(queries.query_ids) for queries in role)
-        for role in (trial.train, trial.validation_in_domain)
-    )
-    if n_queries > train:
+    n_train = prepared.n_train
+    if n_queries > n_train:
         raise ConfigError(
-            f"{n_queries:,} training queries were asked for, but the data have {train:,}. Ask for "
-            "fewer, or add collections."
+            f"{n_queries:,} training queries were asked for, but the data have {n_train:,}. Ask "
+            "for fewer, or add collections."
         )
-    n_validation = max(round(validation * n_queries / train), len(trial.validation_in_domain))
-    rng = np.random.default_rng(seed)
+    validation = sum(len(queries.query_ids) for queries in trial.validation_in_domain)
+    n_validation = max(round(validation * n_queries / n_train), len(trial.validation_in_domain))
     parts = {
-        "train": _first(trial.train, n_queries, rng),
-        "validation": _first(trial.validation_in_domain, n_validation, rng),
+        "train": _part(trial.train, n_queries, seed),
+        "validation": _part(trial.validation_in_domain, n_validation, seed),
     }
     splits = {domain: dict(split) for domain, split in prepared.splits.items()}
     for role, query_sets in parts.items():
@@ -51,24 +46,15 @@ def reduced(prepared: PreparedData, n_queries: int, seed: int) -> PreparedData:
     return replace(prepared, trial=smaller, splits=splits)
 
 
-def _first(
-    query_sets: Sequence[QuerySet], n: int, rng: np.random.Generator
-) -> tuple[QuerySet, ...]:
-    """Return the first n queries of an order in which domains alternate as their sizes do."""
-    shuffled = [rng.permutation(len(queries.query_ids)) for queries in query_sets]
-    places = [
-        ((place + 0.5) / len(rows), domain, row)
-        for domain, rows in enumerate(shuffled)
-        for place, row in enumerate(rows)
-    ]
-    chosen = sorted(places)[:n]
-    parts = []
-    for number, queries in enumerate(query_sets):
-        ids = [queries.query_ids[row] for _, domain, row in chosen if domain == number]
-        if not ids:
-            raise ConfigError(
-                f"Of {n} queries none is of {queries.domain}, but a training needs training and "
-                "validation queries of each domain. Ask for more training queries."
-            )
-        parts.append(select_queries(queries, sorted(ids)))
-    return tuple(parts)
+def _part(query_sets: Sequence[QuerySet], n: int, seed: int) -> tuple[QuerySet, ...]:
+    """Return n queries of some query sets.
+
+    Raises:
+        ConfigError: A domain would be left without any.
+    """
+    if n < len(query_sets):
+        raise ConfigError(
+            f"Of {n} queries none is of {query_sets[n].domain}, but a training needs training and "
+            "validation queries of each domain. Ask for more training queries."
+        )
+    return some_queries(query_sets, n, seed)

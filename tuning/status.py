@@ -82,11 +82,12 @@ def main(
 
 def _read(folder: Path, html: Path | None) -> RunStatus:
     """Return the status of a run, and write its page if one is asked for."""
+    snapshot = read_snapshot(folder)
     if html is not None:
         from tuning.reporting.search_page import write_search_page
 
-        write_search_page(folder, html)
-    return run_status(read_snapshot(folder))
+        write_search_page(snapshot, html)
+    return run_status(snapshot)
 
 
 def _wait_for_study(folder: Path, seconds: float) -> None:

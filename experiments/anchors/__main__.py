@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from experiments.__main__ import DOCS, SEEDS, TUNED_FILES
+from experiments.options import Jobs
 from quantum_rerank.console import run
 from quantum_rerank.errors import ConfigError
 from quantum_rerank.output_streams import as_a_display
@@ -101,10 +102,7 @@ def main(
     encoder_seeds: Annotated[
         int | None, typer.Option(min=1, help="Number of trainings of the encoder, if it differs.")
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Number of trainings at once, one core each. Default: all cores."),
-    ] = None,
+    jobs: Jobs = None,
 ) -> None:
     """Train usual rerankers on the data of the experiments, and compare `tuned` with them.
 

@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from experiments.options import Encoder, Jobs
 from quantum_rerank.console import run
-from quantum_rerank.errors import ConfigError
 from quantum_rerank.output_streams import as_a_display
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from rich.console import Console
 
     from experiments.map.summarising import Map
-    from experiments.plan import Setup
 
 TUNED = Path("configs/tuned_config.yaml")
 DOCS = Path("docs/experiments")
@@ -131,11 +128,8 @@ def main(
             "whole map, otherwise the folder of the results."
         ),
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Number of trainings at once, one core each. Default: all cores."),
-    ] = None,
-    encoder: Annotated[str, typer.Option(help="Name or folder of the encoder.")] = ENCODER,
+    jobs: Jobs = None,
+    encoder: Encoder = ENCODER,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -191,7 +185,7 @@ def _run(options: Options, output: Path, jobs: int | None, console: Console) -> 
     """Run the trainings that have no result."""
     from experiments.map.plan import CIRCUITS, Cell, check_overrides, dataset, setups, tasks
     from experiments.map.summarising import Map
-    from experiments.plan import read_tuned
+    from experiments.plan import read_tuned, selected_rows
     from experiments.training import all_results
     from quantum_rerank.config import parse_override
     from quantum_rerank.machine import cores
@@ -200,7 +194,9 @@ def _run(options: Options, output: Path, jobs: int | None, console: Console) -> 
     check_overrides(overrides)
     tuned = read_tuned(options.tuned)
     cells = [Cell(o, q) for q in options.queries for o in options.outputs]
-    rows = {cell: _selected(options.models, setups(tuned, cell, overrides)) for cell in cells}
+    rows = {
+        cell: selected_rows(options.models, setups(tuned, cell, overrides), "map") for cell in cells
+    }
     data = {cell: dataset(options.collections, cell) for cell in cells}
     seeds = {
         name: options.circuit_seeds if name in CIRCUITS else options.seeds
@@ -216,20 +212,6 @@ def _run(options: Options, output: Path, jobs: int | None, console: Console) -> 
         results=results,
         skipped=skipped,
     )
-
-
-def _selected(models: Sequence[str], rows: Mapping[str, Setup]) -> dict[str, Setup]:
-    """Return the selected models.
-
-    Raises:
-        ConfigError: There is no such model.
-    """
-    if unknown := [name for name in models if name not in rows]:
-        valid = ", ".join(rows)
-        raise ConfigError(
-            [f"`{name}` is not a model of the map. Valid: {valid}." for name in unknown]
-        )
-    return {name: row for name, row in rows.items() if not models or name in models}
 
 
 def _write(finished: Map, folder: Path, console: Console) -> None:

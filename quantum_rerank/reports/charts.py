@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from quantum_rerank.evaluation import Comparison
 from quantum_rerank.reports.page import Chart, Section, new_figure, plain, write_page
 from quantum_rerank.reports.report import Report
 from quantum_rerank.reports.runs import Group
@@ -38,7 +40,7 @@ def _sections(report: Report) -> Iterator[Section]:
         )
     for group in report.groups:
         title = f"{group.name}: models, paired over queries"
-        chart = differences(title, report.pairs[group.name])
+        chart = paired_chart(title, report.pairs[group.name])
         yield Section(group.name, parts=[chart, *report.by_group[group.name]])
     if report.searches:
         yield Section("Searches", parts=report.searches)
@@ -84,28 +86,42 @@ def spread(groups: Sequence[Group]) -> Chart:
     return Chart(figure, "Validation objective of every model: a point for each training.")
 
 
-def differences(title: str, pairs: Mapping[str, Sequence[Paired]]) -> Chart:
-    """Return a chart of differences with their intervals; at 0 two models are equal.
+def paired_chart(title: str, pairs: Mapping[str, Sequence[Paired]]) -> Chart:
+    """Return a chart of the differences between models.
 
     Args:
         title: Title of the chart.
         pairs: Role of queries -> differences.
     """
+    named = {
+        role: {f"{pair.model} minus {pair.other}": pair.comparison for pair in of_role}
+        for role, of_role in pairs.items()
+    }
+    figure = differences(title, named)
+    return Chart(figure, "Paired differences with 95 % intervals; right of 0 the first is better.")
+
+
+def differences(title: str, comparisons: Mapping[str, Mapping[str, Comparison]]) -> Any:
+    """Return a figure of differences with their intervals; at 0 two systems are equal.
+
+    Args:
+        title: Title of the figure.
+        comparisons: Role of queries -> name of a difference -> difference.
+    """
     figure = new_figure(title, "difference in NDCG@10, 95 % interval")
-    for role, differing in pairs.items():
-        comparisons = [pair.comparison for pair in differing]
+    for role, of_role in comparisons.items():
         figure.add_scatter(
-            x=[comparison.difference for comparison in comparisons],
-            y=[plain(f"{pair.model} minus {pair.other}") for pair in differing],
+            x=[one.difference for one in of_role.values()],
+            y=[plain(name) for name in of_role],
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": [c.high - c.difference for c in comparisons],
-                "arrayminus": [c.difference - c.low for c in comparisons],
+                "array": [one.high - one.difference for one in of_role.values()],
+                "arrayminus": [one.difference - one.low for one in of_role.values()],
             },
             mode="markers",
             name=plain(role),
         )
     figure.add_vline(x=0.0, line_dash="dot")
     figure.update_yaxes(automargin=True)
-    return Chart(figure, "Paired differences with 95 % intervals; right of 0 the first is better.")
+    return figure

@@ -93,7 +93,7 @@ def gate_shares(head: Head, queries: NDArray[np.float32]) -> FloatArray | None:
 
 
 class RepresentedQuery(NamedTuple):
-    """What a score needs of a query, whatever the documents.
+    """Represented query: the part of a score that is the same for all documents.
 
     Attributes:
         vector: (dim,) float32, L2-normalised.

@@ -6,14 +6,13 @@ study and decides as if it had never stopped.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
 
-from tuning.space import SCHEDULERS, Space
+from tuning.space import SCHEDULERS, Space, rung_epochs
 from tuning.study.view import StudyView
 
 
@@ -110,7 +109,7 @@ class SuccessiveHalving:
     def __init__(
         self, max_epochs: int, grace: int, reduction: float, n_brackets: int = 1, seed: int = 0
     ) -> None:
-        rungs = [round(grace * reduction**k) for k in range(_n_rungs(max_epochs, grace, reduction))]
+        rungs = rung_epochs(max_epochs, grace, reduction)
         self._brackets: list[dict[int, dict[int, float]]] = [
             {rung: {} for rung in rungs[first:]} for first in range(min(n_brackets, len(rungs)))
         ]
@@ -176,8 +175,3 @@ class NoRule:
     def stops(self, trial: int, epoch: int, value: float) -> bool:
         """Return False."""
         return False
-
-
-def _n_rungs(max_epochs: int, grace: int, reduction: float) -> int:
-    """Return the number of rungs: the powers of the reduction that fit, the first included."""
-    return int(math.log(max_epochs / grace) / math.log(reduction) + 1e-9) + 1

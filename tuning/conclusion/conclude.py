@@ -44,6 +44,7 @@ from tuning.limits.failures import without_weights
 from tuning.records import StopKind, StopReason
 from tuning.space import Space
 from tuning.study import attributes
+from tuning.study.ranking import first_start_point
 from tuning.study.run_folder import BEST
 from tuning.study.trials import highest
 from tuning.study.view import StudyView
@@ -237,12 +238,8 @@ class Conclusion:
 
 def reference_of(trials: Sequence[FrozenTrial]) -> int | None:
     """Return the number of the reference, the first start point whose trial has an objective."""
-    points = [
-        (point, trial.number)
-        for trial in StudyView(trials).ranked()
-        if (point := attributes.start_point(trial)) is not None
-    ]
-    return min(points)[1] if points else None
+    reference = first_start_point(StudyView(trials).ranked())
+    return None if reference is None else reference.number
 
 
 def why_no_model(trials: Sequence[FrozenTrial]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial
 
-from tuning.limits.early_end import expected_best
+from tuning.limits.early_end import expected_best, proposed_values
 from tuning.study import attributes
 from tuning.study.trials import highest
 from tuning.study.view import StudyView
@@ -52,13 +52,11 @@ def doubling(trials: Sequence[FrozenTrial]) -> Doubling | None:
     Args:
         trials: Finished trials of a search.
     """
-    start, proposed = list[float](), list[float]()
-    for trial in StudyView(trials).ranked():
-        value = highest(trial)
-        if value is not None:
-            (proposed if attributes.start_point(trial) is None else start).append(value)
+    ranked = StudyView(trials).ranked()
+    proposed = proposed_values(ranked)
     if len(proposed) < _LEAST:
         return None
-    known = max(start, default=-math.inf)
+    start = (highest(trial) for trial in ranked if attributes.start_point(trial) is not None)
+    known = max((value for value in start if value is not None), default=-math.inf)
     at_least = [max(known, value) for value in proposed]
     return Doubling(len(proposed), expected_best(at_least, len(proposed) // 2), max(at_least))

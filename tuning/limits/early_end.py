@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial
@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 from quantum_rerank.plural import counted
 from tuning.space import SamplerConfig, Space
 from tuning.study import attributes
+from tuning.study.ranking import first_start_point
 from tuning.study.trials import highest
 from tuning.study.view import StudyView
 
@@ -20,7 +21,7 @@ _LEAST = 16  # proposals: the halves of fewer say too little
 
 @dataclass(frozen=True)
 class LittleToGain:
-    """What further trials may gain is below the error of a comparison.
+    """Finding that further trials may gain less than the error of a comparison.
 
     Attributes:
         n: Number of finished trials.
@@ -96,9 +97,8 @@ class EarlyEnd:
 
     def _judge(self, study: StudyView, n_finished: int) -> LittleToGain | None:
         n_left = self._budget.trials - n_finished
-        trials = StudyView(study.finished())
-        values = proposed_values(trials)
-        pair = leader_and_other(trials)
+        ranked = StudyView(study.finished()).ranked()
+        values, pair = proposed_values(ranked), leader_and_other(ranked)
         if n_left <= 0 or len(values) < self._least or pair is None:
             return None
         numbers = pair[0].number, pair[1].number
@@ -119,24 +119,24 @@ def least_proposals(sampler: SamplerConfig) -> int:
     return max(_LEAST, 2 * sampler.startup_trials)
 
 
-def proposed_values(study: StudyView) -> list[float]:
+def proposed_values(trials: Iterable[FrozenTrial]) -> list[float]:
     """Return the best objective of each trial that a sampler has proposed."""
-    proposed = (trial for trial in study.ranked() if attributes.start_point(trial) is None)
+    proposed = (trial for trial in trials if attributes.start_point(trial) is None)
     return [value for trial in proposed if (value := highest(trial)) is not None]
 
 
-def leader_and_other(study: StudyView) -> tuple[FrozenTrial, FrozenTrial] | None:
+def leader_and_other(ranked: Sequence[FrozenTrial]) -> tuple[FrozenTrial, FrozenTrial] | None:
     """Return the best trial and the one it is compared with; None where there are no two.
 
     That one is the first start point or, where this leads itself or is missing, the second best.
+
+    Args:
+        ranked: Trials, the best first.
     """
-    ranked = study.ranked()
     if len(ranked) < 2:
         return None
-    start = [trial for trial in ranked[1:] if attributes.start_point(trial) is not None]
-    if attributes.start_point(ranked[0]) is not None or not start:
-        return ranked[0], ranked[1]
-    return ranked[0], min(start, key=lambda trial: attributes.start_point(trial) or 0)
+    reference = first_start_point(ranked)
+    return ranked[0], ranked[1] if reference in (None, ranked[0]) else reference
 
 
 def expected_gain(values: Sequence[float], n_left: int) -> float:

@@ -9,12 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from quantum_rerank.evaluation import COSINE, Scores, difference_table, leaderboard
+from quantum_rerank.evaluation import COSINE, difference_table, leaderboard
 from quantum_rerank.evaluation.target_table import target_table
 from quantum_rerank.evaluation.targets import read_target_records
 from tuning.conclusion.outcome import Outcome
 from tuning.conclusion.race import Confirmed
 from tuning.reporting.descriptions import describe_trial
+from tuning.reporting.summary import systems_of
 from tuning.study import attributes
 from tuning.study.ranking import front, ranking_key
 from tuning.study.trials import STATE_NAMES, highest, last_epoch
@@ -39,8 +40,9 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     if cost := outcome.space.header.objective.cost:
         console.print(_front_table(front(outcome.trials), outcome.space, cost))
     print_confirmed(outcome.confirmed, console)
+    winner = f"best (trial {outcome.tested[0].trial.number})" if outcome.tested else ""
     for role in ("test", "unseen_test"):
-        systems = _systems(outcome, role)
+        systems = systems_of(outcome, role, winner)
         if COSINE not in systems:
             continue
         console.print(leaderboard(role, systems))
@@ -108,19 +110,6 @@ def taken_over_table(taken: Sequence[TakenOver]) -> Table:
         reasons = "; ".join(f"{reason}: {count}" for reason, count in run.left_out.items())
         table.add_row(*map(str, numbers), Text(run.run), Text(reasons))
     return table
-
-
-def _systems(outcome: Outcome, role: str) -> dict[str, Scores]:
-    """Return baselines and tested trials by the names under which they are shown."""
-    named = {f"trial {tested.trial.number}": tested for tested in outcome.tested[1:]}
-    if outcome.default:
-        named.pop(f"trial {outcome.default.trial.number}", None)
-        named[f"default (trial {outcome.default.trial.number})"] = outcome.default
-    if outcome.tested:
-        named = {f"best (trial {outcome.tested[0].trial.number})": outcome.tested[0], **named}
-    systems = {name: roles[role] for name, roles in outcome.baselines.items() if role in roles}
-    scores = {name: tested.scores for name, tested in named.items()}
-    return systems | {name: roles[role] for name, roles in scores.items() if role in roles}
 
 
 def _trial_table(outcome: Outcome) -> Table:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from quantum_rerank.evaluation import Comparison
 from quantum_rerank.plural import counted
+from quantum_rerank.reports.charts import differences
 from quantum_rerank.reports.page import COLORS, Chart, new_figure, plain
 from tuning.reporting.descriptions import describe_trial
 from tuning.space import CategoricalParameter, IntParameter, Space
@@ -108,16 +109,12 @@ def learning_curves(trials: Sequence[FrozenTrial], space: Space) -> Chart:
 
 
 def rung_counts(trials: Sequence[FrozenTrial], space: Space) -> dict[int, int]:
-    """Return epoch of a rung -> number of trials that have reached it."""
+    """Return epoch of a rung, and the last epoch -> number of trials that have reached it."""
     scheduler, most = space.header.scheduler, space.header.budget.epochs
     if scheduler.name not in ("asha", "hyperband"):
         return {}
-    rung, epochs = float(scheduler.grace_period), list[int]()
-    while rung < most:
-        epochs.append(int(rung))
-        rung *= scheduler.reduction_factor
-    epochs.append(most)
-    return {e: sum(last_epoch(trial) >= e for trial in trials) for e in dict.fromkeys(epochs)}
+    epochs = dict.fromkeys([*scheduler.rungs(most), most])
+    return {epoch: sum(last_epoch(trial) >= epoch for trial in trials) for epoch in epochs}
 
 
 def rungs(trials: Sequence[FrozenTrial], space: Space) -> Chart:
@@ -314,23 +311,9 @@ def quality(comparisons: Mapping[str, Mapping[str, Comparison]]) -> Chart:
         comparisons: Role of test queries -> system -> winner minus system.
     """
     most = max(map(len, comparisons.values()))
-    figure = new_figure("Winner minus others", "NDCG@10, 95 % interval", height=160 + 40 * most)
-    for role, of_role in comparisons.items():
-        figure.add_scatter(
-            x=[one.difference for one in of_role.values()],
-            y=[plain(name) for name in of_role],
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [one.high - one.difference for one in of_role.values()],
-                "arrayminus": [one.difference - one.low for one in of_role.values()],
-            },
-            mode="markers",
-            marker={"size": 9},
-            name=plain(role),
-        )
-    figure.add_vline(x=0.0, line_dash="dot")
-    figure.update_yaxes(automargin=True, autorange="reversed")
+    figure = differences("Winner minus others", comparisons)
+    figure.update_layout(height=160 + 40 * most)
+    figure.update_yaxes(autorange="reversed")
     return Chart(
         figure,
         "Differences in NDCG@10 on the same test queries; right of 0 the winner is better.",

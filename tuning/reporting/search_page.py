@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,10 @@ from quantum_rerank.regular_files import read_json
 from quantum_rerank.reports.page import Chart, Listing, Section, write_page
 from quantum_rerank.reports.tabular import Tabular
 from tuning.reporting.descriptions import describe_trial, duration
-from tuning.reporting.run_status import run_status
+from tuning.reporting.run_status import RunStatus, run_status
 from tuning.reporting.search_charts import quality, search_charts
 from tuning.reporting.search_scores import RoleScores, SearchScores, read_scores
-from tuning.reporting.snapshot import Snapshot, read_snapshot
+from tuning.reporting.snapshot import Snapshot
 from tuning.study import attributes
 from tuning.study.ranking import ranking_key
 from tuning.study.run_folder import BEST, SUMMARY
@@ -39,36 +40,40 @@ _WORST = 10  # queries that are listed
 
 @dataclass(frozen=True)
 class _Finished:
-    """What the conclusion of a search has written."""
+    """Files that the conclusion of a search has written."""
 
     summary: Mapping[str, Any]
     scores: SearchScores | None
 
+    @cached_property
+    def comparisons(self) -> dict[str, dict[str, Comparison]]:
+        """Role -> system -> winner minus system."""
+        return self.scores.comparisons() if self.scores else {}
 
-def write_search_page(folder: Path, path: Path) -> None:
+
+def write_search_page(snapshot: Snapshot, path: Path) -> None:
     """Write the page of a run, live or over.
 
     Args:
-        folder: Folder of the run.
+        snapshot: Contents of the run's folder.
         path: File to write.
 
     Raises:
-        OutputError: The folder holds no run, or the file cannot be written.
+        OutputError: The file cannot be written.
         MissingPackage: plotly or jinja2 is not installed.
     """
-    snapshot = read_snapshot(folder)
     write_page(
         path,
         f"Search {snapshot.space.header.name}",
         list(_sections(snapshot)),
-        f"{folder.name}, {snapshot.now:%Y-%m-%d %H:%M} UTC",
+        f"{snapshot.folder.name}, {snapshot.now:%Y-%m-%d %H:%M} UTC",
     )
 
 
 def _sections(snapshot: Snapshot) -> Iterator[Section]:
     trials, finished = snapshot.view.trials, _read_finished(snapshot.folder)
     status = run_status(snapshot)
-    yield Section("Result", list(_finding(snapshot, finished)), is_finding=True)
+    yield Section("Result", list(_finding(snapshot, status, finished)), is_finding=True)
     if finished is not None:
         yield from _quality(finished)
         yield from _targets(finished)
@@ -94,9 +99,8 @@ def _read_finished(folder: Path) -> _Finished | None:
     return _Finished(summary, read_scores(folder))
 
 
-def _finding(snapshot: Snapshot, finished: _Finished | None) -> Iterator[str]:
-    """Yield the result in sentences: the winner, what it gains over what, and the cost."""
-    status = run_status(snapshot)
+def _finding(snapshot: Snapshot, status: RunStatus, finished: _Finished | None) -> Iterator[str]:
+    """Yield the result in sentences: the cost, the winner, and its gain over the baselines."""
     counts = status.progress
     yield (
         f"{counted(counts.finished, 'trial')} of {counts.trials} finished: {counts.complete} "
@@ -112,7 +116,7 @@ def _finding(snapshot: Snapshot, finished: _Finished | None) -> Iterator[str]:
         return
     best = finished.summary["best"]
     yield f"The winner is trial {best.get('number')}: {_described(snapshot, best.get('number'))}."
-    for role, by_system in (finished.scores.comparisons() if finished.scores else {}).items():
+    for role, by_system in finished.comparisons.items():
         where = "held-out queries" if role == "test" else "queries of unseen domains"
         for name in (COSINE, _FIRST_STAGE):
             if name in by_system:
@@ -143,10 +147,8 @@ def _described(snapshot: Snapshot, number_: Any) -> str:
 
 
 def _quality(finished: _Finished) -> Iterator[Section]:
-    if finished.scores is None:
-        return
-    comparisons = finished.scores.comparisons()
-    if not comparisons:
+    comparisons = finished.comparisons
+    if finished.scores is None or not comparisons:
         return
     parts: list[Tabular | Chart] = [quality(comparisons)]
     for role, by_system in comparisons.items():

@@ -82,20 +82,21 @@ def scores_record(outcome: Outcome) -> dict[str, Any]:
     return {"metric": NDCG, "winner": WINNER, "roles": roles}
 
 
-def systems_of(outcome: Outcome, role: str) -> dict[str, Scores]:
-    """Return the winner, the baselines and the other tested trials by name.
+def systems_of(outcome: Outcome, role: str, winner: str = WINNER) -> dict[str, Scores]:
+    """Return the baselines and the tested trials by the names under which they are shown.
 
     Args:
         outcome: Outcome of the search.
         role: Role of the test queries.
+        winner: Name of the winner.
     """
     tested = {f"trial {one.trial.number}": one for one in outcome.tested[1:]}
     if outcome.default:
         tested.pop(f"trial {outcome.default.trial.number}", None)
         tested[f"default (trial {outcome.default.trial.number})"] = outcome.default
     if outcome.tested:
-        tested = {WINNER: outcome.tested[0], **tested}
-    scores = {name: one.scores for name, one in tested.items()} | dict(outcome.baselines)
+        tested = {winner: outcome.tested[0], **tested}
+    scores = dict(outcome.baselines) | {name: one.scores for name, one in tested.items()}
     return {name: roles[role] for name, roles in scores.items() if role in roles}
 
 

@@ -60,6 +60,7 @@ from tuning.reporting.pareto import draw_front
 from tuning.reporting.plan import print_plan
 from tuning.reporting.progress import ProgressDisplay, best_so_far
 from tuning.reporting.search_page import PAGE, write_search_page
+from tuning.reporting.snapshot import read_snapshot
 from tuning.reporting.summary import SCORES, scores_record, summarise, write_trials
 from tuning.reporting.tracking import WandbTracker, project
 from tuning.reporting.trainings_display import TrainingsDisplay
@@ -444,7 +445,7 @@ def _arrivals(
 def _write_page(folder: Path, console: Console) -> None:
     """Write report.html; a search without the packages for it ends well all the same."""
     try:
-        write_search_page(folder, folder / PAGE)
+        write_search_page(read_snapshot(folder), folder / PAGE)
     except MissingPackage as error:
         console.print(f"{PAGE} was not written: {error}", soft_wrap=True)
 

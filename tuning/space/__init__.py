@@ -8,6 +8,7 @@ from tuning.space.header import (
     Objective,
     SamplerConfig,
     SchedulerConfig,
+    rung_epochs,
 )
 from tuning.space.parameters import (
     CategoricalParameter,
@@ -42,5 +43,6 @@ __all__ = [
     "Space",
     "Suggester",
     "never_drawn",
+    "rung_epochs",
     "searchable_keys",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -11,6 +12,18 @@ from quantum_rerank.registry import name_of
 from tuning.space.registries import SAMPLERS, SCHEDULERS
 
 Factor = Annotated[float, Field(gt=0.0)]
+
+
+def rung_epochs(max_epochs: int, grace: int, reduction: float) -> list[int]:
+    """Return the epochs of the rungs: the powers of the reduction that fit, the first included.
+
+    Args:
+        max_epochs: Epochs of a trial.
+        grace: First rung.
+        reduction: Factor between two rungs.
+    """
+    n_rungs = int(math.log(max_epochs / grace) / math.log(reduction) + 1e-9) + 1
+    return [round(grace * reduction**k) for k in range(n_rungs)]
 
 
 class Objective(Section):
@@ -126,6 +139,17 @@ class SchedulerConfig(Section):
     factors: tuple[Factor, ...] = Field(
         (0.8, 1.2), min_length=1, description="pbt: factors by which a clone changes a parameter"
     )
+
+    def rungs(self, max_epochs: int) -> list[int]:
+        """Return the epochs of the rungs of asha, and of the first bracket of hyperband.
+
+        Args:
+            max_epochs: Epochs of a trial.
+
+        >>> SchedulerConfig(grace_period=4, reduction_factor=3).rungs(max_epochs=20)
+        [4, 12]
+        """
+        return rung_epochs(max_epochs, min(self.grace_period, max_epochs), self.reduction_factor)
 
     def share(self, n_members: int) -> int:
         """Return how many of some members are in the lowest, or the highest, quantile."""

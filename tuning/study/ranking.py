@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from tuning.study import attributes
 from tuning.study.trials import highest
 
 if TYPE_CHECKING:
@@ -36,3 +37,17 @@ def front(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
         if not best or trial.values[0] > best[-1].values[0]:
             best.append(trial)
     return best
+
+
+def first_start_point(ranked: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """Return the trial of the earliest start point, which others must beat; None without one.
+
+    Args:
+        ranked: Trials that have left weights.
+    """
+    points = [
+        (point, trial.number, trial)
+        for trial in ranked
+        if (point := attributes.start_point(trial)) is not None
+    ]
+    return min(points)[2] if points else None

@@ -101,6 +101,7 @@ def test_it_goes_on_where_weights_are_gone(rule: Callable[..., EarlyEnd]) -> Non
     ("start", "pair"),
     [
         ((0.9, 0.8), (0, 1)),  # the first start point leads: the second best
+        ((0.8, 0.9), (1, 0)),  # another start point leads: the first one
         ((0.1, 0.2), (17, 0)),  # a proposal leads: the first start point
         ((), (15, 0)),  # no start point: the second best
     ],

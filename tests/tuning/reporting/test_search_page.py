@@ -15,6 +15,7 @@ from tests.tuning.test_status import Run, begin
 from tuning.reporting.search_charts import importances, rung_counts, search_charts
 from tuning.reporting.search_page import write_search_page
 from tuning.reporting.search_scores import SearchScores
+from tuning.reporting.snapshot import read_snapshot
 from tuning.study.run_folder import SUMMARY
 
 __all__ = ["begin"]  # a fixture
@@ -52,7 +53,7 @@ def concluded(run: Run, **more: Any) -> None:
 
 
 def page_of(run: Run) -> str:
-    write_search_page(run.folder, run.folder / "report.html")
+    write_search_page(read_snapshot(run.folder), run.folder / "report.html")
     return (run.folder / "report.html").read_text(encoding="utf-8")
 
 
