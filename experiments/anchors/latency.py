@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from experiments.anchors.lambdamart import features, train_lambdamart
-from experiments.anchors.plan import COMPARED, ENCODER, ENCODER_BM25, LAMBDAMART
+from experiments.anchors.plan import DISCRIMINANT, ENCODER, ENCODER_BM25, LAMBDAMART
 from experiments.measuring import prepared_data
-from experiments.plan import Dataset, Setup
+from experiments.plan import TUNED, Dataset, Setup
 from quantum_rerank.atomic import output_errors, write_json
 from quantum_rerank.datasets import load_collection
 from quantum_rerank.embeddings import EncoderSettings, Role, text_model
@@ -105,7 +105,7 @@ class _Served:
             COSINE: self._cosine,
             "bm25_cosine": lambda query: (self._cosine(query), self._words(query)),
             FIRST_STAGE: lambda query: (self._cosine(query), self._lexical(query)),
-            **{name: self._model(name) for name in COMPARED[3:]},
+            **{name: self._model(name) for name in (DISCRIMINANT, TUNED)},
             LAMBDAMART: self._trees(),
             ENCODER: self._cosine,
             ENCODER_BM25: lambda query: (

@@ -9,9 +9,10 @@ from quantum_rerank.evaluation import COSINE
 from quantum_rerank.training.models import FIRST_STAGE
 
 LAMBDAMART, ENCODER, ENCODER_BM25 = "lambdamart", "encoder", "encoder_bm25"
+DISCRIMINANT = "discriminant"
 TRAINED = (LAMBDAMART, ENCODER)
 ANCHORS = (*TRAINED, ENCODER_BM25)
-COMPARED = (COSINE, "bm25_cosine", FIRST_STAGE, "discriminant", TUNED)
+COMPARED = (COSINE, "bm25_cosine", FIRST_STAGE, DISCRIMINANT, TUNED)
 """The rows of the experiments that are shown beside the anchors."""
 
 DESCRIPTIONS = {
@@ -21,7 +22,7 @@ DESCRIPTIONS = {
     COSINE: "cosine of the frozen encoder",
     "bm25_cosine": "the cosine fused with BM25 of words",
     FIRST_STAGE: "the cosine fused with BM25 of stems and n-grams",
-    "discriminant": "`first_stage` fused with the linear discriminant of the training queries",
+    DISCRIMINANT: "`first_stage` fused with the linear discriminant of the training queries",
     TUNED: "`first_stage` fused with the tuned hybrid",
 }
 

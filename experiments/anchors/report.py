@@ -8,13 +8,15 @@ from statistics import fmean
 
 from experiments.analysis import Measured, averaged, differences, means, measured
 from experiments.anchors.encoder import EncoderSetup
-from experiments.anchors.plan import ANCHORS, COMPARED, DESCRIPTIONS, ENCODER, TRAINED
+from experiments.anchors.plan import ANCHORS, COMPARED, DESCRIPTIONS, DISCRIMINANT, ENCODER, TRAINED
 from experiments.plan import FIXED, TUNED
 from experiments.results import Result
 from experiments.summarising import difference_of, mean_of
 from experiments.summary import Difference
 from experiments.tables import DIFFERENCE_COLUMNS, Table, difference_cells, with_spread
+from quantum_rerank.evaluation import Scores
 from quantum_rerank.plural import counted
+from quantum_rerank.training.models import FIRST_STAGE
 
 _ROWS = (*COMPARED, *ANCHORS)
 
@@ -42,28 +44,34 @@ def document(comparison: Comparison) -> str:
 
 
 def sentences(scores: Measured) -> list[str]:
-    """Return the main results in one sentence for each anchor."""
-    return [
-        _sentence(name, [difference_of(paired) for paired in differences(scores, TUNED, name)])
+    """Return the main results: each anchor beside `tuned`, `discriminant` and `first_stage`."""
+    pairs = [
+        pair
         for name in ANCHORS
-        if any(name in rows for rows in scores.values())
+        for pair in ((TUNED, name), (DISCRIMINANT, name), (name, FIRST_STAGE))
+    ]
+    by_pair = {pair: differences(scores, *pair) for pair in pairs}
+    return [
+        _sentence(*pair, [difference_of(paired) for paired in by_collection])
+        for pair, by_collection in by_pair.items()
+        if by_collection
     ]
 
 
-def _sentence(name: str, paired: Sequence[Difference]) -> str:
+def _sentence(name: str, other: str, paired: Sequence[Difference]) -> str:
     """Return the number of collections with each sign.
 
     >>> above = Difference(0.004, 0.01, 0.001, 0.007, p_value=0.01, p_holm=0.01, n_seeds=5)
-    >>> _sentence("lambdamart", [above])
+    >>> _sentence("tuned", "lambdamart", [above])
     '`tuned` minus `lambdamart`: +0.0040 on average over 1 collection; significantly above on 1, \
 significantly below on 0, no significant difference on 0.'
     """
     above = sum(cell.significant and cell.difference > 0.0 for cell in paired)
     below = sum(cell.significant and cell.difference < 0.0 for cell in paired)
-    number = counted(len(paired), "collection")
     return (
-        f"`{TUNED}` minus `{name}`: {fmean(cell.difference for cell in paired):+.4f} on average "
-        f"over {number}; significantly above on {above}, significantly below on {below}, "
+        f"`{name}` minus `{other}`: {fmean(cell.difference for cell in paired):+.4f} on average "
+        f"over {counted(len(paired), 'collection')}; significantly above on {above}, "
+        f"significantly below on {below}, "
         f"no significant difference on {len(paired) - above - below}."
     )
 
@@ -117,9 +125,9 @@ def _parts(comparison: Comparison) -> Iterator[str]:
     yield (
         f"Milliseconds from the text of a query to the scores of its 100 candidates, on one core, "
         f"the median over the test queries of `{comparison.timed_on}`, beside the mean NDCG@10 "
-        "over the collections that all rows of the table have. The vectors and states of documents "
-        "exist before. Most of the time is the encoder's own pass over the query. `encoder` needs "
-        "an index of its own: all documents are embedded again after each training. "
+        "over the collections and seeds that all rows of the table have. The vectors and states "
+        "of documents exist before. Most of the time is the encoder's own pass over the query. "
+        "`encoder` needs its own index: all documents are embedded again after each training. "
         "`encoder_bm25` keeps both indexes and embeds the query twice."
     )
     yield _latency_table(scores, comparison.milliseconds).markdown()
@@ -162,11 +170,11 @@ def _scores_table(scores: Measured) -> Table:
     return Table("NDCG@10 by collection", ("collection", "test queries, all seeds", *names), rows)
 
 
-def _score(rows: Mapping[str, Mapping[int, object]], name: str) -> str:
+def _score(rows: Mapping[str, Mapping[int, Scores]], name: str) -> str:
     by_seed = rows.get(name)
     if not by_seed:
         return "-"
-    text = with_spread(mean_of(means(by_seed), digits=4), "{:.4f}")  # type: ignore[arg-type]
+    text = with_spread(mean_of(means(by_seed), digits=4), "{:.4f}")
     planned = len(rows.get(TUNED, by_seed))
     return (
         text
@@ -186,7 +194,7 @@ def _pair_table(scores: Measured, name: str) -> Table:
 def _seconds_table(results: Sequence[Result]) -> Table:
     datasets = list(dict.fromkeys(result.dataset for result in results))
     rows = []
-    for name in (*COMPARED[3:], *TRAINED):
+    for name in (DISCRIMINANT, TUNED, *TRAINED):
         cells = []
         for dataset in datasets:
             seconds = [
@@ -206,10 +214,17 @@ def _latency_table(scores: Measured, milliseconds: Mapping[str, float]) -> Table
         (
             name,
             f"{milliseconds[name]:.1f}",
-            f"{fmean(fmean(means(rows[name])) for rows in shared):.4f}" if shared else "-",
+            f"{fmean(_mean_of(name, rows, names) for rows in shared):.4f}" if shared else "-",
         )
         for name in names
         if name in milliseconds
     )
     title = f"Time of a query and NDCG@10, mean over {counted(len(shared), 'collection')}"
     return Table(title, ("row", "milliseconds a query", "NDCG@10"), rows)
+
+
+def _mean_of(name: str, rows: Mapping[str, Mapping[int, Scores]], names: Sequence[str]) -> float:
+    """Return the mean of a row over the seeds that all rows with randomness have."""
+    seeds = set.intersection(*(set(rows[other]) for other in names if other not in FIXED))
+    shared = {seed: scores for seed, scores in rows[name].items() if seed in seeds}
+    return fmean(means(shared or rows[name]))
