@@ -19,6 +19,7 @@ from quantum_rerank.plural import counted
 from quantum_rerank.training.models import FIRST_STAGE
 
 _ROWS = (*COMPARED, *ANCHORS)
+_ENOUGH_SEEDS = 5
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ def _parts(comparison: Comparison) -> Iterator[str]:
         "seed draws its own split, it includes the variation of the split. A number of seeds in "
         "brackets is shown where it is below that of `tuned`."
     )
+    yield from _limits(scores)
     yield "## Differences"
     yield (
         "The differences are paired over queries, each with its mean over the seeds that both "
@@ -151,6 +153,19 @@ def _encoder_notes(setup: EncoderSetup) -> Iterator[str]:
         "was developed on these collections. The encoder's settings were not searched for, and a "
         "training of all its layers, or of a larger encoder, may be better than the row here."
     )
+
+
+def _limits(scores: Measured) -> Iterator[str]:
+    """Yield what the rows of anchors do not show, because they have few collections or seeds."""
+    for name in ANCHORS:
+        seeds = {collection: len(rows[name]) for collection, rows in scores.items() if name in rows}
+        if seeds and (len(seeds) < len(scores) or min(seeds.values()) < _ENOUGH_SEEDS):
+            yield (
+                f"`{name}` was measured on {len(seeds)} of {counted(len(scores), 'collection')}, "
+                f"with {counted(min(seeds.values()), 'seed')} or more each. It says nothing about "
+                f"other collections, and below {_ENOUGH_SEEDS} seeds it shows a direction, not a "
+                "result."
+            )
 
 
 def _has(scores: Measured, name: str) -> bool:

@@ -27,6 +27,10 @@ def test_scores_stand_beside_those_of_the_experiments(page: str) -> None:
     assert "| trees | 3 | 0.5000 | 0.8000 ± 0.0000 | 0.9000 ± 0.0000 | 0.5000 (1 seed) |" in page
 
 
+def test_few_seeds_are_no_result(page: str) -> None:
+    assert "`encoder` was measured on 1 of 1 collection, with 1 seed or more each." in page
+
+
 def test_differences_are_tuned_minus_the_anchor(page: str) -> None:
     assert "| trees | 2 | -0.1000 | -11.1% | -0.1500 to -0.0750 |" in page
     assert "- `tuned` minus `lambdamart`: -0.1000 on average over 1 collection;" in page
